@@ -1,0 +1,1 @@
+"""autolora-bench: honest, fast, reproducible benchmarking of low-rank fine-tuning."""

@@ -1,0 +1,27 @@
+"""Fixtures shared by every test: where the real data and the metric cases are, if they are there at all."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+def _beside_checkout(variable: str, folder: str) -> Path:
+    path = Path(os.environ.get(variable, REPOSITORY.parent / "shared" / folder))
+    if not path.is_dir():
+        pytest.skip(f"{folder} not found: set {variable} to its folder")
+    return path
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Folder of the real data sets in their publishers' layouts (README: "Data"); skips where absent."""
+    return _beside_checkout("AUTOLORA_BENCH_DATA", "data")
+
+
+@pytest.fixture(scope="session")
+def metric_cases() -> Path:
+    """Folder of inputs and expected values from the official scorers; skips where absent."""
+    return _beside_checkout("AUTOLORA_BENCH_METRIC_CASES", "metric_cases")
