@@ -1,0 +1,35 @@
+"""Where the examples come from."""
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+from omegaconf import MISSING
+
+LOCATION = {"identity": False}
+"""Metadata of fields that say where something lies on one machine: they are no part of a run's identity."""
+
+LABEL = {"identity": False}
+"""Metadata of fields that only tell a reader something: they are no part of a run's identity either."""
+
+
+class Source(Enum):
+    """The kinds of data source."""
+
+    hub = "the Hugging Face hub, or its cache when offline"
+    local = "files in the publisher's layout under data.dir"
+    generated = "examples that the project generates"
+
+
+@dataclass
+class DataConfig:
+    """Which source, how much of it."""
+
+    source: Source = MISSING
+    dir: str | None = field(default=None, metadata=LOCATION)
+    """Folder that holds the publisher's files (data=local)."""
+    limit: int | None = None
+    """At most so many training examples, chosen by a fixed seed: for trials; the record says so."""
+    limit_evaluation: int | None = None
+    """At most so many examples of every other split."""
+    generator_seed: int = 0
+    """Seed of generated examples; the run's own seed never changes the data."""

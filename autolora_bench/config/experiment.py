@@ -1,0 +1,71 @@
+"""One cell with one seed: everything that decides what a run computes."""
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from autolora_bench.config.data import DataConfig, Source
+from autolora_bench.config.method import MethodConfig
+from autolora_bench.config.model import ModelConfig
+from autolora_bench.config.task import TaskConfig
+from autolora_bench.config.train import TrainConfig
+
+IDENTITY_NODES = ("task", "model", "data", "method", "train")
+
+
+class Rerun(Enum):
+    """What to do about cells that already have a record."""
+
+    missing = "run what has no completed record; resume what was interrupted; failed cells are tried again"
+    failed = "run only cells whose record says failed"
+    all = "run everything again from the start"
+    never = "run only cells that have no record at all"
+
+
+@dataclass
+class ExperimentConfig:
+    """The composed configuration (conf/config.yaml)."""
+
+    task: TaskConfig = field(default_factory=TaskConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    method: MethodConfig = field(default_factory=MethodConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    seed: int = 0
+    results: str = "runs"
+    """Folder under which every run has its own."""
+    rerun: Rerun = Rerun.missing
+    device: str = "auto"
+    """auto, cpu, cuda or mps."""
+
+
+def identity(node: Any) -> Any:
+    """The plain value of a configuration node without the fields that only say where things lie."""
+    if dataclasses.is_dataclass(node):
+        fields = [f for f in dataclasses.fields(node) if f.metadata.get("identity", True)]
+        return {f.name: identity(getattr(node, f.name)) for f in fields}
+    if isinstance(node, Enum):
+        return node.name
+    if isinstance(node, dict):
+        return {str(key): identity(value) for key, value in node.items()}
+    if isinstance(node, list | tuple):
+        return [identity(value) for value in node]
+    return node
+
+
+def experiment_identity(experiment: ExperimentConfig) -> dict[str, Any]:
+    """What decides the numbers of a run apart from its seed; `config_id` is its hash."""
+    nodes = {name: identity(getattr(experiment, name)) for name in IDENTITY_NODES}
+    for source in Source:
+        if source is not experiment.data.source:
+            nodes["task"].pop(source.name, None)
+    return nodes
+
+
+def config_id(experiment: ExperimentConfig) -> str:
+    """Eight hexadecimal digits that stand for `experiment_identity`."""
+    text = json.dumps(experiment_identity(experiment), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:8]

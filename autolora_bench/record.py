@@ -1,0 +1,220 @@
+"""The record of one run: run.json, versioned, written whole or not at all."""
+
+import dataclasses
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from autolora_bench.errors import UserError
+from autolora_bench.paths import RECORD
+
+VERSION = 1
+
+
+class Status(StrEnum):
+    """What became of a run or a phase."""
+
+    running = "running"
+    completed = "completed"
+    failed = "failed"
+    interrupted = "interrupted"
+
+
+@dataclass
+class Evaluation:
+    """Scores of one split at one moment of one phase."""
+
+    phase: str
+    split: str
+    epoch: float
+    step: int
+    scores: dict[str, float | None]
+    """Metric -> value in the metric's own unit (metrics.registry); None where it is not defined."""
+    examples: int
+    train_loss: float | None = None
+    """Mean training loss since the evaluation before."""
+    note: str | None = None
+    """What a reader must know, e.g. that only a part of the split was scored."""
+
+
+@dataclass
+class PhaseRecord:
+    """One phase of a method: search, threshold, retrain, finetune, evaluate."""
+
+    name: str
+    status: Status
+    seconds: float = 0.0
+    """Wall-clock time of all attempts, loading included."""
+    train_seconds: float | None = None
+    """Wall-clock time of optimizer steps alone."""
+    peak_memory_bytes: int | None = None
+    """CUDA: peak allocated; CPU: peak resident set of the process."""
+    steps: int | None = None
+    examples: int | None = None
+    """Examples seen by forward and backward passes, padding rows excluded."""
+    tokens: int | None = None
+    """Tokens seen by forward and backward passes, padding included."""
+    flops: float | None = None
+    """Floating-point operations, estimated as transformers does (6 x weights x tokens)."""
+    artefact: str | None = None
+    """File or folder inside the run's folder."""
+    details: dict[str, Any] = field(default_factory=dict)
+    """What the phase reports beyond this, e.g. budget schedule, diagnostics."""
+
+
+@dataclass
+class LayerRank:
+    """The rank of one adapted layer; 0 where it was dropped."""
+
+    module: str
+    block: int | None
+    projection: str
+    rank: int
+
+
+@dataclass
+class Parameters:
+    """Numbers of weights."""
+
+    total: int
+    """Of the pretrained model with its head, without adapters."""
+    trainable: int
+    head: int
+    """Trainable weights of the task's head, which every method trains; papers leave them out."""
+
+    @property
+    def method(self) -> int:
+        """Trainable weights the method adds or tunes, without the head."""
+        return self.trainable - self.head
+
+
+@dataclass
+class RunRecord:
+    """Everything a report needs to know of one run."""
+
+    task: str
+    model: str
+    method: str
+    config_id: str
+    seed: int
+    status: Status
+    config: dict[str, Any]
+    """The configuration that was hashed into config_id (config.experiment.experiment_identity)."""
+    command: str
+    """The command that reproduces this run."""
+    version: int = VERSION
+    locations: dict[str, Any] = field(default_factory=dict)
+    """Where things lay: data.dir, results, device asked for."""
+    started: str | None = None
+    finished: str | None = None
+    """ISO 8601, UTC."""
+    headline: str | None = None
+    """The metric that chooses the best epoch."""
+    metrics: dict[str, bool] = field(default_factory=dict)
+    """Metric -> whether higher is better."""
+    phases: list[PhaseRecord] = field(default_factory=list)
+    history: list[Evaluation] = field(default_factory=list)
+    """Every evaluation of the training that makes the final weights."""
+    best: dict[str, Evaluation] = field(default_factory=dict)
+    """Evaluation split -> evaluation at the best epoch (chosen on the first evaluation split)."""
+    last: dict[str, Evaluation] = field(default_factory=dict)
+    """Evaluation split -> evaluation at the last epoch."""
+    test: dict[str, Evaluation] = field(default_factory=dict)
+    """Test split -> evaluation with the weights that were kept."""
+    parameters: Parameters | None = None
+    ranks: list[LayerRank] = field(default_factory=list)
+    data: dict[str, Any] = field(default_factory=dict)
+    """source, fingerprint, splits (rows), subsets (split -> [rows, official rows]), truncated, notes."""
+    provenance: dict[str, Any] = field(default_factory=dict)
+    error: dict[str, str] | None = None
+    """type, message, mend, traceback of the failure."""
+
+    @property
+    def identity(self) -> tuple[str, str, str, str, int]:
+        """Task, model, method, config_id, seed."""
+        return self.task, self.model, self.method, self.config_id, self.seed
+
+    def phase(self, name: str) -> PhaseRecord | None:
+        """The phase of that name, if it has begun."""
+        return next((phase for phase in self.phases if phase.name == name), None)
+
+
+def now() -> str:
+    """The present moment as ISO 8601 in UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Replace the file's content whole or not at all: temporary file beside it, fsync, rename.
+
+    Raises:
+        UserError: the folder cannot be written or the disk is full.
+    """
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+        raise UserError(
+            f"cannot write {path}: {error.strerror or error}",
+            "free some space or choose another folder with results=DIR",
+        ) from error
+
+
+def write_record(folder: Path, record: RunRecord) -> None:
+    """Write `folder`/run.json. Raises UserError where the folder cannot be written."""
+    text = json.dumps(dataclasses.asdict(record), indent=1, ensure_ascii=False, allow_nan=False)
+    write_atomically(folder / RECORD, text + "\n")
+
+
+def read_record(path: Path) -> RunRecord:
+    """Read a run.json.
+
+    Raises:
+        UserError: not JSON, another version, or a field missing or unknown.
+    """
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        if values.get("version") != VERSION:
+            raise UserError(
+                f"{path} is a record of version {values.get('version')}; this program reads version {VERSION}",
+                "use the autolora-bench that wrote it, or move it away",
+            )
+        return _from_dict(values)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise UserError(f"{path} is not a readable record: {error}", "move it away; its run starts again") from error
+
+
+def find_records(root: Path) -> Iterator[Path]:
+    """Every run.json below `root`, in the order of their paths."""
+    for folder, folders, files in os.walk(root):
+        folders.sort()
+        if RECORD in files:
+            folders.clear()
+            yield Path(folder) / RECORD
+
+
+def _from_dict(values: dict[str, Any]) -> RunRecord:
+    plain = dict(values)
+    plain["status"] = Status(plain["status"])
+    plain["phases"] = [PhaseRecord(**{**v, "status": Status(v["status"])}) for v in plain.get("phases", [])]
+    plain["history"] = [Evaluation(**v) for v in plain.get("history", [])]
+    for name in ("best", "last", "test"):
+        plain[name] = {split: Evaluation(**v) for split, v in plain.get(name, {}).items()}
+    plain["ranks"] = [LayerRank(**v) for v in plain.get("ranks", [])]
+    if plain.get("parameters") is not None:
+        plain["parameters"] = Parameters(**plain["parameters"])
+    return RunRecord(**plain)
