@@ -1,0 +1,65 @@
+"""What is meant to be run: one entry per cell and seed, with the command that runs it."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from autolora_bench.config.experiment import ExperimentConfig, config_id
+from autolora_bench.errors import UserError
+from autolora_bench.paths import RECORD, run_folder
+from autolora_bench.record import RunRecord, Status, read_record
+
+
+class State(StrEnum):
+    """How far a planned run is."""
+
+    completed = "completed"
+    running = "running"
+    failed = "failed"
+    interrupted = "interrupted"
+    missing = "missing"
+    unreadable = "unreadable"
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """One cell with one seed of a command or a suite."""
+
+    experiment: ExperimentConfig
+    overrides: tuple[str, ...]
+    """Hydra overrides that, after `autolora-bench`, run exactly this."""
+
+    @property
+    def folder(self) -> Path:
+        """Where its record is or will be."""
+        return run_folder(self.experiment)
+
+    @property
+    def command(self) -> str:
+        """The command that runs or resumes it."""
+        return " ".join(["autolora-bench", *self.overrides])
+
+    @property
+    def identity(self) -> tuple[str, str, str, str, int]:
+        """As RunRecord.identity."""
+        e = self.experiment
+        return e.task.name, e.model.name, e.method.name, config_id(e), e.seed
+
+    def record(self) -> RunRecord | None:
+        """Its record, if there is one. Raises UserError where it cannot be read."""
+        path = self.folder / RECORD
+        return read_record(path) if path.is_file() else None
+
+    def state(self) -> State:
+        """How far it is, by its record alone."""
+        try:
+            record = self.record()
+        except UserError:
+            return State.unreadable
+        return State.missing if record is None else State(record.status.value)
+
+
+def is_complete(planned: PlannedRun) -> bool:
+    """Whether there is nothing left to run."""
+    record = planned.record()
+    return record is not None and record.status is Status.completed
