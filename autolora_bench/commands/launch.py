@@ -1,0 +1,158 @@
+"""`autolora-bench task=... method=...`: runs one cell, a sweep or a suite through Hydra."""
+
+import shlex
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import hydra
+from omegaconf import DictConfig
+
+from autolora_bench.commands.request import read_request
+from autolora_bench.config.compose import CONFIG, to_experiment
+from autolora_bench.config.experiment import ExperimentConfig, Rerun, experiment_identity
+from autolora_bench.config.store import register_schemas
+from autolora_bench.errors import UserError
+from autolora_bench.paths import RECORD, conf_dir, run_folder
+from autolora_bench.plan import PlannedRun, State
+from autolora_bench.record import RunRecord, Status, read_record
+from autolora_bench.sweep import plan
+
+PASSED_TO_HYDRA = ("--cfg", "-c", "--info", "-i", "--hydra-help", "--resolve", "--package", "-p", "--version")
+
+
+def run(words: Sequence[str]) -> int:
+    """Run what is asked for and is not there yet; exit status 0 when every run is completed."""
+    if any(word.partition("=")[0] in PASSED_TO_HYDRA for word in words):
+        _through_hydra(words)
+        return 0
+    request = read_request(words)
+    planned = plan(request)
+    _check_results(planned)
+    pending = [entry for entry in planned if _decide(entry.experiment, entry.folder)[0]]
+    _announce(planned, pending)
+    if pending:
+        _through_hydra(words)
+    return _tally(planned)
+
+
+def _through_hydra(words: Sequence[str]) -> None:
+    register_schemas()
+    sys.argv = ["autolora-bench", *words]
+    hydra.main(config_path=str(conf_dir()), config_name=CONFIG, version_base="1.3")(job)()
+
+
+def job(config: DictConfig) -> float | None:
+    """One run: skipped, resumed or run; returns its headline score (higher is not always better) for sweepers.
+
+    Never raises for a failed run: the failure is recorded and printed, and the other runs of a sweep go on.
+    """
+    experiment = to_experiment(config)
+    folder = run_folder(experiment)
+    wanted, earlier = _decide(experiment, folder)
+    if wanted:
+        from autolora_bench.runner import run_experiment
+
+        print(f"{_label(experiment)}  ->  {folder}", file=sys.stderr, flush=True)
+        earlier = run_experiment(experiment, folder, command(), earlier)
+        _show(earlier)
+    return headline(earlier)
+
+
+def command() -> str:
+    """The command that reproduces the running job: Hydra's overrides of this very job."""
+    overrides = hydra.core.hydra_config.HydraConfig.get().overrides.task
+    return shlex.join(["autolora-bench", *overrides])
+
+
+def headline(record: RunRecord | None) -> float | None:
+    """The headline score of the first evaluation split at the best epoch."""
+    if record is None or record.headline is None or not record.best:
+        return None
+    return next(iter(record.best.values())).scores.get(record.headline)
+
+
+def _decide(experiment: ExperimentConfig, folder: Path) -> tuple[bool, RunRecord | None]:
+    """Whether to run, and the record to go on from (or, where there is nothing to do, the one that is there)."""
+    path = folder / RECORD
+    if not path.is_file():
+        return experiment.rerun is not Rerun.failed, None
+    if experiment.rerun is Rerun.all:
+        return True, None
+    record = read_record(path)
+    if record.config != experiment_identity(experiment):
+        raise UserError(
+            f"{path} was made with another configuration than its folder's name says",
+            "move it away, or choose another folder with results=DIR",
+        )
+    wanted = {
+        Rerun.missing: record.status is not Status.completed,
+        Rerun.failed: record.status is Status.failed,
+        Rerun.never: False,
+    }[experiment.rerun]
+    return wanted, record
+
+
+def _check_results(planned: Sequence[PlannedRun]) -> None:
+    """Raises UserError where a results folder cannot be written, before anything is computed."""
+    for root in {Path(entry.experiment.results).expanduser() for entry in planned}:
+        probe = root / ".writable"
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+            probe.touch()
+            probe.unlink()
+        except OSError as error:
+            raise UserError(
+                f"cannot write results to {root}: {error.strerror or error}", "choose another folder with results=DIR"
+            ) from error
+
+
+def _label(experiment: ExperimentConfig) -> str:
+    e = experiment
+    return f"{e.task.name} {e.method.name} on {e.model.name}, {e.data.source.name} data, seed {e.seed}"
+
+
+def _announce(planned: Sequence[PlannedRun], pending: Sequence[PlannedRun]) -> None:
+    done = len(planned) - len(pending)
+    skipped = f", {done} done before (rerun=all runs them again)" if done else ""
+    print(f"{len(pending)} of {len(planned)} runs to do{skipped}", file=sys.stderr)
+
+
+def _show(record: RunRecord) -> None:
+    if record.error is not None:
+        print(f"failed: {record.error['message']}", file=sys.stderr)
+        print(record.error["mend"] or "the traceback is in run.json", file=sys.stderr)
+        return
+    for split, evaluation in record.best.items():
+        scores = "  ".join(f"{n} {v:.4f}" for n, v in evaluation.scores.items() if v is not None)
+        print(f"  {split}: {scores}  (best epoch {evaluation.epoch:g})")
+    for split, evaluation in record.test.items():
+        print(f"  {split}: " + "  ".join(f"{n} {v:.4f}" for n, v in evaluation.scores.items() if v is not None))
+    if record.parameters is not None:
+        p = record.parameters
+        print(f"  trainable weights: {p.trainable:,} ({p.method:,} without the head) beside {p.total:,}")
+    if record.ranks:
+        counts = Counter(layer.rank for layer in record.ranks)
+        histogram = ", ".join(f"{counts[rank]} of rank {rank}" for rank in sorted(counts))
+        print(f"  ranks: {histogram}; total {sum(layer.rank for layer in record.ranks)}")
+    seconds = ", ".join(f"{phase.name} {phase.seconds:.0f} s" for phase in record.phases)
+    print(f"  {seconds}", flush=True)
+
+
+def _tally(planned: Sequence[PlannedRun]) -> int:
+    states = [(entry, entry.state()) for entry in planned]
+    unfinished = [(entry, state) for entry, state in states if state is not State.completed]
+    if len(planned) > 1 or unfinished:
+        tally = Counter(state for _, state in states)
+        print(", ".join(f"{tally[state]} {state.value}" for state in State if tally[state]), file=sys.stderr)
+    for entry, state in unfinished:
+        print(f"  {state.value}: {entry.command}", file=sys.stderr)
+    return _exit_status([entry for entry, _ in unfinished])
+
+
+def _exit_status(unfinished: Sequence[PlannedRun]) -> int:
+    """0 when all is done, 2 when a user's mistake alone stands in the way, 1 otherwise."""
+    records = [entry.record() for entry in unfinished]
+    mistakes = [r is not None and r.error is not None and r.error["type"] == "UserError" for r in records]
+    return 0 if not unfinished else 2 if all(mistakes) else 1

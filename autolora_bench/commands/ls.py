@@ -1,0 +1,28 @@
+"""`autolora-bench ls tasks|models|methods|suites|data`: what can be chosen, a line each."""
+
+from collections.abc import Sequence
+
+from autolora_bench.commands.request import read_request
+from autolora_bench.config.choices import choices, nearest, summary
+from autolora_bench.errors import UserError
+
+KINDS = {"tasks": "task", "models": "model", "methods": "method", "suites": "suite", "data": "data"}
+
+
+def run(words: Sequence[str]) -> int:
+    """Print the names and first comment lines of one group, or of all."""
+    kinds = [word for word in words if not word.startswith("-") and "=" not in word and word in KINDS]
+    unknown = [w for w in words if w not in KINDS and not w.startswith("-") and _is_bare(words, w)]
+    if unknown:
+        raise UserError(f"ls {unknown[0]}: there is no such list", f"{nearest(unknown[0], list(KINDS))}one of: {', '.join(KINDS)}")
+    folders = read_request([word for word in words if word not in kinds]).folders
+    for kind in kinds or KINDS:
+        print(f"{kind}:")
+        for name, path in choices(KINDS[kind], folders).items():
+            print(f"  {name:24}{summary(path)}")
+    return 0
+
+
+def _is_bare(words: Sequence[str], word: str) -> bool:
+    position = list(words).index(word)
+    return position == 0 or words[position - 1] not in ("--config-dir", "-cd")

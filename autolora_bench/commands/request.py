@@ -1,0 +1,43 @@
+"""Reads the words after `autolora-bench` (or after a subcommand)."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from autolora_bench.errors import UserError
+from autolora_bench.sweep import Request
+
+
+def read_request(words: Sequence[str]) -> Request:
+    """Overrides, -m/--multirun and --config-dir; Hydra's own flags are left to Hydra.
+
+    Raises:
+        UserError: --config-dir names no folder, or a word is neither `key=value` nor a flag.
+    """
+    overrides: list[str] = []
+    multirun, folder = False, None
+    rest = iter(words)
+    for word in rest:
+        if word in ("-m", "--multirun"):
+            multirun = True
+        elif word.partition("=")[0] in ("--config-dir", "-cd"):
+            folder = _folder(word.partition("=")[2] or next(rest, ""))
+        elif word.startswith("-"):
+            raise UserError(f"unknown option {word}", "autolora-bench --help shows all; settings are written key=value")
+        elif "=" in word or word.startswith("~"):
+            overrides.append(word)
+        else:
+            raise UserError(f"{word!r} is no setting", "settings are written key=value, as in task=rte")
+    return Request(tuple(overrides), multirun, folder)
+
+
+def _folder(name: str) -> Path:
+    path = Path(name).expanduser()
+    if not name or not path.is_dir():
+        raise UserError(f"--config-dir {name or '(nothing)'}: no such folder", "name a folder laid out like conf/")
+    return path
+
+
+def split_options(words: Sequence[str], names: Sequence[str]) -> tuple[dict[str, str], list[str]]:
+    """Words `name=value` for the given names, and the remaining words."""
+    options = {n: v for n, eq, v in (word.partition("=") for word in words) if eq and n in names}
+    return options, [word for word in words if word.partition("=")[0] not in names]

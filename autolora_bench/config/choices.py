@@ -1,0 +1,37 @@
+"""What can be chosen: the YAML files of conf/ and of the user's own --config-dir."""
+
+from difflib import get_close_matches
+from pathlib import Path
+
+from autolora_bench.errors import UserError
+
+GROUPS = ("task", "method", "model", "data", "train", "suite")
+
+
+def choices(group: str, folders: list[Path]) -> dict[str, Path]:
+    """Names of a group, sorted, with their files; a user's own file comes before ours of the same name."""
+    found: dict[str, Path] = {}
+    for folder in folders:
+        for path in (folder / group).glob("*.yaml"):
+            found.setdefault(path.stem, path)
+    return dict(sorted(found.items()))
+
+
+def summary(path: Path) -> str:
+    """The first comment line of a YAML file."""
+    with path.open(encoding="utf-8") as file:
+        first = file.readline()
+    return first.lstrip("# ").strip() if first.startswith("#") else ""
+
+
+def check_choice(group: str, name: str, folders: list[Path]) -> None:
+    """Raises UserError, with the nearest names, where `name` is no choice of `group`."""
+    known = choices(group, folders)
+    if name not in known:
+        raise UserError(f"{group}={name} is not known", f"{nearest(name, list(known))}autolora-bench ls {group}s shows all")
+
+
+def nearest(name: str, known: list[str]) -> str:
+    """`did you mean ...? ` with the closest names, or nothing."""
+    close = get_close_matches(name, known, n=3, cutoff=0.5)
+    return f"did you mean {' or '.join(close)}? " if close else ""

@@ -1,0 +1,90 @@
+"""From override words to checked configuration objects."""
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
+
+from autolora_bench.config.choices import nearest
+from autolora_bench.config.experiment import ExperimentConfig
+from autolora_bench.config.store import register_schemas
+from autolora_bench.config.validate import validate
+from autolora_bench.errors import UserError
+from autolora_bench.paths import conf_dir
+
+CONFIG = "config"
+
+
+@contextmanager
+def composer() -> Iterator[None]:
+    """Hydra's compose API over conf/; leaves no global state behind."""
+    register_schemas()
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        yield
+    GlobalHydra.instance().clear()
+
+
+def compose_config(overrides: Sequence[str]) -> DictConfig:
+    """The composed configuration, `hydra` node included; call inside `composer()`.
+
+    Raises:
+        UserError: an override that cannot be parsed, names no setting, or has a value of the wrong type.
+    """
+    try:
+        return compose(CONFIG, overrides=list(overrides), return_hydra_config=True)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise explain(error) from error
+
+
+def to_experiment(config: DictConfig) -> ExperimentConfig:
+    """Plain dataclasses, checked: no DictConfig goes further.
+
+    Raises:
+        UserError: a missing value, or values that do not go together.
+    """
+    plain = config.copy()
+    if "hydra" in plain:
+        with open_dict(plain):
+            del plain["hydra"]
+    try:
+        experiment = cast(ExperimentConfig, OmegaConf.to_object(plain))
+    except OmegaConfBaseException as error:
+        raise explain(error) from error
+    validate(experiment)
+    return experiment
+
+
+def search_path(folder: Path) -> str:
+    """The override that adds a user's own configuration folder."""
+    return f"hydra.searchpath=[file://{folder.resolve()}]"
+
+
+def explain(error: Exception) -> UserError:
+    """One line out of Hydra's or OmegaConf's error."""
+    text = " ".join(str(error).split())
+    unknown = re.search(r"Could not override '([^']+)'|Key '([^']+)' (?:is )?not in", text)
+    if unknown:
+        name = unknown.group(1) or unknown.group(2)
+        return UserError(f"there is no setting {name}", f"{nearest(name, _settings())}autolora-bench --cfg job shows all")
+    key = getattr(error, "full_key", None)
+    first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    cause = f"{key}: {first}" if key and key not in first else first
+    return UserError(f"configuration: {cause}", "autolora-bench --cfg job shows every setting and its value")
+
+
+def _settings() -> list[str]:
+    return list(_leaves(OmegaConf.to_container(OmegaConf.create(compose(CONFIG)), resolve=False)))
+
+
+def _leaves(node: Any, prefix: str = "") -> Iterator[str]:
+    if isinstance(node, dict):
+        for name, value in node.items():
+            yield f"{prefix}{name}"
+            yield from _leaves(value, f"{prefix}{name}.")

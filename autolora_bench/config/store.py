@@ -1,0 +1,29 @@
+"""Registers the schemas, so that every YAML under conf/ is checked field by field."""
+
+from hydra.core.config_store import ConfigStore
+
+from autolora_bench.config.data import DataConfig
+from autolora_bench.config.experiment import ExperimentConfig
+from autolora_bench.config.method import AutoLoraConfig, FullConfig, LoraConfig
+from autolora_bench.config.model import ModelConfig
+from autolora_bench.config.task import ClassificationTask, GenerationTask, RegressionTask, TaggingTask
+from autolora_bench.config.train import TrainConfig
+
+TASKS = {
+    "classification": ClassificationTask,
+    "regression": RegressionTask,
+    "tagging": TaggingTask,
+    "generation": GenerationTask,
+}
+METHODS = {"full": FullConfig, "lora": LoraConfig, "autolora": AutoLoraConfig}
+
+
+def register_schemas() -> None:
+    """Put every schema into Hydra's ConfigStore, as schema/<group>/<name>."""
+    store = ConfigStore.instance()
+    for name, node in {"experiment": ExperimentConfig, "data": DataConfig, "model": ModelConfig, "train": TrainConfig}.items():
+        store.store(group="schema", name=name, node=node)
+    for name, node in TASKS.items():
+        store.store(group="schema/task", name=name, node=node)
+    for name, node in METHODS.items():
+        store.store(group="schema/method", name=name, node=node)

@@ -1,0 +1,63 @@
+"""The device a run computes on: choice, description, peak memory."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from autolora_bench.config.experiment import ExperimentConfig
+from autolora_bench.errors import UserError
+
+DEVICES = ("auto", "cpu", "cuda", "mps")
+
+
+def device(name: str) -> torch.device:
+    """The device asked for; auto takes an accelerator where there is one.
+
+    Raises:
+        UserError: no such device here.
+    """
+    if name not in DEVICES:
+        raise UserError(f"device={name} is not known", f"choose among: {', '.join(DEVICES)}")
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        return torch.device(next(kind for kind, there in available.items() if there))
+    if not available[name]:
+        raise UserError(f"device={name}: torch finds none here", "say device=cpu, or install a torch built for it")
+    return torch.device(name)
+
+
+def prepare(experiment: ExperimentConfig) -> None:
+    """Process-wide settings of a run."""
+    if experiment.train.threads is not None:
+        torch.set_num_threads(experiment.train.threads)
+
+
+def describe(device: torch.device) -> dict[str, Any]:
+    """Device and threads, for the record."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    return {"device": name, "threads": torch.get_num_threads()}
+
+
+def reset_peak_memory(device: torch.device) -> None:
+    """Start a new measurement; on Linux the process's peak resident set is reset by the kernel."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        return
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        return
+
+
+def peak_memory(device: torch.device) -> int | None:
+    """Bytes at the peak since `reset_peak_memory`: allocated by torch on CUDA, resident elsewhere."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    try:
+        status = Path("/proc/self/status").read_text()
+    except OSError:
+        return None
+    found = re.search(r"VmHWM:\s+(\d+) kB", status)
+    return int(found.group(1)) * 1024 if found else None

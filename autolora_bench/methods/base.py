@@ -1,0 +1,114 @@
+"""Phases, what they may use, and what they report."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+from transformers import PreTrainedTokenizerBase, set_seed
+
+from autolora_bench.backbone.load import Backbone, load_backbone, load_tokenizer
+from autolora_bench.config.experiment import ExperimentConfig
+from autolora_bench.data.load import load_data
+from autolora_bench.data.schema import TaskData
+from autolora_bench.record import Evaluation, LayerRank, Parameters
+from autolora_bench.tasks.base import Splits, Task
+from autolora_bench.tasks.table import build_task
+
+
+@dataclass
+class PhaseContext:
+    """What every phase of one run shares; data and tokenizer are read when first needed."""
+
+    experiment: ExperimentConfig
+    folder: Path
+    """The run's folder; each phase has the subfolder of its name."""
+    device: torch.device
+
+    @cached_property
+    def task(self) -> Task:
+        """The task kind."""
+        return build_task(self.experiment.task)
+
+    @cached_property
+    def data(self) -> TaskData:
+        """The task's examples."""
+        return load_data(self.experiment.task, self.experiment.data)
+
+    @cached_property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """The model's tokenizer."""
+        return load_tokenizer(self.experiment.model)
+
+    @cached_property
+    def splits(self) -> Splits:
+        """The task's tokenised splits."""
+        return self.task.prepare(self.data, self.tokenizer)
+
+    def backbone(self, seed: int | None = None) -> Backbone:
+        """A freshly loaded model; torch's generator is seeded first, so that the head's first values repeat."""
+        set_seed(self.experiment.seed if seed is None else seed)
+        return load_backbone(self.experiment.model, self.task.head())
+
+    def phase_folder(self, name: str) -> Path:
+        """The subfolder of a phase, made if need be."""
+        folder = self.folder / name
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+
+@dataclass
+class PhaseResult:
+    """What a phase adds to the record; what it leaves empty stays as it was."""
+
+    artefact: str
+    """File or folder, relative to the run's folder, that later phases and readers use."""
+    train_seconds: float | None = None
+    steps: int | None = None
+    examples: int | None = None
+    tokens: int | None = None
+    flops: float | None = None
+    details: dict[str, Any] = field(default_factory=dict)
+    history: list[Evaluation] = field(default_factory=list)
+    best: dict[str, Evaluation] = field(default_factory=dict)
+    last: dict[str, Evaluation] = field(default_factory=dict)
+    test: dict[str, Evaluation] = field(default_factory=dict)
+    parameters: Parameters | None = None
+    ranks: list[LayerRank] = field(default_factory=list)
+    source: dict[str, Any] = field(default_factory=dict)
+    """Where the model's weights came from."""
+
+
+class Phase(Protocol):
+    """One step of a method: the unit of resume."""
+
+    name: str
+
+    def run(self, context: PhaseContext) -> PhaseResult:
+        """Do it, or go on from where it was interrupted; leave the artefact in the phase's folder."""
+
+
+class Method(Protocol):
+    """A method with its settings."""
+
+    def phases(self) -> Sequence[Phase]:
+        """The phases in their order; the last leaves the trained model."""
+
+    def rebuild(self, context: PhaseContext) -> nn.Module:
+        """The trained model, from the artefacts of the phases."""
+
+
+def count_parameters(total: int, model: nn.Module, head_modules: Sequence[str]) -> Parameters:
+    """Count what `model` trains, and how much of it is the task's head.
+
+    Args:
+        total: weights of the pretrained model with its head, counted before it was adapted.
+        model: the adapted model.
+        head_modules: Backbone.head_modules.
+    """
+    trainable = {f".{name}": p.numel() for name, p in model.named_parameters() if p.requires_grad}
+    head = sum(size for name, size in trainable.items() if any(f".{module}." in name for module in head_modules))
+    return Parameters(total, sum(trainable.values()), head)

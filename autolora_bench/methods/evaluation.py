@@ -1,0 +1,36 @@
+"""The phase that scores a task's test splits with the weights that were kept."""
+
+import json
+from dataclasses import dataclass
+
+from autolora_bench.config.train import Precision
+from autolora_bench.methods.base import Method, PhaseContext, PhaseResult
+from autolora_bench.record import write_atomically
+from autolora_bench.tasks.base import EvaluationContext
+from autolora_bench.tasks.scoring import evaluation_of
+
+
+@dataclass(frozen=True)
+class EvaluatePhase:
+    """Predicts every evaluation and test split in full; leaves the predictions, one JSON value per line."""
+
+    method: Method
+    name: str = "evaluate"
+
+    def run(self, context: PhaseContext) -> PhaseResult:
+        """Rebuild the trained model and score it."""
+        folder = context.phase_folder(self.name)
+        train = context.experiment.train
+        model = self.method.rebuild(context)
+        result = PhaseResult(artefact=self.name)
+        for split in [*context.task.config.evaluation, *context.task.config.test]:
+            evaluation_context = EvaluationContext(
+                context.tokenizer, context.device, train.evaluation_batch_size,
+                bf16=train.precision is Precision.bf16, folder=folder,
+            )
+            scored = context.task.evaluate(model, context.splits.held_out[split], evaluation_context)
+            lines = "".join(json.dumps(p, ensure_ascii=False) + "\n" for p in scored.predictions)
+            write_atomically(folder / f"{split}.jsonl", lines)
+            if split in context.task.config.test:
+                result.test[split] = evaluation_of(self.name, split, scored)
+        return result

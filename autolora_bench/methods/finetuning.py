@@ -1,0 +1,75 @@
+"""The phase that every method ends with: supervised training of an adapted model."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from peft import PeftModel
+from torch import nn
+
+from autolora_bench.backbone.load import Backbone
+from autolora_bench.backbone.targets import block_and_projection
+from autolora_bench.methods.base import PhaseContext, PhaseResult, count_parameters
+from autolora_bench.record import LayerRank
+from autolora_bench.search.selection import lora_layers
+from autolora_bench.training.finetune import WEIGHTS, Finetuning, finetune
+from autolora_bench.training.weights import load_trainable
+
+Adapt = Callable[[Backbone, PhaseContext], Any]
+"""Turns a pretrained model into the one that is trained: what requires a gradient is what the method trains."""
+
+EXPORT = "export"
+
+
+@dataclass(frozen=True)
+class FinetunePhase:
+    """Adapt a fresh model, train it on all training data, save what was trained.
+
+    Leaves weights.safetensors (what was trained) and export/, which transformers or PEFT load anywhere.
+    """
+
+    name: str
+    adapt: Adapt
+    learning_rate: float
+
+    def run(self, context: PhaseContext) -> PhaseResult:
+        """Train, or go on from the last checkpoint."""
+        experiment, folder = context.experiment, context.phase_folder(self.name)
+        backbone = context.backbone()
+        total = sum(weight.numel() for weight in backbone.model.parameters())
+        model = self.adapt(backbone, context)
+        setup = Finetuning(
+            self.name, folder, context.task, context.splits, context.tokenizer, experiment.train,
+            self.learning_rate, experiment.seed, context.device,
+        )
+        outcome = finetune(model, setup)
+        model.save_pretrained(folder / EXPORT)
+        return PhaseResult(
+            artefact=self.name,
+            train_seconds=outcome.meter.seconds,
+            steps=outcome.steps,
+            examples=outcome.meter.examples,
+            tokens=outcome.meter.tokens,
+            flops=outcome.flops,
+            history=outcome.meter.history,
+            best=outcome.best,
+            last=outcome.last,
+            parameters=count_parameters(total, model, backbone.head_modules),
+            ranks=adapter_ranks(model, backbone.targets),
+            source=backbone.source,
+        )
+
+    def rebuild(self, context: PhaseContext) -> nn.Module:
+        """The trained model, with the weights that were kept."""
+        model: nn.Module = self.adapt(context.backbone(), context)
+        load_trainable(model, context.folder / self.name / WEIGHTS)
+        return model.to(context.device)
+
+
+def adapter_ranks(model: nn.Module, targets: list[str]) -> list[LayerRank]:
+    """Rank of every target layer, 0 where it has no adapter; empty for a method without ranks."""
+    if not isinstance(model, PeftModel):
+        return []
+    adapter = model.active_adapter
+    ranks = {name: layer.r[adapter] for name, layer in lora_layers(model).items()}
+    return [LayerRank(name, *block_and_projection(name), int(ranks.get(name, 0))) for name in targets]

@@ -1,0 +1,21 @@
+"""Configuration type -> method."""
+
+from collections.abc import Callable
+from typing import Any
+
+from autolora_bench.config.method import AutoLoraConfig, FullConfig, LoraConfig, MethodConfig
+from autolora_bench.methods.autolora import AutoLora
+from autolora_bench.methods.base import Method
+from autolora_bench.methods.full import Full
+from autolora_bench.methods.lora import Lora
+
+METHODS: dict[type[MethodConfig], Callable[[Any], Method]] = {
+    FullConfig: Full,
+    LoraConfig: Lora,
+    AutoLoraConfig: AutoLora,
+}
+
+
+def build_method(config: MethodConfig) -> Method:
+    """The method of a configuration."""
+    return METHODS[type(config)](config)

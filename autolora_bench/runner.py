@@ -1,0 +1,145 @@
+"""Runs one cell: its method's phases in order, each recorded as it ends. Knows no task and no method."""
+
+import platform
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from autolora_bench import machine
+from autolora_bench.config.experiment import ExperimentConfig, config_id, experiment_identity
+from autolora_bench.errors import UserError
+from autolora_bench.methods.base import Phase, PhaseContext, PhaseResult
+from autolora_bench.methods.evaluation import EvaluatePhase
+from autolora_bench.methods.table import build_method
+from autolora_bench.metrics.registry import METRICS
+from autolora_bench.provenance import provenance
+from autolora_bench.record import PhaseRecord, RunRecord, Status, now, write_record
+
+COPIED = ("train_seconds", "steps", "examples", "tokens", "flops", "artefact", "details")
+MERGED = ("history", "best", "last", "test", "parameters", "ranks")
+
+
+def run_experiment(experiment: ExperimentConfig, folder: Path, command: str, earlier: RunRecord | None) -> RunRecord:
+    """Run what is missing of one cell and return its record, which is also on disk after every phase.
+
+    Args:
+        experiment: the cell.
+        folder: the run's folder.
+        command: the command that reproduces it.
+        earlier: the record of an attempt to go on from; None starts afresh.
+
+    A failure becomes a record with status failed. KeyboardInterrupt leaves a record with status interrupted.
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
+    record = _begin(experiment, command, earlier)
+    write_record(folder, record)
+    try:
+        _run_phases(experiment, folder, record)
+        record.status = Status.completed
+    except KeyboardInterrupt:
+        _stop(record, Status.interrupted)
+        write_record(folder, record)
+        raise
+    except Exception as error:
+        _stop(record, Status.failed)
+        record.error = _describe(error)
+    record.finished = now()
+    write_record(folder, record)
+    return record
+
+
+def _run_phases(experiment: ExperimentConfig, folder: Path, record: RunRecord) -> None:
+    machine.prepare(experiment)
+    context = PhaseContext(experiment, folder, machine.device(experiment.device))
+    record.provenance = {**provenance(), **machine.describe(context.device), "source": record.provenance.get("source")}
+    method = build_method(experiment.method)
+    for phase in [*method.phases(), EvaluatePhase(method)]:
+        done = record.phase(phase.name)
+        if done is None or done.status is not Status.completed or not _is_there(folder, done):
+            _run_phase(phase, context, folder, record)
+
+
+def _run_phase(phase: Phase, context: PhaseContext, folder: Path, record: RunRecord) -> None:
+    entry = record.phase(phase.name)
+    if entry is None:
+        entry = PhaseRecord(phase.name, Status.running)
+        record.phases.append(entry)
+    entry.status = Status.running
+    write_record(folder, record)
+    machine.reset_peak_memory(context.device)
+    begun = time.perf_counter()
+    try:
+        result = phase.run(context)
+    finally:
+        entry.seconds += time.perf_counter() - begun
+    entry.peak_memory_bytes = machine.peak_memory(context.device)
+    _merge(record, entry, result)
+    if not record.data:
+        record.data = _describe_data(context)
+    entry.status = Status.completed
+    write_record(folder, record)
+
+
+def _merge(record: RunRecord, entry: PhaseRecord, result: PhaseResult) -> None:
+    for name in COPIED:
+        setattr(entry, name, getattr(result, name))
+    for name in MERGED:
+        if getattr(result, name):
+            setattr(record, name, getattr(result, name))
+    if result.source:
+        record.provenance["source"] = result.source
+
+
+def _begin(experiment: ExperimentConfig, command: str, earlier: RunRecord | None) -> RunRecord:
+    record = earlier or RunRecord(
+        task=experiment.task.name,
+        model=experiment.model.name,
+        method=experiment.method.name,
+        config_id=config_id(experiment),
+        seed=experiment.seed,
+        status=Status.running,
+        config=experiment_identity(experiment),
+        command=command,
+        started=now(),
+        headline=experiment.task.metrics[0],
+        metrics={name: METRICS[name].higher_is_better for name in experiment.task.metrics},
+    )
+    record.status, record.error, record.finished = Status.running, None, None
+    record.locations = {"data.dir": experiment.data.dir, "device": experiment.device, "host": platform.node()}
+    return record
+
+
+def _stop(record: RunRecord, status: Status) -> None:
+    record.status = status
+    for entry in record.phases:
+        if entry.status is Status.running:
+            entry.status = status
+
+
+def _is_there(folder: Path, entry: PhaseRecord) -> bool:
+    return entry.artefact is not None and (folder / entry.artefact).exists()
+
+
+def _describe_data(context: PhaseContext) -> dict[str, Any]:
+    data, splits = context.data, context.splits
+    return {
+        "source": data.source,
+        "fingerprint": data.fingerprint,
+        "splits": {name: len(rows) for name, rows in {"train": splits.train, **splits.held_out}.items()},
+        "subsets": {name: list(rows) for name, rows in data.subsets.items()},
+        "truncated": splits.truncated,
+        "limit": context.experiment.data.limit,
+        "notes": data.notes,
+    }
+
+
+def _describe(error: Exception) -> dict[str, str]:
+    what, mend = (error.what, error.mend) if isinstance(error, UserError) else (f"{type(error).__name__}: {error}", "")
+    if isinstance(error, torch.OutOfMemoryError):
+        mend = "halve the memory of a step: train.accumulation=2"
+    return {"type": type(error).__name__, "message": what, "mend": mend, "traceback": traceback.format_exc()}

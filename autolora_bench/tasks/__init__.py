@@ -1,0 +1,1 @@
+"""Task kinds: how examples become tensors, and predictions become scores."""

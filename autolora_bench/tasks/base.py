@@ -1,0 +1,75 @@
+"""What every task kind offers to the runner."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from datasets import Dataset
+from torch import nn
+from transformers import PreTrainedTokenizerBase
+
+from autolora_bench.backbone.load import HeadSpec
+from autolora_bench.config.task import TaskConfig
+from autolora_bench.data.schema import TaskData
+from autolora_bench.metrics.scores import MetricScores
+
+Batch = dict[str, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Splits:
+    """Tokenised splits of a task."""
+
+    train: Dataset
+    held_out: dict[str, Dataset]
+    """Evaluation and test splits by name."""
+    truncated: dict[str, int] = field(default_factory=dict)
+    """Split -> examples longer than the task's max_length."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """Scores of one split and what was predicted."""
+
+    scores: MetricScores
+    examples: int
+    predictions: list[Any]
+    """One JSON value per example, in the order of the split."""
+    note: str | None = None
+
+
+@dataclass(frozen=True)
+class EvaluationContext:
+    """What an evaluation may use beside the model and the split."""
+
+    tokenizer: PreTrainedTokenizerBase
+    device: torch.device
+    batch_size: int
+    bf16: bool = False
+    final: bool = True
+    """False for the quick look after an epoch, which may score a part of the split and must then say so."""
+    folder: Path | None = None
+    """Where decoded outputs are kept between batches."""
+
+
+class Task(Protocol):
+    """A task kind with one task's configuration."""
+
+    config: TaskConfig
+
+    def prepare(self, data: TaskData, tokenizer: PreTrainedTokenizerBase) -> Splits:
+        """Tokenise every split."""
+
+    def head(self) -> HeadSpec:
+        """The head the model needs."""
+
+    def collator(self, tokenizer: PreTrainedTokenizerBase) -> Callable[[Sequence[Mapping[str, Any]]], Batch]:
+        """Makes one padded batch of tokenised examples; labels under "labels"."""
+
+    def evaluate(self, model: nn.Module, split: Dataset, context: EvaluationContext) -> Result:
+        """Score one split, every example once."""
+
+    def stratify_column(self) -> str | None:
+        """Column whose values the two halves of the search share evenly, if there is one."""

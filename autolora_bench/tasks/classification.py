@@ -1,0 +1,99 @@
+"""Sentence and sentence-pair tasks: one label, or one number."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from datasets import Dataset
+from torch import nn
+from transformers import DataCollatorWithPadding, PreTrainedTokenizerBase
+
+from autolora_bench.backbone.load import HeadKind, HeadSpec
+from autolora_bench.config.task import ClassificationTask, RegressionTask
+from autolora_bench.data.schema import TaskData
+from autolora_bench.metrics import classification as metrics
+from autolora_bench.tasks.base import Batch, EvaluationContext, Result, Splits
+from autolora_bench.tasks.encode import TRUNCATED, encode_texts
+from autolora_bench.tasks.inference import logits
+
+
+@dataclass(frozen=True)
+class SentenceTask:
+    """What classification and regression share."""
+
+    config: ClassificationTask | RegressionTask
+
+    def prepare(self, data: TaskData, tokenizer: PreTrainedTokenizerBase) -> Splits:
+        """Tokenise every split; longer inputs are truncated and counted."""
+        encoded = {
+            name: encode_texts(
+                split, self.config.texts, tokenizer, self.config.max_length,
+                {"fingerprint": data.fingerprint, "split": name, "rows": str(len(split))},
+            )
+            for name, split in data.splits.items()
+        }
+        truncated = {name: sum(split[TRUNCATED]) for name, split in encoded.items()}
+        plain = {name: split.remove_columns(TRUNCATED) for name, split in encoded.items()}
+        return Splits(plain.pop("train"), plain, truncated)
+
+    def collator(self, tokenizer: PreTrainedTokenizerBase) -> Callable[[Sequence[Mapping[str, Any]]], Batch]:
+        """Pads to the longest example of the batch."""
+        return DataCollatorWithPadding(tokenizer)
+
+    def evaluate(self, model: nn.Module, split: Dataset, context: EvaluationContext) -> Result:
+        """Scores of every example; the predictions are label names or numbers."""
+        outputs = torch.stack(logits(model, split, self.collator(context.tokenizer), context))
+        predictions = self.predictions(outputs)
+        scores = metrics.scores(self.config.metrics, predictions, split["labels"])
+        return Result(scores, len(split), self.readable(predictions))
+
+    def predictions(self, outputs: torch.Tensor) -> list[Any]:
+        """(examples, outputs) logits -> one value per example, as the metrics take it."""
+        raise NotImplementedError
+
+    def readable(self, predictions: list[Any]) -> list[Any]:
+        """Predictions as a reader knows them."""
+        return predictions
+
+
+@dataclass(frozen=True)
+class Classification(SentenceTask):
+    """One of several labels."""
+
+    config: ClassificationTask
+
+    def head(self) -> HeadSpec:
+        """One output per label."""
+        return HeadSpec(HeadKind.sequence, tuple(self.config.labels))
+
+    def predictions(self, outputs: torch.Tensor) -> list[int]:
+        """Index of the largest logit."""
+        return [int(index) for index in outputs.argmax(dim=-1)]
+
+    def readable(self, predictions: list[int]) -> list[str]:
+        """Label names."""
+        return [self.config.labels[index] for index in predictions]
+
+    def stratify_column(self) -> str | None:
+        """Both halves of the search see every label equally often."""
+        return "labels"
+
+
+@dataclass(frozen=True)
+class Regression(SentenceTask):
+    """One number; the loss is the mean squared error."""
+
+    config: RegressionTask
+
+    def head(self) -> HeadSpec:
+        """A single output."""
+        return HeadSpec(HeadKind.sequence, ("score",), regression=True)
+
+    def predictions(self, outputs: torch.Tensor) -> list[float]:
+        """The output itself, not clipped."""
+        return [float(value) for value in outputs[:, 0]]
+
+    def stratify_column(self) -> str | None:
+        """Numbers have no classes to balance."""
+        return None

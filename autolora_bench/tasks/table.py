@@ -1,0 +1,18 @@
+"""Configuration type -> task kind."""
+
+from collections.abc import Callable
+from typing import Any
+
+from autolora_bench.config.task import ClassificationTask, RegressionTask, TaskConfig
+from autolora_bench.tasks.base import Task
+from autolora_bench.tasks.classification import Classification, Regression
+
+KINDS: dict[type[TaskConfig], Callable[[Any], Task]] = {
+    ClassificationTask: Classification,
+    RegressionTask: Regression,
+}
+
+
+def build_task(config: TaskConfig) -> Task:
+    """The task kind of a configuration."""
+    return KINDS[type(config)](config)

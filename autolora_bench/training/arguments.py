@@ -1,0 +1,46 @@
+"""From a training configuration to transformers' TrainingArguments."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import TrainingArguments
+
+from autolora_bench.config.train import Precision, TrainConfig
+
+
+def training_arguments(
+    train: TrainConfig, folder: Path, *, learning_rate: float, seed: int, device: torch.device, **changes: Any
+) -> TrainingArguments:
+    """Arguments of one training phase; `folder` takes its checkpoints.
+
+    Batches are in `train.batch_size` examples per optimizer step over all processes, so that a run on two
+    processes computes what a run on one does.
+    """
+    options: dict[str, Any] = {
+        "output_dir": str(folder),
+        "num_train_epochs": train.epochs,
+        "max_steps": train.max_steps or -1,
+        "gradient_accumulation_steps": train.accumulation,
+        "learning_rate": learning_rate,
+        "weight_decay": train.weight_decay,
+        "warmup_steps": train.warmup,
+        "lr_scheduler_type": train.schedule.name,
+        "max_grad_norm": train.clip,
+        "label_smoothing_factor": train.label_smoothing,
+        "bf16": train.precision is Precision.bf16,
+        "use_cpu": device.type == "cpu",
+        "seed": seed,
+        "data_seed": seed,
+        "train_sampling_strategy": "group_by_length" if train.group_by_length else "random",
+        "dataloader_pin_memory": device.type == "cuda",
+        "logging_steps": train.log_steps,
+        "logging_nan_inf_filter": False,
+        "save_strategy": "epoch",
+        "save_total_limit": 2,
+        "report_to": list(train.trackers) or "none",
+        "disable_tqdm": True,
+    }
+    arguments = TrainingArguments(**{**options, **changes})
+    arguments.per_device_train_batch_size = train.batch_size // (train.accumulation * arguments.world_size)
+    return arguments

@@ -1,0 +1,113 @@
+"""One supervised training phase: train, score every epoch, keep the weights that were asked for."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+from transformers import PreTrainedTokenizerBase, PrinterCallback, TrainerCallback
+
+from autolora_bench.config.train import Keep, Precision, TrainConfig
+from autolora_bench.metrics.registry import METRICS
+from autolora_bench.record import Evaluation
+from autolora_bench.tasks.base import EvaluationContext, Splits, Task
+from autolora_bench.tasks.scoring import evaluation_of
+from autolora_bench.training.arguments import training_arguments
+from autolora_bench.training.checkpoints import CheckpointPolicy, last_checkpoint, remove_checkpoints
+from autolora_bench.training.progress import ProgressDisplay
+from autolora_bench.training.trainer import FinetuneTrainer, Meter
+from autolora_bench.training.weights import load_trainable, save_trainable
+
+WEIGHTS = "weights.safetensors"
+BEST = "best.safetensors"
+
+
+@dataclass(frozen=True)
+class Finetuning:
+    """What a training phase needs beside the model."""
+
+    phase: str
+    folder: Path
+    """The phase's own folder: checkpoints while it runs, weights at its end."""
+    task: Task
+    splits: Splits
+    tokenizer: PreTrainedTokenizerBase
+    train: TrainConfig
+    learning_rate: float
+    seed: int
+    device: torch.device
+    callbacks: tuple[TrainerCallback, ...] = ()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a training phase leaves behind, apart from the weights in the model and in WEIGHTS."""
+
+    meter: Meter
+    best: dict[str, Evaluation]
+    last: dict[str, Evaluation]
+    steps: int
+    flops: float
+
+
+def finetune(model: nn.Module, setup: Finetuning) -> Outcome:
+    """Train `model` in place; at the end it holds the weights that `train.keep` asks for.
+
+    An interrupted phase goes on from its last whole checkpoint.
+    """
+    trainer = build_trainer(model, setup)
+    checkpoint = last_checkpoint(Path(str(trainer.args.output_dir)))
+    trained = trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+    best, last = best_and_last(trainer)
+    if setup.train.keep is Keep.best:
+        load_trainable(model, trainer.best)
+    save_trainable(model, setup.folder / WEIGHTS)
+    trainer.best.unlink()
+    remove_checkpoints(Path(str(trainer.args.output_dir)))
+    return Outcome(trainer.meter, best, last, trained.global_step, float(trainer.state.total_flos))
+
+
+def build_trainer(model: nn.Module, setup: Finetuning) -> FinetuneTrainer:
+    """The trainer of a phase."""
+    arguments = training_arguments(
+        setup.train, setup.folder / "checkpoints", learning_rate=setup.learning_rate, seed=setup.seed,
+        device=setup.device, eval_strategy="epoch",
+    )
+    headline = setup.task.config.metrics[0]
+    trainer = FinetuneTrainer(
+        model=model,
+        args=arguments,
+        train_dataset=setup.splits.train,
+        eval_dataset=setup.splits.train.select([]),
+        data_collator=setup.task.collator(setup.tokenizer),
+        callbacks=[
+            CheckpointPolicy(setup.train.checkpoint_minutes), ProgressDisplay(setup.phase), *setup.callbacks
+        ],
+        evaluate_splits=lambda trained: evaluate_splits(trained, setup),
+        headline=headline,
+        higher_is_better=METRICS[headline].higher_is_better,
+        best=setup.folder / BEST,
+    )
+    trainer.remove_callback(PrinterCallback)
+    return trainer
+
+
+def evaluate_splits(model: nn.Module, setup: Finetuning) -> dict[str, Evaluation]:
+    """Every evaluation split, scored as after an epoch."""
+    context = EvaluationContext(
+        setup.tokenizer, setup.device, setup.train.evaluation_batch_size,
+        bf16=setup.train.precision is Precision.bf16, final=False,
+    )
+    return {
+        split: evaluation_of(setup.phase, split, setup.task.evaluate(model, setup.splits.held_out[split], context))
+        for split in setup.task.config.evaluation
+    }
+
+
+def best_and_last(trainer: FinetuneTrainer) -> tuple[dict[str, Evaluation], dict[str, Evaluation]]:
+    """Evaluations at the best and at the last epoch, by split; the earliest epoch wins a tie."""
+    history = trainer.meter.history
+    chosen = max((e for e in history if e.split == history[0].split), key=trainer.merit)
+    best = {e.split: e for e in history if e.step == chosen.step}
+    last = {e.split: e for e in history if e.step == history[-1].step}
+    return best, last

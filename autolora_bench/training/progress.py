@@ -1,0 +1,62 @@
+"""Shows a training phase's progress: a bar on a terminal, a line per log elsewhere."""
+
+import sys
+import time
+from typing import Any
+
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+
+class ProgressDisplay(TrainerCallback):
+    """Loss, mean rank where there is one, scores, and the time left."""
+
+    def __init__(self, phase: str) -> None:
+        self.phase = phase
+        self.bar: Progress | None = None
+        self.begun = (0.0, 0)
+        self.facts = ""
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """Open the bar."""
+        self.begun = (time.monotonic(), state.global_step)
+        if sys.stderr.isatty():
+            columns = (TextColumn("  {task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
+            self.bar = Progress(*columns, TimeRemainingColumn(), TextColumn("{task.fields[facts]}"), transient=True)
+            self.task = self.bar.add_task(self.phase, total=state.max_steps, completed=state.global_step, facts="")
+            self.bar.start()
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Move the bar."""
+        if self.bar is not None:
+            self.bar.update(self.task, completed=state.global_step, facts=self.facts)
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **_: Any,
+    ) -> None:
+        """Take the newest figures; print them where there is no bar."""
+        wanted = {k: v for k, v in (logs or {}).items() if k in ("loss", "mean_rank") or k.startswith("eval_")}
+        if not wanted:
+            return
+        self.facts = "  ".join(f"{name.removeprefix('eval_')} {value:.4f}" for name, value in wanted.items())
+        if self.bar is None:
+            left = self._seconds_left(state)
+            end = f"  {left:.0f} s left" if left else ""
+            print(f"  {self.phase} {state.global_step}/{state.max_steps}  {self.facts}{end}", file=sys.stderr, flush=True)
+
+    def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Close the bar."""
+        if self.bar is not None:
+            self.bar.stop()
+
+    def _seconds_left(self, state: TrainerState) -> float:
+        seconds, step = self.begun
+        done = state.global_step - step
+        return (time.monotonic() - seconds) / done * (state.max_steps - state.global_step) if done else 0.0

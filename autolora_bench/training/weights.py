@@ -1,0 +1,45 @@
+"""The weights that a method trains, as one safetensors file whatever the method."""
+
+import os
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from autolora_bench.errors import UserError
+
+
+def trainable_state(model: nn.Module) -> dict[str, torch.Tensor]:
+    """Copies, on the CPU, of every parameter that requires a gradient and of every buffer of a trained module."""
+    return {
+        name: parameter.detach().to("cpu", copy=True).contiguous()
+        for name, parameter in model.named_parameters()
+        if parameter.requires_grad
+    }
+
+
+def save_trainable(model: nn.Module, path: Path) -> None:
+    """Write the trainable weights whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.writing")
+    save_file(trainable_state(model), temporary)
+    os.replace(temporary, path)
+
+
+def load_trainable(model: nn.Module, path: Path) -> None:
+    """Put saved weights back.
+
+    Raises:
+        UserError: the file is damaged, or its names or shapes are not those of the model's trainable weights.
+    """
+    try:
+        saved = load_file(path)
+    except Exception as error:
+        raise UserError(f"{path} is damaged: {error}", "delete it; the phase starts again") from error
+    parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    if {n: p.shape for n, p in parameters.items()} != {n: t.shape for n, t in saved.items()}:
+        raise UserError(f"{path} belongs to another model or method", "delete it; the phase starts again")
+    with torch.no_grad():
+        for name, parameter in parameters.items():
+            parameter.copy_(saved[name])
