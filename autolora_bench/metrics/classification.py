@@ -1,0 +1,104 @@
+"""GLUE's scores: classes and regression, every example counted once.
+
+Follows huggingface/evaluate@a7dd338 metrics/glue/glue.py. Predictions and labels are sequences of one length N;
+classes are integers or names, regression values floats that are neither clipped nor rounded.
+"""
+
+import math
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+from autolora_bench.errors import UserError
+from autolora_bench.metrics.registry import lookup
+from autolora_bench.metrics.scores import MetricScores, collect
+
+Values = Sequence[Any]
+POSITIVE = 1
+
+
+def accuracy(predictions: Values, labels: Values) -> float:
+    """Fraction of predictions that equal their label."""
+    return float(sum(p == y for p, y in zip(predictions, labels, strict=True)) / len(labels))
+
+
+def f1(predictions: Values, labels: Values) -> float:
+    """F1 of the positive class (label 1); 0 where neither side holds it."""
+    from sklearn.metrics import f1_score
+
+    positive = [p == POSITIVE for p in predictions], [y == POSITIVE for y in labels]
+    return float(f1_score(positive[1], positive[0], zero_division=0.0))
+
+
+def matthews_correlation(predictions: Values, labels: Values) -> float:
+    """Matthews correlation, also for more than two classes; 0 where either side is constant."""
+    from sklearn.metrics import matthews_corrcoef
+
+    if len(set(predictions)) < 2 or len(set(labels)) < 2:
+        return 0.0
+    return float(matthews_corrcoef(labels, predictions))
+
+
+def pearson(predictions: Values, labels: Values) -> float:
+    """Pearson correlation; NaN where either side is constant or N < 2."""
+    from scipy.stats import pearsonr
+
+    return _correlation(pearsonr, predictions, labels)
+
+
+def spearman(predictions: Values, labels: Values) -> float:
+    """Spearman rank correlation, ties by mean rank; NaN where either side is constant or N < 2."""
+    from scipy.stats import spearmanr
+
+    return _correlation(spearmanr, predictions, labels)
+
+
+def _correlation(function: Callable[..., Any], predictions: Values, labels: Values) -> float:
+    if len(set(predictions)) < 2 or len(set(labels)) < 2:
+        return math.nan
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return float(function(predictions, labels)[0])
+
+
+FUNCTIONS: Mapping[str, Callable[[Values, Values], float]] = MappingProxyType(
+    {
+        "accuracy": accuracy,
+        "f1": f1,
+        "matthews_correlation": matthews_correlation,
+        "pearson": pearson,
+        "spearman": spearman,
+    }
+)
+
+
+def score_classification(predictions: Values, labels: Values, metrics: Sequence[str]) -> MetricScores:
+    """Scores of one set of predictions.
+
+    Args:
+        predictions: N predicted classes or values.
+        labels: N true ones, of the same type.
+        metrics: names out of `FUNCTIONS`.
+
+    Raises:
+        UserError: different lengths, no example, or a metric that is not one of these.
+    """
+    if len(predictions) != len(labels):
+        raise UserError(
+            f"{len(predictions)} predictions for {len(labels)} labels", "give one prediction for each label"
+        )
+    if not len(labels):
+        raise UserError("there is nothing to score: no predictions", "give one prediction for each example")
+    for name in metrics:
+        if lookup(name).name not in FUNCTIONS:
+            raise UserError(
+                f"{name} is no metric of classes or values", f"choose from {', '.join(FUNCTIONS)}"
+            )
+    return collect({name: _bind(FUNCTIONS[name], predictions, labels) for name in metrics})
+
+
+def _bind(
+    function: Callable[[Values, Values], float], predictions: Values, labels: Values
+) -> Callable[[], float]:
+    return lambda: function(predictions, labels)

@@ -1,0 +1,134 @@
+"""One function for each kind of task: read its files, score them, say how."""
+
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, TypeVar
+
+from autolora_bench.errors import UserError
+from autolora_bench.metrics.classification import score_classification
+from autolora_bench.metrics.columns import Value, read_predictions, read_tags
+from autolora_bench.metrics.files import read_lines
+from autolora_bench.metrics.generation.e2e import E2E_METRICS, score_e2e
+from autolora_bench.metrics.generation.e2e_files import read_e2e
+from autolora_bench.metrics.generation.mteval import MtevalMode
+from autolora_bench.metrics.generation.webnlg import (
+    WEBNLG_METRICS,
+    WebnlgProtocol,
+    pad_references,
+    score_webnlg,
+    seen_subsets,
+)
+from autolora_bench.metrics.generation.webnlg_files import read_webnlg
+from autolora_bench.metrics.scores import MetricScores
+from autolora_bench.metrics.tagging import count_entities, scores_from_counts, total
+
+Report = dict[str, Any]
+Options = Mapping[str, str]
+Choice = TypeVar("Choice", bound=StrEnum)
+_CORRELATIONS = frozenset({"pearson", "spearman"})
+
+
+class TextFormat(StrEnum):
+    """Whether WebNLG's texts still need the protocol's lower-casing and splitting."""
+
+    PREPARE = "prepare"
+    AS_IS = "as_is"
+
+
+def score_e2e_files(predictions: Path, references: Path | None, options: Options) -> Report:
+    """E2E: outputs one a line, references in groups separated by blank lines."""
+    mode = _choice(MtevalMode, options, "mode", MtevalMode.CLEAN)
+    hypotheses, groups = read_e2e(predictions, _needed(references, "a file with groups of references"))
+    scores = score_e2e(hypotheses, groups, mode, _metrics(options, E2E_METRICS))
+    return _report("e2e-metrics", mode, len(hypotheses), scores, references=sum(map(len, groups)))
+
+
+def score_webnlg_files(predictions: Path, references: Path | None, options: Options) -> Report:
+    """WebNLG: outputs one a line, references as XML, folder or prefix."""
+    protocol = _choice(WebnlgProtocol, options, "mode", WebnlgProtocol.GENERATION_EVAL)
+    text = _choice(TextFormat, options, "text", TextFormat.PREPARE)
+    hypotheses, found = read_webnlg(
+        predictions, _needed(references, "the XML test file or a folder of references")
+    )
+    categories = read_lines(Path(options["categories"])) if "categories" in options else found.categories
+    padded = [pad_references(record, protocol) for record in found.references]
+    metrics = _metrics(options, WEBNLG_METRICS)
+    prepare = text is TextFormat.PREPARE
+    scores = score_webnlg(hypotheses, padded, categories, protocol, metrics, prepare=prepare)
+    parts = seen_subsets(categories, len(padded))
+    subsets = {name.removeprefix("/"): len(part) for name, part in parts.items() if name}
+    return _report("webnlg", protocol, len(hypotheses), scores, text=str(text), subsets=subsets)
+
+
+def score_tagging_files(predictions: Path, references: Path | None, options: Options) -> Report:
+    """Named entities: one CoNLL file with the predicted tag in the last column."""
+    if references is not None:
+        raise UserError("tagging takes no references=", "give one file with lines `token gold predicted`")
+    predicted, labels = read_tags(predictions)
+    counts = count_entities(predicted, labels)
+    entities = total(counts)
+    return _report(
+        "conlleval",
+        None,
+        len(labels),
+        scores_from_counts(counts),
+        tokens=sum(map(len, labels)),
+        entities={"gold": entities.gold, "predicted": entities.predicted, "correct": entities.correct},
+    )
+
+
+def score_classification_files(
+    predictions: Path, references: Path | None, options: Options, defaults: Sequence[str]
+) -> Report:
+    """Classes or values: two columns, or one column in each of two files."""
+    metrics = _metrics(options, defaults)
+    if not metrics:
+        raise UserError("classification needs metrics=", "name them: metrics=accuracy,f1")
+    numeric = _CORRELATIONS.issuperset(metrics)
+    predicted, labels = read_predictions(predictions, references, numeric=numeric)
+    _check_kinds(predicted, labels, metrics)
+    return _report("glue", None, len(labels), score_classification(predicted, labels, metrics))
+
+
+def _report(protocol: str, mode: str | None, count: int, scores: MetricScores, **counted: object) -> Report:
+    return {
+        "protocol": protocol,
+        "mode": None if mode is None else str(mode),
+        "n": count,
+        **counted,
+        "scores": scores.values,
+        "missing": scores.missing,
+    }
+
+
+def _needed(references: Path | None, what: str) -> Path:
+    if references is None:
+        raise UserError("this task needs references=", f"give {what}")
+    return references
+
+
+def _choice(kind: type[Choice], options: Options, name: str, default: Choice) -> Choice:
+    value = options.get(name, default)
+    try:
+        return kind(value)
+    except ValueError:
+        raise UserError(f"{name}={value} is unknown", f"choose from {', '.join(kind)}") from None
+
+
+def _metrics(options: Options, default: Sequence[str]) -> Sequence[str]:
+    return [name.strip() for name in options["metrics"].split(",")] if "metrics" in options else default
+
+
+def _check_kinds(predictions: Sequence[Value], labels: Sequence[Value], metrics: Sequence[str]) -> None:
+    """Refuse numbers scored against names, which would agree nowhere, and names where F1 needs a positive class."""
+    named = [any(isinstance(value, str) for value in side) for side in (predictions, labels)]
+    if named[0] != named[1]:
+        sides = (
+            "predictions are numbers and labels names"
+            if named[1]
+            else "predictions are names and labels numbers"
+        )
+        raise UserError(sides, "write both as numbers or both as names")
+    if "f1" in metrics and any(named):
+        raise UserError("f1 needs classes as numbers", "write 1 for the positive class, 0 for the other")

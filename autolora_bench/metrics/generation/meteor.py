@@ -1,0 +1,33 @@
+"""METEOR 1.5 (Denkowski and Lavie 2014) over tokenised texts, aggregated over segments."""
+
+from collections.abc import Mapping, Sequence
+
+from autolora_bench.metrics.generation.meteor_process import LOCK, shared_process
+from autolora_bench.metrics.generation.segments import References, check_segments
+
+
+def meteor(hypotheses: Sequence[str], references: References) -> float:
+    """METEOR of a corpus, 0..1; the best reference of each segment counts.
+
+    Args:
+        hypotheses: N tokenised texts, tokens joined by blanks.
+        references: for each its tokenised references.
+
+    Raises:
+        UserError: see `check_segments`.
+        MetricUnavailableError: no Java runtime, or METEOR died; the next call starts it again.
+    """
+    return meteor_subsets(hypotheses, references, {"all": range(len(hypotheses))})["all"]
+
+
+def meteor_subsets(
+    hypotheses: Sequence[str], references: References, subsets: Mapping[str, Sequence[int]]
+) -> dict[str, float]:
+    """METEOR of several subsets of one corpus, each given by its segments' positions; aligned only once."""
+    check_segments(hypotheses, references)
+    with LOCK:
+        process = shared_process()
+        statistics = process.statistics(hypotheses, references)
+        return {
+            name: process.aggregate([statistics[i] for i in indices]) for name, indices in subsets.items()
+        }
