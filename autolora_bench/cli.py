@@ -43,5 +43,8 @@ def _dispatch(words: list[str]) -> int:
     if first in COMMANDS:
         return int(import_module(f"autolora_bench.commands.{first}").run(words[1:]))
     if "=" not in first and not first.startswith(("-", "~")):
-        raise UserError(f"there is no command {first!r}", f"{nearest(first, list(COMMANDS))}autolora-bench --help shows all")
+        raise UserError(
+            f"there is no command {first!r}",
+            f"{nearest(first, list(COMMANDS))}autolora-bench --help shows all",
+        )
     return int(import_module("autolora_bench.commands.launch").run(words))

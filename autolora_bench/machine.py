@@ -1,10 +1,13 @@
 """The device a run computes on: choice, description, peak memory."""
 
 import re
+import warnings
 from pathlib import Path
 from typing import Any
 
+import datasets
 import torch
+from transformers.utils import logging as transformers_logging
 
 from autolora_bench.config.experiment import ExperimentConfig
 from autolora_bench.errors import UserError
@@ -24,12 +27,18 @@ def device(name: str) -> torch.device:
     if name == "auto":
         return torch.device(next(kind for kind, there in available.items() if there))
     if not available[name]:
-        raise UserError(f"device={name}: torch finds none here", "say device=cpu, or install a torch built for it")
+        raise UserError(
+            f"device={name}: torch finds none here", "say device=cpu, or install a torch built for it"
+        )
     return torch.device(name)
 
 
 def prepare(experiment: ExperimentConfig) -> None:
-    """Process-wide settings of a run."""
+    """Process-wide settings of a run: threads, and libraries that would talk over our own progress."""
+    datasets.disable_progress_bars()
+    transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
     if experiment.train.threads is not None:
         torch.set_num_threads(experiment.train.threads)
 

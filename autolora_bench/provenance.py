@@ -7,7 +7,16 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("autolora-bench", "torch", "transformers", "peft", "accelerate", "datasets", "sacrebleu", "scikit-learn")
+PACKAGES = (
+    "autolora-bench",
+    "torch",
+    "transformers",
+    "peft",
+    "accelerate",
+    "datasets",
+    "sacrebleu",
+    "scikit-learn",
+)
 
 
 def provenance() -> dict[str, Any]:

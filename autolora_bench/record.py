@@ -195,7 +195,9 @@ def read_record(path: Path) -> RunRecord:
             )
         return _from_dict(values)
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise UserError(f"{path} is not a readable record: {error}", "move it away; its run starts again") from error
+        raise UserError(
+            f"{path} is not a readable record: {error}", "move it away; its run starts again"
+        ) from error
 
 
 def find_records(root: Path) -> Iterator[Path]:

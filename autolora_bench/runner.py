@@ -22,7 +22,9 @@ COPIED = ("train_seconds", "steps", "examples", "tokens", "flops", "artefact", "
 MERGED = ("history", "best", "last", "test", "parameters", "ranks")
 
 
-def run_experiment(experiment: ExperimentConfig, folder: Path, command: str, earlier: RunRecord | None) -> RunRecord:
+def run_experiment(
+    experiment: ExperimentConfig, folder: Path, command: str, earlier: RunRecord | None
+) -> RunRecord:
     """Run what is missing of one cell and return its record, which is also on disk after every phase.
 
     Args:
@@ -56,7 +58,11 @@ def run_experiment(experiment: ExperimentConfig, folder: Path, command: str, ear
 def _run_phases(experiment: ExperimentConfig, folder: Path, record: RunRecord) -> None:
     machine.prepare(experiment)
     context = PhaseContext(experiment, folder, machine.device(experiment.device))
-    record.provenance = {**provenance(), **machine.describe(context.device), "source": record.provenance.get("source")}
+    record.provenance = {
+        **provenance(),
+        **machine.describe(context.device),
+        "source": record.provenance.get("source"),
+    }
     method = build_method(experiment.method)
     for phase in [*method.phases(), EvaluatePhase(method)]:
         done = record.phase(phase.name)
@@ -139,7 +145,9 @@ def _describe_data(context: PhaseContext) -> dict[str, Any]:
 
 
 def _describe(error: Exception) -> dict[str, str]:
-    what, mend = (error.what, error.mend) if isinstance(error, UserError) else (f"{type(error).__name__}: {error}", "")
+    what, mend = (
+        (error.what, error.mend) if isinstance(error, UserError) else (f"{type(error).__name__}: {error}", "")
+    )
     if isinstance(error, torch.OutOfMemoryError):
         mend = "halve the memory of a step: train.accumulation=2"
     return {"type": type(error).__name__, "message": what, "mend": mend, "traceback": traceback.format_exc()}

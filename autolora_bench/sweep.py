@@ -68,7 +68,9 @@ def _jobs(base: DictConfig, words: Sequence[str]) -> list[list[str]]:
     """The override lists of a sweep: the suite's own parameters, then the command line, which beats them."""
     parameters = base.hydra.sweeper.get("params") or {}
     words = [f"{name}={value}" for name, value in parameters.items()] + list(words)
-    batches = BasicSweeper.split_arguments(OverridesParser.create().parse_overrides(words), max_batch_size=None)
+    batches = BasicSweeper.split_arguments(
+        OverridesParser.create().parse_overrides(words), max_batch_size=None
+    )
     return [list(job) for job in batches[0]]
 
 
@@ -78,7 +80,11 @@ def _planned(
     own = ("--config-dir", str(request.config_dir)) if request.config_dir else ()
     found: dict[Path, PlannedRun] = {}
     for job in jobs:
-        config = base if len(jobs) == 1 and list(job) == list(request.overrides) else compose_config([*extra, *job])
+        config = (
+            base
+            if len(jobs) == 1 and list(job) == list(request.overrides)
+            else compose_config([*extra, *job])
+        )
         planned = PlannedRun(to_experiment(config), (*own, *job))
         found.setdefault(planned.folder, planned)
     return list(found.values())

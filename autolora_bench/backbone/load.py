@@ -1,7 +1,5 @@
 """Loads a pretrained model with a task's head, and its tokenizer."""
 
-import dataclasses
-import os
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
@@ -15,7 +13,6 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
-from transformers.utils import logging as transformers_logging
 
 from autolora_bench.backbone.locate import Location, locate
 from autolora_bench.backbone.targets import target_modules
@@ -64,6 +61,7 @@ def load_tokenizer(config: ModelConfig) -> PreTrainedTokenizerBase:
     tokenizer = _read(AutoTokenizer, location, config)
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
+    assert isinstance(tokenizer, PreTrainedTokenizerBase)
     return tokenizer
 
 
@@ -82,14 +80,17 @@ def load_backbone(config: ModelConfig, head: HeadSpec) -> Backbone:
         options["label2id"] = {label: index for index, label in enumerate(head.labels)}
     if head.regression:
         options["problem_type"] = "regression"
-    with _quiet():
-        model, loading = _read(head.kind.value, location, config, output_loading_info=True, **options)
+    model, loading = _read(head.kind.value, location, config, output_loading_info=True, **options)
     if model.config.pad_token_id is None:
         model.config.pad_token_id = tokenizer.pad_token_id
     new = _new_modules(model, set(loading["missing_keys"]))
-    source = {**dataclasses.asdict(location), "commit": getattr(model.config, "_commit_hash", None)}
-    if location.kind != "hub":
-        source["source"] = os.path.basename(location.source.rstrip("/"))
+    source = {
+        "name": location.label,
+        "kind": location.kind,
+        "revision": location.revision,
+        "commit": getattr(model.config, "_commit_hash", None),
+        "sha256": config.sha256,
+    }
     return Backbone(model, tokenizer, new, target_modules(model, config), source)
 
 
@@ -106,24 +107,17 @@ def _new_modules(model: PreTrainedModel, missing: set[str]) -> list[str]:
 
 def _read(kind: Any, location: Location, config: ModelConfig, **options: Any) -> Any:
     try:
-        return kind.from_pretrained(location.source, revision=location.revision, trust_remote_code=False, **options)
+        return kind.from_pretrained(
+            location.source, revision=location.revision, trust_remote_code=False, **options
+        )
     except (OSError, ValueError) as error:
         first = str(error).strip().splitlines()[0]
         if location.kind == "hub":
             raise UserError(
-                f"model {config.name!r} ({location.source}) is not on this machine and was not reached on the hub: {first}",
+                f"model {config.name!r} is not on this machine, and the hub has no {location.source} or was not reached: "
+                f"{first}",
                 f"go online once, run: autolora-bench fetch {config.name}, or say model.path=FOLDER",
             ) from error
-        raise UserError(f"cannot load a model from {location.source}: {first}", "see README: Models") from error
-
-
-class _quiet:
-    """Keeps transformers' report of newly initialised heads off the screen: the record names them."""
-
-    def __enter__(self) -> None:
-        self.before = transformers_logging.get_verbosity()
-        transformers_logging.set_verbosity_error()
-        transformers_logging.disable_progress_bar()
-
-    def __exit__(self, *_: object) -> None:
-        transformers_logging.set_verbosity(self.before)
+        raise UserError(
+            f"cannot load a model from {location.source}: {first}", "see README: Models"
+        ) from error

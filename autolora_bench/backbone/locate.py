@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from autolora_bench.config.model import ModelConfig
+from autolora_bench.config.model import ModelConfig, PackageSource
 from autolora_bench.errors import UserError
 from autolora_bench.paths import cache_dir
 
@@ -20,6 +20,8 @@ class Location:
     """Folder or hub name, as transformers takes it."""
     kind: str
     """folder, package, fetched or hub."""
+    label: str
+    """What a record says of it: no path of this machine."""
     revision: str | None = None
 
 
@@ -35,23 +37,29 @@ def locate(model: ModelConfig) -> Location:
         UserError: a named folder without a model in it, or weights whose checksum is wrong.
     """
     if model.checkpoint is not None and Path(model.checkpoint).expanduser().is_dir():
-        return Location(str(_model_folder(model.checkpoint, "model.checkpoint")), "folder")
+        folder = _model_folder(model.checkpoint, "model.checkpoint")
+        return Location(str(folder), "folder", folder.name)
     if model.checkpoint is not None:
-        return Location(model.checkpoint, "hub", model.revision)
+        return Location(model.checkpoint, "hub", model.checkpoint, model.revision)
     if model.path is not None:
-        return Location(str(_verified(_model_folder(model.path, "model.path"), model)), "folder")
+        folder = _verified(_model_folder(model.path, "model.path"), model)
+        return Location(str(folder), "folder", folder.name)
     package = _package_folder(model)
-    if package is not None:
-        return Location(str(_verified(package, model)), "package")
+    if model.package is not None and package is not None:
+        return Location(str(_verified(package, model)), "package", _packages(model.package))
     fetched = fetched_folder(model)
-    if (fetched / "config.json").is_file():
-        return Location(str(_verified(fetched, model)), "fetched")
+    if model.package is not None and (fetched / "config.json").is_file():
+        return Location(str(_verified(fetched, model)), "fetched", _packages(model.package))
     if model.hub is None:
         raise UserError(
             f"no weights of model {model.name!r} were found",
             "say model.checkpoint=FOLDER_OR_HUB_NAME",
         )
-    return Location(model.hub, "hub", model.revision)
+    return Location(model.hub, "hub", model.hub, model.revision)
+
+
+def _packages(package: PackageSource) -> str:
+    return f"{', '.join(package.names)} {package.version}"
 
 
 def sha256(path: Path) -> str:
@@ -63,7 +71,9 @@ def sha256(path: Path) -> str:
 def _model_folder(folder: str, setting: str) -> Path:
     path = Path(folder).expanduser()
     if not (path / "config.json").is_file():
-        raise UserError(f"{path} holds no model (no config.json)", f"point {setting} at a folder saved by save_pretrained")
+        raise UserError(
+            f"{path} holds no model (no config.json)", f"point {setting} at a folder saved by save_pretrained"
+        )
     return path
 
 
@@ -87,10 +97,16 @@ def _verified(folder: Path, model: ModelConfig) -> Path:
     if model.sha256 is None:
         return folder
     if not weights.is_file():
-        raise UserError(f"{folder} holds no {WEIGHTS}", f"delete it and run: autolora-bench fetch {model.name}")
+        raise UserError(
+            f"{folder} holds no {WEIGHTS}", f"delete it and run: autolora-bench fetch {model.name}"
+        )
     stat = weights.stat()
     key = (str(weights), stat.st_size, stat.st_mtime_ns)
-    found = _verified_files.setdefault(key, sha256(weights)) if key not in _verified_files else _verified_files[key]
+    found = (
+        _verified_files.setdefault(key, sha256(weights))
+        if key not in _verified_files
+        else _verified_files[key]
+    )
     if found != model.sha256:
         raise UserError(
             f"{weights} has the wrong checksum: sha256 {found}, expected {model.sha256}",

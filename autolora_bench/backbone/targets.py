@@ -41,8 +41,12 @@ def target_modules(model: PreTrainedModel, config: ModelConfig) -> list[str]:
             f"which layers of a {model.config.model_type} model to adapt is not known",
             f"say model.targets=[...] with names among: {', '.join(known)}",
         )
-    found = [name for name in linear if any(name == ending or name.endswith(f".{ending}") for ending in endings)]
-    missing = [ending for ending in endings if not any(n == ending or n.endswith(f".{ending}") for n in found)]
+    found = [
+        name for name in linear if any(name == ending or name.endswith(f".{ending}") for ending in endings)
+    ]
+    missing = [
+        ending for ending in endings if not any(n == ending or n.endswith(f".{ending}") for n in found)
+    ]
     if missing:
         raise UserError(
             f"model.targets: no linear layer of {config.name!r} is called {missing[0]!r}",

@@ -34,7 +34,10 @@ settings: autolora-bench --cfg job shows all; results go to results=DIR (runs/);
 
 def help_text() -> str:
     """The whole help."""
-    lines = [f"  {group:7}{', '.join(choices(group, [conf_dir()]))}\n" for group in ("task", "method", "model", "data", "suite")]
+    lines = [
+        f"  {group:7}{', '.join(choices(group, [conf_dir()]))}\n"
+        for group in ("task", "method", "model", "data", "suite")
+    ]
     return TEXT.format(choices="".join(lines))
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from autolora_bench.commands.request import read_request
@@ -62,7 +63,7 @@ def job(config: DictConfig) -> float | None:
 
 def command() -> str:
     """The command that reproduces the running job: Hydra's overrides of this very job."""
-    overrides = hydra.core.hydra_config.HydraConfig.get().overrides.task
+    overrides = HydraConfig.get().overrides.task
     return shlex.join(["autolora-bench", *overrides])
 
 
@@ -104,7 +105,8 @@ def _check_results(planned: Sequence[PlannedRun]) -> None:
             probe.unlink()
         except OSError as error:
             raise UserError(
-                f"cannot write results to {root}: {error.strerror or error}", "choose another folder with results=DIR"
+                f"cannot write results to {root}: {error.strerror or error}",
+                "choose another folder with results=DIR",
             ) from error
 
 
@@ -128,7 +130,9 @@ def _show(record: RunRecord) -> None:
         scores = "  ".join(f"{n} {v:.4f}" for n, v in evaluation.scores.items() if v is not None)
         print(f"  {split}: {scores}  (best epoch {evaluation.epoch:g})")
     for split, evaluation in record.test.items():
-        print(f"  {split}: " + "  ".join(f"{n} {v:.4f}" for n, v in evaluation.scores.items() if v is not None))
+        print(
+            f"  {split}: " + "  ".join(f"{n} {v:.4f}" for n, v in evaluation.scores.items() if v is not None)
+        )
     if record.parameters is not None:
         p = record.parameters
         print(f"  trainable weights: {p.trainable:,} ({p.method:,} without the head) beside {p.total:,}")

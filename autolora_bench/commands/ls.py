@@ -14,7 +14,10 @@ def run(words: Sequence[str]) -> int:
     kinds = [word for word in words if not word.startswith("-") and "=" not in word and word in KINDS]
     unknown = [w for w in words if w not in KINDS and not w.startswith("-") and _is_bare(words, w)]
     if unknown:
-        raise UserError(f"ls {unknown[0]}: there is no such list", f"{nearest(unknown[0], list(KINDS))}one of: {', '.join(KINDS)}")
+        raise UserError(
+            f"ls {unknown[0]}: there is no such list",
+            f"{nearest(unknown[0], list(KINDS))}one of: {', '.join(KINDS)}",
+        )
     folders = read_request([word for word in words if word not in kinds]).folders
     for kind in kinds or KINDS:
         print(f"{kind}:")

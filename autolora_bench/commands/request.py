@@ -22,7 +22,9 @@ def read_request(words: Sequence[str]) -> Request:
         elif word.partition("=")[0] in ("--config-dir", "-cd"):
             folder = _folder(word.partition("=")[2] or next(rest, ""))
         elif word.startswith("-"):
-            raise UserError(f"unknown option {word}", "autolora-bench --help shows all; settings are written key=value")
+            raise UserError(
+                f"unknown option {word}", "autolora-bench --help shows all; settings are written key=value"
+            )
         elif "=" in word or word.startswith("~"):
             overrides.append(word)
         else:
@@ -33,7 +35,9 @@ def read_request(words: Sequence[str]) -> Request:
 def _folder(name: str) -> Path:
     path = Path(name).expanduser()
     if not name or not path.is_dir():
-        raise UserError(f"--config-dir {name or '(nothing)'}: no such folder", "name a folder laid out like conf/")
+        raise UserError(
+            f"--config-dir {name or '(nothing)'}: no such folder", "name a folder laid out like conf/"
+        )
     return path
 
 

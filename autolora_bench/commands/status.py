@@ -16,5 +16,8 @@ def run(words: Sequence[str]) -> int:
         if state is not State.completed:
             print(f"{state.value:12}{entry.command}")
     tally = Counter(state for _, state in states)
-    print(f"{len(planned)} runs: " + ", ".join(f"{tally[state]} {state.value}" for state in State if tally[state]))
+    print(
+        f"{len(planned)} runs: "
+        + ", ".join(f"{tally[state]} {state.value}" for state in State if tally[state])
+    )
     return 0

@@ -28,7 +28,10 @@ def check_choice(group: str, name: str, folders: list[Path]) -> None:
     """Raises UserError, with the nearest names, where `name` is no choice of `group`."""
     known = choices(group, folders)
     if name not in known:
-        raise UserError(f"{group}={name} is not known", f"{nearest(name, list(known))}autolora-bench ls {group}s shows all")
+        raise UserError(
+            f"{group}={name} is not known",
+            f"{nearest(name, list(known))}autolora-bench ls {group}s shows all",
+        )
 
 
 def nearest(name: str, known: list[str]) -> str:

@@ -72,7 +72,9 @@ def explain(error: Exception) -> UserError:
     unknown = re.search(r"Could not override '([^']+)'|Key '([^']+)' (?:is )?not in", text)
     if unknown:
         name = unknown.group(1) or unknown.group(2)
-        return UserError(f"there is no setting {name}", f"{nearest(name, _settings())}autolora-bench --cfg job shows all")
+        return UserError(
+            f"there is no setting {name}", f"{nearest(name, _settings())}autolora-bench --cfg job shows all"
+        )
     key = getattr(error, "full_key", None)
     first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     cause = f"{key}: {first}" if key and key not in first else first

@@ -21,7 +21,12 @@ METHODS = {"full": FullConfig, "lora": LoraConfig, "autolora": AutoLoraConfig}
 def register_schemas() -> None:
     """Put every schema into Hydra's ConfigStore, as schema/<group>/<name>."""
     store = ConfigStore.instance()
-    for name, node in {"experiment": ExperimentConfig, "data": DataConfig, "model": ModelConfig, "train": TrainConfig}.items():
+    for name, node in {
+        "experiment": ExperimentConfig,
+        "data": DataConfig,
+        "model": ModelConfig,
+        "train": TrainConfig,
+    }.items():
         store.store(group="schema", name=name, node=node)
     for name, node in TASKS.items():
         store.store(group="schema/task", name=name, node=node)

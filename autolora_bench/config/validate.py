@@ -16,11 +16,17 @@ def validate(experiment: ExperimentConfig) -> None:
         lookup(metric)
     _require(experiment.seed >= 0, f"seed={experiment.seed}", "say a seed of 0 or more")
     method = experiment.method
-    _require(method.learning_rate > 0, f"method.learning_rate={method.learning_rate}", "say a learning rate above 0")
+    _require(
+        method.learning_rate > 0,
+        f"method.learning_rate={method.learning_rate}",
+        "say a learning rate above 0",
+    )
     if isinstance(method, LoraConfig):
         _require(method.rank >= 1, f"method.rank={method.rank}", "say a rank of 1 or more")
     if isinstance(method, LoraConfig | AutoLoraConfig):
-        _require(0 <= method.dropout < 1, f"method.dropout={method.dropout}", "say a dropout from 0 to below 1")
+        _require(
+            0 <= method.dropout < 1, f"method.dropout={method.dropout}", "say a dropout from 0 to below 1"
+        )
     if isinstance(method, AutoLoraConfig):
         _validate_search(method.search)
 
@@ -44,7 +50,9 @@ def _validate_data(experiment: ExperimentConfig) -> None:
 
 def _validate_train(train: TrainConfig) -> None:
     _require(train.epochs > 0, f"train.epochs={train.epochs}", "say a number above 0")
-    _require(train.max_steps is None or train.max_steps > 0, f"train.max_steps={train.max_steps}", "say 1 or more")
+    _require(
+        train.max_steps is None or train.max_steps > 0, f"train.max_steps={train.max_steps}", "say 1 or more"
+    )
     _require(train.batch_size >= 1, f"train.batch_size={train.batch_size}", "say 1 or more")
     _require(
         train.accumulation >= 1 and train.batch_size % train.accumulation == 0,
@@ -52,7 +60,9 @@ def _validate_train(train: TrainConfig) -> None:
         "say a divisor of the batch size",
     )
     _require(train.evaluation_batch_size >= 1, "train.evaluation_batch_size is below 1", "say 1 or more")
-    _require(0 <= train.warmup < 1, f"train.warmup={train.warmup}", "say a share of the steps from 0 to below 1")
+    _require(
+        0 <= train.warmup < 1, f"train.warmup={train.warmup}", "say a share of the steps from 0 to below 1"
+    )
 
 
 def _validate_search(search: SearchConfig) -> None:

@@ -85,7 +85,9 @@ class PhaseResult:
 class Phase(Protocol):
     """One step of a method: the unit of resume."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """Name of the phase and of its folder."""
 
     def run(self, context: PhaseContext) -> PhaseResult:
         """Do it, or go on from where it was interrupted; leave the artefact in the phase's folder."""
@@ -110,5 +112,7 @@ def count_parameters(total: int, model: nn.Module, head_modules: Sequence[str]) 
         head_modules: Backbone.head_modules.
     """
     trainable = {f".{name}": p.numel() for name, p in model.named_parameters() if p.requires_grad}
-    head = sum(size for name, size in trainable.items() if any(f".{module}." in name for module in head_modules))
+    head = sum(
+        size for name, size in trainable.items() if any(f".{module}." in name for module in head_modules)
+    )
     return Parameters(total, sum(trainable.values()), head)

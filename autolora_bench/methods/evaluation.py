@@ -25,8 +25,11 @@ class EvaluatePhase:
         result = PhaseResult(artefact=self.name)
         for split in [*context.task.config.evaluation, *context.task.config.test]:
             evaluation_context = EvaluationContext(
-                context.tokenizer, context.device, train.evaluation_batch_size,
-                bf16=train.precision is Precision.bf16, folder=folder,
+                context.tokenizer,
+                context.device,
+                train.evaluation_batch_size,
+                bf16=train.precision is Precision.bf16,
+                folder=folder,
             )
             scored = context.task.evaluate(model, context.splits.held_out[split], evaluation_context)
             lines = "".join(json.dumps(p, ensure_ascii=False) + "\n" for p in scored.predictions)

@@ -39,8 +39,15 @@ class FinetunePhase:
         total = sum(weight.numel() for weight in backbone.model.parameters())
         model = self.adapt(backbone, context)
         setup = Finetuning(
-            self.name, folder, context.task, context.splits, context.tokenizer, experiment.train,
-            self.learning_rate, experiment.seed, context.device,
+            self.name,
+            folder,
+            context.task,
+            context.splits,
+            context.tokenizer,
+            experiment.train,
+            self.learning_rate,
+            experiment.seed,
+            context.device,
         )
         outcome = finetune(model, setup)
         model.save_pretrained(folder / EXPORT)

@@ -40,7 +40,11 @@ class Lora:
     def _adapt(self, backbone: Backbone, context: PhaseContext) -> PeftModel:
         config = self.config
         return lora_model(
-            backbone, context, r=config.rank, lora_alpha=config.alpha, lora_dropout=config.dropout,
+            backbone,
+            context,
+            r=config.rank,
+            lora_alpha=config.alpha,
+            lora_dropout=config.dropout,
             target_modules=backbone.targets,
         )
 

@@ -15,7 +15,7 @@ from autolora_bench.config.task import TaskConfig
 from autolora_bench.data.schema import TaskData
 from autolora_bench.metrics.scores import MetricScores
 
-Batch = dict[str, torch.Tensor]
+Batch = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,9 @@ class EvaluationContext:
 class Task(Protocol):
     """A task kind with one task's configuration."""
 
-    config: TaskConfig
+    @property
+    def config(self) -> TaskConfig:
+        """The task's configuration."""
 
     def prepare(self, data: TaskData, tokenizer: PreTrainedTokenizerBase) -> Splits:
         """Tokenise every split."""

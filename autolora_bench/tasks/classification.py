@@ -12,7 +12,7 @@ from transformers import DataCollatorWithPadding, PreTrainedTokenizerBase
 from autolora_bench.backbone.load import HeadKind, HeadSpec
 from autolora_bench.config.task import ClassificationTask, RegressionTask
 from autolora_bench.data.schema import TaskData
-from autolora_bench.metrics import classification as metrics
+from autolora_bench.metrics.classification import score_classification
 from autolora_bench.tasks.base import Batch, EvaluationContext, Result, Splits
 from autolora_bench.tasks.encode import TRUNCATED, encode_texts
 from autolora_bench.tasks.inference import logits
@@ -28,7 +28,10 @@ class SentenceTask:
         """Tokenise every split; longer inputs are truncated and counted."""
         encoded = {
             name: encode_texts(
-                split, self.config.texts, tokenizer, self.config.max_length,
+                split,
+                self.config.texts,
+                tokenizer,
+                self.config.max_length,
                 {"fingerprint": data.fingerprint, "split": name, "rows": str(len(split))},
             )
             for name, split in data.splits.items()
@@ -39,13 +42,13 @@ class SentenceTask:
 
     def collator(self, tokenizer: PreTrainedTokenizerBase) -> Callable[[Sequence[Mapping[str, Any]]], Batch]:
         """Pads to the longest example of the batch."""
-        return DataCollatorWithPadding(tokenizer)
+        return lambda examples: DataCollatorWithPadding(tokenizer)([dict(example) for example in examples])
 
     def evaluate(self, model: nn.Module, split: Dataset, context: EvaluationContext) -> Result:
         """Scores of every example; the predictions are label names or numbers."""
         outputs = torch.stack(logits(model, split, self.collator(context.tokenizer), context))
         predictions = self.predictions(outputs)
-        scores = metrics.scores(self.config.metrics, predictions, split["labels"])
+        scores = score_classification(predictions, split["labels"][:], self.config.metrics)
         return Result(scores, len(split), self.readable(predictions))
 
     def predictions(self, outputs: torch.Tensor) -> list[Any]:

@@ -34,5 +34,10 @@ def encode_texts(
         truncated = [bool(encoding.overflowing) for encoding in encoded.encodings or []]
         return {**encoded, "labels": examples["label"], TRUNCATED: truncated}
 
-    parts = {**key, "tokenizer": tokenizer_fingerprint(tokenizer), "max_length": str(max_length), "texts": str(list(texts))}
+    parts = {
+        **key,
+        "tokenizer": tokenizer_fingerprint(tokenizer),
+        "max_length": str(max_length),
+        "texts": str(list(texts)),
+    }
     return cached_dataset(parts, lambda: split.map(encode, batched=True, remove_columns=split.column_names))

@@ -33,7 +33,9 @@ def evaluation_mode(model: nn.Module, context: EvaluationContext) -> Iterator[No
         model.train(training)
 
 
-def logits(model: nn.Module, split: Dataset, collate: Collate, context: EvaluationContext) -> list[torch.Tensor]:
+def logits(
+    model: nn.Module, split: Dataset, collate: Collate, context: EvaluationContext
+) -> list[torch.Tensor]:
     """Each example's logits in fp32 on the CPU, in the split's order; padding positions are cut off at the end.
 
     A sequence head gives (labels,), a token head (T, labels) with T the example's own length.

@@ -8,5 +8,5 @@ def evaluation_of(phase: str, split: str, result: Result, epoch: float = 0.0, st
     """The record's entry: a metric without a value is None there, and the note says why."""
     scores: dict[str, float | None] = {**result.scores.values, **dict.fromkeys(result.scores.missing)}
     reasons = [f"{name}: {why}" for name, why in result.scores.missing.items()]
-    note = "; ".join([result.note] * bool(result.note) + reasons) or None
+    note = "; ".join(filter(None, [result.note, *reasons])) or None
     return Evaluation(phase, split, epoch, step, scores, result.examples, note=note)

@@ -70,8 +70,12 @@ def finetune(model: nn.Module, setup: Finetuning) -> Outcome:
 def build_trainer(model: nn.Module, setup: Finetuning) -> FinetuneTrainer:
     """The trainer of a phase."""
     arguments = training_arguments(
-        setup.train, setup.folder / "checkpoints", learning_rate=setup.learning_rate, seed=setup.seed,
-        device=setup.device, eval_strategy="epoch",
+        setup.train,
+        setup.folder / "checkpoints",
+        learning_rate=setup.learning_rate,
+        seed=setup.seed,
+        device=setup.device,
+        eval_strategy="epoch",
     )
     headline = setup.task.config.metrics[0]
     trainer = FinetuneTrainer(
@@ -81,7 +85,9 @@ def build_trainer(model: nn.Module, setup: Finetuning) -> FinetuneTrainer:
         eval_dataset=setup.splits.train.select([]),
         data_collator=setup.task.collator(setup.tokenizer),
         callbacks=[
-            CheckpointPolicy(setup.train.checkpoint_minutes), ProgressDisplay(setup.phase), *setup.callbacks
+            CheckpointPolicy(setup.train.checkpoint_minutes),
+            ProgressDisplay(setup.phase),
+            *setup.callbacks,
         ],
         evaluate_splits=lambda trained: evaluate_splits(trained, setup),
         headline=headline,
@@ -95,11 +101,16 @@ def build_trainer(model: nn.Module, setup: Finetuning) -> FinetuneTrainer:
 def evaluate_splits(model: nn.Module, setup: Finetuning) -> dict[str, Evaluation]:
     """Every evaluation split, scored as after an epoch."""
     context = EvaluationContext(
-        setup.tokenizer, setup.device, setup.train.evaluation_batch_size,
-        bf16=setup.train.precision is Precision.bf16, final=False,
+        setup.tokenizer,
+        setup.device,
+        setup.train.evaluation_batch_size,
+        bf16=setup.train.precision is Precision.bf16,
+        final=False,
     )
     return {
-        split: evaluation_of(setup.phase, split, setup.task.evaluate(model, setup.splits.held_out[split], context))
+        split: evaluation_of(
+            setup.phase, split, setup.task.evaluate(model, setup.splits.held_out[split], context)
+        )
         for split in setup.task.config.evaluation
     }
 

@@ -23,12 +23,22 @@ class ProgressDisplay(TrainerCallback):
         """Open the bar."""
         self.begun = (time.monotonic(), state.global_step)
         if sys.stderr.isatty():
-            columns = (TextColumn("  {task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
-            self.bar = Progress(*columns, TimeRemainingColumn(), TextColumn("{task.fields[facts]}"), transient=True)
-            self.task = self.bar.add_task(self.phase, total=state.max_steps, completed=state.global_step, facts="")
+            columns = (
+                TextColumn("  {task.description}"),
+                BarColumn(),
+                TextColumn("{task.completed}/{task.total}"),
+            )
+            self.bar = Progress(
+                *columns, TimeRemainingColumn(), TextColumn("{task.fields[facts]}"), transient=True
+            )
+            self.task = self.bar.add_task(
+                self.phase, total=state.max_steps, completed=state.global_step, facts=""
+            )
             self.bar.start()
 
-    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
         """Move the bar."""
         if self.bar is not None:
             self.bar.update(self.task, completed=state.global_step, facts=self.facts)
@@ -42,16 +52,24 @@ class ProgressDisplay(TrainerCallback):
         **_: Any,
     ) -> None:
         """Take the newest figures; print them where there is no bar."""
-        wanted = {k: v for k, v in (logs or {}).items() if k in ("loss", "mean_rank") or k.startswith("eval_")}
+        wanted = {
+            k: v for k, v in (logs or {}).items() if k in ("loss", "mean_rank") or k.startswith("eval_")
+        }
         if not wanted:
             return
         self.facts = "  ".join(f"{name.removeprefix('eval_')} {value:.4f}" for name, value in wanted.items())
         if self.bar is None:
             left = self._seconds_left(state)
             end = f"  {left:.0f} s left" if left else ""
-            print(f"  {self.phase} {state.global_step}/{state.max_steps}  {self.facts}{end}", file=sys.stderr, flush=True)
+            print(
+                f"  {self.phase} {state.global_step}/{state.max_steps}  {self.facts}{end}",
+                file=sys.stderr,
+                flush=True,
+            )
 
-    def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
         """Close the bar."""
         if self.bar is not None:
             self.bar.stop()

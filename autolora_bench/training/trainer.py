@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import Trainer
+from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from autolora_bench.record import Evaluation
 from autolora_bench.training.weights import load_trainable, save_trainable
@@ -52,37 +52,53 @@ class MeteredTrainer(Trainer):
         super().__init__(*args, **options)
         self.meter = Meter()
         self.loss_sum = torch.zeros((), dtype=torch.float64, device=self.args.device)
+        self.add_callback(_Stopwatch(self))
 
-    def training_step(
-        self, model: nn.Module, inputs: dict[str, torch.Tensor | Any], num_items_in_batch: Any = None
-    ) -> torch.Tensor:
-        """One micro-batch, metered."""
-        begun = time.perf_counter()
-        loss = super().training_step(model, inputs, num_items_in_batch)
+    @property
+    def trained(self) -> nn.Module:
+        """The model, unwrapped."""
+        assert isinstance(self.model, nn.Module)
+        return self.model
+
+    def count(self, inputs: dict[str, Any]) -> None:
+        """Add one micro-batch to the meter."""
         self.meter.examples += inputs["input_ids"].shape[0]
         self.meter.tokens += inputs["input_ids"].numel()
-        self.meter.seconds += time.perf_counter() - begun
-        self.loss_sum += loss.detach()
-        return loss
 
-    def take_mean_loss(self, steps: int) -> float | None:
-        """Mean training loss of the last `steps` optimizer steps, which begins to be counted anew."""
-        mean = float(self.loss_sum) / steps if steps else None
-        self.loss_sum.zero_()
-        return mean
+    def _track_num_input_tokens(self, inputs: dict[str, Any]) -> None:
+        super()._track_num_input_tokens(inputs)  # type: ignore[no-untyped-call]
+        self.count(inputs)
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
         if self.args.should_save:
             folder = Path(str(output_dir))
-            save_trainable(self.model, folder / TRAINABLE)
+            save_trainable(self.trained, folder / TRAINABLE)
             self.meter.loss_sum = float(self.loss_sum)
             self.meter.write(folder / METER)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         folder = Path(resume_from_checkpoint)
-        load_trainable(self.model, folder / TRAINABLE)
+        load_trainable(self.trained, folder / TRAINABLE)
         self.meter = Meter.read(folder / METER)
         self.loss_sum.fill_(self.meter.loss_sum)
+
+
+class _Stopwatch(TrainerCallback):
+    """Adds up the wall-clock time of whole optimizer steps, evaluation and saving excluded."""
+
+    def __init__(self, trainer: MeteredTrainer) -> None:
+        self.trainer = trainer
+        self.begun = 0.0
+
+    def on_step_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        self.begun = time.perf_counter()
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        self.trainer.meter.seconds += time.perf_counter() - self.begun
 
 
 class FinetuneTrainer(MeteredTrainer):
@@ -96,7 +112,13 @@ class FinetuneTrainer(MeteredTrainer):
     """
 
     def __init__(
-        self, *args: Any, evaluate_splits: Evaluate, headline: str, higher_is_better: bool, best: Path, **options: Any
+        self,
+        *args: Any,
+        evaluate_splits: Evaluate,
+        headline: str,
+        higher_is_better: bool,
+        best: Path,
+        **options: Any,
     ) -> None:
         super().__init__(*args, **options)
         self.evaluate_splits = evaluate_splits
@@ -104,9 +126,23 @@ class FinetuneTrainer(MeteredTrainer):
         self.higher_is_better = higher_is_better
         self.best = best
 
+    def training_step(
+        self, model: nn.Module, inputs: dict[str, torch.Tensor | Any], num_items_in_batch: Any = None
+    ) -> torch.Tensor:
+        """One micro-batch; its loss is added up without waiting for the device."""
+        loss = super().training_step(model, inputs, num_items_in_batch)
+        self.loss_sum += loss.detach()
+        return loss
+
+    def take_mean_loss(self, steps: int) -> float | None:
+        """Mean training loss of the last `steps` optimizer steps, which begins to be counted anew."""
+        mean = float(self.loss_sum) / steps if steps else None
+        self.loss_sum.zero_()
+        return mean
+
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
         """Score, remember, and save the weights if they are the best so far."""
-        found = self.evaluate_splits(self.model)
+        found = self.evaluate_splits(self.trained)
         last = self.meter.history[-1].step if self.meter.history else 0
         loss = self.take_mean_loss(self.state.global_step - last)
         for evaluation in found.values():
@@ -116,7 +152,7 @@ class FinetuneTrainer(MeteredTrainer):
         first = next(iter(found))
         earlier = [e for e in self.meter.history if e.split == first]
         if all(self._better(found[first], other) for other in earlier):
-            save_trainable(self.model, self.best)
+            save_trainable(self.trained, self.best)
         self.meter.history += found.values()
         flat = {
             f"eval_{split}_{name}": value

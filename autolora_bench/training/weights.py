@@ -11,7 +11,7 @@ from autolora_bench.errors import UserError
 
 
 def trainable_state(model: nn.Module) -> dict[str, torch.Tensor]:
-    """Copies, on the CPU, of every parameter that requires a gradient and of every buffer of a trained module."""
+    """Copies, on the CPU, of every parameter that requires a gradient."""
     return {
         name: parameter.detach().to("cpu", copy=True).contiguous()
         for name, parameter in model.named_parameters()
