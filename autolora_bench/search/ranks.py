@@ -1,0 +1,177 @@
+"""From selection variables to one rank per layer: pure functions of an (L, K) table.
+
+AutoLoRA, section 3 (threshold 1/k), its ablations, and a global budget. L layers, K components.
+
+Ties are decided here, not by rounding: a value within `TOLERANCE` of its threshold counts as having reached
+it. So at the start, when all alphas of a layer are equal, every component is kept, on any device and in any
+precision.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from autolora_bench.errors import UserError
+from autolora_bench.search.choice import choose
+
+TOLERANCE = 1e-6
+"""Relative to the threshold, or for `Rule.MEAN` to the layer's largest magnitude."""
+
+
+class Rule(StrEnum):
+    """Which components a layer keeps.
+
+    RECIPROCAL: alpha >= 1/K, the paper's rule under softmax; a layer's best component always passes.
+    MEAN: beta >= the mean of its layer: the released code on GLUE, and the paper's unconstrained ablation.
+    HALF: alpha >= 1/2, the paper's sigmoid ablation; a layer may keep nothing.
+    THRESHOLD: alpha >= a given number.
+    BUDGET: the highest alphas of all layers together, as many as the budget.
+    """
+
+    RECIPROCAL = "reciprocal"
+    MEAN = "mean"
+    HALF = "half"
+    THRESHOLD = "threshold"
+    BUDGET = "budget"
+
+    @property
+    def reads_beta(self) -> bool:
+        """True where the rule is about the raw variables beta, not about alpha."""
+        return self is Rule.MEAN
+
+
+@dataclass(frozen=True)
+class RankAllocation:
+    """The components that each layer keeps.
+
+    Attributes:
+        modules: L layer names inside the base model.
+        kept: L rows of K flags.
+    """
+
+    modules: tuple[str, ...]
+    kept: tuple[tuple[bool, ...], ...]
+
+    @classmethod
+    def from_ranks(cls, modules: Sequence[str], ranks: Sequence[int]) -> RankAllocation:
+        """An allocation that was not searched for (uniform, random, shuffled): the first ranks[l] of layer l."""
+        components = max(ranks, default=0)
+        return cls(tuple(modules), tuple(tuple(j < rank for j in range(components)) for rank in ranks))
+
+    @property
+    def ranks(self) -> tuple[int, ...]:
+        """L ranks."""
+        return tuple(sum(row) for row in self.kept)
+
+    @property
+    def total(self) -> int:
+        """Sum of the ranks."""
+        return sum(self.ranks)
+
+    @property
+    def mean(self) -> float:
+        """Mean rank over the layers, those of rank 0 included."""
+        return self.total / len(self.modules)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON; `ranks` and `total` are there for readers, `from_dict` derives them again."""
+        ranks = dict(zip(self.modules, self.ranks, strict=True))
+        kept = {name: list(row) for name, row in zip(self.modules, self.kept, strict=True)}
+        return {"total": self.total, "ranks": ranks, "kept": kept}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> RankAllocation:
+        """Inverse of `to_dict`; raises UserError where the data has no table of kept components."""
+        kept = data.get("kept")
+        if not isinstance(kept, Mapping) or not kept:
+            raise UserError(
+                "a rank allocation needs 'kept': {layer: [flags]}", "run the threshold phase again"
+            )
+        return cls(tuple(kept), tuple(tuple(bool(flag) for flag in row) for row in kept.values()))
+
+
+def allocate_ranks(
+    values: Tensor,
+    modules: Sequence[str],
+    rule: Rule | str = Rule.RECIPROCAL,
+    threshold: float | None = None,
+    budget: int | None = None,
+    minimum: int = 0,
+) -> RankAllocation:
+    """Decide which components each layer keeps.
+
+    Args:
+        values: (L, K) alpha, or beta where `rule.reads_beta`.
+        modules: L layer names.
+        rule: see `Rule`.
+        threshold: for `Rule.THRESHOLD` only.
+        budget: sum of the ranks, for `Rule.BUDGET` only. Equal values are taken so that layers fill evenly: a
+            layer's first choice goes before another layer's second, and earlier layers go first.
+        minimum: every layer keeps at least this many (its highest; equal ones in component order).
+
+    Raises:
+        UserError: values are not finite, do not match the modules, or the options do not fit the rule.
+    """
+    rule = choose(Rule, rule, "rule")
+    table = values.detach().double().cpu()
+    _check(table, modules, rule, threshold, budget, minimum)
+    order = table.argsort(dim=1, descending=True, stable=True)
+    place = order.argsort(dim=1)
+    guaranteed = place < minimum
+    if budget is not None:
+        kept = guaranteed | _within_budget(table, place, guaranteed, budget)
+    else:
+        kept = guaranteed | _above(table, rule, threshold)
+    return RankAllocation(tuple(modules), tuple(tuple(row) for row in kept.tolist()))
+
+
+def _above(table: Tensor, rule: Rule, threshold: float | None) -> Tensor:
+    if rule is Rule.MEAN:
+        slack = TOLERANCE * table.abs().amax(dim=1, keepdim=True)
+        return table >= table.mean(dim=1, keepdim=True) - slack
+    level = {Rule.RECIPROCAL: 1 / table.shape[1], Rule.HALF: 0.5}.get(rule, threshold)
+    assert level is not None
+    return table >= level - TOLERANCE * abs(level)
+
+
+def _within_budget(table: Tensor, place: Tensor, guaranteed: Tensor, budget: int) -> Tensor:
+    cells = [
+        (-table[layer, j].item(), int(place[layer, j]), layer, j)
+        for layer, j in (~guaranteed).nonzero().tolist()
+    ]
+    kept = torch.zeros_like(guaranteed)
+    for _, _, layer, j in sorted(cells)[: budget - int(guaranteed.sum())]:
+        kept[layer, j] = True
+    return kept
+
+
+def _check(
+    table: Tensor,
+    modules: Sequence[str],
+    rule: Rule,
+    threshold: float | None,
+    budget: int | None,
+    minimum: int,
+) -> None:
+    if table.ndim != 2 or table.shape[0] != len(modules) or table.numel() == 0:
+        raise UserError(f"{tuple(table.shape)} values for {len(modules)} layers", "pass an (L, K) table")
+    if not table.isfinite().all():
+        raise UserError("selection variables are not finite: the search diverged", "lower the learning rates")
+    if (rule is Rule.THRESHOLD) != (threshold is not None):
+        raise UserError(
+            f"rule={rule.value} with threshold={threshold}", "give a threshold with rule=threshold only"
+        )
+    if (rule is Rule.BUDGET) != (budget is not None):
+        raise UserError(f"rule={rule.value} with budget={budget}", "give a budget with rule=budget only")
+    layers, components = table.shape
+    if not 0 <= minimum <= components:
+        raise UserError(f"minimum rank {minimum} with {components} components", f"choose 0 to {components}")
+    if budget is not None and not layers * minimum <= budget <= layers * components:
+        limits = f"{layers * minimum} to {layers * components}"
+        raise UserError(f"budget {budget} for {layers} layers", f"choose {limits}")

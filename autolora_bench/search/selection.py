@@ -1,0 +1,209 @@
+"""Selection variables: one weight alpha per layer and LoRA component, laid over an ordinary PEFT LoRA.
+
+Section 3 of AutoLoRA (Zhang et al., NAACL 2024): Delta_l = s * sum_j alpha_lj b_lj a_lj^T with alpha_l a
+function of the free variables beta_l. The weighting is a forward hook on each layer's `lora_A`, so PEFT stays
+as it is.
+
+Shapes: L layers, K components (LoRA's r), B batch, T tokens, D inputs, O outputs; lora_A is (K, D) and lora_B
+is (O, K).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from enum import StrEnum
+from typing import Any, cast
+
+import torch
+from peft import PeftModel
+from peft.tuners.lora import LoraLayer
+from peft.tuners.lora.layer import MultiheadAttention, ParamWrapper
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from autolora_bench.errors import UserError
+from autolora_bench.search.choice import choose
+
+
+class Constraint(StrEnum):
+    """How beta becomes alpha: the paper's softmax over a layer's components, or one of its two ablations."""
+
+    SOFTMAX = "softmax"
+    SIGMOID = "sigmoid"
+    UNCONSTRAINED = "unconstrained"
+
+    def __call__(self, beta: Tensor) -> Tensor:
+        """Map beta (L, K) to alpha (L, K)."""
+        if self is Constraint.SOFTMAX:
+            return beta.softmax(dim=-1)
+        return beta.sigmoid() if self is Constraint.SIGMOID else beta
+
+
+class Selection(nn.Module):
+    """The selection variables of a model.
+
+    Args:
+        modules: names of the adapted layers inside the base model, in model order (`lora_layers` gives them).
+        components: K, the rank of every layer's LoRA during the search (the paper: 8).
+        constraint: maps beta to alpha.
+        initial: first value of every beta. Under softmax any value means alpha = 1/K.
+
+    Attributes:
+        beta: (L, K) parameter, fp32 unless the module is converted.
+        current: (L, K) alpha that the layers multiply by: a leaf, detached from beta, so that gradients with
+            respect to alpha are taken once for all layers and mapped to beta by `pull_back`.
+
+    Raises:
+        UserError: no or repeated modules, no components, or unconstrained variables that start at zero (every
+            gradient would then be zero for ever).
+    """
+
+    beta: nn.Parameter
+    current: Tensor
+
+    def __init__(
+        self,
+        modules: Sequence[str],
+        components: int,
+        constraint: Constraint | str = Constraint.SOFTMAX,
+        initial: float = 1.0,
+    ) -> None:
+        super().__init__()
+        self.modules_selected = tuple(modules)
+        self.constraint = choose(Constraint, constraint, "constraint")
+        if not self.modules_selected or len(set(self.modules_selected)) < len(self.modules_selected):
+            raise UserError("the selection needs at least one layer, each named once", "check target_modules")
+        if components < 1:
+            raise UserError(f"the selection needs at least one component, not {components}", "set r >= 1")
+        if self.constraint is Constraint.UNCONSTRAINED and initial == 0:
+            raise UserError(
+                "unconstrained selection variables cannot start at 0", "set their initial value to 1"
+            )
+        self.beta = nn.Parameter(torch.full((len(self.modules_selected), components), float(initial)))
+        self.register_buffer("current", torch.empty(0), persistent=False)
+        self.refresh()
+
+    def alpha(self) -> Tensor:
+        """Alpha (L, K) as a differentiable function of beta."""
+        return self.constraint(self.beta)
+
+    def refresh(self, requires_grad: bool = False) -> None:
+        """Make `current` a new leaf holding alpha(beta); with `requires_grad`, passes from now on can be
+        differentiated with respect to it."""
+        self.current = self.alpha().detach().clone().requires_grad_(requires_grad)
+        self._rows = self.current.unbind(0)
+
+    def track(self) -> None:
+        """Let the next passes be differentiated with respect to `current`; keeps the leaf if it already can
+        be."""
+        if not self.current.requires_grad:
+            self.refresh(requires_grad=True)
+
+    def row(self, layer: int) -> Tensor:
+        """Row (K,) of `current`, a view in its graph."""
+        return self._rows[layer]
+
+    def pull_back(self, gradient: Tensor) -> Tensor:
+        """Gradient with respect to beta (L, K) of a function whose gradient with respect to alpha is
+        given."""
+        return torch.autograd.grad(self.alpha(), self.beta, gradient)[0]
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Selection:
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        self.refresh(self.current.requires_grad)
+        return self
+
+
+class _ComponentScale:
+    """Forward hook of one `lora_A`: output (B, T, K) times alpha (K,), in the output's type (bf16 under
+    autocast)."""
+
+    def __init__(self, selection: Selection, layer: int) -> None:
+        self.selection = selection
+        self.layer = layer
+
+    def __call__(self, module: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:
+        return output * self.selection.row(self.layer).to(output.dtype)
+
+
+def lora_layers(model: PeftModel) -> dict[str, LoraLayer]:
+    """PEFT's LoRA layers of the active adapter, in model order, by their name inside the base model."""
+    adapter = model.active_adapter
+    return {
+        name: module
+        for name, module in model.get_base_model().named_modules()
+        if isinstance(module, LoraLayer) and (adapter in module.lora_A or adapter in module.lora_embedding_A)
+    }
+
+
+def lora_factors(model: PeftModel) -> list[tuple[nn.Parameter, nn.Parameter]]:
+    """L pairs of weights, lora_A (K, D) and lora_B (O, K), in model order."""
+    adapter = model.active_adapter
+    pairs = [
+        (layer.lora_A[adapter].weight, layer.lora_B[adapter].weight) for layer in lora_layers(model).values()
+    ]
+    return cast(list[tuple[nn.Parameter, nn.Parameter]], pairs)
+
+
+def selection_for(
+    model: PeftModel, constraint: Constraint | str = Constraint.SOFTMAX, initial: float = 1.0
+) -> Selection:
+    """Selection variables for every LoRA layer of `model`, on its device.
+
+    Raises:
+        UserError: the model has no LoRA layer, or its layers differ in rank.
+    """
+    layers = lora_layers(model)
+    ranks = {layer.r[model.active_adapter] for layer in layers.values()}
+    if len(ranks) != 1:
+        raise UserError(
+            f"the search needs one rank for all LoRA layers, found {sorted(ranks)}", "remove rank_pattern"
+        )
+    return Selection(tuple(layers), ranks.pop(), constraint, initial).to(model.device)
+
+
+def attach(model: PeftModel, selection: Selection) -> list[RemovableHandle]:
+    """Weight each LoRA component of `model` by `selection.current`; `detach` undoes it.
+
+    Raises:
+        UserError: the layers are not those of the selection, a layer kind does not call its `lora_A`, its
+            rank is not K, its adapter is merged, or a selection is already attached.
+    """
+    layers = lora_layers(model)
+    if tuple(layers) != selection.modules_selected:
+        raise UserError(
+            f"the selection names {len(selection.modules_selected)} layers, the model has {len(layers)}",
+            "build the selection from lora_layers(model)",
+        )
+    factors = [_component_output(name, layer, model.active_adapter) for name, layer in layers.items()]
+    components = selection.beta.shape[1]
+    for name, factor in zip(layers, factors, strict=True):
+        if factor.out_features != components:
+            raise UserError(
+                f"{name} has rank {factor.out_features}, the selection {components}", f"set r={components}"
+            )
+    return [f.register_forward_hook(_ComponentScale(selection, i)) for i, f in enumerate(factors)]
+
+
+def detach(handles: Iterable[RemovableHandle]) -> None:
+    """Remove the hooks that `attach` returned."""
+    for handle in handles:
+        handle.remove()
+
+
+def _component_output(name: str, layer: LoraLayer, adapter: str) -> nn.Linear:
+    factor = dict(layer.lora_A.items()).get(adapter)
+    kind = type(layer.get_base_layer()).__name__
+    if not isinstance(factor, nn.Linear) or isinstance(layer, (MultiheadAttention, ParamWrapper)):
+        raise UserError(
+            f"{name} ({kind}) has no linear lora_A in its forward pass", "target linear or Conv1D layers"
+        )
+    if adapter in layer.lora_variant:
+        raise UserError(f"{name} uses a LoRA variant (DoRA or the like)", "search with plain LoRA")
+    if layer.merged:
+        raise UserError(
+            f"the adapter of {name} is merged into its base layer", "call unmerge_adapter() first"
+        )
+    if any(isinstance(hook, _ComponentScale) for hook in factor._forward_hooks.values()):
+        raise UserError(f"a selection is already attached to {name}", "detach it first")
+    return factor
