@@ -1,0 +1,30 @@
+"""Estimators of the selection variables' gradient, by name."""
+
+from autolora_bench.errors import UserError
+from autolora_bench.search.hypergradient.base import Hypergradient, Terms
+from autolora_bench.search.hypergradient.central_difference import CentralDifference
+from autolora_bench.search.hypergradient.closed_form import ClosedForm
+from autolora_bench.search.hypergradient.first_order import FirstOrder
+from autolora_bench.search.hypergradient.forward_difference import ForwardDifference
+from autolora_bench.search.hypergradient.released import Released
+from autolora_bench.search.hypergradient.step import InnerStep
+from autolora_bench.search.hypergradient.unrolled import Unrolled
+
+ESTIMATORS: dict[str, type[Hypergradient]] = {
+    "first_order": FirstOrder,
+    "closed_form": ClosedForm,
+    "unrolled": Unrolled,
+    "forward_difference": ForwardDifference,
+    "central_difference": CentralDifference,
+    "released": Released,
+}
+
+
+def hypergradient(name: str) -> Hypergradient:
+    """A new estimator; raises UserError for an unknown name."""
+    if name not in ESTIMATORS:
+        raise UserError(f"unknown hypergradient {name!r}", f"choose one of {', '.join(ESTIMATORS)}")
+    return ESTIMATORS[name]()
+
+
+__all__ = ["ESTIMATORS", "Hypergradient", "InnerStep", "Terms", "hypergradient"]

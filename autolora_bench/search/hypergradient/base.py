@@ -1,0 +1,61 @@
+"""What every estimator of the selection variables' gradient provides. L layers, K components."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from autolora_bench.search.hypergradient.step import Batch, InnerStep
+
+
+@dataclass(frozen=True)
+class Terms:
+    """The two terms of the hypergradient with respect to alpha, each (L, K).
+
+    Attributes:
+        direct: d, the validation gradient with respect to alpha at W_hat.
+        implicit: M J v, how alpha changes the training gradient, hence W_hat, hence the validation loss.
+    """
+
+    direct: Tensor
+    implicit: Tensor
+
+    @property
+    def total(self) -> Tensor:
+        """d - M J v: the derivative of L_val(W_hat(alpha), alpha)."""
+        return self.direct - self.implicit
+
+
+class Hypergradient(ABC):
+    """An estimator. One instance serves one run; the hooks are called in this order at every selection step:
+    `prepare`, `training_pass` per micro-batch, (clipping, optimizer step), `terms`, (step on beta), `finish`.
+
+    Attributes:
+        remembers: needs the step's micro-batches, masks and W once the step is done.
+        distributed: gives every process the same result in a data-parallel run.
+    """
+
+    remembers: ClassVar[bool] = False
+    distributed: ClassVar[bool] = True
+
+    def prepare(self, step: InnerStep) -> None:
+        """Before the first training pass, at W."""
+        step.selection.refresh()
+
+    def training_pass(self, step: InnerStep, batch: Batch) -> Tensor:
+        """Forward and backward of one micro-batch; adds to the weights' `.grad`, returns the detached loss."""
+        loss = step.loss(batch)
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss.detach()
+
+    @abstractmethod
+    def terms(self, step: InnerStep) -> Terms:
+        """After the optimizer step, at W_hat, with the weights' `.grad` as the optimizer saw it. The
+        validation pass is the first to draw dropout masks. Weights and optimizer stay as they are (`released`
+        rolls them back)."""
+
+    def finish(self, step: InnerStep) -> None:  # noqa: B027
+        """After the step on beta."""

@@ -1,0 +1,173 @@
+"""One weight step as the estimators see it: what went in, where it led, and how to ask about it again.
+
+The order is sequential and nothing is rolled back: training gradient at W -> optimizer step to W_hat ->
+validation pass at W_hat -> gradient with respect to alpha -> step on beta. L layers, K components.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.optim import Optimizer
+
+from autolora_bench.search.hypergradient.jacobian import pull_back_clipping, pull_back_step
+from autolora_bench.search.selection import Selection
+
+Batch = Any
+"""Whatever the loss functions understand; estimators only hand it on."""
+
+LossFunction = Callable[[nn.Module, Batch], Tensor]
+
+
+@dataclass(frozen=True)
+class RandomState:
+    """State of the generators that draw dropout masks on one device."""
+
+    cpu: Tensor
+    cuda: Tensor | None
+    device: torch.device
+
+    @classmethod
+    def capture(cls, device: torch.device) -> RandomState:
+        """The state now; no synchronisation with the device."""
+        cuda = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
+        return cls(torch.get_rng_state(), cuda, device)
+
+    def restore(self) -> None:
+        """Make the next passes draw the masks that followed `capture`."""
+        torch.set_rng_state(self.cpu)
+        if self.cuda is not None:
+            torch.cuda.set_rng_state(self.cuda, self.device)
+
+
+@dataclass(frozen=True)
+class TrainingPass:
+    """One micro-batch of the step and the masks that it was seen through."""
+
+    batch: Batch
+    random: RandomState
+
+
+class _Loss(nn.Module):
+    """Loss as a module that contains the model, so that `functional_call` can substitute the model's weights
+    while the loss function sees the real model."""
+
+    def __init__(self, model: nn.Module, loss: LossFunction) -> None:
+        super().__init__()
+        self.model = model
+        self.loss = loss
+
+    def forward(self, batch: Batch) -> Tensor:
+        return self.loss(self.model, batch)
+
+
+@dataclass
+class InnerStep:
+    """Context of one weight step.
+
+    Attributes:
+        model: the model in training mode, with `selection` attached.
+        weights: every trainable weight (LoRA and head) by its name in `model`.
+        factors: L pairs (lora_A (K, D), lora_B (O, K)).
+        training_loss: loss of a micro-batch, already scaled so that the losses of a step's micro-batches add
+            up.
+        validation_loss: loss of `validation`, the step's validation batch.
+        parallel: `model` inside its data-parallel wrapper, for passes whose gradient is synchronised.
+        max_grad_norm: limit of gradient clipping, 0 where there is none.
+        gradient_norm: norm before clipping, once known.
+        half_precision: passes run in bf16, where finite differences need a large step.
+        remember: record micro-batches, masks and W, for estimators that look back (and for diagnostics).
+    """
+
+    model: nn.Module
+    selection: Selection
+    optimizer: Optimizer
+    weights: Mapping[str, nn.Parameter]
+    factors: Sequence[tuple[nn.Parameter, nn.Parameter]]
+    training_loss: LossFunction
+    validation_loss: LossFunction
+    validation: Batch = None
+    parallel: nn.Module | None = None
+    max_grad_norm: float = 0.0
+    gradient_norm: Tensor | None = None
+    half_precision: bool = False
+    remember: bool = False
+    passes: list[TrainingPass] = field(default_factory=list)
+    before: list[Tensor] = field(default_factory=list)
+
+    @property
+    def parameters(self) -> list[nn.Parameter]:
+        """The trainable weights in order."""
+        return list(self.weights.values())
+
+    @property
+    def device(self) -> torch.device:
+        """Where the passes run."""
+        return self.selection.beta.device
+
+    def record(self, batch: Batch) -> None:
+        """Note a micro-batch before its training pass."""
+        if self.remember:
+            if not self.passes:
+                self.before = [w.detach().clone() for w in self.parameters]
+            self.passes.append(TrainingPass(batch, RandomState.capture(self.device)))
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Training loss of a micro-batch at the weights in the model, gradients synchronised over
+        processes."""
+        return self.training_loss(self.model if self.parallel is None else self.parallel, batch)
+
+    def loss_at(self, weights: Sequence[Tensor], batch: Batch) -> Tensor:
+        """Training loss of a micro-batch at other weights; the model is not touched."""
+        substituted = {f"model.{name}": w for name, w in zip(self.weights, weights, strict=True)}
+        loss: Tensor = functional_call(_Loss(self.model, self.training_loss), substituted, (batch,))
+        return loss
+
+    def replayed_alpha_gradient(self, weights: Sequence[Tensor]) -> Tensor:
+        """Gradient (L, K) with respect to alpha of this step's training loss at `weights`, seen through the
+        same dropout masks; the generators are left as they were. Not averaged over processes."""
+        total = torch.zeros_like(self.selection.current)
+        for done in self.passes:
+            with self.preserved_random_state():
+                done.random.restore()
+                loss = self.loss_at(weights, done.batch)
+            total += torch.autograd.grad(loss, self.selection.current)[0]
+        return total
+
+    def validation_gradients(self, with_weights: bool) -> tuple[Tensor, list[Tensor]]:
+        """Gradients of the validation loss at W_hat: with respect to alpha (L, K), and to each weight if
+        asked."""
+        self.selection.track()
+        loss = self.validation_loss(self.model, self.validation)
+        inputs = [self.selection.current, *(self.parameters if with_weights else [])]
+        direct, *v = mean_over_processes(torch.autograd.grad(loss, inputs, materialize_grads=True))
+        return direct, v
+
+    def pull_back(self, v: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        """J^T v for the whole step, optimizer and clipping, and the training gradient before clipping."""
+        w = pull_back_step(self.optimizer, self.parameters, v)
+        g = [torch.zeros_like(p) if p.grad is None else p.grad for p in self.parameters]
+        if self.gradient_norm is None or not self.max_grad_norm:
+            return w, g
+        w, coefficient = pull_back_clipping(g, self.gradient_norm, self.max_grad_norm, w)
+        return w, [gradient / coefficient for gradient in g]
+
+    def preserved_random_state(self) -> Any:
+        """Context that leaves the generators of `device` as it found them."""
+        return torch.random.fork_rng([self.device] if self.device.type == "cuda" else [], device_type="cuda")
+
+
+def mean_over_processes(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """Average each tensor over the processes of a distributed run, in one message."""
+    if not dist.is_initialized() or dist.get_world_size() == 1:
+        return list(tensors)
+    flat = torch.cat([t.reshape(-1) for t in tensors])
+    dist.all_reduce(flat)
+    parts = torch.split(flat / dist.get_world_size(), [t.numel() for t in tensors])
+    return [part.view_as(t) for part, t in zip(parts, tensors, strict=True)]
