@@ -1,0 +1,98 @@
+"""Options of the search, and what they cannot be combined with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from peft import PeftModel, get_peft_model_state_dict
+from transformers import TrainingArguments
+
+from autolora_bench.errors import UserError
+from autolora_bench.search.choice import choose
+from autolora_bench.search.hypergradient import Hypergradient
+from autolora_bench.search.ranks import Rule
+
+
+@dataclass(frozen=True)
+class SearchOptions:
+    """How the selection variables are trained.
+
+    Attributes:
+        hypergradient: name of the estimator, see `hypergradient.ESTIMATORS`.
+        learning_rate: of the selection variables (the paper: 1e-3).
+        betas: of their Adam; None takes those of the weights (the released code: 0.5, 0.999).
+        scheduled: let the weights' schedule scale `learning_rate` too; otherwise it is constant.
+        interval: one selection step every so many weight steps.
+        validation_batch_size: examples per process; None takes the training batch size.
+        seed: orders the validation batches; None takes the training seed.
+        diagnose_at: weight steps at which to compare with the exact hypergradient (costs about four steps
+            each); with an interval, the next selection step.
+        points: lines of the trajectory.
+        rule, threshold, budget, minimum: see `allocate_ranks`; for the mean rank in the log and
+            `allocation()`.
+
+    Raises:
+        UserError: a value out of range.
+    """
+
+    hypergradient: str = "closed_form"
+    learning_rate: float = 1e-3
+    betas: tuple[float, float] | None = None
+    scheduled: bool = False
+    interval: int = 1
+    validation_batch_size: int | None = None
+    seed: int | None = None
+    diagnose_at: tuple[int, ...] = (1, 10, 50, 200)
+    points: int = 100
+    rule: Rule | str = Rule.RECIPROCAL
+    threshold: float | None = None
+    budget: int | None = None
+    minimum: int = 0
+
+    def __post_init__(self) -> None:
+        choose(Rule, self.rule, "rule")
+        if self.learning_rate < 0 or self.interval < 1 or (self.validation_batch_size or 1) < 1:
+            raise UserError(
+                f"search with learning_rate={self.learning_rate}, interval={self.interval}, "
+                f"validation_batch_size={self.validation_batch_size}",
+                "choose learning_rate >= 0, interval >= 1, validation_batch_size >= 1",
+            )
+
+
+def check_supported(
+    model: PeftModel, args: TrainingArguments, options: SearchOptions, estimator: Hypergradient
+) -> None:
+    """Refuse what would silently compute something else.
+
+    Raises:
+        UserError: with the way out.
+    """
+    name = options.hypergradient
+    if args.fp16:
+        raise UserError("the search does not support fp16: scaled gradients skip steps", "use bf16 or fp32")
+    if args.n_gpu > 1 or args.deepspeed or args.fsdp:
+        raise UserError(
+            "the search runs on one device per process", "use one GPU, or torchrun with plain data parallel"
+        )
+    if args.world_size > 1 and not estimator.distributed:
+        raise UserError(f"hypergradient={name} runs in one process", "use one process or another estimator")
+    if args.bf16 and name == "forward_difference":
+        raise UserError("a forward difference is too coarse in bf16", "use closed_form or central_difference")
+    substitutes = estimator.remembers or name == "unrolled" or bool(options.diagnose_at)
+    checkpointing = args.gradient_checkpointing or getattr(args, "activation_checkpointing", False)
+    if checkpointing and substitutes:
+        raise UserError(
+            f"gradient checkpointing recomputes with other weights under hypergradient={name}",
+            "use first_order or closed_form with diagnose_at=(), or no gradient checkpointing",
+        )
+    _check_saved(model)
+
+
+def _check_saved(model: PeftModel) -> None:
+    adapter = get_peft_model_state_dict(model, save_embedding_layers=False)
+    saved = {tensor.data_ptr() for tensor in adapter.values()}
+    lost = [name for name, p in model.named_parameters() if p.requires_grad and p.data_ptr() not in saved]
+    if lost:
+        raise UserError(
+            f"{lost[0]} is trained but PEFT would not save it", "name its module in modules_to_save"
+        )
