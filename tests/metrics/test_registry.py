@@ -1,0 +1,44 @@
+import subprocess
+import sys
+
+import pytest
+
+from autolora_bench.errors import UserError
+from autolora_bench.metrics.registry import METRICS, lookup
+
+CANONICAL = [
+    *("accuracy", "f1", "matthews_correlation", "pearson", "spearman", "precision", "recall"),
+    *("bleu", "nist", "meteor", "rouge_l", "cider", "ter"),
+]
+
+
+@pytest.mark.parametrize("name", CANONICAL)
+def test_canonical_names_are_there(name):
+    assert METRICS[name].name == name
+    assert METRICS[name].higher_is_better == (name != "ter")
+    assert METRICS[name].published_scale == (1 if name in ("nist", "cider") else 100)
+
+
+def test_score_of_a_subset_is_found_by_its_metric():
+    assert lookup("f1/cell_line") is METRICS["f1"]
+    assert lookup("ter/unseen") is METRICS["ter"]
+
+
+def test_unknown_metric_is_named_with_a_close_one():
+    with pytest.raises(UserError, match="blue") as caught:
+        lookup("blue")
+    assert "bleu" in caught.value.mend
+
+
+@pytest.mark.parametrize(
+    ("module", "absent"),
+    [
+        ("registry", "numpy sklearn scipy sacrebleu pycocoevalcap seqeval rapidfuzz pandas torch subprocess"),
+        ("glue", "numpy sklearn scipy sacrebleu pycocoevalcap seqeval rapidfuzz pandas torch subprocess"),
+        ("score", "numpy sklearn scipy sacrebleu pycocoevalcap seqeval rapidfuzz pandas torch"),
+    ],
+)
+def test_importing_loads_no_library(module, absent):
+    code = f"import autolora_bench.metrics.{module}, sys; print(*sys.modules)"
+    loaded = set(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split())
+    assert not loaded & set(absent.split())
