@@ -13,6 +13,7 @@ from omegaconf import DictConfig
 from autolora_bench.config.choices import GROUPS, check_choice
 from autolora_bench.config.compose import compose_config, composer, explain, search_path, to_experiment
 from autolora_bench.errors import UserError
+from autolora_bench.metrics.registry import lookup
 from autolora_bench.paths import conf_dir
 from autolora_bench.plan import PlannedRun
 
@@ -86,5 +87,7 @@ def _planned(
             else compose_config([*extra, *job])
         )
         planned = PlannedRun(to_experiment(config), (*own, *job))
+        for metric in planned.experiment.task.metrics:
+            lookup(metric)
         found.setdefault(planned.folder, planned)
     return list(found.values())

@@ -31,7 +31,7 @@ def run(words: Sequence[str]) -> int:
     request = read_request(words)
     planned = plan(request)
     _check_results(planned)
-    pending = [entry for entry in planned if _decide(entry.experiment, entry.folder)[0]]
+    pending = [entry for entry in planned if decide(entry.experiment, entry.folder)[0]]
     _announce(planned, pending)
     if pending:
         _through_hydra(words)
@@ -51,7 +51,7 @@ def job(config: DictConfig) -> float | None:
     """
     experiment = to_experiment(config)
     folder = run_folder(experiment)
-    wanted, earlier = _decide(experiment, folder)
+    wanted, earlier = decide(experiment, folder)
     if wanted:
         from autolora_bench.runner import run_experiment
 
@@ -74,7 +74,7 @@ def headline(record: RunRecord | None) -> float | None:
     return next(iter(record.best.values())).scores.get(record.headline)
 
 
-def _decide(experiment: ExperimentConfig, folder: Path) -> tuple[bool, RunRecord | None]:
+def decide(experiment: ExperimentConfig, folder: Path) -> tuple[bool, RunRecord | None]:
     """Whether to run, and the record to go on from (or, where there is nothing to do, the one that is there)."""
     path = folder / RECORD
     if not path.is_file():

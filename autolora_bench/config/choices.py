@@ -18,10 +18,9 @@ def choices(group: str, folders: list[Path]) -> dict[str, Path]:
 
 
 def summary(path: Path) -> str:
-    """The first comment line of a YAML file."""
-    with path.open(encoding="utf-8") as file:
-        first = file.readline()
-    return first.lstrip("# ").strip() if first.startswith("#") else ""
+    """The first comment line of a YAML file, Hydra's own directives apart."""
+    comments = (line.lstrip("# ").strip() for line in path.read_text(encoding="utf-8").splitlines() if line[:1] == "#")
+    return next((comment for comment in comments if not comment.startswith("@package")), "")
 
 
 def check_choice(group: str, name: str, folders: list[Path]) -> None:

@@ -5,15 +5,12 @@ from autolora_bench.config.experiment import ExperimentConfig
 from autolora_bench.config.method import AutoLoraConfig, LoraConfig, Rule, SearchConfig
 from autolora_bench.config.train import TrainConfig
 from autolora_bench.errors import UserError
-from autolora_bench.metrics.registry import lookup
 
 
 def validate(experiment: ExperimentConfig) -> None:
     """Raises UserError at the first setting that cannot be."""
     _validate_data(experiment)
     _validate_train(experiment.train)
-    for metric in experiment.task.metrics:
-        lookup(metric)
     _require(experiment.seed >= 0, f"seed={experiment.seed}", "say a seed of 0 or more")
     method = experiment.method
     _require(

@@ -1,0 +1,67 @@
+"""Imports point one way, and light modules stay light: read off the source, not off a diagram."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parent.parent / "autolora_bench"
+LAYERS = [
+    {"errors"},
+    {"config", "paths", "record", "provenance", "plan"},
+    {"search", "metrics", "backbone", "data", "machine"},
+    {"tasks"},
+    {"training"},
+    {"methods"},
+    {"runner"},
+    {"sweep", "report"},
+    {"commands"},
+    {"cli", "__main__"},
+]
+LIGHT = {"errors", "config", "paths", "record", "provenance", "plan", "sweep", "commands", "cli"}
+HEAVY = {"torch", "transformers", "peft", "datasets", "pandas", "pyarrow", "sklearn", "scipy", "matplotlib"}
+REPORT_MAY_USE = {"errors", "config", "paths", "record", "plan", "metrics", "report"}
+
+
+def part(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imports(path: Path, everywhere: bool = True) -> set[str]:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    nodes = ast.walk(tree) if everywhere else tree.body
+    found: set[str] = set()
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def sources() -> list[Path]:
+    return [path for path in sorted(PACKAGE.rglob("*.py")) if path.parent != PACKAGE or path.stem != "__init__"]
+
+
+@pytest.mark.parametrize("path", sources(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_point_one_way(path: Path) -> None:
+    level = {name: number for number, layer in enumerate(LAYERS) for name in layer}
+    own = part(path)
+    assert own in level, f"{own} has no place in the architecture"
+    for name in imports(path):
+        if name.startswith("autolora_bench."):
+            other = name.split(".")[1]
+            assert level[other] <= level[own], f"{own} imports {other}"
+            assert own != "report" or other in REPORT_MAY_USE, f"report imports {other}"
+
+
+@pytest.mark.parametrize(
+    "path", [p for p in sources() if part(p) in LIGHT], ids=lambda path: str(path.relative_to(PACKAGE))
+)
+def test_light_modules_import_nothing_heavy(path: Path) -> None:
+    assert not {name.split(".")[0] for name in imports(path, everywhere=False)} & HEAVY
+
+
+@pytest.mark.parametrize("path", sources(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_files_stay_small(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 250

@@ -1,0 +1,102 @@
+"""The command line as a user meets it: a process, its output, its exit status."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+LIGHT = "import sys; from autolora_bench.cli import run; run({words!r}); print('torch' in sys.modules, file=sys.stderr)"
+
+
+def bench(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "autolora_bench", *words], cwd=cwd, capture_output=True, text=True, timeout=120
+    )
+
+
+@pytest.mark.parametrize("words", [[], ["--help"], ["ls"], ["status", "suite=demo"], ["check", "suite=demo"]])
+def test_light_commands_do_not_import_torch(words: list[str], tmp_path: Path) -> None:
+    answer = subprocess.run(
+        [sys.executable, "-c", LIGHT.format(words=words)], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert answer.stderr.strip().splitlines()[-1] == "False"
+
+
+def test_bare_call_names_every_command_and_choice(tmp_path: Path) -> None:
+    answer = bench(cwd=tmp_path)
+    assert answer.returncode == 0
+    for word in ("report", "status", "check", "score", "autolora", "minilm", "suite=demo"):
+        assert word in answer.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["task=rtee"], ["task=rtee is not known", "did you mean rte"]),
+        (["task=rte", "method=lorra"], ["method=lorra is not known", "did you mean lora"]),
+        (["model=minilmm"], ["did you mean minilm"]),
+        (["trian.epochs=3"], ["there is no setting trian.epochs", "did you mean train.epochs"]),
+        (["train.epochs=many"], ["train.epochs", "could not be converted to Float"]),
+        (["train.epochs=0"], ["train.epochs=0", "above 0"]),
+        (["task=rte,cola"], ["names several values", "add -m"]),
+        (["data=local"], ["data=local needs data.dir", "data.dir=FOLDER"]),
+        (["repport"], ["there is no command 'repport'", "did you mean report"]),
+        (["task=rte", "oops"], ["'oops' is no setting", "key=value"]),
+        (["--frobnicate", "task=rte"], ["unknown option --frobnicate"]),
+        (["ls", "taskz"], ["did you mean tasks"]),
+        (["fetch"], ["which model"]),
+        (["--config-dir", "nowhere", "task=rte"], ["nowhere: no such folder"]),
+        (["method=autolora", "method.search.rule=budget"], ["rule=budget", "go together"]),
+        (["method=lora", "method.rank=0"], ["method.rank=0", "1 or more"]),
+    ],
+)
+def test_bad_words_give_one_line_and_how_to_mend_it(words: list[str], expected: list[str], tmp_path: Path) -> None:
+    answer = bench(*words, cwd=tmp_path)
+    assert answer.returncode == 2
+    lines = answer.stderr.strip().splitlines()
+    assert len(lines) <= 2, answer.stderr
+    for part in expected:
+        assert part in answer.stderr
+    assert "Traceback" not in answer.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_results_folder_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    answer = bench("task=rte", "data=generated", "results=file/runs", cwd=tmp_path)
+    assert answer.returncode == 2
+    assert "cannot write results to file/runs" in answer.stderr
+    assert "results=DIR" in answer.stderr
+
+
+def test_missing_data_file_is_named_by_check_and_recorded_by_a_run(tmp_path: Path) -> None:
+    words = ["task=rte", "model=minilm", "data=local", f"data.dir={tmp_path}"]
+    checked = bench("check", *words, cwd=tmp_path)
+    assert checked.returncode == 2
+    assert "train.tsv" in checked.stdout
+    ran = bench(*words, cwd=tmp_path)
+    assert ran.returncode == 2
+    assert "train.tsv" in ran.stderr
+    assert "Traceback" not in ran.stderr
+    status = bench("status", *words, cwd=tmp_path)
+    assert "failed" in status.stdout
+
+
+def test_user_folder_adds_a_task(tmp_path: Path) -> None:
+    folder = tmp_path / "mine" / "task"
+    folder.mkdir(parents=True)
+    (folder / "jokes.yaml").write_text(
+        "# Is it funny?\n"
+        "defaults:\n  - /schema/task/classification@_here_\n"
+        "name: jokes\ntitle: Jokes\nmetrics: [accuracy]\nlabels: [dull, funny]\ntexts: [sentence]\n"
+        "local:\n  layout: glue_tsv\n  splits: {train: train.tsv, validation: dev.tsv}\n"
+        "  columns: {sentence: text, label: funny}\n"
+    )
+    listed = bench("ls", "tasks", "--config-dir", "mine", cwd=tmp_path)
+    assert "Is it funny?" in listed.stdout
+    planned = bench(
+        "status", "--config-dir", "mine", "task=jokes", "data=local", f"data.dir={tmp_path}", cwd=tmp_path
+    )
+    assert "1 runs: 1 missing" in planned.stdout
+    assert "--config-dir mine task=jokes" in planned.stdout

@@ -1,0 +1,82 @@
+"""From words to planned runs."""
+
+from pathlib import Path
+
+import pytest
+
+from autolora_bench.config.choices import choices
+from autolora_bench.errors import UserError
+from autolora_bench.paths import conf_dir
+from autolora_bench.sweep import Request, plan
+
+CONF = [conf_dir()]
+
+
+def cells(*overrides: str, multirun: bool = False) -> list[tuple[str, str, int]]:
+    planned = plan(Request(overrides, multirun))
+    return [(e.experiment.task.name, e.experiment.method.name, e.experiment.seed) for e in planned]
+
+
+def test_one_run() -> None:
+    assert cells("task=cola", "method=full", "data=generated") == [("cola", "full", 0)]
+
+
+def test_a_sweep_is_every_combination_in_order() -> None:
+    found = cells("task=rte,cola", "method=lora,autolora", "seed=0,1", "data=generated", multirun=True)
+    assert found == [(t, m, s) for t in ("rte", "cola") for m in ("lora", "autolora") for s in (0, 1)]
+
+
+def test_the_command_line_narrows_a_suite() -> None:
+    everything = cells("suite=demo")
+    assert len(everything) > 2
+    assert cells("suite=demo", "task=rte", "method=lora") == [c for c in everything if c[:2] == ("rte", "lora")]
+
+
+def test_the_command_of_a_planned_run_plans_exactly_it() -> None:
+    for entry in plan(Request(("suite=demo", "train.epochs=2"))):
+        again = plan(Request(tuple(entry.overrides)))
+        assert [e.folder for e in again] == [entry.folder]
+
+
+def test_the_same_cell_twice_counts_once() -> None:
+    assert cells("task=rte,rte", "data=generated", multirun=True) == [("rte", "lora", 0)]
+
+
+def test_several_values_need_a_sweep() -> None:
+    with pytest.raises(UserError, match="several values"):
+        plan(Request(("task=rte,cola",)))
+
+
+@pytest.mark.parametrize("suite", choices("suite", CONF))
+def test_every_suite_composes(suite: str) -> None:
+    assert plan(Request((f"suite={suite}", "data=generated")))
+
+
+@pytest.mark.parametrize("method", choices("method", CONF))
+@pytest.mark.parametrize("task", choices("task", CONF))
+def test_every_task_and_method_compose(task: str, method: str) -> None:
+    with_data = (f"task={task}", f"method={method}", "data=generated")
+    [entry] = plan(Request(with_data))
+    assert (entry.experiment.task.name, entry.experiment.method.name) == (task, method)
+
+
+@pytest.mark.parametrize("model", choices("model", CONF))
+def test_every_model_composes(model: str) -> None:
+    [entry] = plan(Request((f"model={model}", "data=generated")))
+    assert entry.experiment.model.name == model
+
+
+@pytest.mark.parametrize("group", ["task", "method", "model", "suite"])
+def test_every_choice_says_what_it_is(group: str) -> None:
+    for name, path in choices(group, CONF).items():
+        lines = path.read_text(encoding="utf-8").splitlines()
+        comments = [line for line in lines[:2] if line.startswith("# ") and "@package" not in line]
+        assert comments, f"{group}={name} has no first comment line"
+
+
+def test_config_dir_comes_first(tmp_path: Path) -> None:
+    (tmp_path / "method").mkdir()
+    (tmp_path / "method" / "mine.yaml").write_text("# mine\ndefaults: [lora]\nname: mine\nrank: 2\n")
+    [entry] = plan(Request(("method=mine", "data=generated"), config_dir=tmp_path))
+    assert entry.experiment.method.name == "mine"
+    assert entry.overrides[:2] == ("--config-dir", str(tmp_path))
