@@ -1,10 +1,11 @@
 """AutoLoRA's search on top of PEFT: selection variables, their gradient, and the ranks they lead to."""
 
 from autolora_bench.search.hypergradient import ESTIMATORS, Hypergradient, InnerStep, Terms, hypergradient
+from autolora_bench.search.layers import lora_factors, lora_layers
 from autolora_bench.search.options import SearchOptions
 from autolora_bench.search.patterns import Scaling, rank_pattern, verify_applied
 from autolora_bench.search.ranks import RankAllocation, Rule, allocate_ranks
-from autolora_bench.search.selection import Constraint, Selection, attach, detach, lora_layers, selection_for
+from autolora_bench.search.selection import Constraint, Selection, attach, detach, selection_for
 from autolora_bench.search.storage import Trajectory, load_selection, save_selection
 from autolora_bench.search.trainer import SearchTrainer
 from autolora_bench.search.validation import ValidationStream
@@ -28,6 +29,7 @@ __all__ = [
     "detach",
     "hypergradient",
     "load_selection",
+    "lora_factors",
     "lora_layers",
     "rank_pattern",
     "save_selection",

@@ -2,41 +2,41 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-
-class SearchLoop(Protocol):
-    """What the callback calls."""
-
-    def begin_search(self) -> None:
-        """Training starts or resumes."""
-
-    def selection_step(self) -> None:
-        """The weights have moved and their gradients are still there."""
-
-    def end_step(self) -> None:
-        """The step is counted."""
+if TYPE_CHECKING:
+    from autolora_bench.search.trainer import SearchTrainer
 
 
 class SelectionCallback(TrainerCallback):
-    """Hands the Trainer's events to the search."""
+    """Moves beta after each weight step, and writes what the search leaves behind."""
 
-    def __init__(self, search: SearchLoop) -> None:
-        self.search = search
+    def __init__(self, trainer: SearchTrainer) -> None:
+        self.trainer = trainer
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
-        self.search.begin_search()
+        """Open the trajectory, anew or where the resumed run stood."""
+        if state.is_world_process_zero:
+            self.trainer.trajectory.begin(state.global_step, state.max_steps)
+            if state.global_step == 0:
+                self.trainer.trajectory.record(0, self.trainer.selection.current)
 
     def on_optimizer_step(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
-        self.search.selection_step()
+        """The weights have moved and their gradients are still there."""
+        self.trainer.selection_step()
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
-        self.search.end_step()
+        """Write what became known in a step that is now counted."""
+        if self.trainer.diagnosis:
+            self.trainer.log(self.trainer.diagnosis)
+            self.trainer.diagnosis = {}
+        if state.is_world_process_zero:
+            self.trainer.trajectory.record(state.global_step, self.trainer.selection.current)

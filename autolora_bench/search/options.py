@@ -10,7 +10,8 @@ from transformers import TrainingArguments
 from autolora_bench.errors import UserError
 from autolora_bench.search.choice import choose
 from autolora_bench.search.hypergradient import Hypergradient
-from autolora_bench.search.ranks import Rule
+from autolora_bench.search.ranks import RankAllocation, Rule, allocate_ranks
+from autolora_bench.search.selection import Selection
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,12 @@ class SearchOptions:
                 f"validation_batch_size={self.validation_batch_size}",
                 "choose learning_rate >= 0, interval >= 1, validation_batch_size >= 1",
             )
+
+    def allocate(self, selection: Selection) -> RankAllocation:
+        """Ranks by `rule`, from the variables as they are."""
+        values = selection.beta if choose(Rule, self.rule, "rule").reads_beta else selection.alpha()
+        modules = selection.modules_selected
+        return allocate_ranks(values, modules, self.rule, self.threshold, self.budget, self.minimum)
 
 
 def check_supported(

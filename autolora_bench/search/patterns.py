@@ -17,8 +17,8 @@ from peft import LoraConfig, PeftModel
 
 from autolora_bench.errors import UserError
 from autolora_bench.search.choice import choose
+from autolora_bench.search.layers import lora_layers
 from autolora_bench.search.ranks import RankAllocation
-from autolora_bench.search.selection import lora_layers
 
 
 class Scaling(StrEnum):

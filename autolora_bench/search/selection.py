@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from enum import StrEnum
-from typing import Any, cast
+from typing import Any
 
 import torch
 from peft import PeftModel
@@ -23,6 +23,7 @@ from torch.utils.hooks import RemovableHandle
 
 from autolora_bench.errors import UserError
 from autolora_bench.search.choice import choose
+from autolora_bench.search.layers import lora_layers
 
 
 class Constraint(StrEnum):
@@ -124,25 +125,6 @@ class _ComponentScale:
 
     def __call__(self, module: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:
         return output * self.selection.row(self.layer).to(output.dtype)
-
-
-def lora_layers(model: PeftModel) -> dict[str, LoraLayer]:
-    """PEFT's LoRA layers of the active adapter, in model order, by their name inside the base model."""
-    adapter = model.active_adapter
-    return {
-        name: module
-        for name, module in model.get_base_model().named_modules()
-        if isinstance(module, LoraLayer) and (adapter in module.lora_A or adapter in module.lora_embedding_A)
-    }
-
-
-def lora_factors(model: PeftModel) -> list[tuple[nn.Parameter, nn.Parameter]]:
-    """L pairs of weights, lora_A (K, D) and lora_B (O, K), in model order."""
-    adapter = model.active_adapter
-    pairs = [
-        (layer.lora_A[adapter].weight, layer.lora_B[adapter].weight) for layer in lora_layers(model).values()
-    ]
-    return cast(list[tuple[nn.Parameter, nn.Parameter]], pairs)
 
 
 def selection_for(

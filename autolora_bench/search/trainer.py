@@ -8,7 +8,6 @@ holds both.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +19,10 @@ from transformers import Trainer, TrainingArguments
 from autolora_bench.search.callback import SelectionCallback
 from autolora_bench.search.diagnostics import compare, exact_terms
 from autolora_bench.search.hypergradient import InnerStep, hypergradient
+from autolora_bench.search.layers import lora_factors
 from autolora_bench.search.options import SearchOptions, check_supported
-from autolora_bench.search.ranks import RankAllocation, Rule, allocate_ranks
-from autolora_bench.search.selection import Selection, attach, lora_factors
+from autolora_bench.search.ranks import RankAllocation
+from autolora_bench.search.selection import Selection, attach
 from autolora_bench.search.storage import Trajectory, load_selection, save_selection
 from autolora_bench.search.validation import ValidationStream
 
@@ -72,16 +72,12 @@ class SearchTrainer(Trainer):
         self._factors = lora_factors(model)
         self._validation = self._validation_stream(validation_dataset)
         self._step: InnerStep | None = None
-        self._diagnosis: dict[str, float] = {}
+        self.diagnosis: dict[str, float] = {}
         self.add_callback(SelectionCallback(self))
 
     def allocation(self) -> RankAllocation:
         """Ranks by the options' rule, from the variables as they are now."""
-        o = self.options
-        values = self.selection.beta if Rule(o.rule).reads_beta else self.selection.alpha()
-        return allocate_ranks(
-            values, self.selection.modules_selected, o.rule, o.threshold, o.budget, o.minimum
-        )
+        return self.options.allocate(self.selection)
 
     def create_optimizer(self, model: nn.Module | None = None) -> Optimizer:
         """The Trainer's optimizer with one more parameter group, last: beta."""
@@ -108,13 +104,6 @@ class SearchTrainer(Trainer):
         self._step.record(batch)
         return self.hypergradient.training_pass(self._step, batch)
 
-    def begin_search(self) -> None:
-        """Open the trajectory; called when training starts or resumes."""
-        if self.is_world_process_zero():
-            self.trajectory.begin(self.state.global_step, self.state.max_steps)
-            if self.state.global_step == 0:
-                self.trajectory.record(0, self.selection.current)
-
     def selection_step(self) -> None:
         """Move beta; called between the weight step and `zero_grad`."""
         step = self._step
@@ -124,16 +113,8 @@ class SearchTrainer(Trainer):
         terms = self.hypergradient.terms(step)
         self._move_selection(terms.total)
         self.hypergradient.finish(step)
-        self._diagnosis = {} if exact is None else compare(terms, exact)
+        self.diagnosis = {} if exact is None else compare(terms, exact)
         self._step = None
-
-    def end_step(self) -> None:
-        """Write what became known in a step that is now counted."""
-        if self._diagnosis:
-            self.log(self._diagnosis)
-            self._diagnosis = {}
-        if self.is_world_process_zero():
-            self.trajectory.record(self.state.global_step, self.selection.current)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Add the mean rank under the rule to every progress line."""
@@ -201,11 +182,7 @@ class SearchTrainer(Trainer):
         return any(step - self.options.interval < wanted <= step for wanted in self.options.diagnose_at)
 
     def _validation_stream(self, dataset: Any) -> ValidationStream:
-        collate: Callable[[list[Any]], Any] = self.data_collator
-        if hasattr(dataset, "remove_columns"):
-            dataset = self._remove_unused_columns(dataset, description="validation")
-        else:
-            collate = self._get_collator_with_removed_columns(collate, description="validation")
+        collate = self._get_collator_with_removed_columns(self.data_collator, description="validation")
         size = self.options.validation_batch_size or self.args.train_batch_size
         seed = self.args.seed if self.options.seed is None else self.options.seed
         return ValidationStream(dataset, collate, size, seed, self.args.process_index, self.args.world_size)

@@ -17,9 +17,8 @@ from transformers import (
     LlamaForSequenceClassification,
 )
 
-from autolora_bench.search import Hypergradient, InnerStep, Terms, attach, selection_for
+from autolora_bench.search import Hypergradient, InnerStep, Terms, attach, lora_factors, selection_for
 from autolora_bench.search.hypergradient.step import RandomState
-from autolora_bench.search.selection import lora_factors
 
 TARGETS = {"bert": ["query", "value"], "gpt2": ["c_attn"], "llama": ["q_proj", "v_proj"]}
 VOCABULARY = 50

@@ -7,8 +7,15 @@ from torch import nn
 from transformers import BertConfig, BertForSequenceClassification
 
 from autolora_bench.errors import UserError
-from autolora_bench.search import Constraint, Selection, attach, detach, lora_layers, selection_for
-from autolora_bench.search.selection import lora_factors
+from autolora_bench.search import (
+    Constraint,
+    Selection,
+    attach,
+    detach,
+    lora_factors,
+    lora_layers,
+    selection_for,
+)
 
 KINDS = ["bert", "gpt2", "llama"]
 

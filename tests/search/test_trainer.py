@@ -8,8 +8,14 @@ from safetensors.torch import load_file
 from transformers import Trainer, TrainingArguments, set_seed
 
 from autolora_bench.errors import UserError
-from autolora_bench.search import ESTIMATORS, SearchOptions, SearchTrainer, attach, selection_for
-from autolora_bench.search.selection import lora_factors
+from autolora_bench.search import (
+    ESTIMATORS,
+    SearchOptions,
+    SearchTrainer,
+    attach,
+    lora_factors,
+    selection_for,
+)
 
 ROWS, TOKENS = 32, 6
 
@@ -190,7 +196,8 @@ def test_accumulated_micro_batches_equal_one_batch(toys, tmp_path, name):
 
 
 def test_selection_has_its_own_rate(toys, tmp_path):
-    """Warm-up: the weights first move in step 2, at a quarter of their rate; beta at its full one if constant."""
+    """Warm-up: the weights first move in step 2, at a quarter of their rate; beta at its full one if
+    constant."""
     moves = []
     for scheduled in (False, True):
         trainer = search(toys, tmp_path / str(scheduled), {"scheduled": scheduled}, warmup_steps=4)

@@ -153,8 +153,10 @@ class InnerStep:
         """J^T v for the whole step, optimizer and clipping, and the training gradient before clipping."""
         w = pull_back_step(self.optimizer, self.parameters, v)
         g = [torch.zeros_like(p) if p.grad is None else p.grad for p in self.parameters]
-        if self.gradient_norm is None or not self.max_grad_norm:
+        if not self.max_grad_norm:
             return w, g
+        if self.gradient_norm is None:
+            raise RuntimeError("gradients were clipped by a norm that nobody noted in the step")
         w, coefficient = pull_back_clipping(g, self.gradient_norm, self.max_grad_norm, w)
         return w, [gradient / coefficient for gradient in g]
 
