@@ -1,0 +1,1 @@
+"""Tables, figures and one page from records: nothing here imports torch or reads weights."""

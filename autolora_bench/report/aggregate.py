@@ -1,0 +1,131 @@
+"""Builds the tables: groups runs into rows and cells, averages, marks the best."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from statistics import fmean
+
+from autolora_bench.report.columns import Column, averages_of, columns_of
+from autolora_bench.report.comparison import attach_published
+from autolora_bench.report.entries import Entry
+from autolora_bench.report.footnotes import footnotes_of
+from autolora_bench.report.order import method_order
+from autolora_bench.report.origins import marked_tasks
+from autolora_bench.report.published import Published, backbone_name
+from autolora_bench.report.scoreboard import Cell, Row, Table
+from autolora_bench.report.significance import separated
+from autolora_bench.report.unfilled import unfilled_of
+from autolora_bench.report.variants import Variant, row_labels, variant_order, variants_of
+
+
+def tables_of(
+    entries: Sequence[Entry], published: Sequence[Published] = (), *, epoch: str, metrics: str, title: str
+) -> list[Table]:
+    """One table per model, in the entries' order.
+
+    Args:
+        entries: runs, made or planned.
+        published: values to set beside ours.
+        epoch: best, last or both.
+        metrics: headline, paper or all; see `columns.columns_of`.
+        title: what the table is called.
+    """
+    models: dict[str, list[Entry]] = {}
+    for entry in entries:
+        models.setdefault(entry.model, []).append(entry)
+    return [_table(model, members, published, epoch, metrics, title) for model, members in models.items()]
+
+
+def _table(
+    model: str, entries: list[Entry], published: Sequence[Published], epoch: str, metrics: str, title: str
+) -> Table:
+    backbone = backbone_name(_weights(entries[0]))
+    known = {(p.task, p.metric) for p in published if p.backbone == backbone}
+    anywhere = {(p.task, p.metric) for p in published}
+    columns = columns_of(entries, epoch=epoch, metrics=metrics, known=known, subsets=anywhere)
+    averages = averages_of(columns)
+    rows = _rows(entries, columns, averages)
+    counts = Counter(cell.n for row in rows for cell in row.cells.values() if cell.n)
+    table = Table(
+        title=title,
+        model=model,
+        columns=[*columns, *averages],
+        rows=rows,
+        usual_n=max(counts, key=lambda n: (counts[n], n), default=0),
+        marked=frozenset(marked_tasks(entries)),
+        unfilled=unfilled_of(rows),
+    )
+    table = attach_published(table, published, backbone)
+    return replace(table, footnotes=footnotes_of(table, entries))
+
+
+def _weights(entry: Entry) -> str:
+    """The name of the weights: the checkpoint that replaces the model's own, or the model."""
+    checkpoint = entry.setting("model", "checkpoint")
+    name = entry.record.model if entry.record else entry.setting("model", "name")
+    return str(checkpoint or name)
+
+
+def _rows(entries: list[Entry], columns: list[Column], averages: dict[Column, list[Column]]) -> list[Row]:
+    groups: dict[tuple[str, Variant], list[Entry]] = {}
+    for entry, variant in zip(entries, variants_of(entries), strict=True):
+        groups.setdefault((entry.method, variant), []).append(entry)
+    keys = sorted(groups, key=lambda key: (method_order(key[0]), variant_order(key[1])))
+    cells = [_cells(groups[key], columns, averages) for key in keys]
+    for column, position in separated(cells, [*columns, *averages]).items():
+        cells[position][column] = replace(cells[position][column], best=True)
+    labels = _labels(keys)
+    return [_row(key, labels[key], row, groups[key]) for key, row in zip(keys, cells, strict=True)]
+
+
+def _labels(keys: list[tuple[str, Variant]]) -> dict[tuple[str, Variant], str]:
+    labels: dict[tuple[str, Variant], str] = {}
+    for method in dict.fromkeys(method for method, _ in keys):
+        own = [key for key in keys if key[0] == method]
+        labels.update(zip(own, row_labels(method, [variant for _, variant in own]), strict=True))
+    return labels
+
+
+def _row(key: tuple[str, Variant], label: str, cells: dict[Column, Cell], entries: list[Entry]) -> Row:
+    counts = [
+        entry.completed.parameters for entry in entries if entry.completed and entry.completed.parameters
+    ]
+    return Row(
+        method=key[0],
+        variant=key[1],
+        label=label,
+        cells=cells,
+        parameters=[float(count.method) for count in counts],
+        trainable=[float(count.trainable) for count in counts],
+    )
+
+
+def _cells(
+    entries: list[Entry], columns: list[Column], averages: dict[Column, list[Column]]
+) -> dict[Column, Cell]:
+    by_task: dict[str, list[Entry]] = {}
+    for entry in entries:
+        by_task.setdefault(entry.task, []).append(entry)
+    cells = {column: _cell(by_task.get(column.task, []), column) for column in columns}
+    means = {average: _average([cells[part] for part in parts]) for average, parts in averages.items()}
+    return {**cells, **means}
+
+
+def _cell(entries: list[Entry], column: Column) -> Cell:
+    values = [
+        (e.seed, column.value(e.completed)) for e in sorted(entries, key=lambda e: e.seed) if e.completed
+    ]
+    scores = {seed: value for seed, value in values if value is not None}
+    return Cell(tuple(entries), scores, {(column.task, seed): value for seed, value in scores.items()})
+
+
+def _average(parts: list[Cell]) -> Cell:
+    """Mean over tasks, by seed where all tasks have the same seeds; empty where a task has no score."""
+    means = [part.mean for part in parts if part.mean is not None]
+    if len(means) < len(parts):
+        return Cell()
+    pairs = {key: value for part in parts for key, value in part.pairs.items()}
+    seeds = parts[0].scores.keys()
+    if any(part.scores.keys() != seeds for part in parts):
+        return Cell(pairs=pairs, mean_of_means=fmean(means))
+    return Cell(scores={seed: fmean(part.scores[seed] for part in parts) for seed in seeds}, pairs=pairs)

@@ -1,0 +1,139 @@
+"use strict";
+const data = JSON.parse(document.getElementById("data").textContent);
+const dialog = document.getElementById("runs");
+
+const element = (name, text, className) => {
+  const made = document.createElement(name);
+  if (text !== undefined) made.textContent = text;
+  if (className) made.className = className;
+  return made;
+};
+
+const grid = (head, rows) => {
+  const table = element("table");
+  if (head.some(Boolean)) {
+    const row = table.createTHead().insertRow();
+    for (const title of head) row.append(element("th", title));
+  }
+  const body = table.createTBody();
+  for (const cells of rows) {
+    const row = body.insertRow();
+    for (const cell of cells) row.append(element("td", cell));
+  }
+  const scroll = element("div", undefined, "scroll");
+  scroll.append(table);
+  return scroll;
+};
+
+const folded = (title, content, open) => {
+  const details = element("details");
+  details.open = open;
+  details.append(element("summary", title), content);
+  return details;
+};
+
+const curve = (points) => {
+  const space = "http://www.w3.org/2000/svg";
+  const [xs, ys] = [points.map((p) => p[0]), points.map((p) => p[1])];
+  const [left, right, low, high] = [Math.min(...xs), Math.max(...xs), Math.min(...ys), Math.max(...ys)];
+  const place = ([x, y]) => `${((x - left) / (right - left || 1)) * 100},${38 - ((y - low) / (high - low || 1)) * 36}`;
+  const svg = document.createElementNS(space, "svg");
+  svg.setAttribute("viewBox", "0 0 100 40");
+  svg.setAttribute("preserveAspectRatio", "none");
+  svg.setAttribute("class", "curve");
+  svg.setAttribute("role", "img");
+  svg.setAttribute("aria-label", `headline score from ${ys[0]} to ${ys[ys.length - 1]}, between ${low} and ${high}`);
+  const line = document.createElementNS(space, "polyline");
+  line.setAttribute("points", points.map(place).join(" "));
+  svg.append(line);
+  return svg;
+};
+
+const commandOf = (run) => {
+  const block = element("pre", run.command);
+  const copy = element("button", "copy", "copy");
+  copy.type = "button";
+  copy.addEventListener("click", () => {
+    getSelection().selectAllChildren(block);
+    navigator.clipboard?.writeText(run.command).then(() => { copy.textContent = "copied"; }, () => {});
+  });
+  const box = element("div");
+  box.append(block, copy);
+  return box;
+};
+
+const shown = (run) => {
+  const box = element("section", undefined, "run");
+  const title = element("h3", `${run.title}: `);
+  title.append(element("span", run.state, run.state === "failed" ? "failed" : "state"));
+  box.append(title, element("h4", "Command"), commandOf(run));
+  if (run.error) {
+    box.append(element("p", `${run.error.type}: ${run.error.message}`, "failed"));
+    if (run.error.mend) box.append(element("p", run.error.mend));
+    if (run.error.traceback) box.append(folded("Traceback", element("pre", run.error.traceback), false));
+  }
+  if (run.curve && run.curve.length > 1) box.append(element("h4", "Headline score by epoch"), curve(run.curve));
+  for (const part of run.sections) box.append(folded(part.title, grid(part.head, part.rows), part.title === "Scores"));
+  box.append(folded("Settings", grid(["setting", "value"], data.settings[run.settings] || []), false));
+  return box;
+};
+
+const openRuns = (button) => {
+  const runs = button.dataset.runs.split(" ").map((index) => data.runs[Number(index)]);
+  const close = element("button", "close");
+  close.type = "button";
+  close.addEventListener("click", () => dialog.close());
+  const bar = element("div", undefined, "bar");
+  const title = element("h2", button.getAttribute("aria-label").replace(/\. Show runs$/, ""));
+  title.id = "runs-title";
+  bar.append(title, close);
+  dialog.replaceChildren(bar, ...runs.map(shown));
+  dialog.showModal();
+  dialog.scrollTop = 0;
+};
+
+const sortBy = (button) => {
+  const header = button.closest("th");
+  const table = button.closest("table");
+  const place = [...header.parentNode.children].indexOf(header);
+  const next = { none: "descending", descending: "ascending", ascending: "none" }[header.ariaSort || "none"];
+  for (const other of header.parentNode.children) other.removeAttribute("aria-sort");
+  if (next !== "none") header.ariaSort = next;
+  const bodies = [...table.tBodies];
+  bodies.forEach((body, index) => { body.dataset.order ??= index; });
+  const key = (body) => {
+    const cell = body.rows[0].cells[place];
+    if (!body.dataset.method) return null;
+    if (place === 0) return cell.textContent;
+    const value = cell.dataset.value ?? parseFloat(cell.textContent);
+    return value === "" || Number.isNaN(Number(value)) ? null : Number(value);
+  };
+  const factor = next === "ascending" ? 1 : -1;
+  bodies.sort((one, other) => {
+    const [a, b] = [key(one), key(other)];
+    if (next === "none" || a === b) return one.dataset.order - other.dataset.order;
+    if (a === null || b === null) return a === null ? 1 : -1;
+    return (a > b ? 1 : -1) * factor;
+  });
+  table.append(...bodies);
+};
+
+const applyFilters = (form) => {
+  const off = (kind) => new Set([...form.elements].filter((box) => box.name === kind && !box.checked).map((box) => box.value));
+  const hidden = { model: off("model"), task: off("task"), method: off("method") };
+  for (const [kind, names] of Object.entries(hidden)) {
+    for (const part of document.querySelectorAll(`main [data-${kind}]`)) part.hidden = names.has(part.dataset[kind]);
+  }
+};
+
+document.addEventListener("click", (event) => {
+  const button = event.target.closest("button");
+  if (button?.dataset.runs) openRuns(button);
+  else if (button && "sort" in button.dataset) sortBy(button);
+  else if (event.target === dialog) dialog.close();
+});
+const form = document.getElementById("filters");
+if (form) {
+  form.hidden = false;
+  form.addEventListener("change", () => applyFilters(form));
+}

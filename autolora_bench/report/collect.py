@@ -1,0 +1,118 @@
+"""Finds the records below one or several folders and merges them by identity."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from autolora_bench.errors import UserError
+from autolora_bench.record import RunRecord, Status, find_records, read_record
+from autolora_bench.report.checks import check_record
+
+Identity = tuple[str, str, str, str, int]
+
+
+@dataclass(frozen=True)
+class Conflict:
+    """One identity whose records disagree; the first folder's record is the one that is reported."""
+
+    identity: Identity
+    kept: Path
+    other: Path
+    difference: str
+
+    def __str__(self) -> str:
+        return f"{describe(self.identity)}: {self.kept} is used, {self.other} differs ({self.difference})"
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """A run.json that cannot be read as a record."""
+
+    path: Path
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.reason}"
+
+
+@dataclass
+class Collection:
+    """Records of distinct identity, where each came from, and what was left out and why."""
+
+    records: list[RunRecord] = field(default_factory=list)
+    folders: dict[Identity, Path] = field(default_factory=dict)
+    """The run's folder of every record."""
+    conflicts: list[Conflict] = field(default_factory=list)
+    unreadable: list[Unreadable] = field(default_factory=list)
+    duplicates: int = 0
+    """Records that repeat another one's scores."""
+
+
+def collect(results: Path, merge: Iterable[Path] = ()) -> Collection:
+    """Read every record below `results`, then below each folder of `merge`.
+
+    Of two records with one identity a completed one goes before any other; else the first one found stays.
+    Completed records of one identity with different scores are reported as a conflict.
+
+    Raises:
+        UserError: a folder does not exist.
+    """
+    collection = Collection()
+    found: dict[Identity, RunRecord] = {}
+    for root in [results, *merge]:
+        if not root.is_dir():
+            raise UserError(f"there is no folder {root}", "give the folder that holds the runs: results=DIR")
+        for path in find_records(root):
+            _add(collection, found, path)
+    collection.records = list(found.values())
+    return collection
+
+
+def _add(collection: Collection, found: dict[Identity, RunRecord], path: Path) -> None:
+    try:
+        record = read_record(path)
+        identity = check_record(record).identity
+    except UserError as error:
+        reason = error.what.removeprefix(str(path)).lstrip(" :")
+        collection.unreadable.append(Unreadable(path, reason.removeprefix("is not a readable record: ")))
+        return
+    earlier = found.get(identity)
+    if earlier is None:
+        found[identity], collection.folders[identity] = record, path.parent
+        return
+    if collection.folders[identity].resolve() == path.parent.resolve():
+        return
+    if record.status is Status.completed and earlier.status is not Status.completed:
+        found[identity], collection.folders[identity] = record, path.parent
+        return
+    _compare(collection, earlier, record, path)
+
+
+def _compare(collection: Collection, earlier: RunRecord, record: RunRecord, path: Path) -> None:
+    if record.status is not Status.completed:
+        return
+    difference = scores_differ(earlier, record)
+    if difference is None:
+        collection.duplicates += 1
+    else:
+        kept = collection.folders[record.identity]
+        collection.conflicts.append(Conflict(record.identity, kept, path.parent, difference))
+
+
+def scores_differ(one: RunRecord, other: RunRecord) -> str | None:
+    """The first score in which two records differ, in words; None where all are equal."""
+    for name in ("best", "last", "test"):
+        first, second = getattr(one, name), getattr(other, name)
+        for split in sorted({*first, *second}):
+            a = first[split].scores if split in first else {}
+            b = second[split].scores if split in second else {}
+            for metric in sorted({*a, *b}):
+                if a.get(metric) != b.get(metric):
+                    return f"{name} {split} {metric}: {a.get(metric)} against {b.get(metric)}"
+    return None
+
+
+def describe(identity: Sequence[object]) -> str:
+    """One line that names a run: task, model, method, configuration and seed."""
+    task, model, method, config, seed = identity
+    return f"{task} / {model} / {method} ({config}) seed {seed}"

@@ -1,0 +1,103 @@
+"""What a table is made of: runs that have a record and runs that are still to be made."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from autolora_bench.config.experiment import experiment_identity
+from autolora_bench.plan import PlannedRun, State
+from autolora_bench.record import RunRecord
+from autolora_bench.report.collect import Identity, Unreadable
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One run, made or planned."""
+
+    task: str
+    model: str
+    """The model's name; with its checkpoint where one replaces the named weights."""
+    method: str
+    config_id: str
+    seed: int
+    config: dict[str, Any]
+    command: str
+    state: State
+    record: RunRecord | None
+    title: str | None = None
+    """The task's title, where the plan says it."""
+    note: str | None = None
+    """The model's note, where the plan or the record says it."""
+
+    @property
+    def completed(self) -> RunRecord | None:
+        """Its record, if the run has come to its end."""
+        return self.record if self.state is State.completed else None
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """Task and seed: runs of two methods with the same key make a pair."""
+        return self.task, self.seed
+
+    def setting(self, *path: str) -> Any:
+        """A value of its configuration, None where there is none."""
+        node: Any = self.config
+        for name in path:
+            node = node.get(name) if isinstance(node, dict) else None
+        return node
+
+
+def entries_of(
+    records: Sequence[RunRecord], planned: Sequence[PlannedRun] | None, unreadable: Sequence[Unreadable] = ()
+) -> tuple[list[Entry], int]:
+    """Entries in the plan's order (without a plan, the records' order), and how many records no plan asks for."""
+    if planned is None:
+        return [_from_record(record) for record in records], 0
+    by_identity: dict[Identity, RunRecord] = {record.identity: record for record in records}
+    lost = {item.path.parent.resolve() for item in unreadable}
+    entries = []
+    for run in planned:
+        record = by_identity.pop(run.identity, None)
+        if record is not None:
+            entries.append(_told(_from_record(record), run))
+        else:
+            state = State.unreadable if run.folder.resolve() in lost else State.missing
+            entries.append(_from_plan(run, state))
+    return entries, len(by_identity)
+
+
+def _from_record(record: RunRecord) -> Entry:
+    return Entry(
+        task=record.task,
+        model=_model_label(record.model, record.config),
+        method=record.method,
+        config_id=record.config_id,
+        seed=record.seed,
+        config=record.config,
+        command=record.command,
+        state=State(record.status.value),
+        record=record,
+        note=_text(record.provenance.get("model_note")),
+    )
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _from_plan(run: PlannedRun, state: State) -> Entry:
+    task, model, method, config_id, seed = run.identity
+    config = experiment_identity(run.experiment)
+    label = _model_label(model, config)
+    return _told(Entry(task, label, method, config_id, seed, config, run.command, state, None), run)
+
+
+def _told(entry: Entry, run: PlannedRun) -> Entry:
+    """The entry with what only the plan says: settings that are no part of a run's identity."""
+    return replace(entry, title=run.experiment.task.title, note=run.experiment.model.note or entry.note)
+
+
+def _model_label(model: str, config: dict[str, Any]) -> str:
+    node = config.get("model")
+    checkpoint = node.get("checkpoint") if isinstance(node, dict) else None
+    return f"{model} (checkpoint {checkpoint})" if checkpoint else model

@@ -1,0 +1,120 @@
+"""A table as rows of short texts: the step that all formats share."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from autolora_bench.report import numerals
+from autolora_bench.report.columns import Column
+from autolora_bench.report.scoreboard import Cell, PublishedRow, Row, Table
+
+MISSING = "--"
+
+
+@dataclass(frozen=True)
+class Heading:
+    """Two lines above a column: the task and what is scored."""
+
+    top: str
+    bottom: str = ""
+    column: Column | None = None
+
+
+@dataclass(frozen=True)
+class Text:
+    """One field of a table."""
+
+    value: str = ""
+    spread: str = ""
+    """Standard deviation, without the sign ±."""
+    note: str = ""
+    """In brackets: another n, or the difference to a published value."""
+    dagger: bool = False
+    bold: bool = False
+    column: Column | None = None
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of a table."""
+
+    texts: tuple[Text, ...]
+    row: Row | None
+    """The row of ours that it is, or whose setting was published; None for other published rows."""
+    published: bool
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Headings and lines of the same length."""
+
+    headings: tuple[Heading, ...]
+    lines: tuple[Line, ...]
+
+
+def grid_of(table: Table) -> Grid:
+    """The table itself: our rows, each with the published values of its setting, then the backbone's other rows."""
+    lines = []
+    for row in table.rows:
+        lines.append(Line(_ours(table, row), row, published=False))
+        lines += [Line(_published(table, table.columns, one), row, published=True) for one in row.published]
+    lines += [Line(_published(table, table.columns, one), None, published=True) for one in table.others]
+    return Grid(_headings(table), tuple(lines))
+
+
+def elsewhere_grid(table: Table) -> Grid | None:
+    """Published rows of other backbones over the columns they fill; None without any."""
+    if not table.elsewhere:
+        return None
+    columns = [column for column in table.columns if any(column in row.values for row in table.elsewhere)]
+    lines = [Line(_published(table, columns, row), None, published=True) for row in table.elsewhere]
+    return Grid(_headings(table, columns), tuple(lines))
+
+
+def _headings(table: Table, columns: Sequence[Column] | None = None) -> tuple[Heading, ...]:
+    shown = table.columns if columns is None else columns
+    scores = [_heading(table, column) for column in shown if not column.is_average]
+    averages = [Heading("average", column.subtitle, column) for column in shown if column.is_average]
+    return (Heading("method"), *scores, Heading("parameters", "M"), *averages)
+
+
+def _heading(table: Table, column: Column) -> Heading:
+    return Heading(column.title + ("*" if column.task in table.marked else ""), column.subtitle, column)
+
+
+def _ours(table: Table, row: Row) -> tuple[Text, ...]:
+    scores = [_score(row.cells[column], column, table.usual_n) for column in table.columns]
+    return _line(Text(row.label), scores, numerals.span(row.parameters) if row.parameters else "")
+
+
+def _line(label: Text, scores: Sequence[Text], parameters: str) -> tuple[Text, ...]:
+    tasks = [text for text in scores if not (text.column and text.column.is_average)]
+    averages = [text for text in scores if text.column and text.column.is_average]
+    return (label, *tasks, Text(parameters), *averages)
+
+
+def _score(cell: Cell, column: Column, usual_n: int) -> Text:
+    if cell.mean is None:
+        return Text(cell.state, column=column)
+    return Text(
+        value=numerals.score(cell.mean),
+        spread=numerals.score(cell.std) if cell.std is not None else "",
+        note=f"n={cell.n}" if cell.n != usual_n else "",
+        dagger=cell.few,
+        bold=cell.best,
+        column=column,
+    )
+
+
+def _published(table: Table, columns: Sequence[Column], row: PublishedRow) -> tuple[Text, ...]:
+    scores = [_published_score(row, column) for column in columns]
+    label = f"published [{table.origins[row.origin]}]: {row.method}, {row.backbone}"
+    return _line(Text(label), scores, row.parameters.removesuffix("M"))
+
+
+def _published_score(row: PublishedRow, column: Column) -> Text:
+    if column not in row.values:
+        return Text(column=column)
+    spread = numerals.score(row.stds[column]) if column in row.stds else ""
+    gap = row.differences.get(column)
+    note = f"ours {numerals.difference(gap)}" if gap is not None else ""
+    return Text(numerals.score(row.values[column]), spread, note, column=column)

@@ -1,0 +1,43 @@
+"""How numbers are written: one place, so that every table, page and figure agrees."""
+
+MINUS = "\N{MINUS SIGN}"
+
+
+def score(value: float) -> str:
+    """A score in its published unit, two decimals; minus zero is zero."""
+    text = f"{value:.2f}"
+    return (text if float(text) else "0.00").replace("-", MINUS)
+
+
+def difference(value: float) -> str:
+    """A signed difference, two decimals."""
+    text = f"{value:+.2f}"
+    return (text if float(text) else "0.00").replace("-", MINUS)
+
+
+def millions(count: float) -> str:
+    """Weights in millions with three significant digits, without trailing zeros after the third: 0.0741, 22.7, 125."""
+    value = count / 1e6
+    if value >= 100:
+        return f"{value:.0f}"
+    if value >= 10:
+        return f"{value:.1f}"
+    return f"{value:.2f}" if value >= 1 else f"{value:.3g}"
+
+
+def span(counts: list[float]) -> str:
+    """Millions of weights of several runs: one number where all round alike, else least to most."""
+    low, high = millions(min(counts)), millions(max(counts))
+    return low if low == high else f"{low}\N{EN DASH}{high}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person reads them: 42 s, 3.4 min, 2.1 h."""
+    if seconds < 100:
+        return f"{seconds:.3g} s"
+    return f"{seconds / 60:.1f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
+def plural(count: int, noun: str) -> str:
+    """`1 run`, `2 runs`, `1,234 runs`."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

@@ -1,0 +1,134 @@
+"""A table before it takes any format."""
+
+import statistics
+from collections import Counter
+from dataclasses import dataclass, field
+
+from autolora_bench.report.columns import Column
+from autolora_bench.report.entries import Entry
+from autolora_bench.report.variants import Variant
+
+FEW = 3
+"""Fewer seeds than this earn a dagger."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One score of one row: its runs and what they give."""
+
+    entries: tuple[Entry, ...] = ()
+    scores: dict[int, float] = field(default_factory=dict)
+    """Seed -> score in the published unit."""
+    pairs: dict[tuple[str, int], float] = field(default_factory=dict)
+    """(task, seed) -> score: what a paired test compares."""
+    mean_of_means: float | None = None
+    """An average's value where its tasks have different seeds; it has no standard deviation then."""
+    best: bool = False
+    """Whether the paired test separates it from the second best."""
+
+    @property
+    def n(self) -> int:
+        """Number of seeds with a score; for an average, of the task that has fewest."""
+        return min(Counter(task for task, _ in self.pairs).values(), default=0)
+
+    @property
+    def mean(self) -> float | None:
+        """Mean over seeds."""
+        return statistics.fmean(self.scores.values()) if self.scores else self.mean_of_means
+
+    @property
+    def std(self) -> float | None:
+        """Sample standard deviation over seeds; None for one seed."""
+        return statistics.stdev(self.scores.values()) if len(self.scores) > 1 else None
+
+    @property
+    def few(self) -> bool:
+        """Whether it rests on fewer than three seeds."""
+        return 0 < self.n < FEW
+
+    @property
+    def state(self) -> str:
+        """Why there is no score: failed, undefined, or `--` where nothing is completed."""
+        states = {entry.state.value for entry in self.entries}
+        if "completed" in states:
+            return "undefined"
+        return "failed" if states == {"failed"} else "--"
+
+
+@dataclass(frozen=True)
+class PublishedRow:
+    """One row of a published table, cut to our columns."""
+
+    source: str
+    table: str
+    backbone: str
+    method: str
+    parameters: str
+    values: dict[Column, float]
+    stds: dict[Column, float]
+    differences: dict[Column, float]
+    """Ours minus published, only for the same backbone and setting."""
+    notes: tuple[str, ...] = ()
+    """What the source's readers must know, and how the values are known."""
+
+    @property
+    def origin(self) -> str:
+        """Source and table."""
+        return f"{self.source}, {self.table}"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One method, or one of its configurations."""
+
+    method: str
+    variant: Variant
+    label: str
+    cells: dict[Column, Cell]
+    parameters: list[float]
+    """Method parameters of every completed run."""
+    trainable: list[float]
+    """Method parameters and head of every completed run."""
+    published: list[PublishedRow] = field(default_factory=list)
+    """Published rows of this very setting."""
+
+
+@dataclass(frozen=True)
+class Unfilled:
+    """Runs that a table lacks and the command that makes them."""
+
+    what: str
+    command: str
+
+
+@dataclass(frozen=True)
+class Table:
+    """Scores of one model."""
+
+    title: str
+    model: str
+    columns: list[Column]
+    """Scores of tasks, then their averages if there are any."""
+    rows: list[Row]
+    usual_n: int
+    """Seeds of most cells; a cell says so where it has another number."""
+    marked: frozenset[str]
+    """Tasks scored or trained on less than the whole data."""
+    others: list[PublishedRow] = field(default_factory=list)
+    """Published rows of the same backbone that match no row of ours."""
+    elsewhere: list[PublishedRow] = field(default_factory=list)
+    """Published rows of other backbones: for orientation, not to be compared."""
+    footnotes: list[str] = field(default_factory=list)
+    unfilled: list[Unfilled] = field(default_factory=list)
+
+    @property
+    def published(self) -> list[PublishedRow]:
+        """Every published row, in the order they are shown."""
+        return [*(one for row in self.rows for one in row.published), *self.others, *self.elsewhere]
+
+    @property
+    def origins(self) -> dict[str, int]:
+        """Source and table of published rows -> the number that stands for it in labels."""
+        return {
+            origin: number for number, origin in enumerate(dict.fromkeys(p.origin for p in self.published), 1)
+        }

@@ -1,0 +1,89 @@
+"""Tables as one tidy CSV: a line per cell, numbers unrounded, for other programs."""
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from statistics import fmean
+
+from autolora_bench.report.columns import Column
+from autolora_bench.report.scoreboard import PublishedRow, Row, Table
+from autolora_bench.report.variants import settings
+
+FIELDS = (
+    "model", "method", "settings", "task", "split", "metric", "epoch", "mean", "std", "n", "seeds", "best", "state",
+    "parameters", "trainable", "subset", "published", "published_std", "difference", "source", "table", "backbone",
+)  # fmt: skip
+
+
+def tidy(tables: Sequence[Table]) -> str:
+    """CSV text.
+
+    Scores are in published units, parameters in weights. A published value stands in the line of our cell of the
+    same setting, with its difference; all other published values have lines of their own with an empty mean.
+    """
+    text = io.StringIO()
+    writer = csv.DictWriter(text, FIELDS, restval="", lineterminator="\n")
+    writer.writeheader()
+    for table in tables:
+        for row in table.rows:
+            writer.writerows(_ours(table, row))
+        for published in [*table.others, *table.elsewhere]:
+            writer.writerows(_theirs(table, published))
+    return text.getvalue()
+
+
+def _ours(table: Table, row: Row) -> Iterator[dict[str, object]]:
+    for column in table.columns:
+        line = {**_place(table, column), **_row(row), **_cell(row, column)}
+        published = [one for one in row.published if column in one.values]
+        yield {**line, **(_value(published[0], column) if published else {})}
+        yield from ({**_place(table, column), **_value(more, column)} for more in published[1:])
+
+
+def _theirs(table: Table, published: PublishedRow) -> Iterator[dict[str, object]]:
+    for column in published.values:
+        yield {**_place(table, column), "method": published.method, **_value(published, column)}
+
+
+def _place(table: Table, column: Column) -> dict[str, object]:
+    return {
+        "model": table.model,
+        "task": column.task,
+        "split": column.split,
+        "metric": column.score,
+        "epoch": column.epoch,
+        "subset": "yes" if column.task in table.marked else "",
+    }
+
+
+def _row(row: Row) -> dict[str, object]:
+    return {
+        "method": row.method,
+        "settings": settings(row.variant),
+        "parameters": fmean(row.parameters) if row.parameters else "",
+        "trainable": fmean(row.trainable) if row.trainable else "",
+    }
+
+
+def _cell(row: Row, column: Column) -> dict[str, object]:
+    cell = row.cells[column]
+    return {
+        "mean": "" if cell.mean is None else repr(round(cell.mean, 10)),
+        "std": "" if cell.std is None else repr(round(cell.std, 10)),
+        "n": cell.n,
+        "seeds": " ".join(str(seed) for seed in cell.scores),
+        "best": "yes" if cell.best else "",
+        "state": "completed" if cell.mean is not None else cell.state.replace("--", "missing"),
+    }
+
+
+def _value(published: PublishedRow, column: Column) -> dict[str, object]:
+    gap = published.differences.get(column)
+    return {
+        "published": published.values[column],
+        "published_std": published.stds.get(column, ""),
+        "difference": "" if gap is None else repr(round(gap, 10)),
+        "source": published.source,
+        "table": published.table,
+        "backbone": published.backbone,
+    }

@@ -1,0 +1,44 @@
+"""From recorded values to the unit that papers print, and the words that name a metric."""
+
+from collections.abc import Iterable, Mapping
+
+from autolora_bench.metrics.registry import METRICS, Metric
+from autolora_bench.record import RunRecord
+
+TITLES = {
+    "accuracy": "accuracy",
+    "f1": "F1",
+    "matthews_correlation": "Matthews",
+    "pearson": "Pearson",
+    "spearman": "Spearman",
+    "bleu": "BLEU",
+    "nist": "NIST",
+    "meteor": "METEOR",
+    "rouge_l": "ROUGE-L",
+    "cider": "CIDEr",
+    "ter": "TER",
+}
+
+
+def metric_title(name: str) -> str:
+    """`bleu/unseen` -> `BLEU unseen`; an unknown metric keeps its name."""
+    base, _, subset = name.partition("/")
+    return " ".join(filter(None, [TITLES.get(base, base), subset]))
+
+
+def metric_of(name: str, records: Iterable[RunRecord] = ()) -> Metric:
+    """The registry's metric; for one it does not know, the direction its records state and the scale 1."""
+    base = name.partition("/")[0]
+    if base in METRICS:
+        return METRICS[base]
+    stated: Mapping[str, bool] = next(
+        (r.metrics for r in records if name in r.metrics or base in r.metrics), {}
+    )
+    higher = stated.get(name, stated.get(base, True))
+    return Metric(name, higher_is_better=bool(higher), published_scale=1.0)
+
+
+def in_published_unit(metric: Metric, value: float) -> float:
+    """A published value in the unit of our tables: some tables print METEOR and TER as fractions, others per cent."""
+    as_fraction = metric.published_scale == 100.0 and abs(value) <= 1.0
+    return value * 100.0 if as_fraction else value

@@ -1,0 +1,269 @@
+"""Records made by code: no score in here was ever measured."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from autolora_bench.config.data import DataConfig, Source
+from autolora_bench.config.experiment import ExperimentConfig, config_id, experiment_identity
+from autolora_bench.config.method import (
+    AutoLoraConfig,
+    Estimator,
+    FullConfig,
+    LoraConfig,
+    MethodConfig,
+    SearchConfig,
+)
+from autolora_bench.config.model import ModelConfig
+from autolora_bench.config.task import ClassificationTask, GenerationTask, TaskConfig
+from autolora_bench.config.train import TrainConfig
+from autolora_bench.metrics.registry import METRICS
+from autolora_bench.plan import PlannedRun
+from autolora_bench.record import Evaluation, LayerRank, Parameters, PhaseRecord, RunRecord, Status
+
+Make = Callable[..., RunRecord]
+Plan = Callable[..., PlannedRun]
+
+TASKS: dict[str, TaskConfig] = {
+    "rte": ClassificationTask(name="rte", title="RTE", metrics=["accuracy"], labels=["a", "b"]),
+    "mrpc": ClassificationTask(name="mrpc", title="MRPC", metrics=["accuracy", "f1"], labels=["a", "b"]),
+    "cola": ClassificationTask(name="cola", title="CoLA", metrics=["matthews_correlation"], labels=["a", "b"]),
+    "mnli": ClassificationTask(
+        name="mnli", title="MNLI", metrics=["accuracy"], labels=["a", "b", "c"],
+        evaluation=["validation_matched", "validation_mismatched"],
+    ),
+    "webnlg": GenerationTask(name="webnlg", title="WebNLG", metrics=["bleu", "meteor", "ter"], test=["test"]),
+}  # fmt: skip
+METHODS: dict[str, MethodConfig] = {
+    "full": FullConfig(name="full", title="Full", learning_rate=2e-5),
+    "lora": LoraConfig(name="lora", title="LoRA", learning_rate=1e-4, rank=8),
+    "lora4": LoraConfig(name="lora", title="LoRA", learning_rate=1e-4, rank=4),
+    "adalora": LoraConfig(name="adalora", title="AdaLoRA", learning_rate=1e-4),
+    "autolora": AutoLoraConfig(name="autolora", title="AutoLoRA", learning_rate=1e-4, search=SearchConfig(epochs=3)),
+    "released": AutoLoraConfig(
+        name="autolora", title="AutoLoRA", learning_rate=1e-4,
+        search=SearchConfig(epochs=3, estimator=Estimator.released),
+    ),
+    "uniform": LoraConfig(name="uniform", title="Uniform ranks", learning_rate=1e-4),
+}  # fmt: skip
+WEIGHTS = {"full": 124_600_000, "lora": 294_912, "lora4": 147_456, "adalora": 221_000, "uniform": 147_456}
+
+
+def experiment(task: str, method: str, seed: int, model: str, results: str, **data: Any) -> ExperimentConfig:
+    """A cell's configuration."""
+    note = "a stand-in that has seen more" if model == "minilm" else None
+    return ExperimentConfig(
+        task=TASKS[task],
+        model=ModelConfig(name=model, note=note),
+        data=DataConfig(source=Source.hub, **data),
+        method=METHODS[method],
+        train=TrainConfig(epochs=3),
+        seed=seed,
+        results=results,
+    )
+
+
+@pytest.fixture
+def plan() -> Plan:
+    """plan(task, method, seed=0, model="roberta_base", results="runs", **data) -> PlannedRun."""
+
+    def make(
+        task: str, method: str, seed: int = 0, model: str = "roberta_base", results: str = "runs", **data: Any
+    ) -> PlannedRun:
+        overrides = (f"task={task}", f"method={method}", f"model={model}", f"seed={seed}")
+        return PlannedRun(experiment(task, method, seed, model, results, **data), overrides)
+
+    return make
+
+
+@pytest.fixture
+def make(plan: Plan) -> Make:
+    """make(task, method, seed, score, model=..., **fields) -> RunRecord, completed unless `status` says otherwise.
+
+    `score` is a fraction or a dictionary metric -> fraction.
+    """
+
+    def record(
+        task: str, method: str, seed: int = 0, score: float | dict[str, float | None] = 0.5, *,
+        model: str = "roberta_base", data: dict[str, Any] | None = None, limit: int | None = None, **fields: Any,
+    ) -> RunRecord:  # fmt: skip
+        planned = plan(task, method, seed, model, **({"limit": limit} if limit else {}))
+        config = TASKS[task]
+        scores = score if isinstance(score, dict) else dict.fromkeys(config.metrics, score)
+        made = RunRecord(
+            task=task,
+            model=model,
+            method=planned.experiment.method.name,
+            config_id=config_id(planned.experiment),
+            seed=seed,
+            status=Status.completed,
+            config=experiment_identity(planned.experiment),
+            command=planned.command,
+            started="2026-01-05T10:00:00+00:00",
+            finished="2026-01-05T10:05:00+00:00",
+            headline=config.metrics[0],
+            metrics={name: METRICS[name].higher_is_better for name in config.metrics},
+            data={
+                "source": f"{task} (made up)",
+                "fingerprint": "f" * 8,
+                "subsets": {},
+                "notes": [],
+                **(data or {}),
+            },
+            provenance={"commit": "0123456789abcdef", "dirty": False, "device": "Test GPU", "threads": 1},
+        )
+        if fields.get("status", Status.completed) is Status.completed:
+            _complete(made, config, method, dict(scores))
+        return dataclasses.replace(made, **fields)
+
+    return record
+
+
+def _complete(record: RunRecord, task: TaskConfig, method: str, scores: dict[str, float | None]) -> None:
+    retrain = "retrain" if "autolora" in record.method else "finetune"
+    for split in task.evaluation:
+        first, second, third = ({k: v and v - drop for k, v in scores.items()} for drop in (0.04, 0.0, 0.01))
+        runs = [
+            Evaluation(retrain, split, e + 1.0, 10 * (e + 1), s, 100, 0.7 - 0.1 * e)
+            for e, s in enumerate((first, second, third))
+        ]
+        record.history += runs
+        record.best[split], record.last[split] = runs[1], runs[2]
+    if task.test:
+        subsets = {
+            f"{k}/{part}": v and v + shift
+            for k, v in scores.items()
+            for part, shift in (("seen", 0.1), ("unseen", -0.1))
+        }
+        record.test = {
+            split: Evaluation(retrain, split, 2.0, 20, {**scores, **subsets}, 100) for split in task.test
+        }
+    weights = WEIGHTS.get(method, 140_000 + 3072 * record.seed)
+    record.parameters = Parameters(total=124_600_000, trainable=weights + 592_130, head=592_130)
+    record.phases = _phases(record, retrain)
+    if method != "full":
+        draws = np.random.default_rng(record.seed).integers(1, 6, size=(4, 2))
+        record.ranks = [
+            LayerRank(f"encoder.layer.{block}.attention.self.{name}", block, name, int(draws[block, column]))
+            for block in range(4)
+            for column, name in enumerate(("query", "value"))
+        ]
+
+
+def _phases(record: RunRecord, retrain: str) -> list[PhaseRecord]:
+    seconds = {"full": 90.0, "lora": 40.0, "adalora": 60.0, "autolora": 42.0}.get(record.method, 41.0)
+    phases = [
+        PhaseRecord(
+            retrain,
+            Status.completed,
+            seconds + record.seed,
+            seconds - 5.0,
+            2_000_000_000,
+            30,
+            480,
+            61_440,
+            3e12,
+        )
+    ]
+    if record.method == "autolora":
+        details = {"diagnostics": [
+            {"step": 1, "cosine": 0.995, "direct_norm": 0.02, "implicit_norm": 0.0005},
+            {"step": 10, "cosine": 0.9998, "direct_norm": 0.03, "implicit_norm": 0.0007},
+        ]}  # fmt: skip
+        search = PhaseRecord(
+            "search",
+            Status.completed,
+            70.0 + record.seed,
+            66.0,
+            2_500_000_000,
+            30,
+            960,
+            122_880,
+            7e12,
+            "search",
+            details,
+        )
+        phases = [search, PhaseRecord("threshold", Status.completed, 0.1), *phases]
+    return phases
+
+
+@pytest.fixture
+def study(make: Make, plan: Plan) -> tuple[list[RunRecord], list[PlannedRun]]:
+    """Failures, missing seeds, ties, negative scores, one seed, a subset, two configurations, two models."""
+    noise = np.random.default_rng(7)
+    records, planned = [], []
+
+    def add(task: str, method: str, seeds: int, score: float, **fields: Any) -> None:
+        for seed in range(seeds):
+            jitter = round(float(noise.normal(0, 0.005)), 4)
+            records.append(make(task, method, seed, round(score + jitter, 4), **fields))
+
+    for method, score in {
+        "full": 0.78,
+        "lora": 0.75,
+        "lora4": 0.74,
+        "adalora": 0.76,
+        "autolora": 0.81,
+        "released": 0.73,
+    }.items():
+        add("rte", method, 6 if method != "released" else 3, score)
+    for method in ("lora", "autolora", "uniform"):
+        tied = [make("mrpc", method, seed, {"accuracy": 0.88, "f1": 0.91}, data=SUBSET) for seed in range(3)]
+        records += tied
+    add("cola", "lora", 3, -0.03)
+    add("cola", "autolora", 1, 0.05)
+    add("mnli", "full", 2, 0.87)
+    add("mnli", "lora", 3, 0.86)
+    error = {
+        "type": "UserError",
+        "message": "no rows in data.dir",
+        "mend": "give data.dir",
+        "traceback": "Traceback ...",
+    }
+    records += [make("mnli", "adalora", seed, status=Status.failed, error=error) for seed in (0, 1)]
+    records.append(make("mnli", "autolora", 0, status=Status.interrupted))
+    add("rte", "lora", 1, 0.6, model="minilm", limit=500)
+    add("rte", "autolora", 1, 0.61, model="minilm", limit=500)
+    planned = [planned_run_of(record, plan) for record in records]
+    planned += [plan("cola", "autolora", seed) for seed in (1, 2)] + [
+        plan("mnli", "autolora", seed) for seed in (1, 2)
+    ]
+    return records, planned
+
+
+SUBSET = {"subsets": {"train": [1000, 3668]}}
+
+
+def planned_run_of(record: RunRecord, plan: Plan) -> PlannedRun:
+    """The planned run that a made-up record fulfils."""
+    names = {
+        config_id(experiment(record.task, key, record.seed, record.model, "runs", **_limit(record))): key
+        for key in METHODS
+    }
+    return plan(record.task, names[record.config_id], record.seed, record.model, **_limit(record))
+
+
+def _limit(record: RunRecord) -> dict[str, Any]:
+    limit = record.config["data"]["limit"]
+    return {"limit": limit} if limit else {}
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
+    """golden(name, text): compares with the file; `--update-golden` is the environment variable UPDATE_GOLDEN=1."""
+    import os
+
+    def compare(name: str, text: str) -> None:
+        path = Path(__file__).parent / "golden" / name
+        if os.environ.get("UPDATE_GOLDEN"):
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+        assert text == path.read_text(encoding="utf-8"), (
+            f"{name} changed: look at the difference, then UPDATE_GOLDEN=1"
+        )
+
+    return compare

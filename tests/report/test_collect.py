@@ -1,0 +1,117 @@
+"""Records are found, merged by identity, and nothing is dropped in silence."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from autolora_bench.errors import UserError
+from autolora_bench.record import RunRecord, Status, write_record
+from autolora_bench.report.collect import collect
+
+Make = Callable[..., RunRecord]
+
+
+def store(root: Path, record: RunRecord) -> Path:
+    folder = root / record.task / record.model / f"{record.method}-{record.config_id}" / f"seed{record.seed}"
+    write_record(folder, record)
+    return folder
+
+
+def test_finds_every_record_and_its_folder(tmp_path: Path, make: Make) -> None:
+    records = [make("rte", "lora", seed, 0.7) for seed in range(3)] + [make("cola", "full", 0, 0.5)]
+    folders = {record.identity: store(tmp_path, record) for record in records}
+    found = collect(tmp_path)
+    assert {record.identity for record in found.records} == folders.keys()
+    assert found.folders == folders
+    assert not found.conflicts
+    assert not found.unreadable
+
+
+def test_equal_records_of_two_machines_count_once(tmp_path: Path, make: Make) -> None:
+    store(tmp_path / "a", make("rte", "lora", 0, 0.7))
+    store(tmp_path / "b", make("rte", "lora", 0, 0.7))
+    store(tmp_path / "b", make("rte", "lora", 1, 0.72))
+    found = collect(tmp_path / "a", [tmp_path / "b"])
+    assert [record.seed for record in found.records] == [0, 1]
+    assert found.duplicates == 1
+    assert not found.conflicts
+
+
+def test_different_scores_are_a_named_conflict_and_the_first_folder_stays(tmp_path: Path, make: Make) -> None:
+    first = store(tmp_path / "a", make("rte", "lora", 0, 0.7))
+    second = store(tmp_path / "b", make("rte", "lora", 0, 0.6))
+    found = collect(tmp_path / "a", [tmp_path / "b"])
+    assert found.records[0].best["validation"].scores == {"accuracy": 0.7}
+    (conflict,) = found.conflicts
+    assert (conflict.kept, conflict.other) == (first, second)
+    assert "best validation accuracy: 0.7 against 0.6" in str(conflict)
+
+
+def test_a_completed_record_goes_before_a_failed_one(tmp_path: Path, make: Make) -> None:
+    store(tmp_path / "a", make("rte", "lora", 0, status=Status.failed))
+    store(tmp_path / "b", make("rte", "lora", 0, 0.6))
+    for order in (("a", "b"), ("b", "a")):
+        found = collect(tmp_path / order[0], [tmp_path / order[1]])
+        assert [record.status for record in found.records] == [Status.completed]
+        assert not found.conflicts
+
+
+def test_the_same_folder_given_twice_is_no_duplicate(tmp_path: Path, make: Make) -> None:
+    store(tmp_path, make("rte", "lora", 0, 0.7))
+    assert collect(tmp_path, [tmp_path]).duplicates == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ("{", "Expecting property name"),
+        ("[1, 2]", "not a readable record"),
+        ('{"version": 99}', "version 99"),
+        ("\x00\xff", "not a readable record"),
+        ({"seed": "zero"}, "seed is not a whole number"),
+        ({"task": 3}, "task is not text"),
+        ({"config": []}, "config is not a mapping"),
+        ({"surprise": 1}, "surprise"),
+        ({"best": {"validation": {"phase": "finetune"}}}, "split"),
+        ({"parameters": {"total": "many", "trainable": 1, "head": 1}}, "parameters are not whole numbers"),
+        (
+            {"ranks": [{"module": "m", "block": 0, "projection": "query", "rank": 1.5}]},
+            "ranks are not whole numbers",
+        ),
+    ],
+)
+def test_garbage_is_named_with_its_path(
+    tmp_path: Path, make: Make, change: str | dict[str, object], named: str
+) -> None:
+    store(tmp_path, make("rte", "lora", 0, 0.7))
+    path = store(tmp_path, make("rte", "lora", 1, 0.7)) / "run.json"
+    if isinstance(change, dict):
+        change = json.dumps({**json.loads(path.read_text()), **change})
+    path.write_text(change, encoding="latin-1")
+    found = collect(tmp_path)
+    assert [record.seed for record in found.records] == [0]
+    (unreadable,) = found.unreadable
+    assert unreadable.path == path
+    assert named in str(unreadable) or named == "not a readable record"
+
+
+@pytest.mark.parametrize("value", ['"high"', "NaN", "Infinity", "true"])
+def test_a_score_that_is_no_number_is_named(tmp_path: Path, make: Make, value: str) -> None:
+    path = store(tmp_path, make("rte", "lora", 0, 0.75)) / "run.json"
+    path.write_text(path.read_text().replace("0.75", value))
+    (unreadable,) = collect(tmp_path).unreadable
+    assert "score accuracy" in unreadable.reason
+
+
+def test_an_absent_folder_is_the_users_mistake(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no folder"):
+        collect(tmp_path / "absent")
+
+
+def test_copies_inside_one_tree_are_merged_too(tmp_path: Path, make: Make) -> None:
+    folder = store(tmp_path / "runs", make("rte", "lora", 0, 0.7))
+    shutil.copytree(folder, tmp_path / "copy")
+    assert collect(tmp_path).duplicates == 1
