@@ -28,7 +28,9 @@ def _no_warning():
 
 def test_official_glue_cases_in_process_and_from_files(metric_cases, expected, tmp_path):
     truth = expected("glue_2_acc_f1")
-    data = {case["name"]: case for case in json.loads((metric_cases / "glue_2_acc_f1" / "data.json").read_text())}
+    data = {
+        case["name"]: case for case in json.loads((metric_cases / "glue_2_acc_f1" / "data.json").read_text())
+    }
     for case in truth["cases"]:
         predictions, labels = data[case["name"]]["predictions"], data[case["name"]]["labels"]
         wanted = pytest.approx(case["expected"], abs=truth["tolerance_abs"])
@@ -60,7 +62,9 @@ def test_binary_scores_equal_their_closed_forms(seed):
     assert accuracy(predictions, labels) == sum(np.equal(predictions, labels)) / size
 
 
-@pytest.mark.parametrize(("predictions", "labels"), [([1] * 9, [0, 1, 1] * 3), ([0, 1, 1] * 3, [0] * 9), ([1], [1])])
+@pytest.mark.parametrize(
+    ("predictions", "labels"), [([1] * 9, [0, 1, 1] * 3), ([0, 1, 1] * 3, [0] * 9), ([1], [1])]
+)
 def test_matthews_of_a_constant_side_is_zero(predictions, labels):
     assert matthews_correlation(predictions, labels) == 0.0
 
@@ -94,7 +98,12 @@ def test_correlations_equal_their_closed_forms_with_ties_and_out_of_range(seed):
 
 @pytest.mark.parametrize(
     ("predictions", "labels"),
-    [([2.5] * 4, [0.0, 1.0, 2.0, 5.0]), ([0.0, 1.0, 2.0], [3.0] * 3), ([1.0], [2.0]), ([0.1 + 0.2, 0.3], [1.0, 1.0])],
+    [
+        ([2.5] * 4, [0.0, 1.0, 2.0, 5.0]),
+        ([0.0, 1.0, 2.0], [3.0] * 3),
+        ([1.0], [2.0]),
+        ([0.1 + 0.2, 0.3], [1.0, 1.0]),
+    ],
 )
 def test_constant_correlations_are_missing_and_say_why(predictions, labels):
     assert math.isnan(pearson(predictions, labels))
@@ -106,7 +115,9 @@ def test_constant_correlations_are_missing_and_say_why(predictions, labels):
 
 
 def test_numbers_of_numpy_are_taken():
-    scores = score_classification(np.array([0, 1, 1]), np.array([0, 1, 0]), ["accuracy", "f1", "matthews_correlation"])
+    scores = score_classification(
+        np.array([0, 1, 1]), np.array([0, 1, 0]), ["accuracy", "f1", "matthews_correlation"]
+    )
     assert scores.values == pytest.approx({"accuracy": 2 / 3, "f1": 2 / 3, "matthews_correlation": 0.5})
 
 

@@ -40,5 +40,9 @@ def test_unknown_metric_is_named_with_a_close_one():
 )
 def test_importing_loads_no_library(module, absent):
     code = f"import autolora_bench.metrics.{module}, sys; print(*sys.modules)"
-    loaded = set(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split())
+    loaded = set(
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        ).stdout.split()
+    )
     assert not loaded & set(absent.split())

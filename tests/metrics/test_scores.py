@@ -8,7 +8,9 @@ def unavailable() -> float:
 
 
 def test_a_metric_that_cannot_be_computed_leaves_the_others():
-    scores = collect({"bleu": lambda: 0.5, "meteor": unavailable, "pearson": lambda: math.nan, "ter": lambda: 0})
+    scores = collect(
+        {"bleu": lambda: 0.5, "meteor": unavailable, "pearson": lambda: math.nan, "ter": lambda: 0}
+    )
     assert scores.values == {"bleu": 0.5, "ter": 0.0}
     assert scores.missing["meteor"] == "no Java runtime"
     assert "NaN" in scores.missing["pearson"]

