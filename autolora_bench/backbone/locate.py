@@ -1,6 +1,7 @@
 """Finds a model's weights: a folder, an installed package, fetched weights, the hub's cache or the hub."""
 
 import hashlib
+import json
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -10,6 +11,8 @@ from autolora_bench.errors import UserError
 from autolora_bench.paths import cache_dir
 
 WEIGHTS = "model.safetensors"
+ORIGIN = "origin.json"
+"""Beside weights made from a GGUF file: the SHA-256 of that file and of the weights."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,15 @@ def _package_folder(model: ModelConfig) -> Path | None:
     return folder if (folder / "config.json").is_file() else None
 
 
+def is_whole(folder: Path, model: ModelConfig) -> bool:
+    """Whether the folder holds the weights that the configuration expects, undamaged."""
+    try:
+        _verified(folder, model)
+    except UserError:
+        return False
+    return (folder / WEIGHTS).is_file() and model.sha256 is not None
+
+
 _verified_files: dict[tuple[str, int, int], str] = {}
 
 
@@ -100,16 +112,31 @@ def _verified(folder: Path, model: ModelConfig) -> Path:
         raise UserError(
             f"{folder} holds no {WEIGHTS}", f"delete it and run: autolora-bench fetch {model.name}"
         )
+    expected = _expected(folder, model)
     stat = weights.stat()
     key = (str(weights), stat.st_size, stat.st_mtime_ns)
-    found = (
-        _verified_files.setdefault(key, sha256(weights))
-        if key not in _verified_files
-        else _verified_files[key]
-    )
-    if found != model.sha256:
+    if key not in _verified_files:
+        _verified_files[key] = sha256(weights)
+    if _verified_files[key] != expected:
         raise UserError(
-            f"{weights} has the wrong checksum: sha256 {found}, expected {model.sha256}",
+            f"{weights} has the wrong checksum: sha256 {_verified_files[key]}, expected {expected}",
             f"it is damaged or another model: delete it and run: autolora-bench fetch {model.name}",
         )
     return folder
+
+
+def _expected(folder: Path, model: ModelConfig) -> str | None:
+    """Checksum that the folder's weights must have: for weights made from a GGUF file, what was noted then."""
+    if model.package is None or model.package.gguf is None:
+        return model.sha256
+    try:
+        origin = json.loads((folder / ORIGIN).read_text(encoding="utf-8"))
+        gguf, weights = origin["gguf"], origin["weights"]
+    except (OSError, ValueError, KeyError, TypeError):
+        gguf, weights = "unknown", None
+    if gguf != model.sha256:
+        raise UserError(
+            f"the weights in {folder} were made from another file: sha256 {gguf}, expected {model.sha256}",
+            f"run: autolora-bench fetch {model.name}, or name them with model.checkpoint={folder}",
+        )
+    return str(weights)

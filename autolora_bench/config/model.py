@@ -48,7 +48,7 @@ class ModelConfig:
     """Folder that holds these very weights."""
     package: PackageSource | None = None
     sha256: str | None = None
-    """Of model.safetensors in a package or in the project's cache of fetched weights."""
+    """Of model.safetensors in a package or in the project's cache; of the GGUF file where weights are made from one."""
     targets: list[str] | None = None
     """Layers to adapt, by the end of their name; none means the architecture's query and value projections."""
     attention: Attention = Attention.sdpa
