@@ -9,7 +9,7 @@ from autolora_bench.metrics.generation.meteor import meteor, meteor_subsets
 from autolora_bench.metrics.generation.ptb import ptb_tokenize
 from autolora_bench.metrics.scores import MetricUnavailableError
 
-HYPOTHESES = ["the cat sat on the mat", "", "a dog | barked ||| twice", "zizzi vend du café"]
+HYPOTHESES = ["the cat sat on the mat", "", "a dog | barked twice", "zizzi vend du café"]
 REFERENCES = [
     ["a cat was sitting on the mat", "", "the mat"],
     ["nothing", "to see", ""],
