@@ -1,0 +1,1 @@
+"""Examples that the project makes itself: small, deterministic, learnable, in plain English."""

@@ -1,0 +1,145 @@
+"""Examples from parquet files on the Hugging Face hub, or from its cache: no loading script ever runs."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from autolora_bench.config.data import DataConfig
+from autolora_bench.config.task import (
+    ClassificationTask,
+    GenerationTask,
+    HubSource,
+    RegressionTask,
+    TaggingTask,
+    TaskConfig,
+)
+from autolora_bench.data.files import hub_source, split_names
+from autolora_bench.data.hub_files import commit_of, fetch
+from autolora_bench.data.parquet import label_names, read_parquet
+from autolora_bench.data.records import Entry, entry_columns, group_meanings
+from autolora_bench.data.schema import Columns, Loaded, tag_names
+from autolora_bench.errors import UserError
+
+DECIMALS = 6
+"""The hub keeps scores in 32 bits: rounded to so many decimals they are the numbers of the publisher's files again."""
+
+
+def read_hub(task: TaskConfig, data: DataConfig) -> Loaded:
+    """The task's splits from the hub. Raises UserError where they cannot be had or are not what the task says."""
+    source = hub_source(task)
+    splits: dict[str, Columns] = {}
+    notes: list[str] = []
+    commits: set[str] = set()
+    for split in split_names(task):
+        paths = _paths(source, split)
+        commits.update(commit_of(path) for path in paths)
+        table = pa.concat_tables([_rows(source, split, path, columns_of(task)) for path in paths])
+        splits[split], remarks = _convert(task, source, split, table)
+        notes += [f"{split}: {remark}" for remark in remarks]
+    return Loaded(splits, f"{source.path} {task.name}@{', '.join(sorted(commits))}", notes)
+
+
+def columns_of(task: TaskConfig) -> list[str]:
+    """Our columns that a table on the hub has to have; E2E's has no category, WebNLG's no text of its own."""
+    match task:
+        case ClassificationTask() | RegressionTask():
+            return [*task.texts, "label"]
+        case TaggingTask():
+            return ["tokens", "tags"]
+    assert task.hub is not None
+    return sorted(task.hub.columns)
+
+
+def _paths(source: HubSource, split: str) -> list[Path]:
+    if not source.files.get(split):
+        raise UserError(
+            f"the task names no hub file for its split {split!r}",
+            f"add hub.files.{split} to the task's YAML",
+        )
+    return [fetch(source, file) for file in source.files[split]]
+
+
+def _rows(source: HubSource, split: str, path: Path, columns: list[str]) -> pa.Table:
+    """Our columns under our names, only the rows that hub.where keeps."""
+    names = {column: source.columns.get(column, column) for column in columns}
+    keep = source.where.get(split, {})
+    table = read_parquet(path, [*names.values(), *keep])
+    for column, value in keep.items():
+        table = table.filter(pc.field(column) == value)
+    return pa.table({column: table[name] for column, name in names.items()}).replace_schema_metadata(
+        {
+            f"names:{column}": "\t".join(found)
+            for column, name in names.items()
+            if (found := label_names(table, name))
+        }
+    )
+
+
+def _convert(task: TaskConfig, source: HubSource, split: str, table: pa.Table) -> tuple[Columns, list[str]]:
+    match task:
+        case ClassificationTask():
+            to_ours = _index_map(task.labels, source, table, "label")
+            return {
+                **_texts(table, task.texts),
+                "label": [to_ours(i) for i in table["label"].to_pylist()],
+            }, []
+        case RegressionTask():
+            scores = [
+                None if value is None else round(float(value), DECIMALS)
+                for value in table["label"].to_pylist()
+            ]
+            return {**_texts(table, task.texts), "label": scores}, []
+        case TaggingTask():
+            to_ours = _index_map(tag_names(task), source, table, "tags")
+            tags = [[to_ours(i) for i in row] for row in table["tags"].to_pylist()]
+            return {"tokens": table["tokens"].to_pylist(), "tags": tags}, []
+        case GenerationTask():
+            return _records(f"{source.path}, {split}", table)
+    raise TypeError(f"no hub reader for {type(task).__name__}")
+
+
+def _texts(table: pa.Table, names: list[str]) -> Columns:
+    return {name: table[name].to_pylist() for name in names}
+
+
+def _index_map(ours: list[str], source: HubSource, table: pa.Table, column: str) -> Callable[[Any], Any]:
+    """The hub's index -> our index; an index that stands for nothing stays, and the schema check names it.
+
+    Raises:
+        UserError: the file itself gives the same labels in another order than the task's YAML does.
+    """
+    theirs = source.labels or ours
+    recorded = (table.schema.metadata or {}).get(f"names:{column}".encode(), b"").decode().split("\t")
+    if set(recorded) == set(theirs) and recorded != theirs:
+        raise UserError(
+            f"{source.path}: the {column} are {', '.join(recorded)}, the task says {', '.join(theirs)}",
+            f"set hub.labels to [{', '.join(recorded)}] in the task's YAML",
+        )
+    if unknown := sorted(set(theirs) - set(ours)):
+        raise UserError(f"hub.labels: {unknown[0]} is none of {', '.join(ours)}", "correct the task's YAML")
+    positions = {index: ours.index(name) for index, name in enumerate(theirs)}
+    return lambda index: positions.get(index, index)
+
+
+def _records(where: str, table: pa.Table) -> tuple[Columns, list[str]]:
+    try:
+        if "triples" in table.column_names:
+            return entry_columns(_entries(table))
+        pairs = list(zip(table["text"].to_pylist(), table["references"].to_pylist(), strict=True))
+        grouped = group_meanings(
+            (text.replace("\r\n", "\n"), words.replace("\r\n", "\n")) for text, words in pairs
+        )
+        return grouped, [f"{len(pairs)} references of {len(grouped['text'])} records"]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{where}: {error}", "correct hub.columns in the task's YAML") from error
+
+
+def _entries(table: pa.Table) -> Iterator[Entry]:
+    """WebNLG as the hub has it: {"mtriple_set": [[triple, ...]]} and {"comment": [...], "text": [...]} per entry."""
+    columns = (table[name].to_pylist() for name in ("category", "triples", "references"))
+    for category, triples, lexicalisations in zip(*columns, strict=True):
+        marked = zip(lexicalisations["comment"], lexicalisations["text"], strict=True)
+        yield Entry(category, triples["mtriple_set"][0], list(marked))

@@ -1,0 +1,59 @@
+"""The one way to a task's examples."""
+
+from collections.abc import Callable
+
+from datasets import Dataset
+
+from autolora_bench.config.data import DataConfig, Source
+from autolora_bench.config.task import ClassificationTask, TaskConfig
+from autolora_bench.data.fingerprint import fingerprint
+from autolora_bench.data.generated.source import read_generated
+from autolora_bench.data.hub import read_hub
+from autolora_bench.data.local import read_local
+from autolora_bench.data.schema import Loaded, TaskData, check_schema, to_dataset
+from autolora_bench.data.splits import limit
+from autolora_bench.errors import UserError
+
+SOURCES: dict[Source, Callable[[TaskConfig, DataConfig], Loaded]] = {
+    Source.hub: read_hub,
+    Source.local: read_local,
+    Source.generated: read_generated,
+}
+
+
+def load_data(task: TaskConfig, data: DataConfig) -> TaskData:
+    """Read, check and, where asked for, shorten a task's splits.
+
+    data.limit and data.limit_evaluation choose by a fixed seed, classes in proportion, and keep the order; a note and
+    `subsets` say so. The fingerprint is of the examples that are left.
+
+    Raises:
+        UserError: a limit below one, or anything that is missing or wrong in the source.
+    """
+    limits = {"data.limit": data.limit, "data.limit_evaluation": data.limit_evaluation}
+    for name, value in limits.items():
+        if value is not None and value < 1:
+            raise UserError(f"{name} is {value}", "give a number of examples of at least 1, or null for all")
+    loaded = SOURCES[data.source](task, data)
+    check_schema(task, loaded)
+    stratify = "label" if isinstance(task, ClassificationTask) else None
+    notes = list(loaded.notes)
+    splits: dict[str, Dataset] = {}
+    for split, columns in loaded.splits.items():
+        whole = to_dataset(task, columns)
+        splits[split] = limit(whole, data.limit if split == "train" else data.limit_evaluation, stratify)
+        if len(splits[split]) < len(whole):
+            notes.append(f"{split}: limited to {len(splits[split])} of {len(whole)} examples")
+    return TaskData(splits, fingerprint(splits), loaded.source, _subsets(task, data, splits), notes)
+
+
+def _subsets(task: TaskConfig, data: DataConfig, splits: dict[str, Dataset]) -> dict[str, tuple[int, int]]:
+    """Splits with fewer rows than the publisher's; generated data has no publisher."""
+    if task.local is None or data.source is Source.generated:
+        return {}
+    official = task.local.official_rows
+    return {
+        split: (len(dataset), official[split])
+        for split, dataset in splits.items()
+        if split in official and len(dataset) < official[split]
+    }
