@@ -1,0 +1,41 @@
+"""Resuming and watching leave no trace in a run."""
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from autolora_bench.search import ESTIMATORS
+
+
+@pytest.mark.parametrize("name", sorted(ESTIMATORS))
+def test_resumed_run_equals_the_uninterrupted_one(runs, tmp_path, name):
+    whole = runs.search(tmp_path / "whole", {"hypergradient": name})
+    whole.train()
+    part = runs.search(tmp_path / "part", {"hypergradient": name}, save_strategy="steps", save_steps=3)
+    part.train()
+    assert runs.same(runs.everything(part), runs.everything(whole))
+    resumed = runs.search(tmp_path / "part", {"hypergradient": name})
+    resumed.train(resume_from_checkpoint=str(tmp_path / "part" / "checkpoint-3"))
+    assert runs.same(runs.everything(resumed), runs.everything(whole))
+    assert runs.trajectory(resumed) == runs.trajectory(whole)
+    stored = load_file(tmp_path / "part" / "checkpoint-6" / "selection.safetensors")
+    assert torch.equal(stored["beta"], whole.selection.beta)
+
+
+@pytest.mark.parametrize("name", sorted(ESTIMATORS))
+def test_diagnostics_do_not_change_the_run(runs, tmp_path, name):
+    plain = runs.search(tmp_path / "a", {"hypergradient": name}, gradient_accumulation_steps=2)
+    plain.train()
+    options = {"hypergradient": name, "diagnose_at": (2, 3, 5)}
+    watched = runs.search(tmp_path / "b", options, gradient_accumulation_steps=2)
+    watched.train()
+    assert runs.same(runs.everything(watched), runs.everything(plain))
+    found = {x["step"]: x for x in watched.state.log_history if "hypergradient_cosine" in x}
+    assert list(found) == [2, 3, 5]
+    if name != "released":
+        assert all(x["hypergradient_cosine"] > 0.98 for x in found.values())
+    if name == "unrolled":
+        assert all(x["hypergradient_cosine"] > 0.999999 for x in found.values())
+    assert all(
+        x["hypergradient_exact_implicit_norm"] < x["hypergradient_direct_norm"] for x in found.values()
+    )
