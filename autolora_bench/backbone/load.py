@@ -14,6 +14,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from autolora_bench.backbone.gpt2 import PARTS, split_attention
 from autolora_bench.backbone.locate import Location, locate
 from autolora_bench.backbone.targets import target_modules
 from autolora_bench.config.model import ModelConfig
@@ -83,6 +84,8 @@ def load_backbone(config: ModelConfig, head: HeadSpec) -> Backbone:
     model, loading = _read(head.kind.value, location, config, output_loading_info=True, **options)
     if model.config.pad_token_id is None:
         model.config.pad_token_id = tokenizer.pad_token_id
+    if model.config.model_type == "gpt2" and _adapts_parts(config):
+        split_attention(model)
     new = _new_modules(model, set(loading["missing_keys"]))
     source = {
         "name": location.label,
@@ -92,6 +95,11 @@ def load_backbone(config: ModelConfig, head: HeadSpec) -> Backbone:
         "sha256": config.sha256,
     }
     return Backbone(model, tokenizer, new, target_modules(model, config), source)
+
+
+def _adapts_parts(config: ModelConfig) -> bool:
+    """Whether query, key or value of GPT-2 are adapted by themselves, and not `c_attn` as a whole."""
+    return config.targets is None or any(target.split(".")[-1] in PARTS for target in config.targets)
 
 
 def _new_modules(model: PreTrainedModel, missing: set[str]) -> list[str]:
@@ -114,8 +122,8 @@ def _read(kind: Any, location: Location, config: ModelConfig, **options: Any) ->
         first = str(error).strip().splitlines()[0]
         if location.kind == "hub":
             raise UserError(
-                f"model {config.name!r} is not on this machine, and the hub has no {location.source} or was not reached: "
-                f"{first}",
+                f"model {config.name!r} is not on this machine, and the hub has no {location.source} "
+                f"or was not reached: {first}",
                 f"go online once, run: autolora-bench fetch {config.name}, or say model.path=FOLDER",
             ) from error
         raise UserError(

@@ -4,6 +4,7 @@ import re
 
 from torch import nn
 from transformers import PreTrainedModel
+from transformers.pytorch_utils import Conv1D
 
 from autolora_bench.config.model import ModelConfig
 from autolora_bench.errors import UserError
@@ -15,6 +16,7 @@ QUERY_AND_VALUE = {
     "distilbert": ["q_lin", "v_lin"],
     "electra": ["query", "value"],
     "gemma2": ["q_proj", "v_proj"],
+    "gpt2": ["c_attn.query", "c_attn.value"],
     "llama": ["q_proj", "v_proj"],
     "mistral": ["q_proj", "v_proj"],
     "mpnet": ["q", "v"],
@@ -34,7 +36,7 @@ def target_modules(model: PreTrainedModel, config: ModelConfig) -> list[str]:
         UserError: the architecture is unknown and `config.targets` is not set, or no layer matches.
     """
     endings = config.targets or QUERY_AND_VALUE.get(model.config.model_type)
-    linear = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
+    linear = [name for name, module in model.named_modules() if isinstance(module, nn.Linear | Conv1D)]
     known = sorted({re.sub(r"^.*\.", "", name) for name in linear})
     if endings is None:
         raise UserError(

@@ -7,6 +7,7 @@ from typing import Any
 from peft import PeftModel
 from torch import nn
 
+from autolora_bench.backbone.export import export
 from autolora_bench.backbone.load import Backbone
 from autolora_bench.backbone.targets import block_and_projection
 from autolora_bench.methods.base import PhaseContext, PhaseResult, count_parameters
@@ -50,7 +51,7 @@ class FinetunePhase:
             context.device,
         )
         outcome = finetune(model, setup)
-        model.save_pretrained(folder / EXPORT)
+        export(model, folder / EXPORT)
         return PhaseResult(
             artefact=self.name,
             train_seconds=outcome.meter.seconds,

@@ -7,6 +7,7 @@ from typing import Any
 import peft
 from peft import PeftModel, TaskType
 from torch import nn
+from transformers.pytorch_utils import Conv1D
 
 from autolora_bench.backbone.load import Backbone, HeadKind
 from autolora_bench.config.method import LoraConfig
@@ -58,7 +59,12 @@ def lora_model(backbone: Backbone, context: PhaseContext, **options: Any) -> Pef
         options: of `peft.LoraConfig`.
     """
     task_type = TASK_TYPES[context.task.head().kind]
-    config = peft.LoraConfig(task_type=task_type, modules_to_save=backbone.head_modules or None, **options)
+    config = peft.LoraConfig(
+        task_type=task_type,
+        modules_to_save=backbone.head_modules or None,
+        fan_in_fan_out=any(isinstance(backbone.model.get_submodule(t), Conv1D) for t in backbone.targets),
+        **options,
+    )
     model = peft.get_peft_model(backbone.model, config)
     assert isinstance(model, PeftModel)
     return model
