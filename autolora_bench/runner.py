@@ -140,7 +140,7 @@ def _describe_data(context: PhaseContext) -> dict[str, Any]:
         "subsets": {name: list(rows) for name, rows in data.subsets.items()},
         "truncated": splits.truncated,
         "limit": context.experiment.data.limit,
-        "notes": data.notes,
+        "notes": [*data.notes, *splits.notes],
     }
 
 

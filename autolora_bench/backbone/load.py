@@ -52,14 +52,16 @@ class Backbone:
     """Where the weights came from, for the record."""
 
 
-def load_tokenizer(config: ModelConfig) -> PreTrainedTokenizerBase:
-    """The model's tokenizer, with a padding token.
+def load_tokenizer(config: ModelConfig, head: HeadSpec) -> PreTrainedTokenizerBase:
+    """The model's tokenizer, with a padding token; for a token head one that takes sentences as words.
 
     Raises:
         UserError: the model cannot be found or read.
     """
     location = locate(config)
     tokenizer = _read(AutoTokenizer, location, config)
+    if head.kind is HeadKind.tokens and getattr(tokenizer, "add_prefix_space", True) is False:
+        tokenizer = _read(AutoTokenizer, location, config, add_prefix_space=True)
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     assert isinstance(tokenizer, PreTrainedTokenizerBase)
@@ -73,7 +75,7 @@ def load_backbone(config: ModelConfig, head: HeadSpec) -> Backbone:
         UserError: the model cannot be found or read, or none of its layers matches `config.targets`.
     """
     location = locate(config)
-    tokenizer = load_tokenizer(config)
+    tokenizer = load_tokenizer(config, head)
     options: dict[str, Any] = {"attn_implementation": config.attention.name, "dtype": torch.float32}
     if head.labels:
         options["num_labels"] = len(head.labels)

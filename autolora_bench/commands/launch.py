@@ -17,7 +17,7 @@ from autolora_bench.config.store import register_schemas
 from autolora_bench.errors import UserError
 from autolora_bench.paths import RECORD, conf_dir, run_folder
 from autolora_bench.plan import PlannedRun, State
-from autolora_bench.record import RunRecord, Status, read_record
+from autolora_bench.record import Evaluation, RunRecord, Status, read_record
 from autolora_bench.sweep import plan
 
 PASSED_TO_HYDRA = ("--cfg", "-c", "--info", "-i", "--hydra-help", "--resolve", "--package", "-p", "--version")
@@ -127,12 +127,9 @@ def _show(record: RunRecord) -> None:
         print(record.error["mend"] or "the traceback is in run.json", file=sys.stderr)
         return
     for split, evaluation in record.best.items():
-        scores = "  ".join(f"{n} {v:.4f}" for n, v in evaluation.scores.items() if v is not None)
-        print(f"  {split}: {scores}  (best epoch {evaluation.epoch:g})")
+        print(f"  {split}: {_scores(evaluation)}  (best epoch {evaluation.epoch:g})")
     for split, evaluation in record.test.items():
-        print(
-            f"  {split}: " + "  ".join(f"{n} {v:.4f}" for n, v in evaluation.scores.items() if v is not None)
-        )
+        print(f"  {split}: {_scores(evaluation)}")
     if record.parameters is not None:
         p = record.parameters
         print(f"  trainable weights: {p.trainable:,} ({p.method:,} without the head) beside {p.total:,}")
@@ -142,6 +139,13 @@ def _show(record: RunRecord) -> None:
         print(f"  ranks: {histogram}; total {sum(layer.rank for layer in record.ranks)}")
     seconds = ", ".join(f"{phase.name} {phase.seconds:.0f} s" for phase in record.phases)
     print(f"  {seconds}", flush=True)
+
+
+def _scores(evaluation: Evaluation) -> str:
+    """The scores of the whole split, and the note; scores of its parts are in the record."""
+    whole = {name: v for name, v in evaluation.scores.items() if v is not None and "/" not in name}
+    note = f"  ({evaluation.note})" if evaluation.note else ""
+    return "  ".join(f"{name} {value:.4f}" for name, value in whole.items()) + note
 
 
 def _tally(planned: Sequence[PlannedRun]) -> int:

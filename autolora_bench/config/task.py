@@ -98,14 +98,22 @@ class RegressionTask(TaskConfig):
     maximum: float = 5.0
 
 
+class LongSentences(Enum):
+    """What becomes of a sentence with more than max_length tokens."""
+
+    windows = "split into windows; every word is read in the one that shows most of its context"
+    truncate = "cut off; words past the end are predicted as O, and the sentences are counted"
+
+
 @dataclass
 class TaggingTask(TaskConfig):
     """Words -> one IOB2 tag each."""
 
     entities: list[str] = MISSING
     """Entity types; the tags are O, then B-<type> and I-<type> of each in this order."""
+    long: LongSentences = LongSentences.windows
     stride: int = 0
-    """Inputs longer than max_length tokens are split into windows; so many words are shared by neighbours."""
+    """Words that neighbouring windows share."""
 
 
 class Serialization(Enum):

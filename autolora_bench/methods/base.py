@@ -41,7 +41,7 @@ class PhaseContext:
     @cached_property
     def tokenizer(self) -> PreTrainedTokenizerBase:
         """The model's tokenizer."""
-        return load_tokenizer(self.experiment.model)
+        return load_tokenizer(self.experiment.model, self.task.head())
 
     @cached_property
     def splits(self) -> Splits:

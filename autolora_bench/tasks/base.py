@@ -27,6 +27,8 @@ class Splits:
     """Evaluation and test splits by name."""
     truncated: dict[str, int] = field(default_factory=dict)
     """Split -> examples longer than the task's max_length."""
+    notes: list[str] = field(default_factory=list)
+    """What a reader of the scores has to know about the examples' form."""
 
 
 @dataclass(frozen=True)

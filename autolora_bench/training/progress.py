@@ -53,7 +53,9 @@ class ProgressDisplay(TrainerCallback):
     ) -> None:
         """Take the newest figures; print them where there is no bar."""
         wanted = {
-            k: v for k, v in (logs or {}).items() if k in ("loss", "mean_rank") or k.startswith("eval_")
+            k: v
+            for k, v in (logs or {}).items()
+            if k in ("loss", "mean_rank") or (k.startswith("eval_") and "/" not in k)
         }
         if not wanted:
             return

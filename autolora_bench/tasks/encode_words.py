@@ -1,0 +1,91 @@
+"""Tokenises sentences that are given as words, keeping track of each word's first sub-word."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from datasets import Dataset
+from transformers import PreTrainedTokenizerBase
+
+from autolora_bench.config.task import LongSentences, TaggingTask
+from autolora_bench.data.cache import cached_dataset
+from autolora_bench.errors import UserError
+from autolora_bench.tasks.encode import tokenizer_fingerprint
+from autolora_bench.tasks.windows import owned_words, word_windows
+
+LONG = "long"
+NO_WORD = -1
+
+
+def encode_words(
+    split: Dataset, tokenizer: PreTrainedTokenizerBase, task: TaggingTask, key: Mapping[str, str]
+) -> Dataset:
+    """One row per sentence, with its windows.
+
+    Columns: `tags`; `input_ids`, the tokens of each window; `words`, beside each token the word that it begins if
+    the word counts in this window, else -1; `long`, whether the sentence has more tokens than one window holds.
+
+    Args:
+        split: `tokens` and `tags`.
+        tokenizer: of the model.
+        task: max_length, stride, windows or truncation.
+        key: names the data (fingerprint and split) for the cache.
+
+    Raises:
+        UserError: max_length leaves no room for a word.
+    """
+    before, after = _frame(tokenizer)
+    room = task.max_length - len(before) - len(after)
+    if room < 1:
+        raise UserError(
+            f"task.max_length={task.max_length} leaves no room for a word", "say 128, for instance"
+        )
+
+    def encode(examples: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
+        encoded = tokenizer(examples["tokens"], is_split_into_words=True, add_special_tokens=False)
+        rows: dict[str, list[Any]] = {"input_ids": [], "words": [], LONG: []}
+        for number, tokens in enumerate(examples["tokens"]):
+            pieces: list[list[int]] = [[] for _ in tokens]
+            for token, word in zip(encoded["input_ids"][number], encoded.word_ids(number), strict=True):
+                pieces[word].append(token)
+            windows = _windows(pieces, room, task)
+            rows["input_ids"].append(
+                [[*before, *(t for w in window for t in w[1]), *after] for window in windows]
+            )
+            rows["words"].append([_heads(window, len(before), len(after)) for window in windows])
+            rows[LONG].append(sum(map(len, pieces)) > room)
+        return rows
+
+    parts = {
+        **key,
+        "tokenizer": tokenizer_fingerprint(tokenizer),
+        "words": f"{task.max_length} {task.stride} {task.long.name}",
+    }
+    return cached_dataset(parts, lambda: split.map(encode, batched=True, remove_columns=["tokens"]))
+
+
+Window = list[tuple[int, list[int]]]
+"""Words with their sub-words; the word's number is -1 where it does not count."""
+
+
+def _windows(pieces: Sequence[list[int]], room: int, task: TaggingTask) -> list[Window]:
+    ranges = word_windows([len(word) for word in pieces], room, task.stride)
+    if task.long is LongSentences.truncate:
+        ranges = ranges[:1]
+    return [
+        [(word if word in owned else NO_WORD, pieces[word][:room]) for word in window if pieces[word]]
+        for window, owned in zip(ranges, owned_words(ranges), strict=True)
+    ]
+
+
+def _heads(window: Window, before: int, after: int) -> list[int]:
+    inner = [number for word, ids in window for number in (word, *[NO_WORD] * (len(ids) - 1))]
+    return [NO_WORD] * before + inner + [NO_WORD] * after
+
+
+def _frame(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[int]]:
+    """The tokens that the tokenizer itself puts before and after a sentence."""
+    encoded = tokenizer(["a"], is_split_into_words=True, return_special_tokens_mask=True)
+    special, ids = encoded["special_tokens_mask"], encoded["input_ids"]
+    first = special.index(0)
+    last = len(special) - special[::-1].index(0)
+    return ids[:first], ids[last:]
