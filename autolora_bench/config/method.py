@@ -5,7 +5,8 @@ from enum import Enum
 
 from omegaconf import MISSING
 
-from autolora_bench.config.data import LABEL
+from autolora_bench.config.data import LABEL, LOCATION
+from autolora_bench.config.search import SearchConfig
 
 
 @dataclass
@@ -39,73 +40,101 @@ class LoraConfig(MethodConfig):
     dropout: float = 0.1
 
 
-class Estimator(Enum):
-    """Estimators of the hypergradient; search.hypergradient says what each computes."""
+class Placement(Enum):
+    """Where a block's adapters sit and what they read."""
 
-    first_order = "the direct term"
-    closed_form = "direct term and implicit term by identity I2"
-    unrolled = "differentiates through the optimizer step"
-    forward_difference = "one perturbed pass"
-    central_difference = "two perturbed passes"
-    released = "what the authors' code computes"
+    houlsby = "two: after attention and after the feed-forward layers, each before its residual sum"
+    pfeiffer = "one: after the feed-forward layers, reading their normalised residual sum"
+    lin = "one: after the whole block, behind a layer norm of its own"
 
 
-class Constraint(Enum):
-    """Map from selection variables beta to selection weights alpha."""
+class Activation(Enum):
+    """Nonlinearity between an adapter's two projections."""
 
-    softmax = "non-negative, sum one in each layer"
-    sigmoid = "each between 0 and 1"
-    unconstrained = "beta itself"
-
-
-class Rule(Enum):
-    """Which components of a layer are kept."""
-
-    reciprocal = "alpha >= 1 / k"
-    mean = "beta >= the layer's mean"
-    half = "alpha >= 0.5"
-    threshold = "alpha >= search.threshold"
-    budget = "the search.budget components with the largest alpha over all layers"
+    gelu = "GELU"
+    relu = "ReLU"
 
 
 @dataclass
-class SearchConfig:
-    """AutoLoRA's rank search (Zhang et al., 2024, section 3)."""
+class AdapterConfig(MethodConfig):
+    """Bottleneck adapters: hidden size -> bottleneck -> hidden size, added to what they read."""
 
-    components: int = 8
-    """k: rank-1 components per layer."""
-    estimator: Estimator = Estimator.closed_form
-    constraint: Constraint = Constraint.softmax
-    rule: Rule = Rule.reciprocal
-    threshold: float | None = None
-    budget: int | None = None
-    """Total rank over all layers, for rule=budget."""
-    minimum_rank: int = 1
-    """Fewest components a layer keeps, for rule=budget; 0 lets it drop layers."""
-    epochs: float = MISSING
-    max_steps: int | None = None
-    batch_size: int = 16
-    validation_batch_size: int | None = None
-    """None means batch_size."""
-    learning_rate: float = 1e-4
-    selection_learning_rate: float = 1e-3
-    selection_betas: list[float] = field(default_factory=lambda: [0.9, 0.999])
+    placement: Placement = MISSING
+    bottleneck: int = MISSING
+    """Units between the two projections."""
+    activation: Activation = MISSING
+    layer_norms: bool = False
+    """Also train the pretrained model's own layer norms."""
+    drop: float = 0.0
+    """Share of the blocks, from the input on, that get no adapter (AdapterDrop)."""
+    initial_std: float = 1e-3
+    """Of both projections' first weights, cut at two standard deviations; biases start at zero."""
+
+
+@dataclass
+class BitFitConfig(MethodConfig):
+    """Every bias term is trained, and no other weight of the pretrained model (Ben Zaken et al., 2022)."""
+
+
+@dataclass
+class AdaLoraConfig(MethodConfig):
+    """AdaLoRA (Zhang et al., 2023): triplets of a singular value decomposition, pruned by importance."""
+
+    target_rank: int = 4
+    """Mean rank over the layers at the end: the budget is target_rank x layers."""
+    initial_rank: int = 6
+    """Rank of every layer at the beginning."""
+    initial_share: float = 0.1
+    """Share of the optimizer steps before any triplet is pruned (t_i)."""
+    final_share: float = 0.5
+    """Share of the optimizer steps, at the end, with the final ranks (t_f)."""
     interval: int = 1
-    """The selection variables move at every n-th optimizer step."""
-    weight_decay: float = 0.01
-    warmup: float = 0.0
+    """Optimizer steps between two allocations (Delta T)."""
+    sensitivity_beta: float = 0.85
+    uncertainty_beta: float = 0.85
+    orthogonality: float = 0.1
+    """Weight of the penalty that keeps the singular vectors orthogonal (gamma)."""
     alpha: float = 16.0
-    """lora_alpha in the search: every component is scaled alpha / components x its selection weight."""
-    dropout: float = 0.0
-    train_share: float = 0.5
-    """Share of the training set that trains weights; the rest trains the selection variables."""
-    initial: float = 1.0
-    """First value of every selection variable."""
-    initialisation_seed: int | None = None
-    """Seed of LoRA's and the head's first values; none means the run's seed. One value for several seeds
-    gives components an identity across them, so that stability can be measured component by component."""
-    diagnose_steps: list[int] = field(default_factory=lambda: [1, 10, 50, 200])
-    """Optimizer steps at which the estimator is compared with `unrolled`."""
+    """The update is scaled alpha / initial_rank throughout."""
+    dropout: float = 0.1
+
+
+class Allocation(Enum):
+    """How ranks are distributed that are not learnt in the run itself."""
+
+    uniform = "as evenly as the total allows, the larger ranks spread over the depth"
+    random = "the total drawn from all layers' components without replacement"
+    shuffled = "the ranks of `source`, permuted over the layers"
+    given = "the ranks of `source`"
+
+
+@dataclass
+class RankedLoraConfig(MethodConfig):
+    """LoRA with a rank per layer that is not learnt in this run: controls, and others' ranks."""
+
+    allocation: Allocation = MISSING
+    total: int | None = None
+    """Total rank over all layers (uniform, random); none takes that of `source`, or else rank x layers."""
+    source: str | None = field(default=None, metadata=LOCATION)
+    """Whose ranks, or whose total: a finished run's folder or run.json; the folder that holds its seeds, for each
+    seed its own; or a CSV or JSON file with layer, projection, rank and perhaps task. May be a pattern (`*`)."""
+    source_task: str | None = field(default=None, metadata=LOCATION)
+    """Which task's rows of a file count; none means the run's own task."""
+    ranks: dict[str, int] | None = None
+    """`block.projection` -> rank. Filled in from `source`, so that the ranks are part of what a run is."""
+    cell: str | None = None
+    """task/model/method-id of the runs that give each seed its own ranks. Filled in from `source`."""
+    allocation_seed: int | None = None
+    """Seed of random and shuffled; none means the run's own."""
+    components: int = 8
+    """Largest rank of a layer (random)."""
+    minimum_rank: int = 1
+    """Smallest rank of a layer (random)."""
+    rank: int = 4
+    """Reference rank of constant scaling, and the mean rank where neither total nor source is given."""
+    alpha: float = 16.0
+    dropout: float = 0.1
+    scaling: Scaling = Scaling.alpha_over_rank
 
 
 @dataclass

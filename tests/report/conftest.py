@@ -12,13 +12,12 @@ from autolora_bench.config.data import DataConfig, Source
 from autolora_bench.config.experiment import ExperimentConfig, config_id, experiment_identity
 from autolora_bench.config.method import (
     AutoLoraConfig,
-    Estimator,
     FullConfig,
     LoraConfig,
     MethodConfig,
-    SearchConfig,
 )
 from autolora_bench.config.model import ModelConfig
+from autolora_bench.config.search import Estimator, SearchConfig
 from autolora_bench.config.task import ClassificationTask, GenerationTask, TaskConfig
 from autolora_bench.config.train import TrainConfig
 from autolora_bench.metrics.registry import METRICS

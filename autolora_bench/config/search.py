@@ -1,0 +1,85 @@
+"""AutoLoRA's rank search: its settings (Zhang et al., 2024, section 3)."""
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+from omegaconf import MISSING
+
+from autolora_bench.config.train import Schedule
+
+
+class Estimator(Enum):
+    """Estimators of the hypergradient; search.hypergradient says what each computes."""
+
+    first_order = "the direct term"
+    closed_form = "direct term and implicit term by identity I2"
+    unrolled = "differentiates through the optimizer step"
+    forward_difference = "one perturbed pass"
+    central_difference = "two perturbed passes"
+    released = "what the authors' code computes"
+
+
+class Constraint(Enum):
+    """Map from selection variables beta to selection weights alpha."""
+
+    softmax = "non-negative, sum one in each layer"
+    sigmoid = "each between 0 and 1"
+    unconstrained = "beta itself"
+
+
+class Rule(Enum):
+    """Which components of a layer are kept."""
+
+    reciprocal = "alpha >= 1 / k"
+    mean = "beta >= the layer's mean"
+    half = "alpha >= 0.5"
+    threshold = "alpha >= search.threshold"
+    budget = "the search.budget components with the largest alpha over all layers"
+
+
+@dataclass
+class SearchConfig:
+    """AutoLoRA's rank search (Zhang et al., 2024, section 3)."""
+
+    components: int = 8
+    """k: rank-1 components per layer."""
+    estimator: Estimator = Estimator.closed_form
+    constraint: Constraint = Constraint.softmax
+    rule: Rule = Rule.reciprocal
+    threshold: float | None = None
+    budget: int | None = None
+    """Total rank over all layers, for rule=budget; or say `mean_rank`."""
+    minimum_rank: int = 1
+    """Fewest components a layer keeps, for rule=budget; 0 lets it drop layers."""
+    mean_rank: float | None = None
+    """The same budget as a mean over the layers, for any number of them."""
+    epochs: float = MISSING
+    max_steps: int | None = None
+    batch_size: int = 16
+    validation_batch_size: int | None = None
+    """None means batch_size."""
+    learning_rate: float = 1e-4
+    selection_learning_rate: float = 1e-3
+    betas: list[float] = field(default_factory=lambda: [0.9, 0.999])
+    """Of the weights' Adam."""
+    selection_betas: list[float] = field(default_factory=lambda: [0.9, 0.999])
+    interval: int = 1
+    """The selection variables move at every n-th optimizer step."""
+    weight_decay: float = 0.01
+    warmup: float = 0.0
+    schedule: Schedule = Schedule.linear
+    """Of the weights' learning rate; that of the selection variables is constant."""
+    clip: float = 1.0
+    """Largest gradient norm of the weights; 0 clips nothing."""
+    alpha: float = 16.0
+    """lora_alpha in the search: every component is scaled alpha / components x its selection weight."""
+    dropout: float = 0.0
+    train_share: float = 0.5
+    """Share of the training set that trains weights; the rest trains the selection variables."""
+    initial: float = 1.0
+    """First value of every selection variable."""
+    initialisation_seed: int | None = None
+    """Seed of LoRA's and the head's first values; none means the run's seed. One value for several seeds
+    gives components an identity across them, so that stability can be measured component by component."""
+    diagnose_steps: list[int] = field(default_factory=lambda: [1, 10, 50, 200])
+    """Optimizer steps at which the estimator is compared with `unrolled`."""

@@ -1,0 +1,152 @@
+"""The phase in which AutoLoRA's selection variables are trained."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from peft import PeftModel
+from transformers import PrinterCallback
+
+from autolora_bench.config.search import Rule, SearchConfig
+from autolora_bench.config.train import TrainConfig
+from autolora_bench.data.splits import search_split
+from autolora_bench.methods.base import PhaseContext, PhaseResult
+from autolora_bench.methods.lora import lora_model
+from autolora_bench.record import write_atomically
+from autolora_bench.search import SearchOptions, Selection, selection_for
+from autolora_bench.training.arguments import training_arguments
+from autolora_bench.training.checkpoints import CheckpointPolicy, last_checkpoint, remove_checkpoints
+from autolora_bench.training.progress import ProgressDisplay
+from autolora_bench.training.search import MeteredSearchTrainer
+
+SELECTION = "search/selection.json"
+
+
+@dataclass(frozen=True)
+class SearchPhase:
+    """Trains weights on one half of the training data, selection variables on the other.
+
+    Leaves selection.json ({modules, beta, alpha}) and trajectory.jsonl (alpha over the steps).
+    """
+
+    config: SearchConfig
+    name: str = "search"
+
+    def run(self, context: PhaseContext) -> PhaseResult:
+        """Search, or go on from the last checkpoint."""
+        folder = context.phase_folder(self.name)
+        backbone = context.backbone(self.config.initialisation_seed)
+        model = lora_model(
+            backbone,
+            context,
+            r=self.config.components,
+            lora_alpha=self.config.alpha,
+            lora_dropout=self.config.dropout,
+            target_modules=backbone.targets,
+        )
+        selection = selection_for(model, self.config.constraint.name, self.config.initial)
+        trainer = self._trainer(model, selection, context)
+        checkpoint = last_checkpoint(folder / "checkpoints")
+        trained = trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+        write_atomically(context.folder / SELECTION, json.dumps(_readable(selection)))
+        remove_checkpoints(folder / "checkpoints")
+        return PhaseResult(
+            artefact=SELECTION,
+            train_seconds=trainer.meter.seconds,
+            steps=trained.global_step,
+            examples=trainer.meter.examples,
+            tokens=trainer.meter.tokens,
+            flops=float(trainer.state.total_flos),
+            details={"diagnostics": _diagnostics(trainer.state.log_history)},
+            source=backbone.source,
+        )
+
+    def _trainer(self, model: PeftModel, selection: Selection, context: PhaseContext) -> MeteredSearchTrainer:
+        folder, seed = context.phase_folder(self.name), context.experiment.seed
+        halves = search_split(
+            context.splits.train, self.config.train_share, seed, context.task.stratify_column()
+        )
+        train = self._train(context.experiment.train)
+        trainer = MeteredSearchTrainer(
+            model=model,
+            args=training_arguments(
+                train,
+                folder / "checkpoints",
+                learning_rate=self.config.learning_rate,
+                seed=seed,
+                device=context.device,
+                adam_beta1=self.config.betas[0],
+                adam_beta2=self.config.betas[1],
+            ),
+            train_dataset=halves[0],
+            validation_dataset=halves[1],
+            selection=selection,
+            options=self._options(seed, len(selection.modules_selected)),
+            trajectory=folder / "trajectory.jsonl",
+            data_collator=context.task.collator(context.tokenizer),
+            callbacks=[CheckpointPolicy(train.checkpoint_minutes), ProgressDisplay(self.name)],
+        )
+        trainer.remove_callback(PrinterCallback)
+        return trainer
+
+    def _train(self, train: TrainConfig) -> TrainConfig:
+        """The run's training settings with the search's own in their place."""
+        c = self.config
+        return replace(
+            train,
+            epochs=c.epochs,
+            max_steps=c.max_steps,
+            batch_size=c.batch_size,
+            weight_decay=c.weight_decay,
+            warmup=c.warmup,
+            schedule=c.schedule,
+            clip=c.clip,
+        )
+
+    def _options(self, seed: int, layers: int) -> SearchOptions:
+        c = self.config
+        return SearchOptions(
+            hypergradient=c.estimator.name,
+            learning_rate=c.selection_learning_rate,
+            betas=(c.selection_betas[0], c.selection_betas[1]),
+            interval=c.interval,
+            validation_batch_size=c.validation_batch_size,
+            seed=seed,
+            diagnose_at=tuple(c.diagnose_steps),
+            rule=c.rule.name,
+            threshold=c.threshold,
+            budget=total_rank(c, layers),
+            minimum=minimum_rank(c),
+        )
+
+
+def total_rank(config: SearchConfig, layers: int) -> int | None:
+    """The budget of rule=budget over `layers` layers; none for the other rules."""
+    return config.budget if config.mean_rank is None else int(config.mean_rank * layers + 0.5)
+
+
+def minimum_rank(config: SearchConfig) -> int:
+    """Fewest components of a layer: a choice with a budget, what the rule gives otherwise."""
+    return config.minimum_rank if config.rule is Rule.budget else 0
+
+
+def _readable(selection: Selection) -> dict[str, Any]:
+    return {
+        "modules": list(selection.modules_selected),
+        "beta": selection.beta.detach().cpu().tolist(),
+        "alpha": selection.alpha().detach().cpu().tolist(),
+    }
+
+
+def _diagnostics(log: Sequence[dict[str, Any]]) -> list[dict[str, float]]:
+    """The logged comparisons of the estimator with the exact hypergradient."""
+    prefix = "hypergradient_"
+    return [
+        {
+            "step": entry["step"],
+            **{k.removeprefix(prefix): v for k, v in entry.items() if k.startswith(prefix)},
+        }
+        for entry in log
+        if f"{prefix}cosine" in entry
+    ]
