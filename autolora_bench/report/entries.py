@@ -8,6 +8,7 @@ from autolora_bench.config.experiment import experiment_identity
 from autolora_bench.plan import PlannedRun, State
 from autolora_bench.record import RunRecord
 from autolora_bench.report.collect import Identity, Unreadable
+from autolora_bench.report.labels import label
 
 
 @dataclass(frozen=True)
@@ -25,9 +26,9 @@ class Entry:
     state: State
     record: RunRecord | None
     title: str | None = None
-    """The task's title, where the plan says it."""
+    """The task's title."""
     note: str | None = None
-    """The model's note, where the plan or the record says it."""
+    """What a reader of the model's scores must know."""
 
     @property
     def completed(self) -> RunRecord | None:
@@ -77,12 +78,9 @@ def _from_record(record: RunRecord) -> Entry:
         command=record.command,
         state=State(record.status.value),
         record=record,
-        note=_text(record.provenance.get("model_note")),
+        title=label("task", record.task, "title"),
+        note=None if _checkpoint(record.config) else label("model", record.model, "note"),
     )
-
-
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) and value else None
 
 
 def _from_plan(run: PlannedRun, state: State) -> Entry:
@@ -93,11 +91,17 @@ def _from_plan(run: PlannedRun, state: State) -> Entry:
 
 
 def _told(entry: Entry, run: PlannedRun) -> Entry:
-    """The entry with what only the plan says: settings that are no part of a run's identity."""
-    return replace(entry, title=run.experiment.task.title, note=run.experiment.model.note or entry.note)
+    """The entry with what only the plan says for sure: settings that are no part of a run's identity."""
+    model = run.experiment.model
+    return replace(entry, title=run.experiment.task.title, note=None if model.checkpoint else model.note)
 
 
 def _model_label(model: str, config: dict[str, Any]) -> str:
-    node = config.get("model")
-    checkpoint = node.get("checkpoint") if isinstance(node, dict) else None
+    checkpoint = _checkpoint(config)
     return f"{model} (checkpoint {checkpoint})" if checkpoint else model
+
+
+def _checkpoint(config: dict[str, Any]) -> Any:
+    """The weights that replace the named model's own, if any."""
+    node = config.get("model")
+    return node.get("checkpoint") if isinstance(node, dict) else None

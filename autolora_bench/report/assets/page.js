@@ -41,12 +41,13 @@ const curve = (points) => {
   svg.setAttribute("viewBox", "0 0 100 40");
   svg.setAttribute("preserveAspectRatio", "none");
   svg.setAttribute("class", "curve");
-  svg.setAttribute("role", "img");
-  svg.setAttribute("aria-label", `headline score from ${ys[0]} to ${ys[ys.length - 1]}, between ${low} and ${high}`);
+  svg.setAttribute("aria-hidden", "true");
   const line = document.createElementNS(space, "polyline");
   line.setAttribute("points", points.map(place).join(" "));
   svg.append(line);
-  return svg;
+  const box = element("div", `from ${ys[0]} to ${ys[ys.length - 1]}, lowest ${low}, highest ${high}`, "curve-range");
+  box.append(svg);
+  return box;
 };
 
 const commandOf = (run) => {

@@ -1,0 +1,118 @@
+"""Reads what the search phase of a run left: the final selection and its trajectory."""
+
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autolora_bench.errors import UserError
+from autolora_bench.record import RunRecord
+
+Floats = NDArray[np.float64]
+LARGEST = 64 * 2**20
+"""Bytes; a larger file is no artefact of ours."""
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """The end of one search. L layers, K components."""
+
+    modules: tuple[str, ...]
+    alpha: Floats
+    """(L, K)"""
+    kept: NDArray[np.bool_]
+    """(L, K)"""
+
+
+@dataclass(frozen=True)
+class SearchPath:
+    """Selection weights over the optimizer steps of one search. T points, L layers, K components."""
+
+    steps: NDArray[np.int64]
+    """(T,)"""
+    alpha: Floats
+    """(T, L, K)"""
+
+
+def read_search_result(folder: Path, record: RunRecord) -> SearchResult | None:
+    """The final selection of a run; None where the run has no search phase or its files are gone.
+
+    The kept components stand in the selection's own file or in the threshold phase's.
+
+    Raises:
+        UserError: a file is not what it should be.
+    """
+    path = _artefact(folder, record, "search", "selection.json")
+    if path is None:
+        return None
+    found = _read_json(path)
+    threshold = _artefact(folder, record, "threshold", "ranks.json")
+    kept = found.get("kept") or (_read_json(threshold).get("kept") if threshold else None)
+    if kept is None:
+        return None
+    try:
+        modules = tuple(str(name) for name in found["modules"])
+        flags = [kept[name] for name in modules] if isinstance(kept, dict) else kept
+        result = SearchResult(modules, _matrix(found["alpha"]), _matrix(flags) != 0)
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path} is no selection: {error!r}", "run the search phase again") from error
+    if result.alpha.shape != result.kept.shape or len(modules) != len(result.alpha):
+        raise UserError(f"{path}: modules, alpha and kept differ in size", "run the search phase again")
+    return result
+
+
+def read_search_path(folder: Path, record: RunRecord) -> SearchPath | None:
+    """The trajectory of a run's search; None where there is none.
+
+    Raises:
+        UserError: a line is not {"step": s, "alpha": L rows of K numbers}.
+    """
+    path = _artefact(folder, record, "search", "trajectory.jsonl")
+    if path is None:
+        return None
+    try:
+        points = [(int(point["step"]), _matrix(point["alpha"])) for point in _lines(path)]
+        if not points:
+            return None
+        return SearchPath(np.array([step for step, _ in points]), np.stack([alpha for _, alpha in points]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path} is no trajectory: {error!r}", "run the search phase again") from error
+
+
+def _artefact(folder: Path, record: RunRecord, phase: str, name: str) -> Path | None:
+    """The file `name` beside or inside the phase's artefact, never outside the run's folder."""
+    entry = record.phase(phase)
+    if entry is None:
+        return None
+    stated = folder / (entry.artefact or phase)
+    place = stated if stated.is_dir() else stated.parent
+    path = place / name
+    inside = path.resolve().is_relative_to(folder.resolve())
+    return path if inside and path.is_file() and path.stat().st_size <= LARGEST else None
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} is not readable: {error}", "run the search phase again") from error
+    return values if isinstance(values, dict) else {}
+
+
+def _lines(path: Path) -> Iterator[Any]:
+    with path.open(encoding="utf-8") as file:
+        for line in file:
+            if line.strip():
+                yield json.loads(line)
+
+
+def _matrix(values: Any) -> Floats:
+    matrix = np.array(values, dtype=np.float64)
+    if matrix.ndim != 2 or not all(math.isfinite(value) for value in matrix.flat):
+        raise ValueError("not a table of finite numbers")
+    return matrix

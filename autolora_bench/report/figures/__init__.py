@@ -1,0 +1,1 @@
+"""Figures, each a function from tables or artefacts to pictures; one file per kind."""

@@ -1,0 +1,66 @@
+"""Stability of the search over seeds, as bars."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from autolora_bench.report.figures.style import COLOURS, panels, picture
+from autolora_bench.report.picture import Picture
+from autolora_bench.report.stability_report import CellStability
+
+
+def stability_figures(cells: Sequence[CellStability]) -> list[Picture]:
+    """One figure over all cells with two seeds or more."""
+    shown = [cell for cell in cells if cell.figures.seeds > 1]
+    if not shown:
+        return []
+    caption = (
+        "Stability of the search over seeds. Left: correlation of ranks over layers, mean over pairs of seeds. Middle: "
+        "correlation of alphas. Right: share of components that two seeds both keep or both drop, the tick is chance. "
+        "Pale: components have no identity across seeds (initialisation not shared), so only the left panel counts."
+    )
+    parts = [
+        f"{_name(c)}: ranks {_say(c.figures.rank_pearson)}, alphas {_say(c.figures.alpha_pearson)}"
+        for c in shown
+    ]
+    return [picture("stability", caption, f"Bars. {'; '.join(parts)}.", lambda: _draw(shown))]
+
+
+def _draw(cells: Sequence[CellStability]) -> Figure:
+    figure, axes = panels(3, 2.6, 0.3 * len(cells) + 0.5, columns=3)
+    values = (
+        [cell.figures.rank_pearson for cell in cells],
+        [cell.figures.alpha_pearson for cell in cells],
+        [cell.figures.kept_agreement for cell in cells],
+    )
+    titles = ("ranks, Pearson", "alphas, Pearson", "kept components agree")
+    pale = [not cell.figures.shared for cell in cells]
+    for number, (axis, series, title) in enumerate(zip(axes, values, titles, strict=True)):
+        _bars(axis, series, [number > 0 and faint for faint in pale])
+        axis.set(title=title, xlim=(0, 1) if number == 2 else (-1, 1))
+        axis.set_yticks(range(len(cells)), [_name(cell) for cell in cells] if number == 0 else [])
+        axis.invert_yaxis()
+    for place, cell in enumerate(cells):
+        if cell.figures.kept_chance is not None:
+            axes[2].plot(
+                cell.figures.kept_chance, place, marker="|", color="#000000", markersize=14, markeredgewidth=2
+            )
+    return figure
+
+
+def _bars(axis: Any, values: Sequence[float | None], pale: Sequence[bool]) -> None:
+    axis.axvline(0, color="#333333", linewidth=0.8)
+    for place, (value, faint) in enumerate(zip(values, pale, strict=True)):
+        if value is None:
+            axis.text(0.02, place, "not defined", va="center", fontsize=7)
+        else:
+            axis.barh(place, value, color=COLOURS[0], alpha=0.35 if faint else 1.0)
+
+
+def _name(cell: CellStability) -> str:
+    return f"{cell.task}, {cell.label}"
+
+
+def _say(value: float | None) -> str:
+    return "not defined" if value is None else f"{value:.2f}"

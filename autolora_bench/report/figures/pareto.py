@@ -1,0 +1,118 @@
+"""Score against parameters, with the front of methods that nothing beats in both."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from autolora_bench.report.columns import Column
+from autolora_bench.report.figures.style import (
+    COLOURS,
+    MARKERS,
+    file_name,
+    legend_below,
+    logarithmic,
+    panels,
+    picture,
+)
+from autolora_bench.report.picture import Picture
+from autolora_bench.report.scoreboard import Table
+
+
+@dataclass(frozen=True)
+class Point:
+    """One method in one panel."""
+
+    label: str
+    position: int
+    """Its row, which decides colour and marker."""
+    parameters: float
+    """Millions."""
+    score: float
+    std: float
+
+
+def pareto_figures(tables: Sequence[Table]) -> list[Picture]:
+    """One figure per model: a panel per headline score, and the average."""
+    found = []
+    for table in tables:
+        columns = [column for column in table.columns if column.headline or column.is_average]
+        shown = {column: points for column in columns if len(points := _points(table, column)) > 1}
+        if shown:
+            found.append(_picture(table, shown))
+    return found
+
+
+def front(points: Sequence[Point], *, higher_is_better: bool = True) -> list[Point]:
+    """Points that no other point beats with as few parameters and as good a score, by parameters."""
+    sign = 1.0 if higher_is_better else -1.0
+    best, chosen = float("-inf"), []
+    for point in sorted(points, key=lambda p: (p.parameters, -sign * p.score)):
+        if sign * point.score > best:
+            best = sign * point.score
+            chosen.append(point)
+    return chosen
+
+
+def _points(table: Table, column: Column) -> list[Point]:
+    rows = [(position, row, row.cells[column]) for position, row in enumerate(table.rows) if row.parameters]
+    return [
+        Point(row.label, position, fmean(row.parameters) / 1e6, cell.mean, cell.std or 0.0)
+        for position, row, cell in rows
+        if cell.mean is not None and fmean(row.parameters) > 0
+    ]
+
+
+def _picture(table: Table, shown: dict[Column, list[Point]]) -> Picture:
+    chosen = {
+        column: front(points, higher_is_better=column.metric.higher_is_better)
+        for column, points in shown.items()
+    }
+    caption = (
+        f"Score against parameters that the method trains (without the head): {table.model}, {table.title}. Bars: standard "
+        "deviation over seeds. Line: no method is better with fewer parameters."
+    )
+    parts = [
+        f"{_title(column)}: {', '.join(point.label for point in line)}" for column, line in chosen.items()
+    ]
+    alt = f"Scatter plot; on the front are, by panel, {'; '.join(parts)}."
+    return picture(file_name("pareto", table.model), caption, alt, lambda: _draw(shown))
+
+
+def _draw(shown: dict[Column, list[Point]]) -> Figure:
+    figure, axes = panels(len(shown), 2.7, 2.3, columns=3)
+    for axis, (column, points) in zip(axes, shown.items(), strict=True):
+        _panel(axis, column, points)
+    widest = max(range(len(axes)), key=lambda index: len(list(shown.values())[index]))
+    legend_below(figure, axes[widest], columns=3)
+    return figure
+
+
+def _panel(axis: Any, column: Column, points: Sequence[Point]) -> None:
+    line = front(points, higher_is_better=column.metric.higher_is_better)
+    axis.plot(
+        [p.parameters for p in line],
+        [p.score for p in line],
+        color="#999999",
+        linewidth=1.0,
+        drawstyle="steps-post",
+    )
+    for point in points:
+        colour, marker = COLOURS[point.position % len(COLOURS)], MARKERS[point.position % len(MARKERS)]
+        axis.errorbar(
+            point.parameters,
+            point.score,
+            yerr=point.std,
+            color=colour,
+            marker=marker,
+            linestyle="none",
+            label=point.label,
+        )
+    logarithmic(axis, "x")
+    axis.set(title=_title(column), xlabel="parameters, millions")
+
+
+def _title(column: Column) -> str:
+    return " ".join(filter(None, [column.title, column.subtitle]))

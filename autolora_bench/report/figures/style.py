@@ -1,0 +1,90 @@
+"""How figures look, and how they become bytes that are the same every time."""
+
+import io
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
+from autolora_bench.report.picture import Picture
+
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#7f7f7f")
+"""Okabe and Ito's palette, told apart by the colour-blind; markers and dashes tell lines apart in print."""
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+DASHES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)), (0, (7, 2)))
+HEAT = "Blues"
+"""One hue from light to dark: order survives colour-blindness and a grey print."""
+SETTINGS: dict[Any, Any] = {
+    "svg.hashsalt": "autolora-bench",
+    "svg.fonttype": "path",
+    "font.family": "DejaVu Sans",
+    "font.size": 9.0,
+    "axes.titlesize": 9.0,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#dddddd",
+    "grid.linewidth": 0.6,
+    "legend.frameon": False,
+    "figure.facecolor": "white",
+    "lines.linewidth": 1.4,
+    "lines.markersize": 5.0,
+    "text.parse_math": False,
+}
+
+
+def line_style(position: int) -> dict[str, Any]:
+    """Colour, marker and dashes of the n-th line of a figure."""
+    return {
+        "color": COLOURS[position % len(COLOURS)],
+        "marker": MARKERS[position % len(MARKERS)],
+        "linestyle": DASHES[(position + position // len(COLOURS)) % len(DASHES)],
+    }
+
+
+def picture(name: str, caption: str, alt: str, draw: Callable[[], Figure]) -> Picture:
+    """Draw with the project's settings; no date and no program version goes into the files."""
+    with mpl.rc_context(SETTINGS), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        figure = draw()
+        svg, png = io.BytesIO(), io.BytesIO()
+        figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
+        figure.savefig(png, format="png", dpi=150, metadata={"Software": None})
+    return Picture(name, caption, alt, svg.getvalue(), png.getvalue())
+
+
+def panels(count: int, width: float, height: float, columns: int = 4) -> tuple[Figure, Sequence[Any]]:
+    """A figure of `count` panels, `columns` a row at most, each of the given size in inches."""
+    across = min(count, columns)
+    down = -(-count // across)
+    figure = Figure(figsize=(width * across, height * down + 0.5), layout="constrained")
+    axes = list(figure.subplots(down, across, squeeze=False).flat)
+    for spare in axes[count:]:
+        spare.set_visible(False)
+    return figure, axes[:count]
+
+
+def logarithmic(axes: Any, which: str) -> None:
+    """Logarithmic x or y axis with plain numbers at its ticks: no text in a figure is ever read as a formula."""
+    axes.set(**{f"{which}scale": "log"})
+    axis = getattr(axes, f"{which}axis")
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=8))
+    axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def legend_below(figure: Figure, axis: Any, columns: int = 4) -> None:
+    """One legend for all panels, below them."""
+    handles, labels = axis.get_legend_handles_labels()
+    if handles:
+        figure.legend(handles, labels, loc="outside lower center", ncols=min(columns, len(handles)))
+
+
+def file_name(*parts: str) -> str:
+    """A file name from parts of any text."""
+    text = "-".join(parts)
+    return "".join(char if char.isascii() and (char.isalnum() or char in "-_.") else "_" for char in text)
