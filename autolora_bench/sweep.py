@@ -27,6 +27,12 @@ class Request:
     config_dir: Path | None = None
 
     @property
+    def flags(self) -> list[str]:
+        """The flags, as words; Hydra wants them before the overrides."""
+        folder = ["--config-dir", str(self.config_dir)] if self.config_dir else []
+        return [*folder, *(["--multirun"] if self.multirun else [])]
+
+    @property
     def folders(self) -> list[Path]:
         """Configuration folders, the user's own first."""
         return [*([self.config_dir] if self.config_dir else []), conf_dir()]

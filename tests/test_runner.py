@@ -21,8 +21,6 @@ SMALL = [
     "data.limit_evaluation=16",
     "train.epochs=2",
     "train.batch_size=8",
-    "recipe=null",
-    "cell=null",
     "device=cpu",
 ]
 

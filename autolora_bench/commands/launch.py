@@ -34,7 +34,7 @@ def run(words: Sequence[str]) -> int:
     pending = [entry for entry in planned if decide(entry.experiment, entry.folder)[0]]
     _announce(planned, pending)
     if pending:
-        _through_hydra(words)
+        _through_hydra([*request.flags, *request.overrides])
     return _tally(planned)
 
 

@@ -39,7 +39,7 @@ def compose_config(overrides: Sequence[str]) -> DictConfig:
     """
     try:
         return compose(CONFIG, overrides=list(overrides), return_hydra_config=True)
-    except (HydraException, OmegaConfBaseException) as error:
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
         raise explain(error) from error
 
 
@@ -75,10 +75,19 @@ def explain(error: Exception) -> UserError:
         return UserError(
             f"there is no setting {name}", f"{nearest(name, _settings())}autolora-bench --cfg job shows all"
         )
+    lines = [_first_line(error)]
+    if error.__cause__ is not None:
+        lines.append(_first_line(error.__cause__))
+    mend = "autolora-bench --cfg job shows every setting and its value"
+    if "Config group override must be a string" in text:
+        mend = "to leave a group out, put a tilde before its name, as in ~recipe"
+    return UserError(f"configuration: {': '.join(lines)}", mend)
+
+
+def _first_line(error: BaseException) -> str:
+    line = (str(error).strip() or type(error).__name__).splitlines()[0]
     key = getattr(error, "full_key", None)
-    first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    cause = f"{key}: {first}" if key and key not in first else first
-    return UserError(f"configuration: {cause}", "autolora-bench --cfg job shows every setting and its value")
+    return f"{key}: {line}" if key and key not in line else line
 
 
 def _settings() -> list[str]:
