@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from peft import PeftModel
@@ -12,14 +13,23 @@ from autolora_bench.backbone.load import Backbone
 from autolora_bench.backbone.targets import block_and_projection
 from autolora_bench.methods.base import PhaseContext, PhaseResult, count_parameters
 from autolora_bench.record import LayerRank
-from autolora_bench.search.selection import lora_layers
+from autolora_bench.search.layers import lora_layers
+from autolora_bench.training.companion import Companion
 from autolora_bench.training.finetune import WEIGHTS, Finetuning, finetune
 from autolora_bench.training.weights import load_trainable
 
 Adapt = Callable[[Backbone, PhaseContext], Any]
 """Turns a pretrained model into the one that is trained: what requires a gradient is what the method trains."""
 
+Export = Callable[[Any, Backbone, Path], None]
+"""Writes a trained model into a folder, in a format that loads by itself."""
+
 EXPORT = "export"
+
+
+def plain_export(model: Any, backbone: Backbone, folder: Path) -> None:
+    """As transformers or PEFT write it."""
+    export(model, folder)
 
 
 @dataclass(frozen=True)
@@ -32,6 +42,9 @@ class FinetunePhase:
     name: str
     adapt: Adapt
     learning_rate: float
+    companion: Callable[[Any], Companion] = lambda model: Companion()
+    """Adapted model -> the method's own part in the training."""
+    export: Export = plain_export
 
     def run(self, context: PhaseContext) -> PhaseResult:
         """Train, or go on from the last checkpoint."""
@@ -49,9 +62,10 @@ class FinetunePhase:
             self.learning_rate,
             experiment.seed,
             context.device,
+            self.companion(model),
         )
         outcome = finetune(model, setup)
-        export(model, folder / EXPORT)
+        self.export(model, backbone, folder / EXPORT)
         return PhaseResult(
             artefact=self.name,
             train_seconds=outcome.meter.seconds,
@@ -59,6 +73,7 @@ class FinetunePhase:
             examples=outcome.meter.examples,
             tokens=outcome.meter.tokens,
             flops=outcome.flops,
+            details=setup.companion.details(),
             history=outcome.meter.history,
             best=outcome.best,
             last=outcome.last,

@@ -1,6 +1,6 @@
 """One supervised training phase: train, score every epoch, keep the weights that were asked for."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -14,6 +14,7 @@ from autolora_bench.tasks.base import EvaluationContext, Splits, Task
 from autolora_bench.tasks.scoring import evaluation_of
 from autolora_bench.training.arguments import training_arguments
 from autolora_bench.training.checkpoints import CheckpointPolicy, last_checkpoint, remove_checkpoints
+from autolora_bench.training.companion import Companion
 from autolora_bench.training.progress import ProgressDisplay
 from autolora_bench.training.trainer import FinetuneTrainer, Meter
 from autolora_bench.training.weights import load_trainable, save_trainable
@@ -36,6 +37,7 @@ class Finetuning:
     learning_rate: float
     seed: int
     device: torch.device
+    companion: Companion = field(default_factory=Companion)
     callbacks: tuple[TrainerCallback, ...] = ()
 
 
@@ -61,9 +63,10 @@ def finetune(model: nn.Module, setup: Finetuning) -> Outcome:
     best, last = best_and_last(trainer)
     if setup.train.keep is Keep.best:
         load_trainable(model, trainer.best)
+    setup.companion.finish()
     save_trainable(model, setup.folder / WEIGHTS)
-    trainer.best.unlink()
     remove_checkpoints(Path(str(trainer.args.output_dir)))
+    trainer.best.unlink()
     return Outcome(trainer.meter, best, last, trained.global_step, float(trainer.state.total_flos))
 
 
@@ -93,6 +96,7 @@ def build_trainer(model: nn.Module, setup: Finetuning) -> FinetuneTrainer:
         headline=headline,
         higher_is_better=METRICS[headline].higher_is_better,
         best=setup.folder / BEST,
+        companion=setup.companion,
     )
     trainer.remove_callback(PrinterCallback)
     return trainer

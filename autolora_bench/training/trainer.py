@@ -9,14 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from autolora_bench.record import Evaluation
+from autolora_bench.training.companion import Companion
 from autolora_bench.training.weights import load_trainable, save_trainable
 
 TRAINABLE = "trainable.safetensors"
 METER = "meter.json"
+COMPANION = "companion.safetensors"
 
 Evaluate = Callable[[nn.Module], dict[str, Evaluation]]
 """Model -> evaluation of every evaluation split; epoch, step and loss are filled in by the trainer."""
@@ -109,6 +112,7 @@ class FinetuneTrainer(MeteredTrainer):
         headline: the metric of the first evaluation split that chooses the best epoch.
         higher_is_better: which way it goes.
         best: file for the best epoch's trainable weights.
+        companion: the method's own part in the training.
     """
 
     def __init__(
@@ -118,9 +122,12 @@ class FinetuneTrainer(MeteredTrainer):
         headline: str,
         higher_is_better: bool,
         best: Path,
+        companion: Companion | None = None,
         **options: Any,
     ) -> None:
         super().__init__(*args, **options)
+        self.companion = companion or Companion()
+        self.add_callback(self.companion)
         self.evaluate_splits = evaluate_splits
         self.headline = headline
         self.higher_is_better = higher_is_better
@@ -133,6 +140,22 @@ class FinetuneTrainer(MeteredTrainer):
         loss = super().training_step(model, inputs, num_items_in_batch)
         self.loss_sum += loss.detach()
         return loss
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | int | None = None,
+    ) -> Any:
+        """The task's loss, and the companion's penalty once per optimizer step, whatever the accumulation."""
+        found: Any = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        penalty = self.companion.penalty()
+        if penalty is None:
+            return found
+        if self.model_accepts_loss_kwargs and num_items_in_batch is not None:
+            penalty = penalty / self.current_gradient_accumulation_steps
+        return (found[0] + penalty, found[1]) if return_outputs else found + penalty
 
     def take_mean_loss(self, steps: int) -> float | None:
         """Mean training loss of the last `steps` optimizer steps, which begins to be counted anew."""
@@ -151,7 +174,7 @@ class FinetuneTrainer(MeteredTrainer):
             evaluation.train_loss = loss
         first = next(iter(found))
         earlier = [e for e in self.meter.history if e.split == first]
-        if all(self._better(found[first], other) for other in earlier):
+        if all(self.merit(found[first]) > self.merit(other) for other in earlier):
             save_trainable(self.trained, self.best)
         self.meter.history += found.values()
         flat = {
@@ -164,12 +187,26 @@ class FinetuneTrainer(MeteredTrainer):
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, flat)
         return flat
 
-    def _better(self, new: Evaluation, old: Evaluation) -> bool:
-        return self.merit(new) > self.merit(old)
-
-    def merit(self, evaluation: Evaluation) -> float:
-        """The headline score with higher always better; undefined scores come last."""
+    def merit(self, evaluation: Evaluation) -> tuple[bool, float]:
+        """The headline score with higher always better; undefined scores come last, after them only those of
+        weights that may not be kept."""
+        may_keep = self.companion.may_keep(evaluation.step)
         value = evaluation.scores.get(self.headline)
         if value is None or math.isnan(value):
-            return -math.inf
-        return value if self.higher_is_better else -value
+            return may_keep, -math.inf
+        return may_keep, value if self.higher_is_better else -value
+
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
+        super()._save(output_dir, state_dict)
+        state = self.companion.state()
+        if self.args.should_save and state:
+            save_file(
+                {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()},
+                Path(str(output_dir)) / COMPANION,
+            )
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
+        super()._load_from_checkpoint(resume_from_checkpoint, model)
+        path = Path(resume_from_checkpoint) / COMPANION
+        if path.is_file():
+            self.companion.load_state(load_file(path))
