@@ -3,7 +3,6 @@
 import hashlib
 import json
 import logging
-import os
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -11,16 +10,9 @@ from uuid import uuid4
 
 from datasets import Dataset, load_from_disk
 
-CACHE_VARIABLE = "AUTOLORA_BENCH_CACHE"
+from autolora_bench.paths import cache_dir
+
 _logger = logging.getLogger(__name__)
-
-
-def cache_folder() -> Path:
-    """AUTOLORA_BENCH_CACHE, or autolora-bench in the user's cache folder."""
-    if chosen := os.environ.get(CACHE_VARIABLE):
-        return Path(chosen).expanduser()
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(home) / "autolora-bench"
 
 
 def cached_dataset(key_parts: Mapping[str, str], build: Callable[[], Dataset]) -> Dataset:
@@ -34,7 +26,7 @@ def cached_dataset(key_parts: Mapping[str, str], build: Callable[[], Dataset]) -
     the data set stays in memory and a warning is logged.
     """
     key = hashlib.sha256(json.dumps(sorted(key_parts.items())).encode()).hexdigest()
-    entry = cache_folder() / "datasets" / key
+    entry = cache_dir() / "datasets" / key
     found = _read(entry)
     if found is not None:
         return found
@@ -43,7 +35,7 @@ def cached_dataset(key_parts: Mapping[str, str], build: Callable[[], Dataset]) -
         _write(dataset, entry)
     except OSError as error:
         _logger.warning(
-            "tokenised data is not cached: %s (set %s to a writable folder)", error, CACHE_VARIABLE
+            "tokenised data is not cached: %s (set AUTOLORA_BENCH_CACHE to a writable folder)", error
         )
         return dataset
     return _read(entry) or dataset

@@ -153,7 +153,8 @@ def _content(files: dict[str, list[Path]], folder: Path) -> Iterator[bytes]:
 
 
 def _no_source(task: TaskConfig, what: str, name: str) -> UserError:
-    others = [source for source in ("hub", "local", "generated") if getattr(task, source) is not None]
-    return UserError(
-        f"task {task.name} has no {what} (data={name})", f"use data={' or data='.join(others) or '...'}"
-    )
+    others = [
+        f"data={source}" for source in ("hub", "local", "generated") if getattr(task, source) is not None
+    ]
+    mend = f"use {' or '.join(others)}" if others else f"add `{name}:` to the task's YAML"
+    return UserError(f"task {task.name} has no {what} (data={name})", mend)

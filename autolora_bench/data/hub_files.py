@@ -4,10 +4,10 @@ from pathlib import Path
 
 from huggingface_hub import constants, get_session, hf_hub_download
 from huggingface_hub.errors import (
-    EntryNotFoundError,
     GatedRepoError,
     HfHubHTTPError,
     LocalEntryNotFoundError,
+    RemoteEntryNotFoundError,
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
@@ -41,14 +41,13 @@ def fetch(source: HubSource, file: str) -> Path:
         raise UserError(f"the hub has no data set {source.path}", OTHERWISE) from error
     except RevisionNotFoundError as error:
         raise UserError(f"{source.path} has no revision {source.revision}", OTHERWISE) from error
-    except LocalEntryNotFoundError as error:
-        raise UserError(f"{source.path}: the download of {file} failed ({error})", OTHERWISE) from error
-    except EntryNotFoundError as error:
+    except RemoteEntryNotFoundError as error:
         raise UserError(
             f"{source.path} has no file {file} at {source.revision or 'main'}", OTHERWISE
         ) from error
     except (HfHubHTTPError, OSError) as error:
-        raise UserError(f"{source.path}: the download of {file} failed ({error})", OTHERWISE) from error
+        reason = str(error).partition("\n")[0]
+        raise UserError(f"{source.path}: the download of {file} failed ({reason})", OTHERWISE) from error
 
 
 def _download(source: HubSource, file: str, local_files_only: bool) -> Path:

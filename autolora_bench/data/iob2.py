@@ -26,6 +26,7 @@ def read_iob2(paths: Sequence[Path], task: TaskConfig) -> tuple[Columns, list[st
 
 
 def _read_file(path: Path, names: list[str], columns: Columns) -> None:
+    indices = {name: index for index, name in enumerate(names)}
     tokens: list[str] = []
     tags: list[str] = []
     for number, line in [*lines(read_text(path)), (0, "")]:
@@ -36,7 +37,7 @@ def _read_file(path: Path, names: list[str], columns: Columns) -> None:
             tags.append(tag)
         elif tokens:
             columns["tokens"].append(tokens)
-            columns["tags"].append([names.index(tag) for tag in tags])
+            columns["tags"].append([indices[tag] for tag in tags])
             tokens, tags = [], []
 
 

@@ -27,7 +27,8 @@ def read_parquet(path: Path, columns: Sequence[str]) -> pa.Table:
             )
         return pq.read_table(path, columns=list(columns))
     except (pa.ArrowInvalid, OSError) as error:
-        raise UserError(f"{path} is no readable parquet file: {error}", "download it again") from error
+        reason = str(error).partition("\n")[0]
+        raise UserError(f"{path} is no readable parquet file: {reason}", "download it again") from error
 
 
 def label_names(table: pa.Table, column: str) -> list[str]:

@@ -146,7 +146,9 @@ def _number(value: Any, minimum: float, maximum: float) -> str | None:
 def _tags(tokens: Sequence[str], tags: Sequence[Any], names: Sequence[str]) -> str | None:
     if not tokens or len(tokens) != len(tags):
         return f"{len(tokens)} tokens have {len(tags)} tags"
-    return next((wrong for wrong in (_index(tag, names, "tag") for tag in tags) if wrong), None)
+    allowed = range(len(names))
+    wrong = next((tag for tag in tags if tag not in allowed), None)
+    return None if wrong is None else _index(wrong, names, "tag")
 
 
 def _record(fields: Any, references: Any, category: Any, text: Any) -> str | None:

@@ -1,0 +1,124 @@
+"""The cache of tokenised data: whole entries, broken ones rebuilt, several writers, no place to write."""
+
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Barrier
+
+import pytest
+from datasets import Dataset
+
+from autolora_bench.data.cache import cached_dataset
+
+KEY = {"fingerprint": "abc", "split": "train"}
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("AUTOLORA_BENCH_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+class Builder:
+    """Counts how often it builds."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def __call__(self) -> Dataset:
+        self.calls += 1
+        return Dataset.from_dict({"input_ids": [[1, 2], [3]], "label": [0, 1]})
+
+
+ROWS = {"input_ids": [[1, 2], [3]], "label": [0, 1]}
+
+
+def entries(cache: Path) -> list[Path]:
+    return sorted((cache / "datasets").iterdir())
+
+
+def test_the_second_time_it_is_read(cache: Path) -> None:
+    build = Builder()
+    for _ in range(3):
+        assert cached_dataset(KEY, build)[:] == ROWS
+    assert build.calls == 1
+    assert len(entries(cache)) == 1
+
+
+def test_every_part_of_the_key_counts_and_their_order_does_not() -> None:
+    build = Builder()
+    cached_dataset(KEY, build)
+    cached_dataset(dict(reversed(KEY.items())), build)
+    assert build.calls == 1
+    for other in ({**KEY, "split": "test"}, {**KEY, "more": ""}, {"fingerprint": "abcsplit", "": "train"}):
+        cached_dataset(other, build)
+    assert build.calls == 4
+
+
+def test_a_cached_data_set_can_be_worked_on() -> None:
+    found = [cached_dataset(KEY, Builder()) for _ in range(2)][1]
+    assert found.remove_columns("label").column_names == ["input_ids"]
+    assert found.select([1])["input_ids"][:] == [[3]]
+
+
+@pytest.mark.parametrize("damage", ["truncate", "empty", "state", "stray"])
+def test_a_broken_entry_is_rebuilt(damage: str, cache: Path, caplog: pytest.LogCaptureFixture) -> None:
+    build = Builder()
+    cached_dataset(KEY, build)
+    entry = entries(cache)[0]
+    arrow = next(entry.glob("*.arrow"))
+    if damage == "truncate":
+        arrow.write_bytes(arrow.read_bytes()[: arrow.stat().st_size // 2])
+    elif damage == "empty":
+        arrow.write_bytes(b"")
+    elif damage == "state":
+        (entry / "state.json").write_text("{")
+    else:
+        for file in entry.iterdir():
+            file.unlink()
+    with caplog.at_level(logging.WARNING):
+        assert cached_dataset(KEY, build)[:] == ROWS
+    assert build.calls == 2
+    assert "built anew" in caplog.text
+    assert cached_dataset(KEY, build)[:] == ROWS
+    assert build.calls == 2
+    assert entries(cache) == [entry]
+
+
+def test_writers_at_the_same_time_share_one_entry(cache: Path) -> None:
+    together = Barrier(4)
+
+    def build() -> Dataset:
+        together.wait(timeout=30)
+        return Builder()()
+
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: cached_dataset(KEY, build)[:], range(4)))
+    assert found == [ROWS] * 4
+    assert len(entries(cache)) == 1
+
+
+def test_a_failing_build_leaves_nothing(cache: Path) -> None:
+    def build() -> Dataset:
+        raise RuntimeError("no")
+
+    with pytest.raises(RuntimeError, match="no"):
+        cached_dataset(KEY, build)
+    assert not cache.exists()
+
+
+def test_without_a_place_to_write_it_stays_in_memory(cache: Path, caplog: pytest.LogCaptureFixture) -> None:
+    cache.write_text("a file where the folder should be")
+    with caplog.at_level(logging.WARNING):
+        assert cached_dataset(KEY, Builder())[:] == ROWS
+    assert "AUTOLORA_BENCH_CACHE" in caplog.text
+
+
+def test_a_failed_write_leaves_no_rubbish(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(self: Dataset, folder: Path) -> None:
+        (folder / "half.arrow").write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Dataset, "save_to_disk", full)
+    assert cached_dataset(KEY, Builder())[:] == ROWS
+    assert entries(cache) == []

@@ -1,0 +1,349 @@
+"""The hub's path, with only the network replaced: a server on this machine answers as the hub does."""
+
+import io
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+from urllib.parse import unquote
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from datasets import ClassLabel, Dataset, Features, Value
+from huggingface_hub import constants
+
+from autolora_bench.config.data import DataConfig, Source
+from autolora_bench.config.task import TaskConfig
+from autolora_bench.data.load import load_data
+from autolora_bench.data.schema import TaskData
+from autolora_bench.errors import UserError
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+GLUE_COMMIT = "bcdcba79d07bc864c1c254ccfcedcce55bcc9a8c"
+HUB = DataConfig(source=Source.hub)
+
+
+class FakeHub:
+    """(data set, revision) -> files, as the hub serves them; what it was asked for."""
+
+    def __init__(self) -> None:
+        self.repositories: dict[tuple[str, str], dict[str, bytes]] = {}
+        self.asked: list[str] = []
+
+    def add(self, repository: str, revision: str, files: dict[str, bytes]) -> None:
+        self.repositories.setdefault((repository, revision), {}).update(files)
+
+    def answer(self, path: str) -> tuple[int, dict[str, str], bytes]:
+        self.asked.append(path)
+        if path == "/":
+            return 200, {}, b""
+        repository, _, rest = path.removeprefix("/datasets/").partition("/resolve/")
+        revision, _, file = rest.partition("/")
+        known = {name for name, _ in self.repositories}
+        if repository not in known:
+            return 404, {"X-Error-Code": "RepoNotFound"}, b""
+        files = self.repositories.get((repository, unquote(revision)))
+        if files is None:
+            return 404, {"X-Error-Code": "RevisionNotFound"}, b""
+        commit = revision if len(revision) == 40 else COMMIT
+        headers = {"X-Repo-Commit": commit, "ETag": f'"{hash((repository, file)) & 0xFFFFFF:x}"'}
+        if unquote(file) not in files:
+            return 404, {"X-Error-Code": "EntryNotFound", **headers}, b""
+        return 200, headers, files[unquote(file)]
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
+    fake = FakeHub()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            status, headers, content = fake.answer(self.path)
+            self.send_response(status)
+            for name, value in {**headers, "Content-Length": str(len(content))}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            if self.command == "GET":
+                self.wfile.write(content)
+
+        do_HEAD = do_GET  # noqa: N815
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    point_at(f"http://127.0.0.1:{server.server_port}", tmp_path, monkeypatch)
+    yield fake
+    server.shutdown()
+    server.server_close()
+
+
+def point_at(endpoint: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(constants, "ENDPOINT", endpoint)
+    template = endpoint + "/{repo_id}/resolve/{revision}/{filename}"
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(folder / "hub"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+
+
+def parquet(columns: dict[str, Any] | pa.Table) -> bytes:
+    stream = io.BytesIO()
+    pq.write_table(columns if isinstance(columns, pa.Table) else pa.table(columns), stream)
+    return stream.getvalue()
+
+
+def as_glue(columns: dict[str, list[Any]], names: list[str]) -> bytes:
+    """As the hub stores it: with its own index column and the label names in the file's metadata."""
+    rows = len(columns["label"])
+    features = Features({name: Value("string") for name in columns if name != "label"})
+    features |= {"label": ClassLabel(names=names), "idx": Value("int32")}
+    dataset = Dataset.from_dict({**columns, "idx": list(range(rows))}, features=Features(features))
+    stream = io.BytesIO()
+    dataset.to_parquet(stream)
+    return stream.getvalue()
+
+
+def local(task: TaskConfig, folder: Path, files: dict[str, str]) -> TaskData:
+    for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(content, encoding="utf-8", newline="")
+    return load_data(task, DataConfig(source=Source.local, dir=str(folder)))
+
+
+def same(first: TaskData, second: TaskData) -> None:
+    for split, rows in first.splits.items():
+        assert second.splits[split][:] == rows[:]
+    assert first.fingerprint == second.fingerprint
+    assert first.source != second.source
+
+
+RTE = {"sentence1": ["a", "n/a"], "sentence2": ['b ""', "d "], "label": [1, 0]}
+LABELS = ["entailment", "not_entailment"]
+RTE_TSV = 'index\tsentence1\tsentence2\tlabel\n0\ta\tb ""\tnot_entailment\n1\tn/a\td \tentailment\n'
+
+
+@pytest.fixture
+def rte(hub: FakeHub) -> FakeHub:
+    for split in ("train", "validation"):
+        file = as_glue(RTE, LABELS)
+        hub.add("nyu-mll/glue", GLUE_COMMIT, {f"rte/{split}-00000-of-00001.parquet": file})
+    return hub
+
+
+def test_the_same_rows_have_one_fingerprint_from_hub_and_files(
+    rte: FakeHub, task_of: Callable[[str], TaskConfig], tmp_path: Path
+) -> None:
+    task = task_of("rte")
+    found = load_data(task, HUB)
+    assert found.source == f"nyu-mll/glue rte@{GLUE_COMMIT}"
+    assert found.subsets == {"train": (2, 2490), "validation": (2, 277)}
+    same(found, local(task, tmp_path, {"glue/RTE/train.tsv": RTE_TSV, "glue/RTE/dev.tsv": RTE_TSV}))
+
+
+def test_scores_in_32_bits_are_the_files_numbers(
+    hub: FakeHub, task_of: Callable[[str], TaskConfig], tmp_path: Path
+) -> None:
+    scores = ["3.8", "2.533", "0.0", "4.333", "1.714", "5.000"]
+    columns = {
+        "sentence1": ["a"] * 6,
+        "sentence2": ["b"] * 6,
+        "label": pa.array(map(float, scores), pa.float32()),
+    }
+    for split in ("train", "validation"):
+        hub.add("nyu-mll/glue", GLUE_COMMIT, {f"stsb/{split}-00000-of-00001.parquet": parquet(columns)})
+    tsv = "sentence1\tsentence2\tscore\n" + "".join(f"a\tb\t{score}\n" for score in scores)
+    task = task_of("stsb")
+    same(
+        load_data(task, HUB), local(task, tmp_path, {"glue/STS-B/train.tsv": tsv, "glue/STS-B/dev.tsv": tsv})
+    )
+
+
+def test_premise_and_hypothesis(hub: FakeHub, task_of: Callable[[str], TaskConfig], tmp_path: Path) -> None:
+    columns = {"premise": ["p", "q", "r"], "hypothesis": ["n/a", "s", "t"], "label": [0, 1, 2]}
+    names = ["entailment", "neutral", "contradiction"]
+    for split in ("train", "validation_matched", "validation_mismatched"):
+        file = as_glue(columns, names)
+        hub.add("nyu-mll/glue", GLUE_COMMIT, {f"mnli/{split}-00000-of-00001.parquet": file})
+    rows = "".join(f"{p}\t{h}\tx\t{names[label]}\n" for p, h, label in zip(*columns.values(), strict=True))
+    tsv = "sentence1\tsentence2\tlabel1\tgold_label\n" + rows
+    files = {f"glue/MNLI/{name}.tsv": tsv for name in ("train", "dev_matched", "dev_mismatched")}
+    task = task_of("mnli")
+    same(load_data(task, HUB), local(task, tmp_path, files))
+
+
+def test_tags(hub: FakeHub, task_of: Callable[[str], TaskConfig], tmp_path: Path) -> None:
+    columns = {"tokens": [["IL-2", "gene", "."], ["T", "cells"]], "tags": [[1, 2, 0], [5, 6]]}
+    task = task_of("bionlp")
+    assert task.hub
+    for split in ("train", "validation", "test"):
+        file = {f"bionlp2004/{split}/0000.parquet": parquet(columns)}
+        hub.add("tner/bionlp2004", str(task.hub.revision), file)
+    text = "IL-2\tB-DNA\ngene\tI-DNA\n.\tO\n\nT\tB-cell_type\ncells\tI-cell_type\n"
+    same(
+        load_data(task, HUB),
+        local(task, tmp_path, {f"bionlp2004/{s}.iob2": text for s in ("train", "validation", "test")}),
+    )
+
+
+def test_records(hub: FakeHub, task_of: Callable[[str], TaskConfig], tmp_path: Path) -> None:
+    mr, ref = ["name[A, B]", "name[C]", "name[A, B]"], ["One.", "Two\nlines.", "Three."]
+    table = {"meaning_representation": mr, "human_reference": ref}
+    for split in ("train", "validation", "test"):
+        hub.add(
+            "tuetschek/e2e_nlg", "refs/convert/parquet", {f"default/{split}/0000.parquet": parquet(table)}
+        )
+    text = "mr,ref\r\n" + "".join(f'"{m}","{r}"\r\n' for m, r in zip(mr, ref, strict=True)).replace(
+        "o\nl", "o\r\nl"
+    )
+    task = task_of("e2e")
+    found = load_data(task, HUB)
+    assert found.source == f"tuetschek/e2e_nlg e2e@{COMMIT}"
+    same(
+        found, local(task, tmp_path, {f"e2e/{f}.csv": text for f in ("trainset", "devset", "testset_w_refs")})
+    )
+
+
+def webnlg_table(entries: list[tuple[str, list[str], list[tuple[str, str]], str]]) -> bytes:
+    """As the loading script's features become parquet: sequences of dicts as dicts of sequences."""
+    return parquet(
+        {
+            "category": [category for category, *_ in entries],
+            "modified_triple_sets": [{"mtriple_set": [triples]} for _, triples, *_ in entries],
+            "lex": [
+                {"comment": [c for c, _ in lex], "lid": ["Id"] * len(lex), "text": [t for _, t in lex]}
+                for _, _, lex, _ in entries
+            ],
+            "test_category": [file for *_, file in entries],
+        }
+    )
+
+
+def test_triples_and_only_the_test_file_with_references(
+    hub: FakeHub, task_of: Callable[[str], TaskConfig], tmp_path: Path
+) -> None:
+    lex = [("good", "A is B."), ("toFix", "A B")]
+    entry = ("Food", ["A | is | B", "B | of | C"], lex, "")
+    test = [(*entry[:3], f"testdata_{name}") for name in ("no_lex", "unseen_with_lex", "with_lex")]
+    for split, entries in {"train": [entry], "dev": [entry], "test": test}.items():
+        file = {f"webnlg_challenge_2017/{split}/0000.parquet": webnlg_table(entries)}
+        hub.add("webnlg-challenge/web_nlg", "refs/convert/parquet", file)
+    xml = (
+        '<benchmark><entries><entry category="Food" eid="Id1" size="2"><modifiedtripleset><mtriple>A | is | B</mtriple>'
+        '<mtriple>B | of | C</mtriple></modifiedtripleset><lex comment="good" lid="Id1">A is B.</lex>'
+        '<lex comment="toFix" lid="Id2">A B</lex></entry></entries></benchmark>'
+    )
+    files = {f"webnlg/{name}": xml for name in ("train/a.xml", "dev/a.xml", "test/testdata_with_lex.xml")}
+    task = task_of("webnlg")
+    found = load_data(task, HUB)
+    assert len(found.splits["test"]) == 1
+    assert "train: 1 of 2 lexicalisations kept: those marked good" in found.notes
+    same(found, local(task, tmp_path, files))
+
+
+def test_the_cache_is_enough(
+    rte: FakeHub, task_of: Callable[[str], TaskConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = load_data(task_of("rte"), HUB)
+    asked = len(rte.asked)
+    assert load_data(task_of("rte"), HUB).fingerprint == first.fingerprint
+    assert len(rte.asked) == asked  # nothing is asked twice
+    point_at("http://127.0.0.1:9", tmp_path, monkeypatch)
+    assert load_data(task_of("rte"), HUB).fingerprint == first.fingerprint
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert load_data(task_of("rte"), HUB).source == first.source
+
+
+def test_no_network_and_no_cache_is_one_line_at_once(
+    task_of: Callable[[str], TaskConfig],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    refused: Callable[..., UserError],
+) -> None:
+    point_at("http://127.0.0.1:9", tmp_path, monkeypatch)
+    monkeypatch.setattr(
+        time, "sleep", lambda seconds: pytest.fail(f"slept {seconds} s before another attempt")
+    )
+    error = refused(lambda: load_data(task_of("rte"), HUB), "nyu-mll/glue", "http://127.0.0.1:9")
+    for word in ("data=local", "data=generated", "HF_HUB_OFFLINE"):
+        assert word in error.mend
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    error = refused(lambda: load_data(task_of("rte"), HUB), "nyu-mll/glue", "HF_HUB_OFFLINE")
+    assert "unset HF_HUB_OFFLINE" in error.mend
+
+
+def test_what_the_hub_does_not_have(
+    rte: FakeHub, task_of: Callable[[str], TaskConfig], refused: Callable[..., UserError]
+) -> None:
+    task = task_of("rte")
+    assert task.hub
+
+    def load(**changes: Any) -> Callable[[], TaskData]:
+        return lambda: load_data(replace(task, hub=replace(task.hub, **changes)), HUB)  # type: ignore[type-var]
+
+    missing = [
+        refused(load(path="nobody/nothing"), "nobody/nothing"),
+        refused(load(revision="elsewhere"), "nyu-mll/glue", "elsewhere"),
+        refused(
+            load(files={"train": ["no.parquet"], "validation": ["no.parquet"]}), "no.parquet", GLUE_COMMIT
+        ),
+    ]
+    assert all("data=local" in error.mend for error in missing)
+    refused(load(files={"train": task.hub.files["train"]}), "'validation'")
+    refused(load(columns={"sentence1": "premise"}), "'premise'", "sentence1, sentence2, label, idx")
+
+
+def test_labels_in_another_order_are_refused_until_they_are_named(
+    hub: FakeHub, task_of: Callable[[str], TaskConfig], refused: Callable[..., UserError]
+) -> None:
+    for split in ("train", "validation"):
+        file = as_glue(RTE, LABELS[::-1])
+        hub.add("nyu-mll/glue", GLUE_COMMIT, {f"rte/{split}-00000-of-00001.parquet": file})
+    task = task_of("rte")
+    assert task.hub
+    error = refused(lambda: load_data(task, HUB), "not_entailment, entailment")
+    assert "hub.labels" in error.mend
+    named = replace(task, hub=replace(task.hub, labels=LABELS[::-1]))
+    assert load_data(named, HUB).splits["train"]["label"][:] == [0, 1]
+    wrong = replace(task, hub=replace(task.hub, labels=["yes", "no"]))
+    refused(lambda: load_data(wrong, HUB), "hub.labels", "no is none of entailment, not_entailment")
+
+
+@pytest.mark.parametrize(
+    ("columns", "words"),
+    [
+        ({**RTE, "label": [1, -1]}, ["row 1", "label -1", "entailment, not_entailment"]),
+        ({**RTE, "label": [2, 0]}, ["row 0", "label 2"]),
+        ({**RTE, "sentence1": ["a", None]}, ["row 1", "None is not a text"]),
+        (
+            {
+                "sentence1": pa.array([], "string"),
+                "sentence2": pa.array([], "string"),
+                "label": pa.array([], "int64"),
+            },
+            ["no examples"],
+        ),
+    ],
+)
+def test_rows_that_break_the_schema(
+    columns: dict[str, Any],
+    words: list[str],
+    hub: FakeHub,
+    task_of: Callable[[str], TaskConfig],
+    refused: Callable[..., UserError],
+) -> None:
+    for split in ("train", "validation"):
+        hub.add("nyu-mll/glue", GLUE_COMMIT, {f"rte/{split}-00000-of-00001.parquet": parquet(columns)})
+    refused(lambda: load_data(task_of("rte"), HUB), "nyu-mll/glue rte@", "train", *words)
+
+
+def test_a_file_that_is_no_parquet(
+    hub: FakeHub, task_of: Callable[[str], TaskConfig], refused: Callable[..., UserError]
+) -> None:
+    hub.add("nyu-mll/glue", GLUE_COMMIT, {"rte/train-00000-of-00001.parquet": json.dumps(RTE).encode()})
+    refused(lambda: load_data(task_of("rte"), HUB), "rte/train-00000-of-00001.parquet", "parquet file")
