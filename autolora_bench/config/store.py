@@ -4,7 +4,14 @@ from hydra.core.config_store import ConfigStore
 
 from autolora_bench.config.data import DataConfig
 from autolora_bench.config.experiment import ExperimentConfig
-from autolora_bench.config.method import AutoLoraConfig, FullConfig, LoraConfig
+from autolora_bench.config.method import (
+    AdaLoraConfig,
+    AdapterConfig,
+    AutoLoraConfig,
+    BitFitConfig,
+    FullConfig,
+    LoraConfig,
+)
 from autolora_bench.config.model import ModelConfig
 from autolora_bench.config.task import ClassificationTask, GenerationTask, RegressionTask, TaggingTask
 from autolora_bench.config.train import TrainConfig
@@ -15,7 +22,14 @@ TASKS = {
     "tagging": TaggingTask,
     "generation": GenerationTask,
 }
-METHODS = {"full": FullConfig, "lora": LoraConfig, "autolora": AutoLoraConfig}
+METHODS = {
+    "full": FullConfig,
+    "adapter": AdapterConfig,
+    "bitfit": BitFitConfig,
+    "lora": LoraConfig,
+    "adalora": AdaLoraConfig,
+    "autolora": AutoLoraConfig,
+}
 
 
 def register_schemas() -> None:

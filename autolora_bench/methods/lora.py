@@ -51,16 +51,23 @@ class Lora:
 
 
 def lora_model(backbone: Backbone, context: PhaseContext, **options: Any) -> PeftModel:
-    """PEFT's LoRA on a fresh model, its head trained in full.
+    """PEFT's LoRA on a fresh model, its head trained in full; `options` are those of `peft.LoraConfig`."""
+    return peft_model(backbone, context, peft.LoraConfig, **options)
+
+
+def peft_model(
+    backbone: Backbone, context: PhaseContext, kind: type[peft.LoraConfig], **options: Any
+) -> PeftModel:
+    """A low-rank method of PEFT on a fresh model, its head trained in full.
 
     Args:
         backbone: the pretrained model, changed in place.
         context: for the task's head.
-        options: of `peft.LoraConfig`.
+        kind: PEFT's configuration of the method.
+        options: of `kind`.
     """
-    task_type = TASK_TYPES[context.task.head().kind]
-    config = peft.LoraConfig(
-        task_type=task_type,
+    config = kind(
+        task_type=TASK_TYPES[context.task.head().kind],
         modules_to_save=backbone.head_modules or None,
         fan_in_fan_out=any(isinstance(backbone.model.get_submodule(t), Conv1D) for t in backbone.targets),
         **options,

@@ -3,15 +3,29 @@
 from collections.abc import Callable
 from typing import Any
 
-from autolora_bench.config.method import AutoLoraConfig, FullConfig, LoraConfig, MethodConfig
+from autolora_bench.config.method import (
+    AdaLoraConfig,
+    AdapterConfig,
+    AutoLoraConfig,
+    BitFitConfig,
+    FullConfig,
+    LoraConfig,
+    MethodConfig,
+)
+from autolora_bench.methods.adalora import AdaLora
+from autolora_bench.methods.adapter import Adapter
 from autolora_bench.methods.autolora import AutoLora
 from autolora_bench.methods.base import Method
+from autolora_bench.methods.bitfit import BitFit
 from autolora_bench.methods.full import Full
 from autolora_bench.methods.lora import Lora
 
 METHODS: dict[type[MethodConfig], Callable[[Any], Method]] = {
     FullConfig: Full,
+    AdapterConfig: Adapter,
+    BitFitConfig: BitFit,
     LoraConfig: Lora,
+    AdaLoraConfig: AdaLora,
     AutoLoraConfig: AutoLora,
 }
 

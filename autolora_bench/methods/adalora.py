@@ -1,0 +1,82 @@
+"""AdaLoRA (Zhang et al., ICLR 2023) through PEFT, with the rank allocation really running.
+
+Each layer's update is alpha / initial_rank * B diag(E) A with r triplets; the least important triplets over all
+layers are pruned until `target_rank` x layers are left. Trained at the end, without the head: sum of
+r_l (D_l + O_l + 1) over the layers, D inputs and O outputs.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import peft
+from peft import PeftModel
+from torch import nn
+
+from autolora_bench.backbone.export import export
+from autolora_bench.backbone.load import Backbone
+from autolora_bench.config.method import AdaLoraConfig
+from autolora_bench.methods.base import Phase, PhaseContext
+from autolora_bench.methods.finetuning import FinetunePhase
+from autolora_bench.methods.lora import peft_model
+from autolora_bench.methods.rank_schedule import RankSchedule, prune
+from autolora_bench.record import write_atomically
+from autolora_bench.training.finetune import WEIGHTS
+from autolora_bench.training.weights import load_trainable
+
+PATTERN = "finetune/rank_pattern.json"
+UNKNOWN = 1_000_000_000
+"""Stands for the number of steps until the training knows it."""
+
+
+@dataclass(frozen=True)
+class AdaLora:
+    """Ranks allocated while training."""
+
+    config: AdaLoraConfig
+
+    def phases(self) -> Sequence[Phase]:
+        """One training."""
+        return [self._finetune()]
+
+    def rebuild(self, context: PhaseContext) -> nn.Module:
+        """The trained model, with the triplets that were left."""
+        model = self._adapt(context.backbone(), context)
+        prune(model, json.loads((context.folder / PATTERN).read_text(encoding="utf-8")))
+        load_trainable(model, context.folder / "finetune" / WEIGHTS)
+        return model.to(context.device)
+
+    def _finetune(self) -> FinetunePhase:
+        return FinetunePhase(
+            "finetune",
+            self._adapt,
+            self.config.learning_rate,
+            companion=lambda model: RankSchedule(model, self.config),
+            export=self._export,
+        )
+
+    def _adapt(self, backbone: Backbone, context: PhaseContext) -> PeftModel:
+        c = self.config
+        return peft_model(
+            backbone,
+            context,
+            peft.AdaLoraConfig,
+            init_r=c.initial_rank,
+            target_r=c.target_rank,
+            deltaT=c.interval,
+            beta1=c.sensitivity_beta,
+            beta2=c.uncertainty_beta,
+            orth_reg_weight=0.0,  # RankSchedule.penalty adds it: PEFT's own is lost under label smoothing
+            lora_alpha=c.alpha,
+            lora_dropout=c.dropout,
+            target_modules=backbone.targets,
+            total_step=UNKNOWN,
+        )
+
+    def _export(self, model: PeftModel, backbone: Backbone, folder: Path) -> None:
+        trained = model.peft_config[model.active_adapter]
+        assert isinstance(trained, peft.AdaLoraConfig)
+        write_atomically(folder.parent / Path(PATTERN).name, json.dumps(trained.rank_pattern))
+        trained.orth_reg_weight = self.config.orthogonality
+        export(model, folder)
