@@ -5,7 +5,6 @@ from pathlib import Path
 from huggingface_hub import constants, get_session, hf_hub_download
 from huggingface_hub.errors import (
     GatedRepoError,
-    HfHubHTTPError,
     LocalEntryNotFoundError,
     RemoteEntryNotFoundError,
     RepositoryNotFoundError,
@@ -45,8 +44,8 @@ def fetch(source: HubSource, file: str) -> Path:
         raise UserError(
             f"{source.path} has no file {file} at {source.revision or 'main'}", OTHERWISE
         ) from error
-    except (HfHubHTTPError, OSError) as error:
-        reason = str(error).partition("\n")[0]
+    except Exception as error:  # transport errors differ between versions, and some are no OSError
+        reason = str(error.__cause__ or error).partition("\n")[0]
         raise UserError(f"{source.path}: the download of {file} failed ({reason})", OTHERWISE) from error
 
 
@@ -76,7 +75,7 @@ def _check_reachable(source: HubSource) -> None:
         )
     try:
         get_session().head(constants.ENDPOINT, timeout=TIMEOUT)
-    except Exception as error:  # its types differ between the versions of huggingface_hub
+    except Exception as error:
         raise UserError(
             f"{source.path} is not in the hub's cache, and {constants.ENDPOINT} does not answer",
             f"{OTHERWISE} (HF_HUB_OFFLINE=1 skips the attempt)",

@@ -123,7 +123,7 @@ def same(first: TaskData, second: TaskData) -> None:
     assert first.source != second.source
 
 
-RTE = {"sentence1": ["a", "n/a"], "sentence2": ['b ""', "d "], "label": [1, 0]}
+RTE: dict[str, list[Any]] = {"sentence1": ["a", "n/a"], "sentence2": ['b ""', "d "], "label": [1, 0]}
 LABELS = ["entailment", "not_entailment"]
 RTE_TSV = 'index\tsentence1\tsentence2\tlabel\n0\ta\tb ""\tnot_entailment\n1\tn/a\td \tentailment\n'
 
@@ -165,7 +165,11 @@ def test_scores_in_32_bits_are_the_files_numbers(
 
 
 def test_premise_and_hypothesis(hub: FakeHub, task_of: Callable[[str], TaskConfig], tmp_path: Path) -> None:
-    columns = {"premise": ["p", "q", "r"], "hypothesis": ["n/a", "s", "t"], "label": [0, 1, 2]}
+    columns: dict[str, list[Any]] = {
+        "premise": ["p", "q", "r"],
+        "hypothesis": ["n/a", "s", "t"],
+        "label": [0, 1, 2],
+    }
     names = ["entailment", "neutral", "contradiction"]
     for split in ("train", "validation_matched", "validation_mismatched"):
         file = as_glue(columns, names)
@@ -275,6 +279,17 @@ def test_no_network_and_no_cache_is_one_line_at_once(
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     error = refused(lambda: load_data(task_of("rte"), HUB), "nyu-mll/glue", "HF_HUB_OFFLINE")
     assert "unset HF_HUB_OFFLINE" in error.mend
+
+
+def test_a_hub_in_trouble(
+    rte: FakeHub,
+    task_of: Callable[[str], TaskConfig],
+    monkeypatch: pytest.MonkeyPatch,
+    refused: Callable[..., UserError],
+) -> None:
+    plain = rte.answer
+    monkeypatch.setattr(rte, "answer", lambda path: plain(path) if path == "/" else (403, {}, b""))
+    refused(lambda: load_data(task_of("rte"), HUB), "nyu-mll/glue", "failed", "403")
 
 
 def test_what_the_hub_does_not_have(
