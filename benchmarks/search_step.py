@@ -23,7 +23,7 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from torch import Tensor
 from transformers import BertConfig, BertForSequenceClassification, logging
 
-from autolora_bench.search import ESTIMATORS, InnerStep, attach, hypergradient, lora_factors, selection_for
+from autolora_bench.search import ESTIMATORS, InnerStep, attach, estimator, lora_factors, selection_for
 from autolora_bench.search.diagnostics import compare, exact_terms
 
 Batch = dict[str, Tensor]
@@ -78,7 +78,7 @@ class SearchArm(PlainArm):
 
     def __init__(self, model: PeftModel, options: argparse.Namespace, name: str) -> None:
         super().__init__(model, options)
-        self.estimator = hypergradient(name)
+        self.estimator = estimator(name)
         self.selection = selection_for(model)
         attach(model, self.selection)
         self.optimizer.add_param_group({"params": [self.selection.beta], "lr": 1e-3, "weight_decay": 0.0})

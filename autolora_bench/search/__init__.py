@@ -1,6 +1,6 @@
 """AutoLoRA's search on top of PEFT: selection variables, their gradient, and the ranks they lead to."""
 
-from autolora_bench.search.hypergradient import ESTIMATORS, Hypergradient, InnerStep, Terms, hypergradient
+from autolora_bench.search.hypergradient import ESTIMATORS, Hypergradient, InnerStep, Terms, estimator
 from autolora_bench.search.layers import lora_factors, lora_layers
 from autolora_bench.search.options import SearchOptions
 from autolora_bench.search.patterns import Scaling, rank_pattern, verify_applied
@@ -27,7 +27,7 @@ __all__ = [
     "allocate_ranks",
     "attach",
     "detach",
-    "hypergradient",
+    "estimator",
     "load_selection",
     "lora_factors",
     "lora_layers",

@@ -18,7 +18,7 @@ from transformers import Trainer, TrainingArguments
 
 from autolora_bench.search.callback import SelectionCallback
 from autolora_bench.search.diagnostics import compare, exact_terms
-from autolora_bench.search.hypergradient import InnerStep, hypergradient
+from autolora_bench.search.hypergradient import InnerStep, estimator
 from autolora_bench.search.layers import lora_factors
 from autolora_bench.search.options import SearchOptions, check_supported
 from autolora_bench.search.ranks import RankAllocation
@@ -59,7 +59,7 @@ class SearchTrainer(Trainer):
         **trainer_arguments: Any,
     ) -> None:
         self.options = options or SearchOptions()
-        self.hypergradient = hypergradient(self.options.hypergradient)
+        self.hypergradient = estimator(self.options.hypergradient)
         check_supported(model, args, self.options, self.hypergradient)
         super().__init__(model=model, args=args, train_dataset=train_dataset, **trainer_arguments)
         self.selection = selection.to(args.device)

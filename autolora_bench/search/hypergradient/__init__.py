@@ -20,11 +20,11 @@ ESTIMATORS: dict[str, type[Hypergradient]] = {
 }
 
 
-def hypergradient(name: str) -> Hypergradient:
+def estimator(name: str) -> Hypergradient:
     """A new estimator; raises UserError for an unknown name."""
     if name not in ESTIMATORS:
         raise UserError(f"unknown hypergradient {name!r}", f"choose one of {', '.join(ESTIMATORS)}")
     return ESTIMATORS[name]()
 
 
-__all__ = ["ESTIMATORS", "Hypergradient", "InnerStep", "Terms", "hypergradient"]
+__all__ = ["ESTIMATORS", "Hypergradient", "InnerStep", "Terms", "estimator"]

@@ -64,10 +64,10 @@ class Problem:
             remember=True,
         )
 
-    def terms(self, estimator: Hypergradient) -> Terms:
+    def terms(self, estimator: Hypergradient, step: InnerStep | None = None) -> Terms:
         """The estimator's terms at the starting point, through its own hooks."""
         self._restore()
-        step = self.new_step()
+        step = step or self.new_step()
         self._move(step, estimator)
         return estimator.terms(step)
 

@@ -21,9 +21,15 @@ class Runs:
         self.toys = toys
 
     def search(
-        self, folder: Path, options: dict[str, Any] | None = None, model: Any = None, **changes: Any
+        self,
+        folder: Path,
+        options: dict[str, Any] | None = None,
+        model: Any = None,
+        data: tuple[Any, Any] | None = None,
+        **changes: Any,
     ) -> SearchTrainer:
         """A search of six steps; `model` is one, or arguments of the toy model; `changes` go to the Trainer."""
+        train, validation = data or (self.task(1), self.task(2))
         if not isinstance(model, torch.nn.Module):
             model = self.toys.model(**{"trained": False, **(model or {})}).float()
         args = self.arguments(folder, **changes)
@@ -31,8 +37,8 @@ class Runs:
         return SearchTrainer(
             model=model,
             args=args,
-            train_dataset=self.task(1),
-            validation_dataset=self.task(2),
+            train_dataset=train,
+            validation_dataset=validation,
             selection=selection_for(model),
             options=SearchOptions(**{"diagnose_at": (), "learning_rate": 1e-2, **(options or {})}),
         )

@@ -2,13 +2,13 @@
 
 import pytest
 import torch
-from transformers import Trainer, set_seed
+from peft import LoraConfig, get_peft_model
+from transformers import GPT2Config, GPT2LMHeadModel, Trainer, set_seed
 
 from autolora_bench.errors import UserError
 from autolora_bench.search import (
     ESTIMATORS,
     SearchOptions,
-    SearchTrainer,
     attach,
     lora_factors,
     selection_for,
@@ -56,13 +56,8 @@ def test_useful_component_is_kept(runs, toys, tmp_path, rule):
         ):
             b.normal_(std=float(useful_b.std()))
             a[2], b[:, 2] = useful_a[0], useful_b[:, 0]
-    trainer = SearchTrainer(
-        model=network,
-        args=runs.arguments(tmp_path / "b", max_steps=40, learning_rate=0.0),
-        train_dataset=runs.task(1),
-        validation_dataset=runs.task(2),
-        selection=selection_for(network),
-        options=SearchOptions(learning_rate=5e-2, diagnose_at=(), rule=rule),
+    trainer = runs.search(
+        tmp_path / "b", {"learning_rate": 5e-2, "rule": rule}, network, max_steps=40, learning_rate=0.0
     )
     trainer.train()
     alpha = trainer.selection.alpha().detach()
@@ -151,13 +146,7 @@ def test_weights_that_peft_would_not_save_are_refused(runs, toys, tmp_path):
     network = toys.model()
     network.get_base_model().bert.pooler.dense.weight.requires_grad_(True)
     with pytest.raises(UserError, match=r"pooler.dense.weight is trained but PEFT would not save it"):
-        SearchTrainer(
-            model=network,
-            args=runs.arguments(tmp_path),
-            train_dataset=runs.task(1),
-            validation_dataset=runs.task(2),
-            selection=selection_for(network),
-        )
+        runs.search(tmp_path, model=network)
 
 
 def test_checkpoint_of_another_search_is_refused(runs, tmp_path):
@@ -175,3 +164,23 @@ def test_bf16(runs, tmp_path, name):
     assert len(found) == 2
     assert min(found) > 0.9
     assert trainer.selection.beta.dtype == torch.float32
+
+
+@pytest.mark.parametrize("name", ["closed_form", "unrolled", "forward_difference"])
+def test_language_model_with_label_smoothing(runs, tmp_path, name):
+    config = GPT2Config(vocab_size=50, n_embd=32, n_layer=2, n_head=2, n_positions=32)
+    lora = LoraConfig(task_type="CAUSAL_LM", r=3, target_modules=["c_attn"], fan_in_fan_out=True)
+    torch.manual_seed(0)
+    network = get_peft_model(GPT2LMHeadModel(config), lora)
+    trainer = runs.search(
+        tmp_path,
+        {"hypergradient": name, "diagnose_at": (3, 6)},
+        network,
+        ([{**row, "labels": row["input_ids"]} for row in runs.task(seed)] for seed in (1, 2)),
+        label_smoothing_factor=0.1,
+        gradient_accumulation_steps=2,
+    )
+    trainer.train()
+    found = [x["hypergradient_cosine"] for x in trainer.state.log_history if "hypergradient_cosine" in x]
+    assert len(found) == 2
+    assert min(found) > (0.98 if name == "closed_form" else 0.9999)
