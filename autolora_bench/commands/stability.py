@@ -1,0 +1,17 @@
+"""`autolora-bench stability ...`: are the selection variables and the ranks the same over seeds?"""
+
+from collections.abc import Sequence
+
+from autolora_bench.commands.records import find_asked
+from autolora_bench.commands.request import split_options
+
+
+def run(words: Sequence[str]) -> int:
+    """Print correlations, agreement against chance and budgets of every searched cell."""
+    options, rest = split_options(words, ("format", "title"))
+    asked = find_asked(rest)
+    from autolora_bench.report.command import report_stability
+
+    options.setdefault("title", asked.title)
+    print(report_stability(asked.collection, asked.planned, **options), end="")
+    return 0
