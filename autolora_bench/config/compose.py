@@ -14,6 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from autolora_bench.config.choices import nearest
 from autolora_bench.config.experiment import ExperimentConfig
+from autolora_bench.config.ranks import resolve_ranks
 from autolora_bench.config.store import register_schemas
 from autolora_bench.config.validate import validate
 from autolora_bench.errors import UserError
@@ -57,6 +58,7 @@ def to_experiment(config: DictConfig) -> ExperimentConfig:
         experiment = cast(ExperimentConfig, OmegaConf.to_object(plain))
     except OmegaConfBaseException as error:
         raise explain(error) from error
+    resolve_ranks(experiment)
     validate(experiment)
     return experiment
 

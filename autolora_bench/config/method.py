@@ -124,6 +124,8 @@ class RankedLoraConfig(MethodConfig):
     """`block.projection` -> rank. Filled in from `source`, so that the ranks are part of what a run is."""
     cell: str | None = None
     """task/model/method-id of the runs that give each seed its own ranks. Filled in from `source`."""
+    origin: str | None = field(default=None, metadata=LABEL)
+    """What the record says of `source`. Filled in."""
     allocation_seed: int | None = None
     """Seed of random and shuffled; none means the run's own."""
     components: int = 8

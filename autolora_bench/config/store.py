@@ -11,6 +11,7 @@ from autolora_bench.config.method import (
     BitFitConfig,
     FullConfig,
     LoraConfig,
+    RankedLoraConfig,
 )
 from autolora_bench.config.model import ModelConfig
 from autolora_bench.config.task import ClassificationTask, GenerationTask, RegressionTask, TaggingTask
@@ -27,6 +28,7 @@ METHODS = {
     "adapter": AdapterConfig,
     "bitfit": BitFitConfig,
     "lora": LoraConfig,
+    "ranked_lora": RankedLoraConfig,
     "adalora": AdaLoraConfig,
     "autolora": AutoLoraConfig,
 }

@@ -11,6 +11,7 @@ from autolora_bench.config.method import (
     FullConfig,
     LoraConfig,
     MethodConfig,
+    RankedLoraConfig,
 )
 from autolora_bench.methods.adalora import AdaLora
 from autolora_bench.methods.adapter import Adapter
@@ -19,12 +20,14 @@ from autolora_bench.methods.base import Method
 from autolora_bench.methods.bitfit import BitFit
 from autolora_bench.methods.full import Full
 from autolora_bench.methods.lora import Lora
+from autolora_bench.methods.ranked import RankedLora
 
 METHODS: dict[type[MethodConfig], Callable[[Any], Method]] = {
     FullConfig: Full,
     AdapterConfig: Adapter,
     BitFitConfig: BitFit,
     LoraConfig: Lora,
+    RankedLoraConfig: RankedLora,
     AdaLoraConfig: AdaLora,
     AutoLoraConfig: AutoLora,
 }

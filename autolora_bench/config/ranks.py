@@ -1,0 +1,139 @@
+"""Ranks from elsewhere: of a finished run, of every seed of a cell, or from a file.
+
+What counts for a run's identity is the ranks (or their total), not where they were read: `resolve_ranks` puts them into
+the configuration before it is hashed. Where every seed has ranks of its own, they follow from the cell that they come
+from and the seed; the cell is then the identity, so that the seeds stay one row of a table.
+"""
+
+import csv
+import glob
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from autolora_bench.config.experiment import ExperimentConfig
+from autolora_bench.config.method import Allocation, RankedLoraConfig
+from autolora_bench.errors import UserError
+from autolora_bench.paths import RECORD
+from autolora_bench.record import RunRecord, read_record
+
+PROJECTIONS = {
+    alias: name
+    for name in ("query", "key", "value")
+    for alias in (name, name[0], f"{name[0]}_proj", f"{name[0]}_lin", f"{name}_proj")
+}
+"""Architectures' own names of the attention projections -> the name in `layer_key`."""
+FIELDS = ("layer", "projection", "rank")
+MEND = "name a finished run's folder, the folder of its seeds, or a CSV or JSON file with layer, projection and rank"
+
+
+@dataclass(frozen=True)
+class SourceRanks:
+    """Ranks that were read."""
+
+    ranks: dict[str, int]
+    """`layer_key` -> rank."""
+    origin: str
+    """What a record says of where they are from: no path of this machine."""
+    cell: str | None = None
+    """task/model/method-id, where the source holds one run per seed."""
+
+
+def layer_key(block: int | None, projection: str) -> str:
+    """The name of a layer that does not depend on the architecture: `3.query`."""
+    name = PROJECTIONS.get(projection, projection)
+    return name if block is None else f"{block}.{name}"
+
+
+def resolve_ranks(experiment: ExperimentConfig) -> None:
+    """Fill in `ranks`, `total` or `cell` of a method that has them from `source`.
+
+    Raises:
+        UserError: the source cannot be read, or is given beside the ranks themselves.
+    """
+    method = experiment.method
+    if not isinstance(method, RankedLoraConfig) or method.source is None:
+        return
+    if method.ranks is not None or method.cell is not None:
+        raise UserError(
+            "method.source together with method.ranks or method.cell, which are read from it", "say one of them"
+        )
+    found = read_ranks(method.source, method.source_task or experiment.task.name, experiment.seed)
+    method.origin = found.origin
+    if found.cell is not None:
+        method.cell = found.cell
+    elif method.allocation in (Allocation.shuffled, Allocation.given):
+        method.ranks = found.ranks
+    elif method.total is None:
+        method.total = sum(found.ranks.values())
+    else:
+        raise UserError(f"method.total={method.total} and method.source, which gives the total", "say one of them")
+
+
+def read_ranks(source: str, task: str, seed: int) -> SourceRanks:
+    """Ranks of a run, of the run of `seed` in a cell's folder, or of `task` in a file.
+
+    Raises:
+        UserError: nothing or several things match `source`, the file is not readable, or a layer is named twice.
+    """
+    path = _only_match(source)
+    if path.is_dir() and not (path / RECORD).is_file():
+        return _of_cell(path, seed)
+    if path.is_dir() or path.name == RECORD:
+        record = read_record(path / RECORD if path.is_dir() else path)
+        return SourceRanks(_of_record(record, path), f"{_cell(record)}/seed{record.seed}")
+    return SourceRanks(_of_file(path, task), f"{path.name} ({task})")
+
+
+def _only_match(source: str) -> Path:
+    found = sorted(glob.glob(str(Path(source).expanduser())))
+    if len(found) != 1:
+        several = f"{len(found)} of them: {', '.join(found[:3])}" if found else "there is no such file or folder"
+        raise UserError(f"method.source={source}: {several}", MEND)
+    return Path(found[0])
+
+
+def _of_cell(folder: Path, seed: int) -> SourceRanks:
+    path = folder / f"seed{seed}" / RECORD
+    if not path.is_file():
+        raise UserError(f"method.source={folder} has no run of seed {seed}", f"run that first; or {MEND}")
+    record = read_record(path)
+    return SourceRanks(_of_record(record, path), f"{_cell(record)}/seed{record.seed}", _cell(record))
+
+
+def _cell(record: RunRecord) -> str:
+    return f"{record.task}/{record.model}/{record.method}-{record.config_id}"
+
+
+def _of_record(record: RunRecord, path: Path) -> dict[str, int]:
+    if not record.ranks:
+        raise UserError(f"{path} has no ranks (status {record.status.value})", "finish that run, or name another")
+    return _unique([(layer_key(layer.block, layer.projection), layer.rank) for layer in record.ranks], path)
+
+
+def _of_file(path: Path, task: str) -> dict[str, int]:
+    try:
+        text = path.read_text(encoding="utf-8")
+        is_json = path.suffix.lower() == ".json"
+        rows: Sequence[Mapping[str, Any]] = json.loads(text) if is_json else [*csv.DictReader(text.splitlines())]
+        wanted = [row for row in rows if row.get("task") in (None, "", task)]
+        layers = [(layer_key(int(row["layer"]), str(row["projection"])), int(row["rank"])) for row in wanted]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{path} holds no ranks: {error!r}", f"give it the columns {', '.join(FIELDS)}") from error
+    if not layers:
+        known = sorted({str(row.get("task")) for row in rows})
+        raise UserError(
+            f"{path} has no ranks of task {task}", f"say method.source_task=NAME, one of: {', '.join(known)}"
+        )
+    return _unique(layers, path)
+
+
+def _unique(layers: Sequence[tuple[str, int]], path: Path) -> dict[str, int]:
+    ranks = dict(layers)
+    if len(ranks) < len(layers) or min(ranks.values()) < 0:
+        raise UserError(
+            f"{path} names a layer twice, or a negative rank", "keep one rank per layer and projection"
+        )
+    return ranks

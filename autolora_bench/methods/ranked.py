@@ -1,0 +1,116 @@
+"""LoRA with ranks that are not learnt in the run: controls for learnt ranks, and ranks from elsewhere.
+
+Trained, without the head: sum of r_l (D_l + O_l) over the layers, D inputs and O outputs.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from peft import PeftModel
+from torch import nn
+
+from autolora_bench.backbone.load import Backbone
+from autolora_bench.backbone.targets import block_and_projection
+from autolora_bench.config.method import Allocation, RankedLoraConfig
+from autolora_bench.config.ranks import layer_key, read_ranks
+from autolora_bench.errors import UserError
+from autolora_bench.methods.base import Phase, PhaseContext, PhaseResult
+from autolora_bench.methods.finetuning import FinetunePhase
+from autolora_bench.methods.ranked_model import ranked_model, read_allocation, write_allocation
+from autolora_bench.search import RankAllocation, Rule, allocate_ranks
+
+RANKS = "allocate/ranks.json"
+
+
+@dataclass(frozen=True)
+class RankedLora:
+    """Ranks by a rule or from a source, then LoRA trained with them."""
+
+    config: RankedLoraConfig
+
+    def phases(self) -> Sequence[Phase]:
+        """Allocation and training; the ranks that were used stay with the run, whatever becomes of the source."""
+        return [AllocatePhase(self.config), self._finetune()]
+
+    def rebuild(self, context: PhaseContext) -> nn.Module:
+        """The trained model."""
+        return self._finetune().rebuild(context)
+
+    def _finetune(self) -> FinetunePhase:
+        return FinetunePhase("finetune", self._adapt, self.config.learning_rate)
+
+    def _adapt(self, backbone: Backbone, context: PhaseContext) -> PeftModel:
+        return ranked_model(backbone, context, self.config, read_allocation(context.folder / RANKS))
+
+
+@dataclass(frozen=True)
+class AllocatePhase:
+    """Gives every target layer its rank; leaves ranks.json."""
+
+    config: RankedLoraConfig
+    name: str = "allocate"
+
+    def run(self, context: PhaseContext) -> PhaseResult:
+        """Take, read or draw the ranks."""
+        c = self.config
+        modules = context.backbone().targets
+        seed = context.experiment.seed if c.allocation_seed is None else c.allocation_seed
+        ranks = ranks_for(c, modules, self._source(context), seed)
+        write_allocation(ranks, context.folder / RANKS)
+        details = {"total_rank": ranks.total, "mean_rank": ranks.mean, "origin": c.origin}
+        return PhaseResult(artefact=RANKS, details=details)
+
+    def _source(self, context: PhaseContext) -> dict[str, int] | None:
+        """Ranks that are part of the configuration are taken from there: their file may have changed since."""
+        c, experiment = self.config, context.experiment
+        if c.cell is None or c.source is None:
+            return c.ranks
+        found = read_ranks(c.source, c.source_task or experiment.task.name, experiment.seed)
+        if found.cell != c.cell:
+            raise UserError(f"{c.source} holds {found.cell}, not {c.cell}", "run the command again")
+        return found.ranks
+
+
+def ranks_for(
+    config: RankedLoraConfig, modules: Sequence[str], source: dict[str, int] | None, seed: int
+) -> RankAllocation:
+    """The allocation over `modules`, in the model's order.
+
+    uniform: layer i of L gets floor((i + 1) T / L) - floor(i T / L) of the total T: ranks differ by one at most, and
+    the larger ones are spread over the depth. random: T of the L x components components drawn without replacement,
+    every layer keeping at least minimum_rank. shuffled: the source's ranks, permuted over all layers.
+
+    Args:
+        config: the allocation and its settings.
+        modules: L layer names.
+        source: `layer_key` -> rank, where the method has a source.
+        seed: of random and shuffled.
+
+    Raises:
+        UserError: the source's layers are not the model's, or the total does not fit.
+    """
+    layers = len(modules)
+    total = sum(source.values()) if source else config.total or config.rank * layers
+    if config.allocation is Allocation.uniform:
+        ranks = [(i + 1) * total // layers - i * total // layers for i in range(layers)]
+        return RankAllocation.from_ranks(modules, ranks)
+    generator = torch.Generator().manual_seed(seed)
+    if config.allocation is Allocation.random:
+        values = torch.rand(layers, config.components, generator=generator, dtype=torch.float64)
+        return allocate_ranks(values, modules, Rule.BUDGET, budget=total, minimum=config.minimum_rank)
+    ranks = _matched(source or {}, modules)
+    if config.allocation is Allocation.shuffled:
+        ranks = [ranks[i] for i in torch.randperm(layers, generator=generator).tolist()]
+    return RankAllocation.from_ranks(modules, ranks)
+
+
+def _matched(source: dict[str, int], modules: Sequence[str]) -> list[int]:
+    keys = [layer_key(*block_and_projection(name)) for name in modules]
+    if set(keys) != set(source) or len(set(keys)) < len(keys):
+        strange = ", ".join(sorted(set(keys) ^ set(source))[:4])
+        raise UserError(
+            f"the source has ranks for {len(source)} layers, the model has {len(keys)}; not in both: {strange}",
+            "name ranks of a model with the same blocks and projections",
+        )
+    return [source[key] for key in keys]
