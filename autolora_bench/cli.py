@@ -34,6 +34,12 @@ def run(words: Sequence[str]) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except Exception as error:
+        if os.environ.get("HYDRA_FULL_ERROR"):
+            raise
+        print(f"autolora-bench: this should not happen: {type(error).__name__}: {error}", file=sys.stderr)
+        print("HYDRA_FULL_ERROR=1 shows the traceback for a report of the fault", file=sys.stderr)
+        return 1
 
 
 def _dispatch(words: list[str]) -> int:

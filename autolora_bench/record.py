@@ -130,7 +130,8 @@ class RunRecord:
     parameters: Parameters | None = None
     ranks: list[LayerRank] = field(default_factory=list)
     data: dict[str, Any] = field(default_factory=dict)
-    """source, fingerprint, splits (rows), subsets (split -> [rows, official rows]), truncated, notes."""
+    """source, fingerprint (of the examples), files (hash of what they were read from), splits (rows), subsets
+    (split -> [rows, official rows]), truncated, notes."""
     provenance: dict[str, Any] = field(default_factory=dict)
     error: dict[str, str] | None = None
     """type, message, mend, traceback of the failure."""

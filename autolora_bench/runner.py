@@ -1,6 +1,7 @@
 """Runs one cell: its method's phases in order, each recorded as it ends. Knows no task and no method."""
 
 import platform
+import shutil
 import time
 import traceback
 from pathlib import Path
@@ -10,6 +11,7 @@ import torch
 
 from autolora_bench import machine
 from autolora_bench.config.experiment import ExperimentConfig, config_id, experiment_identity
+from autolora_bench.data.files import file_fingerprint
 from autolora_bench.errors import UserError
 from autolora_bench.methods.base import Phase, PhaseContext, PhaseResult
 from autolora_bench.methods.evaluation import EvaluatePhase
@@ -31,13 +33,15 @@ def run_experiment(
         experiment: the cell.
         folder: the run's folder.
         command: the command that reproduces it.
-        earlier: the record of an attempt to go on from; None starts afresh.
+        earlier: the record of an attempt to go on from; None starts afresh and removes what is in the folder.
 
     A failure becomes a record with status failed. KeyboardInterrupt leaves a record with status interrupted.
 
     Raises:
         UserError: the folder cannot be written.
     """
+    if earlier is None:
+        _clear(folder)
     record = _begin(experiment, command, earlier)
     write_record(folder, record)
     try:
@@ -120,6 +124,16 @@ def _begin(experiment: ExperimentConfig, command: str, earlier: RunRecord | None
     return record
 
 
+def _clear(folder: Path) -> None:
+    """Nothing of an earlier attempt, least of all a checkpoint, may enter a run that starts afresh."""
+    try:
+        shutil.rmtree(folder, ignore_errors=not folder.exists())
+    except OSError as error:
+        raise UserError(
+            f"cannot clear {folder}: {error.strerror or error}", "choose another folder with results=DIR"
+        ) from error
+
+
 def _stop(record: RunRecord, status: Status) -> None:
     record.status = status
     for entry in record.phases:
@@ -136,6 +150,7 @@ def _describe_data(context: PhaseContext) -> dict[str, Any]:
     return {
         "source": data.source,
         "fingerprint": data.fingerprint,
+        "files": file_fingerprint(context.experiment.task, context.experiment.data),
         "splits": {name: len(rows) for name, rows in {"train": splits.train, **splits.held_out}.items()},
         "subsets": {name: list(rows) for name, rows in data.subsets.items()},
         "truncated": splits.truncated,

@@ -14,11 +14,11 @@ LAYERS = [
     {"training"},
     {"methods"},
     {"runner"},
-    {"sweep", "report"},
+    {"sweep", "report", "decision"},
     {"commands"},
     {"cli", "__main__"},
 ]
-LIGHT = {"errors", "config", "paths", "record", "provenance", "plan", "sweep", "commands", "cli"}
+LIGHT = {"errors", "config", "paths", "record", "provenance", "plan", "sweep", "decision", "commands", "cli"}
 HEAVY = {"torch", "transformers", "peft", "datasets", "pandas", "pyarrow", "sklearn", "scipy", "matplotlib"}
 REPORT_MAY_USE = {"errors", "config", "paths", "record", "plan", "metrics", "report"}
 
@@ -40,7 +40,9 @@ def imports(path: Path, everywhere: bool = True) -> set[str]:
 
 
 def sources() -> list[Path]:
-    return [path for path in sorted(PACKAGE.rglob("*.py")) if path.parent != PACKAGE or path.stem != "__init__"]
+    return [
+        path for path in sorted(PACKAGE.rglob("*.py")) if path.parent != PACKAGE or path.stem != "__init__"
+    ]
 
 
 @pytest.mark.parametrize("path", sources(), ids=lambda path: str(path.relative_to(PACKAGE)))

@@ -23,7 +23,9 @@ from autolora_bench.record import (
 
 
 def a_record(**changes: object) -> RunRecord:
-    evaluation = Evaluation("finetune", "validation", 1.0, 10, {"accuracy": 0.5, "f1": None}, 20, 0.7, "f1: undefined")
+    evaluation = Evaluation(
+        "finetune", "validation", 1.0, 10, {"accuracy": 0.5, "f1": None}, 20, 0.7, "f1: undefined"
+    )
     record = RunRecord(
         task="rte",
         model="minilm",
@@ -50,7 +52,9 @@ def test_read_gives_what_was_written(tmp_path: Path) -> None:
     assert record.parameters.method == 20
 
 
-def test_a_failed_write_leaves_the_old_record_and_no_litter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_write_leaves_the_old_record_and_no_litter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write_record(tmp_path, a_record())
     before = (tmp_path / "run.json").read_bytes()
 
@@ -71,7 +75,7 @@ def test_a_failed_write_leaves_the_old_record_and_no_litter(tmp_path: Path, monk
 def test_damaged_records_are_refused_with_their_path(text: str, tmp_path: Path) -> None:
     path = tmp_path / "run.json"
     path.write_text(text)
-    with pytest.raises(UserError, match="run.json"):
+    with pytest.raises(UserError, match=r"run\.json"):
         read_record(path)
 
 

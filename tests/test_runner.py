@@ -10,6 +10,7 @@ from autolora_bench import cli
 from autolora_bench.commands import launch
 from autolora_bench.config.compose import compose_config, composer, to_experiment
 from autolora_bench.config.experiment import ExperimentConfig
+from autolora_bench.decision import decide
 from autolora_bench.methods.finetuning import FinetunePhase
 from autolora_bench.paths import run_folder
 from autolora_bench.record import RunRecord, Status, read_record
@@ -48,7 +49,15 @@ def test_autolora_searches_thresholds_retrains_and_records(tiny_encoder: Path, t
     record = run(tiny_encoder, tmp_path, "method=autolora", "method.search.components=4")
     assert record.status is Status.completed, record.error
     assert [phase.name for phase in record.phases] == ["search", "threshold", "retrain", "evaluate"]
-    assert read_record(run_folder(experiment(*words(tiny_encoder, tmp_path, "method=autolora", "method.search.components=4"))) / "run.json") == record
+    assert (
+        read_record(
+            run_folder(
+                experiment(*words(tiny_encoder, tmp_path, "method=autolora", "method.search.components=4"))
+            )
+            / "run.json"
+        )
+        == record
+    )
     assert len(record.ranks) == 4
     assert all(1 <= layer.rank <= 4 for layer in record.ranks)
     assert [e.epoch for e in record.history] == [1, 2]
@@ -60,13 +69,19 @@ def test_autolora_searches_thresholds_retrains_and_records(tiny_encoder: Path, t
     assert record.data["splits"] == {"train": 32, "validation": 16}
 
 
-def test_the_best_epoch_is_kept_and_its_predictions_score_the_same(tiny_encoder: Path, tmp_path: Path) -> None:
-    cell = experiment(*words(tiny_encoder, tmp_path, "method=full", "method.learning_rate=3e-3", "train.epochs=4"))
+def test_the_best_epoch_is_kept_and_its_predictions_score_the_same(
+    tiny_encoder: Path, tmp_path: Path
+) -> None:
+    cell = experiment(
+        *words(tiny_encoder, tmp_path, "method=full", "method.learning_rate=3e-3", "train.epochs=4")
+    )
     folder = run_folder(cell)
     record = run_experiment(cell, folder, "", None)
     best = max(e.scores["accuracy"] or 0 for e in record.history)
     assert record.best["validation"].scores["accuracy"] == best
-    predictions = [json.loads(line) for line in (folder / "evaluate" / "validation.jsonl").read_text().splitlines()]
+    predictions = [
+        json.loads(line) for line in (folder / "evaluate" / "validation.jsonl").read_text().splitlines()
+    ]
     from autolora_bench.data.load import load_data
 
     labels = load_data(cell.task, cell.data).splits["validation"]["label"]
@@ -165,7 +180,7 @@ def test_rerun_policies(policy: str, status: Status | None, wanted: bool, tmp_pa
     if status is not None:
         identity = (cell.task.name, cell.model.name, cell.method.name, config_id(cell), cell.seed)
         write_record(folder, RunRecord(*identity, status, experiment_identity(cell), "autolora-bench"))
-    assert launch.decide(cell, folder)[0] is wanted
+    assert decide(cell, folder).run is wanted
 
 
 def test_a_record_of_another_configuration_is_refused(tiny_encoder: Path, tmp_path: Path) -> None:
@@ -177,3 +192,47 @@ def test_a_record_of_another_configuration_is_refused(tiny_encoder: Path, tmp_pa
     path.write_text(json.dumps(values))
     assert record.status is Status.completed
     assert cli.run(words(tiny_encoder, tmp_path, "method=lora", "train.max_steps=1")) == 2
+
+
+def test_other_data_in_another_folder_is_not_mistaken_for_a_completed_run(
+    tiny_encoder: Path, tmp_path: Path
+) -> None:
+    rows = "index\tsentence1\tsentence2\tlabel\n" + "".join(
+        f"{n}\tAnna went to Rome\tAnna is in Rome\t{'entailment' if n % 2 else 'not_entailment'}\n"
+        for n in range(8)
+    )
+    for name, text in {"a": rows, "b": rows, "c": rows.replace("Anna", "Otto")}.items():
+        (tmp_path / name / "glue" / "RTE").mkdir(parents=True)
+        for split in ("train", "dev"):
+            (tmp_path / name / "glue" / "RTE" / f"{split}.tsv").write_text(text)
+    base = [
+        "task=rte",
+        "method=lora",
+        "model=any",
+        f"model.checkpoint={tiny_encoder}",
+        "data=local",
+        "device=cpu",
+    ]
+
+    def line(name: str) -> list[str]:
+        return [*base, f"data.dir={tmp_path / name}", f"results={tmp_path / 'runs'}", "train.max_steps=1"]
+
+    assert cli.run(line("a")) == 0
+    assert not decide(experiment(*line("a")), run_folder(experiment(*line("a")))).run
+    same = decide(experiment(*line("b")), run_folder(experiment(*line("b"))))
+    assert not same.run
+    assert same.problem is None
+    other = decide(experiment(*line("c")), run_folder(experiment(*line("c"))))
+    assert not other.run
+    assert other.problem is not None
+    assert "other files" in other.problem.what
+    assert cli.run(line("c")) == 2
+
+
+def test_starting_afresh_leaves_nothing_of_the_attempt_before(tiny_encoder: Path, tmp_path: Path) -> None:
+    cell = experiment(*words(tiny_encoder, tmp_path, "method=lora", "train.max_steps=1"))
+    folder = run_folder(cell)
+    stale = folder / "finetune" / "checkpoints" / "checkpoint-1"
+    stale.mkdir(parents=True)
+    (stale / "WHOLE").touch()
+    assert run_experiment(cell, folder, "", None).status is Status.completed

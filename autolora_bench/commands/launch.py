@@ -12,12 +12,13 @@ from omegaconf import DictConfig
 
 from autolora_bench.commands.request import read_request
 from autolora_bench.config.compose import CONFIG, to_experiment
-from autolora_bench.config.experiment import ExperimentConfig, Rerun, experiment_identity
+from autolora_bench.config.experiment import ExperimentConfig
 from autolora_bench.config.store import register_schemas
+from autolora_bench.decision import decide
 from autolora_bench.errors import UserError
-from autolora_bench.paths import RECORD, conf_dir, run_folder
+from autolora_bench.paths import conf_dir, run_folder
 from autolora_bench.plan import PlannedRun, State
-from autolora_bench.record import Evaluation, RunRecord, Status, read_record
+from autolora_bench.record import Evaluation, RunRecord
 from autolora_bench.sweep import plan
 
 PASSED_TO_HYDRA = ("--cfg", "-c", "--info", "-i", "--hydra-help", "--resolve", "--package", "-p", "--version")
@@ -31,11 +32,15 @@ def run(words: Sequence[str]) -> int:
     request = read_request(words)
     planned = plan(request)
     _check_results(planned)
-    pending = [entry for entry in planned if decide(entry.experiment, entry.folder)[0]]
+    decisions = [(entry, decide(entry.experiment, entry.folder)) for entry in planned]
+    pending = [entry for entry, decision in decisions if decision.run]
+    problems = [decision.problem for _, decision in decisions if decision.problem is not None]
+    for problem in problems:
+        print(f"{problem.what}\n{problem.mend}", file=sys.stderr)
     _announce(planned, pending)
     if pending:
         _through_hydra([*request.flags, *request.overrides])
-    return _tally(planned)
+    return _tally(planned) or (2 if problems else 0)
 
 
 def _through_hydra(words: Sequence[str]) -> None:
@@ -51,14 +56,15 @@ def job(config: DictConfig) -> float | None:
     """
     experiment = to_experiment(config)
     folder = run_folder(experiment)
-    wanted, earlier = decide(experiment, folder)
-    if wanted:
+    decision = decide(experiment, folder)
+    record = decision.record
+    if decision.run:
         from autolora_bench.runner import run_experiment
 
         print(f"{_label(experiment)}  ->  {folder}", file=sys.stderr, flush=True)
-        earlier = run_experiment(experiment, folder, command(), earlier)
-        _show(earlier)
-    return headline(earlier)
+        record = run_experiment(experiment, folder, command(), record)
+        _show(record)
+    return headline(record)
 
 
 def command() -> str:
@@ -72,27 +78,6 @@ def headline(record: RunRecord | None) -> float | None:
     if record is None or record.headline is None or not record.best:
         return None
     return next(iter(record.best.values())).scores.get(record.headline)
-
-
-def decide(experiment: ExperimentConfig, folder: Path) -> tuple[bool, RunRecord | None]:
-    """Whether to run, and the record to go on from (or, where there is nothing to do, the one that is there)."""
-    path = folder / RECORD
-    if not path.is_file():
-        return experiment.rerun is not Rerun.failed, None
-    if experiment.rerun is Rerun.all:
-        return True, None
-    record = read_record(path)
-    if record.config != experiment_identity(experiment):
-        raise UserError(
-            f"{path} was made with another configuration than its folder's name says",
-            "move it away, or choose another folder with results=DIR",
-        )
-    wanted = {
-        Rerun.missing: record.status is not Status.completed,
-        Rerun.failed: record.status is Status.failed,
-        Rerun.never: False,
-    }[experiment.rerun]
-    return wanted, record
 
 
 def _check_results(planned: Sequence[PlannedRun]) -> None:

@@ -57,12 +57,16 @@ def _asks_for_runs(request: Request) -> bool:
 def _results(request: Request, planned: Sequence[PlannedRun] | None) -> Path:
     if planned:
         return Path(planned[0].experiment.results).expanduser()
-    given = [value for name, _, value in (word.partition("=") for word in request.overrides) if name == "results"]
+    given = [
+        value for name, _, value in (word.partition("=") for word in request.overrides) if name == "results"
+    ]
     return Path(given[-1] if given else RESULTS).expanduser()
 
 
 def _chosen(record: RunRecord, request: Request) -> bool:
-    wanted = {name: value.split(",") for name, _, value in (word.partition("=") for word in request.overrides)}
+    wanted = {
+        name: value.split(",") for name, _, value in (word.partition("=") for word in request.overrides)
+    }
     return all(str(getattr(record, name)) in wanted[name] for name in FILTERS if name in wanted)
 
 
