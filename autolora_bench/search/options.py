@@ -83,11 +83,12 @@ def check_supported(
         )
     if args.world_size > 1 and not estimator.distributed:
         raise UserError(f"hypergradient={name} runs in one process", "use one process or another estimator")
-    if args.bf16 and name == "forward_difference":
-        raise UserError("a forward difference is too coarse in bf16", "use closed_form or central_difference")
-    substitutes = estimator.remembers or name == "unrolled" or bool(options.diagnose_at)
+    if args.bf16 and not estimator.half_precision:
+        raise UserError(
+            f"hypergradient={name} is too coarse in bf16", "use closed_form or central_difference"
+        )
     checkpointing = args.gradient_checkpointing or getattr(args, "activation_checkpointing", False)
-    if checkpointing and substitutes:
+    if checkpointing and (estimator.substitutes or options.diagnose_at):
         raise UserError(
             f"gradient checkpointing recomputes with other weights under hypergradient={name}",
             "use first_order or closed_form with diagnose_at=(), or no gradient checkpointing",

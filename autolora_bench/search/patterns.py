@@ -17,7 +17,7 @@ from peft import LoraConfig, PeftModel
 
 from autolora_bench.errors import UserError
 from autolora_bench.search.choice import choose
-from autolora_bench.search.layers import lora_layers
+from autolora_bench.search.layers import lora_factors, lora_layers
 from autolora_bench.search.ranks import RankAllocation
 
 
@@ -83,8 +83,8 @@ def verify_applied(model: PeftModel, allocation: RankAllocation) -> None:
             matched = [name for name in layers if re.match(rf"(.*\.)?({key})$", name)]
             if len(matched) != 1:
                 raise _not_applied(f"pattern key {key} matches {len(matched)} layers")
-    for name, layer in layers.items():
-        rank = layer.r[model.active_adapter]
+    for (name, layer), (factor_a, _) in zip(layers.items(), lora_factors(model), strict=True):
+        rank = factor_a.shape[0]
         if rank != wanted[name]:
             raise _not_applied(f"{name} has rank {rank} instead of {wanted[name]}")
         scaling = _intended_alpha(config, name) / rank

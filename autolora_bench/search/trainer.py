@@ -153,11 +153,9 @@ class SearchTrainer(Trainer):
         inputs, items = batch
         loss = self.compute_loss(model, dict(inputs), num_items_in_batch=items)
         assert isinstance(loss, Tensor)
+        by_model = self.model_accepts_loss_kwargs and items is not None
         scaled = getattr(self, "loss_is_scaled_for_ga", None)
-        if scaled is None:
-            scaled = self.compute_loss_func is not None or (
-                self.model_accepts_loss_kwargs and items is not None
-            )
+        scaled = by_model or self.compute_loss_func is not None if scaled is None else scaled
         return loss if scaled else loss / self.current_gradient_accumulation_steps
 
     def _clip_grad_norm(self, model: nn.Module) -> Tensor:

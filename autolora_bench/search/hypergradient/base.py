@@ -36,10 +36,14 @@ class Hypergradient(ABC):
     Attributes:
         remembers: needs the step's micro-batches, masks and W once the step is done.
         distributed: gives every process the same result in a data-parallel run.
+        substitutes: runs passes on other weights than the model's, which recomputed activations would not see.
+        half_precision: keeps its direction in bf16.
     """
 
     remembers: ClassVar[bool] = False
     distributed: ClassVar[bool] = True
+    substitutes: ClassVar[bool] = False
+    half_precision: ClassVar[bool] = True
 
     def prepare(self, step: InnerStep) -> None:
         """Before the first training pass, at W."""

@@ -25,6 +25,7 @@ class CentralDifference(Hypergradient):
     """
 
     remembers = True
+    substitutes = True
 
     def __init__(self, radius: float | None = None) -> None:
         self.radius = radius

@@ -19,6 +19,8 @@ class ForwardDifference(Hypergradient):
     """
 
     remembers = True
+    substitutes = True
+    half_precision = False
 
     def __init__(self, radius: float | None = None) -> None:
         self.radius = radius

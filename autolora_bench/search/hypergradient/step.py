@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.optim import Optimizer
 
-from autolora_bench.search.hypergradient.jacobian import pull_back_clipping, pull_back_step
+from autolora_bench.search.hypergradient.jacobian import pull_back
 from autolora_bench.search.selection import Selection
 
 Batch = Any
@@ -150,15 +150,11 @@ class InnerStep:
         return direct, v
 
     def pull_back(self, v: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-        """J^T v for the whole step, optimizer and clipping, and the training gradient before clipping."""
-        w = pull_back_step(self.optimizer, self.parameters, v)
-        g = [torch.zeros_like(p) if p.grad is None else p.grad for p in self.parameters]
-        if not self.max_grad_norm:
-            return w, g
-        if self.gradient_norm is None:
+        """J^T v through the whole step, optimizer and clipping, and the training gradient before clipping."""
+        if self.max_grad_norm and self.gradient_norm is None:
             raise RuntimeError("gradients were clipped by a norm that nobody noted in the step")
-        w, coefficient = pull_back_clipping(g, self.gradient_norm, self.max_grad_norm, w)
-        return w, [gradient / coefficient for gradient in g]
+        norm = self.gradient_norm if self.max_grad_norm else None
+        return pull_back(self.optimizer, self.parameters, v, norm, self.max_grad_norm)
 
     def preserved_random_state(self) -> Any:
         """Context that leaves the generators of `device` as it found them."""

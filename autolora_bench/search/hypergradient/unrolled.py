@@ -21,6 +21,8 @@ from autolora_bench.search.hypergradient.step import Batch, InnerStep, mean_over
 class Unrolled(Hypergradient):
     """h = d - M J v by a double backward. Holds the training graph until the step is done."""
 
+    substitutes = True
+
     def __init__(self) -> None:
         self._leaves: list[Tensor] = []
         self._gradients: list[Tensor | None] = []
