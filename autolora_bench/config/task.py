@@ -130,15 +130,26 @@ class Protocol(Enum):
     tokenized = "the LoRA repository's pre-tokenised text"
 
 
+class Scorer(Enum):
+    """Whose scores a generation task reports."""
+
+    e2e = "the E2E NLG challenge's e2e-metrics"
+    webnlg = "WebNLG's GenerationEval, over all, seen and unseen categories"
+
+
 @dataclass
 class DecodingConfig:
     """How outputs are decoded."""
 
     beams: int = 10
+    """1 is greedy search."""
     length_penalty: float = 0.9
+    """Scores of complete outputs are log-probabilities divided by length ** length_penalty."""
     no_repeat_ngram: int = 4
+    """No n-gram of generated tokens occurs twice in an output; 0 allows all."""
     max_new_tokens: int = 100
     batch_size: int = 16
+    """Records decoded side by side."""
 
 
 @dataclass
@@ -147,6 +158,7 @@ class GenerationTask(TaskConfig):
 
     serialization: Serialization = Serialization.lora
     protocol: Protocol = Protocol.raw
+    scorer: Scorer = Scorer.e2e
     decoding: DecodingConfig = field(default_factory=DecodingConfig)
     seen_categories: list[str] = field(default_factory=list)
     """Categories whose test records count as seen; empty where a task has no such division."""

@@ -3,6 +3,7 @@
 from autolora_bench.config.data import Source
 from autolora_bench.config.experiment import ExperimentConfig
 from autolora_bench.config.method import AutoLoraConfig
+from autolora_bench.config.task import GenerationTask
 from autolora_bench.config.train import TrainConfig
 from autolora_bench.config.validate_method import require, validate_method
 
@@ -12,6 +13,8 @@ def validate(experiment: ExperimentConfig) -> None:
     _validate_data(experiment)
     _validate_train(experiment.train)
     require(experiment.seed >= 0, f"seed={experiment.seed}", "say a seed of 0 or more")
+    if isinstance(experiment.task, GenerationTask):
+        _validate_decoding(experiment.task)
     validate_method(experiment.method)
     if isinstance(experiment.method, AutoLoraConfig):
         size, parts = experiment.method.search.batch_size, experiment.train.accumulation
@@ -37,6 +40,16 @@ def _validate_data(experiment: ExperimentConfig) -> None:
     for name in ("limit", "limit_evaluation"):
         value = getattr(data, name)
         require(value is None or value >= 1, f"data.{name}={value}", "say 1 or more")
+
+
+def _validate_decoding(task: GenerationTask) -> None:
+    decoding = task.decoding
+    for name in ("beams", "max_new_tokens", "batch_size"):
+        value = getattr(decoding, name)
+        require(value >= 1, f"task.decoding.{name}={value}", "say 1 or more")
+    size = decoding.no_repeat_ngram
+    require(size >= 0, f"task.decoding.no_repeat_ngram={size}", "say 0 to allow every n-gram, or 1 or more")
+    require(task.epoch_records >= 1, f"task.epoch_records={task.epoch_records}", "say 1 or more")
 
 
 def _validate_train(train: TrainConfig) -> None:

@@ -17,6 +17,9 @@ from autolora_bench.metrics.scores import MetricScores
 
 Batch = dict[str, Any]
 
+PARTIAL = ".partial.jsonl"
+"""Ending of files in EvaluationContext.folder that an interrupted evaluation goes on from."""
+
 
 @dataclass(frozen=True)
 class Splits:
@@ -42,6 +45,10 @@ class Result:
     note: str | None = None
 
 
+def _silent(done: int, total: int) -> None:
+    pass
+
+
 @dataclass(frozen=True)
 class EvaluationContext:
     """What an evaluation may use beside the model and the split."""
@@ -54,6 +61,10 @@ class EvaluationContext:
     """False for the quick look after an epoch, which may score a part of the split and must then say so."""
     folder: Path | None = None
     """Where decoded outputs are kept between batches."""
+    split: str = "split"
+    """Name of the split, for files and messages."""
+    progress: Callable[[int, int], None] = _silent
+    """Called with (examples done, all) as a long evaluation goes on."""
 
 
 class Task(Protocol):

@@ -17,6 +17,15 @@ def tokenizer_fingerprint(tokenizer: PreTrainedTokenizerBase) -> str:
     return hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode()).hexdigest()
 
 
+def special_frame(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[int]]:
+    """The tokens that the tokenizer itself puts before and after a single text."""
+    encoded = tokenizer("a", return_special_tokens_mask=True)
+    special, ids = list(encoded["special_tokens_mask"]), list(encoded["input_ids"])
+    first = special.index(0)
+    last = len(special) - special[::-1].index(0)
+    return ids[:first], ids[last:]
+
+
 def encode_texts(
     split: Dataset,
     texts: Sequence[str],

@@ -9,7 +9,7 @@ from transformers import PreTrainedTokenizerBase
 from autolora_bench.config.task import LongSentences, TaggingTask
 from autolora_bench.data.cache import cached_dataset
 from autolora_bench.errors import UserError
-from autolora_bench.tasks.encode import tokenizer_fingerprint
+from autolora_bench.tasks.encode import special_frame, tokenizer_fingerprint
 from autolora_bench.tasks.windows import owned_words, word_windows
 
 LONG = "long"
@@ -33,7 +33,7 @@ def encode_words(
     Raises:
         UserError: max_length leaves no room for a word.
     """
-    before, after = _frame(tokenizer)
+    before, after = special_frame(tokenizer)
     room = task.max_length - len(before) - len(after)
     if room < 1:
         raise UserError(
@@ -80,12 +80,3 @@ def _windows(pieces: Sequence[list[int]], room: int, task: TaggingTask) -> list[
 def _heads(window: Window, before: int, after: int) -> list[int]:
     inner = [number for word, ids in window for number in (word, *[NO_WORD] * (len(ids) - 1))]
     return [NO_WORD] * before + inner + [NO_WORD] * after
-
-
-def _frame(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[int]]:
-    """The tokens that the tokenizer itself puts before and after a sentence."""
-    encoded = tokenizer(["a"], is_split_into_words=True, return_special_tokens_mask=True)
-    special, ids = encoded["special_tokens_mask"], encoded["input_ids"]
-    first = special.index(0)
-    last = len(special) - special[::-1].index(0)
-    return ids[:first], ids[last:]

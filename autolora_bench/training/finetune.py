@@ -104,19 +104,19 @@ def build_trainer(model: nn.Module, setup: Finetuning) -> FinetuneTrainer:
 
 def evaluate_splits(model: nn.Module, setup: Finetuning) -> dict[str, Evaluation]:
     """Every evaluation split, scored as after an epoch."""
-    context = EvaluationContext(
-        setup.tokenizer,
-        setup.device,
-        setup.train.evaluation_batch_size,
-        bf16=setup.train.precision is Precision.bf16,
-        final=False,
-    )
-    return {
-        split: evaluation_of(
-            setup.phase, split, setup.task.evaluate(model, setup.splits.held_out[split], context)
+    found = {}
+    for split in setup.task.config.evaluation:
+        context = EvaluationContext(
+            setup.tokenizer,
+            setup.device,
+            setup.train.evaluation_batch_size,
+            bf16=setup.train.precision is Precision.bf16,
+            final=False,
+            split=split,
         )
-        for split in setup.task.config.evaluation
-    }
+        scored = setup.task.evaluate(model, setup.splits.held_out[split], context)
+        found[split] = evaluation_of(setup.phase, split, scored)
+    return found
 
 
 def best_and_last(trainer: FinetuneTrainer) -> tuple[dict[str, Evaluation], dict[str, Evaluation]]:

@@ -7,6 +7,42 @@ from typing import Any
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+LINE_SECONDS = 20.0
+"""Time between lines of a long evaluation where there is no terminal."""
+
+
+class EvaluationProgress:
+    """Shows how far a long evaluation is: a bar on a terminal, a line now and then elsewhere."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.begun = self.shown = time.monotonic()
+        self.bar: Progress | None = None
+
+    def __call__(self, done: int, total: int) -> None:
+        """Take note of `done` of `total` examples."""
+        if sys.stderr.isatty():
+            self._move_bar(done, total)
+        elif time.monotonic() - self.shown >= LINE_SECONDS:
+            self.shown = time.monotonic()
+            left = (self.shown - self.begun) / done * (total - done)
+            print(f"  {self.name} {done}/{total}  {left:.0f} s left", file=sys.stderr, flush=True)
+
+    def _move_bar(self, done: int, total: int) -> None:
+        if self.bar is None:
+            columns = (
+                TextColumn("  {task.description}"),
+                BarColumn(),
+                TextColumn("{task.completed}/{task.total}"),
+            )
+            self.bar = Progress(*columns, TimeRemainingColumn(), transient=True)
+            self.task = self.bar.add_task(self.name, total=total)
+            self.bar.start()
+        self.bar.update(self.task, completed=done)
+        if done >= total:
+            self.bar.stop()
+            self.bar = None
+
 
 class ProgressDisplay(TrainerCallback):
     """Loss, mean rank where there is one, scores, and the time left."""

@@ -1,6 +1,6 @@
 """WebNLG 2017's scores over all, seen and unseen categories."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from enum import StrEnum
 
 from autolora_bench.errors import UserError
@@ -45,7 +45,9 @@ def pad_references(references: Sequence[str], protocol: WebnlgProtocol) -> list[
     return [*references, *[filler] * count][:count]
 
 
-def seen_subsets(categories: Sequence[str] | None, count: int) -> dict[str, list[int]]:
+def seen_subsets(
+    categories: Sequence[str] | None, count: int, seen: Collection[str] = SEEN_CATEGORIES
+) -> dict[str, list[int]]:
     """Positions of all records (key ""), and with categories those of `/seen` and `/unseen` ones, where there are any.
 
     Raises:
@@ -59,7 +61,7 @@ def seen_subsets(categories: Sequence[str] | None, count: int) -> dict[str, list
             f"{len(categories)} categories for {count} records", "give one category for each record"
         )
     for position, category in enumerate(categories):
-        subsets.setdefault("/seen" if category in SEEN_CATEGORIES else "/unseen", []).append(position)
+        subsets.setdefault("/seen" if category in seen else "/unseen", []).append(position)
     return subsets
 
 
@@ -70,6 +72,7 @@ def score_webnlg(
     protocol: WebnlgProtocol = WebnlgProtocol.GENERATION_EVAL,
     metrics: Sequence[str] = WEBNLG_METRICS,
     *,
+    seen: Collection[str] = SEEN_CATEGORIES,
     prepare: bool = True,
 ) -> MetricScores:
     """`bleu`, `meteor`, `ter` of all records; with categories also `bleu/seen`, `bleu/unseen` and so on.
@@ -80,6 +83,7 @@ def score_webnlg(
         categories: N category names, or None.
         protocol: whose definitions.
         metrics: names out of `WEBNLG_METRICS`.
+        seen: categories that count as seen.
         prepare: lower-case and split the texts as the protocol does (`split_at_non_words`, for 2017 also
             `fold_to_ascii`); False for texts to be scored as they are.
 
@@ -90,7 +94,7 @@ def score_webnlg(
     if unknown:
         raise UserError(f"WebNLG has no metric {unknown[0]!r}", f"choose from {', '.join(WEBNLG_METRICS)}")
     check_segments(hypotheses, references)
-    subsets = seen_subsets(categories, len(hypotheses))
+    subsets = seen_subsets(categories, len(hypotheses), seen)
     if prepare:
         hypotheses, references = _prepare(hypotheses, references, protocol)
     functions = _functions(hypotheses, references, subsets, protocol)

@@ -1,0 +1,36 @@
+"""Low-rank adapters folded into the weights they adapt, for as long as a model only reads."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from peft import PeftModel
+from peft.tuners.tuners_utils import BaseTunerLayer
+from torch import nn
+
+
+@contextmanager
+def merged(model: nn.Module) -> Iterator[Any]:
+    """Within this context the adapters of a PEFT model are merged; afterwards every weight is as before, bit for bit.
+
+    Yields the model without PEFT's wrapper. A model whose adapters cannot be merged, or that has none, is left alone.
+    """
+    if not isinstance(model, PeftModel):
+        yield model
+        return
+    layers = [module for module in model.modules() if isinstance(module, BaseTunerLayer)]
+    if not layers or not all(hasattr(layer, "merge") for layer in layers):
+        yield model.get_base_model()
+        return
+    weights = [weight for layer in layers for weight in layer.get_base_layer().parameters()]
+    saved = [weight.detach().clone() for weight in weights]
+    with torch.no_grad():
+        model.merge_adapter()
+    try:
+        yield model.get_base_model()
+    finally:
+        with torch.no_grad():
+            model.unmerge_adapter()
+            for weight, value in zip(weights, saved, strict=True):
+                weight.copy_(value)

@@ -1,0 +1,1 @@
+"""Data to text: records become prompts, prompts become texts, texts become scores."""

@@ -1,0 +1,139 @@
+"""Beam search over a batch of prompts; with one beam, greedy search.
+
+The algorithm is that of transformers' `generate` with early_stopping="never", whose best output it finds: the best
+hypothesis of all that the beams ever complete, as microsoft/LoRA@c4593f0 (gpt2_beam.py) takes it. It is leaner: each
+prompt is read once and not once per beam, a record leaves the batch as soon as no running beam can become its best,
+and a token that would repeat an n-gram is excluded among the generated tokens alone (the prompt's may be repeated).
+
+Shapes: B records, K beams, T prompt tokens, t generated tokens, V vocabulary; rows are records times beams.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from autolora_bench.config.task import DecodingConfig
+from autolora_bench.tasks.generation.model import StepModel
+from autolora_bench.tasks.generation.stops import Stops
+
+NEVER = -math.inf
+MARGIN = 3
+"""Candidates per beam: so many that enough of them go on where some end, by either of two end tokens."""
+
+
+@dataclass
+class _Best:
+    """Each record's best complete output so far."""
+
+    scores: Tensor
+    """(B,) log-probability divided by length ** length_penalty."""
+    tokens: list[list[int]]
+
+
+@torch.inference_mode()
+def beam_search(
+    model: Any, prompts: Tensor, mask: Tensor, settings: DecodingConfig, stops: Stops
+) -> list[list[int]]:
+    """The best output of each prompt, its end token included where it has one.
+
+    Args:
+        model: a causal language model of transformers.
+        prompts: (B, T) tokens, padded at the front.
+        mask: (B, T) 1 for tokens, 0 for padding.
+        settings: beams, length penalty, n-grams, longest output.
+        stops: what ends an output.
+    """
+    beams = settings.beams
+    step = StepModel(model, mask)
+    logits = step.first(prompts)
+    best = _Best(torch.full((len(prompts),), NEVER), [[] for _ in prompts])
+    records = torch.arange(len(prompts), device=prompts.device)
+    scores = torch.zeros(len(prompts), 1, device=prompts.device)
+    history = torch.empty(len(prompts), 0, dtype=torch.long, device=prompts.device)
+    for length in range(1, settings.max_new_tokens + 1):
+        exclude_repeats(logits, history, settings.no_repeat_ngram)
+        candidates, rows, tokens = _candidates(logits, scores, MARGIN * beams)
+        previous = history[rows, -1] if length > 1 else None
+        ended = stops.reached(previous, tokens) | (length == settings.max_new_tokens)
+        extended = torch.cat([history[rows], tokens.unsqueeze(-1)], dim=-1)
+        _keep_best(best, records, candidates[:, :beams], ended[:, :beams], extended[:, :beams], settings)
+        scores, chosen = candidates.masked_fill(ended, NEVER).topk(beams)
+        going_on = _can_improve(best, records, scores, length, settings)
+        if beams == 1:
+            going_on &= ~ended[:, 0]
+        if not bool(going_on.any()):
+            break
+        rows, history = (_select(values, chosen, going_on) for values in (rows, extended))
+        scores, records = scores[going_on], records[going_on]
+        logits = step.next(rows, history[:, -1:])
+    return best.tokens
+
+
+def _candidates(logits: Tensor, scores: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The best continuations of each record, best first.
+
+    Args:
+        logits: (rows, V) of the next token.
+        scores: (B, K) log-probabilities of the running beams; one beam at the first step.
+        count: how many.
+
+    Returns:
+        (B, count) log-probabilities, the rows that they continue, and their tokens.
+    """
+    records, beams = scores.shape
+    values, tokens = logits.topk(min(count, logits.shape[-1]))
+    values = values - logits.logsumexp(dim=-1, keepdim=True)
+    total = (scores.unsqueeze(-1) + values.view(records, beams, -1)).flatten(1)
+    found, places = total.topk(min(count, total.shape[-1]))
+    rows = places // values.shape[-1] + torch.arange(records, device=places.device).unsqueeze(-1) * beams
+    return found, rows, tokens.view(records, -1).gather(1, places)
+
+
+def _keep_best(
+    best: _Best, records: Tensor, scores: Tensor, ended: Tensor, outputs: Tensor, settings: DecodingConfig
+) -> None:
+    """Take over completed hypotheses; only a candidate among the K best may complete."""
+    length = outputs.shape[-1]
+    normalised = (scores / length**settings.length_penalty).masked_fill(~ended, NEVER).max(dim=-1)
+    values, places = normalised.values.cpu(), normalised.indices.cpu()
+    better = values > best.scores[records.cpu()]
+    for row in better.nonzero().flatten().tolist():
+        record = int(records[row])
+        best.scores[record] = values[row]
+        best.tokens[record] = outputs[row, places[row]].tolist()
+
+
+def _can_improve(
+    best: _Best, records: Tensor, scores: Tensor, length: int, settings: DecodingConfig
+) -> Tensor:
+    """Which records' best running beam may yet end better: log-probabilities only fall, and a positive penalty favours
+    the longest output."""
+    longest = settings.max_new_tokens if settings.length_penalty > 0 else length + 1
+    bound = scores[:, 0] / float(longest**settings.length_penalty)
+    return bound.gt(best.scores.to(scores.device)[records])
+
+
+def _select(values: Tensor, chosen: Tensor, going_on: Tensor) -> Tensor:
+    """(B, candidates, ...) -> the chosen K of each record that goes on, as rows."""
+    rows = torch.arange(len(values), device=values.device).unsqueeze(-1)
+    return values[rows, chosen][going_on].flatten(0, 1)
+
+
+def exclude_repeats(logits: Tensor, history: Tensor, size: int) -> None:
+    """Give -inf to every token that would complete an n-gram that the row has generated before; 0 excludes nothing.
+
+    Args:
+        logits: (rows, V), changed in place before they are normalised, as microsoft/LoRA@c4593f0 does.
+        history: (rows, t) generated tokens.
+        size: n.
+    """
+    if size < 1 or history.shape[1] < size:
+        return
+    grams = history.unfold(1, size, 1)
+    context = history[:, history.shape[1] - size + 1 :]
+    seen = (grams[..., :-1] == context.unsqueeze(1)).all(dim=-1)
+    rows, places = seen.nonzero(as_tuple=True)
+    logits[rows, grams[rows, places, -1]] = NEVER

@@ -1,0 +1,114 @@
+"""Prompts and references as tokens; what the loss counts is decided here, example by example.
+
+A training example is `prompt separator reference end`: the separator is the model's begin-of-text token (GPT-2's is
+also its end-of-text), as in microsoft/LoRA@c4593f0, create_datasets.sh. Labels are the reference's tokens and the
+end, -100 elsewhere. Padding never touches them, so that the end is learnt even where padding has the same token.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from datasets import Dataset
+from transformers import PreTrainedTokenizerBase
+
+from autolora_bench.config.task import GenerationTask
+from autolora_bench.errors import UserError
+from autolora_bench.tasks.encode import TRUNCATED, special_frame
+from autolora_bench.tasks.generation.records import serialize, target_text
+
+IGNORED = -100
+SHOWN = 60
+"""Characters of a record that an error message shows."""
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """Encodes the records of one task for one tokenizer."""
+
+    task: GenerationTask
+    tokenizer: PreTrainedTokenizerBase
+
+    @cached_property
+    def context(self) -> int:
+        """Most tokens of a training example: the task's limit or the tokenizer's."""
+        return min(self.task.max_length, self.tokenizer.model_max_length)
+
+    @cached_property
+    def end(self) -> int:
+        """The end-of-text token. Raises UserError where there is none."""
+        if self.tokenizer.eos_token_id is None:
+            raise UserError(
+                "the model's tokenizer has no end-of-text token", "choose a model that generates text"
+            )
+        return int(self.tokenizer.eos_token_id)
+
+    @cached_property
+    def separator(self) -> int:
+        """The token between record and reference."""
+        begin = self.tokenizer.bos_token_id
+        return self.end if begin is None else int(begin)
+
+    def prompts(self, split: Dataset, name: str) -> Dataset:
+        """One row per record: `input_ids`, and the record's `references`, `category` and `text`.
+
+        Raises:
+            UserError: a prompt leaves no room for a text.
+        """
+
+        def encode(examples: Mapping[str, list[Any]], rows: list[int]) -> dict[str, list[Any]]:
+            return {
+                "input_ids": self._prompts(examples, rows, name),
+                "references": [[words(r) for r in references] for references in examples["references"]],
+            }
+
+        words = target_text(self.task)
+        return split.map(encode, batched=True, with_indices=True, remove_columns=["fields"])
+
+    def examples(self, split: Dataset, name: str) -> Dataset:
+        """One row per reference: `input_ids`, `attention_mask`, `labels`, and `truncated`.
+
+        Raises:
+            UserError: a prompt leaves no room for a text.
+        """
+
+        def encode(examples: Mapping[str, list[Any]], rows: list[int]) -> dict[str, list[Any]]:
+            found: dict[str, list[Any]] = {
+                n: [] for n in ("input_ids", "attention_mask", "labels", TRUNCATED)
+            }
+            for prompt, references in zip(
+                self._prompts(examples, rows, name), examples["references"], strict=True
+            ):
+                for target in self._ids([f" {words(reference)}" for reference in references]):
+                    room = self.context - len(prompt)
+                    kept = [*target, self.end][:room]
+                    found["input_ids"].append(prompt + kept)
+                    found["attention_mask"].append([1] * (len(prompt) + len(kept)))
+                    found["labels"].append([IGNORED] * len(prompt) + kept)
+                    found[TRUNCATED].append(len(target) + 1 > room)
+            return found
+
+        words = target_text(self.task)
+        return split.map(encode, batched=True, with_indices=True, remove_columns=split.column_names)
+
+    def _prompts(self, examples: Mapping[str, list[Any]], rows: list[int], name: str) -> list[list[int]]:
+        texts = [
+            serialize(fields, text, self.task)
+            for fields, text in zip(examples["fields"], examples["text"], strict=True)
+        ]
+        before, _ = special_frame(self.tokenizer)
+        prompts = [[*before, *ids, self.separator] for ids in self._ids(texts)]
+        for row, text, prompt in zip(rows, texts, prompts, strict=True):
+            if len(prompt) >= self.context:
+                shown = text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
+                raise UserError(
+                    f"{name}, record {row} ({shown}): its prompt of {len(prompt)} tokens leaves no room for a text "
+                    f"within {self.context}",
+                    "raise task.max_length as far as the model allows, or leave the record out",
+                )
+        return prompts
+
+    def _ids(self, texts: list[str]) -> list[list[int]]:
+        ids: list[list[int]] = self.tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else []
+        return ids

@@ -1,0 +1,77 @@
+"""Text with a blank around every token, as microsoft/LoRA@c4593f0 has E2E: "It 's child - friendly , near £ 20 - 25 ."
+
+That repository ships only the result, which follows the English rules of spaCy 2. These are the rules that E2E's
+texts meet: marks at a word's ends, contractions, hyphens between letters, ranges of numbers, missing blanks.
+"""
+
+import re
+from collections.abc import Iterator
+
+_QUOTES = "\"'`\u2018\u2019\u201c\u201d\u00b4"
+_MARKS = rf",:;!?()\[\]{{}}<>_#*&\u2026{_QUOTES}"
+_MONEY = "£$€"
+_PREFIX = re.compile(rf"\.\.+|[{_MARKS}{_MONEY}%=\u2013\u2014]")
+_SUFFIX = re.compile(
+    rf"(?:\.\.+|['\u2019][sS]|[{_MARKS}\u2013\u2014]|(?<=[0-9a-zà-ÿ%)\]{_QUOTES}])\.|(?<=[A-Z][A-Z])\."
+    rf"|(?<=[0-9])[{_MONEY}%+]|(?<=[0-9])(?:km|am|pm))$"
+)
+_INFIX = re.compile(
+    r"(\.\.+|\u2026|(?<=[0-9])[-+*^](?=[0-9])|(?<=[a-zà-ÿ])\.(?=[A-Z])|(?<=[^\W\d_]),(?=[^\W\d_])"
+    r"|(?<=[^\W\d_])(?:--+|[-\u2013\u2014~])(?=[^\W\d_])|(?<=[^\W_])[:<>=/](?=[^\W\d_]))"
+)
+_CONTRACTION = re.compile(r"(.*[^\W\d_])(n['\u2019]t|['\u2019](?:ll|re|ve|d|m))$", re.IGNORECASE)
+_SPECIAL = {
+    "cannot": ["can", "not"],
+    "dont": ["do", "nt"],
+    "doesnt": ["does", "nt"],
+    "isnt": ["is", "nt"],
+    "a.m.": ["a.m."],
+    "p.m.": ["p.m."],
+    "o'clock": ["o'clock"],
+}
+
+
+def pretokenize(text: str) -> str:
+    """The text's tokens joined by single blanks. Applied to its own result it changes nothing."""
+    return " ".join(token for chunk in text.split() for token in _tokens(chunk))
+
+
+def _tokens(chunk: str) -> Iterator[str]:
+    """Marks off the front, marks off the end, then what is inside."""
+    after: list[str] = []
+    while chunk and not _whole(chunk):
+        prefix, suffix = _PREFIX.match(chunk), _SUFFIX.search(chunk)
+        if prefix is not None:
+            yield prefix[0]
+            chunk = chunk[prefix.end() :]
+        elif suffix is not None:
+            after.insert(0, suffix[0])
+            chunk = chunk[: suffix.start()]
+        else:
+            break
+    if chunk:
+        yield from _whole(chunk) or _inside(chunk)
+    yield from after
+
+
+def _whole(chunk: str) -> list[str]:
+    """A word that is an exception to the rules, or a contraction, in its parts; empty where it is neither."""
+    if chunk.lower() in _SPECIAL:
+        parts, start = [], 0
+        for part in _SPECIAL[chunk.lower()]:
+            parts.append(chunk[start : start + len(part)])
+            start += len(part)
+        return parts
+    found = _CONTRACTION.fullmatch(chunk)
+    if found is None or not found[1].isalpha():
+        return [chunk] if _is_token(chunk) else []
+    return [found[1], found[2]]
+
+
+def _is_token(chunk: str) -> bool:
+    """Whether it is already the second half of a contraction."""
+    return re.fullmatch(r"n['\u2019]t|['\u2019](?:ll|re|ve|d|m|s)", chunk, re.IGNORECASE) is not None
+
+
+def _inside(chunk: str) -> list[str]:
+    return [part for part in _INFIX.split(chunk) if part]
