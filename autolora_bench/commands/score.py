@@ -1,0 +1,28 @@
+"""`autolora-bench score task=TASK predictions=FILE references=FILE`: official scores of anybody's outputs, as JSON."""
+
+import json
+from collections.abc import Sequence
+
+from autolora_bench.errors import UserError
+
+
+def run(words: Sequence[str]) -> int:
+    """Print the scores; a metric that cannot be computed here is named with the reason under `missing`."""
+    from autolora_bench.metrics.score import score
+
+    print(json.dumps(score(_arguments(words)), indent=1, sort_keys=True, ensure_ascii=False))
+    return 0
+
+
+def _arguments(words: Sequence[str]) -> dict[str, str]:
+    arguments: dict[str, str] = {}
+    for word in words:
+        name, given, value = word.partition("=")
+        if not given:
+            raise UserError(
+                f"score: {word!r} is not NAME=VALUE", "as in: autolora-bench score task=e2e predictions=FILE"
+            )
+        if name in arguments:
+            raise UserError(f"score: {name}= is given twice", "give it once")
+        arguments[name] = value
+    return arguments
