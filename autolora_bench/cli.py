@@ -1,15 +1,16 @@
 """The command line: a bare word is a subcommand, anything with `=` or a dash goes to Hydra."""
 
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from importlib import import_module
 
 from autolora_bench.config.choices import nearest
 from autolora_bench.errors import UserError
+from autolora_bench.interruption import Interrupted
 
 COMMANDS = ("ls", "check", "status", "report", "stability", "score", "fetch", "help")
-INTERRUPTED = 130
 
 
 def main() -> None:
@@ -18,7 +19,7 @@ def main() -> None:
 
 
 def run(words: Sequence[str]) -> int:
-    """Exit status of the command line `words`: 0 done, 1 a run failed, 2 a user's mistake, 130 interrupted."""
+    """Exit status of the command line `words`: 0 done, 1 a run failed, 2 a user's mistake, 130 or 143 interrupted."""
     try:
         return _dispatch(list(words))
     except UserError as error:
@@ -28,9 +29,9 @@ def run(words: Sequence[str]) -> int:
         if error.mend:
             print(error.mend, file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         print("interrupted; the same command goes on from here", file=sys.stderr)
-        return INTERRUPTED
+        return stop.status if isinstance(stop, Interrupted) else 128 + signal.SIGINT
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

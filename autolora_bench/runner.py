@@ -19,6 +19,7 @@ from autolora_bench.methods.table import build_method
 from autolora_bench.metrics.registry import METRICS
 from autolora_bench.provenance import provenance
 from autolora_bench.record import PhaseRecord, RunRecord, Status, now, write_record
+from autolora_bench.training.checkpoints import CHECKPOINTS, remove_checkpoints
 
 COPIED = ("train_seconds", "steps", "examples", "tokens", "flops", "artefact", "details")
 MERGED = ("history", "best", "last", "test", "parameters", "ranks")
@@ -72,6 +73,7 @@ def _run_phases(experiment: ExperimentConfig, folder: Path, record: RunRecord) -
         done = record.phase(phase.name)
         if done is None or done.status is not Status.completed or not _is_there(folder, done):
             _run_phase(phase, context, folder, record)
+        remove_checkpoints(folder / phase.name / CHECKPOINTS)
 
 
 def _run_phase(phase: Phase, context: PhaseContext, folder: Path, record: RunRecord) -> None:
@@ -82,17 +84,37 @@ def _run_phase(phase: Phase, context: PhaseContext, folder: Path, record: RunRec
     entry.status = Status.running
     write_record(folder, record)
     machine.reset_peak_memory(context.device)
-    begun = time.perf_counter()
+    clock = _Clock(entry)
+    context.saved = lambda: clock.write(folder, record)
     try:
         result = phase.run(context)
     finally:
-        entry.seconds += time.perf_counter() - begun
+        clock.stop()
     entry.peak_memory_bytes = machine.peak_memory(context.device)
     _merge(record, entry, result)
     if not record.data:
         record.data = _describe_data(context)
     entry.status = Status.completed
     write_record(folder, record)
+
+
+class _Clock:
+    """Keeps the seconds of all attempts in a phase's entry; of a killed attempt, those up to its last checkpoint."""
+
+    def __init__(self, entry: PhaseRecord) -> None:
+        self.entry = entry
+        self.last = time.monotonic()
+
+    def stop(self) -> None:
+        """Add the time since the last call."""
+        now = time.monotonic()
+        self.entry.seconds += now - self.last
+        self.last = now
+
+    def write(self, folder: Path, record: RunRecord) -> None:
+        """Write the record with the seconds so far."""
+        self.stop()
+        write_record(folder, record)
 
 
 def _merge(record: RunRecord, entry: PhaseRecord, result: PhaseResult) -> None:

@@ -16,6 +16,7 @@ from autolora_bench.config.experiment import ExperimentConfig
 from autolora_bench.config.store import register_schemas
 from autolora_bench.decision import decide
 from autolora_bench.errors import UserError
+from autolora_bench.interruption import watched_signals
 from autolora_bench.paths import conf_dir, run_folder
 from autolora_bench.plan import PlannedRun, State
 from autolora_bench.record import Evaluation, RunRecord
@@ -39,7 +40,8 @@ def run(words: Sequence[str]) -> int:
         print(f"{problem.what}\n{problem.mend}", file=sys.stderr)
     _announce(planned, pending)
     if pending:
-        _through_hydra([*request.flags, *request.overrides])
+        with watched_signals():
+            _through_hydra([*request.flags, *request.overrides])
     return _tally(planned) or (2 if problems else 0)
 
 

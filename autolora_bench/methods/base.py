@@ -1,6 +1,6 @@
 """Phases, what they may use, and what they report."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +11,7 @@ from torch import nn
 from transformers import PreTrainedTokenizerBase, set_seed
 
 from autolora_bench.backbone.load import Backbone, load_backbone, load_tokenizer
-from autolora_bench.config.experiment import ExperimentConfig
+from autolora_bench.config.experiment import ExperimentConfig, config_id
 from autolora_bench.data.load import load_data
 from autolora_bench.data.schema import TaskData
 from autolora_bench.record import Evaluation, LayerRank, Parameters
@@ -27,6 +27,13 @@ class PhaseContext:
     folder: Path
     """The run's folder; each phase has the subfolder of its name."""
     device: torch.device
+    saved: Callable[[], None] = lambda: None
+    """Called after every checkpoint, so that the record knows of it."""
+
+    @property
+    def identity(self) -> str:
+        """What the run's checkpoints are marked with."""
+        return f"{config_id(self.experiment)}/seed{self.experiment.seed}"
 
     @cached_property
     def task(self) -> Task:

@@ -63,6 +63,8 @@ class FinetunePhase:
             experiment.seed,
             context.device,
             self.companion(model),
+            identity=context.identity,
+            saved=context.saved,
         )
         outcome = finetune(model, setup)
         self.export(model, backbone, folder / EXPORT)

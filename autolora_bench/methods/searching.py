@@ -16,8 +16,9 @@ from autolora_bench.methods.lora import lora_model
 from autolora_bench.record import write_atomically
 from autolora_bench.search import SearchOptions, Selection, selection_for
 from autolora_bench.training.arguments import training_arguments
-from autolora_bench.training.checkpoints import CheckpointPolicy, last_checkpoint, remove_checkpoints
+from autolora_bench.training.checkpoints import CHECKPOINTS, CheckpointPolicy
 from autolora_bench.training.progress import ProgressDisplay
+from autolora_bench.training.resume import train_or_resume
 from autolora_bench.training.search import MeteredSearchTrainer
 
 SELECTION = "search/selection.json"
@@ -35,7 +36,6 @@ class SearchPhase:
 
     def run(self, context: PhaseContext) -> PhaseResult:
         """Search, or go on from the last checkpoint."""
-        folder = context.phase_folder(self.name)
         backbone = context.backbone(self.config.initialisation_seed)
         model = lora_model(
             backbone,
@@ -47,10 +47,9 @@ class SearchPhase:
         )
         selection = selection_for(model, self.config.constraint.name, self.config.initial)
         trainer = self._trainer(model, selection, context)
-        checkpoint = last_checkpoint(folder / "checkpoints")
-        trained = trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
-        write_atomically(context.folder / SELECTION, json.dumps(_readable(selection)))
-        remove_checkpoints(folder / "checkpoints")
+        trained = train_or_resume(trainer, context.identity)
+        if trainer.args.should_save:
+            write_atomically(context.folder / SELECTION, json.dumps(_readable(selection)))
         return PhaseResult(
             artefact=SELECTION,
             train_seconds=trainer.meter.seconds,
@@ -72,7 +71,7 @@ class SearchPhase:
             model=model,
             args=training_arguments(
                 train,
-                folder / "checkpoints",
+                folder / CHECKPOINTS,
                 learning_rate=self.config.learning_rate,
                 seed=seed,
                 device=context.device,
@@ -85,7 +84,10 @@ class SearchPhase:
             options=self._options(seed, len(selection.modules_selected)),
             trajectory=folder / "trajectory.jsonl",
             data_collator=context.task.collator(context.tokenizer),
-            callbacks=[CheckpointPolicy(train.checkpoint_minutes), ProgressDisplay(self.name)],
+            callbacks=[
+                CheckpointPolicy(train.checkpoint_minutes, context.identity, context.saved),
+                ProgressDisplay(self.name),
+            ],
         )
         trainer.remove_callback(PrinterCallback)
         return trainer

@@ -1,5 +1,6 @@
 """One supervised training phase: train, score every epoch, keep the weights that were asked for."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,10 +14,12 @@ from autolora_bench.record import Evaluation
 from autolora_bench.tasks.base import EvaluationContext, Splits, Task
 from autolora_bench.tasks.scoring import evaluation_of
 from autolora_bench.training.arguments import training_arguments
-from autolora_bench.training.checkpoints import CheckpointPolicy, last_checkpoint, remove_checkpoints
+from autolora_bench.training.checkpoints import CHECKPOINTS, CheckpointPolicy
 from autolora_bench.training.companion import Companion
+from autolora_bench.training.meter import Meter
 from autolora_bench.training.progress import ProgressDisplay
-from autolora_bench.training.trainer import FinetuneTrainer, Meter
+from autolora_bench.training.resume import train_or_resume
+from autolora_bench.training.trainer import FinetuneTrainer
 from autolora_bench.training.weights import load_trainable, save_trainable
 
 WEIGHTS = "weights.safetensors"
@@ -39,6 +42,10 @@ class Finetuning:
     device: torch.device
     companion: Companion = field(default_factory=Companion)
     callbacks: tuple[TrainerCallback, ...] = ()
+    identity: str = ""
+    """Of the run: only its own checkpoints are resumed."""
+    saved: Callable[[], None] = lambda: None
+    """Called after every checkpoint."""
 
 
 @dataclass(frozen=True)
@@ -55,18 +62,17 @@ class Outcome:
 def finetune(model: nn.Module, setup: Finetuning) -> Outcome:
     """Train `model` in place; at the end it holds the weights that `train.keep` asks for.
 
-    An interrupted phase goes on from its last whole checkpoint.
+    An interrupted phase goes on from its last whole checkpoint. Checkpoints stay: who records the phase as complete
+    removes them.
     """
     trainer = build_trainer(model, setup)
-    checkpoint = last_checkpoint(Path(str(trainer.args.output_dir)))
-    trained = trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+    trained = train_or_resume(trainer, setup.identity)
     best, last = best_and_last(trainer)
     if setup.train.keep is Keep.best:
         load_trainable(model, trainer.best)
     setup.companion.finish()
-    save_trainable(model, setup.folder / WEIGHTS)
-    remove_checkpoints(Path(str(trainer.args.output_dir)))
-    trainer.best.unlink()
+    if trainer.args.should_save:
+        save_trainable(model, setup.folder / WEIGHTS)
     return Outcome(trainer.meter, best, last, trained.global_step, float(trainer.state.total_flos))
 
 
@@ -74,7 +80,7 @@ def build_trainer(model: nn.Module, setup: Finetuning) -> FinetuneTrainer:
     """The trainer of a phase."""
     arguments = training_arguments(
         setup.train,
-        setup.folder / "checkpoints",
+        setup.folder / CHECKPOINTS,
         learning_rate=setup.learning_rate,
         seed=setup.seed,
         device=setup.device,
@@ -88,14 +94,14 @@ def build_trainer(model: nn.Module, setup: Finetuning) -> FinetuneTrainer:
         eval_dataset=setup.splits.train.select([]),
         data_collator=setup.task.collator(setup.tokenizer),
         callbacks=[
-            CheckpointPolicy(setup.train.checkpoint_minutes),
+            CheckpointPolicy(setup.train.checkpoint_minutes, setup.identity, setup.saved),
             ProgressDisplay(setup.phase),
             *setup.callbacks,
         ],
         evaluate_splits=lambda trained: evaluate_splits(trained, setup),
         headline=headline,
         higher_is_better=METRICS[headline].higher_is_better,
-        best=setup.folder / BEST,
+        best=setup.folder / CHECKPOINTS / BEST,
         companion=setup.companion,
     )
     trainer.remove_callback(PrinterCallback)

@@ -2,12 +2,22 @@
 
 from typing import Any
 
+from torch import Tensor, nn
+
 from autolora_bench.search import SearchTrainer
 from autolora_bench.training.trainer import MeteredTrainer
 
 
 class MeteredSearchTrainer(SearchTrainer, MeteredTrainer):
     """SearchTrainer that also counts the validation half's batches and their floating-point operations."""
+
+    def training_step(
+        self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None
+    ) -> Tensor:
+        """One micro-batch; a loss that is no number stops the search."""
+        loss = super().training_step(model, inputs, num_items_in_batch)
+        self.loss_watch.note(loss, self.state.global_step + 1)
+        return loss
 
     def selection_step(self) -> None:
         """Count the validation batch, then move the selection variables."""

@@ -1,7 +1,5 @@
 """A Trainer that scores with the task's own metrics and keeps what a record needs."""
 
-import dataclasses
-import json
 import math
 import time
 from collections.abc import Callable
@@ -15,7 +13,9 @@ from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState,
 
 from autolora_bench.record import Evaluation
 from autolora_bench.training.companion import Companion
-from autolora_bench.training.weights import load_trainable, save_trainable
+from autolora_bench.training.guards import DivergenceError, LossWatch, whole_or_removed
+from autolora_bench.training.meter import Meter
+from autolora_bench.training.weights import load_trainable, save_trainable, share
 
 TRAINABLE = "trainable.safetensors"
 METER = "meter.json"
@@ -25,29 +25,6 @@ Evaluate = Callable[[nn.Module], dict[str, Evaluation]]
 """Model -> evaluation of every evaluation split; epoch, step and loss are filled in by the trainer."""
 
 
-@dataclasses.dataclass
-class Meter:
-    """What a training phase has used so far; saved in every checkpoint."""
-
-    examples: int = 0
-    tokens: int = 0
-    seconds: float = 0.0
-    loss_sum: float = 0.0
-    """Sum of the optimizer steps' losses since the last evaluation."""
-    history: list[Evaluation] = dataclasses.field(default_factory=list)
-
-    def write(self, path: Path) -> None:
-        """Save as JSON."""
-        path.write_text(json.dumps(dataclasses.asdict(self)), encoding="utf-8")
-
-    @classmethod
-    def read(cls, path: Path) -> "Meter":
-        """Load what `write` saved."""
-        values = json.loads(path.read_text(encoding="utf-8"))
-        values["history"] = [Evaluation(**entry) for entry in values["history"]]
-        return cls(**values)
-
-
 class MeteredTrainer(Trainer):
     """Counts examples, tokens and seconds; saves trainable weights alone, the same way for every method."""
 
@@ -55,6 +32,7 @@ class MeteredTrainer(Trainer):
         super().__init__(*args, **options)
         self.meter = Meter()
         self.loss_sum = torch.zeros((), dtype=torch.float64, device=self.args.device)
+        self.loss_watch = LossWatch(self.args.device)
         self.add_callback(_Stopwatch(self))
 
     @property
@@ -64,9 +42,37 @@ class MeteredTrainer(Trainer):
         return self.model
 
     def count(self, inputs: dict[str, Any]) -> None:
-        """Add one micro-batch to the meter."""
-        self.meter.examples += inputs["input_ids"].shape[0]
-        self.meter.tokens += inputs["input_ids"].numel()
+        """Add one micro-batch, and the other processes' of the same size, to the meter."""
+        self.meter.examples += inputs["input_ids"].shape[0] * self.args.world_size
+        self.meter.tokens += inputs["input_ids"].numel() * self.args.world_size
+
+    def training_step(
+        self, model: nn.Module, inputs: dict[str, torch.Tensor | Any], num_items_in_batch: Any = None
+    ) -> torch.Tensor:
+        """One micro-batch; a loss that is no number stops the training before anything is saved."""
+        loss = super().training_step(model, inputs, num_items_in_batch)
+        self.loss_watch.note(loss, self.state.global_step + 1)
+        return loss
+
+    def check_loss(self) -> None:
+        """Raises DivergenceError where a loss since the last check was no number; waits for the device."""
+        step = self.loss_watch.first_bad()
+        if step is not None:
+            loader: Any = self.callback_handler.train_dataloader
+            per_epoch = math.ceil(len(loader) / self.args.gradient_accumulation_steps)
+            raise DivergenceError(step, (step - 1) // per_epoch + 1, (step - 1) % per_epoch + 1)
+
+    def _run_epoch(self, *args: Any, **options: Any) -> None:
+        """No step after the last: transformers would take one where `max_steps` ends inside the resumed epoch."""
+        if self.state.global_step >= self.state.max_steps:
+            self.control.should_training_stop = True
+        else:
+            super()._run_epoch(*args, **options)  # type: ignore[no-untyped-call]
+
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        self.check_loss()
+        with whole_or_removed(Path(str(self.args.output_dir)) / f"checkpoint-{self.state.global_step}"):
+            super()._save_checkpoint(model, trial)
 
     def _track_num_input_tokens(self, inputs: dict[str, Any]) -> None:
         super()._track_num_input_tokens(inputs)  # type: ignore[no-untyped-call]
@@ -102,6 +108,8 @@ class _Stopwatch(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
         self.trainer.meter.seconds += time.perf_counter() - self.begun
+        if args.device.type == "cpu" or state.global_step % args.logging_steps == 0:
+            self.trainer.check_loss()
 
 
 class FinetuneTrainer(MeteredTrainer):
@@ -111,7 +119,7 @@ class FinetuneTrainer(MeteredTrainer):
         evaluate_splits: scores a model on every evaluation split.
         headline: the metric of the first evaluation split that chooses the best epoch.
         higher_is_better: which way it goes.
-        best: file for the best epoch's trainable weights.
+        best: file for the best epoch's trainable weights; checkpoints share it.
         companion: the method's own part in the training.
     """
 
@@ -165,6 +173,7 @@ class FinetuneTrainer(MeteredTrainer):
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
         """Score, remember, and save the weights if they are the best so far."""
+        self.check_loss()
         found = self.evaluate_splits(self.trained)
         last = self.meter.history[-1].step if self.meter.history else 0
         loss = self.take_mean_loss(self.state.global_step - last)
@@ -174,9 +183,9 @@ class FinetuneTrainer(MeteredTrainer):
             evaluation.train_loss = loss
         first = next(iter(found))
         earlier = [e for e in self.meter.history if e.split == first]
-        if all(self.merit(found[first]) > self.merit(other) for other in earlier):
-            save_trainable(self.trained, self.best)
         self.meter.history += found.values()
+        if self.args.should_save and all(self.merit(found[first]) > self.merit(other) for other in earlier):
+            save_trainable(self.trained, self.best)
         flat = {
             f"eval_{split}_{name}": value
             for split, evaluation in found.items()
@@ -198,6 +207,8 @@ class FinetuneTrainer(MeteredTrainer):
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
         super()._save(output_dir, state_dict)
+        if self.args.should_save and self.meter.history:
+            share(self.best, Path(str(output_dir)) / self.best.name)
         state = self.companion.state()
         if self.args.should_save and state:
             save_file(
@@ -207,6 +218,8 @@ class FinetuneTrainer(MeteredTrainer):
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         super()._load_from_checkpoint(resume_from_checkpoint, model)
+        if self.args.should_save and self.meter.history:
+            share(Path(resume_from_checkpoint) / self.best.name, self.best)
         path = Path(resume_from_checkpoint) / COMPANION
         if path.is_file():
             self.companion.load_state(load_file(path))

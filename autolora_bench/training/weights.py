@@ -1,9 +1,11 @@
 """The weights that a method trains, as one safetensors file whatever the method."""
 
 import os
+import shutil
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -20,11 +22,37 @@ def trainable_state(model: nn.Module) -> dict[str, torch.Tensor]:
 
 
 def save_trainable(model: nn.Module, path: Path) -> None:
-    """Write the trainable weights whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write the trainable weights whole or not at all. Raises UserError where they cannot be written."""
     temporary = path.with_name(f".{path.name}.writing")
-    save_file(trainable_state(model), temporary)
-    os.replace(temporary, path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file(trainable_state(model), temporary)
+        _flush(temporary)
+        os.replace(temporary, path)
+    except (OSError, SafetensorError) as error:
+        temporary.unlink(missing_ok=True)
+        raise UserError(
+            f"cannot write {path}: {getattr(error, 'strerror', None) or error}",
+            "free some space or choose another folder with results=DIR",
+        ) from error
+
+
+def share(source: Path, target: Path) -> None:
+    """Make `target` the same file as `source`, or a copy where the file system has no hard links."""
+    if target.exists() and target.samefile(source):
+        return
+    temporary = target.with_name(f".{target.name}.writing")
+    temporary.unlink(missing_ok=True)
+    try:
+        os.link(source, temporary)
+    except OSError:
+        shutil.copyfile(source, temporary)
+    os.replace(temporary, target)
+
+
+def _flush(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
 
 
 def load_trainable(model: nn.Module, path: Path) -> None:
