@@ -10,7 +10,7 @@ from autolora_bench.report.comparison import attach_published
 from autolora_bench.report.entries import Entry
 from autolora_bench.report.footnotes import footnotes_of
 from autolora_bench.report.order import method_order
-from autolora_bench.report.origins import marked_tasks
+from autolora_bench.report.origins import generated_tasks, marked_tasks
 from autolora_bench.report.published import Published, backbone_name
 from autolora_bench.report.scoreboard import Cell, Row, Table
 from autolora_bench.report.significance import separated
@@ -55,7 +55,7 @@ def _table(
         marked=frozenset(marked_tasks(entries)),
         unfilled=unfilled_of(rows),
     )
-    table = attach_published(table, published, backbone)
+    table = attach_published(table, published, backbone, generated_tasks(entries))
     return replace(table, footnotes=footnotes_of(table, entries))
 
 

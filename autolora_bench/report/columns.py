@@ -28,6 +28,8 @@ class Column:
     headline: bool
     """Whether this is the task's first metric on its first split."""
     epoch_shown: bool = False
+    variant: str = ""
+    """What tells this split from the task's other splits, e.g. mismatched."""
 
     @property
     def is_average(self) -> bool:
@@ -37,9 +39,8 @@ class Column:
     @property
     def subtitle(self) -> str:
         """Metric, split variant, epoch; an arrow where lower is better."""
-        variant = self.split.partition("_")[2]
         metric = "" if self.is_average else metric_title(self.score)
-        parts = [metric, variant, self.epoch if self.epoch_shown else ""]
+        parts = [metric, self.variant, self.epoch if self.epoch_shown else ""]
         return " ".join(part for part in parts if part) + ("" if self.metric.higher_is_better else f" {DOWN}")
 
     @property
@@ -140,11 +141,18 @@ def _columns(facts: TaskFacts, scores: list[str], epoch: str, entries: list[Entr
             epoch=one,
             headline=score == facts.scores[0] and split == facts.splits[0],
             epoch_shown=len(epochs) > 1,
+            variant=_variant(split, facts.splits),
         )
         for score in scores
         for split in facts.splits
         for one in epochs
     ]
+
+
+def _variant(split: str, splits: Sequence[str]) -> str:
+    """`mismatched` of validation_mismatched, and `matched` of the split beside it."""
+    name = split.partition("_")[2]
+    return "matched" if not name and f"{split}_mismatched" in splits else name
 
 
 def _facts(task: str, entries: list[Entry]) -> TaskFacts:

@@ -10,12 +10,15 @@ from autolora_bench.record import RunRecord
 from autolora_bench.report.aggregate import tables_of
 from autolora_bench.report.collect import Collection
 from autolora_bench.report.entries import Entry, entries_of
+from autolora_bench.report.exhibits import Exhibits, exhibits
 from autolora_bench.report.latex import latex
 from autolora_bench.report.markdown import markdown
 from autolora_bench.report.numerals import plural
 from autolora_bench.report.page import page
+from autolora_bench.report.plain import in_format
 from autolora_bench.report.published import read_published
 from autolora_bench.report.scoreboard import Table
+from autolora_bench.report.stability_report import cell_stabilities, stability_report
 from autolora_bench.report.tidy import tidy
 
 FORMATS = ("markdown", "latex", "csv", "html")
@@ -65,6 +68,7 @@ def report(
     metrics: str = "paper",
     title: str = "Results",
     published: Path | None = None,
+    figures: bool = True,
 ) -> str:
     """The report as text.
 
@@ -76,22 +80,66 @@ def report(
         metrics: `headline`, `all`, or `paper`, which adds what published tables hold.
         title: heading.
         published: CSV file of published values; none takes the project's own.
+        figures: whether a page holds figures and further tables, which take seconds to draw.
 
     Raises:
         UserError: nothing to report, an unknown choice, or a malformed file of published values.
     """
     _choose("format", format, FORMATS)
     prepared = prepare(records, planned, epoch=epoch, metrics=metrics, title=title, published=published)
-    return render(prepared, format)
+    return render(prepared, format, figures=figures)
 
 
-def render(prepared: Report, format: str) -> str:
+def render(prepared: Report, format: str, *, figures: bool = True) -> str:
     """The report in one format."""
     if format == "html":
-        return page(prepared.tables, prepared.entries, title=prepared.title, remarks=prepared.remarks)
+        return render_page(
+            prepared, exhibits(prepared.tables, prepared.collection.folders) if figures else None
+        )
     if format == "csv":
         return tidy(prepared.tables)
     return {"markdown": markdown, "latex": latex}[format](prepared.tables, prepared.remarks)
+
+
+def render_page(prepared: Report, shown: Exhibits | None) -> str:
+    """The page, with figures and further tables if there are any."""
+    problems = shown.problems if shown else []
+    return page(
+        prepared.tables,
+        prepared.entries,
+        title=prepared.title,
+        pictures=shown.for_page if shown else [],
+        extra=[(table.title, table.html()) for table in shown.tables] if shown else [],
+        remarks=[*prepared.remarks, *(f"UNREADABLE {problem}" for problem in problems)],
+    )
+
+
+def report_stability(
+    records: Collection | Sequence[RunRecord],
+    planned: Sequence[PlannedRun] | None = None,
+    *,
+    format: str = "markdown",
+    title: str = "Results",
+) -> str:
+    """Stability of the rank search over the seeds of every cell, as text.
+
+    Args:
+        records: what `collect` found; the search's artefacts are read from the runs' folders.
+        planned: as for `report`.
+        format: markdown, csv, json, html or latex.
+        title: heading of the study.
+
+    Raises:
+        UserError: nothing to report, an unknown format, or no run left a search result.
+    """
+    _choose("format", format, ("markdown", "csv", "json", "html", "latex"))
+    prepared = prepare(records, planned, title=title)
+    table = stability_report(*cell_stabilities(prepared.tables, prepared.collection.folders))
+    if table is None:
+        raise UserError(
+            "no run left a search result", "run method=autolora with several seeds: -m seed=0,1,2"
+        )
+    return in_format([table], format)
 
 
 def _remarks(collection: Collection, outside: int) -> list[str]:

@@ -1,20 +1,31 @@
 """Sets published rows beside ours: a difference only for the same backbone and the same setting."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from statistics import fmean
 
 from autolora_bench.report.columns import Column
-from autolora_bench.report.entries import Entry
 from autolora_bench.report.published import AVERAGE, Published, family, method_names, same_size
-from autolora_bench.report.scoreboard import PublishedRow, Row, Table
+from autolora_bench.report.scoreboard import Cell, PublishedRow, Row, Table
 from autolora_bench.report.units import in_published_unit
 
 Group = tuple[str, str, str, str, str]
 
 
-def attach_published(table: Table, published: Sequence[Published], backbone: str) -> Table:
-    """The table with published rows: under ours where the setting is the same, else below, without a difference."""
+def attach_published(
+    table: Table, published: Sequence[Published], backbone: str, generated: Collection[str] = ()
+) -> Table:
+    """The table with published rows: under ours where the setting is the same, else below, without a difference.
+
+    Args:
+        table: our rows.
+        published: all published values.
+        backbone: the table's, as papers write it.
+        generated: tasks of made-up examples, beside which nothing is set.
+    """
+    columns = [column for column in table.columns if column.task not in generated]
+    if generated:
+        columns = [column for column in columns if not column.is_average]
     groups: dict[Group, list[Published]] = {}
     for item in published:
         groups.setdefault(item.group, []).append(item)
@@ -25,11 +36,15 @@ def attach_published(table: Table, published: Sequence[Published], backbone: str
     for row in table.rows:
         mine = [group for group in same if _is_same_setting(groups[group][0], row)]
         matched.update(mine)
-        cut = [_cut(groups[group], table.columns, row, tasks[group]) for group in groups if group in mine]
+        cut = [
+            _cut(groups[group], columns, _comparable(table, row), tasks[group])
+            for group in groups
+            if group in mine
+        ]
         rows.append(replace(row, published=[published_row for published_row in cut if published_row.values]))
-    others = [_cut(groups[group], table.columns) for group in groups if group in same - matched]
+    others = [_cut(groups[group], columns) for group in groups if group in same - matched]
     elsewhere = [
-        _cut(items, table.columns)
+        _cut(items, columns)
         for group, items in groups.items()
         if group not in same and family(group[3]) in names
     ]
@@ -43,14 +58,26 @@ def attach_published(table: Table, published: Sequence[Published], backbone: str
 
 def _is_same_setting(published: Published, row: Row) -> bool:
     """Same method, same rank where the published name states one, same number of weights where both are known."""
-    ranks = {_rank(entry) for cell in row.cells.values() for entry in cell.entries}
-    rank = ranks.pop() if len(ranks) == 1 else None
+    rank, placement = _common_setting(row, "rank"), _common_setting(row, "placement")
     ours = fmean(row.parameters) if row.parameters else None
-    return published.method in method_names(row.method, rank) and same_size(published, ours)
+    return published.method in method_names(row.method, rank, placement) and same_size(published, ours)
 
 
-def _rank(entry: Entry) -> object:
-    return entry.setting("method", "rank")
+def _comparable(table: Table, row: Row) -> Row:
+    """The row without the scores of tasks that were not run on the whole data, and without averages over them."""
+    cells = {
+        column: Cell() if column.task in table.marked or (column.is_average and table.marked) else cell
+        for column, cell in row.cells.items()
+    }
+    return replace(row, cells=cells)
+
+
+def _common_setting(row: Row, name: str) -> object:
+    """A setting of the method that all runs of a row share; None where they do not."""
+    values = {
+        repr(v): v for v in (e.setting("method", name) for cell in row.cells.values() for e in cell.entries)
+    }
+    return next(iter(values.values())) if len(values) == 1 else None
 
 
 def _averaged_tasks(group: Group, published: Sequence[Published]) -> set[str]:

@@ -1,5 +1,6 @@
 """What runs cost (the paper's Table 5): time, memory, throughput, arithmetic; ratios within one machine only."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
@@ -11,6 +12,8 @@ from autolora_bench.report.scoreboard import Row, Table
 
 REFERENCE = "adalora"
 SEARCH = "search"
+RANKED = re.compile(r"lora \(rank=\d+\)")
+"""Rows of LoRA that differ in nothing but the rank."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +121,7 @@ def _row(row: Row, entries: list[Entry], machine: str) -> CostRow:
 
 def _grid(rows: list[CostRow]) -> list[CostRow]:
     """The price of choosing LoRA's rank by trying: all ranks that were run, added up task by task."""
-    ranks = [row for row in rows if row.method == "lora" and "(rank=" in row.label]
+    ranks = [row for row in rows if RANKED.fullmatch(row.label)]
     tasks = [
         task for task in (ranks[0].by_task if ranks else {}) if all(task in row.by_task for row in ranks)
     ]

@@ -59,7 +59,10 @@ def _notes(table: CostTable, tasks: Sequence[str]) -> list[str]:
         "Times were taken on this one machine; times of different machines are never set side by side.",
     ]
     partial = [row for row in table.rows if set(row.by_task) != set(tasks)]
-    notes += [f"*{row.label}: only {', '.join(row.by_task)}." for row in partial]
+    if partial:
+        notes.append(
+            "*: fewer tasks: " + "; ".join(f"{row.label} {', '.join(row.by_task)}" for row in partial) + "."
+        )
     shared = {row.shared for row in table.rows if row.relative is not None}
     if shared:
         notes.append(

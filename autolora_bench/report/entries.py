@@ -91,9 +91,14 @@ def _from_plan(run: PlannedRun, state: State) -> Entry:
 
 
 def _told(entry: Entry, run: PlannedRun) -> Entry:
-    """The entry with what only the plan says for sure: settings that are no part of a run's identity."""
+    """The entry with what only the plan says for sure: title, note, and the command that goes on from here."""
     model = run.experiment.model
-    return replace(entry, title=run.experiment.task.title, note=None if model.checkpoint else model.note)
+    return replace(
+        entry,
+        title=run.experiment.task.title,
+        note=None if model.checkpoint else model.note,
+        command=entry.command if entry.completed else run.command,
+    )
 
 
 def _model_label(model: str, config: dict[str, Any]) -> str:

@@ -2,7 +2,7 @@
 
 FAMILIES = ("full", "adapter", "bitfit", "lora", "adalora", "autolora", "control", "other")
 ADAPTERS = ("adapter", "houlsby", "pfeiffer", "bottleneck")
-CONTROLS = ("control", "uniform", "random", "shuffle")
+CONTROLS = ("control", "uniform", "random", "shuffle", "from_ranks")
 
 
 def family_of(method: str) -> str:

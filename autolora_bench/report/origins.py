@@ -12,9 +12,16 @@ from autolora_bench.report.order import method_order
 
 
 def marked_tasks(entries: Iterable[Entry]) -> set[str]:
-    """Tasks of which a completed run used a subset, or a limit."""
+    """Tasks of which a completed run used a subset, a limit or generated examples."""
     records = [entry.completed for entry in entries if entry.completed]
-    return {record.task for record in records if _limits(record) or _subsets(record)}
+    return {record.task for record in records if _limits(record) or _subsets(record)} | generated_tasks(
+        entries
+    )
+
+
+def generated_tasks(entries: Iterable[Entry]) -> set[str]:
+    """Tasks of which a run uses generated examples: nothing published can be set beside them."""
+    return {entry.task for entry in entries if entry.setting("data", "source") == "generated"}
 
 
 def data_notes(records: list[RunRecord]) -> list[str]:

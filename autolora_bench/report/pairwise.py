@@ -5,6 +5,7 @@ from itertools import combinations
 
 from autolora_bench.report import numerals
 from autolora_bench.report.columns import Column
+from autolora_bench.report.order import family_of
 from autolora_bench.report.plain import PlainTable
 from autolora_bench.report.scoreboard import Row, Table
 from autolora_bench.report.statistics import (
@@ -18,6 +19,9 @@ from autolora_bench.report.statistics import (
     smallest_separable,
 )
 
+ALL_ROWS = 15
+"""Longer tables compare every row with one reference only."""
+Scores = dict[tuple[str, int], float]
 HEAD = ("first", "second", "difference", "95 % interval", "pairs", "tasks", "p", "p, Holm", "separated")
 
 
@@ -26,7 +30,7 @@ def pairwise(table: Table) -> PlainTable | None:
     columns = _headlines(table.columns)
     scores = [_scores(row, columns) for row in table.rows]
     found: list[tuple[Row, Row, Floats, int]] = []
-    for (one, a), (other, b) in combinations(zip(table.rows, scores, strict=True), 2):
+    for (one, a), (other, b) in _pairs(list(zip(table.rows, scores, strict=True))):
         differences = paired_differences(a, b)
         if differences.size > 1:
             found.append((one, other, differences, len({task for task, _ in a.keys() & b.keys()})))
@@ -34,7 +38,27 @@ def pairwise(table: Table) -> PlainTable | None:
         return None
     p_values = [sign_flip_test(differences) for _, _, differences, _ in found]
     rows = [_row(*each, p, q) for each, p, q in zip(found, p_values, holm(p_values), strict=True)]
-    return PlainTable(f"Paired comparisons: {table.model}", HEAD, tuple(rows), _notes(columns))
+    notes = _notes(columns)
+    if len(table.rows) > ALL_ROWS:
+        notes = (
+            *notes,
+            f"With more than {ALL_ROWS} rows, each is compared with {_reference(table.rows).label} only.",
+        )
+    return PlainTable(f"Paired comparisons: {table.model}", HEAD, tuple(rows), notes)
+
+
+def _pairs(rows: list[tuple[Row, Scores]]) -> list[tuple[tuple[Row, Scores], tuple[Row, Scores]]]:
+    """Every two rows; in long tables, every row against the reference."""
+    if len(rows) <= ALL_ROWS:
+        return list(combinations(rows, 2))
+    reference = _reference([row for row, _ in rows])
+    first = next(pair for pair in rows if pair[0] is reference)
+    return [(first, pair) for pair in rows if pair is not first]
+
+
+def _reference(rows: Sequence[Row]) -> Row:
+    """The first AutoLoRA row, or the first row."""
+    return next((row for row in rows if family_of(row.method) == "autolora"), rows[0])
 
 
 def _headlines(columns: Sequence[Column]) -> list[Column]:
@@ -44,7 +68,7 @@ def _headlines(columns: Sequence[Column]) -> list[Column]:
     return [column for column in chosen if column.epoch in (epoch, "kept")]
 
 
-def _scores(row: Row, columns: Sequence[Column]) -> dict[tuple[str, int], float]:
+def _scores(row: Row, columns: Sequence[Column]) -> Scores:
     """(task, seed) -> score, higher better."""
     signs = {column: 1.0 if column.metric.higher_is_better else -1.0 for column in columns}
     return {

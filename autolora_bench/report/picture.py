@@ -9,7 +9,7 @@ class Picture:
 
     Attributes:
         name: file name without suffix.
-        caption: what it shows: model, seeds, data.
+        caption: what it shows, of which model, seeds and data.
         alt: its content in a sentence.
         svg: scalable form, text as outlines.
         png: raster form.

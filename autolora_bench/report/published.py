@@ -22,6 +22,8 @@ FIELDS = (
     "note",
 )
 AVERAGE = "average"
+HOULSBY = frozenset({"adapter_houlsby", "adapter_h"})
+"""Names of Houlsby's adapter in the AdaLoRA and LoRA papers."""
 WITHIN = 0.15
 """A published row counts as our setting if its number of weights is that close to ours."""
 
@@ -128,9 +130,10 @@ def published_task(task: str, split: str, metric: str) -> tuple[str, str]:
     return (f"{name}/{subset}" if subset else name), base
 
 
-def method_names(method: str, rank: object) -> set[str]:
-    """Names under which published tables may list our method: `lora`, and `lora_r4` where its rank is 4."""
-    return {method, f"{method}_r{rank}"} if type(rank) is int else {method}
+def method_names(method: str, rank: object = None, placement: object = None) -> set[str]:
+    """Names under which published tables may list our method: `lora` of rank 4 also as `lora_r4`."""
+    names = {method, f"{method}_r{rank}"} if type(rank) is int else {method}
+    return names | HOULSBY if (method, placement) == ("adapter", "houlsby") else names
 
 
 def family(method: str) -> str:

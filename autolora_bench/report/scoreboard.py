@@ -122,6 +122,23 @@ class Table:
     unfilled: list[Unfilled] = field(default_factory=list)
 
     @property
+    def subject(self) -> str:
+        """Model, seeds and data in a line, for figures."""
+        entries = [
+            entry
+            for row in self.rows
+            for cell in row.cells.values()
+            for entry in cell.entries
+            if entry.completed
+        ]
+        seeds = ", ".join(str(seed) for seed in sorted({entry.seed for entry in entries}))
+        titles = {column.task: column.title for column in self.columns if not column.is_average}
+        tasks = [
+            title + (" (not the whole data)" if task in self.marked else "") for task, title in titles.items()
+        ]
+        return f"{self.model}; {', '.join(tasks)}; seed{'s' if ',' in seeds else ''} {seeds}"
+
+    @property
     def published(self) -> list[PublishedRow]:
         """Every published row, in the order they are shown."""
         return [*(one for row in self.rows for one in row.published), *self.others, *self.elsewhere]

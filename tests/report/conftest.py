@@ -33,7 +33,7 @@ TASKS: dict[str, TaskConfig] = {
     "cola": ClassificationTask(name="cola", title="CoLA", metrics=["matthews_correlation"], labels=["a", "b"]),
     "mnli": ClassificationTask(
         name="mnli", title="MNLI", metrics=["accuracy"], labels=["a", "b", "c"],
-        evaluation=["validation_matched", "validation_mismatched"],
+        evaluation=["validation", "validation_mismatched"],
     ),
     "webnlg": GenerationTask(name="webnlg", title="WebNLG", metrics=["bleu", "meteor", "ter"], test=["test"]),
 }  # fmt: skip
@@ -124,8 +124,11 @@ def make(plan: Plan) -> Make:
 
 def _complete(record: RunRecord, task: TaskConfig, method: str, scores: dict[str, float | None]) -> None:
     retrain = "retrain" if "autolora" in record.method else "finetune"
-    for split in task.evaluation:
-        first, second, third = ({k: v and v - drop for k, v in scores.items()} for drop in (0.04, 0.0, 0.01))
+    for position, split in enumerate(task.evaluation):
+        first, second, third = (
+            {k: v and v - drop for k, v in scores.items()}
+            for drop in (0.04 - 0.002 * position, -0.002 * position, 0.01)
+        )
         runs = [
             Evaluation(retrain, split, e + 1.0, 10 * (e + 1), s, 100, 0.7 - 0.1 * e)
             for e, s in enumerate((first, second, third))

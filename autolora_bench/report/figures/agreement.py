@@ -24,7 +24,10 @@ def stability_figures(cells: Sequence[CellStability]) -> list[Picture]:
         f"{_name(c)}: ranks {_say(c.figures.rank_pearson)}, alphas {_say(c.figures.alpha_pearson)}"
         for c in shown
     ]
-    return [picture("stability", caption, f"Bars. {'; '.join(parts)}.", lambda: _draw(shown))]
+    models = dict.fromkeys(cell.model for cell in shown)
+    counts = sorted({cell.figures.seeds for cell in shown})
+    subject = f"{', '.join(models)}; {' or '.join(map(str, counts))} seeds a cell"
+    return [picture("stability", subject, caption, f"Bars. {'; '.join(parts)}.", lambda: _draw(shown))]
 
 
 def _draw(cells: Sequence[CellStability]) -> Figure:

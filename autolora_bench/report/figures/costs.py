@@ -6,6 +6,7 @@ from matplotlib.figure import Figure
 
 from autolora_bench.report.cost import CostRow, CostTable
 from autolora_bench.report.figures.style import COLOURS, file_name, picture
+from autolora_bench.report.numerals import plural
 from autolora_bench.report.picture import Picture
 
 
@@ -22,12 +23,13 @@ def cost_figures(tables: Sequence[CostTable]) -> list[Picture]:
 def _picture(table: CostTable, rows: list[CostRow]) -> Picture:
     tasks = dict.fromkeys(task for row in rows for task in row.shared)
     caption = (
-        f"Training time, AdaLoRA = 1: {table.model} on {table.machine}; mean over seeds and tasks "
-        f"({', '.join(tasks)}). "
-        "Evaluation and loading are left out."
+        "Training time, AdaLoRA = 1, mean over seeds, then over tasks. Evaluation and loading are left out. "
+        "grid: the ranks of LoRA that were run, added up."
     )
+    runs = sum(len(row.by_task[task]) for row in rows for task in row.shared)
+    subject = f"{table.model} on {table.machine}; {', '.join(tasks)}; {plural(runs, 'run')}"
     alt = "Bars: " + ", ".join(f"{row.label} {row.relative:.2f}" for row in rows) + "."
-    return picture(file_name("cost", table.model, table.machine), caption, alt, lambda: _draw(rows))
+    return picture(file_name("cost", table.model, table.machine), subject, caption, alt, lambda: _draw(rows))
 
 
 def _draw(rows: list[CostRow]) -> Figure:

@@ -2,12 +2,12 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from autolora_bench.report.columns import Column
-from autolora_bench.report.figures.style import file_name, line_style, panels, picture
+from autolora_bench.report.figures.style import file_name, legend_below, line_style, panels, picture
 from autolora_bench.report.picture import Picture
 from autolora_bench.report.scoreboard import Row, Table
 
@@ -44,30 +44,28 @@ def _curve(row: Row, column: Column) -> Curve:
 
 
 def _picture(table: Table, shown: dict[Column, dict[int, Curve]]) -> Picture:
-    caption = (
-        f"Headline score by epoch: {table.model}, {table.title}. Line: mean over seeds; "
-        "band: lowest to highest seed."
-    )
+    caption = f"{table.title}: headline score by epoch. Line: mean over seeds; band: lowest to highest seed."
     alt = f"Learning curves on {', '.join(column.title for column in shown)}."
     labels = [row.label for row in table.rows]
-    return picture(file_name("curves", table.model), caption, alt, lambda: _draw(shown, labels))
+    return picture(
+        file_name("curves", table.model), table.subject, caption, alt, lambda: _draw(shown, labels)
+    )
 
 
 def _draw(shown: dict[Column, dict[int, Curve]], labels: Sequence[str]) -> Figure:
     figure, axes = panels(len(shown), 2.7, 2.2, columns=3)
-    handles: dict[str, Any] = {}
     for axis, (column, curves) in zip(axes, shown.items(), strict=True):
         for position, curve in curves.items():
             epochs = list(curve)
             style = line_style(position)
             means = [sum(values) / len(values) for values in curve.values()]
             every = max(1, len(epochs) // 8)
-            (handles[labels[position]],) = axis.plot(
-                epochs, means, markevery=every, label=labels[position], **style
-            )
+            axis.plot(epochs, means, markevery=every, label=labels[position], **style)
             axis.fill_between(epochs, *_band(curve), color=style["color"], alpha=0.15, linewidth=0)
         axis.set(title=f"{column.title} {column.subtitle}", xlabel="epoch")
-    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=min(3, len(handles)))
+        if all(epoch == int(epoch) for curve in curves.values() for epoch in curve):
+            axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    legend_below(figure, axes)
     return figure
 
 

@@ -65,18 +65,18 @@ def _runs(table: Table) -> list[tuple[str, dict[str, Line]]]:
 
 def _picture(table: Table, runs: list[tuple[str, dict[str, Line]]]) -> Picture:
     caption = (
-        f"The hypergradient's estimator at a few steps of the search: {table.model}, {table.title}. Cosine to the "
-        "hypergradient that differentiates through the optimizer step, and the size of the estimator's two terms."
+        f"{table.title}: the hypergradient's estimator at a few steps of the search. Cosine to the hypergradient "
+        "that differentiates through the optimizer step, and the size of the estimator's two terms."
     )
     last = [line["cosine"][-1][1] for _, line in runs if "cosine" in line]
     alt = f"Three panels over {len(runs)} runs" + (
         f"; last cosine from {min(last):.4f} to {max(last):.4f}." if last else "."
     )
-    return picture(file_name("estimator", table.model), caption, alt, lambda: _draw(runs))
+    return picture(file_name("estimator", table.model), table.subject, caption, alt, lambda: _draw(runs))
 
 
 def _draw(runs: list[tuple[str, dict[str, Line]]]) -> Figure:
-    figure, axes = panels(len(QUANTITIES), 2.7, 2.2, columns=3)
+    figure, axes = panels(len(QUANTITIES), 3.0, 2.2, columns=3)
     for axis, (name, title) in zip(axes, QUANTITIES.items(), strict=True):
         for position, (label, lines) in enumerate(runs):
             if name in lines:
@@ -85,7 +85,7 @@ def _draw(runs: list[tuple[str, dict[str, Line]]]) -> Figure:
         axis.set(title=title, xlabel="step")
         _scales(axis, name)
     if len(runs) <= 12:
-        legend_below(figure, axes[0], columns=2)
+        legend_below(figure, axes, columns=2)
     return figure
 
 

@@ -71,47 +71,43 @@ def _picture(table: Table, shown: dict[Column, list[Point]]) -> Picture:
         for column, points in shown.items()
     }
     caption = (
-        f"Score against parameters that the method trains (without the head): {table.model}, {table.title}. Bars: standard "
-        "deviation over seeds. Line: no method is better with fewer parameters."
+        f"{table.title}: score against parameters that the method trains, without the head. Bars: standard deviation "
+        "over seeds. Line: no method is better with fewer parameters."
     )
+    chosen = {c: front(points, higher_is_better=c.metric.higher_is_better) for c, points in shown.items()}
     parts = [
         f"{_title(column)}: {', '.join(point.label for point in line)}" for column, line in chosen.items()
     ]
     alt = f"Scatter plot; on the front are, by panel, {'; '.join(parts)}."
-    return picture(file_name("pareto", table.model), caption, alt, lambda: _draw(shown))
+    return picture(file_name("pareto", table.model), table.subject, caption, alt, lambda: _draw(shown))
 
 
 def _draw(shown: dict[Column, list[Point]]) -> Figure:
     figure, axes = panels(len(shown), 2.7, 2.3, columns=3)
+    sizes = [point.parameters for points in shown.values() for point in points]
+    limits = (min(sizes) / 1.5, max(sizes) * 1.5)
     for axis, (column, points) in zip(axes, shown.items(), strict=True):
-        _panel(axis, column, points)
-    widest = max(range(len(axes)), key=lambda index: len(list(shown.values())[index]))
-    legend_below(figure, axes[widest], columns=3)
+        axis.set_xlim(*limits)
+        logarithmic(axis, "x")
+        axis.set(title=_title(column), xlabel="parameters, millions")
+        _front(axis, front(points, higher_is_better=column.metric.higher_is_better))
+        _points_in(axis, points)
+    legend_below(figure, axes)
     return figure
 
 
-def _panel(axis: Any, column: Column, points: Sequence[Point]) -> None:
-    line = front(points, higher_is_better=column.metric.higher_is_better)
-    axis.plot(
-        [p.parameters for p in line],
-        [p.score for p in line],
-        color="#999999",
-        linewidth=1.0,
-        drawstyle="steps-post",
-    )
+def _front(axis: Any, line: Sequence[Point]) -> None:
+    xs, ys = [point.parameters for point in line], [point.score for point in line]
+    axis.plot(xs, ys, color="#999999", linewidth=1.0, drawstyle="steps-post")
+
+
+def _points_in(axis: Any, points: Sequence[Point]) -> None:
     for point in points:
-        colour, marker = COLOURS[point.position % len(COLOURS)], MARKERS[point.position % len(MARKERS)]
-        axis.errorbar(
-            point.parameters,
-            point.score,
-            yerr=point.std,
-            color=colour,
-            marker=marker,
-            linestyle="none",
-            label=point.label,
-        )
-    logarithmic(axis, "x")
-    axis.set(title=_title(column), xlabel="parameters, millions")
+        look = {
+            "color": COLOURS[point.position % len(COLOURS)],
+            "marker": MARKERS[point.position % len(MARKERS)],
+        }
+        axis.errorbar(point.parameters, point.score, point.std, linestyle="none", label=point.label, **look)
 
 
 def _title(column: Column) -> str:

@@ -97,12 +97,18 @@ def _picture(table: Table, row: Row, maps: Mapping[str, RankMap], theirs: Mappin
         if any(t for _, t in pairs)
         else ""
     )
-    caption = f"Ranks by block and projection: {row.label}, {table.model}. Darker is higher.{beside}"
+    caption = f"Ranks by block and projection; darker is higher.{beside}"
     spread = [rank for ours, _ in pairs for rank in ours.ranks.values()]
     alt = (
         f"Heat map of ranks of {row.label} on {', '.join(maps)}: from {min(spread):.3g} to {max(spread):.3g}."
     )
-    return picture(file_name("ranks", table.model, row.label), caption, alt, lambda: _draw(pairs))
+    return picture(
+        file_name("ranks", table.model, row.label),
+        f"{row.label}; {table.subject}",
+        caption,
+        alt,
+        lambda: _draw(pairs),
+    )
 
 
 def _draw(pairs: Sequence[tuple[RankMap, RankMap | None]]) -> Figure:

@@ -1,6 +1,7 @@
 """How figures look, and how they become bytes that are the same every time."""
 
 import io
+import textwrap
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -46,15 +47,25 @@ def line_style(position: int) -> dict[str, Any]:
     }
 
 
-def picture(name: str, caption: str, alt: str, draw: Callable[[], Figure]) -> Picture:
-    """Draw with the project's settings; no date and no program version goes into the files."""
+def picture(name: str, subject: str, caption: str, alt: str, draw: Callable[[], Figure]) -> Picture:
+    """Draw with the project's settings; no date and no program version goes into the files.
+
+    Args:
+        name: file name without suffix.
+        subject: model, data and seeds, written above the figure.
+        caption: what is drawn.
+        alt: its content in a sentence.
+        draw: makes the figure.
+    """
     with mpl.rc_context(SETTINGS), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         figure = draw()
+        lines = textwrap.wrap(subject, max(30, int(15 * figure.get_figwidth())))
+        figure.suptitle("\n".join(lines), x=0.01, ha="left", fontsize=8, color="#444444")
         svg, png = io.BytesIO(), io.BytesIO()
         figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
         figure.savefig(png, format="png", dpi=150, metadata={"Software": None})
-    return Picture(name, caption, alt, svg.getvalue(), png.getvalue())
+    return Picture(name, f"{caption} {subject}.", alt, svg.getvalue(), png.getvalue())
 
 
 def panels(count: int, width: float, height: float, columns: int = 4) -> tuple[Figure, Sequence[Any]]:
@@ -72,16 +83,21 @@ def logarithmic(axes: Any, which: str) -> None:
     """Logarithmic x or y axis with plain numbers at its ticks: no text in a figure is ever read as a formula."""
     axes.set(**{f"{which}scale": "log"})
     axis = getattr(axes, f"{which}axis")
-    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=8))
+    low, high = axis.get_view_interval()
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high / low < 300 else (1.0,), numticks=8))
     axis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axis.set_minor_formatter(NullFormatter())
 
 
-def legend_below(figure: Figure, axis: Any, columns: int = 4) -> None:
+def legend_below(figure: Figure, axes: Sequence[Any], columns: int = 3) -> None:
     """One legend for all panels, below them."""
-    handles, labels = axis.get_legend_handles_labels()
+    handles: dict[str, Any] = {}
+    for axis in axes:
+        for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
+            handles.setdefault(label, handle)
     if handles:
-        figure.legend(handles, labels, loc="outside lower center", ncols=min(columns, len(handles)))
+        columns = min(columns, len(handles))
+        figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=columns)
 
 
 def file_name(*parts: str) -> str:

@@ -12,13 +12,13 @@ from autolora_bench.errors import UserError
 from autolora_bench.report.artefacts import SearchPath, read_search_path
 from autolora_bench.report.collect import Identity
 from autolora_bench.report.entries import Entry
-from autolora_bench.report.figures.style import COLOURS, DASHES, file_name, panels, picture
+from autolora_bench.report.figures.style import COLOURS, DASHES, file_name, picture
 from autolora_bench.report.picture import Picture
 from autolora_bench.report.scoreboard import Table
 
-PANELS = 24
-"""More layers than this are thinned out evenly."""
-POINTS = 60
+BLOCKS = 6
+"""Blocks drawn; more are thinned out evenly."""
+POINTS = 40
 """Points drawn per line."""
 
 
@@ -57,38 +57,60 @@ def _first(
 
 def _picture(model: str, task: str, label: str, entry: Entry, path: SearchPath) -> Picture:
     layers, components = path.alpha.shape[1:]
-    names = _names(entry, layers)
-    shown = np.unique(np.linspace(0, layers - 1, min(layers, PANELS)).round().astype(int))
-    thinned = "" if len(shown) == layers else f" {len(shown)} of {layers} layers are shown."
+    grid = _grid(entry, layers)
+    count = sum(len(line) for line in grid)
+    thinned = "" if count == layers else f" {count} of {layers} layers are shown."
     caption = (
-        f"Selection weights (alpha) of {components} components over the search: {label}, {task}, {model}, "
-        f"seed {entry.seed}. Grey: 1/{components}.{thinned}"
+        f"Selection weights (alpha) of {components} components over the steps of the search. "
+        f"Grey: 1/{components}.{thinned}"
     )
     end = path.alpha[-1]
-    alt = f"Alpha by step for {len(shown)} layers; at the end from {end.min():.3f} to {end.max():.3f}."
+    alt = f"Alpha by step for {count} layers; at the end from {end.min():.3f} to {end.max():.3f}."
     name = file_name("trajectory", model, task, label, f"seed{entry.seed}")
-    return picture(name, caption, alt, lambda: _draw(path, shown, names))
+    return picture(
+        name, f"{label}; {model}; {task}; seed {entry.seed}", caption, alt, lambda: _draw(path, grid)
+    )
 
 
-def _names(entry: Entry, layers: int) -> list[str]:
-    """`block projection`, from the record's ranks where they name as many layers."""
+def _grid(entry: Entry, layers: int) -> list[list[tuple[str, int]]]:
+    """Titles and positions of the layers to draw: a line per projection, blocks evenly spread."""
     ranks = entry.record.ranks if entry.record else []
     if len(ranks) != layers:
-        return [f"layer {index}" for index in range(layers)]
-    return [layer.module if layer.block is None else f"{layer.block} {layer.projection}" for layer in ranks]
+        return [[(f"layer {index}", index) for index in _spread(layers, BLOCKS)]]
+    lines: dict[str, list[tuple[str, int]]] = {}
+    for index, layer in enumerate(ranks):
+        name = layer.module if layer.block is None else f"{layer.projection} {layer.block}"
+        lines.setdefault(layer.projection, []).append((name, index))
+    return [[line[position] for position in _spread(len(line), BLOCKS)] for line in lines.values()]
 
 
-def _draw(path: SearchPath, shown: NDArray[np.int64], names: Sequence[str]) -> Figure:
-    figure, axes = panels(len(shown), 1.75, 1.25, columns=6)
-    points = np.unique(np.linspace(0, len(path.steps) - 1, min(len(path.steps), POINTS)).round().astype(int))
-    low, high = float(path.alpha.min()), float(path.alpha.max())
-    margin = 0.05 * (high - low or 1.0)
-    for place, (axis, layer) in enumerate(zip(axes, shown, strict=True)):
-        _lines(axis, path.steps[points], path.alpha[points, layer])
-        axis.set(title=names[layer], ylim=(low - margin, high + margin))
-        axis.tick_params(labelsize=7, labelleft=place % 6 == 0)
+def _spread(count: int, most: int) -> list[int]:
+    return [int(place) for place in np.unique(np.linspace(0, count - 1, min(count, most)).round())]
+
+
+def _draw(path: SearchPath, grid: list[list[tuple[str, int]]]) -> Figure:
+    across = max(len(line) for line in grid)
+    figure = Figure(figsize=(1.6 * across + 0.5, 1.5 * len(grid) + 0.6))
+    axes = figure.subplots(len(grid), across, squeeze=False, sharex=True, sharey=True)
+    points = _spread(len(path.steps), POINTS)
+    for line, places in zip(axes, grid, strict=True):
+        for axis in line[len(places) :]:
+            axis.set_visible(False)
+        for axis, (title, layer) in zip(line, places, strict=False):
+            _lines(axis, path.steps[points], path.alpha[points, layer])
+            axis.set_title(title)
+            axis.tick_params(labelsize=7)
     figure.supxlabel("step", fontsize=9)
     figure.supylabel("alpha", fontsize=9)
+    height = figure.get_figheight()
+    figure.subplots_adjust(
+        left=0.75 / figure.get_figwidth(),
+        right=0.985,
+        bottom=0.5 / height,
+        top=1 - 0.55 / height,
+        wspace=0.12,
+        hspace=0.35,
+    )
     return figure
 
 

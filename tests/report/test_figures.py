@@ -1,0 +1,190 @@
+"""Figures: the numbers in them, the same bytes every time, and text that is never read as a formula."""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from autolora_bench.plan import PlannedRun
+from autolora_bench.record import LayerRank, RunRecord, write_record
+from autolora_bench.report.aggregate import tables_of
+from autolora_bench.report.collect import Collection, collect
+from autolora_bench.report.command import report_stability
+from autolora_bench.report.cost import cost_tables
+from autolora_bench.report.cost_report import cost_reports
+from autolora_bench.report.entries import entries_of
+from autolora_bench.report.figures.curves import curve_figures
+from autolora_bench.report.figures.estimator import diagnostics, estimator_figures
+from autolora_bench.report.figures.pareto import Point, front, pareto_figures
+from autolora_bench.report.figures.ranks import published_ranks, rank_figures
+from autolora_bench.report.folder import write_report
+from autolora_bench.report.pairwise import pairwise
+from autolora_bench.report.plain import in_format
+from autolora_bench.report.scoreboard import Table
+
+Make = Callable[..., RunRecord]
+Study = tuple[list[RunRecord], list[PlannedRun]]
+RANKS = Path(__file__).resolve().parents[2] / "results" / "published_ranks.csv"
+
+
+def tables(records: Sequence[RunRecord]) -> list[Table]:
+    return tables_of(entries_of(records, None)[0], epoch="best", metrics="paper", title="T")
+
+
+@pytest.fixture
+def searched(make: Make, tmp_path: Path) -> Collection:
+    """Three seeds of one AutoLoRA cell with the artefacts of their searches, and a baseline."""
+    for seed in range(3):
+        record = make("rte", "autolora", seed, 0.8)
+        random = np.random.default_rng(seed)
+        beta = random.normal(size=(8, 8))
+        alpha = np.exp(beta) / np.exp(beta).sum(axis=1, keepdims=True)
+        kept = alpha >= 1 / 8
+        names = [
+            f"encoder.layer.{index // 2}.attention.self.{('query', 'value')[index % 2]}" for index in range(8)
+        ]
+        record.ranks = [
+            LayerRank(n, i // 2, n.rsplit(".")[-1], int(kept[i].sum())) for i, n in enumerate(names)
+        ]
+        record.phases[0].artefact, record.phases[1].artefact = "search/selection.json", "threshold/ranks.json"
+        folder = tmp_path / "runs" / f"seed{seed}"
+        write_record(folder, record)
+        for name, value in {
+            "search/selection.json": {"modules": names, "beta": beta.tolist(), "alpha": alpha.tolist()},
+            "threshold/ranks.json": {"kept": dict(zip(names, kept.tolist(), strict=True))},
+        }.items():
+            (folder / name).parent.mkdir(exist_ok=True)
+            (folder / name).write_text(json.dumps(value))
+        lines = [
+            {"step": 10 * point, "alpha": (alpha * point / 3 + (1 - point / 3) / 8).tolist()}
+            for point in range(4)
+        ]
+        (folder / "search/trajectory.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    write_record(tmp_path / "runs" / "adalora", make("rte", "adalora", 0, 0.7))
+    return collect(tmp_path / "runs")
+
+
+def test_a_folder_holds_every_format_and_figure_and_repeats(searched: Collection, tmp_path: Path) -> None:
+    first = write_report(tmp_path / "a", searched, title="T")
+    second = write_report(tmp_path / "b", searched, title="T")
+    names = {path.relative_to(tmp_path / "a").as_posix() for path in first}
+    for stem in ("scores", "comparisons", "cost", "stability"):
+        assert {f"{stem}.md", f"{stem}.csv", f"{stem}.tex"} <= names or stem == "comparisons"
+    kinds = {name.removeprefix("figures/").partition("-")[0] for name in names if name.endswith(".svg")}
+    assert kinds == {"pareto", "cost", "ranks", "stability.svg", "estimator", "curves", "trajectory"}
+    assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
+    page = (tmp_path / "a" / "report.html").read_text(encoding="utf-8")
+    assert page.count("data:image/svg+xml;base64,") == sum(name.endswith(".svg") for name in names)
+
+
+def test_figures_hold_no_date(searched: Collection, tmp_path: Path) -> None:
+    for path in write_report(tmp_path, searched):
+        if path.suffix == ".svg":
+            assert b"dc:date" not in path.read_bytes()
+
+
+def test_stability_as_text(searched: Collection) -> None:
+    table = json.loads(report_stability(searched, format="json"))[0]
+    (row,) = table["rows"]
+    assert row["seeds"] == "3"
+    assert row["initialisation"] == "own"
+    assert row["alpha r"].startswith("(")
+    assert "rte, autolora" in report_stability(searched)
+
+
+def test_broken_artefacts_are_named_not_fatal(searched: Collection, tmp_path: Path) -> None:
+    (tmp_path / "runs/seed1/search/selection.json").write_text("{")
+    (tmp_path / "runs/seed0/search/trajectory.jsonl").write_text("{")
+    write_report(tmp_path / "out", searched)
+    page = (tmp_path / "out/report.html").read_text(encoding="utf-8")
+    assert "seed1/search/selection.json is not readable" in page
+    assert "seed0/search/trajectory.jsonl is no trajectory" in page
+
+
+def test_front_is_the_set_that_nothing_beats() -> None:
+    random = np.random.default_rng(2)
+    points = [Point(str(i), i, *random.integers(1, 12, 2).astype(float), 0.0) for i in range(40)]
+    chosen = {(p.parameters, p.score) for p in front(points)}
+    for point in points:
+        beaten = any(
+            q.parameters <= point.parameters
+            and q.score >= point.score
+            and (q.parameters, q.score) != (point.parameters, point.score)
+            for q in points
+        )
+        assert ((point.parameters, point.score) in chosen) != beaten
+
+
+def test_front_where_lower_is_better() -> None:
+    points = [Point("a", 0, 1.0, 5.0, 0.0), Point("b", 1, 2.0, 3.0, 0.0), Point("c", 2, 3.0, 4.0, 0.0)]
+    assert [p.label for p in front(points, higher_is_better=False)] == ["a", "b"]
+
+
+def test_published_ranks_are_read_for_every_task() -> None:
+    found = published_ranks(RANKS)
+    assert set(found) == {"cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte", "bionlp"}
+    assert all((len(one.blocks), one.projections) == (12, ("query", "value")) for one in found.values())
+    assert found["cola"].ranks[2, "query"] == 5
+
+
+def test_rank_figures_show_published_ones_beside(make: Make) -> None:
+    (picture,) = rank_figures(tables([make("rte", "autolora", seed, 0.7) for seed in range(2)]), RANKS)
+    assert "the authors published" in picture.caption
+    assert "roberta_base" in picture.caption
+    assert "seeds 0, 1" in picture.caption
+
+
+def test_equal_ranks_make_no_figure(make: Make) -> None:
+    record = make("rte", "lora", 0, 0.7)
+    for layer in record.ranks:
+        layer.rank = 8
+    assert rank_figures(tables([record]), RANKS) == []
+
+
+def test_diagnostics_are_read_and_garbage_left_out(make: Make) -> None:
+    record = make("rte", "autolora", 0, 0.7)
+    assert diagnostics(record)["cosine"] == [(1, 0.995), (10, 0.9998)]
+    record.phases[0].details["diagnostics"] = [
+        {"step": 1, "cosine": "high"},
+        7,
+        {"step": None, "cosine": 1.0},
+    ]
+    assert diagnostics(record) == {}
+    record.phases[0].details["diagnostics"] = "none"
+    assert estimator_figures(tables([record])) == []
+
+
+def test_no_curve_of_one_epoch(make: Make) -> None:
+    record = make("rte", "lora", 0, 0.7)
+    record.history = record.history[:1]
+    assert curve_figures(tables([record])) == []
+
+
+def test_names_are_never_formulas(make: Make) -> None:
+    records = [make("rte", method, 0, 0.7) for method in ("lora", "full")]
+    for record in records:
+        record.method = r"$\frac{" + record.method + "漢"
+    (picture,) = pareto_figures(tables(records))
+    assert r"$\frac{" in picture.alt
+
+
+def test_comparisons_and_costs_of_the_study(study: Study, golden: Callable[[str, str], None]) -> None:
+    shown = tables_of(entries_of(*study)[0], epoch="best", metrics="paper", title="Study")
+    golden("comparisons.md", in_format([table for one in shown if (table := pairwise(one))], "markdown"))
+    golden("cost.md", in_format(cost_reports(cost_tables(shown)), "markdown"))
+
+
+def test_differences_equal_scipys_exact_test(make: Make) -> None:
+    random = np.random.default_rng(4)
+    scores = {name: random.normal(0.7, 0.01, 8).round(4) for name in ("lora", "autolora")}
+    records = [
+        make("rte", name, seed, float(v)) for name, values in scores.items() for seed, v in enumerate(values)
+    ]
+    (row,) = pairwise(tables(records)[0]).rows
+    differences = 100 * (scores["lora"] - scores["autolora"])
+    expected = stats.permutation_test((differences,), np.sum, permutation_type="samples", n_resamples=np.inf)
+    assert row[2] == f"{differences.mean():+.2f}".replace("-", "\N{MINUS SIGN}")
+    assert row[6] == f"{expected.pvalue:.4f}"

@@ -1,0 +1,13 @@
+"""The reporter reads records alone: it never loads what trains."""
+
+import subprocess
+import sys
+
+
+def test_no_torch_no_transformers() -> None:
+    code = (
+        "import autolora_bench.report.folder, autolora_bench.report.command, sys;"
+        "print([m for m in ('torch', 'transformers', 'peft', 'datasets', 'hydra') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
