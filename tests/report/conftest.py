@@ -1,6 +1,7 @@
 """Records made by code: no score in here was ever measured."""
 
 import dataclasses
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -106,13 +107,8 @@ def make(plan: Plan) -> Make:
             finished="2026-01-05T10:05:00+00:00",
             headline=config.metrics[0],
             metrics={name: METRICS[name].higher_is_better for name in config.metrics},
-            data={
-                "source": f"{task} (made up)",
-                "fingerprint": "f" * 8,
-                "subsets": {},
-                "notes": [],
-                **(data or {}),
-            },
+            data={"source": f"{task} (made up)", "fingerprint": "ffff", "subsets": {}, "notes": []}
+            | (data or {}),
             provenance={"commit": "0123456789abcdef", "dirty": False, "device": "Test GPU", "threads": 1},
         )
         if fields.get("status", Status.completed) is Status.completed:
@@ -156,41 +152,30 @@ def _complete(record: RunRecord, task: TaskConfig, method: str, scores: dict[str
         ]
 
 
+DIAGNOSTICS = [
+    {"step": 1, "cosine": 0.995, "direct_norm": 0.02, "implicit_norm": 0.0005},
+    {"step": 10, "cosine": 0.9998, "direct_norm": 0.03, "implicit_norm": 0.0007},
+]
+
+
 def _phases(record: RunRecord, retrain: str) -> list[PhaseRecord]:
     seconds = {"full": 90.0, "lora": 40.0, "adalora": 60.0, "autolora": 42.0}.get(record.method, 41.0)
-    phases = [
-        PhaseRecord(
-            retrain,
-            Status.completed,
-            seconds + record.seed,
-            seconds - 5.0,
-            2_000_000_000,
-            30,
-            480,
-            61_440,
-            3e12,
-        )
-    ]
-    if record.method == "autolora":
-        details = {"diagnostics": [
-            {"step": 1, "cosine": 0.995, "direct_norm": 0.02, "implicit_norm": 0.0005},
-            {"step": 10, "cosine": 0.9998, "direct_norm": 0.03, "implicit_norm": 0.0007},
-        ]}  # fmt: skip
-        search = PhaseRecord(
-            "search",
-            Status.completed,
-            70.0 + record.seed,
-            66.0,
-            2_500_000_000,
-            30,
-            960,
-            122_880,
-            7e12,
-            "search",
-            details,
-        )
-        phases = [search, PhaseRecord("threshold", Status.completed, 0.1), *phases]
-    return phases
+    measured = {
+        "peak_memory_bytes": 2_000_000_000,
+        "steps": 30,
+        "examples": 480,
+        "tokens": 61_440,
+        "flops": 3e12,
+    }
+    done = Status.completed
+    phases = [PhaseRecord(retrain, done, seconds + record.seed, seconds - 5.0, **measured)]
+    if record.method != "autolora":
+        return phases
+    measured |= {"peak_memory_bytes": 2_500_000_000, "tokens": 122_880, "flops": 7e12, "artefact": "search"}
+    search = PhaseRecord(
+        "search", done, 70.0 + record.seed, 66.0, **measured, details={"diagnostics": DIAGNOSTICS}
+    )
+    return [search, PhaseRecord("threshold", done, 0.1), *phases]
 
 
 @pytest.fixture
@@ -204,15 +189,15 @@ def study(make: Make, plan: Plan) -> tuple[list[RunRecord], list[PlannedRun]]:
             jitter = round(float(noise.normal(0, 0.005)), 4)
             records.append(make(task, method, seed, round(score + jitter, 4), **fields))
 
-    for method, score in {
-        "full": 0.78,
-        "lora": 0.75,
-        "lora4": 0.74,
-        "adalora": 0.76,
-        "autolora": 0.81,
-        "released": 0.73,
-    }.items():
-        add("rte", method, 6 if method != "released" else 3, score)
+    for method, score in (
+        ("full", 0.78),
+        ("lora", 0.75),
+        ("lora4", 0.74),
+        ("adalora", 0.76),
+        ("autolora", 0.81),
+    ):
+        add("rte", method, 6, score)
+    add("rte", "released", 3, 0.73)
     for method in ("lora", "autolora", "uniform"):
         tied = [make("mrpc", method, seed, {"accuracy": 0.88, "f1": 0.91}, data=SUBSET) for seed in range(3)]
         records += tied
@@ -224,16 +209,14 @@ def study(make: Make, plan: Plan) -> tuple[list[RunRecord], list[PlannedRun]]:
         "type": "UserError",
         "message": "no rows in data.dir",
         "mend": "give data.dir",
-        "traceback": "Traceback ...",
+        "traceback": "Trace ...",
     }
     records += [make("mnli", "adalora", seed, status=Status.failed, error=error) for seed in (0, 1)]
     records.append(make("mnli", "autolora", 0, status=Status.interrupted))
     add("rte", "lora", 1, 0.6, model="minilm", limit=500)
     add("rte", "autolora", 1, 0.61, model="minilm", limit=500)
     planned = [planned_run_of(record, plan) for record in records]
-    planned += [plan("cola", "autolora", seed) for seed in (1, 2)] + [
-        plan("mnli", "autolora", seed) for seed in (1, 2)
-    ]
+    planned += [plan(task, "autolora", seed) for task in ("cola", "mnli") for seed in (1, 2)]
     return records, planned
 
 
@@ -255,9 +238,8 @@ def _limit(record: RunRecord) -> dict[str, Any]:
 
 
 @pytest.fixture
-def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
-    """golden(name, text): compares with the file; `--update-golden` is the environment variable UPDATE_GOLDEN=1."""
-    import os
+def golden() -> Callable[[str, str], None]:
+    """golden(name, text): compares with the file; the environment variable UPDATE_GOLDEN=1 rewrites it."""
 
     def compare(name: str, text: str) -> None:
         path = Path(__file__).parent / "golden" / name
@@ -265,7 +247,7 @@ def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
             path.parent.mkdir(exist_ok=True)
             path.write_text(text, encoding="utf-8")
         assert text == path.read_text(encoding="utf-8"), (
-            f"{name} changed: look at the difference, then UPDATE_GOLDEN=1"
+            f"{name}: look at the difference, then UPDATE_GOLDEN=1"
         )
 
     return compare

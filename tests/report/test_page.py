@@ -17,7 +17,7 @@ from autolora_bench.record import RunRecord
 from autolora_bench.report.command import report
 
 Study = tuple[list[RunRecord], list[PlannedRun]]
-PUBLISHED = Path(__file__).resolve().parents[2] / "results" / "published.csv"
+PUBLISHED = Path(__file__).parent / "golden" / "published.csv"
 ENTER, ESCAPE, TAB = "\ue007", "\ue00c", "\ue004"
 OUTSIDE = re.compile(r"""(?:src|href|action)\s*=\s*(?!["']?data:)|url\(|@import|https?://(?!www\.w3\.org)""")
 

@@ -1,0 +1,117 @@
+"""Every format: golden files, hostile names, LaTeX that compiles."""
+
+import csv
+import io
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from autolora_bench.errors import UserError
+from autolora_bench.plan import PlannedRun
+from autolora_bench.record import RunRecord
+from autolora_bench.report.command import FORMATS, prepare, report
+from autolora_bench.report.latex import latex
+
+Make = Callable[..., RunRecord]
+Study = tuple[list[RunRecord], list[PlannedRun]]
+PUBLISHED = Path(__file__).parent / "golden" / "published.csv"
+
+
+@pytest.mark.parametrize("name", ["markdown", "latex", "csv", "html"])
+def test_golden(study: Study, golden: Callable[[str, str], None], name: str) -> None:
+    suffix = {"markdown": "md", "latex": "tex"}.get(name, name)
+    text = report(*study, format=name, title="Study", published=PUBLISHED, figures=False)
+    golden(f"study.{suffix}", _without_assets(text) if name == "html" else text)
+    assert text == report(*study, format=name, title="Study", published=PUBLISHED, figures=False)
+
+
+def _without_assets(page: str) -> str:
+    """The page without style, script, their digests and the runs' data, which have files and tests of their own."""
+    page = re.sub(r"(?s)(<style>|<script[^>]*>).*?(?=</style>|</script>)", r"\1", page)
+    return re.sub(r"sha256-[^']*", "...", page)
+
+
+def test_golden_both_epochs_all_metrics(study: Study, golden: Callable[[str, str], None]) -> None:
+    golden("both.md", report(*study, epoch="both", metrics="all", title="Study", published=PUBLISHED))
+
+
+def test_records_outside_the_plan_are_counted_not_shown(make: Make, plan: Callable[..., PlannedRun]) -> None:
+    text = report([make("rte", "lora", 0, 0.7), make("cola", "full", 0, 0.2)], [plan("rte", "lora")])
+    assert "1 record found that this report does not ask for" in text
+    assert "CoLA" not in text
+
+
+def test_csv_is_tidy_and_exact(make: Make) -> None:
+    lines = list(
+        csv.DictReader(
+            io.StringIO(report([make("rte", "lora", s, v) for s, v in ((0, 0.701), (3, 0.7))], format="csv"))
+        )
+    )
+    assert (lines[0]["mean"], lines[0]["n"], lines[0]["seeds"], lines[0]["state"]) == (
+        "70.05",
+        "2",
+        "0 3",
+        "completed",
+    )
+
+
+EVIL = "x<script>alert(1)</script> | \\end{document} $&%#_{}~^ `'\" \u202e*é漢\x00"
+
+
+def hostile(make: Make) -> RunRecord:
+    origin = {"commit": EVIL, "processor": EVIL}
+    record = make("rte", "lora", 0, 0.7, command=EVIL, data={"source": EVIL}, provenance=origin)
+    record.method = EVIL
+    record.config["task"]["title"] = EVIL
+    return record
+
+
+def test_hostile_names_stay_text(make: Make) -> None:
+    record = hostile(make)
+    texts = {name: report([record], format=name, title=EVIL) for name in FORMATS}
+    assert "<script>alert" not in texts["html"]
+    assert "<script>" not in re.sub(r"(?s)```.*?```", "", texts["markdown"])
+    assert (
+        len(
+            {
+                line.count("|") - line.count("\\|")
+                for line in texts["markdown"].splitlines()
+                if line.startswith("|")
+            }
+        )
+        == 1
+    )
+    assert texts["latex"].count("\\end{document}") == 1
+
+
+@pytest.mark.skipif(not shutil.which("pdflatex"), reason="no pdflatex on this machine")
+def test_latex_compiles(study: Study, make: Make, tmp_path: Path) -> None:
+    (tmp_path / "study.tex").write_text(
+        report(*study, format="latex", epoch="both", title=EVIL), encoding="utf-8"
+    )
+    (tmp_path / "evil.tex").write_text(report([hostile(make)], format="latex"), encoding="utf-8")
+    for name in ("study", "evil"):
+        command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", f"{name}.tex"]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=120)
+        assert done.returncode == 0, done.stdout.decode(errors="replace")[-2000:]
+
+
+def test_latex_body_alone_can_be_included(study: Study) -> None:
+    body = latex(prepare(*study).tables, standalone=False)
+    assert "documentclass" not in body
+    assert body.startswith(r"\begin{table}")
+
+
+def test_nothing_to_report_is_said() -> None:
+    with pytest.raises(UserError, match="nothing to report"):
+        report([])
+
+
+def test_unknown_choices_are_named(make: Make) -> None:
+    for choice in ({"format": "pdf"}, {"epoch": "first"}, {"metrics": "some"}):
+        with pytest.raises(UserError, match="is not known"):
+            report([make("rte", "lora", 0, 0.7)], **choice)

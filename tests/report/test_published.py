@@ -1,0 +1,101 @@
+"""Published values beside ours: read, matched, compared only with the same backbone and setting."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from autolora_bench.errors import UserError
+from autolora_bench.plan import PlannedRun
+from autolora_bench.record import RunRecord
+from autolora_bench.report.aggregate import tables_of
+from autolora_bench.report.entries import entries_of
+from autolora_bench.report.published import read_published
+from autolora_bench.report.scoreboard import Table
+
+Make = Callable[..., RunRecord]
+Study = tuple[list[RunRecord], list[PlannedRun]]
+PUBLISHED = Path(__file__).parent / "golden" / "published.csv"
+
+
+def table(records: list[RunRecord], planned: list[PlannedRun] | None = None, **choices: str) -> Table:
+    entries, _ = entries_of(records, planned)
+    options = {"epoch": "best", "metrics": "paper", "title": "T", **choices}
+    return tables_of(entries, read_published(PUBLISHED), **options)[0]
+
+
+def test_difference_only_for_the_same_backbone_and_setting(make: Make) -> None:
+    same = table([make("rte", "lora", 0, 0.8)]).rows[0]
+    assert [one.method for one in same.published] == ["lora_r8"]
+    assert list(same.published[0].differences.values()) == [pytest.approx(80 - 86.6)]
+    other_rank = table([make("rte", "lora4", 0, 0.8)])
+    assert other_rank.rows[0].published == []
+    assert {one.method for one in other_rank.others} >= {"lora_r8", "bitfit"}
+    assert not any(one.differences for one in other_rank.published)
+    stand_in = table([make("rte", "lora", 0, 0.8, model="minilm")])
+    assert stand_in.rows[0].published == []
+    assert stand_in.others == []
+    assert {one.backbone for one in stand_in.elsewhere} == {
+        "roberta-base",
+        "roberta-large",
+        "deberta-v3-base",
+    }
+
+
+def test_no_difference_on_a_part_of_the_data_and_nothing_beside_generated_examples(make: Make) -> None:
+    (part,) = table([make("rte", "lora", 0, 0.8, limit=100)]).rows[0].published
+    assert list(part.values.values()) == [86.6]
+    assert part.differences == {}
+    generated = make("rte", "lora", 0, 0.8)
+    generated.config["data"]["source"] = "generated"
+    shown = table([generated])
+    assert shown.published == []
+    assert shown.marked == {"rte"}
+
+
+def test_the_projects_own_values_are_all_readable() -> None:
+    assert len(read_published()) >= 250
+
+
+def test_a_checkpoint_is_another_backbone(make: Make) -> None:
+    record = make("rte", "lora", 0, 0.8)
+    record.config["model"]["checkpoint"] = "somewhere/minilm"
+    shown = table([record])
+    assert shown.model == "roberta_base (checkpoint somewhere/minilm)"
+    assert shown.rows[0].published == []
+
+
+def test_published_fractions_are_shown_in_our_unit(make: Make) -> None:
+    record = make("webnlg", "lora4", 0, {"bleu": 0.55, "meteor": 0.41, "ter": 0.39}, model="gpt2_medium")
+    record.parameters.trainable = record.parameters.head + 350_000
+    (published,) = table([record]).rows[0].published
+    values = {column.score: value for column, value in published.values.items()}
+    assert (values["ter"], values["meteor"], values["bleu/unseen"]) == (39.0, 41.0, 46.7)
+
+
+def test_average_is_compared_over_the_same_tasks_only(make: Make, tmp_path: Path) -> None:
+    path = tmp_path / "own.csv"
+    path.write_text(
+        "source,table,backbone,method,parameters,task,metric,value,std,how_known,note\n"
+        + "".join(f"P,T,roberta-base,full,,{task},{m},80,,,\n" for task, m in
+                  (("rte", "accuracy"), ("cola", "matthews_correlation"), ("average", "mean")))
+    )  # fmt: skip
+    records = [make("rte", "full", 0, 0.7), make("cola", "full", 0, 0.6)]
+
+    def compared(chosen: list[RunRecord]) -> list[str]:
+        entries, _ = entries_of(chosen, None)
+        (shown,) = tables_of(entries, read_published(path), epoch="best", metrics="paper", title="T")
+        return [column.task for row in shown.rows for one in row.published for column in one.differences]
+
+    assert compared(records) == ["rte", "cola", "average"]
+    assert compared([*records, make("mrpc", "full", 0, 0.5)]) == ["rte", "cola"]
+
+
+def test_malformed_published_values_name_the_line(tmp_path: Path) -> None:
+    path = tmp_path / "own.csv"
+    path.write_text(PUBLISHED.read_text().replace("87.6,", "about 87,", 1))
+    with pytest.raises(UserError, match=r"own.csv line 2: 'about 87' is not a number"):
+        read_published(path)
+    path.write_text("source,value\n")
+    with pytest.raises(UserError, match="no column"):
+        read_published(path)
