@@ -8,7 +8,7 @@ from autolora_bench.config.experiment import ExperimentConfig, Rerun, experiment
 from autolora_bench.data.files import file_fingerprint
 from autolora_bench.errors import UserError
 from autolora_bench.paths import RECORD
-from autolora_bench.record import RunRecord, Status, read_record
+from autolora_bench.record import RunRecord, Status, TornRecordError, read_record
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,8 @@ class Decision:
     """The record to go on from, or the one that makes running unnecessary."""
     problem: UserError | None = None
     """Why the cell can be neither run nor reused."""
+    note: str = ""
+    """What the user must know of it."""
 
 
 def decide(experiment: ExperimentConfig, folder: Path) -> Decision:
@@ -31,6 +33,9 @@ def decide(experiment: ExperimentConfig, folder: Path) -> Decision:
         return Decision(experiment.rerun is not Rerun.failed)
     try:
         record = read_record(path)
+    except TornRecordError as error:
+        return Decision(experiment.rerun is not Rerun.failed, note=f"{error.what}: the run starts again")
+    try:
         _check_same(experiment, record, path)
     except UserError as error:
         return Decision(False, problem=error)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from autolora_bench.config.experiment import ExperimentConfig, config_id
 from autolora_bench.errors import UserError
+from autolora_bench.ownership import is_owned
 from autolora_bench.paths import RECORD, run_folder
 from autolora_bench.record import RunRecord, Status, read_record
 
@@ -51,12 +52,15 @@ class PlannedRun:
         return read_record(path) if path.is_file() else None
 
     def state(self) -> State:
-        """How far it is, by its record alone."""
+        """How far it is, by its record; one that nobody is running any more was interrupted."""
         try:
             record = self.record()
         except UserError:
             return State.unreadable
-        return State.missing if record is None else State(record.status.value)
+        if record is None:
+            return State.missing
+        abandoned = record.status is Status.running and not is_owned(self.folder)
+        return State.interrupted if abandoned else State(record.status.value)
 
 
 def is_complete(planned: PlannedRun) -> bool:

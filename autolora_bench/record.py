@@ -3,8 +3,8 @@
 import dataclasses
 import json
 import os
-import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -15,6 +15,10 @@ from autolora_bench.errors import UserError
 from autolora_bench.paths import RECORD
 
 VERSION = 1
+
+
+class TornRecordError(UserError):
+    """A record that is no JSON, as a power cut may leave it."""
 
 
 class Status(StrEnum):
@@ -154,21 +158,22 @@ def now() -> str:
 def write_atomically(path: Path, text: str) -> None:
     """Replace the file's content whole or not at all: temporary file beside it, fsync, rename.
 
+    The temporary file always has the same name, so that what a kill left of it goes with the next attempt.
+
     Raises:
         UserError: the folder cannot be written or the disk is full.
     """
-    temporary = None
+    temporary = path.with_name(f".{path.name}.writing")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
+        with temporary.open("w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
         raise UserError(
             f"cannot write {path}: {error.strerror or error}",
             "free some space or choose another folder with results=DIR",
@@ -185,10 +190,11 @@ def read_record(path: Path) -> RunRecord:
     """Read a run.json.
 
     Raises:
-        UserError: not JSON, another version, or a field missing or unknown.
+        TornRecordError: not JSON: cut off in writing.
+        UserError: not a record, another version, or a field missing or unknown.
     """
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = _parse(path)
         if values.get("version") != VERSION:
             raise UserError(
                 f"{path} is a record of version {values.get('version')}; this program reads version {VERSION}",
@@ -197,6 +203,15 @@ def read_record(path: Path) -> RunRecord:
         return _from_dict(values)
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise UserError(
+            f"{path} is not a readable record: {error}", "move it away; its run starts again"
+        ) from error
+
+
+def _parse(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise TornRecordError(
             f"{path} is not a readable record: {error}", "move it away; its run starts again"
         ) from error
 

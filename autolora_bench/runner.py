@@ -17,6 +17,7 @@ from autolora_bench.methods.base import Phase, PhaseContext, PhaseResult
 from autolora_bench.methods.evaluation import EvaluatePhase
 from autolora_bench.methods.table import build_method
 from autolora_bench.metrics.registry import METRICS
+from autolora_bench.ownership import LOCK
 from autolora_bench.provenance import provenance
 from autolora_bench.record import PhaseRecord, RunRecord, Status, now, write_record
 from autolora_bench.training.checkpoints import CHECKPOINTS, remove_checkpoints
@@ -149,7 +150,11 @@ def _begin(experiment: ExperimentConfig, command: str, earlier: RunRecord | None
 def _clear(folder: Path) -> None:
     """Nothing of an earlier attempt, least of all a checkpoint, may enter a run that starts afresh."""
     try:
-        shutil.rmtree(folder, ignore_errors=not folder.exists())
+        for path in folder.glob("*"):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            elif path.name != LOCK:
+                path.unlink()
     except OSError as error:
         raise UserError(
             f"cannot clear {folder}: {error.strerror or error}", "choose another folder with results=DIR"

@@ -7,7 +7,7 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "autolora_bench"
 LAYERS = [
-    {"errors", "interruption", "processes"},
+    {"errors", "interruption", "ownership", "processes"},
     {"config", "paths", "record", "provenance", "plan"},
     {"search", "metrics", "backbone", "data", "machine"},
     {"tasks"},
@@ -18,7 +18,7 @@ LAYERS = [
     {"commands"},
     {"cli", "__main__"},
 ]
-LIGHT = {"errors", "interruption", "processes", "config", "paths", "record", "provenance", "plan", "sweep", "decision", "commands", "cli"}
+LIGHT = {"errors", "interruption", "ownership", "processes", "config", "paths", "record", "provenance", "plan", "sweep", "decision", "commands", "cli"}
 HEAVY = {"torch", "transformers", "peft", "datasets", "pandas", "pyarrow", "sklearn", "scipy", "matplotlib"}
 REPORT_MAY_USE = {"errors", "config", "paths", "record", "plan", "metrics", "report"}
 

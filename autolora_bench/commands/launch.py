@@ -17,6 +17,7 @@ from autolora_bench.config.store import register_schemas
 from autolora_bench.decision import decide
 from autolora_bench.errors import UserError
 from autolora_bench.interruption import watched_signals
+from autolora_bench.ownership import owned
 from autolora_bench.paths import conf_dir, run_folder
 from autolora_bench.plan import PlannedRun, State
 from autolora_bench.record import Evaluation, RunRecord
@@ -59,14 +60,29 @@ def job(config: DictConfig) -> float | None:
     experiment = to_experiment(config)
     folder = run_folder(experiment)
     decision = decide(experiment, folder)
-    record = decision.record
-    if decision.run:
-        from autolora_bench.runner import run_experiment
+    if not decision.run:
+        return headline(decision.record)
+    try:
+        with watched_signals(), owned(folder):
+            return headline(_run(experiment, folder))
+    except UserError as error:
+        print(f"{error.what}\n{error.mend}", file=sys.stderr)
+        return None
 
-        print(f"{_label(experiment)}  ->  {folder}", file=sys.stderr, flush=True)
-        record = run_experiment(experiment, folder, command(), record)
-        _show(record)
-    return headline(record)
+
+def _run(experiment: ExperimentConfig, folder: Path) -> RunRecord | None:
+    """Decide again, as another process may have come first, and run what is to be run."""
+    decision = decide(experiment, folder)
+    if not decision.run:
+        return decision.record
+    from autolora_bench.runner import run_experiment
+
+    if decision.note:
+        print(decision.note, file=sys.stderr)
+    print(f"{_label(experiment)}  ->  {folder}", file=sys.stderr, flush=True)
+    record = run_experiment(experiment, folder, command(), decision.record)
+    _show(record)
+    return record
 
 
 def command() -> str:
