@@ -120,7 +120,7 @@ class RankedLoraConfig(MethodConfig):
     seed its own; or a CSV or JSON file with layer, projection, rank and perhaps task. May be a pattern (`*`)."""
     source_task: str | None = field(default=None, metadata=LOCATION)
     """Which task's rows of a file count; none means the run's own task."""
-    ranks: dict[str, int] | None = None
+    ranks: dict[str, int] = field(default_factory=dict)
     """`block.projection` -> rank. Filled in from `source`, so that the ranks are part of what a run is."""
     cell: str | None = None
     """task/model/method-id of the runs that give each seed its own ranks. Filled in from `source`."""

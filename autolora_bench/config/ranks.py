@@ -56,7 +56,7 @@ def resolve_ranks(experiment: ExperimentConfig) -> None:
     method = experiment.method
     if not isinstance(method, RankedLoraConfig) or method.source is None:
         return
-    if method.ranks is not None or method.cell is not None:
+    if method.ranks or method.cell is not None:
         raise UserError(
             "method.source together with method.ranks or method.cell, which are read from it", "say one of them"
         )

@@ -65,7 +65,7 @@ class AllocatePhase:
         """Ranks that are part of the configuration are taken from there: their file may have changed since."""
         c, experiment = self.config, context.experiment
         if c.cell is None or c.source is None:
-            return c.ranks
+            return c.ranks or None
         found = read_ranks(c.source, c.source_task or experiment.task.name, experiment.seed)
         if found.cell != c.cell:
             raise UserError(f"{c.source} holds {found.cell}, not {c.cell}", "run the command again")

@@ -1,0 +1,140 @@
+"""Every method of conf/method, trained once on generated data with a tiny random BERT, and watched while it is."""
+
+import gc
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from autolora_bench.config.compose import compose_config, composer, to_experiment
+from autolora_bench.config.experiment import ExperimentConfig
+from autolora_bench.methods import finetuning
+from autolora_bench.methods.base import PhaseContext
+from autolora_bench.record import RunRecord
+from autolora_bench.runner import run_experiment
+
+SMALL = [
+    "task=sst2",
+    "model=any",
+    "data=generated",
+    "data.limit=48",
+    "data.limit_evaluation=16",
+    "train.epochs=3",
+    "train.batch_size=8",
+    "train.warmup=0",
+    "~recipe",
+    "~cell",
+    "device=cpu",
+    "method.learning_rate=5e-3",
+]
+SEARCH = [
+    "method.search.epochs=3",
+    "method.search.batch_size=8",
+    "method.search.learning_rate=5e-3",
+    "method.search.selection_learning_rate=1e-2",
+    "method.search.diagnose_steps=[]",
+]
+"""For methods that search."""
+RANKS = "layer,projection,rank\n0,query,3\n0,value,0\n1,query,1\n1,value,2\n"
+"""For methods that take ranks from a file: those of the tiny BERT's layers."""
+
+Compose = Callable[..., ExperimentConfig]
+
+
+@dataclass
+class Trained:
+    """A finished run, and what its last training did to the model."""
+
+    experiment: ExperimentConfig
+    folder: Path
+    record: RunRecord
+    model: Any = None
+    before: dict[str, Tensor] = field(default_factory=dict)
+    """Weights before the training that makes the final ones."""
+    first_logits: Tensor | None = None
+    batch: dict[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def context(self) -> PhaseContext:
+        """A fresh context of the run."""
+        return PhaseContext(self.experiment, self.folder, torch.device("cpu"))
+
+    @property
+    def logits(self) -> Tensor:
+        """The trained model's."""
+        return self.logits_of(self.model)
+
+    def logits_of(self, model: Any) -> Tensor:
+        """(B, labels) on `batch`, without dropout; the model's mode is as before afterwards."""
+        training = model.training
+        model.eval()
+        with torch.no_grad():
+            found: Tensor = model(**{k: v for k, v in self.batch.items() if k != "labels"}).logits
+        model.train(training)
+        return found
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AUTOLORA_BENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
+        gc.freeze()  # every training collects garbage: let it not look through all that was imported
+        yield
+        gc.unfreeze()
+
+
+@pytest.fixture(scope="session")
+def composed(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Compose:
+    """Method name, more overrides -> a small cell of it, with what its kind of method needs."""
+    ranks = tmp_path_factory.mktemp("ranks") / "ranks.csv"
+    ranks.write_text(RANKS, encoding="utf-8")
+
+    @cache
+    def needed(method: str) -> list[str]:
+        settings = compose_config(["task=sst2", f"method={method}"]).method
+        search = SEARCH if "search" in settings else []
+        return [*search, f"method.source={ranks}"] if "source" in settings else search
+
+    def compose(method: str, *more: str) -> ExperimentConfig:
+        with composer():
+            words = [*SMALL, f"method={method}", f"model.checkpoint={tiny_encoder}", *needed(method)]
+            return to_experiment(compose_config([*words, *more]))
+
+    return compose
+
+
+@pytest.fixture(scope="session")
+def trained(composed: Compose, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Trained]:
+    """Method name -> its run, made when first asked for."""
+
+    @cache
+    def run(method: str) -> Trained:
+        experiment = composed(method)
+        found = Trained(experiment, tmp_path_factory.mktemp(method), RunRecord(*[""] * 4, 0, "", {}, ""))  # type: ignore[arg-type]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(finetuning, "finetune", watched(finetuning.finetune, found))
+            found.record = run_experiment(experiment, found.folder, "autolora-bench ...", None)
+        assert found.record.error is None, found.record.error["traceback"]
+        return found
+
+    return run
+
+
+def watched(finetune: Callable[..., Any], found: Trained) -> Callable[..., Any]:
+    """`finetune` that also keeps what it was given and what it made of it."""
+
+    def watch(model: Any, setup: Any) -> Any:
+        split = setup.splits.held_out["validation"]
+        found.batch = setup.task.collator(setup.tokenizer)([split[i] for i in range(8)])
+        found.first_logits = found.logits_of(model)
+        found.before = {name: weight.detach().clone() for name, weight in model.named_parameters()}
+        outcome = finetune(model, setup)
+        found.model = model
+        return outcome
+
+    return watch

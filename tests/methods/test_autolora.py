@@ -1,0 +1,182 @@
+"""AutoLoRA's phases, ablations and options, beyond the contract."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from autolora_bench.errors import UserError
+from autolora_bench.methods import searching
+from autolora_bench.methods.autolora import AutoLora
+from autolora_bench.methods.base import PhaseContext
+from autolora_bench.methods.searching import SearchPhase, total_rank
+
+MODULES = [f"bert.encoder.layer.{i}.attention.self.{p}" for i in range(2) for p in ("query", "value")]
+
+
+def context(experiment: Any, folder: Path) -> PhaseContext:
+    return PhaseContext(experiment, folder, torch.device("cpu"))
+
+
+class BegunError(Exception):
+    """The search was about to train."""
+
+
+@pytest.fixture
+def search_trainer(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Runs a search phase up to its training and returns the trainer."""
+    seen: list[Any] = []
+
+    def stop(trainer: Any, *_: Any, **__: Any) -> None:
+        seen.append(trainer)
+        raise BegunError
+
+    monkeypatch.setattr(searching.MeteredSearchTrainer, "train", stop)
+
+    def begin(experiment: Any, folder: Path) -> Any:
+        with pytest.raises(BegunError):
+            SearchPhase(experiment.method.search).run(context(experiment, folder))
+        return seen[-1]
+
+    return begin
+
+
+def drawn(trainer: Any) -> dict[str, torch.Tensor]:
+    """First values of everything that is drawn: lora_A and the head."""
+    return {n: p.detach().clone() for n, p in trainer.trained.named_parameters() if p.requires_grad}
+
+
+def test_one_initialisation_seed_shares_first_values_over_run_seeds(
+    composed: Any, search_trainer: Any, tmp_path: Path
+) -> None:
+    shared = "method.search.initialisation_seed=7"
+    first, second, other = (
+        drawn(search_trainer(composed("autolora", *words), tmp_path))
+        for words in (["seed=0", shared], ["seed=1", shared], ["seed=1"])
+    )
+    assert {name.split(".")[-2] for name in first} >= {"default"}
+    assert any("lora_A" in name for name in first)
+    assert any("classifier" in name for name in first)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    different = {name for name in first if not torch.equal(first[name], other[name])}
+    assert different == {n for n in first if "lora_B" not in n and not n.endswith("bias")}
+
+
+def test_run_seeds_still_differ_in_data(composed: Any, search_trainer: Any, tmp_path: Path) -> None:
+    shared = "method.search.initialisation_seed=7"
+    halves = [
+        search_trainer(composed("autolora", f"seed={seed}", shared), tmp_path).train_dataset["input_ids"][:]
+        for seed in (0, 1)
+    ]
+    assert halves[0] != halves[1]
+
+
+def test_released_settings_reach_the_optimizer(composed: Any, search_trainer: Any, tmp_path: Path) -> None:
+    trainer = search_trainer(
+        composed("autolora_released", "method.search.learning_rate=3e-4", "method.search.selection_learning_rate=3e-4"),
+        tmp_path,
+    )
+    assert (len(trainer.train_dataset), len(trainer._validation.dataset)) == (34, 14)
+    trainer.create_optimizer_and_scheduler(num_training_steps=100)
+    groups = trainer.optimizer.param_groups
+    assert [group["betas"] for group in groups] == [(0.9, 0.999), (0.9, 0.999), (0.5, 0.999)]
+    assert {group["lr"] for group in groups} == {3e-4}
+    assert {group["weight_decay"] for group in groups} == {0.0}
+    assert {rate(step) for rate in trainer.lr_scheduler.lr_lambdas for step in (0, 50, 99)} == {1.0}
+    assert trainer.args.max_grad_norm == 0.0
+    assert trainer.options.rule == "mean"
+    assert trainer.options.hypergradient == "released"
+
+
+def test_the_weights_betas_can_be_chosen(composed: Any, search_trainer: Any, tmp_path: Path) -> None:
+    trainer = search_trainer(composed("autolora", "method.search.betas=[0.5,0.99]"), tmp_path)
+    assert trainer.create_optimizer().param_groups[0]["betas"] == (0.5, 0.99)
+
+
+def test_search_and_threshold_leave_what_stability_needs(trained: Any) -> None:
+    run = trained("autolora")
+    found = json.loads((run.folder / "search/selection.json").read_text())
+    kept = json.loads((run.folder / "threshold/ranks.json").read_text())["kept"]
+    assert found["modules"] == list(kept) == MODULES
+    assert torch.allclose(torch.tensor(found["beta"]).softmax(-1), torch.tensor(found["alpha"]))
+    assert (torch.tensor(found["alpha"]) >= 1 / 8).tolist() == list(kept.values())
+    lines = [json.loads(line) for line in (run.folder / "search/trajectory.jsonl").read_text().splitlines()]
+    assert lines[0]["step"] == 0
+    assert torch.allclose(torch.tensor(lines[-1]["alpha"]), torch.tensor(found["alpha"]))
+
+
+def retrained(experiment: Any, folder: Path, values: dict[str, list[list[float]]]) -> Any:
+    """Threshold and retrain with selection variables made up."""
+    run = context(experiment, folder)
+    run.phase_folder("search")
+    (folder / "search/selection.json").write_text(json.dumps({"modules": MODULES, **values}))
+    _, threshold, retrain = AutoLora(experiment.method).phases()
+    threshold.run(run)
+    return retrain.run(run)
+
+
+def test_a_layer_of_rank_zero_is_gone_from_model_record_and_export(composed: Any, tmp_path: Path) -> None:
+    beta = [[1.0] * 8, [-1.0] * 8, [1.0] * 3 + [-1.0] * 5, [-1.0] * 7 + [0.0]]
+    alpha = torch.tensor(beta).sigmoid().tolist()
+    result = retrained(composed("autolora_sigmoid", "train.epochs=1"), tmp_path, {"beta": beta, "alpha": alpha})
+    assert [layer.rank for layer in result.ranks] == [8, 0, 3, 1]
+    assert result.parameters.method == 12 * 64
+    export = tmp_path / "retrain/export"
+    shapes = {
+        name.removeprefix("base_model.model.").removesuffix(".lora_A.weight"): len(tensor)
+        for name, tensor in load_file(export / "adapter_model.safetensors").items()
+        if ".lora_A." in name
+    }
+    assert shapes == {MODULES[0]: 8, MODULES[2]: 3, MODULES[3]: 1}
+    saved = json.loads((export / "adapter_config.json").read_text())
+    assert len(saved["rank_pattern"]) == 3
+    assert "value" not in saved["target_modules"].split("|")[0]
+
+
+def test_a_search_that_keeps_nothing_says_so(composed: Any, tmp_path: Path) -> None:
+    beta = [[-1.0] * 8] * 4
+    with pytest.raises(UserError, match="no component in any layer"):
+        retrained(composed("autolora_sigmoid"), tmp_path, {"beta": beta, "alpha": [[0.27] * 8] * 4})
+
+
+def test_the_mean_rule_reads_the_raw_variables(composed: Any, tmp_path: Path) -> None:
+    """A variable above the mean of beta whose weight is below 1 / k: the released code keeps it, the paper does not."""
+    beta = [[0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 3.0]] * 4
+    alpha = torch.tensor(beta).softmax(-1).tolist()
+    values = {"beta": beta, "alpha": alpha}
+    released = retrained(composed("autolora_released", "train.epochs=1"), tmp_path / "a", values)
+    paper = retrained(composed("autolora", "train.epochs=1"), tmp_path / "b", values)
+    assert [layer.rank for layer in released.ranks] == [2] * 4
+    assert [layer.rank for layer in paper.ranks] == [1] * 4
+
+
+@pytest.mark.parametrize(
+    ("words", "total"),
+    [([], 16), (["method.search.mean_rank=2.5"], 10), (["method.search.mean_rank=null", "method.search.budget=7"], 7)],
+)
+def test_a_budget_is_met_whatever_the_variables(words: list[str], total: int, composed: Any, tmp_path: Path) -> None:
+    experiment = composed("autolora_budget", "train.epochs=1", *words)
+    alpha = torch.rand(4, 8, generator=torch.Generator().manual_seed(0)).softmax(-1).tolist()
+    result = retrained(experiment, tmp_path, {"beta": alpha, "alpha": alpha})
+    assert total_rank(experiment.method.search, 4) == total
+    assert sum(layer.rank for layer in result.ranks) == total
+    assert min(layer.rank for layer in result.ranks) >= 1
+
+
+@pytest.mark.parametrize(
+    ("words", "match"),
+    [
+        (["autolora", "method.search.budget=9"], "rule=reciprocal with method.search.budget=9"),
+        (["autolora_budget", "method.search.budget=9"], "budget=9 and method.search.mean_rank"),
+        (["autolora_budget", "method.search.mean_rank=null"], "rule=budget"),
+        (["autolora", "method.search.betas=[0.9]"], "betas"),
+        (["autolora", "method.search.train_share=1.0"], "train_share"),
+        (["autolora", "train.accumulation=4", "method.search.batch_size=6"], "accumulation"),
+    ],
+)
+def test_contradictions_are_refused(words: list[str], match: str, composed: Any) -> None:
+    with pytest.raises(UserError, match=match):
+        composed(*words)

@@ -1,0 +1,218 @@
+"""What every method of conf/method must hold, found without being named."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import TrainerControl, TrainerState, TrainingArguments
+
+from autolora_bench.config.method import (
+    AdaLoraConfig,
+    AdapterConfig,
+    AutoLoraConfig,
+    BitFitConfig,
+    FullConfig,
+    LoraConfig,
+    MethodConfig,
+    Placement,
+    RankedLoraConfig,
+)
+from autolora_bench.methods.adapter import load_adapter
+from autolora_bench.methods.table import build_method
+from autolora_bench.paths import conf_dir
+from autolora_bench.record import RunRecord, Status, read_record
+from autolora_bench.runner import run_experiment
+from autolora_bench.training.checkpoints import CheckpointPolicy
+
+METHODS = sorted(path.stem for path in (conf_dir() / "method").glob("*.yaml"))
+D, F, BLOCKS, LABELS = 32, 64, 2, 2
+"""The tiny BERT: hidden size, feed-forward size, blocks; labels of the task."""
+HEAD = D * LABELS + LABELS
+NORMS = 2 * BLOCKS + 1
+LOADER = """
+import json, sys
+import torch
+from peft import PeftModel
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForSequenceClassification
+
+base, jobs = sys.argv[1], json.loads(sys.argv[2])
+found = {}
+for name, (folder, batch) in jobs.items():
+    torch.manual_seed(123)
+    if name.startswith("peft "):
+        plain = AutoModelForSequenceClassification.from_pretrained(base, num_labels=2)
+        model = PeftModel.from_pretrained(plain, folder)
+    else:
+        model = AutoModelForSequenceClassification.from_pretrained(folder)
+    with torch.no_grad():
+        found[name] = model.eval()(**load_file(batch)).logits
+assert not any(name.startswith("autolora_bench") for name in sys.modules)
+save_file(found, sys.argv[3])
+"""
+
+pytestmark = pytest.mark.parametrize("method", METHODS)
+
+
+def file_ranks(run: Any, path: str) -> list[int]:
+    return list(json.loads((run.folder / path).read_text())["ranks"].values())
+
+
+def pretrained(run: Any) -> int:
+    return sum(t.numel() for t in load_file(Path(run.experiment.model.checkpoint) / "model.safetensors").values())
+
+
+def adapter_weights(c: AdapterConfig) -> int:
+    """LoRA paper, section 5.1: N (2 D M + M + D) + 2 D L."""
+    per_block = 2 if c.placement is Placement.houlsby else 1
+    adapters = per_block * (BLOCKS - round(c.drop * BLOCKS))
+    norms = NORMS * c.layer_norms + adapters * (c.placement is Placement.lin)
+    return adapters * (2 * D * c.bottleneck + c.bottleneck + D) + 2 * D * norms
+
+
+COUNTS: dict[type[MethodConfig], Callable[[Any, Any], int]] = {
+    FullConfig: lambda c, run: pretrained(run),
+    BitFitConfig: lambda c, run: BLOCKS * (4 * D + F + D + 2 * D) + D + D,  # with the pooler's
+    AdapterConfig: lambda c, run: adapter_weights(c),
+    LoraConfig: lambda c, run: 2 * BLOCKS * c.rank * 2 * D,
+    AdaLoraConfig: lambda c, run: 2 * BLOCKS * c.target_rank * (2 * D + 1),
+    AutoLoraConfig: lambda c, run: sum(file_ranks(run, "threshold/ranks.json")) * 2 * D,
+    RankedLoraConfig: lambda c, run: sum(file_ranks(run, "allocate/ranks.json")) * 2 * D,
+}
+"""Trained weights without the head, by a formula of each kind's own: a new kind must state its."""
+
+
+def low_rank(c: Any, name: str) -> bool:
+    return "lora_" in name or ".modules_to_save." in name
+
+
+MOVED: dict[type[MethodConfig], Callable[[Any, str], bool]] = {
+    FullConfig: lambda c, name: True,
+    BitFitConfig: lambda c, name: name.endswith(".bias") or name.startswith("classifier."),
+    AdapterConfig: lambda c, name: (
+        ".adapter" in name or name.startswith("classifier.") or (c.layer_norms and "LayerNorm" in name)
+    ),
+    LoraConfig: low_rank,
+    AdaLoraConfig: low_rank,
+    AutoLoraConfig: low_rank,
+    RankedLoraConfig: low_rank,
+}
+"""Which weights a kind of method may move: a new kind must state its."""
+
+
+def stated(table: dict[type[MethodConfig], Any], config: MethodConfig) -> Any:
+    if type(config) not in table:
+        pytest.fail(f"{type(config).__name__} has no entry in this file's table: state what holds for it")
+    return table[type(config)]
+
+
+def test_output_is_unchanged_at_the_start(method: str, trained: Any) -> None:
+    run = trained(method)
+    near = isinstance(run.experiment.method, AdapterConfig)
+    expected = run.logits_of(run.context.backbone().model)
+    torch.testing.assert_close(run.first_logits, expected, rtol=0, atol=1e-4 if near else 0)
+
+
+def test_trainable_count_is_the_formula(method: str, trained: Any) -> None:
+    run = trained(method)
+    expected = stated(COUNTS, run.experiment.method)(run.experiment.method, run)
+    counted = sum(p.numel() for p in run.model.parameters() if p.requires_grad)
+    assert counted == expected + HEAD
+    assert run.record.parameters.trainable == counted
+    assert run.record.parameters.method == expected
+    assert run.record.parameters.total == pretrained(run) + HEAD
+
+
+def test_only_intended_weights_move_and_all_of_them_do(method: str, trained: Any) -> None:
+    run = trained(method)
+    may_move = stated(MOVED, run.experiment.method)
+    moved = {
+        name
+        for name, weight in run.model.named_parameters()
+        if weight.shape != run.before[name].shape or not torch.equal(weight, run.before[name])
+    }
+    assert moved == {name for name in run.before if may_move(run.experiment.method, name)}
+
+
+def test_loss_falls(method: str, trained: Any) -> None:
+    losses = [evaluation.train_loss for evaluation in trained(method).record.history]
+    assert losses[-1] < losses[0]
+
+
+def test_rebuilt_model_gives_the_same_logits(method: str, trained: Any) -> None:
+    run = trained(method)
+    rebuilt = build_method(run.experiment.method).rebuild(run.context)
+    torch.testing.assert_close(run.logits_of(rebuilt), run.logits, rtol=0, atol=0)
+
+
+@pytest.fixture(scope="module")
+def loaded(trained: Any, tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, torch.Tensor]:
+    """Method -> logits of its export, loaded where nobody knows this project."""
+    folder = tmp_path_factory.mktemp("loaded")
+    jobs: dict[str, tuple[str, str]] = {}
+    for method in METHODS:
+        run = trained(method)
+        export = run.folder / run.record.phases[-2].artefact / "export"
+        kind = "peft" if (export / "adapter_config.json").is_file() else "transformers"
+        if kind == "peft" or (export / "config.json").is_file():
+            save_file({k: v for k, v in run.batch.items() if k != "labels"}, folder / f"{method}.batch")
+            jobs[f"{kind} {method}"] = (str(export), str(folder / f"{method}.batch"))
+    command = [sys.executable, "-c", LOADER, str(tiny_encoder), json.dumps(jobs), str(folder / "logits")]
+    subprocess.run(command, check=True, cwd=folder, capture_output=True)
+    return {name.split()[1]: logits for name, logits in load_file(folder / "logits").items()}
+
+
+def test_export_loads_elsewhere_with_the_same_logits(method: str, trained: Any, loaded: Any) -> None:
+    run = trained(method)
+    export = run.folder / run.record.phases[-2].artefact / "export"
+    assert not [path for path in export.iterdir() if path.suffix in (".bin", ".pt", ".pkl")]
+    if method in loaded:
+        found = loaded[method]
+    else:
+        found = run.logits_of(load_adapter(run.context.backbone(seed=99).model, export))
+    torch.testing.assert_close(found, run.logits, rtol=0, atol=1e-6)
+
+
+def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(
+    method: str, trained: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = trained(method)
+    interrupted = interrupt_every_training_once(monkeypatch, step=4)
+    record: RunRecord | None = None
+    while record is None or record.status is not Status.completed:
+        try:
+            record = run_experiment(run.experiment, tmp_path, "autolora-bench ...", record)
+            assert record.error is None, record.error["traceback"]
+        except KeyboardInterrupt:
+            record = read_record(tmp_path / "run.json")
+    assert len(interrupted) == 1 + hasattr(run.experiment.method, "search")
+    assert record.history == run.record.history
+    for path in run.folder.rglob("*"):
+        if path.name in ("weights.safetensors", "selection.json", "trajectory.jsonl", "ranks.json"):
+            assert (tmp_path / path.relative_to(run.folder)).read_bytes() == path.read_bytes(), path.name
+
+
+def interrupt_every_training_once(monkeypatch: pytest.MonkeyPatch, step: int) -> list[str]:
+    """A checkpoint after `step` steps, in the middle of an epoch; Ctrl-C after the next. Returns where it happened."""
+    interrupted: list[str] = []
+    on_step_end = CheckpointPolicy.on_step_end
+
+    def interrupting(
+        self: CheckpointPolicy, args: TrainingArguments, state: TrainerState, control: TrainerControl, **more: Any
+    ) -> TrainerControl:
+        control = on_step_end(self, args, state, control, **more)
+        if str(args.output_dir) not in interrupted:
+            control.should_save |= state.global_step == step
+            if state.global_step == step + 1:
+                interrupted.append(str(args.output_dir))
+                raise KeyboardInterrupt
+        return control
+
+    monkeypatch.setattr(CheckpointPolicy, "on_step_end", interrupting)
+    return interrupted
