@@ -93,7 +93,7 @@ def _bottoms(grid: Grid, *, sortable: bool) -> str:
     cells = []
     for heading in grid.headings:
         task = f' data-task="{escape(heading.column.task)}"' if heading.column else ""
-        words = escape(heading.bottom) or ("name" if sortable else "")
+        words = escape(heading.bottom) or (("mean" if heading.column else "name") if sortable else "")
         content = f'<button type="button" data-sort>{words}</button>' if sortable else words
         cells.append(f'<th scope="col"{task}>{content}</th>')
     return f"<tr>{''.join(cells)}</tr>"

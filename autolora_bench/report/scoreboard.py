@@ -133,9 +133,9 @@ class Table:
         ]
         seeds = ", ".join(str(seed) for seed in sorted({entry.seed for entry in entries}))
         titles = {column.task: column.title for column in self.columns if not column.is_average}
-        tasks = [
-            title + (" (not the whole data)" if task in self.marked else "") for task, title in titles.items()
-        ]
+        made_up = {entry.task for entry in entries if entry.setting("data", "source") == "generated"}
+        marks = {task: " (generated)" if task in made_up else " (not the whole data)" for task in self.marked}
+        tasks = [title + marks.get(task, "") for task, title in titles.items()]
         return f"{self.model}; {', '.join(tasks)}; seed{'s' if ',' in seeds else ''} {seeds}"
 
     @property

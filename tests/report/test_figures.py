@@ -137,6 +137,14 @@ def test_rank_figures_show_published_ones_beside(make: Make) -> None:
     assert "seeds 0, 1" in picture.caption
 
 
+def test_published_ranks_stand_beside_autolora_on_real_data_only(make: Make) -> None:
+    generated = make("rte", "autolora", 0, 0.7)
+    generated.config["data"]["source"] = "generated"
+    for record in (generated, make("rte", "adalora", 0, 0.7)):
+        (picture,) = rank_figures(tables([record]), RANKS)
+        assert "published" not in picture.caption
+
+
 def test_equal_ranks_make_no_figure(make: Make) -> None:
     record = make("rte", "lora", 0, 0.7)
     for layer in record.ranks:

@@ -10,7 +10,7 @@ const element = (name, text, className) => {
 };
 
 const grid = (head, rows) => {
-  const table = element("table");
+  const table = element("table", undefined, head.length === 2 ? "pairs" : "");
   if (head.some(Boolean)) {
     const row = table.createTHead().insertRow();
     for (const title of head) row.append(element("th", title));

@@ -56,5 +56,5 @@ def _draw(rows: list[CostRow]) -> Figure:
     axis.set_xlabel("training time / AdaLoRA's")
     axis.margins(x=0.12)
     if any(search):
-        figure.legend(loc="outside upper right", ncols=2)
+        figure.legend(loc="outside lower center", ncols=2)
     return figure

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from autolora_bench.errors import UserError
 from autolora_bench.report.entries import Entry
 from autolora_bench.report.figures.style import HEAT, file_name, picture
+from autolora_bench.report.order import family_of
 from autolora_bench.report.picture import Picture
 from autolora_bench.report.published import backbone_name, read_rows, results_dir
 from autolora_bench.report.scoreboard import Row, Table
@@ -38,7 +39,13 @@ def rank_figures(tables: Sequence[Table], published: Path | None = None) -> list
         for row in table.rows:
             maps = {task: ours for task, runs in _runs(row).items() if (ours := _mean_map(task, runs))}
             if any(len(set(one.ranks.values())) > 1 for one in maps.values()):
-                found.append(_picture(table, row, maps, theirs))
+                real = {
+                    task for task, runs in _runs(row).items() if not any(_is_generated(run) for run in runs)
+                }
+                beside = theirs if family_of(row.method) == "autolora" else {}
+                found.append(
+                    _picture(table, row, maps, {task: one for task, one in beside.items() if task in real})
+                )
     return found
 
 
@@ -68,6 +75,10 @@ def _runs(row: Row) -> dict[str, list[Entry]]:
     return {
         task: [e for e in members if e.completed and e.completed.ranks] for task, members in entries.items()
     }
+
+
+def _is_generated(entry: Entry) -> bool:
+    return bool(entry.setting("data", "source") == "generated")
 
 
 def _mean_map(task: str, entries: list[Entry]) -> RankMap | None:
