@@ -1,0 +1,351 @@
+"""What is left of a run that was cut off, and what becomes of it."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from transformers import TrainerControl, TrainerState, TrainingArguments
+
+from autolora_bench import cli
+from autolora_bench.config.compose import compose_config, composer, to_experiment
+from autolora_bench.methods.finetuning import FinetunePhase
+from autolora_bench.ownership import LOCK, BusyError, Owner, owned
+from autolora_bench.paths import run_folder
+from autolora_bench.record import RunRecord, Status, read_record
+from autolora_bench.training.checkpoints import CheckpointPolicy
+
+HARNESS = Path(__file__).resolve().parent.parent / "scripts" / "kill_harness.py"
+SMALL = [
+    "task=sst2",
+    "model=any",
+    "data=generated",
+    "data.limit=32",
+    "data.limit_evaluation=16",
+    "device=cpu",
+]
+TRAIN = [
+    "method=lora",
+    "train.epochs=2",
+    "train.batch_size=8",
+    "train.checkpoint_minutes=1e-9",
+    "~recipe",
+    "~cell",
+]
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUTOLORA_BENCH_CACHE", str(tmp_path_factory.getbasetemp() / "interruption_cache"))
+
+
+@pytest.fixture
+def words(tiny_encoder: Path) -> Callable[..., list[str]]:
+    def line(results: Path, *more: str) -> list[str]:
+        return [*SMALL, *TRAIN, f"model.checkpoint={tiny_encoder}", f"results={results}", *more]
+
+    return line
+
+
+def folder_of(line: list[str]) -> Path:
+    with composer():
+        return run_folder(to_experiment(compose_config(line)))
+
+
+def facts(folder: Path) -> tuple[Any, bytes]:
+    record = read_record(folder / "run.json")
+    assert record.status is Status.completed, record.error
+    return (record.history, record.best, record.parameters), (
+        folder / "finetune/weights.safetensors"
+    ).read_bytes()
+
+
+def signalled(
+    monkeypatch: pytest.MonkeyPatch,
+    step: int,
+    number: int = signal.SIGTERM,
+    then: Callable[[], None] = lambda: None,
+) -> None:
+    """Send this process a signal in the middle of the given optimizer step, once."""
+    begin, sent = CheckpointPolicy.on_step_begin, []
+
+    def sending(
+        self: CheckpointPolicy,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **more: Any,
+    ) -> Any:
+        if state.global_step + 1 == step and not sent:
+            sent.append(step)
+            os.kill(os.getpid(), number)
+            then()
+        return begin(self, args, state, control, **more)
+
+    monkeypatch.setattr(CheckpointPolicy, "on_step_begin", sending)
+
+
+@pytest.mark.parametrize(
+    ("number", "status", "step"),
+    [(signal.SIGTERM, 143, 2), (signal.SIGTERM, 143, 4), (signal.SIGINT, 130, 5)],
+)
+def test_a_signal_leaves_a_checkpoint_and_a_record_and_the_same_command_goes_on(
+    words: Callable[..., list[str]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    number: int,
+    status: int,
+    step: int,
+) -> None:
+    whole, cut = words(tmp_path / "whole"), words(tmp_path / "cut", "train.checkpoint_minutes=60")
+    assert cli.run(whole) == 0
+    signalled(monkeypatch, step, number)
+    before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+    assert cli.run(cut) == status
+    assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
+    folder = folder_of(cut)
+    record = read_record(folder / "run.json")
+    assert record.status is Status.interrupted
+    assert [(phase.name, phase.status) for phase in record.phases] == [("finetune", Status.interrupted)]
+    newest = max(
+        (folder / "finetune/checkpoints").glob("checkpoint-*"), key=lambda path: path.stat().st_mtime
+    )
+    assert newest.name == f"checkpoint-{step}"
+    assert not (folder / LOCK).exists()
+    assert cli.run(cut) == 0
+    assert facts(folder) == facts(folder_of(whole))
+
+
+def test_a_signal_stops_the_sweep_and_not_only_the_job(
+    words: Callable[..., list[str]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    line = ["-m", "seed=0,1", *words(tmp_path)]
+    signalled(monkeypatch, 2)
+    assert cli.run(line) == 143
+    assert len(list(tmp_path.rglob("run.json"))) == 1
+    assert "the same command goes on from here" in capsys.readouterr().err
+
+
+def test_a_run_ends_alike_where_max_steps_lie_inside_an_epoch(
+    words: Callable[..., list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, cut = (words(tmp_path / name, "train.max_steps=6") for name in ("whole", "cut"))
+    assert cli.run(whole) == 0
+    from autolora_bench.training import finetune
+
+    save = finetune.save_trainable
+
+    def cut_off(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(finetune, "save_trainable", cut_off)
+    assert cli.run(cut) == 130
+    monkeypatch.setattr(finetune, "save_trainable", save)
+    assert cli.run(cut) == 0
+    assert facts(folder_of(cut)) == facts(folder_of(whole))
+
+
+def half_done(line: list[str], monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A run stopped in step 6 of 8; its checkpoints."""
+    with monkeypatch.context() as patch:
+        signalled(patch, 6)
+        assert cli.run(line) == 143
+    return folder_of(line) / "finetune" / "checkpoints"
+
+
+def empty(folder: Path) -> None:
+    shutil.rmtree(folder)
+    folder.mkdir()
+
+
+def truncate(path: Path) -> None:
+    os.truncate(path, path.stat().st_size // 2)
+
+
+DAMAGE: dict[str, Callable[[Path], None]] = {
+    "truncated weights": lambda newest: truncate(newest / "trainable.safetensors"),
+    "truncated optimizer": lambda newest: truncate(newest / "optimizer.pt"),
+    "no trainer state": lambda newest: (newest / "trainer_state.json").unlink(),
+    "empty folder": empty,
+    "cut off before its end": lambda newest: (newest / "WHOLE").unlink(),
+    "empty mark": lambda newest: (newest / "WHOLE").write_text("") and None,
+    "half deleted": lambda newest: (newest / "rng_state.pth").unlink(),
+    "of another configuration": lambda newest: (
+        (newest / "WHOLE").write_text((newest / "WHOLE").read_text().replace("/seed0", "/seed1")) and None
+    ),
+    "all of them gone": lambda newest: shutil.rmtree(newest.parent),
+    "best weights gone": lambda newest: (newest.parent / "best.safetensors").unlink(),
+    "best weights of a later epoch": lambda newest: (
+        shutil.copyfile(newest / "trainable.safetensors", newest.parent / "copy")
+        and os.replace(newest.parent / "copy", newest.parent / "best.safetensors")
+    ),
+    "torn record": lambda newest: truncate(newest.parent.parent.parent / "run.json"),
+    "empty record": lambda newest: os.truncate(newest.parent.parent.parent / "run.json", 0),
+}
+
+
+@pytest.fixture(scope="module")
+def halves(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[list[str], Path, Path]:
+    """A command line without results, a folder of the whole run, a folder of the run cut off half-way."""
+    base = [*SMALL, *TRAIN, f"model.checkpoint={tiny_encoder}"]
+    whole, cut = tmp_path_factory.mktemp("whole"), tmp_path_factory.mktemp("cut")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AUTOLORA_BENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
+        assert cli.run([*base, f"results={whole}"]) == 0
+        half_done([*base, f"results={cut}"], patch)
+    return base, whole, cut
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_run_ends_like_a_whole_one(
+    halves: tuple[list[str], Path, Path], damage: str, tmp_path: Path
+) -> None:
+    base, whole, cut = halves
+    shutil.copytree(cut, tmp_path / "runs")
+    line = [*base, f"results={tmp_path / 'runs'}"]
+    DAMAGE[damage](folder_of(line) / "finetune/checkpoints/checkpoint-6")
+    assert cli.run(line) == 0
+    assert facts(folder_of(line)) == facts(folder_of([*base, f"results={whole}"]))
+    assert not (folder_of(line) / "finetune/checkpoints").exists()
+
+
+def test_checkpoints_are_bounded_while_training(halves: tuple[list[str], Path, Path]) -> None:
+    assert len(list(halves[2].rglob("checkpoint-*"))) <= 2
+
+
+def test_seconds_of_a_killed_attempt_count_up_to_its_last_checkpoint(
+    words: Callable[..., list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[RunRecord] = []
+    run = FinetunePhase.run
+
+    def watching(self: FinetunePhase, context: Any) -> Any:
+        saved = context.saved
+
+        def look() -> None:
+            saved()
+            found.append(read_record(context.folder / "run.json"))
+
+        context.saved = look
+        return run(self, context)
+
+    monkeypatch.setattr(FinetunePhase, "run", watching)
+    assert cli.run(words(tmp_path)) == 0
+    seconds = [record.phases[0].seconds for record in found]
+    assert len(seconds) == 8
+    assert 0 < seconds[0] < seconds[-1]
+
+
+class TestOwnership:
+    def test_a_cell_that_is_being_run_is_skipped_and_said_so(
+        self, words: Callable[..., list[str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        line = words(tmp_path)
+        with owned(folder_of(line)):
+            assert cli.run(line) == 1
+        said = capsys.readouterr().err
+        assert f"is being run by process {os.getpid()}" in said
+        assert "Traceback" not in said
+        assert not list(tmp_path.rglob("run.json"))
+        assert cli.run(line) == 0
+
+    def test_a_living_owner_keeps_its_lock_and_a_dead_one_loses_it(self, tmp_path: Path) -> None:
+        code = (
+            "import sys, time; from pathlib import Path; from autolora_bench.ownership import owned\n"
+            "with owned(Path(sys.argv[1])):\n    print('held', flush=True); time.sleep(60)"
+        )
+        holder = subprocess.Popen(
+            [sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True
+        )
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(BusyError, match=str(holder.pid)), owned(tmp_path):
+            pass
+        holder.kill()
+        holder.wait()
+        with owned(tmp_path):
+            assert json.loads((tmp_path / LOCK).read_text())["pid"] == os.getpid()
+        assert not (tmp_path / LOCK).exists()
+
+    def test_another_process_with_the_same_number_is_not_the_owner(self, tmp_path: Path) -> None:
+        mine = Owner.here()
+        (tmp_path / LOCK).write_text(json.dumps({**vars(mine), "started": "another boot 1"}))
+        with owned(tmp_path):
+            pass
+
+    def test_an_owner_on_another_host_is_believed_to_live(self, tmp_path: Path) -> None:
+        (tmp_path / LOCK).write_text(json.dumps({**vars(Owner.here()), "host": "elsewhere", "pid": 1}))
+        with pytest.raises(BusyError, match="elsewhere") as caught, owned(tmp_path):
+            pass
+        assert str(tmp_path / LOCK) in caught.value.mend
+
+    @pytest.mark.parametrize("text", ["", "{", "[]", "{}"])
+    def test_a_torn_lock_is_no_lock(self, tmp_path: Path, text: str) -> None:
+        (tmp_path / LOCK).write_text(text)
+        with owned(tmp_path):
+            pass
+
+    def test_of_many_that_want_it_one_gets_it(self, tmp_path: Path) -> None:
+        code = (
+            "import sys; from pathlib import Path; from autolora_bench.ownership import owned, BusyError\n"
+            "try:\n    with owned(Path(sys.argv[1])):\n        print('got', flush=True); sys.stdin.read()\n"
+            "except BusyError:\n    print('busy', flush=True)"
+        )
+        (tmp_path / LOCK).write_text(json.dumps({**vars(Owner.here()), "started": "gone"}))
+        many = [
+            subprocess.Popen(
+                [sys.executable, "-c", code, str(tmp_path)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            for _ in range(6)
+        ]
+        answers = [process.stdout.readline().strip() for process in many if process.stdout]
+        for process in many:
+            process.communicate("")
+        assert sorted(answers) == ["busy"] * 5 + ["got"]
+
+
+def test_three_kills(tmp_path: Path) -> None:
+    answer = subprocess.run(
+        [
+            sys.executable,
+            str(HARNESS),
+            "--kills",
+            "3",
+            "--methods",
+            "lora",
+            "--seed",
+            "1",
+            "--folder",
+            str(tmp_path),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    assert "3 kills" in answer.stdout
+    assert "0 not equal" in answer.stdout
+
+
+@pytest.mark.slow
+def test_kills_in_every_kind_of_method(tmp_path: Path) -> None:
+    methods = "autolora,adalora,full,bitfit,adapter,lora_uniform"
+    answer = subprocess.run(
+        [sys.executable, str(HARNESS), "--kills", "30", "--methods", methods, "--folder", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert answer.returncode == 0, answer.stdout + answer.stderr
