@@ -1,13 +1,12 @@
 """Runs one cell: its method's phases in order, each recorded as it ends. Knows no task and no method."""
 
+import errno
 import platform
 import shutil
 import time
 import traceback
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from autolora_bench import machine
 from autolora_bench.config.experiment import ExperimentConfig, config_id, experiment_identity
@@ -21,7 +20,10 @@ from autolora_bench.ownership import LOCK
 from autolora_bench.provenance import provenance
 from autolora_bench.record import PhaseRecord, RunRecord, Status, now, write_record
 from autolora_bench.training.checkpoints import CHECKPOINTS, remove_checkpoints
+from autolora_bench.training.memory import is_out_of_memory
 
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
+"""What a disk answers that takes no more."""
 COPIED = ("train_seconds", "steps", "examples", "tokens", "flops", "artefact", "details")
 MERGED = ("history", "best", "last", "test", "parameters", "ranks")
 
@@ -187,9 +189,12 @@ def _describe_data(context: PhaseContext) -> dict[str, Any]:
 
 
 def _describe(error: Exception) -> dict[str, str]:
-    what, mend = (
-        (error.what, error.mend) if isinstance(error, UserError) else (f"{type(error).__name__}: {error}", "")
-    )
-    if isinstance(error, torch.OutOfMemoryError):
-        mend = "halve the memory of a step: train.accumulation=2"
+    what, mend = f"{type(error).__name__}: {error}", ""
+    if isinstance(error, UserError):
+        what, mend = error.what, error.mend
+    elif isinstance(error, OSError) and error.errno in NO_ROOM:
+        what = f"cannot write {error.filename or 'the results'}: {error.strerror}"
+        mend = "free some space or choose another folder with results=DIR; the same command goes on from here"
+    elif is_out_of_memory(error):
+        mend = "halve the memory of a step: train.accumulation=2, or train.evaluation_batch_size=16"
     return {"type": type(error).__name__, "message": what, "mend": mend, "traceback": traceback.format_exc()}

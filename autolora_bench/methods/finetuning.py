@@ -11,11 +11,13 @@ from torch import nn
 from autolora_bench.backbone.export import export
 from autolora_bench.backbone.load import Backbone
 from autolora_bench.backbone.targets import block_and_projection
+from autolora_bench.config.train import TrainConfig
 from autolora_bench.methods.base import PhaseContext, PhaseResult, count_parameters
 from autolora_bench.record import LayerRank
 from autolora_bench.search.layers import lora_layers
 from autolora_bench.training.companion import Companion
 from autolora_bench.training.finetune import WEIGHTS, Finetuning, finetune
+from autolora_bench.training.memory import with_less_memory
 from autolora_bench.training.weights import load_trainable
 
 Adapt = Callable[[Backbone, PhaseContext], Any]
@@ -48,7 +50,13 @@ class FinetunePhase:
 
     def run(self, context: PhaseContext) -> PhaseResult:
         """Train, or go on from the last checkpoint."""
-        experiment, folder = context.experiment, context.phase_folder(self.name)
+        train = context.experiment.train
+        result, memory = with_less_memory(train, train.batch_size, lambda train: self._train(context, train))
+        result.details.update(memory)
+        return result
+
+    def _train(self, context: PhaseContext, train: TrainConfig) -> PhaseResult:
+        folder = context.phase_folder(self.name)
         backbone = context.backbone()
         total = sum(weight.numel() for weight in backbone.model.parameters())
         model = self.adapt(backbone, context)
@@ -58,9 +66,9 @@ class FinetunePhase:
             context.task,
             context.splits,
             context.tokenizer,
-            experiment.train,
+            train,
             self.learning_rate,
-            experiment.seed,
+            context.experiment.seed,
             context.device,
             self.companion(model),
             identity=context.identity,

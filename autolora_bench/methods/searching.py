@@ -8,15 +8,18 @@ from typing import Any
 from peft import PeftModel
 from transformers import PrinterCallback
 
+from autolora_bench.config.experiment import ExperimentConfig
 from autolora_bench.config.search import Rule, SearchConfig
 from autolora_bench.config.train import TrainConfig
 from autolora_bench.data.splits import search_split
 from autolora_bench.methods.base import PhaseContext, PhaseResult
 from autolora_bench.methods.lora import lora_model
+from autolora_bench.processes import world_size
 from autolora_bench.record import write_atomically
 from autolora_bench.search import SearchOptions, Selection, selection_for
 from autolora_bench.training.arguments import training_arguments
 from autolora_bench.training.checkpoints import CHECKPOINTS, CheckpointPolicy
+from autolora_bench.training.memory import with_less_memory
 from autolora_bench.training.progress import ProgressDisplay
 from autolora_bench.training.resume import train_or_resume
 from autolora_bench.training.search import MeteredSearchTrainer
@@ -36,6 +39,12 @@ class SearchPhase:
 
     def run(self, context: PhaseContext) -> PhaseResult:
         """Search, or go on from the last checkpoint."""
+        train = self._settings(context.experiment.train)
+        result, memory = with_less_memory(train, train.batch_size, lambda train: self._search(context, train))
+        result.details.update(memory)
+        return result
+
+    def _search(self, context: PhaseContext, train: TrainConfig) -> PhaseResult:
         backbone = context.backbone(self.config.initialisation_seed)
         model = lora_model(
             backbone,
@@ -46,7 +55,7 @@ class SearchPhase:
             target_modules=backbone.targets,
         )
         selection = selection_for(model, self.config.constraint.name, self.config.initial)
-        trainer = self._trainer(model, selection, context)
+        trainer = self._trainer(model, selection, context, train)
         trained = train_or_resume(trainer, context.identity)
         if trainer.args.should_save:
             write_atomically(context.folder / SELECTION, json.dumps(_readable(selection)))
@@ -61,12 +70,13 @@ class SearchPhase:
             source=backbone.source,
         )
 
-    def _trainer(self, model: PeftModel, selection: Selection, context: PhaseContext) -> MeteredSearchTrainer:
+    def _trainer(
+        self, model: PeftModel, selection: Selection, context: PhaseContext, train: TrainConfig
+    ) -> MeteredSearchTrainer:
         folder, seed = context.phase_folder(self.name), context.experiment.seed
         halves = search_split(
             context.splits.train, self.config.train_share, seed, context.task.stratify_column()
         )
-        train = self._train(context.experiment.train)
         trainer = MeteredSearchTrainer(
             model=model,
             args=training_arguments(
@@ -81,7 +91,7 @@ class SearchPhase:
             train_dataset=halves[0],
             validation_dataset=halves[1],
             selection=selection,
-            options=self._options(seed, len(selection.modules_selected)),
+            options=self._options(context.experiment, len(selection.modules_selected)),
             trajectory=folder / "trajectory.jsonl",
             data_collator=context.task.collator(context.tokenizer),
             callbacks=[
@@ -92,7 +102,7 @@ class SearchPhase:
         trainer.remove_callback(PrinterCallback)
         return trainer
 
-    def _train(self, train: TrainConfig) -> TrainConfig:
+    def _settings(self, train: TrainConfig) -> TrainConfig:
         """The run's training settings with the search's own in their place."""
         c = self.config
         return replace(
@@ -106,14 +116,15 @@ class SearchPhase:
             clip=c.clip,
         )
 
-    def _options(self, seed: int, layers: int) -> SearchOptions:
-        c = self.config
+    def _options(self, experiment: ExperimentConfig, layers: int) -> SearchOptions:
+        c, seed = self.config, experiment.seed
+        asked = c.batch_size // (experiment.train.accumulation * world_size())
         return SearchOptions(
             hypergradient=c.estimator.name,
             learning_rate=c.selection_learning_rate,
             betas=(c.selection_betas[0], c.selection_betas[1]),
             interval=c.interval,
-            validation_batch_size=c.validation_batch_size,
+            validation_batch_size=c.validation_batch_size or asked,
             seed=seed,
             diagnose_at=tuple(c.diagnose_steps),
             rule=c.rule.name,
