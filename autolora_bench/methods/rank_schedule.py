@@ -18,6 +18,9 @@ from autolora_bench.training.companion import Companion
 
 POINTS = 50
 """Points of the budget's course in the record."""
+FEWEST = 1
+"""Steps that importance is gathered in before the last allocation, which gathers none itself."""
+ROUNDING = 1e-9
 SMOOTHED = ("ipt", "exp_avg_ipt", "exp_avg_unc")
 """The allocator's tables, one tensor per weight."""
 
@@ -49,9 +52,9 @@ class RankSchedule(Companion):
         """Steps of the three parts, now that their sum is known."""
         steps = state.max_steps
         self.adapter.total_step = steps
-        self.adapter.tinit = round(self.config.initial_share * steps)
-        self.adapter.tfinal = round(self.config.final_share * steps)
-        if self.adapter.tinit >= steps - self.adapter.tfinal:
+        self.adapter.tinit = int(self.config.initial_share * steps + ROUNDING)
+        self.adapter.tfinal = int(self.config.final_share * steps + ROUNDING)
+        if max(self.adapter.tinit, FEWEST) >= self.final_step:
             raise UserError(
                 f"AdaLoRA has no step to allocate ranks in: {steps} steps, of which the first {self.adapter.tinit} "
                 f"and the last {self.adapter.tfinal} do not",

@@ -9,12 +9,13 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
-from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from autolora_bench.record import Evaluation
 from autolora_bench.training.companion import Companion
 from autolora_bench.training.guards import DivergenceError, LossWatch, whole_or_removed
 from autolora_bench.training.meter import Meter
+from autolora_bench.training.weighting import WeightingTrainer
 from autolora_bench.training.weights import load_trainable, save_trainable, share
 
 TRAINABLE = "trainable.safetensors"
@@ -25,7 +26,7 @@ Evaluate = Callable[[nn.Module], dict[str, Evaluation]]
 """Model -> evaluation of every evaluation split; epoch, step and loss are filled in by the trainer."""
 
 
-class MeteredTrainer(Trainer):
+class MeteredTrainer(WeightingTrainer):
     """Counts examples, tokens and seconds; saves trainable weights alone, the same way for every method."""
 
     def __init__(self, *args: Any, **options: Any) -> None:

@@ -193,6 +193,7 @@ def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(
             record = read_record(tmp_path / "run.json")
     assert len(interrupted) == 1 + hasattr(run.experiment.method, "search")
     assert record.history == run.record.history
+    assert [phase.details for phase in record.phases] == [phase.details for phase in run.record.phases]
     for path in run.folder.rglob("*"):
         if path.name in ("weights.safetensors", "selection.json", "trajectory.jsonl", "ranks.json"):
             assert (tmp_path / path.relative_to(run.folder)).read_bytes() == path.read_bytes(), path.name
