@@ -28,6 +28,7 @@ from tiny_encoder import save_tiny_encoder
 
 import autolora_bench.runner  # noqa: F401  (imported before the forks, so that they need not)
 from autolora_bench import cli
+from autolora_bench.ownership import LOCK
 from autolora_bench.record import PhaseRecord, RunRecord, Status, find_records, read_record
 
 SMALL = [
@@ -157,13 +158,16 @@ def describe(record: RunRecord | None, results: Path) -> Kill:
 
 
 def differences(cell: Cell, results: Path) -> list[str]:
-    """What is not as in the undisturbed run: fields of the record, names or bytes of files."""
+    """What is not as in the undisturbed run: fields of the record, names or bytes of files.
+
+    The lock of a process that was killed when all was done does not count: nobody minds it.
+    """
     record = record_in(results)
     if record is None:
         return ["no record"]
     found = [name for name, value in facts(cell.record).items() if facts(record)[name] != value]
     files = {
-        side: {path.relative_to(side) for path in side.rglob("*") if path.is_file()}
+        side: {path.relative_to(side) for path in side.rglob("*") if path.is_file() and path.name != LOCK}
         for side in (cell.results, results)
     }
     found += [str(path) for path in files[cell.results] ^ files[results]]
