@@ -54,9 +54,10 @@ def locate(model: ModelConfig) -> Location:
     if model.package is not None and (fetched / "config.json").is_file():
         return Location(str(_verified(fetched, model)), "fetched", _packages(model.package))
     if model.hub is None:
+        fetching = f"run: autolora-bench fetch {model.name}, or " if model.package is not None else ""
         raise UserError(
             f"no weights of model {model.name!r} were found",
-            "say model.checkpoint=FOLDER_OR_HUB_NAME",
+            f"{fetching}say model.checkpoint=FOLDER_OR_HUB_NAME",
         )
     return Location(model.hub, "hub", model.hub, model.revision)
 

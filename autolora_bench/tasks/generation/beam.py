@@ -60,7 +60,7 @@ def beam_search(
         ended = stops.reached(previous, tokens) | (length == settings.max_new_tokens)
         extended = torch.cat([history[rows], tokens.unsqueeze(-1)], dim=-1)
         _keep_best(best, records, candidates[:, :beams], ended[:, :beams], extended[:, :beams], settings)
-        scores, chosen = candidates.masked_fill(ended, NEVER).topk(beams)
+        scores, chosen = candidates.masked_fill(ended, NEVER).topk(min(beams, candidates.shape[-1]))
         going_on = _can_improve(best, records, scores, length, settings)
         if beams == 1:
             going_on &= ~ended[:, 0]

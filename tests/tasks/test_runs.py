@@ -1,0 +1,115 @@
+"""Whole runs of tagging and generation: every method, from configuration to record."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from autolora_bench.config.experiment import ExperimentConfig
+from autolora_bench.record import RunRecord, Status
+from autolora_bench.runner import run_experiment
+
+Compose = Callable[..., ExperimentConfig]
+SMALL = [
+    "model=any",
+    "data.limit=12",
+    "data.limit_evaluation=6",
+    "train.epochs=1",
+    "train.batch_size=8",
+    "train.warmup=0",
+    "train.label_smoothing=0.1",
+    "device=cpu",
+]
+SHORT = [
+    "task.decoding.max_new_tokens=8",
+    "task.decoding.beams=2",
+    "task.decoding.batch_size=4",
+    "task.epoch_records=4",
+]
+SEARCH = ["method.search.diagnose_steps=[1]", "method.search.components=3", "method.search.batch_size=8"]
+METHODS = ["full", "lora", "autolora", "adalora", "adapter"]
+QUICK = {("gpt2", "lora"), ("gpt2", "autolora"), ("llama", "autolora"), ("llama", "adapter")}
+
+
+def run(experiment: ExperimentConfig, folder: Path) -> RunRecord:
+    record = run_experiment(experiment, folder, "autolora-bench ...", None)
+    assert record.status is Status.completed, record.error and record.error["traceback"]
+    return record
+
+
+@pytest.mark.parametrize(
+    ("kind", "method"),
+    [
+        pytest.param(kind, method, marks=[] if (kind, method) in QUICK else pytest.mark.slow)
+        for kind in ("gpt2", "llama")
+        for method in METHODS
+    ],
+)
+def test_data_to_text(
+    kind: str, method: str, composed: Compose, decoder_folder: Callable[[str], Path], tmp_path: Path
+) -> None:
+    words = ["task=e2e", "task.metrics=[bleu,nist]", f"method={method}", *SMALL, *SHORT]
+    words += [f"model.checkpoint={decoder_folder(kind)}", *(SEARCH if method == "autolora" else [])]
+    record = run(composed(*words), tmp_path)
+    assert set(record.test["test"].scores) == {"bleu", "nist"}
+    assert record.test["test"].note is None
+    assert record.test["test"].examples == 6
+    assert record.best["validation"].note == "after an epoch: 4 of 6 records"
+    assert record.data["splits"] == {"train": 36, "validation": 6, "test": 6}
+    assert record.data["truncated"] == {"train": 0, "validation": 0, "test": 0}
+    assert any(note.startswith("texts: raw") for note in record.data["notes"])
+    assert set(record.phase("evaluate").details["validation"]) == {"bleu", "nist"}  # type: ignore[union-attr]
+    lines = [json.loads(line) for line in (tmp_path / "evaluate/test.jsonl").read_text("utf-8").splitlines()]
+    assert len(lines) == 6
+    assert all(set(line) == {"record", "output"} for line in lines)
+    assert sorted(path.name for path in (tmp_path / "evaluate").iterdir()) == [
+        "test.jsonl",
+        "validation.jsonl",
+    ]
+    if method in ("lora", "autolora"):
+        projections = ["query", "value"] if kind == "gpt2" else ["q_proj", "v_proj"]
+        found = [(layer.block, layer.projection) for layer in record.ranks]
+        assert found == [(block, projection) for block in (0, 1) for projection in projections]
+
+
+def test_webnlg_is_scored_for_seen_and_unseen_categories(
+    composed: Compose, decoder_folder: Callable[[str], Path], tmp_path: Path
+) -> None:
+    words = [
+        "task=webnlg",
+        "task.metrics=[bleu,ter]",
+        "method=lora",
+        *SMALL,
+        *SHORT,
+        "data.limit_evaluation=12",
+    ]
+    record = run(composed(*words, f"model.checkpoint={decoder_folder('llama')}"), tmp_path)
+    names = {f"{metric}{part}" for metric in ("bleu", "ter") for part in ("", "/seen", "/unseen")}
+    assert set(record.test["test"].scores) == names
+
+
+@pytest.mark.parametrize("method", ["lora", "autolora"])
+def test_named_entities(method: str, composed: Compose, tiny_encoder: Path, tmp_path: Path) -> None:
+    words = ["task=bionlp", "task.max_length=12", "task.stride=2", f"method={method}", *SMALL]
+    words += [f"model.checkpoint={tiny_encoder}", *(SEARCH if method == "autolora" else [])]
+    record = run(composed(*words), tmp_path)
+    assert {"f1", "precision", "recall", "f1/DNA", "recall/protein"} <= set(record.test["test"].scores)
+    assert any("read in windows" in note for note in record.data["notes"])
+    assert len(record.ranks) == 4
+    tags = [json.loads(line) for line in (tmp_path / "evaluate/test.jsonl").read_text("utf-8").splitlines()]
+    assert len(tags) == 6
+    assert all(isinstance(tag, str) for sentence in tags for tag in sentence)
+
+
+def test_a_prompt_without_room_fails_the_run_with_a_reason(
+    composed: Compose, decoder_folder: Callable[[str], Path], tmp_path: Path
+) -> None:
+    words: list[Any] = ["task=e2e", "method=lora", "task.max_length=10", *SMALL, *SHORT]
+    experiment = composed(*words, f"model.checkpoint={decoder_folder('gpt2')}")
+    record = run_experiment(experiment, tmp_path, "autolora-bench ...", None)
+    assert record.status is Status.failed
+    assert record.error is not None
+    assert "leaves no room" in record.error["message"]
+    assert "task.max_length" in record.error["mend"]
