@@ -1,7 +1,7 @@
 """The methods that can be compared, each with its settings."""
 
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import Enum, StrEnum
 
 from omegaconf import MISSING
 
@@ -24,11 +24,16 @@ class FullConfig(MethodConfig):
     """Every weight is trained."""
 
 
-class Scaling(Enum):
-    """How strongly a LoRA layer of rank r counts."""
+class Scaling(StrEnum):
+    """How strongly a layer's update counts after ranks were chosen.
 
-    alpha_over_rank = "lora_alpha / r: rank and scale are confounded when ranks differ"
-    constant = "lora_alpha / rank for every layer, whatever its own rank"
+    alpha_over_rank: lora_alpha / rank, as LoRA and the released code have it: with lora_alpha 16, rank 1 is scaled 16
+        and rank 8 is scaled 2, so rank and scale are confounded.
+    constant: the same factor for every layer, lora_alpha / the method's own `rank`.
+    """
+
+    alpha_over_rank = "alpha_over_rank"
+    constant = "constant"
 
 
 @dataclass

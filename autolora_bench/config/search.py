@@ -1,7 +1,7 @@
 """AutoLoRA's rank search: its settings (Zhang et al., 2024, section 3)."""
 
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import Enum, StrEnum
 
 from omegaconf import MISSING
 
@@ -19,22 +19,39 @@ class Estimator(Enum):
     released = "what the authors' code computes"
 
 
-class Constraint(Enum):
-    """Map from selection variables beta to selection weights alpha."""
+class Constraint(StrEnum):
+    """Map from selection variables beta to selection weights alpha: the paper's softmax, or one of its ablations.
 
-    softmax = "non-negative, sum one in each layer"
-    sigmoid = "each between 0 and 1"
-    unconstrained = "beta itself"
+    softmax: non-negative, sum one in each layer.
+    sigmoid: each between 0 and 1.
+    unconstrained: beta itself.
+    """
+
+    softmax = "softmax"
+    sigmoid = "sigmoid"
+    unconstrained = "unconstrained"
 
 
-class Rule(Enum):
-    """Which components of a layer are kept."""
+class Rule(StrEnum):
+    """Which components of a layer are kept.
 
-    reciprocal = "alpha >= 1 / k"
-    mean = "beta >= the layer's mean"
-    half = "alpha >= 0.5"
-    threshold = "alpha >= search.threshold"
-    budget = "the search.budget components with the largest alpha over all layers"
+    reciprocal: alpha >= 1/K, the paper's rule under softmax; a layer's best component always passes.
+    mean: beta >= the mean of its layer: the released code on GLUE, and the paper's unconstrained ablation.
+    half: alpha >= 1/2, the paper's sigmoid ablation; a layer may keep nothing.
+    threshold: alpha >= a given number.
+    budget: the highest alphas of all layers together, as many as the budget.
+    """
+
+    reciprocal = "reciprocal"
+    mean = "mean"
+    half = "half"
+    threshold = "threshold"
+    budget = "budget"
+
+    @property
+    def reads_beta(self) -> bool:
+        """True where the rule is about the raw variables beta, not about alpha."""
+        return self is Rule.mean
 
 
 @dataclass

@@ -15,7 +15,7 @@ from autolora_bench.methods.base import Phase, PhaseContext, PhaseResult
 from autolora_bench.methods.finetuning import FinetunePhase
 from autolora_bench.methods.ranked_model import ranked_model, read_allocation, write_allocation
 from autolora_bench.methods.searching import SELECTION, SearchPhase, minimum_rank, total_rank
-from autolora_bench.search import Rule, allocate_ranks
+from autolora_bench.search import allocate_ranks
 
 RANKS = "threshold/ranks.json"
 
@@ -52,9 +52,8 @@ class ThresholdPhase:
         """Apply the rule to what the search left."""
         c = self.config
         found = json.loads((context.folder / SELECTION).read_text(encoding="utf-8"))
-        rule = Rule(c.rule.name)
-        values = torch.tensor(found["beta" if rule.reads_beta else "alpha"], dtype=torch.float64)
+        values = torch.tensor(found["beta" if c.rule.reads_beta else "alpha"], dtype=torch.float64)
         budget = total_rank(c, len(found["modules"]))
-        ranks = allocate_ranks(values, found["modules"], rule, c.threshold, budget, minimum_rank(c))
+        ranks = allocate_ranks(values, found["modules"], c.rule, c.threshold, budget, minimum_rank(c))
         write_allocation(ranks, context.folder / RANKS)
         return PhaseResult(artefact=RANKS, details={"total_rank": ranks.total, "mean_rank": ranks.mean})

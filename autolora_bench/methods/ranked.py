@@ -14,11 +14,12 @@ from autolora_bench.backbone.load import Backbone
 from autolora_bench.backbone.targets import block_and_projection
 from autolora_bench.config.method import Allocation, RankedLoraConfig
 from autolora_bench.config.ranks import layer_key, read_ranks
+from autolora_bench.config.search import Rule
 from autolora_bench.errors import UserError
 from autolora_bench.methods.base import Phase, PhaseContext, PhaseResult
 from autolora_bench.methods.finetuning import FinetunePhase
 from autolora_bench.methods.ranked_model import ranked_model, read_allocation, write_allocation
-from autolora_bench.search import RankAllocation, Rule, allocate_ranks
+from autolora_bench.search import RankAllocation, allocate_ranks
 
 RANKS = "allocate/ranks.json"
 
@@ -98,7 +99,7 @@ def ranks_for(
     generator = torch.Generator().manual_seed(seed)
     if config.allocation is Allocation.random:
         values = torch.rand(layers, config.components, generator=generator, dtype=torch.float64)
-        return allocate_ranks(values, modules, Rule.BUDGET, budget=total, minimum=config.minimum_rank)
+        return allocate_ranks(values, modules, Rule.budget, budget=total, minimum=config.minimum_rank)
     ranks = _matched(source or {}, modules)
     if config.allocation is Allocation.shuffled:
         ranks = [ranks[i] for i in torch.randperm(layers, generator=generator).tolist()]

@@ -26,7 +26,7 @@ def ranked_model(
     """
     constant = config.scaling is Scaling.constant
     scale = config.alpha / config.rank if constant else config.alpha
-    pattern = rank_pattern(allocation, config.scaling.name, scale)
+    pattern = rank_pattern(allocation, config.scaling, scale)
     model = lora_model(backbone, context, lora_dropout=config.dropout, **pattern)
     verify_applied(model, allocation)
     return model

@@ -54,8 +54,9 @@ class SearchPhase:
             lora_dropout=self.config.dropout,
             target_modules=backbone.targets,
         )
-        selection = selection_for(model, self.config.constraint.name, self.config.initial)
+        selection = selection_for(model, self.config.constraint, self.config.initial)
         trainer = self._trainer(model, selection, context, train)
+        trainer.allocation()  # a rule that does not fit these layers says so before the search, not after it
         trained = train_or_resume(trainer, context.identity)
         if trainer.args.should_save:
             write_atomically(context.folder / SELECTION, json.dumps(_readable(selection)))
@@ -127,7 +128,7 @@ class SearchPhase:
             validation_batch_size=c.validation_batch_size or asked,
             seed=seed,
             diagnose_at=tuple(c.diagnose_steps),
-            rule=c.rule.name,
+            rule=c.rule,
             threshold=c.threshold,
             budget=total_rank(c, layers),
             minimum=minimum_rank(c),

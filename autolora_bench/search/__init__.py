@@ -3,21 +3,18 @@
 from autolora_bench.search.hypergradient import ESTIMATORS, Hypergradient, InnerStep, Terms, estimator
 from autolora_bench.search.layers import lora_factors, lora_layers
 from autolora_bench.search.options import SearchOptions
-from autolora_bench.search.patterns import Scaling, rank_pattern, verify_applied
-from autolora_bench.search.ranks import RankAllocation, Rule, allocate_ranks
-from autolora_bench.search.selection import Constraint, Selection, attach, detach, selection_for
+from autolora_bench.search.patterns import rank_pattern, verify_applied
+from autolora_bench.search.ranks import RankAllocation, allocate_ranks
+from autolora_bench.search.selection import Selection, attach, detach, selection_for
 from autolora_bench.search.storage import Trajectory, load_selection, save_selection
 from autolora_bench.search.trainer import SearchTrainer
 from autolora_bench.search.validation import ValidationStream
 
 __all__ = [
     "ESTIMATORS",
-    "Constraint",
     "Hypergradient",
     "InnerStep",
     "RankAllocation",
-    "Rule",
-    "Scaling",
     "SearchOptions",
     "SearchTrainer",
     "Selection",

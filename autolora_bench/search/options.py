@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from peft import PeftModel, get_peft_model_state_dict
 from transformers import TrainingArguments
 
+from autolora_bench.config.search import Rule
 from autolora_bench.errors import UserError
 from autolora_bench.search.choice import choose
 from autolora_bench.search.hypergradient import Hypergradient
-from autolora_bench.search.ranks import RankAllocation, Rule, allocate_ranks
+from autolora_bench.search.ranks import RankAllocation, allocate_ranks
 from autolora_bench.search.selection import Selection
 
 
@@ -45,7 +46,7 @@ class SearchOptions:
     seed: int | None = None
     diagnose_at: tuple[int, ...] = (1, 10, 50, 200)
     points: int = 100
-    rule: Rule | str = Rule.RECIPROCAL
+    rule: Rule | str = Rule.reciprocal
     threshold: float | None = None
     budget: int | None = None
     minimum: int = 0

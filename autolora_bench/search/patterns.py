@@ -10,27 +10,15 @@ from __future__ import annotations
 
 import math
 import re
-from enum import StrEnum
 from typing import Any
 
 from peft import LoraConfig, PeftModel
 
+from autolora_bench.config.method import Scaling
 from autolora_bench.errors import UserError
 from autolora_bench.search.choice import choose
 from autolora_bench.search.layers import lora_factors, lora_layers
 from autolora_bench.search.ranks import RankAllocation
-
-
-class Scaling(StrEnum):
-    """How strongly a layer's update counts after ranks were chosen.
-
-    ALPHA_OVER_RANK: lora_alpha / rank, as LoRA and the released code have it: with lora_alpha 16, rank 1 is
-        scaled 16 and rank 8 is scaled 2, so rank and scale are confounded.
-    CONSTANT: the same factor for every layer, whatever its rank.
-    """
-
-    ALPHA_OVER_RANK = "alpha_over_rank"
-    CONSTANT = "constant"
 
 
 def rank_pattern(allocation: RankAllocation, scaling: Scaling | str, value: float) -> dict[str, Any]:
@@ -41,7 +29,7 @@ def rank_pattern(allocation: RankAllocation, scaling: Scaling | str, value: floa
     Args:
         allocation: the ranks.
         scaling: see `Scaling`.
-        value: lora_alpha for ALPHA_OVER_RANK; the factor itself for CONSTANT.
+        value: lora_alpha for alpha_over_rank; the factor itself for constant.
 
     Raises:
         UserError: every rank is 0.
@@ -53,7 +41,7 @@ def rank_pattern(allocation: RankAllocation, scaling: Scaling | str, value: floa
         raise UserError(
             "the search kept no component in any layer", "use minimum=1, a lower threshold or a budget"
         )
-    constant = choose(Scaling, scaling, "scaling") is Scaling.CONSTANT
+    constant = choose(Scaling, scaling, "scaling") is Scaling.constant
     highest = max(ranks.values())
     return {
         "r": highest,

@@ -11,39 +11,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from autolora_bench.config.search import Rule
 from autolora_bench.errors import UserError
 from autolora_bench.search.choice import choose
 
 TOLERANCE = 1e-6
-"""Relative to the threshold, or for `Rule.MEAN` to the layer's largest magnitude."""
-
-
-class Rule(StrEnum):
-    """Which components a layer keeps.
-
-    RECIPROCAL: alpha >= 1/K, the paper's rule under softmax; a layer's best component always passes.
-    MEAN: beta >= the mean of its layer: the released code on GLUE, and the paper's unconstrained ablation.
-    HALF: alpha >= 1/2, the paper's sigmoid ablation; a layer may keep nothing.
-    THRESHOLD: alpha >= a given number.
-    BUDGET: the highest alphas of all layers together, as many as the budget.
-    """
-
-    RECIPROCAL = "reciprocal"
-    MEAN = "mean"
-    HALF = "half"
-    THRESHOLD = "threshold"
-    BUDGET = "budget"
-
-    @property
-    def reads_beta(self) -> bool:
-        """True where the rule is about the raw variables beta, not about alpha."""
-        return self is Rule.MEAN
+"""Relative to the threshold, or for `Rule.mean` to the layer's largest magnitude."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +77,7 @@ class RankAllocation:
 def allocate_ranks(
     values: Tensor,
     modules: Sequence[str],
-    rule: Rule | str = Rule.RECIPROCAL,
+    rule: Rule | str = Rule.reciprocal,
     threshold: float | None = None,
     budget: int | None = None,
     minimum: int = 0,
@@ -110,8 +88,8 @@ def allocate_ranks(
         values: (L, K) alpha, or beta where `rule.reads_beta`.
         modules: L layer names.
         rule: see `Rule`.
-        threshold: for `Rule.THRESHOLD` only.
-        budget: sum of the ranks, for `Rule.BUDGET` only. Equal values are taken so that layers fill evenly: a
+        threshold: for `Rule.threshold` only.
+        budget: sum of the ranks, for `Rule.budget` only. Equal values are taken so that layers fill evenly: a
             layer's first choice goes before another layer's second, and earlier layers go first.
         minimum: every layer keeps at least this many (its highest; equal ones in component order).
 
@@ -132,10 +110,10 @@ def allocate_ranks(
 
 
 def _above(table: Tensor, rule: Rule, threshold: float | None) -> Tensor:
-    if rule is Rule.MEAN:
+    if rule is Rule.mean:
         slack = TOLERANCE * table.abs().amax(dim=1, keepdim=True)
         return table >= table.mean(dim=1, keepdim=True) - slack
-    level = {Rule.RECIPROCAL: 1 / table.shape[1], Rule.HALF: 0.5}.get(rule, threshold)
+    level = {Rule.reciprocal: 1 / table.shape[1], Rule.half: 0.5}.get(rule, threshold)
     assert level is not None
     return table >= level - TOLERANCE * abs(level)
 
@@ -163,11 +141,11 @@ def _check(
         raise UserError(f"{tuple(table.shape)} values for {len(modules)} layers", "pass an (L, K) table")
     if not table.isfinite().all():
         raise UserError("selection variables are not finite: the search diverged", "lower the learning rates")
-    if (rule is Rule.THRESHOLD) != (threshold is not None):
+    if (rule is Rule.threshold) != (threshold is not None):
         raise UserError(
             f"rule={rule.value} with threshold={threshold}", "give a threshold with rule=threshold only"
         )
-    if (rule is Rule.BUDGET) != (budget is not None):
+    if (rule is Rule.budget) != (budget is not None):
         raise UserError(f"rule={rule.value} with budget={budget}", "give a budget with rule=budget only")
     layers, components = table.shape
     if not 0 <= minimum <= components:

@@ -11,7 +11,6 @@ is (O, K).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from enum import StrEnum
 from typing import Any
 
 import torch
@@ -21,23 +20,10 @@ from peft.tuners.lora.layer import MultiheadAttention, ParamWrapper
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from autolora_bench.config.search import Constraint
 from autolora_bench.errors import UserError
 from autolora_bench.search.choice import choose
 from autolora_bench.search.layers import lora_layers
-
-
-class Constraint(StrEnum):
-    """How beta becomes alpha: the paper's softmax over a layer's components, or one of its two ablations."""
-
-    SOFTMAX = "softmax"
-    SIGMOID = "sigmoid"
-    UNCONSTRAINED = "unconstrained"
-
-    def __call__(self, beta: Tensor) -> Tensor:
-        """Map beta (L, K) to alpha (L, K)."""
-        if self is Constraint.SOFTMAX:
-            return beta.softmax(dim=-1)
-        return beta.sigmoid() if self is Constraint.SIGMOID else beta
 
 
 class Selection(nn.Module):
@@ -66,7 +52,7 @@ class Selection(nn.Module):
         self,
         modules: Sequence[str],
         components: int,
-        constraint: Constraint | str = Constraint.SOFTMAX,
+        constraint: Constraint | str = Constraint.softmax,
         initial: float = 1.0,
     ) -> None:
         super().__init__()
@@ -76,7 +62,7 @@ class Selection(nn.Module):
             raise UserError("the selection needs at least one layer, each named once", "check target_modules")
         if components < 1:
             raise UserError(f"the selection needs at least one component, not {components}", "set r >= 1")
-        if self.constraint is Constraint.UNCONSTRAINED and initial == 0:
+        if self.constraint is Constraint.unconstrained and initial == 0:
             raise UserError(
                 "unconstrained selection variables cannot start at 0", "set their initial value to 1"
             )
@@ -86,7 +72,9 @@ class Selection(nn.Module):
 
     def alpha(self) -> Tensor:
         """Alpha (L, K) as a differentiable function of beta."""
-        return self.constraint(self.beta)
+        if self.constraint is Constraint.softmax:
+            return self.beta.softmax(dim=-1)
+        return self.beta.sigmoid() if self.constraint is Constraint.sigmoid else self.beta
 
     def refresh(self, requires_grad: bool = False) -> None:
         """Make `current` a new leaf holding alpha(beta); with `requires_grad`, passes from now on can be
@@ -128,7 +116,7 @@ class _ComponentScale:
 
 
 def selection_for(
-    model: PeftModel, constraint: Constraint | str = Constraint.SOFTMAX, initial: float = 1.0
+    model: PeftModel, constraint: Constraint | str = Constraint.softmax, initial: float = 1.0
 ) -> Selection:
     """Selection variables for every LoRA layer of `model`, on its device.
 

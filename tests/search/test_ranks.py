@@ -6,8 +6,9 @@ import json
 import pytest
 import torch
 
+from autolora_bench.config.search import Rule
 from autolora_bench.errors import UserError
-from autolora_bench.search import RankAllocation, Rule, allocate_ranks
+from autolora_bench.search import RankAllocation, allocate_ranks
 
 NAMES = ["a", "b", "c"]
 
@@ -22,9 +23,9 @@ def table(seed: int = 0, rows: int = 3, columns: int = 4) -> torch.Tensor:
 def test_equal_variables_keep_every_component(components, dtype, value):
     beta = torch.full((3, components), value, dtype=dtype)
     alpha = beta.float().softmax(dim=-1)
-    assert allocate_ranks(alpha, NAMES, Rule.RECIPROCAL).ranks == (components,) * 3
-    assert allocate_ranks(beta, NAMES, Rule.MEAN).ranks == (components,) * 3
-    assert allocate_ranks(torch.full((3, components), 0.5), NAMES, Rule.HALF).ranks == (components,) * 3
+    assert allocate_ranks(alpha, NAMES, Rule.reciprocal).ranks == (components,) * 3
+    assert allocate_ranks(beta, NAMES, Rule.mean).ranks == (components,) * 3
+    assert allocate_ranks(torch.full((3, components), 0.5), NAMES, Rule.half).ranks == (components,) * 3
 
 
 def test_rules_against_loops():
@@ -44,8 +45,8 @@ def test_softmax_never_empties_a_layer_and_sigmoid_can():
     for seed in range(50):
         assert min(allocate_ranks(table(seed).softmax(dim=-1), NAMES).ranks) >= 1
     low = torch.full((3, 4), -1.0).sigmoid()
-    assert allocate_ranks(low, NAMES, Rule.HALF).ranks == (0, 0, 0)
-    assert allocate_ranks(low, NAMES, Rule.HALF, minimum=1).ranks == (1, 1, 1)
+    assert allocate_ranks(low, NAMES, Rule.half).ranks == (0, 0, 0)
+    assert allocate_ranks(low, NAMES, Rule.half, minimum=1).ranks == (1, 1, 1)
 
 
 @pytest.mark.parametrize("minimum", [0, 1])
@@ -66,13 +67,13 @@ def test_budget_keeps_the_best_total(seed, minimum):
 
 def test_budget_spreads_ties_over_layers():
     equal = torch.full((3, 4), 0.25)
-    assert allocate_ranks(equal, NAMES, Rule.BUDGET, budget=6).ranks == (2, 2, 2)
-    assert allocate_ranks(equal, NAMES, Rule.BUDGET, budget=7).ranks == (3, 2, 2)
+    assert allocate_ranks(equal, NAMES, Rule.budget, budget=6).ranks == (2, 2, 2)
+    assert allocate_ranks(equal, NAMES, Rule.budget, budget=7).ranks == (3, 2, 2)
 
 
 def test_minimum_keeps_the_highest():
     alpha = torch.tensor([[0.1, 0.4, 0.2]])
-    allocation = allocate_ranks(alpha, ["a"], Rule.THRESHOLD, threshold=0.9, minimum=2)
+    allocation = allocate_ranks(alpha, ["a"], Rule.threshold, threshold=0.9, minimum=2)
     assert allocation.kept == ((False, True, True),)
 
 
