@@ -11,7 +11,7 @@ demo: $(VENV)/complete
 	$(BENCH) report suite=demo
 
 test: $(VENV)/complete
-	$(VENV)/bin/python -m pytest
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n auto
 
 lint: $(VENV)/complete
 	$(VENV)/bin/ruff check .
