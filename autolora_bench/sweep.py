@@ -9,6 +9,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.types import RunMode
 from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
 
 from autolora_bench.config.choices import GROUPS, check_choice
 from autolora_bench.config.compose import compose_config, composer, explain, search_path, to_experiment
@@ -86,14 +87,33 @@ def _planned(
 ) -> list[PlannedRun]:
     own = ("--config-dir", str(request.config_dir)) if request.config_dir else ()
     found: dict[Path, PlannedRun] = {}
+    compose_job = _JobComposer(extra)
     for job in jobs:
-        config = (
-            base
-            if len(jobs) == 1 and list(job) == list(request.overrides)
-            else compose_config([*extra, *job])
-        )
+        config = base if len(jobs) == 1 and list(job) == list(request.overrides) else compose_job(job)
         planned = PlannedRun(to_experiment(config), (*own, *job))
         for metric in planned.experiment.task.metrics:
             lookup(metric)
         found.setdefault(planned.folder, planned)
     return list(found.values())
+
+
+class _JobComposer:
+    """Composes jobs; those that differ in their seed alone share one composition, which is the slow part."""
+
+    def __init__(self, extra: Sequence[str]) -> None:
+        self.extra = extra
+        self.composed: dict[tuple[str, ...], DictConfig] = {}
+
+    def __call__(self, job: Sequence[str]) -> DictConfig:
+        seeds = [word for word in job if word.startswith("seed=")]
+        rest = tuple(word for word in job if word not in seeds)
+        if rest not in self.composed:
+            self.composed[rest] = compose_config([*self.extra, *rest])
+        if not seeds:
+            return self.composed[rest]
+        config = self.composed[rest].copy()
+        try:
+            config.seed = seeds[-1].partition("=")[2]
+        except OmegaConfBaseException as error:
+            raise explain(error) from error
+        return config
