@@ -1,5 +1,8 @@
 """Settings that are each of the right type but make no sense, alone or together."""
 
+import math
+import re
+
 from autolora_bench.config.data import Source
 from autolora_bench.config.experiment import ExperimentConfig
 from autolora_bench.config.method import AutoLoraConfig
@@ -7,12 +10,15 @@ from autolora_bench.config.task import GenerationTask
 from autolora_bench.config.train import TrainConfig
 from autolora_bench.config.validate_method import require, validate_method
 
+TRACKERS = ("tensorboard", "wandb", "trackio", "mlflow")
+
 
 def validate(experiment: ExperimentConfig) -> None:
     """Raises UserError at the first setting that cannot be."""
     _validate_data(experiment)
     _validate_train(experiment.train)
-    require(experiment.seed >= 0, f"seed={experiment.seed}", "say a seed of 0 or more")
+    require(0 <= experiment.seed < 2**32, f"seed={experiment.seed}", "say a seed from 0 to 4294967295")
+    _validate_names(experiment)
     if isinstance(experiment.task, GenerationTask):
         _validate_decoding(experiment.task)
     validate_method(experiment.method)
@@ -22,6 +28,17 @@ def validate(experiment: ExperimentConfig) -> None:
             size % parts == 0,
             f"train.accumulation={parts} does not divide method.search.batch_size={size}",
             "say a divisor of the batch size",
+        )
+
+
+def _validate_names(experiment: ExperimentConfig) -> None:
+    """Names become folders: none may lead out of the results folder."""
+    for group in ("task", "model", "method"):
+        name = getattr(experiment, group).name
+        require(
+            re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name) is not None,
+            f"{group}.name={name} cannot be a folder's name",
+            "say letters, digits, dots, dashes and underscores, the first a letter or digit",
         )
 
 
@@ -36,6 +53,10 @@ def _validate_data(experiment: ExperimentConfig) -> None:
         getattr(task, data.source.name) is not None,
         f"task={task.name} says nothing of data={data.source.name}",
         f"add a `{data.source.name}:` section to its YAML, or choose another data",
+    )
+    require(task.max_length >= 1, f"task.max_length={task.max_length}", "say 1 or more")
+    require(
+        bool(task.metrics), "task.metrics is empty", "name at least one: the first chooses the best epoch"
     )
     for name in ("limit", "limit_evaluation"):
         value = getattr(data, name)
@@ -53,7 +74,16 @@ def _validate_decoding(task: GenerationTask) -> None:
 
 
 def _validate_train(train: TrainConfig) -> None:
-    require(train.epochs > 0, f"train.epochs={train.epochs}", "say a number above 0")
+    require(0 < train.epochs < math.inf, f"train.epochs={train.epochs}", "say a number above 0")
+    for name in ("weight_decay", "clip", "checkpoint_minutes"):
+        value = getattr(train, name)
+        require(0 <= value < math.inf, f"train.{name}={value}", "say 0 or more")
+    smoothing = train.label_smoothing
+    require(0 <= smoothing < 1, f"train.label_smoothing={smoothing}", "say a share from 0 to below 1")
+    require(train.log_steps >= 1, f"train.log_steps={train.log_steps}", "say 1 or more")
+    require(train.threads is None or train.threads >= 1, f"train.threads={train.threads}", "say 1 or more")
+    unknown = sorted(set(train.trackers) - set(TRACKERS))
+    require(not unknown, f"train.trackers={unknown} are not known", f"choose among: {', '.join(TRACKERS)}")
     require(
         train.max_steps is None or train.max_steps > 0, f"train.max_steps={train.max_steps}", "say 1 or more"
     )
