@@ -58,7 +58,8 @@ def resolve_ranks(experiment: ExperimentConfig) -> None:
         return
     if method.ranks or method.cell is not None:
         raise UserError(
-            "method.source together with method.ranks or method.cell, which are read from it", "say one of them"
+            "method.source together with method.ranks or method.cell, which are read from it",
+            "say one of them",
         )
     found = read_ranks(method.source, method.source_task or experiment.task.name, experiment.seed)
     method.origin = found.origin
@@ -69,7 +70,9 @@ def resolve_ranks(experiment: ExperimentConfig) -> None:
     elif method.total is None:
         method.total = sum(found.ranks.values())
     else:
-        raise UserError(f"method.total={method.total} and method.source, which gives the total", "say one of them")
+        raise UserError(
+            f"method.total={method.total} and method.source, which gives the total", "say one of them"
+        )
 
 
 def read_ranks(source: str, task: str, seed: int) -> SourceRanks:
@@ -90,7 +93,9 @@ def read_ranks(source: str, task: str, seed: int) -> SourceRanks:
 def _only_match(source: str) -> Path:
     found = sorted(glob.glob(str(Path(source).expanduser())))
     if len(found) != 1:
-        several = f"{len(found)} of them: {', '.join(found[:3])}" if found else "there is no such file or folder"
+        several = (
+            f"{len(found)} of them: {', '.join(found[:3])}" if found else "there is no such file or folder"
+        )
         raise UserError(f"method.source={source}: {several}", MEND)
     return Path(found[0])
 
@@ -109,7 +114,9 @@ def _cell(record: RunRecord) -> str:
 
 def _of_record(record: RunRecord, path: Path) -> dict[str, int]:
     if not record.ranks:
-        raise UserError(f"{path} has no ranks (status {record.status.value})", "finish that run, or name another")
+        raise UserError(
+            f"{path} has no ranks (status {record.status.value})", "finish that run, or name another"
+        )
     return _unique([(layer_key(layer.block, layer.projection), layer.rank) for layer in record.ranks], path)
 
 
@@ -117,11 +124,15 @@ def _of_file(path: Path, task: str) -> dict[str, int]:
     try:
         text = path.read_text(encoding="utf-8")
         is_json = path.suffix.lower() == ".json"
-        rows: Sequence[Mapping[str, Any]] = json.loads(text) if is_json else [*csv.DictReader(text.splitlines())]
+        rows: Sequence[Mapping[str, Any]] = (
+            json.loads(text) if is_json else [*csv.DictReader(text.splitlines())]
+        )
         wanted = [row for row in rows if row.get("task") in (None, "", task)]
         layers = [(layer_key(int(row["layer"]), str(row["projection"])), int(row["rank"])) for row in wanted]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{path} holds no ranks: {error!r}", f"give it the columns {', '.join(FIELDS)}") from error
+        raise UserError(
+            f"{path} holds no ranks: {error!r}", f"give it the columns {', '.join(FIELDS)}"
+        ) from error
     if not layers:
         known = sorted({str(row.get("task")) for row in rows})
         raise UserError(

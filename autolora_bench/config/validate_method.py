@@ -112,6 +112,12 @@ def _rule(search: SearchConfig) -> None:
         f"method.search.budget={search.budget} and method.search.mean_rank={search.mean_rank}",
         "say one of them: mean_rank is the budget as a mean over the layers",
     )
+    mean = search.minimum_rank if search.mean_rank is None else search.mean_rank
+    require(
+        0 <= search.minimum_rank <= mean <= search.components,
+        f"method.search.mean_rank={mean:g} with components={search.components}, minimum_rank={search.minimum_rank}",
+        "say a mean rank from the smallest to the number of components",
+    )
     for rule, names in ((Rule.threshold, ("threshold",)), (Rule.budget, ("budget", "mean_rank"))):
         given = any(getattr(search, name) is not None for name in names)
         require(

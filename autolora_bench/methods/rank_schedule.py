@@ -135,6 +135,4 @@ def prune(model: PeftModel, pattern: dict[str, list[bool]]) -> None:
 
 
 def _under(table: str, state: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {
-        name.removeprefix(f"{table}/"): t for name, t in state.items() if name.startswith(f"{table}/")
-    }
+    return {name.removeprefix(f"{table}/"): t for name, t in state.items() if name.startswith(f"{table}/")}

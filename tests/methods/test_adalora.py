@@ -115,7 +115,9 @@ def test_the_penalty_is_the_one_of_pefts_forward_pass(composed: Any, trained: An
     experiment = composed(*WORDS)
     base = AutoModelForSequenceClassification.from_pretrained(experiment.model.checkpoint, num_labels=2)
     options = {"task_type": "SEQ_CLS", "target_modules": ["query", "value"], "init_r": 5, "target_r": 2}
-    model = peft.get_peft_model(base, peft.AdaLoraConfig(total_step=10, orth_reg_weight=0.0, **options)).eval()
+    model = peft.get_peft_model(
+        base, peft.AdaLoraConfig(total_step=10, orth_reg_weight=0.0, **options)
+    ).eval()
     schedule, batch = RankSchedule(model, experiment.method), trained("adalora").batch
     without = model(**batch).loss
     model.peft_config["default"].orth_reg_weight = 0.4
@@ -158,7 +160,9 @@ def test_resuming_restores_the_importance_of_every_weight(
         with pytest.raises(KeyboardInterrupt):
             run_experiment(experiment, tmp_path / "cut", "autolora-bench ...", None)
     watched.clear()
-    run_experiment(experiment, tmp_path / "cut", "autolora-bench ...", read_record(tmp_path / "cut" / "run.json"))
+    run_experiment(
+        experiment, tmp_path / "cut", "autolora-bench ...", read_record(tmp_path / "cut" / "run.json")
+    )
     assert len(watched) == len(whole) - 4
     for resumed, step in zip(watched, whole[4:], strict=True):
         assert resumed["averages"].keys() == step["averages"].keys()

@@ -28,18 +28,28 @@ CASES = [(kind, placement) for kind in SUBLAYERS for placement in Placement]
 def tiny(kind: str, **more: Any) -> Any:
     torch.manual_seed(0)
     config = AutoConfig.for_model(kind, **({**GPT2, **more} if kind == "gpt2" else {**SMALL, **more}))
-    model = (AutoModelForSequenceClassification if kind in LABELLED else AutoModelForCausalLM).from_config(config)
+    model = (AutoModelForSequenceClassification if kind in LABELLED else AutoModelForCausalLM).from_config(
+        config
+    )
     return model.eval()
 
 
 def settings(placement: Placement, **more: Any) -> AdapterConfig:
-    options = {"name": "a", "title": "A", "learning_rate": 1.0, "bottleneck": 5, "activation": Activation.gelu}
+    options = {
+        "name": "a",
+        "title": "A",
+        "learning_rate": 1.0,
+        "bottleneck": 5,
+        "activation": Activation.gelu,
+    }
     return AdapterConfig(**{**options, "placement": placement, **more})
 
 
 def run(model: Any, **more: Any) -> Any:
     with torch.no_grad():
-        return model(torch.arange(1, 13).view(2, 6), attention_mask=torch.ones(2, 6, dtype=torch.long), **more)
+        return model(
+            torch.arange(1, 13).view(2, 6), attention_mask=torch.ones(2, 6, dtype=torch.long), **more
+        )
 
 
 def give_bias(module: torch.nn.Module) -> Tensor:
@@ -75,7 +85,10 @@ def before(block: Any, kind: str, placement: Placement) -> list[Any]:
     elif SUBLAYERS[kind].norm is None:
         layers = [block.self_attn.o_proj, block.mlp.down_proj]
     else:
-        layers = [block.attention.attn.o if kind == "mpnet" else block.attention.output.dense, block.output.dense]
+        layers = [
+            block.attention.attn.o if kind == "mpnet" else block.attention.output.dense,
+            block.output.dense,
+        ]
     if placement is Placement.houlsby:
         return layers
     return [block.output.LayerNorm] if placement is Placement.lin and kind in LABELLED else layers[1:]
@@ -148,7 +161,9 @@ def test_saved_adapter_loads_into_a_fresh_model(tmp_path: Path) -> None:
                 weight += 0.1 * torch.randn_like(weight)
     save_adapter(model, config, ["classifier"], tmp_path)
     assert {path.suffix for path in tmp_path.iterdir()} == {".json", ".safetensors"}
-    torch.testing.assert_close(run(load_adapter(tiny("bert"), tmp_path)).logits, run(model).logits, rtol=0, atol=0)
+    torch.testing.assert_close(
+        run(load_adapter(tiny("bert"), tmp_path)).logits, run(model).logits, rtol=0, atol=0
+    )
 
 
 def test_mistakes_are_explained(tmp_path: Path) -> None:

@@ -76,7 +76,11 @@ def test_run_seeds_still_differ_in_data(composed: Any, search_trainer: Any, tmp_
 
 def test_released_settings_reach_the_optimizer(composed: Any, search_trainer: Any, tmp_path: Path) -> None:
     trainer = search_trainer(
-        composed("autolora_released", "method.search.learning_rate=3e-4", "method.search.selection_learning_rate=3e-4"),
+        composed(
+            "autolora_released",
+            "method.search.learning_rate=3e-4",
+            "method.search.selection_learning_rate=3e-4",
+        ),
         tmp_path,
     )
     assert (len(trainer.train_dataset), len(trainer._validation.dataset)) == (34, 14)
@@ -121,7 +125,9 @@ def retrained(experiment: Any, folder: Path, values: dict[str, list[list[float]]
 def test_a_layer_of_rank_zero_is_gone_from_model_record_and_export(composed: Any, tmp_path: Path) -> None:
     beta = [[1.0] * 8, [-1.0] * 8, [1.0] * 3 + [-1.0] * 5, [-1.0] * 7 + [0.0]]
     alpha = torch.tensor(beta).sigmoid().tolist()
-    result = retrained(composed("autolora_sigmoid", "train.epochs=1"), tmp_path, {"beta": beta, "alpha": alpha})
+    result = retrained(
+        composed("autolora_sigmoid", "train.epochs=1"), tmp_path, {"beta": beta, "alpha": alpha}
+    )
     assert [layer.rank for layer in result.ranks] == [8, 0, 3, 1]
     assert result.parameters.method == 12 * 64
     export = tmp_path / "retrain/export"
@@ -155,9 +161,15 @@ def test_the_mean_rule_reads_the_raw_variables(composed: Any, tmp_path: Path) ->
 
 @pytest.mark.parametrize(
     ("words", "total"),
-    [([], 16), (["method.search.mean_rank=2.5"], 10), (["method.search.mean_rank=null", "method.search.budget=7"], 7)],
+    [
+        ([], 16),
+        (["method.search.mean_rank=2.5"], 10),
+        (["method.search.mean_rank=null", "method.search.budget=7"], 7),
+    ],
 )
-def test_a_budget_is_met_whatever_the_variables(words: list[str], total: int, composed: Any, tmp_path: Path) -> None:
+def test_a_budget_is_met_whatever_the_variables(
+    words: list[str], total: int, composed: Any, tmp_path: Path
+) -> None:
     experiment = composed("autolora_budget", "train.epochs=1", *words)
     alpha = torch.rand(4, 8, generator=torch.Generator().manual_seed(0)).softmax(-1).tolist()
     result = retrained(experiment, tmp_path, {"beta": alpha, "alpha": alpha})
@@ -166,12 +178,21 @@ def test_a_budget_is_met_whatever_the_variables(words: list[str], total: int, co
     assert min(layer.rank for layer in result.ranks) >= 1
 
 
+def test_a_budget_that_does_not_fit_fails_before_the_search(composed: Any, tmp_path: Path) -> None:
+    experiment = composed("autolora_budget", "method.search.mean_rank=null", "method.search.budget=99")
+    with pytest.raises(UserError, match="budget 99 for 4 layers"):
+        SearchPhase(experiment.method.search).run(context(experiment, tmp_path))
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
 @pytest.mark.parametrize(
     ("words", "match"),
     [
         (["autolora", "method.search.budget=9"], "rule=reciprocal with method.search.budget=9"),
         (["autolora_budget", "method.search.budget=9"], "budget=9 and method.search.mean_rank"),
         (["autolora_budget", "method.search.mean_rank=null"], "rule=budget"),
+        (["autolora_budget", "method.search.mean_rank=9"], "mean_rank=9 with components=8"),
+        (["autolora_budget", "method.search.minimum_rank=5"], "minimum_rank=5"),
         (["autolora", "method.search.betas=[0.9]"], "betas"),
         (["autolora", "method.search.train_share=1.0"], "train_share"),
         (["autolora", "train.accumulation=4", "method.search.batch_size=6"], "accumulation"),

@@ -65,7 +65,9 @@ def file_ranks(run: Any, path: str) -> list[int]:
 
 
 def pretrained(run: Any) -> int:
-    return sum(t.numel() for t in load_file(Path(run.experiment.model.checkpoint) / "model.safetensors").values())
+    return sum(
+        t.numel() for t in load_file(Path(run.experiment.model.checkpoint) / "model.safetensors").values()
+    )
 
 
 def adapter_weights(c: AdapterConfig) -> int:
@@ -152,7 +154,9 @@ def test_rebuilt_model_gives_the_same_logits(method: str, trained: Any) -> None:
 
 
 @pytest.fixture(scope="module")
-def loaded(trained: Any, tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, torch.Tensor]:
+def loaded(
+    trained: Any, tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, torch.Tensor]:
     """Method -> logits of its export, loaded where nobody knows this project."""
     folder = tmp_path_factory.mktemp("loaded")
     jobs: dict[str, tuple[str, str]] = {}
@@ -205,7 +209,11 @@ def interrupt_every_training_once(monkeypatch: pytest.MonkeyPatch, step: int) ->
     on_step_end = CheckpointPolicy.on_step_end
 
     def interrupting(
-        self: CheckpointPolicy, args: TrainingArguments, state: TrainerState, control: TrainerControl, **more: Any
+        self: CheckpointPolicy,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **more: Any,
     ) -> TrainerControl:
         control = on_step_end(self, args, state, control, **more)
         if str(args.output_dir) not in interrupted:

@@ -50,7 +50,10 @@ def test_random_ranks_keep_the_total_and_follow_the_seed() -> None:
 
 
 def test_random_ranks_may_drop_layers_when_asked() -> None:
-    draws = [ranks_for(config(Allocation.random, total=12, minimum_rank=0), MODULES, None, s).ranks for s in range(20)]
+    draws = [
+        ranks_for(config(Allocation.random, total=12, minimum_rank=0), MODULES, None, s).ranks
+        for s in range(20)
+    ]
     assert any(0 in ranks for ranks in draws)
 
 
@@ -103,7 +106,9 @@ def test_files_with_mistakes_are_refused(text: str, match: str, tmp_path: Path) 
 
 
 def write_run(folder: Path, seed: int, ranks: list[int]) -> None:
-    record = RunRecord("sst2", "any", "autolora", "0123abcd", seed, Status.completed, {}, "autolora-bench ...")
+    record = RunRecord(
+        "sst2", "any", "autolora", "0123abcd", seed, Status.completed, {}, "autolora-bench ..."
+    )
     for i, (name, rank) in enumerate(zip(MODULES[:4], ranks, strict=True)):
         record.ranks.append(LayerRank(name, i // 2, name[-5:], rank))
     write_record(folder, record)
@@ -119,7 +124,10 @@ def test_a_run_a_record_and_a_cell_are_read(tmp_path: Path) -> None:
         assert found.ranks == {"0.query": 3, "0.value": 1, "1.query": 4, "1.value": 2}
     for pattern in (cell, tmp_path / "autolora-*"):
         found = read_ranks(str(pattern), "sst2", 0)
-        assert (found.cell, found.origin) == ("sst2/any/autolora-0123abcd", "sst2/any/autolora-0123abcd/seed0")
+        assert (found.cell, found.origin) == (
+            "sst2/any/autolora-0123abcd",
+            "sst2/any/autolora-0123abcd/seed0",
+        )
         assert sum(found.ranks.values()) == 9
     with pytest.raises(UserError, match="no run of seed 7"):
         read_ranks(str(cell), "sst2", 7)
@@ -130,7 +138,9 @@ def test_a_run_a_record_and_a_cell_are_read(tmp_path: Path) -> None:
         read_ranks(str(tmp_path / "autolora-*"), "sst2", 0)
 
 
-@pytest.mark.parametrize("method", ["lora_from_ranks", "lora_shuffled_ranks", "lora_uniform", "lora_random_ranks"])
+@pytest.mark.parametrize(
+    "method", ["lora_from_ranks", "lora_shuffled_ranks", "lora_uniform", "lora_random_ranks"]
+)
 def test_identity_holds_what_was_read_not_where(method: str, composed: Any, tmp_path: Path) -> None:
     first, moved, changed = (tmp_path / name for name in ("a.csv", "b.csv", "c.csv"))
     first.write_text(FILE, encoding="utf-8")

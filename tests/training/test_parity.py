@@ -26,7 +26,15 @@ from autolora_bench.record import RunRecord, Status
 from autolora_bench.runner import run_experiment
 from autolora_bench.training.trainer import FinetuneTrainer
 
-SMALL = ["data=generated", "data.limit=40", "data.limit_evaluation=16", "~recipe", "~cell", "device=cpu", "model=any"]
+SMALL = [
+    "data=generated",
+    "data.limit=40",
+    "data.limit_evaluation=16",
+    "~recipe",
+    "~cell",
+    "device=cpu",
+    "model=any",
+]
 Losses = list[float]
 
 
@@ -76,7 +84,9 @@ def plain_script(model: Path, train: Dataset, folder: Path) -> tuple[Losses, dic
     """What anybody would write with PEFT and Trainer; no evaluation, no checkpoints, stock saving."""
     set_seed(3)
     base = AutoModelForSequenceClassification.from_pretrained(model, num_labels=2)
-    lora = peft.LoraConfig(task_type="SEQ_CLS", r=4, lora_alpha=16, lora_dropout=0.1, target_modules=["query", "value"])
+    lora = peft.LoraConfig(
+        task_type="SEQ_CLS", r=4, lora_alpha=16, lora_dropout=0.1, target_modules=["query", "value"]
+    )
     seen: Losses = []
 
     class Watched(Trainer):
@@ -131,7 +141,13 @@ def test_accumulated_micro_batches_are_the_batch(
     found = {}
     for parts in (1, 2, 4):
         losses.clear()
-        words = [f"task={task}", "method=lora", "method.dropout=0", "method.learning_rate=1e-3", "train.epochs=1"]
+        words = [
+            f"task={task}",
+            "method=lora",
+            "method.dropout=0",
+            "method.learning_rate=1e-3",
+            "train.epochs=1",
+        ]
         words += ["train.batch_size=8", f"train.accumulation={parts}", f"train.label_smoothing={smoothing}"]
         run(experiment(without_dropout, *words), tmp_path / str(parts))
         found[parts] = list(steps(losses, parts))
