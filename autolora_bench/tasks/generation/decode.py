@@ -1,12 +1,14 @@
 """Decodes every prompt of a split: batches of similar length, in the order of the split, resumable."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import astuple
 from typing import Any
 
 from torch import nn
 
 from autolora_bench.backbone.merged import merged
+from autolora_bench.backbone.packed import packed_linears
 from autolora_bench.config.task import DecodingConfig
 from autolora_bench.errors import UserError
 from autolora_bench.tasks.base import PARTIAL, EvaluationContext
@@ -20,7 +22,7 @@ from autolora_bench.tasks.inference import by_length, evaluation_mode
 def decode(
     model: nn.Module, prompts: Sequence[Sequence[int]], settings: DecodingConfig, context: EvaluationContext
 ) -> list[str]:
-    """One text per prompt. A low-rank adapter is merged while this runs and taken out again exactly.
+    """One text per prompt. For as long as this runs, a low-rank adapter is merged and layers on a CPU are packed.
 
     Raises:
         UserError: a prompt and the longest output are more than the model has positions for.
@@ -30,8 +32,8 @@ def decode(
     key = "" if path is None else decoding_key(model, prompts, astuple(settings), context.bf16)
     finished = FinishedBatches(path, key)
     _check_positions(model, prompts, settings, context)
-    with merged(model) as plain, evaluation_mode(model, context):
-        stops = find_stops(context.tokenizer, plain.get_output_embeddings().weight.shape[0], context.device)
+    with merged(model) as plain, _packed(plain, context), evaluation_mode(model, context):
+        stops = find_stops(context.tokenizer, int(plain.config.vocab_size), context.device)
         for number, positions in enumerate(batches):
             if number not in finished.outputs:
                 tokens, mask = prompt_batch([prompts[p] for p in positions], _padding(context))
@@ -45,6 +47,10 @@ def decode(
     for number, positions in enumerate(batches):
         found.update(zip(positions, finished.outputs[number], strict=True))
     return [found[position] for position in range(len(prompts))]
+
+
+def _packed(model: nn.Module, context: EvaluationContext) -> AbstractContextManager[None]:
+    return nullcontext() if context.bf16 else packed_linears(model)
 
 
 def _padding(context: EvaluationContext) -> int:
