@@ -1,5 +1,8 @@
 """What a user can get wrong, and the line that says so: never a traceback, never a file's content executed."""
 
+import json
+import pickle
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -7,6 +10,9 @@ from pathlib import Path
 import pytest
 
 from autolora_bench import cli
+from autolora_bench.config.experiment import config_id, experiment_identity
+from autolora_bench.record import RunRecord, Status, write_record
+from autolora_bench.sweep import Request, plan
 
 GENERATED = (
     "task=sst2",
@@ -15,6 +21,22 @@ GENERATED = (
     "train.max_steps=1",
     "data.limit=8",
     "data.limit_evaluation=4",
+)
+LOCAL = (
+    "task=sst2",
+    "data=local",
+    "data.dir={t}/data",
+    "results={t}/runs",
+    "model=any",
+    "model.checkpoint={m}",
+)
+WEIGHTS = (
+    "task=sst2",
+    "data=generated",
+    "data.limit=8",
+    "results={t}/runs",
+    "model=any",
+    "model.checkpoint={t}/w",
 )
 Prepare = Callable[[Path, Path], object]
 
@@ -35,6 +57,103 @@ class Case:
 def bad(*words: str, expected: str, base: tuple[str, ...] = GENERATED, **more: object) -> Case:
     return Case((*base, *words), expected, **more)  # type: ignore[arg-type]
 
+
+def text(name: str, content: str | bytes) -> Prepare:
+    """Write a file of that content."""
+
+    def write(folder: Path, model: Path) -> None:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+
+    return write
+
+
+ROWS = "sentence\tlabel\n" + "a good film\t1\na bad film\t0\n" * 8
+
+
+def sst2(train: str | bytes | None, dev: str | bytes | None = ROWS) -> Prepare:
+    """SST-2's two files."""
+
+    def write(folder: Path, model: Path) -> None:
+        (folder / "data" / "glue" / "SST-2").mkdir(parents=True)
+        for name, content in (("train.tsv", train), ("dev.tsv", dev)):
+            if content is not None:
+                text(f"data/glue/SST-2/{name}", content)(folder, model)
+
+    return write
+
+
+def splits(folder_name: str, suffix: str, content: str | bytes, names: tuple[str, ...]) -> Prepare:
+    """The same content in every split's file."""
+
+    def write(folder: Path, model: Path) -> None:
+        for name in names:
+            text(f"data/{folder_name}/{name}{suffix}", content)(folder, model)
+
+    return write
+
+
+def damaged(change: Callable[[Path], object]) -> Prepare:
+    """A copy of the tiny model in {t}/w, changed."""
+
+    def write(folder: Path, model: Path) -> None:
+        shutil.copytree(model, folder / "w")
+        change(folder / "w")
+
+    return write
+
+
+def cut(name: str) -> Callable[[Path], object]:
+    return lambda folder: (folder / name).write_bytes((folder / name).read_bytes()[:100])
+
+
+class Bomb:
+    """A pickle that leaves a mark when it is loaded."""
+
+    def __init__(self, mark: str) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple[object, tuple[str, str]]:
+        return open, (self.mark, "w")
+
+
+def pickled(folder: Path) -> None:
+    (folder / "model.safetensors").unlink()
+    (folder / "pytorch_model.bin").write_bytes(pickle.dumps(Bomb(str(folder.parent / "EXECUTED"))))
+
+
+def remote_code(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    names = ("AutoConfig", "AutoModelForSequenceClassification")
+    config |= {"model_type": "mine", "auto_map": dict.fromkeys(names, "mine.Mine")}
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "mine.py").write_text(f"open({str(folder.parent / 'EXECUTED')!r}, 'w')\n")
+
+
+def record(**changes: object) -> Prepare:
+    """A completed run's record with some fields changed."""
+
+    def write(folder: Path, model: Path) -> None:
+        [entry] = plan(Request(tuple(word.replace("{t}", str(folder)) for word in GENERATED)))
+        cell = entry.experiment
+        identity = ("sst2", cell.model.name, cell.method.name, config_id(cell), 0)
+        write_record(entry.folder, RunRecord(*identity, Status.completed, experiment_identity(cell), "x"))
+        path = entry.folder / "run.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+    return write
+
+
+def own(group: str, content: str) -> Prepare:
+    """A user's own YAML file `mine` of a group, in {t}/conf."""
+    return text(f"conf/{group}/mine.yaml", content)
+
+
+CONF = ("--config-dir", "{t}/conf")
+TASK = (
+    "# mine\ndefaults:\n  - /schema/task/classification@_here_\nname: mine\ntitle: t\nmetrics: [accuracy]\n"
+)
 
 CASES = {
     # words
@@ -87,6 +206,158 @@ CASES = {
     "generated for no task": bad("task.generated=null", expected="data=generated"),
     "local without folder": bad("data=local", expected="data.dir"),
     "max length": bad("task.max_length=0", expected="task.max_length=0"),
+    "metric of another kind": bad("task.metrics=[bleu]", expected="bleu", starts=True),
+    "unknown device": bad(
+        "device=tpu", "model=any", "model.checkpoint={m}", expected="device=tpu", starts=True
+    ),
+    "absent device": bad(
+        "device=mps", "model=any", "model.checkpoint={m}", expected="device=mps", starts=True
+    ),
+    # names that would leave the results folder
+    "model name climbs": bad("model.name=../../x", expected="model.name=../../x"),
+    "method name with slash": bad("method.name=a/b", expected="method.name=a/b"),
+    "task name is a parent": bad("task.name=..", expected="task.name=.."),
+    "task name is absolute": bad("task.name=/tmp/x", expected="task.name=/tmp/x"),
+    "model name with backslash": bad("model.name='a\\\\b'", expected="model.name="),
+    "method name is empty": bad("method.name=''", expected="method.name="),
+    "method name is hidden": bad("method.name=.x", expected="method.name=.x"),
+    # the user's own YAML
+    "YAML tag": Case(
+        (*CONF, "task=mine", *GENERATED[1:]),
+        "tag",
+        prepare=own("task", TASK + "labels: !!python/object/apply:os.getcwd []\n"),
+    ),
+    "YAML broken": Case(
+        (*CONF, "task=mine", *GENERATED[1:]), "configuration:", prepare=own("task", "# m\na: [1\n")
+    ),
+    "YAML of a list": Case((*CONF, "task=mine", *GENERATED[1:]), "mine", prepare=own("task", "# m\n- 1\n")),
+    "YAML with a new key": Case(
+        (*CONF, "task=mine", *GENERATED[1:]), "colour", prepare=own("task", TASK + "colour: red\n")
+    ),
+    "YAML not UTF-8": Case(
+        (*CONF, "task=mine", *GENERATED[1:]), "mine", prepare=text("conf/task/mine.yaml", b"# \xff\n")
+    ),
+    "YAML without a schema": Case(
+        (*CONF, "method=mine", *GENERATED), "title", prepare=own("method", "# m\nname: mine\n")
+    ),
+    # data files
+    "no data folder": bad(expected="there is no folder", base=LOCAL, starts=True),
+    "no data file": bad(expected="train.tsv", base=LOCAL, prepare=sst2(None), starts=True),
+    "empty data file": bad(expected="train.tsv is empty", base=LOCAL, prepare=sst2(""), starts=True),
+    "header alone": bad(expected="no rows", base=LOCAL, prepare=sst2("sentence\tlabel\n"), starts=True),
+    "column missing": bad(expected="no column", base=LOCAL, prepare=sst2("text\tlabel\nx\t1\n"), starts=True),
+    "row too short": bad(
+        expected="line 2: 1 columns", base=LOCAL, prepare=sst2("sentence\tlabel\nx\n"), starts=True
+    ),
+    "unknown label": bad(expected="line 2", base=LOCAL, prepare=sst2("sentence\tlabel\nx\t7\n"), starts=True),
+    "not UTF-8": bad(
+        expected="is not UTF-8", base=LOCAL, prepare=sst2(b"sentence\tlabel\n\xff\t1\n"), starts=True
+    ),
+    "binary": bad(expected="train.tsv", base=LOCAL, prepare=sst2(bytes(range(256)) * 4), starts=True),
+    "dev is a folder": bad(
+        expected="dev.tsv",
+        base=LOCAL,
+        starts=True,
+        prepare=lambda t, m: (sst2(ROWS, None)(t, m), (t / "data/glue/SST-2/dev.tsv").mkdir()),
+    ),
+    "too few examples to search": bad(
+        "method=autolora",
+        expected="example",
+        base=LOCAL,
+        prepare=sst2("sentence\tlabel\nx\t1\n"),
+        starts=True,
+    ),
+    "score not a number": bad(
+        "task=stsb",
+        expected="line",
+        base=LOCAL,
+        starts=True,
+        prepare=splits(
+            "glue/STS-B",
+            ".tsv",
+            "\t".join("0123456789abcdef"[:10]) + "\n" + "x\t" * 9 + "many\n",
+            ("train", "dev"),
+        ),
+    ),
+    "tag unknown": bad(
+        "task=bionlp",
+        expected="tag 'B-cat' is none of",
+        base=LOCAL,
+        starts=True,
+        prepare=splits("bionlp2004", ".iob2", "cat\tB-cat\n", ("train", "validation", "test")),
+    ),
+    "token without tag": bad(
+        "task=bionlp",
+        expected="expected a token, a tab and a tag",
+        base=LOCAL,
+        starts=True,
+        prepare=splits("bionlp2004", ".iob2", "cat\n", ("train", "validation", "test")),
+    ),
+    "entity without a beginning": bad(
+        "task=bionlp",
+        expected="begins with B-DNA",
+        base=LOCAL,
+        starts=True,
+        prepare=splits("bionlp2004", ".iob2", "cat\tI-DNA\n", ("train", "validation", "test")),
+    ),
+    # weights
+    "no weights": bad(expected="holds no model", base=WEIGHTS, starts=True),
+    "configuration no JSON": bad(
+        expected="config",
+        base=WEIGHTS,
+        starts=True,
+        prepare=damaged(lambda w: (w / "config.json").write_text("{")),
+    ),
+    "weights cut off": bad(
+        expected="w", base=WEIGHTS, starts=True, prepare=damaged(cut("model.safetensors"))
+    ),
+    "weights gone": bad(
+        expected="w",
+        base=WEIGHTS,
+        starts=True,
+        prepare=damaged(lambda w: (w / "model.safetensors").unlink()),
+    ),
+    "weights a malicious pickle": bad(expected="w", base=WEIGHTS, starts=True, prepare=damaged(pickled)),
+    "weights with code": bad(expected="w", base=WEIGHTS, starts=True, prepare=damaged(remote_code)),
+    "tokenizer cut off": bad(expected="w", base=WEIGHTS, starts=True, prepare=damaged(cut("tokenizer.json"))),
+    "no such layers": bad(
+        "model.targets=[nothing]", expected="nothing", base=WEIGHTS, starts=True, prepare=damaged(bool)
+    ),
+    "wrong checksum": bad(
+        f"model.sha256={'0' * 64}", expected="checksum", base=WEIGHTS, starts=True, prepare=damaged(bool)
+    ),
+    # results
+    "results are a file": Case(
+        ("task=sst2", "data=generated", "results={t}/f/runs"), "cannot write results", prepare=text("f", "x")
+    ),
+    "record of another version": bad(expected="version 99", prepare=record(version=99)),
+    "record without a field": bad(expected="not a readable record", prepare=record(status="done")),
+    "record of another configuration": bad(expected="another configuration", prepare=record(config={})),
+    "nothing to report": Case(("report", "results={t}/none"), "there is no folder"),
+    "unknown format": Case(("report", "results={t}/runs", "format=docx"), "docx", prepare=record()),
+    "unknown epoch": Case(("report", "results={t}/runs", "epoch=first"), "first", prepare=record()),
+    "published values missing": Case(
+        ("report", "results={t}/runs", "published={t}/none.csv"), "none.csv", prepare=record()
+    ),
+    "no results to merge": Case(("report", "results={t}/runs", "merge={t}/none"), "none", prepare=record()),
+    # other commands
+    "list of nothing": Case(("ls", "taskz"), "did you mean tasks"),
+    "fetch of nothing": Case(("fetch",), "which model"),
+    "fetch of the unknown": Case(("fetch", "bert"), "model=bert is not known"),
+    "score without a task": Case(("score", "predictions={t}/p", "references={t}/r"), "task"),
+    "score of an unknown task": Case(("score", "task=xyz", "predictions={t}/p", "references={t}/r"), "xyz"),
+    "score without a file": Case(("score", "task=sst2", "predictions={t}/p", "references={t}/r"), "{t}/"),
+    "score of nothing": Case(
+        ("score", "task=sst2", "predictions={t}/p", "references={t}/p"), "empty", prepare=text("p", "")
+    ),
+    "score with a bare word": Case(("score", "sst2"), "is not NAME=VALUE"),
+    # environment
+    "hub out of reach": Case(
+        ("task=sst2", "data=hub", "results={t}/runs", "model=any", "model.checkpoint={m}"),
+        "sst2",
+        starts=True,
+        environment={"HF_HUB_OFFLINE": "1", "HF_HOME": "{t}/hf"},
+    ),
 }
 
 
@@ -119,3 +390,7 @@ def test_one_line_says_what_is_wrong_and_one_how_to_mend_it(
     assert len(said.strip().splitlines()) <= (6 if case.starts else 4 if "record" in name else 2), said
     assert not (tmp_path / "EXECUTED").exists()
     assert not (tmp_path.parent / "x").exists()
+
+
+def test_there_are_many() -> None:
+    assert len(CASES) >= 60

@@ -5,6 +5,7 @@ from enum import Enum
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import (
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
@@ -76,7 +77,11 @@ def load_backbone(config: ModelConfig, head: HeadSpec) -> Backbone:
     """
     location = locate(config)
     tokenizer = load_tokenizer(config, head)
-    options: dict[str, Any] = {"attn_implementation": config.attention.name, "dtype": torch.float32}
+    options: dict[str, Any] = {
+        "attn_implementation": config.attention.name,
+        "use_safetensors": True,
+        "dtype": torch.float32,
+    }
     if head.labels:
         options["num_labels"] = len(head.labels)
         options["id2label"] = dict(enumerate(head.labels))
@@ -120,7 +125,7 @@ def _read(kind: Any, location: Location, config: ModelConfig, **options: Any) ->
         return kind.from_pretrained(
             location.source, revision=location.revision, trust_remote_code=False, **options
         )
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         first = str(error).strip().splitlines()[0]
         if location.kind == "hub":
             raise UserError(

@@ -39,8 +39,8 @@ def locate(model: ModelConfig) -> Location:
     Raises:
         UserError: a named folder without a model in it, or weights whose checksum is wrong.
     """
-    if model.checkpoint is not None and Path(model.checkpoint).expanduser().is_dir():
-        folder = _model_folder(model.checkpoint, "model.checkpoint")
+    if model.checkpoint is not None and _is_path(model.checkpoint):
+        folder = _verified(_model_folder(model.checkpoint, "model.checkpoint"), model)
         return Location(str(folder), "folder", folder.name)
     if model.checkpoint is not None:
         return Location(model.checkpoint, "hub", model.checkpoint, model.revision)
@@ -70,6 +70,11 @@ def sha256(path: Path) -> str:
     """Checksum of a file, in hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _is_path(checkpoint: str) -> bool:
+    """A folder, or what can be nothing else: hub names begin with neither a dot, a slash nor a tilde."""
+    return checkpoint.startswith((".", "/", "~")) or Path(checkpoint).is_dir()
 
 
 def _model_folder(folder: str, setting: str) -> Path:

@@ -38,6 +38,11 @@ def _folder(name: str) -> Path:
         raise UserError(
             f"--config-dir {name or '(nothing)'}: no such folder", "name a folder laid out like conf/"
         )
+    for file in sorted(path.rglob("*.yaml")):
+        try:
+            file.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"{file} cannot be read: {error}", "save it as UTF-8 text") from error
     return path
 
 

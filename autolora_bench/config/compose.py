@@ -11,6 +11,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from autolora_bench.config.choices import nearest
 from autolora_bench.config.experiment import ExperimentConfig
@@ -40,7 +41,7 @@ def compose_config(overrides: Sequence[str]) -> DictConfig:
     """
     try:
         return compose(CONFIG, overrides=list(overrides), return_hydra_config=True)
-    except (HydraException, OmegaConfBaseException, ValueError) as error:
+    except (HydraException, OmegaConfBaseException, YAMLError, ValueError) as error:
         raise explain(error) from error
 
 
@@ -77,7 +78,7 @@ def explain(error: Exception) -> UserError:
         return UserError(
             f"there is no setting {name}", f"{nearest(name, _settings())}autolora-bench --cfg job shows all"
         )
-    lines = [_first_line(error)]
+    lines = [text if isinstance(error, YAMLError) else _first_line(error)]
     if error.__cause__ is not None:
         lines.append(_first_line(error.__cause__))
     mend = "autolora-bench --cfg job shows every setting and its value"

@@ -6,6 +6,7 @@ import re
 from autolora_bench.config.data import Source
 from autolora_bench.config.experiment import ExperimentConfig
 from autolora_bench.config.method import AutoLoraConfig
+from autolora_bench.config.model import ModelConfig
 from autolora_bench.config.task import GenerationTask
 from autolora_bench.config.train import TrainConfig
 from autolora_bench.config.validate_method import require, validate_method
@@ -19,6 +20,7 @@ def validate(experiment: ExperimentConfig) -> None:
     _validate_train(experiment.train)
     require(0 <= experiment.seed < 2**32, f"seed={experiment.seed}", "say a seed from 0 to 4294967295")
     _validate_names(experiment)
+    _validate_model(experiment.model)
     if isinstance(experiment.task, GenerationTask):
         _validate_decoding(experiment.task)
     validate_method(experiment.method)
@@ -29,6 +31,15 @@ def validate(experiment: ExperimentConfig) -> None:
             f"train.accumulation={parts} does not divide method.search.batch_size={size}",
             "say a divisor of the batch size",
         )
+
+
+def _validate_model(model: ModelConfig) -> None:
+    """A record must not carry the name of one model and the weights of another."""
+    require(
+        model.checkpoint is None or (model.hub is None and model.package is None),
+        f"model={model.name} has weights of its own, model.checkpoint={model.checkpoint} names others",
+        f"say model=any model.checkpoint={model.checkpoint}",
+    )
 
 
 def _validate_names(experiment: ExperimentConfig) -> None:
