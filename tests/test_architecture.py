@@ -18,7 +18,21 @@ LAYERS = [
     {"commands"},
     {"cli", "__main__"},
 ]
-LIGHT = {"errors", "interruption", "ownership", "processes", "config", "paths", "record", "provenance", "plan", "sweep", "decision", "commands", "cli"}
+LIGHT = {
+    "errors",
+    "interruption",
+    "ownership",
+    "processes",
+    "config",
+    "paths",
+    "record",
+    "provenance",
+    "plan",
+    "sweep",
+    "decision",
+    "commands",
+    "cli",
+}
 HEAVY = {"torch", "transformers", "peft", "datasets", "pandas", "pyarrow", "sklearn", "scipy", "matplotlib"}
 REPORT_MAY_USE = {"errors", "config", "paths", "record", "plan", "metrics", "report"}
 

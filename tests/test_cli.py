@@ -51,7 +51,9 @@ def test_bare_call_names_every_command_and_choice(tmp_path: Path) -> None:
         (["method=lora", "method.rank=0"], ["method.rank=0", "1 or more"]),
     ],
 )
-def test_bad_words_give_one_line_and_how_to_mend_it(words: list[str], expected: list[str], tmp_path: Path) -> None:
+def test_bad_words_give_one_line_and_how_to_mend_it(
+    words: list[str], expected: list[str], tmp_path: Path
+) -> None:
     answer = bench(*words, cwd=tmp_path)
     assert answer.returncode == 2
     lines = answer.stderr.strip().splitlines()

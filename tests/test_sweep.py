@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from autolora_bench.config.choices import choices
+from autolora_bench.config.compose import compose_config, composer
 from autolora_bench.errors import UserError
 from autolora_bench.paths import conf_dir
 from autolora_bench.sweep import Request, plan
@@ -29,7 +30,9 @@ def test_a_sweep_is_every_combination_in_order() -> None:
 def test_the_command_line_narrows_a_suite() -> None:
     everything = cells("suite=demo")
     assert len(everything) > 2
-    assert cells("suite=demo", "task=rte", "method=lora") == [c for c in everything if c[:2] == ("rte", "lora")]
+    assert cells("suite=demo", "task=rte", "method=lora") == [
+        c for c in everything if c[:2] == ("rte", "lora")
+    ]
 
 
 def test_the_command_of_a_planned_run_plans_exactly_it() -> None:
@@ -47,17 +50,22 @@ def test_several_values_need_a_sweep() -> None:
         plan(Request(("task=rte,cola",)))
 
 
-@pytest.mark.parametrize("suite", choices("suite", CONF))
+@pytest.mark.parametrize("suite", [name for name in choices("suite", CONF) if name != "controls"])
 def test_every_suite_composes(suite: str) -> None:
     assert plan(Request((f"suite={suite}", "data=generated")))
+
+
+def test_controls_ask_for_the_searches_they_are_about(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=str(tmp_path)):
+        plan(Request(("suite=controls", "data=generated", f"results={tmp_path}")))
 
 
 @pytest.mark.parametrize("method", choices("method", CONF))
 @pytest.mark.parametrize("task", choices("task", CONF))
 def test_every_task_and_method_compose(task: str, method: str) -> None:
-    with_data = (f"task={task}", f"method={method}", "data=generated")
-    [entry] = plan(Request(with_data))
-    assert (entry.experiment.task.name, entry.experiment.method.name) == (task, method)
+    with composer():
+        config = compose_config([f"task={task}", f"method={method}", "data=generated"])
+    assert (config.task.name, config.method.name) == (task, method)
 
 
 @pytest.mark.parametrize("model", choices("model", CONF))

@@ -16,14 +16,21 @@ def run(words: Sequence[str]) -> int:
     from autolora_bench.report.command import report
     from autolora_bench.report.folder import write_report
 
-    out, published = options.pop("out", None), options.pop("published", None)
-    source = Path(published).expanduser() if published else None
-    options.setdefault("title", asked.title)
-    if out is None:
-        print(report(asked.collection, asked.planned, published=source, **options), end="")
+    epoch, metrics = options.get("epoch", "best"), options.get("metrics", "paper")
+    title = options.get("title", asked.title)
+    published = Path(options["published"]).expanduser() if "published" in options else None
+    records, planned = asked.collection, asked.planned
+    if "out" not in options:
+        layout = options.get("format", "markdown")
+        text = report(
+            records, planned, format=layout, epoch=epoch, metrics=metrics, title=title, published=published
+        )
+        print(text, end="")
         return 0
-    options.pop("format", None)
-    folder = Path(out).expanduser()
-    for path in write_report(folder, asked.collection, asked.planned, published=source, **options):
+    folder = Path(options["out"]).expanduser()
+    files = write_report(
+        folder, records, planned, epoch=epoch, metrics=metrics, title=title, published=published
+    )
+    for path in files:
         print(path)
     return 0

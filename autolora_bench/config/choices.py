@@ -19,7 +19,9 @@ def choices(group: str, folders: list[Path]) -> dict[str, Path]:
 
 def summary(path: Path) -> str:
     """The first comment line of a YAML file, Hydra's own directives apart."""
-    comments = (line.lstrip("# ").strip() for line in path.read_text(encoding="utf-8").splitlines() if line[:1] == "#")
+    comments = (
+        line.lstrip("# ").strip() for line in path.read_text(encoding="utf-8").splitlines() if line[:1] == "#"
+    )
     return next((comment for comment in comments if not comment.startswith("@package")), "")
 
 

@@ -2,10 +2,12 @@
 
 The algorithm is that of transformers' `generate` with early_stopping="never", whose best output it finds: the best
 hypothesis of all that the beams ever complete, as microsoft/LoRA@c4593f0 (gpt2_beam.py) takes it. It is leaner: each
-prompt is read once and not once per beam, a record leaves the batch as soon as no running beam can become its best,
-and a token that would repeat an n-gram is excluded among the generated tokens alone (the prompt's may be repeated).
+prompt is read once and not once per beam, and a beam is followed only while it can still become its record's best.
+(That is exact: what takes the place of a hopeless beam ranks below it, and is as hopeless.) A token that would repeat
+an n-gram is excluded among the generated tokens alone; the prompt's may be repeated.
 
-Shapes: B records, K beams, T prompt tokens, t generated tokens, V vocabulary; rows are records times beams.
+Shapes: B records, K beams, T prompt tokens, t generated tokens, V vocabulary, C candidates per record; rows are the
+beams that are followed.
 """
 
 import math
@@ -49,25 +51,27 @@ def beam_search(
     beams = settings.beams
     step = StepModel(model, mask)
     logits = step.first(prompts)
-    best = _Best(torch.full((len(prompts),), NEVER), [[] for _ in prompts])
+    best = _Best(torch.full((len(prompts),), NEVER, device=prompts.device), [[] for _ in prompts])
     records = torch.arange(len(prompts), device=prompts.device)
     scores = torch.zeros(len(prompts), 1, device=prompts.device)
     history = torch.empty(len(prompts), 0, dtype=torch.long, device=prompts.device)
     for length in range(1, settings.max_new_tokens + 1):
         exclude_repeats(logits, history, settings.no_repeat_ngram)
         candidates, rows, tokens = _candidates(logits, scores, MARGIN * beams)
-        previous = history[rows, -1] if length > 1 else None
-        ended = stops.reached(previous, tokens) | (length == settings.max_new_tokens)
-        extended = torch.cat([history[rows], tokens.unsqueeze(-1)], dim=-1)
-        _keep_best(best, records, candidates[:, :beams], ended[:, :beams], extended[:, :beams], settings)
+        ended = stops.reached(history[rows, -1] if length > 1 else None, tokens)
+        ended |= length == settings.max_new_tokens
+        outputs = torch.cat([history[rows], tokens.unsqueeze(-1)], dim=-1)
+        _keep_best(best, records, candidates[:, :beams], ended[:, :beams], outputs[:, :beams], settings)
         scores, chosen = candidates.masked_fill(ended, NEVER).topk(min(beams, candidates.shape[-1]))
-        going_on = _can_improve(best, records, scores, length, settings)
+        hopeful = _can_improve(best.scores[records], scores, length, settings)
         if beams == 1:
-            going_on &= ~ended[:, 0]
+            hopeful &= ~ended[:, :1]
+        going_on = hopeful.any(dim=-1)
         if not bool(going_on.any()):
             break
-        rows, history = (_select(values, chosen, going_on) for values in (rows, extended))
-        scores, records = scores[going_on], records[going_on]
+        places = torch.arange(len(records), device=prompts.device).unsqueeze(-1), chosen
+        rows, history = rows[places][hopeful], outputs[places][hopeful]
+        records, scores = records[going_on], scores.masked_fill(~hopeful, NEVER)[going_on]
         logits = step.next(rows, history[:, -1:])
     return best.tokens
 
@@ -76,50 +80,44 @@ def _candidates(logits: Tensor, scores: Tensor, count: int) -> tuple[Tensor, Ten
     """The best continuations of each record, best first.
 
     Args:
-        logits: (rows, V) of the next token.
-        scores: (B, K) log-probabilities of the running beams; one beam at the first step.
-        count: how many.
+        logits: (rows, V) of the next token; a row for every beam with a score above -inf, in their order.
+        scores: (B, K) log-probabilities of the beams; one beam at the first step.
+        count: C.
 
     Returns:
-        (B, count) log-probabilities, the rows that they continue, and their tokens.
+        (B, C) log-probabilities, the rows that they continue, and their tokens.
     """
-    records, beams = scores.shape
-    values, tokens = logits.topk(min(count, logits.shape[-1]))
+    followed = scores > NEVER
+    values, ids = logits.topk(min(count, logits.shape[-1]))
     values = values - logits.logsumexp(dim=-1, keepdim=True)
-    total = (scores.unsqueeze(-1) + values.view(records, beams, -1)).flatten(1)
-    found, places = total.topk(min(count, total.shape[-1]))
-    rows = places // values.shape[-1] + torch.arange(records, device=places.device).unsqueeze(-1) * beams
-    return found, rows, tokens.view(records, -1).gather(1, places)
+    total = values.new_full((*scores.shape, values.shape[-1]), NEVER)
+    total[followed] = values + scores[followed].unsqueeze(-1)
+    tokens = ids.new_zeros(total.shape)
+    tokens[followed] = ids
+    row = (followed.flatten().cumsum(dim=0) - 1).clamp(min=0).view_as(scores)
+    found, places = total.flatten(1).topk(min(count, total[0].numel()))
+    return found, row.gather(1, places // values.shape[-1]), tokens.flatten(1).gather(1, places)
 
 
 def _keep_best(
     best: _Best, records: Tensor, scores: Tensor, ended: Tensor, outputs: Tensor, settings: DecodingConfig
 ) -> None:
     """Take over completed hypotheses; only a candidate among the K best may complete."""
-    length = outputs.shape[-1]
-    normalised = (scores / length**settings.length_penalty).masked_fill(~ended, NEVER).max(dim=-1)
-    values, places = normalised.values.cpu(), normalised.indices.cpu()
-    better = values > best.scores[records.cpu()]
-    for row in better.nonzero().flatten().tolist():
-        record = int(records[row])
-        best.scores[record] = values[row]
-        best.tokens[record] = outputs[row, places[row]].tolist()
+    normalised = scores / float(outputs.shape[-1] ** settings.length_penalty)
+    values, places = normalised.masked_fill(~ended, NEVER).max(dim=-1)
+    better = values > best.scores[records]
+    best.scores[records[better]] = values[better]
+    for record, output in zip(
+        records[better].tolist(), outputs[better, places[better]].tolist(), strict=True
+    ):
+        best.tokens[record] = output
 
 
-def _can_improve(
-    best: _Best, records: Tensor, scores: Tensor, length: int, settings: DecodingConfig
-) -> Tensor:
-    """Which records' best running beam may yet end better: log-probabilities only fall, and a positive penalty favours
-    the longest output."""
+def _can_improve(best: Tensor, scores: Tensor, length: int, settings: DecodingConfig) -> Tensor:
+    """(B, K) whether beams may yet end better than the best (B,): log-probabilities only fall, and a positive penalty
+    favours the longest output."""
     longest = settings.max_new_tokens if settings.length_penalty > 0 else length + 1
-    bound = scores[:, 0] / float(longest**settings.length_penalty)
-    return bound.gt(best.scores.to(scores.device)[records])
-
-
-def _select(values: Tensor, chosen: Tensor, going_on: Tensor) -> Tensor:
-    """(B, candidates, ...) -> the chosen K of each record that goes on, as rows."""
-    rows = torch.arange(len(values), device=values.device).unsqueeze(-1)
-    return values[rows, chosen][going_on].flatten(0, 1)
+    return (scores / float(longest**settings.length_penalty)).gt(best.unsqueeze(-1))
 
 
 def exclude_repeats(logits: Tensor, history: Tensor, size: int) -> None:
