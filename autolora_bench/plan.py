@@ -1,5 +1,7 @@
 """What is meant to be run: one entry per cell and seed, with the command that runs it."""
 
+import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -38,7 +40,7 @@ class PlannedRun:
     @property
     def command(self) -> str:
         """The command that runs or resumes it."""
-        return " ".join(["autolora-bench", *self.overrides])
+        return command_line(self.experiment, self.overrides)
 
     @property
     def identity(self) -> tuple[str, str, str, str, int]:
@@ -63,7 +65,13 @@ class PlannedRun:
         return State.interrupted if abandoned else State(record.status.value)
 
 
-def is_complete(planned: PlannedRun) -> bool:
-    """Whether there is nothing left to run."""
-    record = planned.record()
-    return record is not None and record.status is Status.completed
+def command_line(experiment: ExperimentConfig, words: Sequence[str]) -> str:
+    """The command, quoted for a shell, that runs exactly `experiment` when `words` are what it was composed from.
+
+    Task and method are always said, so that it is a run even where every word is a default.
+    """
+    said = {word.partition("=")[0] for word in words}
+    defaults = [
+        f"{group}={getattr(experiment, group).name}" for group in ("task", "method") if group not in said
+    ]
+    return shlex.join(["autolora-bench", *words, *defaults])

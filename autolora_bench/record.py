@@ -114,7 +114,7 @@ class RunRecord:
     """The command that reproduces this run."""
     version: int = VERSION
     locations: dict[str, Any] = field(default_factory=dict)
-    """Where things lay: data.dir, results, device asked for."""
+    """Where things lay on the machine: data.dir; and the device that was asked for."""
     started: str | None = None
     finished: str | None = None
     """ISO 8601, UTC."""
@@ -135,7 +135,7 @@ class RunRecord:
     ranks: list[LayerRank] = field(default_factory=list)
     data: dict[str, Any] = field(default_factory=dict)
     """source, fingerprint (of the examples), files (hash of what they were read from), splits (rows), subsets
-    (split -> [rows, official rows]), truncated, notes."""
+    (split -> [rows, official rows]), truncated (split -> examples cut), limit, notes."""
     provenance: dict[str, Any] = field(default_factory=dict)
     error: dict[str, str] | None = None
     """type, message, mend, traceback of the failure."""
@@ -176,7 +176,7 @@ def write_atomically(path: Path, text: str) -> None:
             temporary.unlink(missing_ok=True)
         raise UserError(
             f"cannot write {path}: {error.strerror or error}",
-            "free some space or choose another folder with results=DIR",
+            "free some space, or choose another folder (results=DIR, for a report out=DIR)",
         ) from error
 
 

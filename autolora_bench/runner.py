@@ -1,7 +1,6 @@
 """Runs one cell: its method's phases in order, each recorded as it ends. Knows no task and no method."""
 
 import errno
-import platform
 import shutil
 import time
 import traceback
@@ -145,7 +144,7 @@ def _begin(experiment: ExperimentConfig, command: str, earlier: RunRecord | None
         metrics={name: METRICS[name].higher_is_better for name in experiment.task.metrics},
     )
     record.status, record.error, record.finished = Status.running, None, None
-    record.locations = {"data.dir": experiment.data.dir, "device": experiment.device, "host": platform.node()}
+    record.locations = {"data.dir": experiment.data.dir, "device": experiment.device}
     return record
 
 

@@ -1,5 +1,6 @@
 """From words to planned runs."""
 
+import shlex
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,17 @@ def test_the_command_of_a_planned_run_plans_exactly_it() -> None:
     for entry in plan(Request(("suite=demo", "train.epochs=2"))):
         again = plan(Request(tuple(entry.overrides)))
         assert [e.folder for e in again] == [entry.folder]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [(), ("data.dir=/a b",), ("model.targets=[query,value]",), ("results=${oc.env:HOME}/x", "seed=3")],
+)
+def test_a_printed_command_survives_a_shell(words: tuple[str, ...]) -> None:
+    [entry] = plan(Request((*words, "data=generated")))
+    program, *rest = shlex.split(entry.command)
+    assert program == "autolora-bench"
+    assert [e.folder for e in plan(Request(tuple(rest)))] == [entry.folder]
 
 
 def test_the_same_cell_twice_counts_once() -> None:

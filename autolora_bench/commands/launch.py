@@ -1,9 +1,9 @@
 """`autolora-bench task=... method=...`: runs one cell, a sweep or a suite through Hydra."""
 
-import shlex
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from importlib import metadata
 from pathlib import Path
 
 import hydra
@@ -19,18 +19,20 @@ from autolora_bench.errors import UserError
 from autolora_bench.interruption import watched_signals
 from autolora_bench.ownership import owned
 from autolora_bench.paths import conf_dir, run_folder
-from autolora_bench.plan import PlannedRun, State
+from autolora_bench.plan import PlannedRun, State, command_line
 from autolora_bench.record import Evaluation, RunRecord
-from autolora_bench.sweep import plan
+from autolora_bench.sweep import Request, plan
 
-PASSED_TO_HYDRA = ("--cfg", "-c", "--info", "-i", "--hydra-help", "--resolve", "--package", "-p", "--version")
+PASSED_TO_HYDRA = ("--cfg", "-c", "--info", "-i", "--hydra-help", "--resolve", "--package", "-p")
 
 
 def run(words: Sequence[str]) -> int:
     """Run what is asked for and is not there yet; exit status 0 when every run is completed."""
-    if any(word.partition("=")[0] in PASSED_TO_HYDRA for word in words):
-        _through_hydra(words)
+    if "--version" in words:
+        print(metadata.version("autolora-bench"))
         return 0
+    if any(word.partition("=")[0] in PASSED_TO_HYDRA for word in words):
+        return _ask_hydra(words)
     request = read_request(words)
     planned = plan(request)
     _check_results(planned)
@@ -43,7 +45,16 @@ def run(words: Sequence[str]) -> int:
     if pending:
         with watched_signals():
             _through_hydra([*request.flags, *request.overrides])
-    return _tally(planned) or (2 if problems else 0)
+    return _tally(planned, pending) or (2 if problems else 0)
+
+
+def _ask_hydra(words: Sequence[str]) -> int:
+    """Questions that Hydra answers, about one run; names are checked first, for our own did-you-mean."""
+    if {"-m", "--multirun"} & set(words):
+        raise UserError("--cfg and --info are about one run", "leave out -m")
+    plan(Request(tuple(word for word in words if "=" in word and not word.startswith("-"))))
+    _through_hydra(words)
+    return 0
 
 
 def _through_hydra(words: Sequence[str]) -> None:
@@ -80,15 +91,17 @@ def _run(experiment: ExperimentConfig, folder: Path) -> RunRecord | None:
     if decision.note:
         print(decision.note, file=sys.stderr)
     print(f"{_label(experiment)}  ->  {folder}", file=sys.stderr, flush=True)
-    record = run_experiment(experiment, folder, command(), decision.record)
+    record = run_experiment(experiment, folder, command(experiment), decision.record)
     _show(record)
     return record
 
 
-def command() -> str:
-    """The command that reproduces the running job: Hydra's overrides of this very job."""
-    overrides = HydraConfig.get().overrides.task
-    return shlex.join(["autolora-bench", *overrides])
+def command(experiment: ExperimentConfig) -> str:
+    """The command that reproduces the running job, from Hydra's overrides of this very job."""
+    config = HydraConfig.get()
+    own = [source.path for source in config.runtime.config_sources if source.provider == "command-line"]
+    flags = ["--config-dir", *own] if own else []
+    return command_line(experiment, [*flags, *config.overrides.task])
 
 
 def headline(record: RunRecord | None) -> float | None:
@@ -151,7 +164,8 @@ def _scores(evaluation: Evaluation) -> str:
     return "  ".join(f"{name} {value:.4f}" for name, value in whole.items()) + note
 
 
-def _tally(planned: Sequence[PlannedRun]) -> int:
+def _tally(planned: Sequence[PlannedRun], pending: Sequence[PlannedRun]) -> int:
+    """Say what is not completed; the exit status is about the runs that were to be done now."""
     states = [(entry, entry.state()) for entry in planned]
     unfinished = [(entry, state) for entry, state in states if state is not State.completed]
     if len(planned) > 1 or unfinished:
@@ -159,7 +173,7 @@ def _tally(planned: Sequence[PlannedRun]) -> int:
         print(", ".join(f"{tally[state]} {state.value}" for state in State if tally[state]), file=sys.stderr)
     for entry, state in unfinished:
         print(f"  {state.value}: {entry.command}", file=sys.stderr)
-    return _exit_status([entry for entry, _ in unfinished])
+    return _exit_status([entry for entry, _ in unfinished if entry in pending])
 
 
 def _exit_status(unfinished: Sequence[PlannedRun]) -> int:

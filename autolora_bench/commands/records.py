@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from autolora_bench.commands.request import read_request, split_options
+from autolora_bench.config.choices import nearest
+from autolora_bench.errors import UserError
 from autolora_bench.plan import PlannedRun
 from autolora_bench.record import RunRecord
 from autolora_bench.sweep import Request, plan
@@ -13,7 +15,7 @@ from autolora_bench.sweep import Request, plan
 if TYPE_CHECKING:
     from autolora_bench.report.collect import Collection
 
-FILTERS = ("task", "model", "method", "seed")
+FILTERS = ("task", "model", "method", "data", "seed")
 RESULTS = "runs"
 
 
@@ -30,12 +32,12 @@ class Asked:
 def find_asked(words: Sequence[str]) -> Asked:
     """Read the records that `words` name.
 
-    With suite=NAME, -m or settings, the words are read as for a run, and what is missing of it is known too. With
-    task=, model=, method= and seed= alone they choose among the records that are there. merge=DIR,... adds other
-    people's results.
+    With suite=NAME or -m the words are read as for a run, and what is missing of it is known too. Without, task=,
+    model=, method=, data= and seed= choose among the records that are there. merge=DIR,... adds other people's
+    results.
 
     Raises:
-        UserError: as `sweep.plan`, or a folder that is not there.
+        UserError: as `sweep.plan`, a folder that is not there, a word that chooses nothing, or a name no record has.
     """
     options, rest = split_options(words, ("merge",))
     request = read_request(rest)
@@ -45,13 +47,12 @@ def find_asked(words: Sequence[str]) -> Asked:
     roots = [Path(folder).expanduser() for folder in options.get("merge", "").split(",") if folder]
     collection = collect(_results(request, planned), roots)
     if planned is None:
-        collection.records = [record for record in collection.records if _chosen(record, request)]
+        collection.records = _choose(collection.records, request)
     return Asked(collection, planned, _title(request))
 
 
 def _asks_for_runs(request: Request) -> bool:
-    names = {word.partition("=")[0] for word in request.overrides}
-    return request.multirun or bool(names - {*FILTERS, "results"})
+    return request.multirun or any(word.startswith("suite=") for word in request.overrides)
 
 
 def _results(request: Request, planned: Sequence[PlannedRun] | None) -> Path:
@@ -63,11 +64,29 @@ def _results(request: Request, planned: Sequence[PlannedRun] | None) -> Path:
     return Path(given[-1] if given else RESULTS).expanduser()
 
 
-def _chosen(record: RunRecord, request: Request) -> bool:
-    wanted = {
-        name: value.split(",") for name, _, value in (word.partition("=") for word in request.overrides)
-    }
-    return all(str(getattr(record, name)) in wanted[name] for name in FILTERS if name in wanted)
+def _choose(records: Sequence[RunRecord], request: Request) -> list[RunRecord]:
+    found = list(records)
+    for name, _, value in (word.partition("=") for word in request.overrides):
+        if name == "results":
+            continue
+        if name not in FILTERS:
+            raise UserError(
+                f"{name}={value} does not choose among records",
+                f"choose by {', '.join(FILTERS)}; suite=NAME or -m shows what was meant to be run",
+            )
+        known = sorted({_value(record, name) for record in records})
+        for wanted in value.split(","):
+            if wanted not in known:
+                raise UserError(
+                    f"no record has {name}={wanted}",
+                    f"{nearest(wanted, known)}there are: {', '.join(known) or 'none'}",
+                )
+        found = [record for record in found if _value(record, name) in value.split(",")]
+    return found
+
+
+def _value(record: RunRecord, name: str) -> str:
+    return str(record.config["data"]["source"] if name == "data" else getattr(record, name))
 
 
 def _title(request: Request) -> str:
