@@ -176,7 +176,7 @@ def write_atomically(path: Path, text: str) -> None:
             temporary.unlink(missing_ok=True)
         raise UserError(
             f"cannot write {path}: {error.strerror or error}",
-            "free some space, or choose another folder (results=DIR, for a report out=DIR)",
+            "free some space or choose another folder with results=DIR",
         ) from error
 
 
