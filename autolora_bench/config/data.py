@@ -11,6 +11,14 @@ LOCATION = {"identity": False}
 LABEL = {"identity": False}
 """Metadata of fields that only tell a reader something: they are no part of a run's identity either."""
 
+ADDED = {"identity_when_default": False}
+"""Metadata of settings that came after runs had been recorded, and whose default is what was computed before.
+
+They are part of a run's identity only where they differ from their default, so that older records keep theirs; their
+default must therefore never change. Works at any depth: a nested dataclass is left out as a whole while all of it is as
+its default, and inside it only what differs counts where its own fields are marked too.
+"""
+
 
 class Source(Enum):
     """The kinds of data source."""

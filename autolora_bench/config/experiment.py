@@ -43,9 +43,12 @@ class ExperimentConfig:
 
 
 def identity(node: Any) -> Any:
-    """The plain value of a configuration node without the fields that only say where things lie."""
+    """The plain value of a configuration node without the fields that do not count.
+
+    Left out are fields marked LOCATION or LABEL, and those marked ADDED whose value is their default (config.data).
+    """
     if dataclasses.is_dataclass(node):
-        fields = [f for f in dataclasses.fields(node) if f.metadata.get("identity", True)]
+        fields = [f for f in dataclasses.fields(node) if _counts(f, getattr(node, f.name))]
         return {f.name: identity(getattr(node, f.name)) for f in fields}
     if isinstance(node, Enum):
         return node.name
@@ -54,6 +57,14 @@ def identity(node: Any) -> Any:
     if isinstance(node, list | tuple):
         return [identity(value) for value in node]
     return node
+
+
+def _counts(field: dataclasses.Field[Any], value: Any) -> bool:
+    if field.metadata.get("identity_when_default", True):
+        return bool(field.metadata.get("identity", True))
+    make = field.default_factory
+    default = field.default if make is dataclasses.MISSING else make()
+    return bool(value != default)
 
 
 def experiment_identity(experiment: ExperimentConfig) -> dict[str, Any]:
