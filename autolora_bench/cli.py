@@ -10,7 +10,7 @@ from autolora_bench.config.choices import nearest
 from autolora_bench.errors import UserError
 from autolora_bench.interruption import Interrupted
 
-COMMANDS = ("ls", "check", "status", "report", "stability", "score", "fetch", "help")
+COMMANDS = ("ls", "check", "status", "report", "stability", "records", "score", "fetch", "help")
 
 
 def main() -> None:

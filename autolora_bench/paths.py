@@ -24,7 +24,13 @@ def cache_dir() -> Path:
 
 
 def run_folder(experiment: ExperimentConfig) -> Path:
-    """`<results>/<task>/<model>/<method>-<config_id>/seed<k>`: the same for a single run and a sweep."""
-    cell = f"{experiment.method.name}-{config_id(experiment)}"
-    root = Path(experiment.results).expanduser()
-    return root / experiment.task.name / experiment.model.name / cell / f"seed{experiment.seed}"
+    """Where this cell's run lies below its results folder: the same for a single run and a sweep."""
+    e = experiment
+    return Path(e.results).expanduser() / relative_folder(
+        e.task.name, e.model.name, e.method.name, config_id(e), e.seed
+    )
+
+
+def relative_folder(task: str, model: str, method: str, config: str, seed: int) -> Path:
+    """`<task>/<model>/<method>-<config_id>/seed<k>`."""
+    return Path(task, model, f"{method}-{config}", f"seed{seed}")

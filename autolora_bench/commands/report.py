@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from autolora_bench.commands.records import find_asked
+from autolora_bench.commands.asked import find_asked
 from autolora_bench.commands.request import split_options
 
 OPTIONS = ("format", "epoch", "metrics", "title", "out", "published")

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from autolora_bench.commands.records import find_asked
+from autolora_bench.commands.asked import find_asked
 from autolora_bench.commands.request import split_options
 
 

@@ -17,6 +17,9 @@ Floats = NDArray[np.float64]
 LARGEST = 64 * 2**20
 """Bytes; a larger file is no artefact of ours."""
 
+DRAWN_POINTS = 40
+"""Points of a trajectory that are drawn, and kept in records without weights."""
+
 
 @dataclass(frozen=True)
 class SearchResult:
@@ -47,12 +50,12 @@ def read_search_result(folder: Path, record: RunRecord) -> SearchResult | None:
     Raises:
         UserError: a file is not what it should be.
     """
-    path = _artefact(folder, record, "search", "selection.json")
+    path = artefact_path(folder, record, "search", "selection.json")
     if path is None:
         return None
-    found = _read_json(path)
-    threshold = _artefact(folder, record, "threshold", "ranks.json")
-    kept = found.get("kept") or (_read_json(threshold).get("kept") if threshold else None)
+    found = read_json(path)
+    threshold = artefact_path(folder, record, "threshold", "ranks.json")
+    kept = found.get("kept") or (read_json(threshold).get("kept") if threshold else None)
     if kept is None:
         return None
     try:
@@ -72,7 +75,7 @@ def read_search_path(folder: Path, record: RunRecord) -> SearchPath | None:
     Raises:
         UserError: a line is not {"step": s, "alpha": L rows of K numbers}.
     """
-    path = _artefact(folder, record, "search", "trajectory.jsonl")
+    path = artefact_path(folder, record, "search", "trajectory.jsonl")
     if path is None:
         return None
     try:
@@ -84,7 +87,12 @@ def read_search_path(folder: Path, record: RunRecord) -> SearchPath | None:
         raise UserError(f"{path} is no trajectory: {error!r}", "run the search phase again") from error
 
 
-def _artefact(folder: Path, record: RunRecord, phase: str, name: str) -> Path | None:
+def evenly(count: int, most: int) -> list[int]:
+    """At most `most` positions, evenly spread over `count`, first and last among them."""
+    return [int(place) for place in np.unique(np.linspace(0, count - 1, min(count, most)).round())]
+
+
+def artefact_path(folder: Path, record: RunRecord, phase: str, name: str) -> Path | None:
     """The file `name` beside or inside the phase's artefact, never outside the run's folder."""
     entry = record.phase(phase)
     if entry is None:
@@ -96,7 +104,8 @@ def _artefact(folder: Path, record: RunRecord, phase: str, name: str) -> Path | 
     return path if inside and path.is_file() and path.stat().st_size <= LARGEST else None
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object, empty where the file holds something else. Raises UserError where it is no JSON."""
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

@@ -1,55 +1,11 @@
 """report, stability and status as a user calls them."""
 
-import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from autolora_bench import cli
-from autolora_bench.config.compose import compose_config, composer, to_experiment
-from autolora_bench.config.experiment import config_id, experiment_identity
-from autolora_bench.paths import run_folder
-from autolora_bench.record import Evaluation, Parameters, PhaseRecord, RunRecord, Status, write_record
-
-MODULES = ["layer.0.query", "layer.0.value"]
-
-
-def a_run(results: Path, method: str, seed: int, score: float, task: str = "rte") -> Path:
-    """Write the record, and for a search its artefacts, that a completed run would leave."""
-    words = [f"task={task}", f"method={method}", "data=generated", f"seed={seed}", f"results={results}"]
-    with composer():
-        cell = to_experiment(compose_config(words))
-    scored = Evaluation("finetune", "validation", 1.0, 10, {"accuracy": score}, 128)
-    identity = (task, cell.model.name, method, config_id(cell), seed)
-    record = RunRecord(*identity, Status.completed, experiment_identity(cell), "autolora-bench")
-    record.headline, record.metrics = "accuracy", {"accuracy": True}
-    record.best, record.last, record.history = {"validation": scored}, {"validation": scored}, [scored]
-    record.parameters = Parameters(100, 30, 10)
-    record.data = {"source": "generated", "splits": {"validation": 128}}
-    artefacts = {"search": "search/selection.json", "threshold": "threshold/ranks.json"}
-    if method == "autolora":
-        record.phases = [PhaseRecord(n, Status.completed, artefact=path) for n, path in artefacts.items()]
-    folder = run_folder(cell)
-    write_record(folder, record)
-    if method == "autolora":
-        alpha = [[0.4, 0.3, 0.2, 0.1], [0.1, 0.2, 0.3, 0.4]]
-        (folder / "search").mkdir()
-        (folder / "threshold").mkdir()
-        selection = {"modules": MODULES, "beta": alpha, "alpha": alpha}
-        (folder / "search" / "selection.json").write_text(json.dumps(selection))
-        kept = {name: [value >= 0.25 for value in row] for name, row in zip(MODULES, alpha, strict=True)}
-        (folder / "threshold" / "ranks.json").write_text(json.dumps({"kept": kept}))
-    return folder
-
-
-@pytest.fixture
-def results(tmp_path: Path) -> Path:
-    folder = tmp_path / "runs"
-    for seed, score in enumerate((0.5, 0.75)):
-        a_run(folder, "lora", seed, score)
-        a_run(folder, "autolora", seed, score)
-    a_run(folder, "lora", 0, 0.25, task="sst2")
-    return folder
 
 
 def out(capsys: pytest.CaptureFixture[str], *words: str) -> str:
@@ -89,7 +45,7 @@ def test_settings_say_what_was_meant_to_be_run_and_what_is_missing(
 
 
 def test_other_peoples_records_are_merged(
-    results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    results: Path, a_run: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     a_run(tmp_path / "theirs", "full", 0, 0.875)
     assert "full" not in [row[0] for row in rows(out(capsys, "report", f"results={results}"))]

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from autolora_bench.errors import UserError
-from autolora_bench.report.artefacts import SearchPath, read_search_path
+from autolora_bench.report.artefacts import DRAWN_POINTS, SearchPath, evenly, read_search_path
 from autolora_bench.report.collect import Identity
 from autolora_bench.report.entries import Entry
 from autolora_bench.report.figures.style import COLOURS, DASHES, file_name, picture
@@ -18,8 +18,6 @@ from autolora_bench.report.scoreboard import Table
 
 BLOCKS = 6
 """Blocks drawn; more are thinned out evenly."""
-POINTS = 40
-"""Points drawn per line."""
 
 
 def trajectory_figures(
@@ -76,23 +74,19 @@ def _grid(entry: Entry, layers: int) -> list[list[tuple[str, int]]]:
     """Titles and positions of the layers to draw: a line per projection, blocks evenly spread."""
     ranks = entry.record.ranks if entry.record else []
     if len(ranks) != layers:
-        return [[(f"layer {index}", index) for index in _spread(layers, BLOCKS)]]
+        return [[(f"layer {index}", index) for index in evenly(layers, BLOCKS)]]
     lines: dict[str, list[tuple[str, int]]] = {}
     for index, layer in enumerate(ranks):
         name = layer.module if layer.block is None else f"{layer.projection} {layer.block}"
         lines.setdefault(layer.projection, []).append((name, index))
-    return [[line[position] for position in _spread(len(line), BLOCKS)] for line in lines.values()]
-
-
-def _spread(count: int, most: int) -> list[int]:
-    return [int(place) for place in np.unique(np.linspace(0, count - 1, min(count, most)).round())]
+    return [[line[position] for position in evenly(len(line), BLOCKS)] for line in lines.values()]
 
 
 def _draw(path: SearchPath, grid: list[list[tuple[str, int]]]) -> Figure:
     across = max(len(line) for line in grid)
     figure = Figure(figsize=(1.6 * across + 0.5, 1.5 * len(grid) + 0.6))
     axes = figure.subplots(len(grid), across, squeeze=False, sharex=True, sharey=True)
-    points = _spread(len(path.steps), POINTS)
+    points = evenly(len(path.steps), DRAWN_POINTS)
     for line, places in zip(axes, grid, strict=True):
         for axis in line[len(places) :]:
             axis.set_visible(False)

@@ -1,0 +1,98 @@
+"""Which records a report is about."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from autolora_bench.commands.request import read_request, split_options
+from autolora_bench.config.choices import nearest
+from autolora_bench.errors import UserError
+from autolora_bench.plan import PlannedRun
+from autolora_bench.record import RunRecord
+from autolora_bench.sweep import Request, plan
+
+if TYPE_CHECKING:
+    from autolora_bench.report.collect import Collection
+
+FILTERS = ("task", "model", "method", "data", "seed")
+RESULTS = "runs"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The records that were asked for."""
+
+    collection: "Collection"
+    planned: list[PlannedRun] | None
+    """What was meant to be run; None where the words only choose among the records that are there."""
+    title: str
+
+
+def find_asked(words: Sequence[str]) -> Asked:
+    """Read the records that `words` name.
+
+    With suite=NAME or -m the words are read as for a run, and what is missing of it is known too. Without, task=,
+    model=, method=, data= and seed= choose among the records that are there. records=DIR,... are read instead of the
+    results folder, merge=DIR,... beside it: other people's results, or what `autolora-bench records` wrote.
+
+    Raises:
+        UserError: as `sweep.plan`, a folder that is not there, a word that chooses nothing, or a name no record has.
+    """
+    options, rest = split_options(words, ("records", "merge"))
+    request = read_request(rest)
+    planned = plan(request) if _asks_for_runs(request) else None
+    from autolora_bench.report.collect import collect
+
+    first, *others = _folders(options.get("records", "")) or [_results(request, planned)]
+    collection = collect(first, [*others, *_folders(options.get("merge", ""))])
+    if planned is None:
+        collection.records = _choose(collection.records, request)
+    return Asked(collection, planned, _title(request))
+
+
+def _folders(words: str) -> list[Path]:
+    return [Path(folder).expanduser() for folder in words.split(",") if folder]
+
+
+def _asks_for_runs(request: Request) -> bool:
+    return request.multirun or any(word.startswith("suite=") for word in request.overrides)
+
+
+def _results(request: Request, planned: Sequence[PlannedRun] | None) -> Path:
+    if planned:
+        return Path(planned[0].experiment.results).expanduser()
+    given = [
+        value for name, _, value in (word.partition("=") for word in request.overrides) if name == "results"
+    ]
+    return Path(given[-1] if given else RESULTS).expanduser()
+
+
+def _choose(records: Sequence[RunRecord], request: Request) -> list[RunRecord]:
+    found = list(records)
+    for name, _, value in (word.partition("=") for word in request.overrides):
+        if name == "results":
+            continue
+        if name not in FILTERS:
+            raise UserError(
+                f"{name}={value} does not choose among records",
+                f"choose by {', '.join(FILTERS)}; suite=NAME or -m shows what was meant to be run",
+            )
+        known = sorted({_value(record, name) for record in records})
+        for wanted in value.split(","):
+            if wanted not in known:
+                raise UserError(
+                    f"no record has {name}={wanted}",
+                    f"{nearest(wanted, known)}there are: {', '.join(known) or 'none'}",
+                )
+        found = [record for record in found if _value(record, name) in value.split(",")]
+    return found
+
+
+def _value(record: RunRecord, name: str) -> str:
+    return str(record.config["data"]["source"] if name == "data" else getattr(record, name))
+
+
+def _title(request: Request) -> str:
+    suites = [word.partition("=")[2] for word in request.overrides if word.startswith("suite=")]
+    return suites[-1] if suites else "Results"

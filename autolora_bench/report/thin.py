@@ -1,0 +1,108 @@
+"""Records without weights: small enough to be committed, and without the folders of the machine they were made on."""
+
+import json
+import re
+import shlex
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from autolora_bench.errors import UserError
+from autolora_bench.paths import relative_folder
+from autolora_bench.record import RunRecord, record_from, write_atomically, write_record
+from autolora_bench.report.artefacts import DRAWN_POINTS, artefact_path, evenly, read_json, read_search_path
+from autolora_bench.report.variants import flatten
+
+DIR = "DIR"
+"""Stands for a folder in a command, as in the documentation."""
+FOLDERS = ("data.dir", "model.path", "--config-dir", "-cd")
+COPIED = (("search", "selection.json"), ("threshold", "ranks.json"))
+"""Phase and file: what tables and figures read beside the record."""
+DECIMALS = 5
+"""Of a trajectory, which is only drawn."""
+ABSOLUTE = re.compile(
+    r"""(?<=["'])~?/(?:[^"'/\n]+/)+|(?:(?<=file://)|(?<![\w.:/*~)\]}]))~?/(?:[^\s/'"<>|,;]+/)+"""
+)
+"""The folders of an absolute path, quoted or not; not those of an address on the network."""
+
+
+def write_thin(root: Path, folder: Path, record: RunRecord) -> list[str]:
+    """Write the record, the end of its search and a thinned trajectory below `root`, where its identity says.
+
+    The same run gives the same bytes, wherever it lay.
+
+    Args:
+        root: the folder of all records.
+        folder: the run's own folder.
+        record: its record.
+
+    Returns:
+        A line for every setting that names a folder of the machine and stays, as it is part of the run's identity.
+
+    Raises:
+        UserError: an artefact is not what it should be, `root` cannot be written, or the record's names lead out of it.
+    """
+    target = root / relative_folder(*record.identity)
+    if not target.resolve().is_relative_to(root.resolve()):
+        raise UserError(f"{folder}: the names in its record lead out of {root}", "mend or remove that record")
+    texts = {
+        (phase, name): _json(read_json(path))
+        for phase, name in COPIED
+        if (path := artefact_path(folder, record, phase, name)) is not None
+    }
+    texts["search", "trajectory.jsonl"] = _trajectory(folder, record)
+    for (phase, name), text in texts.items():
+        if text:
+            place = artefact_path(folder, record, phase, name)
+            assert place is not None
+            write_atomically(target / place.relative_to(folder), text)
+    write_record(target, thin_record(record))
+    return [f"{name}={value}" for name, value in flatten(record.config).items() if ABSOLUTE.search(value)]
+
+
+def thin_record(record: RunRecord) -> RunRecord:
+    """The record with absolute paths cut to their last part, and without the locations of the machine."""
+    values = {name: value for name, value in asdict(record).items() if name != "config"}
+    thin = record_from({**_cut(values), "config": record.config})
+    locations = {name: value for name, value in record.locations.items() if name not in FOLDERS}
+    return replace(thin, command=thin_command(record.command), locations=locations)
+
+
+def thin_command(command: str) -> str:
+    """The command with DIR for the machine's folders, without results=, and with other absolute paths cut."""
+    words: list[str] = []
+    for word in shlex.split(command):
+        name, given, _ = word.partition("=")
+        if words and words[-1] in FOLDERS:
+            words.append(DIR)
+        elif given and name in FOLDERS:
+            words.append(f"{name}={DIR}")
+        elif name != "results":
+            words.append(_cut(word))
+    return shlex.join(words)
+
+
+def _trajectory(folder: Path, record: RunRecord) -> str:
+    """JSON lines of as many points as a figure draws; empty where there is no trajectory."""
+    path = read_search_path(folder, record)
+    if path is None:
+        return ""
+    return "".join(
+        _json({"step": int(path.steps[point]), "alpha": np.round(path.alpha[point], DECIMALS).tolist()})
+        for point in evenly(len(path.steps), DRAWN_POINTS)
+    )
+
+
+def _json(values: dict[str, Any]) -> str:
+    return json.dumps(_cut(values), ensure_ascii=False, separators=(",", ":")) + "\n"
+
+
+def _cut(value: Any) -> Any:
+    """The value with every absolute path in it cut to its last part."""
+    if isinstance(value, str):
+        return ABSOLUTE.sub(".../", value)
+    if isinstance(value, dict):
+        return {name: _cut(one) for name, one in value.items()}
+    return [_cut(one) for one in value] if isinstance(value, list | tuple) else value

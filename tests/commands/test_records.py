@@ -1,0 +1,123 @@
+"""Records without weights: everything a report needs, nothing of the machine."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from autolora_bench import cli
+from autolora_bench.record import Status, read_record, write_record
+from autolora_bench.report.thin import thin_command
+
+
+def out(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    assert cli.run(list(words)) == 0
+    return capsys.readouterr().out
+
+
+def files(root: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+def test_reports_are_the_same_bytes_from_records_alone(
+    results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    thin = tmp_path / "thin"
+    assert f"5 records in {thin}" in out(capsys, "records", f"results={results}", f"to={thin}")
+    for words in (["report"], ["report", "format=csv"], ["stability", "task=rte"]):
+        assert out(capsys, *words, f"records={thin}") == out(capsys, *words, f"results={results}")
+    full, small = tmp_path / "full", tmp_path / "small"
+    out(capsys, "report", f"results={results}", f"out={full}")
+    out(capsys, "report", f"records={thin}", f"out={small}")
+    full_files, small_files = files(full), files(small)
+    assert small_files.keys() == full_files.keys()
+    assert any("trajectory" in name for name in small_files)
+    assert [n for n in full_files if full_files[n] != small_files[n]] == ["report.html"], (
+        "the page shows commands, which lose results="
+    )
+
+
+def test_a_plan_is_filled_from_records_and_its_commands_write_to_the_usual_place(
+    results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out(capsys, "records", f"results={results}", f"to={tmp_path / 'thin'}")
+    words = ["-m", "task=rte", "method=lora", "seed=0,1,2", "data=generated"]
+    text = out(capsys, "report", *words, f"records={tmp_path / 'thin'}")
+    assert "62.50 ± 17.68" in text
+    assert "seed=2" in text
+    assert "results=" not in text
+
+
+def test_nothing_of_the_machine_is_left_and_the_bytes_do_not_depend_on_the_folder(
+    results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out(capsys, "records", f"results={results}", f"to={tmp_path / 'one'}")
+    shutil.copytree(results, tmp_path / "elsewhere" / "copy")
+    out(capsys, "records", f"results={tmp_path / 'elsewhere' / 'copy'}", f"to={tmp_path / 'two'}")
+    assert files(tmp_path / "one") == files(tmp_path / "two")
+    assert not any(str(tmp_path).encode() in content for content in files(tmp_path / "one").values())
+    out(capsys, "records", f"records={tmp_path / 'one'}", f"to={tmp_path / 'again'}")
+    assert files(tmp_path / "again") == files(tmp_path / "one")
+
+
+def test_a_traceback_keeps_its_files_and_loses_their_folders(
+    results: Path, a_run: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = a_run(results, "full", 0, 0.5)
+    record = read_record(folder / "run.json")
+    record.status = Status.failed
+    trace = 'File "/home/a person/lib/trainer.py", line 3\nsee https://example.org/a/b and ~/data/x.tsv'
+    record.error = {"type": "E", "message": "/data/rte/dev.tsv: no", "mend": "", "traceback": trace}
+    write_record(folder, record)
+    out(capsys, "records", f"results={results}", "method=full", f"to={tmp_path / 'thin'}")
+    (path,) = (tmp_path / "thin").rglob("run.json")
+    error = read_record(path).error
+    assert error is not None
+    assert error["message"] == ".../dev.tsv: no"
+    assert error["traceback"] == 'File ".../trainer.py", line 3\nsee https://example.org/a/b and .../x.tsv'
+
+
+def test_runs_under_way_are_left_out_and_said(
+    results: Path, a_run: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = a_run(results, "full", 0, 0.5)
+    record = read_record(folder / "run.json")
+    record.status = Status.running
+    write_record(folder, record)
+    text = out(capsys, "records", f"results={results}", f"to={tmp_path / 'thin'}")
+    assert "5 records" in text
+    assert "1 not ended" in text
+
+
+def test_a_record_whose_names_lead_elsewhere_is_refused(
+    results: Path, a_run: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = a_run(results, "full", 0, 0.5)
+    record = read_record(folder / "run.json")
+    record.task = "../../outside"
+    write_record(folder, record)
+    assert cli.run(["records", f"results={results}", f"to={tmp_path / 'deep' / 'thin'}"]) == 2
+    assert "lead out of" in capsys.readouterr().err
+    assert not (tmp_path / "outside").exists()
+
+
+def test_where_to_must_be_said(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["records"]) == 2
+    assert "to=" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("command", "thin"),
+    [
+        ("autolora-bench task=rte data.dir=data", "autolora-bench task=rte data.dir=DIR"),
+        ("autolora-bench results=/a/b seed=1", "autolora-bench seed=1"),
+        ("autolora-bench --config-dir mine task=rte", "autolora-bench --config-dir DIR task=rte"),
+        ("autolora-bench model.path='/a b/c' x=1", "autolora-bench model.path=DIR x=1"),
+        ("autolora-bench method.source=/a/runs/seed0", "autolora-bench method.source=.../seed0"),
+        ("autolora-bench method.source=runs/x/seed0", "autolora-bench method.source=runs/x/seed0"),
+        ("autolora-bench model.checkpoint=org/name", "autolora-bench model.checkpoint=org/name"),
+    ],
+)
+def test_commands_name_no_folder_of_the_machine(command: str, thin: str) -> None:
+    assert thin_command(command) == thin
