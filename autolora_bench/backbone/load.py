@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
+from torch import nn
 from transformers import (
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
@@ -46,7 +47,7 @@ class Backbone:
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     head_modules: list[str]
-    """Modules that are not in the checkpoint: every method trains them."""
+    """Modules that are not in the checkpoint, or were never trained in it: every method trains them."""
     targets: list[str]
     """Full names of the layers that low-rank methods adapt."""
     source: dict[str, Any] = field(default_factory=dict)
@@ -73,7 +74,8 @@ def load_backbone(config: ModelConfig, head: HeadSpec) -> Backbone:
     """Load the weights, draw the head's first values from torch's global generator, find the target layers.
 
     Raises:
-        UserError: the model cannot be found or read, or none of its layers matches `config.targets`.
+        UserError: the model cannot be found or read, none of its layers matches `config.targets`, or
+            `config.untrained` names something else than a linear layer.
     """
     location = locate(config)
     tokenizer = load_tokenizer(config, head)
@@ -93,7 +95,7 @@ def load_backbone(config: ModelConfig, head: HeadSpec) -> Backbone:
         model.config.pad_token_id = tokenizer.pad_token_id
     if model.config.model_type == "gpt2" and _adapts_parts(config):
         split_attention(model)
-    new = _new_modules(model, set(loading["missing_keys"]))
+    new = _new_modules(model, set(loading["missing_keys"])) + _drawn_anew(model, config.untrained)
     source = {
         "name": location.label,
         "kind": location.kind,
@@ -116,6 +118,19 @@ def _new_modules(model: PreTrainedModel, missing: set[str]) -> list[str]:
         inside = any(name.startswith(f"{parent}.") for parent in found)
         weights = [f"{name}.{weight}" for weight, _ in module.named_parameters()]
         if name and not inside and weights and missing.issuperset(weights):
+            found.append(name)
+    return found
+
+
+def _drawn_anew(model: PreTrainedModel, endings: list[str]) -> list[str]:
+    """Give the linear layers with these endings first values, as transformers gives a new head; their names."""
+    found = []
+    for name, module in model.named_modules():
+        if any(f".{name}".endswith(f".{ending}") for ending in endings):
+            if not isinstance(module, nn.Linear):
+                raise UserError(f"model.untrained: {name} is not a linear layer", "name linear layers")
+            nn.init.normal_(module.weight, std=model.config.initializer_range)
+            nn.init.zeros_(module.bias)
             found.append(name)
     return found
 

@@ -51,6 +51,9 @@ class ModelConfig:
     """Of model.safetensors in a package or in the project's cache; of the GGUF file where weights are made from one."""
     targets: list[str] | None = None
     """Layers to adapt, by the end of their name; none means the architecture's query and value projections."""
+    untrained: list[str] = field(default_factory=list)
+    """Linear layers, by the end of their name, that are in the checkpoint but were never trained for use, as a sentence
+    encoder's pooler: drawn anew and trained with the head, where the task's head has them."""
     attention: Attention = Attention.sdpa
     note: str | None = field(default=None, metadata=LABEL)
     """What a reader of its scores must know; printed under tables."""
