@@ -7,6 +7,7 @@ from autolora_bench.config.data import Source
 from autolora_bench.config.experiment import ExperimentConfig
 from autolora_bench.config.method import AutoLoraConfig
 from autolora_bench.config.model import ModelConfig
+from autolora_bench.config.support import check_task
 from autolora_bench.config.task import GenerationTask
 from autolora_bench.config.train import TrainConfig
 from autolora_bench.config.validate_method import require, validate_method
@@ -24,6 +25,7 @@ def validate(experiment: ExperimentConfig) -> None:
     if isinstance(experiment.task, GenerationTask):
         _validate_decoding(experiment.task)
     validate_method(experiment.method)
+    check_task(experiment.method, experiment.task)
     if isinstance(experiment.method, AutoLoraConfig):
         size, parts = experiment.method.search.batch_size, experiment.train.accumulation
         require(

@@ -12,6 +12,7 @@ from transformers import PreTrainedTokenizerBase, set_seed
 
 from autolora_bench.backbone.load import Backbone, load_backbone, load_tokenizer
 from autolora_bench.config.experiment import ExperimentConfig, config_id
+from autolora_bench.config.support import check_architecture
 from autolora_bench.data.load import load_data
 from autolora_bench.data.schema import TaskData
 from autolora_bench.record import Evaluation, LayerRank, Parameters
@@ -56,9 +57,15 @@ class PhaseContext:
         return self.task.prepare(self.data, self.tokenizer)
 
     def backbone(self, seed: int | None = None) -> Backbone:
-        """A freshly loaded model; torch's generator is seeded first, so that the head's first values repeat."""
+        """A freshly loaded model; torch's generator is seeded first, so that the head's first values repeat.
+
+        Raises:
+            UserError: the model cannot be loaded, or the method does not work on it.
+        """
         set_seed(self.experiment.seed if seed is None else seed)
-        return load_backbone(self.experiment.model, self.task.head())
+        backbone = load_backbone(self.experiment.model, self.task.head())
+        check_architecture(self.experiment.method, backbone.model.config.model_type)
+        return backbone
 
     def phase_folder(self, name: str) -> Path:
         """The subfolder of a phase, made if need be."""
