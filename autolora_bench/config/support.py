@@ -1,4 +1,4 @@
-"""Which tasks and models each kind of method can be run on: stated here, checked before anything is loaded or trained."""
+"""Which tasks and models each kind of method can be run on: stated here, checked before anything is trained."""
 
 from dataclasses import dataclass
 
@@ -56,7 +56,8 @@ SUPPORT: dict[type[MethodConfig], Support] = {
     AdaLoraConfig: EVERYTHING,
     AutoLoraConfig: EVERYTHING,
 }
-"""Every kind of method states what it supports. Adapters and BitFit also look at the model: methods.bottleneck, methods.bitfit."""
+"""Every kind of method states what it supports. Adapters and BitFit also look at the model itself: methods.bottleneck,
+methods.bitfit."""
 
 
 def check_task(method: MethodConfig, task: TaskConfig) -> None:
