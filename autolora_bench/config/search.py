@@ -5,6 +5,7 @@ from enum import Enum, StrEnum
 
 from omegaconf import MISSING
 
+from autolora_bench.config.data import ADDED
 from autolora_bench.config.train import Schedule
 
 
@@ -20,16 +21,34 @@ class Estimator(Enum):
 
 
 class Constraint(StrEnum):
-    """Map from selection variables beta to selection weights alpha: the paper's softmax, or one of its ablations.
+    """Map from selection variables beta to selection weights alpha: the paper's softmax, its ablations, or ours.
 
     softmax: non-negative, sum one in each layer.
     sigmoid: each between 0 and 1.
     unconstrained: beta itself.
+    topk: each between 0 and 1, their sum a budget, for every layer or over all (`Scope`); Amos et al., 2019.
     """
 
     softmax = "softmax"
     sigmoid = "sigmoid"
     unconstrained = "unconstrained"
+    topk = "topk"
+
+
+class Scope(Enum):
+    """What the budget of constraint=topk is shared by."""
+
+    layer = "the components of one layer; every layer has the same budget"
+    model = "the components of all layers"
+
+
+class SelectionOptimizer(Enum):
+    """How the selection variables move."""
+
+    adamw = "as the weights, along the gradient with respect to beta"
+    mirror_descent = (
+        "beta along the gradient with respect to alpha: under softmax alpha x exp(-rate x gradient) / sum"
+    )
 
 
 class Rule(StrEnum):
@@ -65,11 +84,13 @@ class SearchConfig:
     rule: Rule = Rule.reciprocal
     threshold: float | None = None
     budget: int | None = None
-    """Total rank over all layers, for rule=budget; or say `mean_rank`."""
+    """Total rank over all layers, for rule=budget and constraint=topk; or say `mean_rank`."""
     minimum_rank: int = 1
     """Fewest components a layer keeps, for rule=budget; 0 lets it drop layers."""
     mean_rank: float | None = None
     """The same budget as a mean over the layers, for any number of them."""
+    scope: Scope = field(default=Scope.model, metadata=ADDED)
+    """For constraint=topk."""
     epochs: float = MISSING
     max_steps: int | None = None
     batch_size: int = 16
@@ -77,6 +98,7 @@ class SearchConfig:
     """None means batch_size."""
     learning_rate: float = 1e-4
     selection_learning_rate: float = 1e-3
+    selection_optimizer: SelectionOptimizer = field(default=SelectionOptimizer.adamw, metadata=ADDED)
     betas: list[float] = field(default_factory=lambda: [0.9, 0.999])
     """Of the weights' Adam."""
     selection_betas: list[float] = field(default_factory=lambda: [0.9, 0.999])

@@ -12,7 +12,7 @@ from autolora_bench.config.method import (
     MethodConfig,
     RankedLoraConfig,
 )
-from autolora_bench.config.search import Rule, SearchConfig
+from autolora_bench.config.search import Constraint, Rule, Scope, SearchConfig, SelectionOptimizer
 from autolora_bench.errors import UserError
 
 
@@ -103,6 +103,7 @@ def _search(method: AutoLoraConfig) -> None:
             f"method.search.{name}={betas}",
             "say two numbers from 0 to below 1",
         )
+    _movement(search)
     _rule(search)
 
 
@@ -118,13 +119,49 @@ def _rule(search: SearchConfig) -> None:
         f"method.search.mean_rank={mean:g} with components={search.components}, minimum_rank={search.minimum_rank}",
         "say a mean rank from the smallest to the number of components",
     )
-    for rule, names in ((Rule.threshold, ("threshold",)), (Rule.budget, ("budget", "mean_rank"))):
-        given = any(getattr(search, name) is not None for name in names)
-        require(
-            (search.rule is rule) == given,
-            f"method.search.rule={search.rule.name} with method.search.{names[0]}={getattr(search, names[0])}",
-            f"rule={rule.name} and {' or '.join(names)}=NUMBER go together",
-        )
+    require(
+        (search.rule is Rule.threshold) == (search.threshold is not None),
+        f"method.search.rule={search.rule.name} with method.search.threshold={search.threshold}",
+        "rule=threshold and threshold=NUMBER go together",
+    )
+    topk = search.constraint is Constraint.topk
+    given = search.budget is not None or search.mean_rank is not None
+    require(
+        (topk or search.rule is Rule.budget) == given,
+        f"method.search.constraint={search.constraint.name} and rule={search.rule.name} with "
+        f"method.search.budget={search.budget}, mean_rank={search.mean_rank}",
+        "constraint=topk or rule=budget, and budget or mean_rank=NUMBER, go together",
+    )
+    if topk:
+        _topk(search)
+
+
+def _topk(search: SearchConfig) -> None:
+    require(
+        search.rule in (Rule.budget, Rule.half, Rule.threshold),
+        f"method.search.rule={search.rule.name} with method.search.constraint=topk, whose weights say what is kept",
+        "say rule=budget, which keeps as many as the budget, or rule=half or rule=threshold, which may keep others",
+    )
+    require(
+        search.mean_rank is None or 0 < search.mean_rank < search.components,
+        f"method.search.constraint=topk with mean_rank={search.mean_rank} of {search.components} components",
+        "say a mean rank above 0 and below the number of components: otherwise there is nothing to choose",
+    )
+
+
+def _movement(search: SearchConfig) -> None:
+    require(
+        search.scope is Scope.model or search.constraint is Constraint.topk,
+        f"method.search.scope={search.scope.name} with method.search.constraint={search.constraint.name}",
+        "scope says what the budget of constraint=topk is shared by: leave it out, or say constraint=topk",
+    )
+    adam = search.selection_optimizer is SelectionOptimizer.adamw
+    require(
+        adam or search.selection_betas == SearchConfig().selection_betas,
+        f"method.search.selection_betas={search.selection_betas} with "
+        f"method.search.selection_optimizer={search.selection_optimizer.name}, which has no moments",
+        "leave selection_betas out, or say selection_optimizer=adamw",
+    )
 
 
 def _at_least(node: Any, name: str, least: int, path: str = "method") -> None:

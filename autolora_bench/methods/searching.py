@@ -9,7 +9,7 @@ from peft import PeftModel
 from transformers import PrinterCallback
 
 from autolora_bench.config.experiment import ExperimentConfig
-from autolora_bench.config.search import Rule, SearchConfig
+from autolora_bench.config.search import Constraint, Rule, SearchConfig
 from autolora_bench.config.train import TrainConfig
 from autolora_bench.data.splits import search_split
 from autolora_bench.methods.base import PhaseContext, PhaseResult
@@ -54,7 +54,8 @@ class SearchPhase:
             lora_dropout=self.config.dropout,
             target_modules=backbone.targets,
         )
-        selection = selection_for(model, self.config.constraint, self.config.initial)
+        c, budget = self.config, weight_budget(self.config, len(backbone.targets))
+        selection = selection_for(model, c.constraint, c.initial, budget, c.scope)
         trainer = self._trainer(model, selection, context, train)
         trainer.allocation()  # a rule that does not fit these layers says so before the search, not after it
         trained = train_or_resume(trainer, context.identity)
@@ -122,6 +123,7 @@ class SearchPhase:
         asked = c.batch_size // (experiment.train.accumulation * world_size())
         return SearchOptions(
             hypergradient=c.estimator.name,
+            optimizer=c.selection_optimizer,
             learning_rate=c.selection_learning_rate,
             betas=(c.selection_betas[0], c.selection_betas[1]),
             interval=c.interval,
@@ -137,7 +139,16 @@ class SearchPhase:
 
 def total_rank(config: SearchConfig, layers: int) -> int | None:
     """The budget of rule=budget over `layers` layers; none for the other rules."""
+    if config.rule is not Rule.budget:
+        return None
     return config.budget if config.mean_rank is None else int(config.mean_rank * layers + 0.5)
+
+
+def weight_budget(config: SearchConfig, layers: int) -> float | None:
+    """The sum of all selection weights under constraint=topk; none under the others."""
+    if config.constraint is not Constraint.topk:
+        return None
+    return config.budget if config.mean_rank is None else config.mean_rank * layers
 
 
 def minimum_rank(config: SearchConfig) -> int:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from peft import PeftModel, get_peft_model_state_dict
 from transformers import TrainingArguments
 
-from autolora_bench.config.search import Rule
+from autolora_bench.config.search import Rule, SelectionOptimizer
 from autolora_bench.errors import UserError
 from autolora_bench.search.choice import choose
 from autolora_bench.search.hypergradient import Hypergradient
@@ -21,6 +21,7 @@ class SearchOptions:
 
     Attributes:
         hypergradient: name of the estimator, see `hypergradient.ESTIMATORS`.
+        optimizer: how the selection variables move.
         learning_rate: of the selection variables (the paper: 1e-3).
         betas: of their Adam; None takes those of the weights (the released code: 0.5, 0.999).
         scheduled: let the weights' schedule scale `learning_rate` too; otherwise it is constant.
@@ -38,6 +39,7 @@ class SearchOptions:
     """
 
     hypergradient: str = "closed_form"
+    optimizer: SelectionOptimizer = SelectionOptimizer.adamw
     learning_rate: float = 1e-3
     betas: tuple[float, float] | None = None
     scheduled: bool = False

@@ -20,10 +20,11 @@ from peft.tuners.lora.layer import MultiheadAttention, ParamWrapper
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from autolora_bench.config.search import Constraint
+from autolora_bench.config.search import Constraint, Scope
 from autolora_bench.errors import UserError
 from autolora_bench.search.choice import choose
 from autolora_bench.search.layers import lora_layers
+from autolora_bench.search.topk import soft_top_k
 
 
 class Selection(nn.Module):
@@ -33,7 +34,9 @@ class Selection(nn.Module):
         modules: names of the adapted layers inside the base model, in model order (`lora_layers` gives them).
         components: K, the rank of every layer's LoRA during the search (the paper: 8).
         constraint: maps beta to alpha.
-        initial: first value of every beta. Under softmax any value means alpha = 1/K.
+        initial: first value of every beta. Under softmax any value means alpha = 1/K, under topk budget/LK.
+        budget: for topk, the sum of all alphas.
+        scope: for topk, whether every layer's alphas sum to budget/L, or all layers' to the budget.
 
     Attributes:
         beta: (L, K) parameter, fp32 unless the module is converted.
@@ -41,8 +44,8 @@ class Selection(nn.Module):
             respect to alpha are taken once for all layers and mapped to beta by `pull_back`.
 
     Raises:
-        UserError: no or repeated modules, no components, or unconstrained variables that start at zero (every
-            gradient would then be zero for ever).
+        UserError: no or repeated modules, no components, unconstrained variables that start at zero (every
+            gradient would then be zero for ever), or a budget that leaves nothing to choose.
     """
 
     beta: nn.Parameter
@@ -54,6 +57,8 @@ class Selection(nn.Module):
         components: int,
         constraint: Constraint | str = Constraint.softmax,
         initial: float = 1.0,
+        budget: float | None = None,
+        scope: Scope = Scope.model,
     ) -> None:
         super().__init__()
         self.modules_selected = tuple(modules)
@@ -66,6 +71,8 @@ class Selection(nn.Module):
             raise UserError(
                 "unconstrained selection variables cannot start at 0", "set their initial value to 1"
             )
+        self.budget = _checked_budget(self.constraint, budget, len(self.modules_selected) * components)
+        self.scope = scope
         self.beta = nn.Parameter(torch.full((len(self.modules_selected), components), float(initial)))
         self.register_buffer("current", torch.empty(0), persistent=False)
         self.refresh()
@@ -74,6 +81,9 @@ class Selection(nn.Module):
         """Alpha (L, K) as a differentiable function of beta."""
         if self.constraint is Constraint.softmax:
             return self.beta.softmax(dim=-1)
+        if self.constraint is Constraint.topk:
+            groups = 1 if self.scope is Scope.model else len(self.beta)
+            return soft_top_k(self.beta.reshape(groups, -1), self.budget / groups).view_as(self.beta)
         return self.beta.sigmoid() if self.constraint is Constraint.sigmoid else self.beta
 
     def refresh(self, requires_grad: bool = False) -> None:
@@ -97,10 +107,37 @@ class Selection(nn.Module):
         given."""
         return torch.autograd.grad(self.alpha(), self.beta, gradient)[0]
 
+    @torch.no_grad()
+    def mirror_step(self, gradient: Tensor, rate: float) -> None:
+        """Move beta by -rate x `gradient`, that of a loss with respect to alpha (L, K).
+
+        This is mirror descent on alpha (Li et al., 2021, for architecture search): alpha is the gradient of a convex
+        function of beta, so beta is alpha's dual variable. Under softmax alpha becomes alpha exp(-rate g) / Z in each
+        layer (Kivinen & Warmuth, 1997) and beta is kept equal to log alpha; under sigmoid and topk the odds
+        alpha / (1 - alpha) are multiplied by exp(-rate g), for topk up to the factor that restores the sum;
+        unconstrained it is plain gradient descent. Call `refresh` afterwards.
+        """
+        self.beta.sub_(rate * gradient)
+        if self.constraint is Constraint.softmax:
+            self.beta.copy_(self.beta.log_softmax(dim=-1))
+
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Selection:
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         self.refresh(self.current.requires_grad)
         return self
+
+
+def _checked_budget(constraint: Constraint, budget: float | None, components: int) -> float:
+    if (constraint is Constraint.topk) != (budget is not None):
+        raise UserError(
+            f"constraint={constraint.value} with budget={budget}", "give a budget with constraint=topk only"
+        )
+    if budget is not None and not 0 < budget < components:
+        raise UserError(
+            f"a budget of {budget:g} leaves nothing to choose among {components} components of all layers",
+            f"choose a budget above 0 and below {components}",
+        )
+    return 0.0 if budget is None else budget
 
 
 class _ComponentScale:
@@ -116,7 +153,11 @@ class _ComponentScale:
 
 
 def selection_for(
-    model: PeftModel, constraint: Constraint | str = Constraint.softmax, initial: float = 1.0
+    model: PeftModel,
+    constraint: Constraint | str = Constraint.softmax,
+    initial: float = 1.0,
+    budget: float | None = None,
+    scope: Scope = Scope.model,
 ) -> Selection:
     """Selection variables for every LoRA layer of `model`, on its device.
 
@@ -129,7 +170,7 @@ def selection_for(
         raise UserError(
             f"the search needs one rank for all LoRA layers, found {sorted(ranks)}", "remove rank_pattern"
         )
-    return Selection(tuple(layers), ranks.pop(), constraint, initial).to(model.device)
+    return Selection(tuple(layers), ranks.pop(), constraint, initial, budget, scope).to(model.device)
 
 
 def attach(model: PeftModel, selection: Selection) -> list[RemovableHandle]:

@@ -3,7 +3,7 @@
 AutoLoRA, section 3. The Trainer's own step moves the weights (beta has no gradient then). Right after it, while
 the weights' `.grad` and the moments are still those of that step, the hypergradient becomes beta's gradient, the
 weights' gradients are removed, and the same optimizer steps again: only beta moves. So a checkpoint's optimizer
-holds both.
+holds both. Under mirror descent beta has a parameter group, for its learning rate, but no moments.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from transformers import Trainer, TrainingArguments
 
+from autolora_bench.config.search import SelectionOptimizer
 from autolora_bench.search.callback import SelectionCallback
 from autolora_bench.search.diagnostics import compare, exact_terms
 from autolora_bench.search.hypergradient import InnerStep, estimator
@@ -170,9 +171,12 @@ class SearchTrainer(Trainer):
             optimizer.param_groups[-1]["lr"] = self.options.learning_rate
         for weight in self._weights.values():
             weight.grad = None
-        self.selection.beta.grad = self.selection.pull_back(gradient)
-        optimizer.step()
-        self.selection.beta.grad = None
+        if self.options.optimizer is SelectionOptimizer.mirror_descent:
+            self.selection.mirror_step(gradient, optimizer.param_groups[-1]["lr"])
+        else:
+            self.selection.beta.grad = self.selection.pull_back(gradient)
+            optimizer.step()
+            self.selection.beta.grad = None
         self.selection.refresh()
 
     def _diagnoses(self) -> bool:

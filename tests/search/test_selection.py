@@ -1,11 +1,14 @@
 """Selection variables on PEFT layers."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
-from torch import nn
+from torch import Tensor, nn
 from transformers import BertConfig, BertForSequenceClassification
 
+from autolora_bench.config.search import Scope
 from autolora_bench.errors import UserError
 from autolora_bench.search import (
     Selection,
@@ -92,6 +95,108 @@ def test_constraints_and_their_vector_jacobian_products(constraint, expected):
     torch.testing.assert_close(selection.pull_back(gradient), torch.einsum("ij,ijkl->kl", gradient, jacobian))
 
 
+@pytest.mark.parametrize("scope", Scope)
+def test_topk_shares_its_budget_in_a_layer_or_over_all(scope):
+    selection = Selection(["x", "y", "z"], 4, "topk", budget=4.5, scope=scope).double()
+    torch.testing.assert_close(selection.current, torch.full((3, 4), 0.375, dtype=torch.float64))
+    selection.beta.data = 2 * torch.randn(
+        3, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0)
+    )
+    selection.refresh()
+    sums = selection.current.sum(dim=1)
+    torch.testing.assert_close(sums.sum().item(), 4.5, rtol=1e-12, atol=0)
+    assert torch.allclose(sums, torch.tensor(1.5, dtype=torch.float64)) == (scope is Scope.layer)
+    odds = (selection.current / (1 - selection.current)).log() - selection.beta.detach()
+    parts = odds.flatten() if scope is Scope.model else odds.T
+    torch.testing.assert_close(parts, parts[:1].expand_as(parts))
+    gradient = torch.randn(3, 4, dtype=torch.float64)
+    expected = numerical(selection, gradient)
+    torch.testing.assert_close(selection.pull_back(gradient), expected, rtol=1e-6, atol=1e-9)
+
+
+def numerical(selection: Selection, gradient: Tensor, h: float = 1e-5) -> Tensor:
+    """d <gradient, alpha(beta)> / d beta by central differences."""
+    found = torch.zeros_like(selection.beta)
+    for cell in torch.cartesian_prod(*(torch.arange(n) for n in found.shape)).tolist():
+        values = []
+        for sign in (1, -1):
+            selection.beta.data[tuple(cell)] += sign * h
+            values.append((gradient * selection.alpha()).sum().item())
+            selection.beta.data[tuple(cell)] -= sign * h
+        found[tuple(cell)] = (values[0] - values[1]) / (2 * h)
+    return found
+
+
+def minimised(objective: Callable[[Tensor], Tensor], start: Tensor, total: float | None) -> Tensor:
+    """The mirror step by its definition, min <g, a> + D(a, start) / rate, found by Newton's method in a.
+
+    `total` is the sum to keep, by one Lagrange multiplier.
+    """
+    alpha = start.clone()
+    for _ in range(200):
+        slope = torch.autograd.functional.jacobian(objective, alpha)
+        curvature = torch.autograd.functional.hessian(objective, alpha).diagonal()
+        pull = (slope / curvature).sum() / (1 / curvature).sum() if total is not None else 0.0
+        change = (slope - pull) / curvature
+        while ((alpha - change) <= 0).any() or ((alpha - change) >= 1).any():
+            change = change / 2
+        alpha = alpha - change
+    return alpha
+
+
+def entropy(a: Tensor, b: Tensor) -> Tensor:
+    return (a * (a / b).log()).sum()
+
+
+@pytest.mark.parametrize(
+    ("constraint", "divergence"),
+    [
+        ("softmax", entropy),
+        ("sigmoid", lambda a, b: entropy(a, b) + entropy(1 - a, 1 - b)),
+        ("topk", lambda a, b: entropy(a, b) + entropy(1 - a, 1 - b)),
+    ],
+)
+def test_mirror_step_is_the_proximal_step_of_its_entropy(constraint, divergence):
+    generator = torch.Generator().manual_seed(3)
+    budget, scope = (1.7, Scope.layer) if constraint == "topk" else (None, Scope.model)
+    selection = Selection(["x"], 4, constraint, budget=budget, scope=scope).double()
+    selection.beta.data = torch.randn(1, 4, generator=generator, dtype=torch.float64)
+    start = selection.alpha().detach()[0]
+    gradient = torch.randn(4, generator=generator, dtype=torch.float64)
+    selection.mirror_step(gradient[None], 0.3)
+    expected = minimised(
+        lambda a: (gradient * a).sum() + divergence(a, start) / 0.3,
+        start,
+        None if constraint == "sigmoid" else start.sum().item(),
+    )
+    torch.testing.assert_close(selection.alpha()[0], expected, rtol=1e-9, atol=1e-12)
+
+
+def test_mirror_step_on_the_simplex_is_multiplicative():
+    """alpha_j exp(-rate g_j) / Z in each layer, over several steps; beta stays the logarithm of alpha."""
+    selection = Selection(["x", "y"], 5).double()
+    expected = torch.full((2, 5), 0.2, dtype=torch.float64)
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(30):
+        gradient = torch.randn(2, 5, generator=generator, dtype=torch.float64)
+        expected = expected * (-0.7 * gradient).exp()
+        expected = expected / expected.sum(dim=1, keepdim=True)
+        selection.mirror_step(gradient, 0.7)
+        selection.refresh()
+        torch.testing.assert_close(selection.current, expected, rtol=1e-11, atol=0)
+    torch.testing.assert_close(selection.beta.detach(), expected.log())
+
+
+def test_mirror_descent_finds_a_corner_of_the_simplex():
+    """A linear loss is least where all the weight is on its smallest slope."""
+    selection = Selection(["x"], 4).double()
+    slopes = torch.tensor([[0.3, -0.2, 0.1, 0.0]], dtype=torch.float64)
+    for _ in range(2000):
+        selection.mirror_step(slopes, 0.1)
+    torch.testing.assert_close(selection.alpha(), torch.tensor([[0.0, 1.0, 0.0, 0.0]], dtype=torch.float64))
+    assert selection.beta.isfinite().all()
+
+
 def test_layers_are_in_model_order(toys):
     names = list(lora_layers(toys.model("bert", layers=12)))
     assert names[:2] == [f"bert.encoder.layer.0.attention.self.{p}" for p in ("query", "value")]
@@ -155,6 +260,13 @@ def test_mistakes_are_refused(toys):
         Selection(["x", "x"], 2)
     with pytest.raises(UserError, match="cannot start at 0"):
         Selection(["x"], 2, "unconstrained", initial=0)
+    with pytest.raises(UserError, match="constraint=softmax with budget=2"):
+        Selection(["x"], 2, budget=2)
+    with pytest.raises(UserError, match="constraint=topk with budget=None"):
+        Selection(["x"], 2, "topk")
+    for budget in (0, 6, 7.5):
+        with pytest.raises(UserError, match=f"budget of {budget} leaves nothing to choose among 6"):
+            Selection(["x", "y"], 3, "topk", budget=budget)
     with pytest.raises(UserError, match="names 1 layers"):
         attach(model, Selection(["x"], 3))
     with pytest.raises(UserError, match="has rank 3, the selection 4"):

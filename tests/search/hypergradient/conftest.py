@@ -34,7 +34,8 @@ class Problem:
     ) -> None:
         self.toys = toys
         self.model = model
-        self.selection = selection_for(model, constraint).double()
+        budget = 4.0 if constraint == "topk" else None
+        self.selection = selection_for(model, constraint, budget=budget).double()
         self.selection.beta.data += 0.3 * torch.randn(
             self.selection.beta.shape, generator=torch.Generator().manual_seed(7), dtype=torch.float64
         )

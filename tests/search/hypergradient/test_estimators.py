@@ -27,7 +27,7 @@ def test_unrolled_on_other_layer_kinds(toys, problem, optimizers, kind):
     assert toys.relative(case.beta_gradient(estimator("unrolled")), case.numerical()) < 1e-5
 
 
-@pytest.mark.parametrize("constraint", ["sigmoid", "unconstrained"])
+@pytest.mark.parametrize("constraint", ["sigmoid", "unconstrained", "topk"])
 def test_unrolled_under_other_constraints(toys, problem, optimizers, constraint):
     case = problem(toys.model(), optimizers["adamw"], constraint, warm=1)
     assert toys.relative(case.beta_gradient(estimator("unrolled")), case.numerical()) < 1e-5

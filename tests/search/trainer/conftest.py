@@ -26,9 +26,11 @@ class Runs:
         options: dict[str, Any] | None = None,
         model: Any = None,
         data: tuple[Any, Any] | None = None,
+        selection: dict[str, Any] | None = None,
         **changes: Any,
     ) -> SearchTrainer:
-        """A search of six steps; `model` is one, or arguments of the toy model; `changes` go to the Trainer."""
+        """A search of six steps; `model` is one, or arguments of the toy model; `selection` says which
+        variables; `changes` go to the Trainer."""
         train, validation = data or (self.task(1), self.task(2))
         if not isinstance(model, torch.nn.Module):
             model = self.toys.model(**{"trained": False, **(model or {})}).float()
@@ -39,7 +41,7 @@ class Runs:
             args=args,
             train_dataset=train,
             validation_dataset=validation,
-            selection=selection_for(model),
+            selection=selection_for(model, **(selection or {})),
             options=SearchOptions(**{"diagnose_at": (), "learning_rate": 1e-2, **(options or {})}),
         )
 

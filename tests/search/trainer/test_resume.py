@@ -4,6 +4,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from autolora_bench.config.search import SelectionOptimizer
 from autolora_bench.search import ESTIMATORS
 
 
@@ -20,6 +21,22 @@ def test_resumed_run_equals_the_uninterrupted_one(runs, tmp_path, name):
     assert runs.trajectory(resumed) == runs.trajectory(whole)
     stored = load_file(tmp_path / "part" / "checkpoint-6" / "selection.safetensors")
     assert torch.equal(stored["beta"], whole.selection.beta)
+
+
+@pytest.mark.parametrize("name", sorted(ESTIMATORS))
+@pytest.mark.parametrize("constraint", ["softmax", "sigmoid", "topk"])
+def test_resumed_mirror_descent_equals_the_uninterrupted_one(runs, tmp_path, name, constraint):
+    options = {"hypergradient": name, "optimizer": SelectionOptimizer.mirror_descent, "learning_rate": 1.0}
+    variables = {"constraint": constraint, "budget": 5.0 if constraint == "topk" else None}
+    whole = runs.search(tmp_path / "part", options, selection=variables, save_strategy="steps", save_steps=3)
+    whole.train()
+    resumed = runs.search(tmp_path / "part", options, selection=variables)
+    resumed.train(resume_from_checkpoint=str(tmp_path / "part" / "checkpoint-3"))
+    assert runs.same(runs.everything(resumed), runs.everything(whole))
+    assert not torch.equal(whole.selection.beta, whole.selection.beta[:, :1].expand(-1, 3))
+    assert len(whole.optimizer.state) == len(whole.optimizer.param_groups[0]["params"]) + len(
+        whole.optimizer.param_groups[1]["params"]
+    )
 
 
 @pytest.mark.parametrize("name", sorted(ESTIMATORS))

@@ -5,6 +5,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 from transformers import GPT2Config, GPT2LMHeadModel, Trainer, set_seed
 
+from autolora_bench.config.search import SelectionOptimizer
 from autolora_bench.errors import UserError
 from autolora_bench.search import (
     ESTIMATORS,
@@ -13,6 +14,7 @@ from autolora_bench.search import (
     lora_factors,
     selection_for,
 )
+from autolora_bench.search.hypergradient import FirstOrder
 
 
 def test_weights_move_as_in_a_plain_trainer(runs, toys, tmp_path):
@@ -111,6 +113,38 @@ def test_selection_has_its_own_betas_and_no_decay(runs, tmp_path):
         group = trainer.optimizer.param_groups[-1]
         assert [p is trainer.selection.beta for p in group["params"]] == [True]
         assert (group["betas"], group["weight_decay"]) == (expected, 0.0)
+
+
+@pytest.mark.parametrize("constraint", ["softmax", "topk"])
+def test_mirror_descent_moves_along_the_gradient_of_alpha(runs, tmp_path, monkeypatch, constraint):
+    """Every alpha of the trajectory follows from the one before and the estimator's own total, in closed form."""
+    totals = []
+    terms = FirstOrder.terms
+
+    def watched(self, step):
+        found = terms(self, step)
+        totals.append(found.total.clone())
+        return found
+
+    monkeypatch.setattr(FirstOrder, "terms", watched)
+    options = {
+        "optimizer": SelectionOptimizer.mirror_descent,
+        "learning_rate": 3.0,
+        "hypergradient": "first_order",
+    }
+    variables = {"constraint": constraint, "budget": 5.0 if constraint == "topk" else None}
+    trainer = runs.search(tmp_path, options, {"r": 4}, selection=variables)
+    trainer.train()
+    alphas = [torch.tensor(row["alpha"]).double() for row in runs.trajectory(trainer)]
+    assert len(alphas) == len(totals) + 1 == 7
+    for before, after, gradient in zip(alphas, alphas[1:], totals, strict=False):
+        if constraint == "softmax":
+            moved = before * (-3.0 * gradient.double()).exp()
+            torch.testing.assert_close(after, moved / moved.sum(dim=1, keepdim=True), rtol=1e-5, atol=1e-7)
+        else:
+            odds = (after / (1 - after)).log() - (before / (1 - before)).log() + 3.0 * gradient.double()
+            torch.testing.assert_close(odds, odds[:1, :1].expand_as(odds), rtol=0, atol=1e-5)
+            assert float(after.sum()) == pytest.approx(5.0, rel=1e-6)
 
 
 def test_trajectory_is_thinned(runs, tmp_path):
