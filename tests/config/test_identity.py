@@ -80,8 +80,8 @@ RANKED = "allocation allocation_seed alpha cell components dropout minimum_rank 
 RECORDED = {
     "full": "",
     "lora": "alpha dropout rank",
-    "adalora": "alpha dropout final_share initial_rank initial_share interval orthogonality sensitivity_beta target_rank"
-    " uncertainty_beta",
+    "adalora": "alpha dropout final_share initial_rank initial_share interval orthogonality sensitivity_beta"
+    " target_rank uncertainty_beta",
     "adapter": "activation bottleneck drop initial_std layer_norms placement",
     "bitfit": "",
     "lora_uniform": RANKED,

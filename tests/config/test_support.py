@@ -8,7 +8,6 @@ from autolora_bench.config.method import LoraConfig
 from autolora_bench.config.store import METHODS, TASKS
 from autolora_bench.config.support import KINDS, SUPPORT, Support, check_architecture, check_task
 from autolora_bench.config.task import ClassificationTask, GenerationTask, TaggingTask
-from autolora_bench.config.validate import validate
 from autolora_bench.errors import UserError
 
 ONLY_TEXT = Support((GenerationTask,), ("llama", "qwen2"), "it decodes")
@@ -21,10 +20,8 @@ def test_every_kind_of_method_and_task_is_there() -> None:
 
 def test_a_task_that_a_method_does_not_work_on_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(support.SUPPORT, LoraConfig, ONLY_TEXT)
-    with composer():
-        experiment = to_experiment(compose_config(["task=sst2", "method=lora", "data=generated"]))
-    with pytest.raises(UserError) as error:
-        validate(experiment)
+    with composer(), pytest.raises(UserError) as error:
+        to_experiment(compose_config(["task=sst2", "method=lora", "data=generated"]))
     assert error.value.what == "method=lora does not work on classification (task=sst2): it decodes"
     assert error.value.mend.startswith("it works on generation;")
     check_task(LoraConfig(name="lora"), GenerationTask(name="e2e"))
