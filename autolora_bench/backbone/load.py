@@ -19,7 +19,7 @@ from transformers import (
 from autolora_bench.backbone.gpt2 import PARTS, split_attention
 from autolora_bench.backbone.locate import Location, locate
 from autolora_bench.backbone.targets import target_modules
-from autolora_bench.config.model import ModelConfig
+from autolora_bench.config.model import ALL_LINEAR, ModelConfig
 from autolora_bench.errors import UserError
 
 
@@ -108,7 +108,9 @@ def load_backbone(config: ModelConfig, head: HeadSpec) -> Backbone:
 
 def _adapts_parts(config: ModelConfig) -> bool:
     """Whether query, key or value of GPT-2 are adapted by themselves, and not `c_attn` as a whole."""
-    return config.targets is None or any(target.split(".")[-1] in PARTS for target in config.targets)
+    return config.targets in (None, [ALL_LINEAR]) or any(
+        target.split(".")[-1] in PARTS for target in config.targets or []
+    )
 
 
 def _new_modules(model: PreTrainedModel, missing: set[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Which layers of a model are adapted: the query and value projections, as in the paper, or those asked for."""
+"""Which layers of a model are adapted: the query and value projections, as in the paper, all, or those asked for."""
 
 import re
 
@@ -6,7 +6,7 @@ from torch import nn
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
-from autolora_bench.config.model import ModelConfig
+from autolora_bench.config.model import ALL_LINEAR, ModelConfig
 from autolora_bench.errors import UserError
 
 QUERY_AND_VALUE = {
@@ -27,6 +27,9 @@ QUERY_AND_VALUE = {
     "xlm-roberta": ["query", "value"],
 }
 """Architecture (config.model_type) -> names of its query and value projections."""
+SHARED_NAMES = ("dense", "c_proj")
+"""Last parts of names that several layers of one block have."""
+IN_BLOCK = r"\.(\d+)\."
 
 
 def target_modules(model: PreTrainedModel, config: ModelConfig) -> list[str]:
@@ -37,6 +40,8 @@ def target_modules(model: PreTrainedModel, config: ModelConfig) -> list[str]:
     """
     endings = config.targets or QUERY_AND_VALUE.get(model.config.model_type)
     linear = [name for name, module in model.named_modules() if isinstance(module, nn.Linear | Conv1D)]
+    if endings == [ALL_LINEAR]:
+        return [name for name in linear if re.search(IN_BLOCK, name)]
     known = sorted({re.sub(r"^.*\.", "", name) for name in linear})
     if endings is None:
         raise UserError(
@@ -58,6 +63,12 @@ def target_modules(model: PreTrainedModel, config: ModelConfig) -> list[str]:
 
 
 def block_and_projection(module: str) -> tuple[int | None, str]:
-    """Block number and projection of a layer: bert.encoder.layer.3.attention.self.query -> 3, query."""
-    numbers = re.findall(r"\.(\d+)\.", f".{module}.")
-    return (int(numbers[0]) if numbers else None), module.rsplit(".", 1)[-1]
+    """Block number and projection of a layer: bert.encoder.layer.3.attention.self.query -> 3, query.
+
+    A name that several layers of a block have is kept in full: ...layer.3.attention.output.dense ->
+    3, attention.output.dense.
+    """
+    block = re.search(IN_BLOCK, f".{module}.")
+    last = module.rsplit(".", 1)[-1]
+    inside = module[block.end() - 1 :] if block else module
+    return (int(block[1]) if block else None), inside if last in SHARED_NAMES else last

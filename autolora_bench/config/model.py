@@ -7,6 +7,9 @@ from omegaconf import MISSING
 
 from autolora_bench.config.data import LABEL, LOCATION
 
+ALL_LINEAR = "all_linear"
+"""Stands in `targets` for every linear layer of every block."""
+
 
 class Attention(Enum):
     """Attention implementations of transformers."""
@@ -50,7 +53,8 @@ class ModelConfig:
     sha256: str | None = None
     """Of model.safetensors in a package or in the project's cache; of the GGUF file where weights are made from one."""
     targets: list[str] | None = None
-    """Layers to adapt, by the end of their name; none means the architecture's query and value projections."""
+    """Layers that low-rank methods adapt, by the end of their name, or all_linear: every linear layer of the blocks
+    (no embedding, pooler or head). None means the architecture's query and value projections."""
     untrained: list[str] = field(default_factory=list)
     """Linear layers, by the end of their name, that are in the checkpoint but were never trained for use, as a sentence
     encoder's pooler: drawn anew and trained with the head, where the task's head has them."""

@@ -6,7 +6,7 @@ import re
 from autolora_bench.config.data import Source
 from autolora_bench.config.experiment import ExperimentConfig
 from autolora_bench.config.method import AutoLoraConfig
-from autolora_bench.config.model import ModelConfig
+from autolora_bench.config.model import ALL_LINEAR, ModelConfig
 from autolora_bench.config.support import check_task
 from autolora_bench.config.task import GenerationTask
 from autolora_bench.config.train import TrainConfig
@@ -41,6 +41,12 @@ def _validate_model(model: ModelConfig) -> None:
         model.checkpoint is None or (model.hub is None and model.package is None),
         f"model={model.name} has weights of its own, model.checkpoint={model.checkpoint} names others",
         f"say model=any model.checkpoint={model.checkpoint}",
+    )
+    targets = model.targets or []
+    require(
+        ALL_LINEAR not in targets or len(targets) == 1,
+        f"model.targets=[{','.join(targets)}] names layers beside {ALL_LINEAR}",
+        f"say model.targets=[{ALL_LINEAR}] alone, or names alone",
     )
 
 

@@ -1,5 +1,6 @@
 """LoRA (Hu et al., 2021) of one rank on every target layer, through PEFT."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -72,6 +73,8 @@ def peft_model(
         fan_in_fan_out=any(isinstance(backbone.model.get_submodule(t), Conv1D) for t in backbone.targets),
         **options,
     )
-    model = peft.get_peft_model(backbone.model, config)
+    with warnings.catch_warnings():  # of GPT-2's layers some are Conv1D, some not: PEFT finds out for each, and says so
+        warnings.filterwarnings("ignore", "fan_in_fan_out is set to")
+        model = peft.get_peft_model(backbone.model, config)
     assert isinstance(model, PeftModel)
     return model

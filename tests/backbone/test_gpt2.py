@@ -17,10 +17,11 @@ from transformers.pytorch_utils import Conv1D
 from autolora_bench.backbone.export import export
 from autolora_bench.backbone.gpt2 import split_attention
 from autolora_bench.backbone.load import HeadKind, HeadSpec, load_backbone
+from autolora_bench.backbone.merged import merged
 from autolora_bench.backbone.targets import block_and_projection, target_modules
 from autolora_bench.config.model import ModelConfig
 from autolora_bench.methods.lora import lora_model
-from autolora_bench.search import selection_for
+from autolora_bench.search import RankAllocation, rank_pattern, selection_for, verify_applied
 
 WIDTH = 24
 PARTS = [
@@ -235,3 +236,35 @@ def test_every_block_has_two_layers_to_select(config: Any, layers: int) -> None:
     assert selection.modules_selected == tuple(targets)
     assert len(targets) == layers
     assert sorted({block_and_projection(name)[0] for name in targets}) == list(range(layers // 2))
+
+
+@pytest.mark.filterwarnings("error::UserWarning")
+@pytest.mark.parametrize(
+    ("dropped", "left"),
+    [
+        ((), 8),
+        (("query", "c_fc"), 7),
+        (("query", "key", "value"), 7),
+        (("attn.c_proj", "mlp.c_proj", "c_fc"), 5),
+    ],
+)
+def test_ranks_over_all_linear_layers_survive_the_export(
+    dropped: tuple[str, ...], left: int, folder: Path, tmp_path: Path
+) -> None:
+    """Linear parts of c_attn beside Conv1D, each with its rank, 0 among them: stock PEFT gives the same logits."""
+    backbone = backbone_of(folder, targets=["all_linear"])
+    assert len(backbone.targets) == 12
+    places = [block_and_projection(name) for name in backbone.targets]
+    ranks = [0 if name in dropped and block == 1 else 1 + i % 3 for i, (block, name) in enumerate(places)]
+    allocation = RankAllocation.from_ranks(backbone.targets, ranks)
+    context: Any = SimpleNamespace(task=SimpleNamespace(head=lambda: HeadSpec(HeadKind.language_model)))
+    model = lora_model(backbone, context, **rank_pattern(allocation, "constant", 2.0))
+    verify_applied(model, allocation)
+    disturb(model)
+    expected = logits(model)
+    export(model, tmp_path)
+    torch.testing.assert_close(by_peft(folder, tmp_path), expected)
+    saved = json.loads((tmp_path / "adapter_config.json").read_text(encoding="utf-8"))["rank_pattern"]
+    assert len(saved) == left
+    with merged(model) as folded:
+        torch.testing.assert_close(logits(folded), expected)
