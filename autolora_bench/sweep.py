@@ -1,7 +1,8 @@
 """From a command line to the runs it stands for: one, a sweep, or a suite."""
 
+import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
@@ -9,14 +10,22 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.types import RunMode
 from omegaconf import DictConfig
-from omegaconf.errors import OmegaConfBaseException
 
 from autolora_bench.config.choices import GROUPS, check_choice
-from autolora_bench.config.compose import compose_config, composer, explain, search_path, to_experiment
+from autolora_bench.config.compose import (
+    checked,
+    compose_config,
+    composer,
+    explain,
+    search_path,
+    to_objects,
+)
+from autolora_bench.config.experiment import ExperimentConfig
 from autolora_bench.errors import UserError
 from autolora_bench.metrics.registry import lookup
 from autolora_bench.paths import conf_dir
 from autolora_bench.plan import PlannedRun
+from autolora_bench.plan_cache import Cell, PlanCache
 
 
 @dataclass(frozen=True)
@@ -46,6 +55,16 @@ def plan(request: Request) -> list[PlannedRun]:
         UserError: words that cannot be read, unknown names, values that cannot be.
     """
     overrides = _parse(request)
+    cache = PlanCache([*request.flags, *request.overrides], request.folders)
+    cells = cache.read()
+    if cells is None:
+        cells = _compose(request, overrides)
+        if len(cells) > 1:
+            cache.write(cells)
+    return _planned(request, cells)
+
+
+def _compose(request: Request, overrides: Sequence[Override]) -> list[Cell]:
     with composer():
         extra = [search_path(request.config_dir)] if request.config_dir else []
         swept = [o.input_line or "" for o in overrides if o.is_sweep_override()]
@@ -54,8 +73,10 @@ def plan(request: Request) -> list[PlannedRun]:
         sweeping = request.multirun or base.hydra.mode is RunMode.MULTIRUN
         if swept and not sweeping:
             raise UserError(f"{swept[0]} names several values", "add -m for a sweep: autolora-bench -m ...")
-        jobs = _jobs(base, plain + swept) if sweeping else [plain]
-        return _planned(request, base, jobs, extra)
+        if not sweeping:
+            return [(tuple(plain), to_objects(base))]
+        compose_job = _JobComposer(extra)
+        return [(tuple(job), compose_job(job)) for job in _jobs(base, plain + swept)]
 
 
 def _parse(request: Request) -> list[Override]:
@@ -82,15 +103,11 @@ def _jobs(base: DictConfig, words: Sequence[str]) -> list[list[str]]:
     return [list(job) for job in batches[0]]
 
 
-def _planned(
-    request: Request, base: DictConfig, jobs: Sequence[Sequence[str]], extra: Sequence[str]
-) -> list[PlannedRun]:
+def _planned(request: Request, cells: Sequence[Cell]) -> list[PlannedRun]:
     own = ("--config-dir", str(request.config_dir)) if request.config_dir else ()
     found: dict[Path, PlannedRun] = {}
-    compose_job = _JobComposer(extra)
-    for job in jobs:
-        config = base if len(jobs) == 1 and list(job) == list(request.overrides) else compose_job(job)
-        planned = PlannedRun(to_experiment(config), (*own, *job))
+    for words, experiment in cells:
+        planned = PlannedRun(checked(experiment), (*own, *words))
         for metric in planned.experiment.task.metrics:
             lookup(metric)
         found.setdefault(planned.folder, planned)
@@ -102,18 +119,14 @@ class _JobComposer:
 
     def __init__(self, extra: Sequence[str]) -> None:
         self.extra = extra
-        self.composed: dict[tuple[str, ...], DictConfig] = {}
+        self.composed: dict[tuple[str, ...], ExperimentConfig] = {}
 
-    def __call__(self, job: Sequence[str]) -> DictConfig:
+    def __call__(self, job: Sequence[str]) -> ExperimentConfig:
         seeds = [word for word in job if word.startswith("seed=")]
+        seed = OverridesParser.create().parse_override(seeds[-1]).value() if seeds else None
+        if type(seed) is not int:
+            return to_objects(compose_config([*self.extra, *job]))
         rest = tuple(word for word in job if word not in seeds)
         if rest not in self.composed:
-            self.composed[rest] = compose_config([*self.extra, *rest])
-        if not seeds:
-            return self.composed[rest]
-        config = self.composed[rest].copy()
-        try:
-            config.seed = seeds[-1].partition("=")[2]
-        except OmegaConfBaseException as error:
-            raise explain(error) from error
-        return config
+            self.composed[rest] = to_objects(compose_config([*self.extra, *rest]))
+        return replace(copy.deepcopy(self.composed[rest]), seed=seed)

@@ -14,7 +14,7 @@ LAYERS = [
     {"training"},
     {"methods"},
     {"runner"},
-    {"sweep", "report", "decision"},
+    {"sweep", "plan_cache", "report", "decision"},
     {"commands"},
     {"cli", "__main__"},
 ]
@@ -29,6 +29,7 @@ LIGHT = {
     "provenance",
     "plan",
     "sweep",
+    "plan_cache",
     "decision",
     "commands",
     "cli",

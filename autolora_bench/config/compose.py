@@ -51,14 +51,23 @@ def to_experiment(config: DictConfig) -> ExperimentConfig:
     Raises:
         UserError: a missing value, or values that do not go together.
     """
+    return checked(to_objects(config))
+
+
+def to_objects(config: DictConfig) -> ExperimentConfig:
+    """Plain dataclasses as composed. Raises UserError for a missing value."""
     plain = config.copy()
     if "hydra" in plain:
         with open_dict(plain):
             del plain["hydra"]
     try:
-        experiment = cast(ExperimentConfig, OmegaConf.to_object(plain))
+        return cast(ExperimentConfig, OmegaConf.to_object(plain))
     except OmegaConfBaseException as error:
         raise explain(error) from error
+
+
+def checked(experiment: ExperimentConfig) -> ExperimentConfig:
+    """The experiment with the ranks that its method takes from elsewhere; raises UserError for what cannot be."""
     resolve_ranks(experiment)
     validate(experiment)
     return experiment

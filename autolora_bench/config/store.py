@@ -34,6 +34,10 @@ METHODS = {
 }
 
 
+NODES = (*TASKS.values(), *METHODS.values())
+"""The classes among which a name chooses."""
+
+
 def register_schemas() -> None:
     """Put every schema into Hydra's ConfigStore, as schema/<group>/<name>."""
     store = ConfigStore.instance()

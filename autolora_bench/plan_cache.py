@@ -1,0 +1,70 @@
+"""Compositions kept in the cache: a table's hundred runs take Hydra seconds, and are mostly the same as last time."""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from importlib import metadata
+from pathlib import Path
+
+from autolora_bench.config.experiment import ExperimentConfig
+from autolora_bench.config.plain import from_plain, to_plain
+from autolora_bench.errors import UserError
+from autolora_bench.paths import cache_dir
+from autolora_bench.record import write_atomically
+
+Cell = tuple[tuple[str, ...], ExperimentConfig]
+"""Overrides and what they compose to, not checked yet."""
+
+KEPT = 30
+"""Plans; the oldest goes first."""
+RESOLVER = re.compile(rb"\$\{[^}]*:")
+"""An interpolation that asks something outside the configuration, such as the environment or the clock."""
+LIBRARIES = ("hydra-core", "omegaconf", "autolora-bench")
+
+
+class PlanCache:
+    """The compositions of one request, valid while no configuration file, schema or library has changed.
+
+    Args:
+        words: everything of the request that decides what is composed.
+        folders: configuration folders.
+    """
+
+    def __init__(self, words: Sequence[str], folders: Iterable[Path]) -> None:
+        files = [path for folder in folders for path in sorted(folder.rglob("*.yaml"))]
+        package = Path(__file__).parent
+        code = [package / "sweep.py", *sorted((package / "config").glob("*.py"))]
+        texts = [path.read_bytes() for path in files]
+        said = [part.encode() for part in (*words, *map(str, files), *map(_version, LIBRARIES))]
+        self.safe = not any(RESOLVER.search(text) for text in [*texts, *said])
+        """Whether what is composed depends on these files and words alone."""
+        digest = hashlib.sha256()
+        for part in [*texts, *(path.read_bytes() for path in code), *said]:
+            digest.update(len(part).to_bytes(8, "big") + part)
+        self.path = cache_dir() / "plans" / f"{digest.hexdigest()[:32]}.json"
+
+    def read(self) -> list[Cell] | None:
+        """The compositions, if they are kept and readable."""
+        if not self.safe:
+            return None
+        with suppress(OSError, KeyError, TypeError, ValueError, AttributeError):
+            kept = json.loads(self.path.read_text(encoding="utf-8"))
+            self.path.touch()
+            return [(tuple(words), from_plain(plain, ExperimentConfig)) for words, plain in kept]
+        return None
+
+    def write(self, cells: Sequence[Cell]) -> None:
+        """Keep them; a cache that cannot be written is no cache."""
+        if not self.safe:
+            return
+        with suppress(UserError, OSError):
+            write_atomically(self.path, json.dumps([(words, to_plain(cell)) for words, cell in cells]))
+            plans = sorted(self.path.parent.glob("*.json"), key=lambda path: path.stat().st_mtime)
+            for old in plans[:-KEPT]:
+                old.unlink(missing_ok=True)
+
+
+def _version(library: str) -> str:
+    return f"{library} {metadata.version(library)}"

@@ -1,0 +1,104 @@
+"""Kept compositions: the same plan as composing anew, forgotten as soon as anything it rests on changes."""
+
+import json
+from itertools import cycle
+from pathlib import Path
+
+import pytest
+
+from autolora_bench import sweep
+from autolora_bench.config.choices import choices
+from autolora_bench.config.compose import compose_config, composer, to_objects
+from autolora_bench.config.experiment import ExperimentConfig, config_id
+from autolora_bench.config.plain import from_plain, to_plain
+from autolora_bench.paths import conf_dir
+from autolora_bench.plan import PlannedRun
+from autolora_bench.sweep import Request, plan
+
+WORDS = ("task=rte,cola", "method=lora,autolora", "seed=0,1", "data=generated")
+TASKS = list(choices("task", [conf_dir()]))
+PAIRS = list(zip(cycle(TASKS), choices("method", [conf_dir()]), strict=False))
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("AUTOLORA_BENCH_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "plans"
+
+
+def planned(*words: str, folder: Path | None = None) -> list[PlannedRun]:
+    return plan(Request((*WORDS, *words), True, folder))
+
+
+def composes(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """Grows with every composition from here on."""
+    calls: list[object] = []
+    inner = sweep.compose_config
+    monkeypatch.setattr(sweep, "compose_config", lambda words: calls.append(words) or inner(words))
+    return calls
+
+
+@pytest.mark.parametrize(("task", "method"), PAIRS)
+def test_plain_values_give_the_same_objects(task: str, method: str) -> None:
+    with composer():
+        cell = to_objects(compose_config([f"task={task}", f"method={method}", "data=hub"]))
+    again = from_plain(json.loads(json.dumps(to_plain(cell))), ExperimentConfig)
+    assert again == cell
+    assert type(again.task) is type(cell.task)
+    assert config_id(again) == config_id(cell)
+
+
+def test_the_second_plan_is_the_first_one_and_composes_nothing(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = planned()
+    calls = composes(monkeypatch)
+    assert planned() == first
+    assert calls == []
+    assert [run.experiment.seed for run in first] == [0, 1] * 4
+
+
+def test_seeds_do_not_share_what_checking_fills_in(cache: Path) -> None:
+    one, other = planned()[:2]
+    assert one.experiment.method == other.experiment.method
+    assert one.experiment.method is not other.experiment.method
+
+
+def test_other_words_are_another_plan(cache: Path) -> None:
+    assert [run.identity for run in planned("train.epochs=2")] != [run.identity for run in planned()]
+
+
+def test_a_changed_file_of_the_user_is_seen(cache: Path, tmp_path: Path) -> None:
+    file = tmp_path / "mine" / "recipe" / "rte.yaml"
+    file.parent.mkdir(parents=True)
+    epochs = []
+    for value in (2, 5):
+        file.write_text(f"# @package _global_\ntrain:\n  epochs: {value}\n")
+        epochs.append(planned(folder=tmp_path / "mine")[0].experiment.train.epochs)
+    assert epochs == [2.0, 5.0]
+
+
+@pytest.mark.parametrize(
+    "torn", ["", "[]]", '[["a"]]', '[[["seed=0"], {"task": 3}]]', '[[["a"], {"class": "Nope"}]]']
+)
+def test_a_torn_file_is_composed_again(torn: str, cache: Path) -> None:
+    first = planned()
+    (file,) = cache.iterdir()
+    file.write_text(torn)
+    assert planned() == first
+
+
+def test_what_asks_the_environment_is_not_kept(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folders = []
+    for value in ("one", "two"):
+        monkeypatch.setenv("WHERE", value)
+        folders.append(str(planned("results=${oc.env:WHERE}")[0].folder).partition("/")[0])
+    assert folders == ["one", "two"]
+
+
+def test_a_cache_that_cannot_be_written_is_no_obstacle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv("AUTOLORA_BENCH_CACHE", str(tmp_path / "file"))
+    assert len(planned()) == 8
