@@ -17,6 +17,9 @@ class Interrupted(KeyboardInterrupt):
         super().__init__(signal.Signals(number).name)
         self.number = number
 
+    def __reduce__(self) -> tuple[type["Interrupted"], tuple[int]]:
+        return type(self), (self.number,)
+
     @property
     def status(self) -> int:
         """130 for SIGINT, 143 for SIGTERM."""

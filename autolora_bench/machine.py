@@ -11,6 +11,7 @@ from transformers.utils import logging as transformers_logging
 
 from autolora_bench.config.experiment import ExperimentConfig
 from autolora_bench.errors import UserError
+from autolora_bench.processes import world_size
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
@@ -44,9 +45,10 @@ def prepare(experiment: ExperimentConfig) -> None:
 
 
 def describe(device: torch.device) -> dict[str, Any]:
-    """Device and threads, for the record."""
+    """Device, threads, and processes where there are several, for the record."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-    return {"device": name, "threads": torch.get_num_threads()}
+    several = {"processes": world_size()} if world_size() > 1 else {}
+    return {"device": name, "threads": torch.get_num_threads(), **several}
 
 
 def reset_peak_memory(device: torch.device) -> None:

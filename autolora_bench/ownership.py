@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from autolora_bench.errors import UserError
+from autolora_bench.processes import is_main, on_main
 
 try:
     import fcntl
@@ -48,12 +49,21 @@ class Owner:
 
 @contextmanager
 def owned(folder: Path) -> Iterator[None]:
-    """Hold the lock of a run's folder; that of a dead process is taken over.
+    """Hold the lock of a run's folder, once for all its processes; that of a dead process is taken over.
 
     Raises:
         BusyError: a process that may still live holds it.
         UserError: the folder cannot be written.
     """
+    on_main(lambda: _take(folder))
+    try:
+        yield
+    finally:
+        if is_main():
+            (folder / LOCK).unlink(missing_ok=True)
+
+
+def _take(folder: Path) -> None:
     with _locked(folder) as handle:
         other = _read(folder / LOCK)
         if other is not None and other.may_live():
@@ -64,10 +74,6 @@ def owned(folder: Path) -> Iterator[None]:
         os.truncate(handle, 0)
         os.pwrite(handle, json.dumps(asdict(Owner.here())).encode(), 0)
         os.fsync(handle)
-    try:
-        yield
-    finally:
-        (folder / LOCK).unlink(missing_ok=True)
 
 
 def is_owned(folder: Path) -> bool:

@@ -2,6 +2,7 @@
 
 import errno
 import shutil
+import sys
 import time
 import traceback
 from pathlib import Path
@@ -16,6 +17,7 @@ from autolora_bench.methods.evaluation import EvaluatePhase
 from autolora_bench.methods.table import build_method
 from autolora_bench.metrics.registry import METRICS
 from autolora_bench.ownership import LOCK
+from autolora_bench.processes import is_lost, is_main, meet, on_main, rank, world_size
 from autolora_bench.provenance import provenance
 from autolora_bench.record import PhaseRecord, RunRecord, Status, now, write_record
 from autolora_bench.training.checkpoints import CHECKPOINTS, remove_checkpoints
@@ -44,21 +46,26 @@ def run_experiment(
         UserError: the folder cannot be written.
     """
     if earlier is None:
-        _clear(folder)
+        on_main(lambda: _clear(folder))
     record = _begin(experiment, command, earlier)
-    write_record(folder, record)
+    on_main(lambda: write_record(folder, record))
     try:
         _run_phases(experiment, folder, record)
         record.status = Status.completed
     except KeyboardInterrupt:
         _stop(record, Status.interrupted)
-        write_record(folder, record)
+        if is_main():
+            write_record(folder, record)
         raise
     except Exception as error:
         _stop(record, Status.failed)
-        record.error = _describe(error)
+        record.error, record.finished = _describe(error), now()
+        if is_main():
+            write_record(folder, record)
+        _check_together(record.error["message"])
+        return record
     record.finished = now()
-    write_record(folder, record)
+    on_main(lambda: write_record(folder, record))
     return record
 
 
@@ -75,7 +82,8 @@ def _run_phases(experiment: ExperimentConfig, folder: Path, record: RunRecord) -
         done = record.phase(phase.name)
         if done is None or done.status is not Status.completed or not _is_there(folder, done):
             _run_phase(phase, context, folder, record)
-        remove_checkpoints(folder / phase.name / CHECKPOINTS)
+        if is_main():
+            remove_checkpoints(folder / phase.name / CHECKPOINTS)
 
 
 def _run_phase(phase: Phase, context: PhaseContext, folder: Path, record: RunRecord) -> None:
@@ -84,12 +92,12 @@ def _run_phase(phase: Phase, context: PhaseContext, folder: Path, record: RunRec
         entry = PhaseRecord(phase.name, Status.running)
         record.phases.append(entry)
     entry.status = Status.running
-    write_record(folder, record)
+    on_main(lambda: write_record(folder, record))
     machine.reset_peak_memory(context.device)
     clock = _Clock(entry)
     context.saved = lambda: clock.write(folder, record)
     try:
-        result = phase.run(context)
+        result = phase.run(context) if phase.parallel else on_main(lambda: phase.run(context))
     finally:
         clock.stop()
     entry.peak_memory_bytes = machine.peak_memory(context.device)
@@ -97,7 +105,14 @@ def _run_phase(phase: Phase, context: PhaseContext, folder: Path, record: RunRec
     if not record.data:
         record.data = _describe_data(context)
     entry.status = Status.completed
-    write_record(folder, record)
+    on_main(lambda: write_record(folder, record))
+
+
+def _check_together(message: str) -> None:
+    """A failure of one process alone ends all of them: the others wait for it, and would wait in vain."""
+    if not meet():
+        print(f"process {rank()} of {world_size()} ends: {message}", file=sys.__stderr__, flush=True)
+        raise SystemExit(1)
 
 
 class _Clock:
@@ -194,6 +209,9 @@ def _describe(error: Exception) -> dict[str, str]:
     elif isinstance(error, OSError) and error.errno in NO_ROOM:
         what = f"cannot write {error.filename or 'the results'}: {error.strerror}"
         mend = "free some space or choose another folder with results=DIR; the same command goes on from here"
+    elif is_lost(error):
+        what = f"another process of the run is gone: {what.splitlines()[0]}"
+        mend = "its own message says why; the same command goes on from the last checkpoint"
     elif is_out_of_memory(error):
         mend = "halve the memory of a step: train.accumulation=2, or train.evaluation_batch_size=16"
     return {"type": type(error).__name__, "message": what, "mend": mend, "traceback": traceback.format_exc()}

@@ -3,23 +3,24 @@
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from importlib import metadata
 from pathlib import Path
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
+from autolora_bench import __version__
 from autolora_bench.commands.request import read_request
 from autolora_bench.config.compose import CONFIG, to_experiment
 from autolora_bench.config.experiment import ExperimentConfig
 from autolora_bench.config.store import register_schemas
 from autolora_bench.decision import decide
 from autolora_bench.errors import UserError
-from autolora_bench.interruption import watched_signals
+from autolora_bench.interruption import Interrupted, watched_signals
 from autolora_bench.ownership import owned
 from autolora_bench.paths import conf_dir, run_folder
 from autolora_bench.plan import PlannedRun, State, command_line
+from autolora_bench.processes import is_main, leave, on_main, silent
 from autolora_bench.record import Evaluation, RunRecord
 from autolora_bench.sweep import Request, plan
 
@@ -29,14 +30,31 @@ PASSED_TO_HYDRA = ("--cfg", "-c", "--info", "-i", "--hydra-help", "--resolve", "
 def run(words: Sequence[str]) -> int:
     """Run what is asked for and is not there yet; exit status 0 when every run is completed."""
     if "--version" in words:
-        print(metadata.version("autolora-bench"))
+        print(__version__)
         return 0
     if any(word.partition("=")[0] in PASSED_TO_HYDRA for word in words):
         return _ask_hydra(words)
+    try:
+        return _launch(words) if is_main() else silent(lambda: _follow(words))
+    finally:
+        leave()
+
+
+def _follow(words: Sequence[str]) -> int:
+    """The part of a process that is not the main one, which says what is to be said."""
+    try:
+        return _launch(words)
+    except UserError:
+        return 2
+    except Interrupted as stop:
+        return stop.status
+
+
+def _launch(words: Sequence[str]) -> int:
     request = read_request(words)
     planned = plan(request)
-    _check_results(planned)
-    decisions = [(entry, decide(entry.experiment, entry.folder)) for entry in planned]
+    on_main(lambda: _check_results(planned))
+    decisions = on_main(lambda: [(entry, decide(entry.experiment, entry.folder)) for entry in planned])
     pending = [entry for entry, decision in decisions if decision.run]
     problems = [decision.problem for _, decision in decisions if decision.problem is not None]
     for problem in problems:
@@ -45,7 +63,7 @@ def run(words: Sequence[str]) -> int:
     if pending:
         with watched_signals():
             _through_hydra([*request.flags, *request.overrides])
-    return _tally(planned, pending) or (2 if problems else 0)
+    return on_main(lambda: _tally(planned, pending)) or (2 if problems else 0)
 
 
 def _ask_hydra(words: Sequence[str]) -> int:
@@ -70,7 +88,7 @@ def job(config: DictConfig) -> float | None:
     """
     experiment = to_experiment(config)
     folder = run_folder(experiment)
-    decision = decide(experiment, folder)
+    decision = on_main(lambda: decide(experiment, folder))
     if not decision.run:
         return headline(decision.record)
     try:
@@ -83,7 +101,7 @@ def job(config: DictConfig) -> float | None:
 
 def _run(experiment: ExperimentConfig, folder: Path) -> RunRecord | None:
     """Decide again, as another process may have come first, and run what is to be run."""
-    decision = decide(experiment, folder)
+    decision = on_main(lambda: decide(experiment, folder))
     if not decision.run:
         return decision.record
     from autolora_bench.runner import run_experiment

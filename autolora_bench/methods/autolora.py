@@ -3,6 +3,8 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
 
 import torch
 from peft import PeftModel
@@ -13,9 +15,16 @@ from autolora_bench.config.method import AutoLoraConfig
 from autolora_bench.config.search import SearchConfig
 from autolora_bench.methods.base import Phase, PhaseContext, PhaseResult
 from autolora_bench.methods.finetuning import FinetunePhase
-from autolora_bench.methods.ranked_model import ranked_model, read_allocation, write_allocation
+from autolora_bench.methods.initialising import initialising
+from autolora_bench.methods.ranked_model import (
+    export_adapter,
+    ranked_model,
+    read_allocation,
+    write_allocation,
+)
 from autolora_bench.methods.searching import SELECTION, SearchPhase, minimum_rank, total_rank
-from autolora_bench.search import allocate_ranks
+from autolora_bench.search import RankAllocation, allocate_ranks
+from autolora_bench.training.lora_optimizers import optimizer_of
 
 RANKS = "threshold/ranks.json"
 
@@ -28,17 +37,35 @@ class AutoLora:
 
     def phases(self) -> Sequence[Phase]:
         """Sections 3.2 (search) and 3.3 (threshold, retrain) of the paper."""
-        return [SearchPhase(self.config.search), ThresholdPhase(self.config.search), self._retrain()]
+        return [
+            SearchPhase(self.config.search),
+            ThresholdPhase(self.config.search),
+            *initialising(self.config, _learnt),
+            self._retrain(),
+        ]
 
     def rebuild(self, context: PhaseContext) -> nn.Module:
         """The retrained model."""
         return self._retrain().rebuild(context)
 
     def _retrain(self) -> FinetunePhase:
-        return FinetunePhase("retrain", self._adapt, self.config.learning_rate)
+        return FinetunePhase(
+            "retrain",
+            self._adapt,
+            self.config.learning_rate,
+            export=self._export,
+            optimizer=optimizer_of(self.config.variant),
+        )
 
     def _adapt(self, backbone: Backbone, context: PhaseContext) -> PeftModel:
-        return ranked_model(backbone, context, self.config, read_allocation(context.folder / RANKS))
+        return ranked_model(backbone, context, self.config, _learnt(backbone, context))
+
+    def _export(self, model: PeftModel, backbone: Backbone, folder: Path) -> None:
+        export_adapter(self.config, model, folder)
+
+
+def _learnt(backbone: Backbone, context: PhaseContext) -> RankAllocation:
+    return read_allocation(context.folder / RANKS)
 
 
 @dataclass(frozen=True)
@@ -46,6 +73,7 @@ class ThresholdPhase:
     """Turns the selection variables into one rank per layer; leaves ranks.json."""
 
     config: SearchConfig
+    parallel: ClassVar[bool] = False
     name: str = "threshold"
 
     def run(self, context: PhaseContext) -> PhaseResult:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import nn
@@ -64,7 +64,7 @@ class PhaseContext:
         """
         set_seed(self.experiment.seed if seed is None else seed)
         backbone = load_backbone(self.experiment.model, self.task.head())
-        check_architecture(self.experiment.method, backbone.model.config.model_type)
+        check_architecture(self.experiment.method, backbone.model.config.model_type, self.experiment.task)
         return backbone
 
     def phase_folder(self, name: str) -> Path:
@@ -98,6 +98,9 @@ class PhaseResult:
 
 class Phase(Protocol):
     """One step of a method: the unit of resume."""
+
+    parallel: ClassVar[bool]
+    """Whether all processes of a run do it together; otherwise the main one does it alone."""
 
     @property
     def name(self) -> str:

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from typing import ClassVar
 
 from autolora_bench.config.train import Precision
 from autolora_bench.methods.base import Method, PhaseContext, PhaseResult
@@ -19,6 +20,7 @@ class EvaluatePhase:
     """
 
     method: Method
+    parallel: ClassVar[bool] = False
     name: str = "evaluate"
 
     def run(self, context: PhaseContext) -> PhaseResult:

@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from peft import PeftModel
+from peft import LoraConfig, PeftModel
 from torch import nn
 
 from autolora_bench.backbone.export import export
@@ -13,10 +13,12 @@ from autolora_bench.backbone.load import Backbone
 from autolora_bench.backbone.targets import block_and_projection
 from autolora_bench.config.train import TrainConfig
 from autolora_bench.methods.base import PhaseContext, PhaseResult, count_parameters
+from autolora_bench.processes import on_main
 from autolora_bench.record import LayerRank
 from autolora_bench.search.layers import lora_layers
 from autolora_bench.training.companion import Companion
 from autolora_bench.training.finetune import WEIGHTS, Finetuning, finetune
+from autolora_bench.training.lora_optimizers import MakeOptimizer
 from autolora_bench.training.memory import with_less_memory
 from autolora_bench.training.weights import load_trainable
 
@@ -41,12 +43,15 @@ class FinetunePhase:
     Leaves weights.safetensors (what was trained) and export/, which transformers or PEFT load anywhere.
     """
 
+    parallel: ClassVar[bool] = True
     name: str
     adapt: Adapt
     learning_rate: float
     companion: Callable[[Any], Companion] = lambda model: Companion()
     """Adapted model -> the method's own part in the training."""
     export: Export = plain_export
+    optimizer: MakeOptimizer | None = None
+    """None is AdamW."""
 
     def run(self, context: PhaseContext) -> PhaseResult:
         """Train, or go on from the last checkpoint."""
@@ -71,11 +76,12 @@ class FinetunePhase:
             context.experiment.seed,
             context.device,
             self.companion(model),
+            optimizer=self.optimizer,
             identity=context.identity,
             saved=context.saved,
         )
         outcome = finetune(model, setup)
-        self.export(model, backbone, folder / EXPORT)
+        on_main(lambda: self.export(model, backbone, folder / EXPORT))
         return PhaseResult(
             artefact=self.name,
             train_seconds=outcome.meter.seconds,
@@ -101,7 +107,7 @@ class FinetunePhase:
 
 def adapter_ranks(model: nn.Module, targets: list[str]) -> list[LayerRank]:
     """Rank of every target layer, 0 where it has no adapter; empty for a method without ranks."""
-    if not isinstance(model, PeftModel):
+    if not isinstance(model, PeftModel) or not isinstance(model.active_peft_config, LoraConfig):
         return []
     adapter = model.active_adapter
     ranks = {name: layer.r[adapter] for name, layer in lora_layers(model).items()}

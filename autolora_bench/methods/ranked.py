@@ -5,6 +5,8 @@ Trained, without the head: sum of r_l (D_l + O_l) over the layers, D inputs and 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
 
 import torch
 from peft import PeftModel
@@ -18,8 +20,15 @@ from autolora_bench.config.search import Rule
 from autolora_bench.errors import UserError
 from autolora_bench.methods.base import Phase, PhaseContext, PhaseResult
 from autolora_bench.methods.finetuning import FinetunePhase
-from autolora_bench.methods.ranked_model import ranked_model, read_allocation, write_allocation
+from autolora_bench.methods.initialising import initialising
+from autolora_bench.methods.ranked_model import (
+    export_adapter,
+    ranked_model,
+    read_allocation,
+    write_allocation,
+)
 from autolora_bench.search import RankAllocation, allocate_ranks
+from autolora_bench.training.lora_optimizers import optimizer_of
 
 RANKS = "allocate/ranks.json"
 
@@ -32,17 +41,30 @@ class RankedLora:
 
     def phases(self) -> Sequence[Phase]:
         """Allocation and training; the ranks that were used stay with the run, whatever becomes of the source."""
-        return [AllocatePhase(self.config), self._finetune()]
+        return [AllocatePhase(self.config), *initialising(self.config, _allocated), self._finetune()]
 
     def rebuild(self, context: PhaseContext) -> nn.Module:
         """The trained model."""
         return self._finetune().rebuild(context)
 
     def _finetune(self) -> FinetunePhase:
-        return FinetunePhase("finetune", self._adapt, self.config.learning_rate)
+        return FinetunePhase(
+            "finetune",
+            self._adapt,
+            self.config.learning_rate,
+            export=self._export,
+            optimizer=optimizer_of(self.config.variant),
+        )
 
     def _adapt(self, backbone: Backbone, context: PhaseContext) -> PeftModel:
-        return ranked_model(backbone, context, self.config, read_allocation(context.folder / RANKS))
+        return ranked_model(backbone, context, self.config, _allocated(backbone, context))
+
+    def _export(self, model: PeftModel, backbone: Backbone, folder: Path) -> None:
+        export_adapter(self.config, model, folder)
+
+
+def _allocated(backbone: Backbone, context: PhaseContext) -> RankAllocation:
+    return read_allocation(context.folder / RANKS)
 
 
 @dataclass(frozen=True)
@@ -50,6 +72,7 @@ class AllocatePhase:
     """Gives every target layer its rank; leaves ranks.json."""
 
     config: RankedLoraConfig
+    parallel: ClassVar[bool] = False
     name: str = "allocate"
 
     def run(self, context: PhaseContext) -> PhaseResult:

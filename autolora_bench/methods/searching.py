@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 from peft import PeftModel
 from transformers import PrinterCallback
@@ -14,7 +14,7 @@ from autolora_bench.config.train import TrainConfig
 from autolora_bench.data.splits import search_split
 from autolora_bench.methods.base import PhaseContext, PhaseResult
 from autolora_bench.methods.lora import lora_model
-from autolora_bench.processes import world_size
+from autolora_bench.processes import on_main, world_size
 from autolora_bench.record import write_atomically
 from autolora_bench.search import SearchOptions, Selection, selection_for
 from autolora_bench.training.arguments import training_arguments
@@ -35,6 +35,7 @@ class SearchPhase:
     """
 
     config: SearchConfig
+    parallel: ClassVar[bool] = True
     name: str = "search"
 
     def run(self, context: PhaseContext) -> PhaseResult:
@@ -59,8 +60,7 @@ class SearchPhase:
         trainer = self._trainer(model, selection, context, train)
         trainer.allocation()  # a rule that does not fit these layers says so before the search, not after it
         trained = train_or_resume(trainer, context.identity)
-        if trainer.args.should_save:
-            write_atomically(context.folder / SELECTION, json.dumps(_readable(selection)))
+        on_main(lambda: write_atomically(context.folder / SELECTION, json.dumps(_readable(selection))))
         return PhaseResult(
             artefact=SELECTION,
             train_seconds=trainer.meter.seconds,

@@ -7,6 +7,7 @@ import torch
 from transformers import TrainingArguments
 
 from autolora_bench.config.train import Precision, TrainConfig
+from autolora_bench.errors import UserError
 
 
 def training_arguments(
@@ -42,5 +43,12 @@ def training_arguments(
         "disable_tqdm": True,
     }
     arguments = TrainingArguments(**{**options, **changes})
-    arguments.per_device_train_batch_size = train.batch_size // (train.accumulation * arguments.world_size)
+    parts = train.accumulation * arguments.world_size
+    if train.batch_size % parts:
+        raise UserError(
+            f"batches of {train.batch_size} do not divide into {train.accumulation} micro-batches "
+            f"on each of {arguments.world_size} processes",
+            "choose another batch size, accumulation or number of processes",
+        )
+    arguments.per_device_train_batch_size = train.batch_size // parts
     return arguments

@@ -10,12 +10,14 @@ from transformers import PreTrainedTokenizerBase, PrinterCallback, TrainerCallba
 
 from autolora_bench.config.train import Keep, Precision, TrainConfig
 from autolora_bench.metrics.registry import METRICS
+from autolora_bench.processes import on_main
 from autolora_bench.record import Evaluation
 from autolora_bench.tasks.base import EvaluationContext, Splits, Task
 from autolora_bench.tasks.scoring import evaluation_of
 from autolora_bench.training.arguments import training_arguments
 from autolora_bench.training.checkpoints import CHECKPOINTS, CheckpointPolicy
 from autolora_bench.training.companion import Companion
+from autolora_bench.training.lora_optimizers import MakeOptimizer
 from autolora_bench.training.meter import Meter
 from autolora_bench.training.progress import ProgressDisplay
 from autolora_bench.training.resume import train_or_resume
@@ -42,6 +44,8 @@ class Finetuning:
     device: torch.device
     companion: Companion = field(default_factory=Companion)
     callbacks: tuple[TrainerCallback, ...] = ()
+    optimizer: MakeOptimizer | None = None
+    """None is AdamW."""
     identity: str = ""
     """Of the run: only its own checkpoints are resumed."""
     saved: Callable[[], None] = lambda: None
@@ -71,8 +75,7 @@ def finetune(model: nn.Module, setup: Finetuning) -> Outcome:
     if setup.train.keep is Keep.best:
         load_trainable(model, trainer.best)
     setup.companion.finish()
-    if trainer.args.should_save:
-        save_trainable(model, setup.folder / WEIGHTS)
+    on_main(lambda: save_trainable(model, setup.folder / WEIGHTS))
     return Outcome(trainer.meter, best, last, trained.global_step, float(trainer.state.total_flos))
 
 
@@ -90,6 +93,7 @@ def build_trainer(model: nn.Module, setup: Finetuning) -> FinetuneTrainer:
     trainer = FinetuneTrainer(
         model=model,
         args=arguments,
+        optimizers=(setup.optimizer(model, arguments) if setup.optimizer else None, None),
         train_dataset=setup.splits.train,
         eval_dataset=setup.splits.train.select([]),
         data_collator=setup.task.collator(setup.tokenizer),
@@ -98,7 +102,7 @@ def build_trainer(model: nn.Module, setup: Finetuning) -> FinetuneTrainer:
             ProgressDisplay(setup.phase),
             *setup.callbacks,
         ],
-        evaluate_splits=lambda trained: evaluate_splits(trained, setup),
+        evaluate_splits=lambda trained: on_main(lambda: evaluate_splits(trained, setup)),
         headline=headline,
         higher_is_better=METRICS[headline].higher_is_better,
         best=setup.folder / CHECKPOINTS / BEST,

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+import torch.distributed as dist
 from safetensors import SafetensorError
 from torch import Tensor
 
@@ -35,8 +36,10 @@ class LossWatch:
         bad = torch.where(torch.isfinite(loss.detach()), NEVER, step)
         self.first = torch.minimum(self.first, bad)
 
-    def first_bad(self) -> int | None:
-        """That step, if there was one; waits for the device."""
+    def first_bad(self, processes: int = 1) -> int | None:
+        """That step of any of the processes, if there was one; waits for the device."""
+        if processes > 1:
+            dist.all_reduce(self.first, op=dist.ReduceOp.MIN)
         step = int(self.first)
         return step if step < NEVER else None
 

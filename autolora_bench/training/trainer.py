@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from autolora_bench.processes import on_main
 from autolora_bench.record import Evaluation
 from autolora_bench.training.companion import Companion
 from autolora_bench.training.guards import DivergenceError, LossWatch, whole_or_removed
@@ -57,7 +59,7 @@ class MeteredTrainer(WeightingTrainer):
 
     def check_loss(self) -> None:
         """Raises DivergenceError where a loss since the last check was no number; waits for the device."""
-        step = self.loss_watch.first_bad()
+        step = self.loss_watch.first_bad(self.args.world_size)
         if step is not None:
             loader: Any = self.callback_handler.train_dataloader
             per_epoch = math.ceil(len(loader) / self.args.gradient_accumulation_steps)
@@ -168,6 +170,9 @@ class FinetuneTrainer(MeteredTrainer):
 
     def take_mean_loss(self, steps: int) -> float | None:
         """Mean training loss of the last `steps` optimizer steps, which begins to be counted anew."""
+        if self.args.world_size > 1:
+            dist.all_reduce(self.loss_sum)
+            self.loss_sum /= self.args.world_size
         mean = float(self.loss_sum) / steps if steps else None
         self.loss_sum.zero_()
         return mean
@@ -185,8 +190,8 @@ class FinetuneTrainer(MeteredTrainer):
         first = next(iter(found))
         earlier = [e for e in self.meter.history if e.split == first]
         self.meter.history += found.values()
-        if self.args.should_save and all(self.merit(found[first]) > self.merit(other) for other in earlier):
-            save_trainable(self.trained, self.best)
+        if all(self.merit(found[first]) > self.merit(other) for other in earlier):
+            on_main(lambda: save_trainable(self.trained, self.best))
         flat = {
             f"eval_{split}_{name}": value
             for split, evaluation in found.items()
