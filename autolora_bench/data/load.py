@@ -1,11 +1,15 @@
 """The one way to a task's examples."""
 
+import json
 from collections.abc import Callable
+from typing import Any
 
 from datasets import Dataset
 
 from autolora_bench.config.data import DataConfig, Source
+from autolora_bench.config.experiment import identity
 from autolora_bench.config.task import ClassificationTask, TaskConfig
+from autolora_bench.data.files import local_files
 from autolora_bench.data.fingerprint import fingerprint
 from autolora_bench.data.generated.source import read_generated
 from autolora_bench.data.hub import read_hub
@@ -21,15 +25,39 @@ SOURCES: dict[Source, Callable[[TaskConfig, DataConfig], Loaded]] = {
 }
 
 
+_last: dict[str, TaskData] = {}
+"""What was read last, alone: the jobs of a sweep that follow one another mostly share it."""
+
+
 def load_data(task: TaskConfig, data: DataConfig) -> TaskData:
     """Read, check and, where asked for, shorten a task's splits.
 
     data.limit and data.limit_evaluation choose by a fixed seed, classes in proportion, and keep the order; a note and
-    `subsets` say so. The fingerprint is of the examples that are left.
+    `subsets` say so. The fingerprint is of the examples that are left. Unchanged local files and generated examples are
+    not read again by the next run in the same process; nobody may change what is returned.
 
     Raises:
         UserError: a limit below one, or anything that is missing or wrong in the source.
     """
+    if data.source is Source.hub:
+        return _load(task, data)
+    key = json.dumps([type(task).__name__, identity(task), identity(data), _files(task, data)])
+    if key not in _last:
+        found = _load(task, data)
+        _last.clear()
+        _last[key] = found
+    return _last[key]
+
+
+def _files(task: TaskConfig, data: DataConfig) -> list[Any]:
+    """Which local files there are, in which state."""
+    if data.source is not Source.local:
+        return []
+    paths = [path for paths in local_files(task, data).values() for path in paths]
+    return [(str(path.absolute()), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
+
+
+def _load(task: TaskConfig, data: DataConfig) -> TaskData:
     limits = {"data.limit": data.limit, "data.limit_evaluation": data.limit_evaluation}
     for name, value in limits.items():
         if value is not None and value < 1:

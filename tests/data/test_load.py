@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -84,6 +85,27 @@ def test_local_without_a_folder(
     task_of: Callable[[str], TaskConfig], refused: Callable[..., UserError]
 ) -> None:
     refused(lambda: load_data(task_of("rte"), DataConfig(source=Source.local)), "data=local", "folder")
+
+
+def test_unchanged_files_are_read_once_and_changed_ones_again(
+    task_of: Callable[[str], TaskConfig], tmp_path: Path
+) -> None:
+    folder = tmp_path / "glue" / "RTE"
+    folder.mkdir(parents=True)
+    head, row = "index\tsentence1\tsentence2\tlabel\n", "{}\t{}\tb\tentailment\n"
+    for name in ("train.tsv", "dev.tsv"):
+        (folder / name).write_text(head + row.format(0, "a"))
+    data = DataConfig(source=Source.local, dir=str(tmp_path))
+    first = load_data(task_of("rte"), data)
+    assert load_data(task_of("rte"), replace(data)) is first
+    assert load_data(task_of("rte"), replace(data, limit=1)) is not first
+    (folder / "train.tsv").write_text(head + row.format(0, "a") + row.format(1, "c"))
+    changed = load_data(task_of("rte"), data)
+    assert changed.splits["train"]["sentence1"][:] == ["a", "c"]
+    assert changed.fingerprint != first.fingerprint
+    (folder / "train.tsv").unlink()
+    with pytest.raises(UserError, match=r"train.tsv"):
+        load_data(task_of("rte"), data)
 
 
 def rows(**columns: list[Any]) -> Dataset:
