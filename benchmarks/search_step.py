@@ -3,10 +3,14 @@
     python benchmarks/search_step.py                             MiniLM's size, 4 x 64 tokens
     python benchmarks/search_step.py --batch 16 --tokens 128
     python benchmarks/search_step.py --layers 12 --hidden 768 --device cuda --bf16
+    python benchmarks/search_step.py --arms closed_form closed_form/4 closed_form/half closed_form/half/4
 
-Weights are random and nothing is downloaded. All arms live in one process and take turns, so that whatever
-else the machine does hits them alike; a ratio compares an arm with the plain step of the same round. B batch,
-T tokens.
+An arm is an estimator; `/4` moves the selection variables at every 4th step only and is averaged over four, `/half`
+draws validation batches of half the size.
+
+Weights are random and nothing is downloaded. All arms live in one process and take turns, so that whatever else the
+machine does hits them alike; a ratio compares an arm with the plain steps of the same rounds, in CPU seconds on a CPU.
+B batch, T tokens.
 """
 
 from __future__ import annotations
@@ -28,6 +32,7 @@ from autolora_bench.search.diagnostics import compare, exact_terms
 
 Batch = dict[str, Tensor]
 VOCABULARY = 30522
+PLAIN = "plain"
 
 
 def build(options: argparse.Namespace) -> PeftModel:
@@ -55,6 +60,8 @@ def draw(options: argparse.Namespace, seed: int) -> Batch:
 class PlainArm:
     """LoRA as usual: one forward, one backward, one optimizer step."""
 
+    interval = 1
+
     def __init__(self, model: PeftModel, options: argparse.Namespace) -> None:
         self.model = model
         self.options = options
@@ -78,6 +85,10 @@ class SearchArm(PlainArm):
 
     def __init__(self, model: PeftModel, options: argparse.Namespace, name: str) -> None:
         super().__init__(model, options)
+        name, *variants = name.split("/")
+        self.interval = next((int(v) for v in variants if v.isdigit()), 1)
+        self.rows = options.batch // 2 if "half" in variants else options.batch
+        self.steps = 0
         self.estimator = estimator(name)
         self.selection = selection_for(model)
         attach(model, self.selection)
@@ -85,6 +96,9 @@ class SearchArm(PlainArm):
 
     def step(self, train: Batch, validation: Batch, compared: bool) -> float | None:
         """One search step; the cosine to the exact hypergradient where `compared`."""
+        self.steps += 1
+        if self.steps % self.interval:
+            return super().step(train, validation, compared)
         step = InnerStep(
             model=self.model,
             selection=self.selection,
@@ -93,7 +107,7 @@ class SearchArm(PlainArm):
             factors=lora_factors(self.model),
             training_loss=self.loss,
             validation_loss=self.loss,
-            validation=validation,
+            validation={name: tensor[: self.rows] for name, tensor in validation.items()},
             half_precision=self.options.bf16,
             remember=self.estimator.remembers or compared,
         )
@@ -114,71 +128,101 @@ class SearchArm(PlainArm):
 
 
 def timed(action: Callable[[], float | None], device: str) -> tuple[float, float | None]:
-    """Seconds, the device's work included, and the result."""
-    wait = torch.cuda.synchronize if device == "cuda" else (lambda: None)
+    """CPU seconds, on a device the seconds until its work is done, and the result."""
+    wait, clock = (
+        (torch.cuda.synchronize, time.perf_counter) if device == "cuda" else (int, time.process_time)
+    )
     wait()
-    start = time.perf_counter()
+    start = clock()
     result = action()
     wait()
-    return time.perf_counter() - start, result
+    return clock() - start, result
+
+
+def arm(base: PeftModel, options: argparse.Namespace, name: str) -> PlainArm:
+    """By its name, on its own copy of the model."""
+    model = copy.deepcopy(base)
+    return PlainArm(model, options) if name == PLAIN else SearchArm(model, options, name)
 
 
 def measure(options: argparse.Namespace) -> None:
     """Run all arms in turn and print one line for each."""
     base = build(options)
-    arms = {"plain": PlainArm(copy.deepcopy(base), options)}
-    arms |= {name: SearchArm(copy.deepcopy(base), options, name) for name in options.estimators}
+    arms = {name: arm(base, options, name) for name in (PLAIN, *options.arms)}
     seconds: dict[str, list[float]] = {name: [] for name in arms}
     cosines: dict[str, list[float]] = {name: [] for name in arms}
     for step in range(1, options.steps + 1):
         train, validation = draw(options, 2 * step), draw(options, 2 * step + 1)
         compared = step in options.compare_at
-        for name, arm in arms.items():
-            taken, cosine = timed(partial(arm.step, train, validation, compared), options.device)
+        for name, one in arms.items():
+            taken, cosine = timed(partial(one.step, train, validation, compared), options.device)
             if cosine is not None:
                 cosines[name].append(cosine)
-            elif step > options.warm and not compared:
+            if step > options.warm and not compared:
                 seconds[name].append(taken)
-    report(options, seconds, cosines)
+    report(options, {name: one.interval for name, one in arms.items()}, seconds, cosines)
+
+
+def plain_steps(seconds: list[float], plain: list[float], interval: int) -> list[float]:
+    """Sorted ratios of an arm to the plain step over the same `interval` rounds, which hold one selection step."""
+    starts = range(0, len(plain) - interval + 1, interval)
+    return sorted(sum(seconds[i : i + interval]) / sum(plain[i : i + interval]) for i in starts)
 
 
 def report(
-    options: argparse.Namespace, seconds: dict[str, list[float]], cosines: dict[str, list[float]]
+    options: argparse.Namespace,
+    intervals: dict[str, int],
+    seconds: dict[str, list[float]],
+    cosines: dict[str, list[float]],
 ) -> None:
     compared = "/".join(str(s) for s in options.compare_at if s <= options.steps)
+    describe(options)
+    print(f"{'step':20} {'mean s':>9} {'plain steps (quartiles)':>25}   cosine at {compared}")
+    for name, values in seconds.items():
+        ratios = plain_steps(values, seconds[PLAIN], intervals[name])
+        low, middle, high = statistics.quantiles([*ratios, *ratios], n=4, method="inclusive")
+        shown = " ".join(f"{c:.5f}" for c in cosines[name])
+        spread = f"{middle:.2f} ({low:.2f} to {high:.2f})"
+        print(f"{name:20} {statistics.mean(values):9.4f} {spread:>25}   {shown}")
+
+
+def describe(options: argparse.Namespace) -> None:
     size = f"{options.layers} x {options.hidden}, {options.batch} x {options.tokens} tokens, r {options.rank}"
     precision = "bf16" if options.bf16 else "fp32"
     print(f"{size}, {options.device} {precision}, {torch.get_num_threads()} threads, {options.attention}")
-    print(f"{'step':20} {'median s':>9} {'plain steps (quartiles)':>25}   cosine at {compared}")
-    for name, values in seconds.items():
-        ratios = sorted(a / b for a, b in zip(values, seconds["plain"], strict=True))
-        low, middle, high = statistics.quantiles(ratios, n=4, method="inclusive")
-        shown = " ".join(f"{c:.5f}" for c in cosines[name])
-        spread = f"{middle:.2f} ({low:.2f} to {high:.2f})"
-        print(f"{name:20} {statistics.median(values):9.4f} {spread:>25}   {shown}")
+
+
+def parser() -> argparse.ArgumentParser:
+    """Arguments of a benchmark of search steps; `search_memory` has the same."""
+    made = argparse.ArgumentParser(formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("--layers", type=int, default=6)
+    made.add_argument("--hidden", type=int, default=384)
+    made.add_argument("--rank", type=int, default=8)
+    made.add_argument("--batch", type=int, default=4)
+    made.add_argument("--tokens", type=int, default=64)
+    made.add_argument("--steps", type=int, default=60)
+    made.add_argument("--warm", type=int, default=3, help="first steps that are not timed")
+    made.add_argument("--compare-at", type=int, nargs="*", default=[1, 10, 50])
+    made.add_argument("--arms", nargs="*", default=[*ESTIMATORS, "closed_form/4", "closed_form/half"])
+    made.add_argument("--attention", default="sdpa", choices=["sdpa", "eager"])
+    made.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    made.add_argument("--bf16", action="store_true")
+    made.add_argument("--threads", type=int, default=1)
+    return made
+
+
+def prepare(options: argparse.Namespace) -> None:
+    """Process-wide settings."""
+    logging.set_verbosity_error()
+    torch.set_num_threads(options.threads)
+    torch.manual_seed(0)
 
 
 def main() -> None:
-    logging.set_verbosity_error()
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--layers", type=int, default=6)
-    parser.add_argument("--hidden", type=int, default=384)
-    parser.add_argument("--rank", type=int, default=8)
-    parser.add_argument("--batch", type=int, default=4)
-    parser.add_argument("--tokens", type=int, default=64)
-    parser.add_argument("--steps", type=int, default=60)
-    parser.add_argument("--warm", type=int, default=3, help="first steps that are not timed")
-    parser.add_argument("--compare-at", type=int, nargs="*", default=[1, 10, 50])
-    parser.add_argument("--estimators", nargs="*", default=list(ESTIMATORS), choices=list(ESTIMATORS))
-    parser.add_argument("--attention", default="sdpa", choices=["sdpa", "eager"])
-    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
-    parser.add_argument("--bf16", action="store_true")
-    parser.add_argument("--threads", type=int, default=1)
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    torch.manual_seed(0)
+    made = parser()
+    made.description = __doc__
+    options = made.parse_args()
+    prepare(options)
     measure(options)
 
 

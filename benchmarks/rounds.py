@@ -1,0 +1,43 @@
+"""What the benchmarks share: seconds by two clocks, and a ratio over rounds with its spread.
+
+On a machine that does other things, CPU seconds of this process repeat far better than wall seconds; both are kept.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Seconds:
+    """Of the wall clock, and of all threads of this process."""
+
+    wall: float
+    cpu: float
+
+    @classmethod
+    def now(cls) -> Seconds:
+        return cls(time.perf_counter(), time.process_time())
+
+    def since(self, earlier: Seconds) -> Seconds:
+        return Seconds(self.wall - earlier.wall, self.cpu - earlier.cpu)
+
+
+def timed(action: Callable[[], object]) -> Seconds:
+    """Run it once."""
+    begun = Seconds.now()
+    action()
+    return Seconds.now().since(begun)
+
+
+def spread(ratios: Sequence[float]) -> str:
+    """Median and extremes."""
+    return f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+
+
+def ratios(above: Sequence[Seconds], below: Sequence[Seconds], clock: str) -> list[float]:
+    """Quotients of the same round."""
+    return [getattr(a, clock) / getattr(b, clock) for a, b in zip(above, below, strict=True)]
