@@ -5,8 +5,9 @@ from enum import Enum, StrEnum
 
 from omegaconf import MISSING
 
-from autolora_bench.config.data import LABEL, LOCATION
+from autolora_bench.config.data import ADDED, LABEL, LOCATION
 from autolora_bench.config.search import SearchConfig
+from autolora_bench.config.variant import VariantConfig
 
 
 @dataclass
@@ -43,6 +44,7 @@ class LoraConfig(MethodConfig):
     rank: int = 4
     alpha: float = 16.0
     dropout: float = 0.1
+    variant: VariantConfig = field(default_factory=VariantConfig, metadata=ADDED)
 
 
 class Placement(Enum):
@@ -142,6 +144,7 @@ class RankedLoraConfig(MethodConfig):
     alpha: float = 16.0
     dropout: float = 0.1
     scaling: Scaling = Scaling.alpha_over_rank
+    variant: VariantConfig = field(default_factory=VariantConfig, metadata=ADDED)
 
 
 @dataclass
@@ -154,3 +157,4 @@ class AutoLoraConfig(MethodConfig):
     alpha: float = 16.0
     dropout: float = 0.1
     scaling: Scaling = Scaling.alpha_over_rank
+    variant: VariantConfig = field(default_factory=VariantConfig, metadata=ADDED)

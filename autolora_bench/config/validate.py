@@ -5,12 +5,13 @@ import re
 
 from autolora_bench.config.data import Source
 from autolora_bench.config.experiment import ExperimentConfig
-from autolora_bench.config.method import AutoLoraConfig
+from autolora_bench.config.method import AutoLoraConfig, LoraConfig, RankedLoraConfig
 from autolora_bench.config.model import ALL_LINEAR, ModelConfig
 from autolora_bench.config.support import check_task
 from autolora_bench.config.task import GenerationTask
 from autolora_bench.config.train import TrainConfig
 from autolora_bench.config.validate_method import require, validate_method
+from autolora_bench.config.validate_variant import validate_variant
 
 TRACKERS = ("tensorboard", "wandb", "trackio", "mlflow")
 
@@ -26,6 +27,8 @@ def validate(experiment: ExperimentConfig) -> None:
         _validate_decoding(experiment.task)
     validate_method(experiment.method)
     check_task(experiment.method, experiment.task)
+    if isinstance(experiment.method, LoraConfig | RankedLoraConfig | AutoLoraConfig):
+        validate_variant(experiment.method.variant)
     if isinstance(experiment.method, AutoLoraConfig):
         size, parts = experiment.method.search.batch_size, experiment.train.accumulation
         require(

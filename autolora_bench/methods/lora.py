@@ -1,54 +1,20 @@
-"""LoRA (Hu et al., 2021) of one rank on every target layer, through PEFT."""
+"""Low-rank methods of PEFT on a fresh model."""
 
 import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import peft
 from peft import PeftModel, TaskType
-from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from autolora_bench.backbone.load import Backbone, HeadKind
-from autolora_bench.config.method import LoraConfig
-from autolora_bench.methods.base import Phase, PhaseContext
-from autolora_bench.methods.finetuning import FinetunePhase
+from autolora_bench.methods.base import PhaseContext
 
 TASK_TYPES = {
     HeadKind.sequence: TaskType.SEQ_CLS,
     HeadKind.tokens: TaskType.TOKEN_CLS,
     HeadKind.language_model: TaskType.CAUSAL_LM,
 }
-
-
-@dataclass(frozen=True)
-class Lora:
-    """One rank for all layers."""
-
-    config: LoraConfig
-
-    def phases(self) -> Sequence[Phase]:
-        """One training."""
-        return [self._finetune()]
-
-    def rebuild(self, context: PhaseContext) -> nn.Module:
-        """The trained model."""
-        return self._finetune().rebuild(context)
-
-    def _finetune(self) -> FinetunePhase:
-        return FinetunePhase("finetune", self._adapt, self.config.learning_rate)
-
-    def _adapt(self, backbone: Backbone, context: PhaseContext) -> PeftModel:
-        config = self.config
-        return lora_model(
-            backbone,
-            context,
-            r=config.rank,
-            lora_alpha=config.alpha,
-            lora_dropout=config.dropout,
-            target_modules=backbone.targets,
-        )
 
 
 def lora_model(backbone: Backbone, context: PhaseContext, **options: Any) -> PeftModel:

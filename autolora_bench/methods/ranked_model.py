@@ -1,35 +1,68 @@
 """LoRA with a rank of its own for every layer: from an allocation to a PEFT model, and allocations on disk."""
 
 import json
+import math
 from pathlib import Path
+from typing import Any
 
 from peft import PeftModel
 
+from autolora_bench.backbone.export import export
 from autolora_bench.backbone.load import Backbone
-from autolora_bench.config.method import AutoLoraConfig, RankedLoraConfig, Scaling
+from autolora_bench.config.method import AutoLoraConfig, LoraConfig, RankedLoraConfig, Scaling
+from autolora_bench.config.variant import Start
 from autolora_bench.methods.base import PhaseContext
+from autolora_bench.methods.factors import FACTORS, read_factors, start_from
 from autolora_bench.methods.lora import lora_model
 from autolora_bench.record import write_atomically
 from autolora_bench.search import RankAllocation, rank_pattern, verify_applied
 
+LowRankConfig = LoraConfig | AutoLoraConfig | RankedLoraConfig
+"""Methods that end in training a LoRA."""
+
 
 def ranked_model(
-    backbone: Backbone,
-    context: PhaseContext,
-    config: AutoLoraConfig | RankedLoraConfig,
-    allocation: RankAllocation,
+    backbone: Backbone, context: PhaseContext, config: LowRankConfig, allocation: RankAllocation
 ) -> PeftModel:
-    """PEFT's LoRA with the ranks of `allocation`; a layer of rank 0 has no adapter.
+    """PEFT's LoRA with the ranks of `allocation` and the first values that the run computed, if its start needs any.
+
+    A layer of rank 0 has no adapter.
 
     Raises:
         UserError: every rank is 0, or PEFT did not apply the allocation.
     """
-    constant = config.scaling is Scaling.constant
-    scale = config.alpha / config.rank if constant else config.alpha
-    pattern = rank_pattern(allocation, config.scaling, scale)
-    model = lora_model(backbone, context, lora_dropout=config.dropout, **pattern)
+    model = lora_model(backbone, context, **lora_options(config, allocation))
     verify_applied(model, allocation)
+    start = config.variant.start
+    if start is not Start.lora:
+        start_from(model, read_factors(context.folder / FACTORS), start.changes_weights)
     return model
+
+
+def lora_options(config: LowRankConfig, allocation: RankAllocation) -> dict[str, Any]:
+    """Arguments of `peft.LoraConfig`: ranks, scales and variants.
+
+    A method of one rank keeps its scale for every layer even where EVA gave the layer another rank.
+
+    Raises:
+        UserError: every rank is 0.
+    """
+    variant = config.variant
+    options = {"lora_dropout": config.dropout, "use_dora": variant.dora, "use_rslora": variant.rslora}
+    if isinstance(config, LoraConfig) and set(allocation.ranks) == {config.rank}:
+        plain = {"r": config.rank, "lora_alpha": config.alpha, "target_modules": list(allocation.modules)}
+        return {**options, **plain}
+    scaling = Scaling.constant if isinstance(config, LoraConfig) else config.scaling
+    if scaling is Scaling.alpha_over_rank:
+        return {**options, **rank_pattern(allocation, scaling, config.alpha)}
+    factor = config.alpha / (math.sqrt(config.rank) if variant.rslora else config.rank)
+    return {**options, "use_rslora": False, **rank_pattern(allocation, scaling, factor)}
+
+
+def export_adapter(config: LowRankConfig, model: PeftModel, folder: Path) -> None:
+    """Write the adapter into `folder`, two levels below the run's; it loads on the pretrained weights as they are."""
+    changed = config.variant.start.changes_weights
+    export(model, folder, read_factors(folder.parents[1] / FACTORS) if changed else None)
 
 
 def write_allocation(allocation: RankAllocation, path: Path) -> None:

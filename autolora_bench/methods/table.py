@@ -19,8 +19,8 @@ from autolora_bench.methods.autolora import AutoLora
 from autolora_bench.methods.base import Method
 from autolora_bench.methods.bitfit import BitFit
 from autolora_bench.methods.full import Full
-from autolora_bench.methods.lora import Lora
 from autolora_bench.methods.ranked import RankedLora
+from autolora_bench.methods.uniform import Lora
 
 METHODS: dict[type[MethodConfig], Callable[[Any], Method]] = {
     FullConfig: Full,

@@ -75,7 +75,7 @@ def verify_applied(model: PeftModel, allocation: RankAllocation) -> None:
         rank = factor_a.shape[0]
         if rank != wanted[name]:
             raise _not_applied(f"{name} has rank {rank} instead of {wanted[name]}")
-        scaling = _intended_alpha(config, name) / rank
+        scaling = _intended_alpha(config, name) / (math.sqrt(rank) if config.use_rslora else rank)
         if not math.isclose(layer.scaling[model.active_adapter], scaling, rel_tol=1e-9):
             raise _not_applied(f"{name} is scaled {layer.scaling[model.active_adapter]} instead of {scaling}")
 

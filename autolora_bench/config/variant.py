@@ -1,0 +1,73 @@
+"""Variants of LoRA: options of every method that ends in training one, alone or together."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from autolora_bench.config.data import ADDED
+
+
+class Start(StrEnum):
+    """First values of A and B. Where B does not start at zero, its product with A is taken off the pretrained weight.
+
+    lora: A random, B zero (Hu et al., 2021).
+    pissa: the largest singular values and vectors of the weight (PiSSA: Meng et al., 2024).
+    olora: the first columns and rows of the weight's QR decomposition (OLoRA: Büyükakyüz, 2024).
+    lora_ga: singular vectors of the loss's gradient on a few training examples (LoRA-GA: Wang et al., 2024).
+    eva: A's rows are the principal components of the layer's inputs on training batches, B zero (EVA: Paischer et al.,
+        2024). With one rank for all layers EVA redistributes the ranks by explained variance; ranks that were learnt
+        or given stay.
+    """
+
+    lora = "lora"
+    pissa = "pissa"
+    olora = "olora"
+    lora_ga = "lora_ga"
+    eva = "eva"
+
+    @property
+    def changes_weights(self) -> bool:
+        """Whether the pretrained weights give something up, so that the output starts unchanged."""
+        return self in (Start.pissa, Start.olora, Start.lora_ga)
+
+
+@dataclass
+class LoraGaConfig:
+    """LoRA-GA's start."""
+
+    examples: int = field(default=8, metadata=ADDED)
+    """Training examples whose loss's gradient is decomposed."""
+    gamma: float = field(default=16.0, metadata=ADDED)
+    """A and B are scaled O^(1/4) / gamma^(1/2), O outputs of the layer; below 16 the start is larger."""
+
+
+@dataclass
+class EvaConfig:
+    """EVA's start."""
+
+    rho: float = field(default=2.0, metadata=ADDED)
+    """Largest rank of a layer, as a multiple of the mean rank; 1 leaves all ranks equal."""
+    tau: float = field(default=0.99, metadata=ADDED)
+    """A component has converged once its cosine with that of the batch before reaches this."""
+    batch_size: int = field(default=16, metadata=ADDED)
+    most_batches: int = field(default=1000, metadata=ADDED)
+    """Components that have not converged after so many batches end the run."""
+
+
+@dataclass
+class VariantConfig:
+    """What is different from plain LoRA. In AutoLoRA all of it is about the retraining."""
+
+    start: Start = field(default=Start.lora, metadata=ADDED)
+    rslora: bool = field(default=False, metadata=ADDED)
+    """Scale by alpha / sqrt(rank), not alpha / rank (rsLoRA: Kalajdzievski, 2023)."""
+    dora: bool = field(default=False, metadata=ADDED)
+    """A and B change directions; the magnitude of every output is a weight of its own (DoRA: Liu et al., 2024)."""
+    rate_ratio: float = field(default=1.0, metadata=ADDED)
+    """B's learning rate as a multiple of A's (LoRA+: Hayou et al., 2024)."""
+    lora_pro: bool = field(default=False, metadata=ADDED)
+    """Steps of A and B whose joint effect on the weight is closest to that of full fine-tuning (LoRA-Pro: Wang et al.,
+    2025). Keeps Adam's moments for all of the adapted weights."""
+    lora_ga: LoraGaConfig = field(default_factory=LoraGaConfig, metadata=ADDED)
+    """For start=lora_ga."""
+    eva: EvaConfig = field(default_factory=EvaConfig, metadata=ADDED)
+    """For start=eva."""

@@ -1,0 +1,212 @@
+"""The phase that computes LoRA's first values from the weights or from training examples.
+
+Shapes: D inputs, O outputs, r rank of a layer; A is (r, D), B is (O, r).
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from peft import EvaConfig, LoraConfig
+from peft.tuners.lora.eva import get_eva_state_dict
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+from transformers.pytorch_utils import Conv1D
+
+from autolora_bench.backbone.load import Backbone, HeadKind
+from autolora_bench.config.method import LoraConfig as UniformConfig
+from autolora_bench.config.variant import LoraGaConfig, Start
+from autolora_bench.errors import UserError
+from autolora_bench.methods.base import Phase, PhaseContext, PhaseResult
+from autolora_bench.methods.factors import FACTORS, Factors, write_factors
+from autolora_bench.methods.lora import lora_model
+from autolora_bench.methods.ranked_model import LowRankConfig, lora_options, write_allocation
+from autolora_bench.search import RankAllocation
+from autolora_bench.search.layers import lora_factors, lora_layers
+
+START_RANKS = "initialise/ranks.json"
+Allocate = Callable[[Backbone, PhaseContext], RankAllocation]
+"""The ranks that the method asks for."""
+
+
+def initialising(config: LowRankConfig, allocate: Allocate) -> list[Phase]:
+    """The phase, where the method's start needs one."""
+    return [] if config.variant.start is Start.lora else [InitialisePhase(config, allocate)]
+
+
+@dataclass(frozen=True)
+class InitialisePhase:
+    """Leaves factors.safetensors (A and B of every layer) and ranks.json (the ranks they have).
+
+    Training, resuming and rebuilding read them, so that all start from the same numbers wherever they run.
+    """
+
+    config: LowRankConfig
+    allocate: Allocate
+    parallel: ClassVar[bool] = False
+    name: str = "initialise"
+
+    def run(self, context: PhaseContext) -> PhaseResult:
+        """Compute and save them."""
+        context.phase_folder(self.name)
+        backbone = context.backbone()
+        asked = self.allocate(backbone, context)
+        _check_size(backbone, asked, 2 if self.config.variant.start is Start.lora_ga else 1)
+        batches = _Batches(context)
+        factors = FIRST_VALUES[self.config.variant.start](self.config, asked, backbone, context, batches)
+        ranks = [len(factors[name][0]) if name in factors else 0 for name in asked.modules]
+        found = RankAllocation.from_ranks(asked.modules, ranks)
+        write_allocation(found, context.folder / START_RANKS)
+        write_factors(factors, context.folder / FACTORS)
+        details = {"start": self.config.variant.start.value, "total_rank": found.total}
+        return PhaseResult(
+            artefact=FACTORS,
+            examples=batches.examples,
+            tokens=batches.tokens,
+            details=details,
+            source=backbone.source,
+        )
+
+
+class _Batches:
+    """Training batches on the run's device, in an order drawn from its seed; counts what was read."""
+
+    def __init__(self, context: PhaseContext) -> None:
+        self.context = context
+        self.examples: int | None = None
+        self.tokens: int | None = None
+
+    def loader(self, size: int, limit: int | None = None) -> DataLoader[Any]:
+        """At most `limit` training examples in batches of `size`."""
+        context = self.context
+        train = context.splits.train
+        order = torch.randperm(
+            len(train), generator=torch.Generator().manual_seed(context.experiment.seed)
+        ).tolist()
+        return DataLoader(
+            train.select(order[:limit]), batch_size=size, collate_fn=context.task.collator(context.tokenizer)
+        )
+
+    def counted(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The batch on the device."""
+        self.examples = (self.examples or 0) + batch["input_ids"].shape[0]
+        self.tokens = (self.tokens or 0) + batch["input_ids"].numel()
+        return {name: tensor.to(self.context.device) for name, tensor in batch.items()}
+
+
+def _by_peft(
+    config: LowRankConfig, asked: RankAllocation, backbone: Backbone, context: PhaseContext, _: _Batches
+) -> Factors:
+    """PiSSA: W = U S V', A = (S / scale)^(1/2) V', B = U (S / scale)^(1/2), r of each. OLoRA: W = Q R, A = R, B = Q."""
+    start = config.variant.start
+    turned = [name for name in asked.modules if isinstance(backbone.model.get_submodule(name), Conv1D)]
+    if start is Start.olora and turned:
+        raise UserError(
+            f"OLoRA cannot start {turned[0]}: PEFT decomposes a Conv1D the wrong way round",
+            "say model.targets=null for query and value of GPT-2 as layers of their own, or another start",
+        )
+    model = lora_model(backbone, context, init_lora_weights=start.value, **lora_options(config, asked))
+    return dict(zip(lora_layers(model), lora_factors(model), strict=True))
+
+
+def _lora_ga(
+    config: LowRankConfig, asked: RankAllocation, backbone: Backbone, context: PhaseContext, batches: _Batches
+) -> Factors:
+    """LoRA-GA, section 3 and algorithm 1: A the first right singular vectors of the gradient, B the next left ones."""
+    ga = config.variant.lora_ga
+    ranks = _kept(asked)
+    model = backbone.model.to(context.device)  # type: ignore[arg-type]
+    loader = batches.loader(min(ga.examples, context.experiment.train.batch_size), ga.examples)
+    gradients = weight_gradients(model, list(ranks), map(batches.counted, loader), len(loader))
+    return {name: gradient_factors(gradients[name], rank, ga) for name, rank in ranks.items()}
+
+
+def weight_gradients(
+    model: nn.Module, names: list[str], batches: Iterable[dict[str, Tensor]], count: int
+) -> dict[str, Tensor]:
+    """Layer -> gradient (O, D) of the mean loss of `count` batches, in training mode as the authors' code has it."""
+    layers: dict[str, Any] = {name: model.get_submodule(name) for name in names}
+    model.requires_grad_(False)
+    for layer in layers.values():
+        layer.weight.requires_grad_(True)
+    model.train()
+    for batch in batches:
+        (model(**batch).loss / count).backward()
+    gradients = {name: layer.weight.grad for name, layer in layers.items()}
+    return {name: g.T if isinstance(layers[name], Conv1D) else g for name, g in gradients.items()}
+
+
+def gradient_factors(gradient: Tensor, rank: int, config: LoraGaConfig) -> tuple[Tensor, Tensor]:
+    """A (r, D) and B (O, r) of LoRA-GA's theorem 3.1 with its stable scale, equation 12, from a gradient (O, D).
+
+    PEFT 0.21.2 has a `lora_ga` start of its own, which multiplies B by the gradient's singular values and leaves A
+    unscaled; neither the paper nor the authors' code (Outsider565/LoRA-GA) does.
+    """
+    u, _, v = torch.linalg.svd(gradient.double(), full_matrices=False)
+    scale = gradient.shape[0] ** 0.25 / config.gamma**0.5
+    return (scale * v[:rank]).float(), (scale * u[:, rank : 2 * rank]).float()
+
+
+def _eva(
+    config: LowRankConfig, asked: RankAllocation, backbone: Backbone, context: PhaseContext, batches: _Batches
+) -> Factors:
+    """EVA, section 3, as PEFT computes it: incremental principal components of every layer's inputs."""
+    eva, ranks = config.variant.eva, _kept(asked)
+    redistributes = isinstance(config, UniformConfig)
+    model = backbone.model.to(context.device)  # type: ignore[arg-type]
+    peft_config = LoraConfig(
+        r=max(ranks.values()),
+        target_modules=list(ranks),
+        init_lora_weights="eva",
+        eva_config=EvaConfig(
+            rho=eva.rho if redistributes else 1.0,
+            tau=eva.tau,
+            use_label_mask=context.task.head().kind is HeadKind.language_model,
+        ),
+    )
+    read = 0
+
+    def forward(model: nn.Module, batch: dict[str, Tensor]) -> None:
+        nonlocal read
+        read += 1
+        if read > eva.most_batches:
+            raise UserError(
+                f"EVA's components have not converged after {eva.most_batches} batches of {eva.batch_size}",
+                "say a smaller method.variant.eva.tau, or larger batches",
+            )
+        model(**batches.counted(batch))
+
+    found = get_eva_state_dict(
+        model, batches.loader(eva.batch_size), peft_config, forward_fn=forward, show_progress_bar=False
+    )
+    outputs = {name: _outputs(backbone.model.get_submodule(name)) for name in ranks}
+    kept = {name: a if redistributes else a[: ranks[name]] for name, a in found.items() if len(a)}
+    return {name: (a, a.new_zeros(outputs[name], len(a))) for name, a in kept.items()}
+
+
+FIRST_VALUES: dict[Start, Callable[..., Factors]] = {
+    Start.pissa: _by_peft,
+    Start.olora: _by_peft,
+    Start.lora_ga: _lora_ga,
+    Start.eva: _eva,
+}
+
+
+def _kept(allocation: RankAllocation) -> dict[str, int]:
+    return {name: rank for name, rank in zip(allocation.modules, allocation.ranks, strict=True) if rank}
+
+
+def _outputs(layer: Any) -> int:
+    return int(layer.nf if isinstance(layer, Conv1D) else layer.out_features)
+
+
+def _check_size(backbone: Backbone, allocation: RankAllocation, times: int) -> None:
+    """Raises UserError where a layer has not `times` as many singular vectors as its rank."""
+    for name, rank in _kept(allocation).items():
+        weight: Any = backbone.model.get_submodule(name).weight
+        if times * rank > min(weight.shape):
+            raise UserError(
+                f"rank {rank} is too large for this start: {name} is {tuple(weight.shape)}",
+                f"say a rank of at most {min(weight.shape) // times}",
+            )
