@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from peft import PeftModel
+from peft import LoraConfig, PeftModel
 from torch import nn
 
 from autolora_bench.backbone.export import export
@@ -18,6 +18,7 @@ from autolora_bench.record import LayerRank
 from autolora_bench.search.layers import lora_layers
 from autolora_bench.training.companion import Companion
 from autolora_bench.training.finetune import WEIGHTS, Finetuning, finetune
+from autolora_bench.training.lora_optimizers import MakeOptimizer
 from autolora_bench.training.memory import with_less_memory
 from autolora_bench.training.weights import load_trainable
 
@@ -49,6 +50,8 @@ class FinetunePhase:
     companion: Callable[[Any], Companion] = lambda model: Companion()
     """Adapted model -> the method's own part in the training."""
     export: Export = plain_export
+    optimizer: MakeOptimizer | None = None
+    """None is AdamW."""
 
     def run(self, context: PhaseContext) -> PhaseResult:
         """Train, or go on from the last checkpoint."""
@@ -73,6 +76,7 @@ class FinetunePhase:
             context.experiment.seed,
             context.device,
             self.companion(model),
+            optimizer=self.optimizer,
             identity=context.identity,
             saved=context.saved,
         )
@@ -103,7 +107,7 @@ class FinetunePhase:
 
 def adapter_ranks(model: nn.Module, targets: list[str]) -> list[LayerRank]:
     """Rank of every target layer, 0 where it has no adapter; empty for a method without ranks."""
-    if not isinstance(model, PeftModel):
+    if not isinstance(model, PeftModel) or not isinstance(model.active_peft_config, LoraConfig):
         return []
     adapter = model.active_adapter
     ranks = {name: layer.r[adapter] for name, layer in lora_layers(model).items()}

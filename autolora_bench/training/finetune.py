@@ -17,6 +17,7 @@ from autolora_bench.tasks.scoring import evaluation_of
 from autolora_bench.training.arguments import training_arguments
 from autolora_bench.training.checkpoints import CHECKPOINTS, CheckpointPolicy
 from autolora_bench.training.companion import Companion
+from autolora_bench.training.lora_optimizers import MakeOptimizer
 from autolora_bench.training.meter import Meter
 from autolora_bench.training.progress import ProgressDisplay
 from autolora_bench.training.resume import train_or_resume
@@ -43,6 +44,8 @@ class Finetuning:
     device: torch.device
     companion: Companion = field(default_factory=Companion)
     callbacks: tuple[TrainerCallback, ...] = ()
+    optimizer: MakeOptimizer | None = None
+    """None is AdamW."""
     identity: str = ""
     """Of the run: only its own checkpoints are resumed."""
     saved: Callable[[], None] = lambda: None
@@ -90,6 +93,7 @@ def build_trainer(model: nn.Module, setup: Finetuning) -> FinetuneTrainer:
     trainer = FinetuneTrainer(
         model=model,
         args=arguments,
+        optimizers=(setup.optimizer(model, arguments) if setup.optimizer else None, None),
         train_dataset=setup.splits.train,
         eval_dataset=setup.splits.train.select([]),
         data_collator=setup.task.collator(setup.tokenizer),
