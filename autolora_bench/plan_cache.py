@@ -21,7 +21,7 @@ KEPT = 30
 """Plans; the oldest goes first."""
 RESOLVER = re.compile(rb"\$\{[^}]*:")
 """An interpolation that asks something outside the configuration, such as the environment or the clock."""
-LIBRARIES = ("hydra-core", "omegaconf", "autolora-bench")
+LIBRARIES = ("hydra-core", "omegaconf")
 
 
 class PlanCache:

@@ -27,6 +27,9 @@ from autolora_bench.paths import conf_dir
 from autolora_bench.plan import PlannedRun
 from autolora_bench.plan_cache import Cell, PlanCache
 
+ENGINE = ("hydra/launcher", "hydra.launcher", "hydra/sweeper", "hydra.sweeper")
+"""Words about how a sweep is run; one of its runs alone does without."""
+
 
 @dataclass(frozen=True)
 class Request:
@@ -107,7 +110,8 @@ def _planned(request: Request, cells: Sequence[Cell]) -> list[PlannedRun]:
     own = ("--config-dir", str(request.config_dir)) if request.config_dir else ()
     found: dict[Path, PlannedRun] = {}
     for words, experiment in cells:
-        planned = PlannedRun(checked(experiment), (*own, *words))
+        said = [word for word in words if not word.startswith(ENGINE)]
+        planned = PlannedRun(checked(experiment), (*own, *said))
         for metric in planned.experiment.task.metrics:
             lookup(metric)
         found.setdefault(planned.folder, planned)

@@ -20,7 +20,7 @@ from autolora_bench.interruption import Interrupted, watched_signals
 from autolora_bench.ownership import owned
 from autolora_bench.paths import conf_dir, run_folder
 from autolora_bench.plan import PlannedRun, State, command_line
-from autolora_bench.processes import is_main, leave, on_main, silent
+from autolora_bench.processes import is_main, leave, on_main, silent, world_size
 from autolora_bench.record import Evaluation, RunRecord
 from autolora_bench.sweep import Request, plan
 
@@ -52,6 +52,10 @@ def _follow(words: Sequence[str]) -> int:
 
 def _launch(words: Sequence[str]) -> int:
     request = read_request(words)
+    if world_size() > 1 and any(word.startswith("hydra/launcher=") for word in words):
+        raise UserError(
+            "torchrun starts the processes of one run, a launcher those of a sweep", "use one of the two"
+        )
     planned = plan(request)
     on_main(lambda: _check_results(planned))
     decisions = on_main(lambda: [(entry, decide(entry.experiment, entry.folder)) for entry in planned])

@@ -87,6 +87,12 @@ def explain(error: Exception) -> UserError:
         return UserError(
             f"there is no setting {name}", f"{nearest(name, _settings())}autolora-bench --cfg job shows all"
         )
+    engine = re.search(r"Could not find '(hydra/(?:launcher|sweeper))/([^']+)'", text)
+    if engine:
+        return UserError(
+            f"{engine.group(1)}={engine.group(2)} is not there",
+            "launchers and sweepers are extras: pip install 'autolora-bench[joblib,submitit,optuna]'",
+        )
     lines = [text if isinstance(error, YAMLError) else _first_line(error)]
     if error.__cause__ is not None:
         lines.append(_first_line(error.__cause__))

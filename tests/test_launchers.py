@@ -1,0 +1,114 @@
+"""Sweeps on real launchers, as a user starts them: a job that fails stops no other and is not hidden."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from autolora_bench import cli
+from autolora_bench.record import Status, find_records, read_record
+
+FAILING = "1e+30"
+"""A learning rate at which the loss is no number in the second step."""
+SMALL = [
+    "task=sst2",
+    "model=any",
+    "data=generated",
+    "data.limit=32",
+    "data.limit_evaluation=16",
+    "device=cpu",
+    "method=lora",
+    "train.epochs=1",
+    "train.batch_size=8",
+    "train.warmup=0.0",
+    "~recipe",
+    "~cell",
+]
+LAUNCHERS = {
+    "basic": ("hydra", []),
+    "joblib": ("hydra_plugins.hydra_joblib_launcher", ["hydra.launcher.n_jobs=2"]),
+    "submitit_local": ("hydra_plugins.hydra_submitit_launcher", ["hydra.launcher.timeout_min=10"]),
+}
+
+
+def line(encoder: Path, results: Path, *more: str) -> list[str]:
+    return [*SMALL, f"model.checkpoint={encoder}", f"results={results}", *more]
+
+
+def start(words: list[str], cache: Path) -> subprocess.Popen[str]:
+    environment = {**os.environ, "AUTOLORA_BENCH_CACHE": str(cache), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "autolora_bench", *words]
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, cwd=cache
+    )
+
+
+def written(results: Path) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for path in find_records(results)}
+
+
+@pytest.mark.parametrize(
+    "launcher", ["basic", *(pytest.param(name, marks=pytest.mark.slow) for name in list(LAUNCHERS)[1:])]
+)
+def test_a_failing_job_stops_no_other_and_the_same_command_runs_it_alone(
+    launcher: str, tiny_encoder: Path, tmp_path: Path
+) -> None:
+    package, options = LAUNCHERS[launcher]
+    try:
+        found = find_spec(package)
+    except ModuleNotFoundError:
+        found = None
+    if found is None:
+        pytest.skip(f"{package} is not installed")
+    rates = f"method.learning_rate=1e-3,{FAILING},2e-3"
+    words = ["-m", f"hydra/launcher={launcher}", *options, *line(tiny_encoder, tmp_path / "runs", rates)]
+    first = start(words, tmp_path)
+    said = first.communicate()[1]
+    assert first.returncode == 1, said
+    assert "3 of 3 runs to do" in said
+    assert "2 completed, 1 failed" in said
+    [failed] = re.findall(r"^  failed: (.*)$", said, re.MULTILINE)
+    assert f"method.learning_rate={FAILING}" in failed
+    assert "hydra" not in failed
+    assert "Traceback" not in said
+    records = {path: read_record(path) for path in find_records(tmp_path / "runs")}
+    assert sorted(record.status.value for record in records.values()) == ["completed", "completed", "failed"]
+    before = written(tmp_path / "runs")
+    again = start(words, tmp_path)
+    said = again.communicate()[1]
+    assert again.returncode == 1, said
+    assert "1 of 3 runs to do, 2 done before" in said
+    changed = {path for path, time in written(tmp_path / "runs").items() if before[path] != time}
+    assert changed == {path for path, record in records.items() if record.status is Status.failed}
+
+
+@pytest.mark.slow
+def test_two_sweeps_at_once_lose_nothing(tiny_encoder: Path, tmp_path: Path) -> None:
+    words = ["-m", *line(tiny_encoder, tmp_path / "runs", "seed=0,1,2")]
+    both = [start(words, tmp_path), start([*words[:-1], "seed=2,1,0"], tmp_path)]
+    for process in both:
+        said = process.communicate()[1]
+        assert process.returncode in (0, 1), said
+        assert "Traceback" not in said
+    assert [read_record(path).status for path in find_records(tmp_path / "runs")] == [Status.completed] * 3
+    assert not list((tmp_path / "runs").rglob("run.lock"))
+    assert not list((tmp_path / "runs").rglob(".*.writing"))
+    last = start(words, tmp_path)
+    assert "0 of 3 runs to do" in last.communicate()[1]
+    assert last.returncode == 0
+
+
+def test_a_launcher_that_is_not_installed_says_how_to_get_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert cli.run(["-m", "hydra/launcher=rq", "seed=0,1", "data=generated"]) == 2
+    said = capsys.readouterr().err
+    assert "hydra/launcher=rq" in said
+    assert "pip install" in said
+    assert shlex.quote("autolora-bench[joblib,submitit,optuna]") in said
