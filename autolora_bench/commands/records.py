@@ -8,12 +8,13 @@ from autolora_bench.commands.request import split_options
 from autolora_bench.errors import UserError
 from autolora_bench.record import Status
 
+OPTIONS = ("to",)
 ENDED = (Status.completed, Status.failed)
 
 
 def run(words: Sequence[str]) -> int:
     """Write the chosen records that have come to an end, and say what was left out."""
-    options, rest = split_options(words, ("to",))
+    options, rest = split_options(words, OPTIONS)
     if not options.get("to"):
         raise UserError("records: where to?", "as in: autolora-bench records suite=table1 to=results/records")
     asked = find_asked(rest)

@@ -7,8 +7,10 @@ from statistics import fmean
 
 from autolora_bench.report.columns import Column, averages_of, columns_of
 from autolora_bench.report.comparison import attach_published
+from autolora_bench.report.cost import mean_over, run_cost
 from autolora_bench.report.entries import Entry
 from autolora_bench.report.footnotes import footnotes_of
+from autolora_bench.report.hardware import hardware
 from autolora_bench.report.order import method_order
 from autolora_bench.report.origins import generated_tasks, marked_tasks
 from autolora_bench.report.published import Published, backbone_name
@@ -50,7 +52,7 @@ def _table(
         title=title,
         model=model,
         columns=[*columns, *averages],
-        rows=rows,
+        rows=_timed(rows, entries),
         usual_n=max(counts, key=lambda n: (counts[n], n), default=0),
         marked=frozenset(marked_tasks(entries)),
         unfilled=unfilled_of(rows),
@@ -76,6 +78,21 @@ def _rows(entries: list[Entry], columns: list[Column], averages: dict[Column, li
         cells[position][column] = replace(cells[position][column], best=True)
     labels = _labels(keys)
     return [_row(key, labels[key], row, groups[key]) for key, row in zip(keys, cells, strict=True)]
+
+
+def _timed(rows: list[Row], entries: list[Entry]) -> list[Row]:
+    """The rows with their times, where all runs were made on one machine."""
+    machines = {hardware(entry.completed) for entry in entries if entry.completed}
+    tasks = tuple(dict.fromkeys(entry.task for entry in entries))
+    return [replace(row, seconds=_seconds(row, tasks)) for row in rows] if len(machines) == 1 else rows
+
+
+def _seconds(row: Row, tasks: tuple[str, ...]) -> float | None:
+    runs = {id(entry): entry for cell in row.cells.values() for entry in cell.entries}.values()
+    by_task = {
+        task: [run_cost(e.completed) for e in runs if e.task == task and e.completed] for task in tasks
+    }
+    return mean_over(by_task, tasks, "total") if all(by_task.values()) else None
 
 
 def _labels(keys: list[tuple[str, Variant]]) -> dict[tuple[str, Variant], str]:

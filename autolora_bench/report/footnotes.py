@@ -24,6 +24,7 @@ def footnotes_of(table: Table, entries: Sequence[Entry]) -> list[str]:
         *_cells(table, records),
         *_epochs(table.columns, records),
         *_parameters(table),
+        *_times(table),
         *_variants(table),
         *data_notes(records),
         *_undefined(table),
@@ -88,6 +89,15 @@ def _parameters(table: Table) -> list[str]:
         return []
     return [
         f"Parameters: millions of weights the method trains, without the task's head; with it: {', '.join(heads)}."
+    ]
+
+
+def _times(table: Table) -> list[str]:
+    if all(row.seconds is None for row in table.rows):
+        return []
+    return [
+        "Training s: wall-clock seconds of one run's optimizer steps, search included, mean over seeds, then tasks; "
+        "empty where a task has no run. All on one machine."
     ]
 
 

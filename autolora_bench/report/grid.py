@@ -74,7 +74,12 @@ def _headings(table: Table, columns: Sequence[Column] | None = None) -> tuple[He
     shown = table.columns if columns is None else columns
     scores = [_heading(table, column) for column in shown if not column.is_average]
     averages = [Heading("average", column.subtitle, column) for column in shown if column.is_average]
-    return (Heading("method"), *scores, Heading("parameters", "M"), *averages)
+    time = [Heading("training", "s")] if _is_timed(table) else []
+    return (Heading("method"), *scores, Heading("parameters", "M"), *time, *averages)
+
+
+def _is_timed(table: Table) -> bool:
+    return any(row.seconds is not None for row in table.rows)
 
 
 def _heading(table: Table, column: Column) -> Heading:
@@ -83,13 +88,17 @@ def _heading(table: Table, column: Column) -> Heading:
 
 def _ours(table: Table, row: Row) -> tuple[Text, ...]:
     scores = [_score(row.cells[column], column, table.usual_n) for column in table.columns]
-    return _line(Text(row.label), scores, numerals.span(row.parameters) if row.parameters else "")
+    parameters = numerals.span(row.parameters) if row.parameters else ""
+    time = numerals.seconds(row.seconds) if row.seconds is not None else ""
+    return _line(table, Text(row.label), scores, parameters, time)
 
 
-def _line(label: Text, scores: Sequence[Text], parameters: str) -> tuple[Text, ...]:
+def _line(
+    table: Table, label: Text, scores: Sequence[Text], parameters: str, time: str = ""
+) -> tuple[Text, ...]:
     tasks = [text for text in scores if not (text.column and text.column.is_average)]
     averages = [text for text in scores if text.column and text.column.is_average]
-    return (label, *tasks, Text(parameters), *averages)
+    return (label, *tasks, Text(parameters), *([Text(time)] if _is_timed(table) else []), *averages)
 
 
 def _score(cell: Cell, column: Column, usual_n: int) -> Text:
@@ -108,7 +117,7 @@ def _score(cell: Cell, column: Column, usual_n: int) -> Text:
 def _published(table: Table, columns: Sequence[Column], row: PublishedRow) -> tuple[Text, ...]:
     scores = [_published_score(row, column) for column in columns]
     label = f"published [{table.origins[row.origin]}]: {row.method}, {row.backbone}"
-    return _line(Text(label), scores, row.parameters.removesuffix("M"))
+    return _line(table, Text(label), scores, row.parameters.removesuffix("M"))
 
 
 def _published_score(row: PublishedRow, column: Column) -> Text:

@@ -59,8 +59,16 @@ def _code(command: str) -> str:
     return f"  {fence}\n{lines}\n  {fence}"
 
 
+SPECIAL = re.compile(
+    r"""([|*`] | \\(?=[!-/:-@\[-`{-~]|$)  # a backslash counts before punctuation and at the end of a line
+    | <(?=[A-Za-z/!?]) | &(?=\#?\w+;)  # a tag, an entity
+    | \](?=[\[(:]) | ^\[(?=[ xX]\]) | ^>  # a link, a box to tick, a quotation
+    | (?<!\w)_ | _(?!\w))""",
+    re.VERBOSE,
+)
+"""What markdown would not show as it is; everything else stays readable in a terminal."""
+
+
 def escape(text: str) -> str:
-    """Text that markdown shows as it is, on one line; underscores inside words need no escape."""
-    flat = " ".join(text.split())
-    flat = flat.replace("\\", "\\\\").replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return re.sub(r"([|*`\[\]]|(?<!\w)_|_(?!\w))", r"\\\1", flat)
+    """Text that markdown shows as it is, on one line."""
+    return SPECIAL.sub(r"\\\1", " ".join(text.split()))

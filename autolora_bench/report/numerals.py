@@ -38,6 +38,11 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.1f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
+def seconds(value: float) -> str:
+    """Seconds as a number to compare: whole ones, or three significant digits below ten."""
+    return f"{value:,.0f}" if value >= 10 else f"{value:.3g}"
+
+
 def plural(count: int, noun: str) -> str:
     """`1 run`, `2 runs`, `1,234 runs`."""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

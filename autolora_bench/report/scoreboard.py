@@ -89,6 +89,9 @@ class Row:
     """Method parameters of every completed run."""
     trainable: list[float]
     """Method parameters and head of every completed run."""
+    seconds: float | None = None
+    """Optimizer steps of one run, search included: mean over seeds, then tasks; None where a task has no run, a
+    record does not say, or the table's runs were made on several machines."""
     published: list[PublishedRow] = field(default_factory=list)
     """Published rows of this very setting."""
 

@@ -11,15 +11,17 @@ from autolora_bench.report.variants import settings
 
 FIELDS = (
     "model", "method", "settings", "task", "split", "metric", "epoch", "mean", "std", "n", "seeds", "best", "state",
-    "parameters", "trainable", "subset", "published", "published_std", "difference", "source", "table", "backbone",
+    "parameters", "trainable", "seconds", "subset", "published", "published_std", "difference", "source", "table",
+    "backbone",
 )  # fmt: skip
 
 
 def tidy(tables: Sequence[Table]) -> str:
     """CSV text.
 
-    Scores are in published units, parameters in weights. A published value stands in the line of our cell of the
-    same setting, with its difference; all other published values have lines of their own with an empty mean.
+    Scores are in published units, parameters in weights, seconds those of optimizer steps. A published value stands
+    in the line of our cell of the same setting, with its difference; all other published values have lines of their
+    own with an empty mean.
     """
     text = io.StringIO()
     writer = csv.DictWriter(text, FIELDS, restval="", lineterminator="\n")
@@ -62,6 +64,7 @@ def _row(row: Row) -> dict[str, object]:
         "settings": settings(row.variant),
         "parameters": fmean(row.parameters) if row.parameters else "",
         "trainable": fmean(row.trainable) if row.trainable else "",
+        "seconds": "" if row.seconds is None else repr(round(row.seconds, 3)),
     }
 
 

@@ -15,6 +15,7 @@ from autolora_bench.plan import PlannedRun
 from autolora_bench.record import RunRecord
 from autolora_bench.report.command import FORMATS, prepare, report
 from autolora_bench.report.latex import latex
+from autolora_bench.report.markdown import escape
 
 Make = Callable[..., RunRecord]
 Study = tuple[list[RunRecord], list[PlannedRun]]
@@ -27,6 +28,22 @@ def test_golden(study: Study, golden: Callable[[str, str], None], name: str) -> 
     text = report(*study, format=name, title="Study", published=PUBLISHED, figures=False)
     golden(f"study.{suffix}", _without_assets(text) if name == "html" else text)
     assert text == report(*study, format=name, title="Study", published=PUBLISHED, figures=False)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("p < 0.05, A & B, a > b, a_b, [1] Hu, C:\\dir", "p < 0.05, A & B, a > b, a_b, [1] Hu, C:\\dir"),
+        ("<b>bold</b> a&lt;b <!-- x", r"\<b>bold\</b> a\&lt;b \<!-- x"),
+        ("see [x](y) [a][b] [c]: d", r"see [x\](y) [a\][b] [c\]: d"),
+        ("[x] box", r"\[x] box"),
+        ("> quoted > not", r"\> quoted > not"),
+        ("a|b `c` SST-2* _d", r"a\|b \`c\` SST-2\* \_d"),
+        ("a\\*b ends\\", r"a\\\*b ends\\"),
+    ],
+)
+def test_markdown_escapes_what_it_would_not_show_and_nothing_else(text: str, shown: str) -> None:
+    assert escape(text) == shown
 
 
 def _without_assets(page: str) -> str:
@@ -74,7 +91,7 @@ def test_hostile_names_stay_text(make: Make) -> None:
     record = hostile(make)
     texts = {name: report([record], format=name, title=EVIL) for name in FORMATS}
     assert "<script>alert" not in texts["html"]
-    assert "<script>" not in re.sub(r"(?s)```.*?```", "", texts["markdown"])
+    assert not re.search(r"(?<!\\)<script>", re.sub(r"(?s)```.*?```", "", texts["markdown"]))
     assert (
         len(
             {

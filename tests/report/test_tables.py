@@ -169,3 +169,20 @@ def test_footnotes_name_what_a_reader_must_know(make: Make) -> None:
         assert said in text
     for said in ("with local changes", "CPU X", "Test GPU", "fp32", "lean upwards"):
         assert said in text
+
+
+def test_a_row_shows_the_seconds_of_search_and_training(make: Make) -> None:
+    records = [make("rte", method, seed) for method in ("lora", "autolora") for seed in (0, 1, 2)]
+    records.append(make("cola", "lora", 0))
+    timed = table(records)
+    seconds = {row.method: row.seconds for row in timed.rows}
+    assert seconds["autolora"] is None, "it has no run on CoLA"
+    assert seconds["lora"] == pytest.approx((35 + 35) / 2)
+    timed = table(records[:6])
+    assert {row.method: row.seconds for row in timed.rows} == pytest.approx({"lora": 35, "autolora": 66 + 37})
+
+
+def test_seconds_of_several_machines_are_not_set_side_by_side(make: Make) -> None:
+    elsewhere = make("rte", "autolora", 0, provenance={"device": "Another GPU"})
+    timed = table([make("rte", "lora", 0), elsewhere])
+    assert [row.seconds for row in timed.rows] == [None, None]
