@@ -84,8 +84,9 @@ class _Batches:
         order = torch.randperm(
             len(train), generator=torch.Generator().manual_seed(context.experiment.seed)
         ).tolist()
+        collate = context.task.collator(context.tokenizer)
         return DataLoader(
-            train.select(order[:limit]), batch_size=size, collate_fn=context.task.collator(context.tokenizer)
+            train.select(order[:limit]), batch_size=size, collate_fn=lambda examples: dict(collate(examples))
         )
 
     def counted(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -39,7 +39,7 @@ def peft_model(
         fan_in_fan_out=any(isinstance(backbone.model.get_submodule(t), Conv1D) for t in backbone.targets),
         **options,
     )
-    with warnings.catch_warnings():  # of GPT-2's layers some are Conv1D, some not: PEFT finds out for each, and says so
+    with warnings.catch_warnings():  # of GPT-2's layers some are Conv1D: PEFT finds out for each, and says so
         warnings.filterwarnings("ignore", "fan_in_fan_out is set to")
         model = peft.get_peft_model(backbone.model, config)
     assert isinstance(model, PeftModel)
