@@ -20,8 +20,10 @@ from autolora_bench.backbone.load import HeadKind, HeadSpec, load_backbone
 from autolora_bench.backbone.merged import merged
 from autolora_bench.backbone.targets import block_and_projection, target_modules
 from autolora_bench.config.model import ModelConfig
+from autolora_bench.methods.factors import start_from
 from autolora_bench.methods.lora import lora_model
 from autolora_bench.search import RankAllocation, rank_pattern, selection_for, verify_applied
+from autolora_bench.search.layers import lora_factors, lora_layers
 
 WIDTH = 24
 PARTS = [
@@ -268,3 +270,27 @@ def test_ranks_over_all_linear_layers_survive_the_export(
     assert len(saved) == left
     with merged(model) as folded:
         torch.testing.assert_close(logits(folded), expected)
+
+
+@pytest.mark.parametrize("kind", ["dora", "a start that changes the weights", "both"])
+def test_variants_of_lora_load_on_the_original_weights(kind: str, folder: Path, tmp_path: Path) -> None:
+    dora = kind != "a start that changes the weights"
+    config = LoraConfig(r=3, lora_alpha=6, target_modules=PARTS, task_type="CAUSAL_LM", use_dora=dora)
+    model = get_peft_model(split(folder), config)
+    disturb(model)
+    taken_off = None
+    if kind != "dora":
+        for _, b in lora_factors(model):
+            torch.nn.init.zeros_(b)
+        shapes = {n: (layer.in_features, layer.out_features) for n, layer in lora_layers(model).items()}
+        taken_off = {n: (torch.randn(3, d), torch.randn(o, 3) * 0.1) for n, (d, o) in shapes.items()}
+        before = logits(model)
+        start_from(model, taken_off, take_off=True)
+        torch.testing.assert_close(logits(model), before, rtol=0, atol=1e-4)
+        disturb(model)
+    expected = logits(model)
+    export(model, tmp_path / "export", taken_off)
+    torch.testing.assert_close(by_peft(folder, tmp_path / "export"), expected, rtol=1e-4, atol=1e-4)
+    with merged(model) as plain:
+        torch.testing.assert_close(logits(plain), expected, rtol=1e-4, atol=1e-4)
+    assert torch.equal(logits(model), expected)
