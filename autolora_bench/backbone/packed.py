@@ -28,6 +28,8 @@ class PackedLinear(nn.Module):
         weight = layer.weight.detach()
         self.weight = _pack((weight.T if isinstance(layer, Conv1D) else weight).contiguous())
         self.bias = None if layer.bias is None else layer.bias.detach()
+        shape = layer.weight.shape if isinstance(layer, Conv1D) else layer.weight.T.shape
+        self.in_features, self.out_features = int(shape[0]), int(shape[1])
 
     def forward(self, inputs: Tensor) -> Tensor:
         """(..., D) -> (..., O)."""

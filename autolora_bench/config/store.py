@@ -14,6 +14,13 @@ from autolora_bench.config.method import (
     RankedLoraConfig,
 )
 from autolora_bench.config.model import ModelConfig
+from autolora_bench.config.prompts import (
+    IA3Config,
+    LlamaAdapterConfig,
+    PrefixConfig,
+    PromptConfig,
+    PTuningConfig,
+)
 from autolora_bench.config.task import ClassificationTask, GenerationTask, RegressionTask, TaggingTask
 from autolora_bench.config.train import TrainConfig
 
@@ -31,6 +38,11 @@ METHODS = {
     "ranked_lora": RankedLoraConfig,
     "adalora": AdaLoraConfig,
     "autolora": AutoLoraConfig,
+    "prefix_tuning": PrefixConfig,
+    "prompt_tuning": PromptConfig,
+    "p_tuning": PTuningConfig,
+    "llama_adapter": LlamaAdapterConfig,
+    "ia3": IA3Config,
 }
 
 

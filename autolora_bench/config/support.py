@@ -12,6 +12,13 @@ from autolora_bench.config.method import (
     MethodConfig,
     RankedLoraConfig,
 )
+from autolora_bench.config.prompts import (
+    IA3Config,
+    LlamaAdapterConfig,
+    PrefixConfig,
+    PromptConfig,
+    PTuningConfig,
+)
 from autolora_bench.config.task import (
     ClassificationTask,
     GenerationTask,
@@ -39,14 +46,34 @@ class Support:
     """model_type of transformers' configurations; none: every architecture."""
     reason: str = ""
     """Why not the others, in a few words."""
+    labels_on: tuple[str, ...] | None = None
+    """Architectures for classification and regression, where they are fewer."""
+    starts_unchanged: bool = True
+    """Whether the model first puts out what the pretrained one does; if not, it does so without its virtual tokens."""
+
+    def models(self, task: TaskConfig) -> tuple[str, ...] | None:
+        """Architectures for a task; none: every one."""
+        labels = isinstance(task, ClassificationTask | RegressionTask) and self.labels_on is not None
+        return self.labels_on if labels else self.architectures
 
     def sentence(self) -> str:
         """What it works on, for a reader; empty where that is everything."""
         kinds = [] if set(self.tasks) == set(KINDS) else [KINDS[task] for task in self.tasks]
-        return "; ".join(", ".join(names) for names in (kinds, self.architectures or ()) if names)
+        labels = [f"labels on {', '.join(self.labels_on)}"] if self.labels_on else []
+        return "; ".join(", ".join(names) for names in (kinds, self.architectures or (), labels) if names)
 
 
 EVERYTHING = Support()
+REMEMBERING = ("bert", "electra", "roberta", "xlm-roberta")
+"""Encoders whose attention takes keys and values from before the input (transformers 5)."""
+ENCODERS = (*REMEMBERING, "albert", "deberta-v2", "distilbert", "mpnet")
+DECODERS = ("gemma2", "gpt2", "llama", "mistral", "opt", "qwen2", "qwen3")
+PROMPTED = Support(
+    architectures=(*ENCODERS, *DECODERS),
+    labels_on=ENCODERS,
+    reason="it is not known to find the last token, which a decoder's classifier reads, behind embeddings",
+    starts_unchanged=False,
+)
 SUPPORT: dict[type[MethodConfig], Support] = {
     FullConfig: EVERYTHING,
     AdapterConfig: EVERYTHING,
@@ -55,6 +82,19 @@ SUPPORT: dict[type[MethodConfig], Support] = {
     RankedLoraConfig: EVERYTHING,
     AdaLoraConfig: EVERYTHING,
     AutoLoraConfig: EVERYTHING,
+    PrefixConfig: Support(
+        architectures=(*REMEMBERING, *DECODERS),
+        reason="its attention takes no keys and values from before the input",
+        starts_unchanged=False,
+    ),
+    PromptConfig: PROMPTED,
+    PTuningConfig: PROMPTED,
+    LlamaAdapterConfig: Support(
+        (GenerationTask,),
+        ("llama", "mistral"),
+        reason="its prompts are PEFT's, for Llama-like language models",
+    ),
+    IA3Config: Support(architectures=(*ENCODERS, *DECODERS)),
 }
 """Every kind of method states what it supports. Adapters and BitFit also look at the model itself: methods.bottleneck,
 methods.bitfit."""
@@ -70,13 +110,14 @@ def check_task(method: MethodConfig, task: TaskConfig) -> None:
         )
 
 
-def check_architecture(method: MethodConfig, architecture: str) -> None:
-    """Raises UserError where the method does not work on models of this `model_type`."""
+def check_architecture(method: MethodConfig, architecture: str, task: TaskConfig) -> None:
+    """Raises UserError where the method does not work on models of this `model_type`, or not for this kind of task."""
     support = SUPPORT[type(method)]
-    if support.architectures is not None and architecture not in support.architectures:
+    models = support.models(task)
+    if models is not None and architecture not in models:
         raise UserError(
-            f"method={method.name} does not work on a {architecture} model{_because(support)}",
-            f"it works on {', '.join(support.architectures)}; choose another method or model",
+            f"method={method.name} does not work on a {architecture} model for {KINDS[type(task)]}{_because(support)}",
+            f"it works on {', '.join(models)}; choose another method or model",
         )
 
 

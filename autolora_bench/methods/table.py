@@ -13,12 +13,22 @@ from autolora_bench.config.method import (
     MethodConfig,
     RankedLoraConfig,
 )
+from autolora_bench.config.prompts import (
+    IA3Config,
+    LlamaAdapterConfig,
+    PrefixConfig,
+    PromptConfig,
+    PTuningConfig,
+)
 from autolora_bench.methods.adalora import AdaLora
 from autolora_bench.methods.adapter import Adapter
 from autolora_bench.methods.autolora import AutoLora
 from autolora_bench.methods.base import Method
 from autolora_bench.methods.bitfit import BitFit
 from autolora_bench.methods.full import Full
+from autolora_bench.methods.ia3 import IA3
+from autolora_bench.methods.llama_adapter import LlamaAdapter
+from autolora_bench.methods.prompts import Prompts
 from autolora_bench.methods.ranked import RankedLora
 from autolora_bench.methods.uniform import Lora
 
@@ -30,6 +40,11 @@ METHODS: dict[type[MethodConfig], Callable[[Any], Method]] = {
     RankedLoraConfig: RankedLora,
     AdaLoraConfig: AdaLora,
     AutoLoraConfig: AutoLora,
+    PrefixConfig: Prompts,
+    PromptConfig: Prompts,
+    PTuningConfig: Prompts,
+    LlamaAdapterConfig: LlamaAdapter,
+    IA3Config: IA3,
 }
 
 

@@ -30,8 +30,8 @@ def test_a_task_that_a_method_does_not_work_on_is_refused(monkeypatch: pytest.Mo
 def test_a_model_that_a_method_does_not_work_on_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(support.SUPPORT, LoraConfig, ONLY_TEXT)
     with pytest.raises(UserError, match="does not work on a bert model"):
-        check_architecture(LoraConfig(name="lora"), "bert")
-    check_architecture(LoraConfig(name="lora"), "qwen2")
+        check_architecture(LoraConfig(name="lora"), "bert", GenerationTask(name="e2e"))
+    check_architecture(LoraConfig(name="lora"), "qwen2", GenerationTask(name="e2e"))
 
 
 def test_what_is_limited_is_said_to_readers() -> None:

@@ -9,10 +9,15 @@ from typing import Any
 
 import pytest
 import torch
+from omegaconf import OmegaConf
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from torch import Tensor
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from autolora_bench.config.compose import compose_config, composer, to_experiment
 from autolora_bench.config.experiment import ExperimentConfig
+from autolora_bench.config.support import SUPPORT
+from autolora_bench.config.task import ClassificationTask
 from autolora_bench.methods import finetuning
 from autolora_bench.methods.base import PhaseContext
 from autolora_bench.record import RunRecord
@@ -32,6 +37,17 @@ SMALL = [
     "device=cpu",
     "method.learning_rate=5e-3",
 ]
+TEXTS = [
+    "task=e2e",
+    "task.metrics=[bleu]",
+    "task.epoch_records=4",
+    "task.decoding.beams=1",
+    "task.decoding.max_new_tokens=6",
+    "data.limit=24",
+    "data.limit_evaluation=8",
+    "method.learning_rate=5e-2",
+]
+"""For methods that work on language models alone."""
 SEARCH = [
     "method.search.epochs=3",
     "method.search.batch_size=8",
@@ -89,7 +105,35 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def composed(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Compose:
+def tiny_decoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a random two-layer Llama that reads bytes."""
+    folder: Path = tmp_path_factory.mktemp("tiny_decoder")
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    backend = Tokenizer(models.BPE({mark: i for i, mark in enumerate(["<end>", *alphabet])}, []))
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = decoders.ByteLevel()
+    backend.add_special_tokens(["<end>"])
+    marks = {"bos_token": "<end>", "eos_token": "<end>", "pad_token": "<end>"}
+    PreTrainedTokenizerFast(tokenizer_object=backend, **marks).save_pretrained(folder)
+    config = LlamaConfig(
+        vocab_size=257,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=640,
+        bos_token_id=0,
+        eos_token_id=0,
+        pad_token_id=0,
+    )
+    torch.manual_seed(0)
+    LlamaForCausalLM(config).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def composed(tiny_encoder: Path, tiny_decoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Compose:
     """Method name, more overrides -> a small cell of it, with what its kind of method needs."""
     ranks = tmp_path_factory.mktemp("ranks") / "ranks.csv"
     ranks.write_text(RANKS, encoding="utf-8")
@@ -100,21 +144,28 @@ def composed(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Co
         search = SEARCH if "search" in settings else []
         return [*search, f"method.source={ranks}"] if "source" in settings else search
 
+    @cache
+    def classifies(method: str) -> bool:
+        schema = OmegaConf.get_type(compose_config([f"method={method}"]).method)
+        return ClassificationTask in SUPPORT[schema].tasks
+
     def compose(method: str, *more: str) -> ExperimentConfig:
         with composer():
-            words = [*SMALL, f"method={method}", f"model.checkpoint={tiny_encoder}", *needed(method)]
+            base = tiny_encoder if classifies(method) else tiny_decoder
+            words = [*SMALL, f"method={method}", f"model.checkpoint={base}", *needed(method)]
+            words += [] if classifies(method) else TEXTS
             return to_experiment(compose_config([*words, *more]))
 
     return compose
 
 
 @pytest.fixture(scope="session")
-def trained(composed: Compose, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Trained]:
-    """Method name -> its run, made when first asked for."""
+def trained(composed: Compose, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Trained]:
+    """Method name, more overrides -> its run, made when first asked for."""
 
     @cache
-    def run(method: str) -> Trained:
-        experiment = composed(method)
+    def run(method: str, *more: str) -> Trained:
+        experiment = composed(method, *more)
         found = Trained(experiment, tmp_path_factory.mktemp(method), RunRecord(*[""] * 4, 0, "", {}, ""))  # type: ignore[arg-type]
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(finetuning, "finetune", watched(finetuning.finetune, found))
@@ -129,7 +180,7 @@ def watched(finetune: Callable[..., Any], found: Trained) -> Callable[..., Any]:
     """`finetune` that also keeps what it was given and what it made of it."""
 
     def watch(model: Any, setup: Any) -> Any:
-        split = setup.splits.held_out["validation"]
+        split = setup.splits.train
         found.batch = setup.task.collator(setup.tokenizer)([split[i] for i in range(8)])
         found.first_logits = found.logits_of(model)
         found.before = {name: weight.detach().clone() for name, weight in model.named_parameters()}

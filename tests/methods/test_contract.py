@@ -23,6 +23,14 @@ from autolora_bench.config.method import (
     Placement,
     RankedLoraConfig,
 )
+from autolora_bench.config.prompts import (
+    IA3Config,
+    LlamaAdapterConfig,
+    PrefixConfig,
+    PromptConfig,
+    PTuningConfig,
+)
+from autolora_bench.config.support import SUPPORT
 from autolora_bench.config.variant import VariantConfig
 from autolora_bench.methods.adapter import load_adapter
 from autolora_bench.methods.table import build_method
@@ -34,35 +42,46 @@ from autolora_bench.training.checkpoints import CheckpointPolicy
 METHODS = sorted(path.stem for path in (conf_dir() / "method").glob("*.yaml"))
 D, F, BLOCKS, LABELS = 32, 64, 2, 2
 """The tiny BERT: hidden size, feed-forward size, blocks; labels of the task."""
-HEAD = D * LABELS + LABELS
+
+
+def head(run: Any) -> int:
+    """Weights of the head that is trained: a language model has its own already."""
+    return D * LABELS + LABELS if hasattr(run.experiment.task, "labels") else 0
+
+
 NORMS = 2 * BLOCKS + 1
 LOADER = """
 import json, sys
 import torch
 from peft import PeftModel
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForSequenceClassification
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
-base, jobs = sys.argv[1], json.loads(sys.argv[2])
+jobs = json.loads(sys.argv[1])
 found = {}
-for name, (folder, batch) in jobs.items():
+for name, (base, labels, folder, batch) in jobs.items():
     torch.manual_seed(123)
     if name.startswith("peft "):
-        plain = AutoModelForSequenceClassification.from_pretrained(base, num_labels=2)
+        if labels:
+            plain = AutoModelForSequenceClassification.from_pretrained(base, num_labels=labels)
+        else:
+            plain = AutoModelForCausalLM.from_pretrained(base)
         model = PeftModel.from_pretrained(plain, folder)
     else:
         model = AutoModelForSequenceClassification.from_pretrained(folder)
     with torch.no_grad():
         found[name] = model.eval()(**load_file(batch)).logits
 assert not any(name.startswith("autolora_bench") for name in sys.modules)
-save_file(found, sys.argv[3])
+save_file(found, sys.argv[2])
 """
 
 pytestmark = pytest.mark.parametrize("method", METHODS)
 
 
-def file_ranks(run: Any, path: str) -> list[int]:
-    return list(json.loads((run.folder / path).read_text())["ranks"].values())
+def rank_weights(run: Any, path: str) -> int:
+    """Sum of r (inputs + outputs) over the layers of a file of ranks."""
+    ranks = json.loads((run.folder / path).read_text())["ranks"]
+    return sum(rank * (D + (D if ".attention." in name else F)) for name, rank in ranks.items())
 
 
 def pretrained(run: Any) -> int:
@@ -79,20 +98,35 @@ def adapter_weights(c: AdapterConfig) -> int:
     return adapters * (2 * D * c.bottleneck + c.bottleneck + D) + 2 * D * norms
 
 
+def lstm_weights(h: int) -> int:
+    """Two layers both ways: four gates on input and state with two biases; then two linear layers."""
+    layers = 2 * 4 * h * ((D + h + 2) + (2 * h + h + 2))
+    return layers + (2 * h + 1) * 2 * h + (2 * h + 1) * D
+
+
 COUNTS: dict[type[MethodConfig], Callable[[Any, Any], int]] = {
     FullConfig: lambda c, run: pretrained(run),
     BitFitConfig: lambda c, run: BLOCKS * (4 * D + F + D + 2 * D) + D + D,  # with the pooler's
     AdapterConfig: lambda c, run: adapter_weights(c),
     LoraConfig: lambda c, run: 2 * BLOCKS * (c.rank * 2 * D + c.variant.dora * D),
     AdaLoraConfig: lambda c, run: 2 * BLOCKS * c.target_rank * (2 * D + 1),
-    AutoLoraConfig: lambda c, run: sum(file_ranks(run, "threshold/ranks.json")) * 2 * D,
-    RankedLoraConfig: lambda c, run: sum(file_ranks(run, "allocate/ranks.json")) * 2 * D,
+    AutoLoraConfig: lambda c, run: rank_weights(run, "threshold/ranks.json"),
+    RankedLoraConfig: lambda c, run: rank_weights(run, "allocate/ranks.json"),
+    PrefixConfig: lambda c, run: 2 * BLOCKS * D * c.virtual_tokens,
+    PromptConfig: lambda c, run: D * c.virtual_tokens,
+    PTuningConfig: lambda c, run: D * c.virtual_tokens + lstm_weights(D // 2),
+    LlamaAdapterConfig: lambda c, run: BLOCKS * (D * c.virtual_tokens + 1),
+    IA3Config: lambda c, run: BLOCKS * (2 * D + F),
 }
 """Trained weights without the head, by a formula of each kind's own: a new kind must state its."""
 
 
 def low_rank(c: Any, name: str) -> bool:
     return "lora_" in name or ".modules_to_save." in name
+
+
+def prompts(c: Any, name: str) -> bool:
+    return name.startswith("prompt_encoder.") or ".modules_to_save." in name
 
 
 MOVED: dict[type[MethodConfig], Callable[[Any, str], bool]] = {
@@ -105,6 +139,11 @@ MOVED: dict[type[MethodConfig], Callable[[Any, str], bool]] = {
     AdaLoraConfig: low_rank,
     AutoLoraConfig: low_rank,
     RankedLoraConfig: low_rank,
+    PrefixConfig: prompts,
+    PromptConfig: prompts,
+    PTuningConfig: prompts,
+    LlamaAdapterConfig: lambda c, name: ".adaption_" in name,
+    IA3Config: lambda c, name: ".ia3_l." in name or ".modules_to_save." in name,
 }
 """Which weights a kind of method may move: a new kind must state its."""
 
@@ -126,17 +165,22 @@ def departure(c: MethodConfig) -> float:
 def test_output_is_unchanged_at_the_start(method: str, trained: Any) -> None:
     run = trained(method)
     expected = run.logits_of(run.context.backbone().model)
-    torch.testing.assert_close(run.first_logits, expected, rtol=0, atol=departure(run.experiment.method))
+    if SUPPORT[type(run.experiment.method)].starts_unchanged:
+        torch.testing.assert_close(run.first_logits, expected, rtol=0, atol=departure(run.experiment.method))
+    else:
+        assert not torch.allclose(run.first_logits, expected, atol=1e-5)
+        fresh = build_method(run.experiment.method).phases()[-1].adapt(run.context.backbone(), run.context)
+        torch.testing.assert_close(run.logits_of(fresh.get_base_model()), expected, rtol=0, atol=0)
 
 
 def test_trainable_count_is_the_formula(method: str, trained: Any) -> None:
     run = trained(method)
     expected = stated(COUNTS, run.experiment.method)(run.experiment.method, run)
     counted = sum(p.numel() for p in run.model.parameters() if p.requires_grad)
-    assert counted == expected + HEAD
+    assert counted == expected + head(run)
     assert run.record.parameters.trainable == counted
     assert run.record.parameters.method == expected
-    assert run.record.parameters.total == pretrained(run) + HEAD
+    assert run.record.parameters.total == pretrained(run) + head(run)
 
 
 def test_only_intended_weights_move_and_all_of_them_do(method: str, trained: Any) -> None:
@@ -162,20 +206,19 @@ def test_rebuilt_model_gives_the_same_logits(method: str, trained: Any) -> None:
 
 
 @pytest.fixture(scope="module")
-def loaded(
-    trained: Any, tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory
-) -> dict[str, torch.Tensor]:
+def loaded(trained: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, torch.Tensor]:
     """Method -> logits of its export, loaded where nobody knows this project."""
     folder = tmp_path_factory.mktemp("loaded")
-    jobs: dict[str, tuple[str, str]] = {}
+    jobs: dict[str, tuple[str, int, str, str]] = {}
     for method in METHODS:
         run = trained(method)
         export = run.folder / run.record.phases[-2].artefact / "export"
         kind = "peft" if (export / "adapter_config.json").is_file() else "transformers"
         if kind == "peft" or (export / "config.json").is_file():
             save_file({k: v for k, v in run.batch.items() if k != "labels"}, folder / f"{method}.batch")
-            jobs[f"{kind} {method}"] = (str(export), str(folder / f"{method}.batch"))
-    command = [sys.executable, "-c", LOADER, str(tiny_encoder), json.dumps(jobs), str(folder / "logits")]
+            base, labels = run.experiment.model.checkpoint, LABELS if head(run) else 0
+            jobs[f"{kind} {method}"] = (base, labels, str(export), str(folder / f"{method}.batch"))
+    command = [sys.executable, "-c", LOADER, json.dumps(jobs), str(folder / "logits")]
     subprocess.run(command, check=True, cwd=folder, capture_output=True)
     return {name.split()[1]: logits for name, logits in load_file(folder / "logits").items()}
 

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from autolora_bench.backbone.virtual import VirtualTokens
 from autolora_bench.config.task import DecodingConfig
 from autolora_bench.tasks.generation.model import StepModel
 from autolora_bench.tasks.generation.stops import Stops
@@ -37,7 +38,12 @@ class _Best:
 
 @torch.inference_mode()
 def beam_search(
-    model: Any, prompts: Tensor, mask: Tensor, settings: DecodingConfig, stops: Stops
+    model: Any,
+    prompts: Tensor,
+    mask: Tensor,
+    settings: DecodingConfig,
+    stops: Stops,
+    virtual: VirtualTokens | None = None,
 ) -> list[list[int]]:
     """The best output of each prompt, its end token included where it has one.
 
@@ -47,9 +53,10 @@ def beam_search(
         mask: (B, T) 1 for tokens, 0 for padding.
         settings: beams, length penalty, n-grams, longest output.
         stops: what ends an output.
+        virtual: what the model reads before every prompt.
     """
     beams = settings.beams
-    step = StepModel(model, mask)
+    step = StepModel(model, mask, virtual)
     logits = step.first(prompts)
     best = _Best(torch.full((len(prompts),), NEVER, device=prompts.device), [[] for _ in prompts])
     records = torch.arange(len(prompts), device=prompts.device)

@@ -9,6 +9,8 @@ from torch import nn
 
 from autolora_bench.backbone.merged import merged
 from autolora_bench.backbone.packed import packed_linears
+from autolora_bench.backbone.positions import positions as positions_of
+from autolora_bench.backbone.virtual import virtual_count, virtual_tokens
 from autolora_bench.config.task import DecodingConfig
 from autolora_bench.errors import UserError
 from autolora_bench.tasks.base import PARTIAL, EvaluationContext
@@ -22,7 +24,7 @@ from autolora_bench.tasks.inference import by_length, evaluation_mode
 def decode(
     model: nn.Module, prompts: Sequence[Sequence[int]], settings: DecodingConfig, context: EvaluationContext
 ) -> list[str]:
-    """One text per prompt. For as long as this runs, a low-rank adapter is merged and layers on a CPU are packed.
+    """One text per prompt. Meanwhile adapters are merged, where they can be, and layers on a CPU are packed.
 
     Raises:
         UserError: a prompt and the longest output are more than the model has positions for.
@@ -33,12 +35,13 @@ def decode(
     finished = FinishedBatches(path, key)
     _check_positions(model, prompts, settings, context)
     with merged(model) as plain, _packed(plain, context), evaluation_mode(model, context):
+        virtual = virtual_tokens(model)
         stops = find_stops(context.tokenizer, int(plain.config.vocab_size), context.device)
         for number, positions in enumerate(batches):
             if number not in finished.outputs:
                 tokens, mask = prompt_batch([prompts[p] for p in positions], _padding(context))
                 outputs = beam_search(
-                    plain, tokens.to(context.device), mask.to(context.device), settings, stops
+                    plain, tokens.to(context.device), mask.to(context.device), settings, stops, virtual
                 )
                 finished.add(number, [cut(output, context.tokenizer) for output in outputs])
             done = min((number + 1) * settings.batch_size, len(prompts))
@@ -61,11 +64,12 @@ def _padding(context: EvaluationContext) -> int:
 def _check_positions(
     model: Any, prompts: Sequence[Sequence[int]], settings: DecodingConfig, context: EvaluationContext
 ) -> None:
-    most = getattr(model.config, "max_position_embeddings", None)
+    most = positions_of(model)
     longest = max(range(len(prompts)), key=lambda position: len(prompts[position]))
-    if most is not None and len(prompts[longest]) + settings.max_new_tokens > most:
+    tokens = len(prompts[longest]) + virtual_count(model)
+    if most is not None and tokens + settings.max_new_tokens > most:
         raise UserError(
-            f"{context.split}, record {longest}: its prompt has {len(prompts[longest])} tokens; with "
+            f"{context.split}, record {longest}: its prompt has {tokens} tokens; with "
             f"{settings.max_new_tokens} more it does not fit into the model's {most} positions",
             "lower task.decoding.max_new_tokens, or choose a model with a longer context",
         )

@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from autolora_bench.backbone.virtual import VirtualTokens
+
 
 class StepModel:
     """Feeds prompts, then one token per row, and follows rows as beams are chosen.
@@ -15,30 +17,38 @@ class StepModel:
     Args:
         model: a causal language model of transformers.
         mask: (B, T) of the prompts, which are padded at the front.
+        virtual: V tokens that are read before every prompt, and before its padding.
     """
 
-    def __init__(self, model: Any, mask: Tensor) -> None:
+    def __init__(self, model: Any, mask: Tensor, virtual: VirtualTokens | None = None) -> None:
         self.model = model
-        self.mask = mask
+        self.virtual = virtual or VirtualTokens(0)
+        self.mask = torch.cat([mask.new_ones(len(mask), self.virtual.count), mask], dim=-1)
         self.cache: Any = None
         self.accepted = inspect.signature(model.forward).parameters
 
     def first(self, prompts: Tensor) -> Tensor:
         """(B, T) prompts -> (B, V) logits of the first generated token."""
         positions = (self.mask.cumsum(dim=-1) - 1).clamp(min=0)
-        return self._run(prompts, positions)
+        if self.virtual.embeddings is not None:
+            read = self.model.get_input_embeddings()(prompts)
+            before = self.virtual.embeddings.to(read.dtype).expand(len(prompts), -1, -1)
+            return self._run({"inputs_embeds": torch.cat([before, read], dim=1)}, positions)
+        if self.virtual.cache is not None:
+            self.cache = self.virtual.cache(len(prompts))
+        return self._run({"input_ids": prompts}, positions[:, self.virtual.count :])
 
     def next(self, rows: Tensor, tokens: Tensor) -> Tensor:
         """(rows, V) logits after `tokens` (rows, 1), each of which continues the former row `rows` (rows,)."""
         self.cache.reorder_cache(rows)
         mask = self.mask[rows]
         self.mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=-1)
-        return self._run(tokens, self.mask.sum(dim=-1, keepdim=True) - 1)
+        return self._run({"input_ids": tokens}, self.mask.sum(dim=-1, keepdim=True) - 1)
 
-    def _run(self, tokens: Tensor, positions: Tensor) -> Tensor:
+    def _run(self, inputs: dict[str, Tensor], positions: Tensor) -> Tensor:
         optional = {"position_ids": positions, "logits_to_keep": 1}
         outputs = self.model(
-            input_ids=tokens,
+            **inputs,
             attention_mask=self.mask,
             past_key_values=self.cache,
             use_cache=True,

@@ -1,0 +1,63 @@
+"""Methods beside the low-rank ones that train few weights of their own: prompts of several kinds, and IA3's scales."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+from autolora_bench.config.method import MethodConfig
+
+
+@dataclass
+class PrefixConfig(MethodConfig):
+    """Prefix tuning (Li & Liang, 2021; for encoders P-tuning v2, Liu et al., 2022): virtual keys and values in every
+    block."""
+
+    virtual_tokens: int = 20
+    projection: int | None = None
+    """Hidden units of the network that makes the prefix out of embeddings while it is trained; none trains the prefix
+    itself."""
+
+
+class PromptStart(Enum):
+    """First values of virtual tokens."""
+
+    vocabulary = "embeddings of tokens drawn from the vocabulary"
+    random = "normal with deviation one"
+
+
+@dataclass
+class PromptConfig(MethodConfig):
+    """Prompt tuning (Lester et al., 2021): embeddings of virtual tokens before the input's."""
+
+    virtual_tokens: int = 20
+    initial: PromptStart = PromptStart.vocabulary
+
+
+class PromptEncoder(Enum):
+    """Network that P-tuning's virtual tokens go through."""
+
+    lstm = "two bidirectional LSTM layers, then two linear layers"
+    mlp = "three linear layers"
+
+
+@dataclass
+class PTuningConfig(MethodConfig):
+    """P-tuning (Liu et al., 2021): embeddings of virtual tokens that a small network makes while it is trained."""
+
+    virtual_tokens: int = 20
+    encoder: PromptEncoder = PromptEncoder.lstm
+    units: int | None = None
+    """Hidden units of the network; none means half the size of the model's embeddings."""
+
+
+@dataclass
+class LlamaAdapterConfig(MethodConfig):
+    """LLaMA-Adapter (Zhang et al., 2024): gated attention to prompts in the upper blocks, closed at the start."""
+
+    virtual_tokens: int = 10
+    drop: float = 0.0
+    """Share of the blocks, from the input on, that get no prompt."""
+
+
+@dataclass
+class IA3Config(MethodConfig):
+    """IA3 (Liu et al., 2022): a factor for every key, value and unit of the feed-forward layers, one at the start."""

@@ -1,0 +1,60 @@
+"""IA3 (Liu et al., NeurIPS 2022) through PEFT: keys, values and inner feed-forward units are scaled by learnt factors.
+
+Trained, without the head: the sum over the blocks of the sizes of keys, values and the feed-forward layers' inside;
+for BERT-like models of hidden size D and inner size F: L (2 D + F).
+"""
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import peft
+from peft import PeftModel
+from torch import nn
+
+from autolora_bench.backbone.fused_scales import save_scales
+from autolora_bench.backbone.inner import scaled_modules
+from autolora_bench.backbone.load import Backbone
+from autolora_bench.config.prompts import IA3Config
+from autolora_bench.methods.base import Phase, PhaseContext
+from autolora_bench.methods.finetuning import FinetunePhase
+from autolora_bench.methods.lora import TASK_TYPES
+
+
+@dataclass(frozen=True)
+class IA3:
+    """Factors on keys, values and feed-forward units."""
+
+    config: IA3Config
+
+    def phases(self) -> Sequence[Phase]:
+        """One training."""
+        return [self._finetune()]
+
+    def rebuild(self, context: PhaseContext) -> nn.Module:
+        """The trained model."""
+        return self._finetune().rebuild(context)
+
+    def _finetune(self) -> FinetunePhase:
+        return FinetunePhase("finetune", self._adapt, self.config.learning_rate, export=_export)
+
+    def _adapt(self, backbone: Backbone, context: PhaseContext) -> PeftModel:
+        outputs, inputs = scaled_modules(backbone.model)
+        config = peft.IA3Config(
+            task_type=TASK_TYPES[context.task.head().kind],
+            target_modules=outputs + inputs,
+            feedforward_modules=inputs,
+            modules_to_save=backbone.head_modules or None,
+        )
+        with (
+            warnings.catch_warnings()
+        ):  # of GPT-2's two kinds of layer, each of which PEFT recognises by itself
+            warnings.filterwarnings("ignore", message="fan_in_fan_out is set")
+            model = peft.get_peft_model(backbone.model, config)
+        assert isinstance(model, PeftModel)
+        return model
+
+
+def _export(model: PeftModel, backbone: Backbone, folder: Path) -> None:
+    save_scales(model, folder)

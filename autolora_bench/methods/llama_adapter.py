@@ -1,0 +1,47 @@
+"""LLaMA-Adapter (Zhang et al., ICLR 2024) through PEFT's adaption prompts: zero-initialised gated attention to prompts.
+
+Trained, with V virtual tokens, N adapted blocks and hidden size D: N (V D + 1). One gate a block, as in PEFT; the
+authors' code has one for every head.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import peft
+from peft import PeftModel
+from torch import nn
+
+from autolora_bench.backbone.load import Backbone
+from autolora_bench.config.prompts import LlamaAdapterConfig
+from autolora_bench.methods.base import Phase, PhaseContext
+from autolora_bench.methods.finetuning import FinetunePhase
+from autolora_bench.methods.lora import TASK_TYPES
+
+
+@dataclass(frozen=True)
+class LlamaAdapter:
+    """Prompts in the upper blocks."""
+
+    config: LlamaAdapterConfig
+
+    def phases(self) -> Sequence[Phase]:
+        """One training."""
+        return [self._finetune()]
+
+    def rebuild(self, context: PhaseContext) -> nn.Module:
+        """The trained model."""
+        return self._finetune().rebuild(context)
+
+    def _finetune(self) -> FinetunePhase:
+        return FinetunePhase("finetune", self._adapt, self.config.learning_rate)
+
+    def _adapt(self, backbone: Backbone, context: PhaseContext) -> PeftModel:
+        blocks = backbone.model.config.num_hidden_layers
+        config = peft.AdaptionPromptConfig(
+            task_type=TASK_TYPES[context.task.head().kind],
+            adapter_len=self.config.virtual_tokens,
+            adapter_layers=blocks - round(self.config.drop * blocks),
+        )
+        model = peft.get_peft_model(backbone.model, config)
+        assert isinstance(model, PeftModel)
+        return model

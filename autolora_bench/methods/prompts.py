@@ -1,0 +1,145 @@
+"""Prefix tuning, prompt tuning and P-tuning through PEFT: virtual tokens before every input; the model stays as it is.
+
+Trained, without the head, with V virtual tokens, L blocks, embeddings of size D, keys (and values) of size K in all
+heads of a block together, and h hidden units:
+
+    prefix tuning   2 L K V;  with a projection  V K + (K + 1) h + (h + 1) 2 L K
+    prompt tuning   V D
+    P-tuning        V D + the network's, which is used up in the training: (D + 1) h + (h + 1) h + (h + 1) D for an MLP
+
+On an encoder a classifier reads the first virtual token of prompt tuning and P-tuning, as in PEFT: it stands where the
+model's first token stood. Positions of real tokens begin after the virtual ones in all three.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import peft
+from peft import PeftModel
+from torch import nn
+from torch.nn import functional
+from transformers import PreTrainedModel
+
+from autolora_bench.backbone.load import Backbone, HeadKind
+from autolora_bench.backbone.positions import positions
+from autolora_bench.config.prompts import PrefixConfig, PromptConfig, PromptStart, PTuningConfig
+from autolora_bench.config.task import GenerationTask
+from autolora_bench.errors import UserError
+from autolora_bench.methods.base import Phase, PhaseContext
+from autolora_bench.methods.finetuning import FinetunePhase
+from autolora_bench.methods.lora import TASK_TYPES
+
+IGNORED = -100
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """Virtual tokens of one of the three kinds."""
+
+    config: PrefixConfig | PromptConfig | PTuningConfig
+
+    def phases(self) -> Sequence[Phase]:
+        """One training."""
+        return [self._finetune()]
+
+    def rebuild(self, context: PhaseContext) -> nn.Module:
+        """The trained model."""
+        return self._finetune().rebuild(context)
+
+    def _finetune(self) -> FinetunePhase:
+        return FinetunePhase("finetune", self._adapt, self.config.learning_rate, export=_export)
+
+    def _adapt(self, backbone: Backbone, context: PhaseContext) -> PeftModel:
+        check_room(backbone.model, self.config.virtual_tokens, context)
+        return prompted(backbone, context.task.head().kind, self.config)
+
+
+def _export(model: PeftModel, backbone: Backbone, folder: Path) -> None:
+    """PEFT's own format: the prompt as it is read, without the network that made it; and the head."""
+    model.save_pretrained(str(folder))
+
+
+def prompted(
+    backbone: Backbone, head: HeadKind, config: PrefixConfig | PromptConfig | PTuningConfig
+) -> PeftModel:
+    """`backbone.model` behind virtual tokens; its outputs are those of the real tokens alone."""
+    model = peft.get_peft_model(
+        backbone.model,
+        _peft_config(
+            config,
+            backbone.model,
+            task_type=TASK_TYPES[head],
+            num_virtual_tokens=config.virtual_tokens,
+            modules_to_save=backbone.head_modules or None,
+        ),
+    )
+    assert isinstance(model, PeftModel)
+    if not isinstance(config, PrefixConfig) and head is not HeadKind.sequence:
+        _hide_virtual_positions(model, config.virtual_tokens, head)
+    return model
+
+
+def _peft_config(config: Any, model: Any, **options: Any) -> peft.PeftConfig:
+    if isinstance(config, PrefixConfig):
+        return peft.PrefixTuningConfig(
+            prefix_projection=config.projection is not None,
+            encoder_hidden_size=config.projection or 0,
+            **options,
+        )
+    size = int(model.get_input_embeddings().weight.shape[1])
+    options |= {
+        "token_dim": size,
+        "num_attention_heads": model.config.num_attention_heads,
+        "num_layers": model.config.num_hidden_layers,
+    }
+    if isinstance(config, PTuningConfig):
+        return peft.PromptEncoderConfig(
+            encoder_reparameterization_type=config.encoder.name.upper(),
+            encoder_hidden_size=config.units or size // 2,
+            **options,
+        )
+    drawn = config.initial is PromptStart.vocabulary
+    return peft.PromptTuningConfig(prompt_tuning_init="SAMPLE_VOCAB" if drawn else "RANDOM", **options)
+
+
+def _hide_virtual_positions(model: PeftModel, count: int, head: HeadKind) -> None:
+    """Cut the virtual tokens' rows off every output; PEFT keeps them, and gives taggers' labels no such rows."""
+
+    def cut(_: nn.Module, __: Any, outputs: Any) -> Any:
+        outputs.logits = outputs.logits[:, count:]
+        return outputs
+
+    def lengthen(_: nn.Module, arguments: Any, named: dict[str, Any]) -> Any:
+        labels = named.get("labels")
+        if labels is not None:
+            named["labels"] = functional.pad(labels, (count, 0), value=IGNORED)
+        return arguments, named
+
+    model.register_forward_hook(cut)
+    if head is HeadKind.tokens:
+        model.get_base_model().register_forward_pre_hook(lengthen, with_kwargs=True)
+
+
+def check_room(model: PreTrainedModel, virtual: int, context: PhaseContext) -> None:
+    """Raises UserError where an example, its virtual tokens and its output exceed the model's positions."""
+    most, task = positions(model), context.task.config
+    generated = task.decoding.max_new_tokens if isinstance(task, GenerationTask) else 0
+    if most is None or task.max_length + generated + virtual <= most:
+        return
+    for name, split in {"train": context.splits.train, **context.splits.held_out}.items():
+        longest = max((_tokens(row) for row in split["input_ids"]), default=0)
+        added = generated if name != "train" else 0
+        if longest + added + virtual > most:
+            ending = f" and {added} to be generated" if added else ""
+            raise UserError(
+                f"{name}: its longest example has {longest} tokens; with method.virtual_tokens={virtual}{ending} "
+                f"they do not fit into the model's {most} positions",
+                "lower method.virtual_tokens, or task.max_length (for texts task.decoding.max_new_tokens)",
+            )
+
+
+def _tokens(row: Sequence[Any]) -> int:
+    """Tokens of an example, or of the longest window of a sentence."""
+    return max(map(len, row)) if row and isinstance(row[0], list) else len(row)
