@@ -116,8 +116,8 @@ def _magnitudes(layer: Any, adapter: str) -> Tensor:
         magnitudes: Any = layer.lora_magnitude_vector[adapter]
         trained: Tensor = magnitudes.weight.cpu()
         return trained
-    weight: Tensor = layer.weight
-    return weight.norm(dim=1).cpu()
+    norms: Tensor = layer.weight.norm(dim=1).cpu()
+    return norms
 
 
 def _blocks(parts: list[Tensor]) -> Tensor:

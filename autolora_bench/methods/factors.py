@@ -22,10 +22,10 @@ Factors = Mapping[str, tuple[Tensor, Tensor]]
 
 
 def write_factors(factors: Factors, path: Path) -> None:
-    """Save as safetensors, whole or not at all: `<layer>.A` and `<layer>.B`."""
+    """Save as safetensors in single precision, whole or not at all: `<layer>.A` and `<layer>.B`."""
     tensors = {f"{name}.{x}": t for name, pair in factors.items() for x, t in zip("AB", pair, strict=True)}
     temporary = path.with_name(f".{path.name}.writing")
-    save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, temporary)
+    save_file({name: t.detach().float().cpu().contiguous() for name, t in tensors.items()}, temporary)
     os.replace(temporary, path)
 
 

@@ -95,7 +95,7 @@ def test_silent_mistakes_are_caught(toys, names):
         "matches 0 layers": changed(good, rank_pattern=mistaken),
         "instead of 2": changed(good, rank_pattern=other),
         "has no adapter": changed(good, target_modules=["query"]),
-        "is scaled": {**good, "use_rslora": True},
+        "is scaled": {**good, "alpha_pattern": {r"layer\.0\.attention\.self\.query": 5}},
     }
     for message, arguments in cases.items():
         model = build(toys, allocation, **arguments)
