@@ -178,6 +178,42 @@ def test_a_budget_is_met_whatever_the_variables(
     assert min(layer.rank for layer in result.ranks) >= 1
 
 
+@pytest.mark.parametrize(
+    ("words", "ranks"),
+    [
+        ([], [3, 2, 2, 1]),
+        (["method.search.minimum_rank=0"], [3, 2, 3, 0]),
+        (["method.search.rule=half"], [3, 0, 1, 0]),
+        (["method.search.scope=layer", "method.search.rule=half", "method.search.mean_rank=3"], [3, 0, 1, 0]),
+    ],
+)
+def test_what_a_smooth_budget_keeps(
+    words: list[str], ranks: list[int], composed: Any, tmp_path: Path
+) -> None:
+    alpha = [
+        [0.9, 0.8, 0.7, 0.1, 0.1, 0.1, 0.1, 0.1],
+        [0.45, 0.4, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1],
+        [0.5, 0.4, 0.35, 0.1, 0.1, 0.1, 0.1, 0.1],
+        [0.2, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1],
+    ]
+    experiment = composed("autolora_topk", "train.epochs=1", "method.search.mean_rank=2", *words)
+    result = retrained(experiment, tmp_path, {"beta": alpha, "alpha": alpha})
+    assert [layer.rank for layer in result.ranks] == ranks
+
+
+@pytest.mark.parametrize(("scope", "sums"), [("layer", [2.5] * 4), ("model", None)])
+def test_the_search_meets_the_budget_while_it_runs(
+    scope: str, sums: list[float] | None, composed: Any, search_trainer: Any, tmp_path: Path
+) -> None:
+    words = ["method.search.mean_rank=2.5", f"method.search.scope={scope}"]
+    selection = search_trainer(composed("autolora_topk", *words), tmp_path).selection
+    selection.beta.data.normal_(std=2.0)
+    alpha = selection.alpha().detach()
+    assert alpha.sum().item() == pytest.approx(10, rel=1e-6)
+    if sums:
+        assert alpha.sum(dim=1).tolist() == pytest.approx(sums, rel=1e-6)
+
+
 def test_a_budget_that_does_not_fit_fails_before_the_search(composed: Any, tmp_path: Path) -> None:
     experiment = composed("autolora_budget", "method.search.mean_rank=null", "method.search.budget=99")
     with pytest.raises(UserError, match="budget 99 for 4 layers"):
@@ -193,6 +229,23 @@ def test_a_budget_that_does_not_fit_fails_before_the_search(composed: Any, tmp_p
         (["autolora_budget", "method.search.mean_rank=null"], "rule=budget"),
         (["autolora_budget", "method.search.mean_rank=9"], "mean_rank=9 with components=8"),
         (["autolora_budget", "method.search.minimum_rank=5"], "minimum_rank=5"),
+        (
+            ["autolora", "method.search.constraint=topk"],
+            "constraint=topk and rule=reciprocal with .*budget=None",
+        ),
+        (
+            ["autolora", "method.search.constraint=topk", "method.search.mean_rank=4"],
+            "rule=reciprocal with .*topk",
+        ),
+        (["autolora_topk", "method.search.rule=mean"], "rule=mean with method.search.constraint=topk"),
+        (["autolora_topk", "method.search.mean_rank=8"], "topk with mean_rank=8.0 of 8 components"),
+        (["autolora_topk", "method.search.mean_rank=null"], "mean_rank=None"),
+        (
+            ["autolora_budget", "method.search.scope=layer"],
+            "scope=layer with method.search.constraint=softmax",
+        ),
+        (["autolora_mirror", "method.search.selection_betas=[0.5,0.9]"], "has no moments"),
+        (["autolora", "model.targets=[all_linear,query]"], "names layers beside all_linear"),
         (["autolora", "method.search.betas=[0.9]"], "betas"),
         (["autolora", "method.search.train_share=1.0"], "train_share"),
         (["autolora", "train.accumulation=4", "method.search.batch_size=6"], "accumulation"),

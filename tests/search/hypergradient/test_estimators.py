@@ -51,6 +51,29 @@ def test_cheap_estimators_point_the_same_way(toys, problem, trained):
     assert toys.cosine(case.beta_gradient(estimator("first_order")), exact) > 0.99
 
 
+def distance(found: Tensor, exact: Tensor) -> float:
+    """Norm of the difference over the norm of the exact."""
+    return float((found - exact).norm() / exact.norm())
+
+
+@pytest.mark.parametrize("constraint", ["softmax", "sigmoid", "topk"])
+@pytest.mark.parametrize("trained", [False, True])
+def test_cheap_estimators_are_as_large_as_the_exact_one(toys, problem, trained, constraint):
+    """Direction and length, of alpha's gradient (mirror descent) and of beta's."""
+    case = problem(toys.model(trained=trained), lambda w: torch.optim.AdamW(w, lr=1e-3), constraint, warm=5)
+    exact, closed, first = (case.terms(estimator(n)) for n in ("unrolled", "closed_form", "first_order"))
+    for found in (closed, first):
+        assert distance(found.direct, exact.direct) < 1e-9
+    assert not first.implicit.any()
+    for view in (lambda total: total, case.selection.pull_back):
+        small, larger = (distance(view(found.total), view(exact.total)) for found in (closed, first))
+        assert small < 0.012
+        assert small < larger < (0.02 if trained else 0.08)
+    assert distance(closed.implicit, exact.implicit) < (
+        0.85 if trained else 0.2
+    )  # B = 0: no curvature to drop
+
+
 def test_closed_form_is_exact_for_the_first_step_of_lora(toys, problem, optimizers):
     """B = 0: the dropped curvature is zero for every layer, and so is the head's part of M w."""
     case = problem(toys.model(trained=False), optimizers["sgd"])
