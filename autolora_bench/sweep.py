@@ -99,10 +99,15 @@ def _parse(request: Request) -> list[Override]:
 def _jobs(base: DictConfig, words: Sequence[str]) -> list[list[str]]:
     """The override lists of a sweep: the suite's own parameters, then the command line, which beats them."""
     parameters = base.hydra.sweeper.get("params") or {}
-    words = [f"{name}={value}" for name, value in parameters.items()] + list(words)
-    batches = BasicSweeper.split_arguments(
-        OverridesParser.create().parse_overrides(words), max_batch_size=None
-    )
+    said = {word.partition("=")[0] for word in words}
+    own = [f"{name}={value}" for name, value in parameters.items() if name not in said]
+    parsed = OverridesParser.create().parse_overrides([*own, *words])
+    if any(override.is_interval_sweep() for override in parsed):
+        raise UserError(
+            "the runs of this sweep are chosen as it goes",
+            "autolora-bench report task=... shows those there are",
+        )
+    batches = BasicSweeper.split_arguments(parsed, max_batch_size=None)
     return [list(job) for job in batches[0]]
 
 

@@ -14,7 +14,7 @@ LAYERS = [
     {"training"},
     {"methods"},
     {"runner"},
-    {"sweep", "plan_cache", "report", "decision"},
+    {"sweep", "plan_cache", "tuning", "report", "decision"},
     {"commands"},
     {"cli", "__main__"},
 ]
@@ -30,6 +30,7 @@ LIGHT = {
     "plan",
     "sweep",
     "plan_cache",
+    "tuning",
     "decision",
     "commands",
     "cli",

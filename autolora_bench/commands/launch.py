@@ -1,8 +1,10 @@
 """`autolora-bench task=... method=...`: runs one cell, a sweep or a suite through Hydra."""
 
+import logging
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import hydra
@@ -11,6 +13,7 @@ from omegaconf import DictConfig
 
 from autolora_bench import __version__
 from autolora_bench.commands.request import read_request
+from autolora_bench.commands.studies import run_studies
 from autolora_bench.config.compose import CONFIG, to_experiment
 from autolora_bench.config.experiment import ExperimentConfig
 from autolora_bench.config.store import register_schemas
@@ -23,6 +26,7 @@ from autolora_bench.plan import PlannedRun, State, command_line
 from autolora_bench.processes import is_main, leave, on_main, silent, world_size
 from autolora_bench.record import Evaluation, RunRecord
 from autolora_bench.sweep import Request, plan
+from autolora_bench.tuning import Study, is_tuned, studies
 
 PASSED_TO_HYDRA = ("--cfg", "-c", "--info", "-i", "--hydra-help", "--resolve", "--package", "-p")
 
@@ -56,6 +60,9 @@ def _launch(words: Sequence[str]) -> int:
         raise UserError(
             "torchrun starts the processes of one run, a launcher those of a sweep", "use one of the two"
         )
+    wanted = studies(request)
+    if wanted:
+        return run_studies(wanted, _study, headline)
     planned = plan(request)
     on_main(lambda: _check_results(planned))
     decisions = on_main(lambda: [(entry, decide(entry.experiment, entry.folder)) for entry in planned])
@@ -66,8 +73,18 @@ def _launch(words: Sequence[str]) -> int:
     _announce(planned, pending)
     if pending:
         with watched_signals():
-            _through_hydra([*request.flags, *request.overrides])
+            once = ["hydra.sweeper.n_trials=1"] if is_tuned(request) else []
+            _through_hydra([*request.flags, *request.overrides, *once])
     return on_main(lambda: _tally(planned, pending)) or (2 if problems else 0)
+
+
+def _study(study: Study) -> None:
+    """Run a study. Hydra ends the process where no trial was completed; what is there is told all the same."""
+    import optuna
+
+    optuna.logging.set_verbosity(logging.WARNING)
+    with watched_signals(), suppress(SystemExit):
+        _through_hydra([*study.request.flags, *study.request.overrides])
 
 
 def _ask_hydra(words: Sequence[str]) -> int:

@@ -1,0 +1,59 @@
+"""Runs Optuna studies one after the other, and says what each found."""
+
+import sys
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+from autolora_bench.errors import UserError
+from autolora_bench.plan import PlannedRun, State
+from autolora_bench.processes import world_size
+from autolora_bench.record import RunRecord
+from autolora_bench.tuning import Study
+
+Scored = tuple[float, PlannedRun, RunRecord]
+
+
+def run_studies(
+    studies: Sequence[Study],
+    sweep: Callable[[Study], None],
+    headline: Callable[[RunRecord | None], float | None],
+) -> int:
+    """Run every study; exit status 0 when all of their trials are completed.
+
+    Args:
+        studies: at least one.
+        sweep: runs one through Hydra.
+        headline: what is tuned, of a record.
+
+    Raises:
+        UserError: there are several processes.
+    """
+    if world_size() > 1:
+        raise UserError("Optuna's sweeper runs in one process", "start it without torchrun")
+    status = 0
+    for number, study in enumerate(studies, 1):
+        what = f"{study.trials} trials of {', '.join(study.tuned)}"
+        print(f"study {number} of {len(studies)}: {study.title}, {what}", file=sys.stderr, flush=True)
+        sweep(study)
+        if not _tell(study, headline):
+            status = 1
+    return status
+
+
+def _tell(study: Study, headline: Callable[[RunRecord | None], float | None]) -> bool:
+    """Print the best trial and the tally; whether all trials are completed."""
+    found = study.found()
+    states = Counter(entry.state() for entry in found)
+    tally = ", ".join(f"{states[state]} {state.value}" for state in State if states[state])
+    scored = [(headline(record), entry, record) for entry in found if (record := entry.record()) is not None]
+    best = max((row for row in scored if row[0] is not None), key=lambda row: row[0] or 0.0, default=None)
+    if best is not None:
+        print(f"  best {best[2].headline} {best[0]:.4f} at {' '.join(best[1].overrides)}  ({tally})")
+        print(f"  {best[1].folder}", flush=True)
+    for entry in found:
+        if entry.state() is not State.completed:
+            print(f"  {entry.state().value}: {' '.join(entry.overrides)}  {entry.folder}", file=sys.stderr)
+    left = study.trials - states[State.completed]
+    if left > 0:
+        print(f"  {left} of {study.trials} trials are not completed", file=sys.stderr)
+    return left <= 0

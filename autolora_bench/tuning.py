@@ -1,0 +1,122 @@
+"""Sweeps whose runs are chosen as they go: one Optuna study for every combination of what is not tuned.
+
+Every study has the same number of trials and the same seed. There is no store beside the records: a study that is
+started again asks for the same trials in the same order, and those that are completed answer with their scores.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from omegaconf import DictConfig
+
+from autolora_bench.config.choices import choices
+from autolora_bench.config.compose import compose_config, composer, explain, search_path, to_experiment
+from autolora_bench.errors import UserError
+from autolora_bench.paths import RECORD
+from autolora_bench.plan import PlannedRun
+from autolora_bench.record import read_record
+from autolora_bench.sweep import Request
+
+SWEEPER = "optuna"
+
+
+@dataclass(frozen=True)
+class Study:
+    """One search for the best values of `tuned`."""
+
+    request: Request
+    title: str
+    tuned: tuple[str, ...]
+    """Settings that are tuned, such as method.learning_rate."""
+    trials: int
+
+    def found(self) -> list[PlannedRun]:
+        """Its runs that have a record, in the order of their folders."""
+        with composer():
+            return [entry for entry in map(self._planned, self._candidates()) if entry is not None]
+
+    def _candidates(self) -> list[tuple[Any, dict[str, Any]]]:
+        example = PlannedRun(to_experiment(self._compose(())), ())
+        found = []
+        for path in sorted(example.folder.parent.parent.glob(f"*/{example.folder.name}/{RECORD}")):
+            try:
+                found.append((path.parent, read_record(path).config))
+            except UserError:
+                continue
+        return found
+
+    def _planned(self, candidate: tuple[Any, dict[str, Any]]) -> PlannedRun | None:
+        """The run of a record, if the study's settings with the record's values of what is tuned lead to it."""
+        folder, config = candidate
+        try:
+            values = tuple(f"{name}={_value(config, name)!r}" for name in self.tuned)
+        except (KeyError, TypeError):
+            return None
+        planned = PlannedRun(to_experiment(self._compose(values)), values)
+        return planned if planned.folder == folder else None
+
+    def _compose(self, values: tuple[str, ...]) -> DictConfig:
+        extra = [search_path(self.request.config_dir)] if self.request.config_dir else []
+        fixed = [word for word in self.request.overrides if word.partition("=")[0] not in self.tuned]
+        return compose_config([*extra, *fixed, *values])
+
+
+def studies(request: Request) -> list[Study]:
+    """The studies that a request asks for; none where its runs are known beforehand.
+
+    Raises:
+        UserError: unknown names, or the sweeper is not installed.
+    """
+    if not is_tuned(request):
+        return []
+    said = _parse(request.overrides)
+    plain = [o.input_line or "" for o in said if not o.is_sweep_override()]
+    with composer():
+        extra = [search_path(request.config_dir)] if request.config_dir else []
+        sweeper = compose_config([*extra, *plain]).hydra.sweeper
+    named = {o.get_key_element() for o in said}
+    own = [f"{name}={value}" for name, value in (sweeper.params or {}).items() if name not in named]
+    swept = [o for o in [*_parse(own), *said] if o.is_sweep_override()]
+    intervals = [o for o in swept if o.is_interval_sweep()]
+    fixed = [o for o in _parse(own) if not o.is_sweep_override()]
+    jobs = BasicSweeper.split_arguments([o for o in swept if not o.is_interval_sweep()], None)[0]
+    tuned = tuple(o.get_key_element() for o in intervals)
+    if not tuned:
+        return []
+    words = [*plain, *(o.input_line or "" for o in [*fixed, *intervals])]
+    return [
+        Study(
+            Request((*words, *job), True, request.config_dir),
+            " ".join(job) or "study",
+            tuned,
+            int(sweeper.n_trials),
+        )
+        for job in jobs
+    ]
+
+
+def is_tuned(request: Request) -> bool:
+    """Whether a request is for Optuna's sweeper, said in a word or in the file of a suite."""
+    chosen = dict(word.partition("=")[::2] for word in request.overrides)
+    if "hydra/sweeper" in chosen:
+        return chosen["hydra/sweeper"] == SWEEPER
+    suite = choices("suite", request.folders).get(chosen.get("suite", ""))
+    return suite is not None and f"/hydra/sweeper: {SWEEPER}" in suite.read_text(encoding="utf-8")
+
+
+def _parse(words: Any) -> list[Override]:
+    try:
+        return list(OverridesParser.create().parse_overrides(list(words)))
+    except Exception as error:
+        raise explain(error) from error
+
+
+def _value(config: Mapping[str, Any], name: str) -> Any:
+    value: Any = config
+    for part in name.split("."):
+        value = value[part]
+    return value

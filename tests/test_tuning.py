@@ -1,0 +1,91 @@
+"""Learning rates tuned with Optuna: the same for every method, and nothing is run twice."""
+
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
+
+from autolora_bench import cli
+from autolora_bench.errors import UserError
+from autolora_bench.plan import State
+from autolora_bench.record import find_records, read_record
+from autolora_bench.sweep import Request, plan
+from autolora_bench.tuning import studies
+
+SMALL = (
+    "suite=tune",
+    "task=sst2",
+    "model=any",
+    "data=generated",
+    "data.limit=32",
+    "data.limit_evaluation=16",
+    "device=cpu",
+    "train.epochs=1",
+    "train.batch_size=8",
+    "~recipe",
+    "hydra.sweeper.n_trials=2",
+)
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUTOLORA_BENCH_CACHE", str(tmp_path_factory.getbasetemp() / "tuning_cache"))
+
+
+def rates(results: Path, method: str) -> set[float]:
+    records = [read_record(path) for path in find_records(results)]
+    return {record.config["method"]["learning_rate"] for record in records if record.method == method}
+
+
+def test_every_method_is_one_study_of_as_many_trials() -> None:
+    found = studies(Request(("suite=tune", "task=rte", "data=generated", "seed=0,1")))
+    methods = [word for study in found for word in study.title.split() if word.startswith("method=")]
+    assert len(methods) == 2 * len(set(methods))
+    assert len(set(methods)) > 4
+    assert {study.trials for study in found} == {10}
+    assert {study.tuned for study in found} == {("method.learning_rate",)}
+
+
+def test_a_trial_is_a_run_like_any_other() -> None:
+    words = ("suite=tune", "task=rte", "data=generated", "method=lora", "method.learning_rate=0.0003")
+    assert studies(Request(words)) == []
+    [entry] = plan(Request(words))
+    assert entry.experiment.method.name == "lora"
+
+
+def test_runs_that_are_chosen_as_it_goes_cannot_be_planned() -> None:
+    with pytest.raises(UserError, match="chosen as it goes"):
+        plan(Request(("suite=tune", "data=generated")))
+
+
+def test_methods_get_the_same_trials_and_the_same_command_runs_what_is_missing(
+    tiny_encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [*SMALL, "method=lora,bitfit", f"model.checkpoint={tiny_encoder}", f"results={tmp_path}"]
+    assert cli.run(words) == 0
+    said = capsys.readouterr()
+    assert said.out.count("best accuracy") == 2
+    assert len(rates(tmp_path, "lora")) == 2
+    assert rates(tmp_path, "lora") == rates(tmp_path, "bitfit")
+    for study in studies(Request(tuple(words))):
+        assert [entry.state() for entry in study.found()] == [State.completed] * 2
+    before = {path: path.stat().st_mtime_ns for path in find_records(tmp_path)}
+    lost = next(iter(before))
+    lost.unlink()
+    assert cli.run(words) == 0
+    after = {path: path.stat().st_mtime_ns for path in find_records(tmp_path)}
+    assert {path for path in after if after[path] != before[path]} == {lost}
+    assert set(after) == set(before)
+
+
+def test_failed_trials_are_told_and_do_not_stop_the_study(
+    tiny_encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hot = "method.learning_rate=tag(log, interval(1e29, 1e30))"
+    line = [f"model.checkpoint={tiny_encoder}", f"results={tmp_path}", "train.warmup=0.0", "method=lora", hot]
+    assert cli.run([*SMALL, *line]) == 1
+    said = capsys.readouterr().err
+    assert said.count("failed: method.learning_rate=") == 2
+    assert "2 of 2 trials are not completed" in said
+    assert len(list(find_records(tmp_path))) == 2
