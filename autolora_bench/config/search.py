@@ -96,6 +96,8 @@ class SearchConfig:
     batch_size: int = 16
     validation_batch_size: int | None = None
     """None means batch_size."""
+    group_by_length: bool = field(default=False, metadata=ADDED)
+    """Validation batches of similar lengths, as train.group_by_length makes training batches."""
     learning_rate: float = 1e-4
     selection_learning_rate: float = 1e-3
     selection_optimizer: SelectionOptimizer = field(default=SelectionOptimizer.adamw, metadata=ADDED)

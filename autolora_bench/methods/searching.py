@@ -128,6 +128,7 @@ class SearchPhase:
             betas=(c.selection_betas[0], c.selection_betas[1]),
             interval=c.interval,
             validation_batch_size=c.validation_batch_size or asked,
+            group_by_length=c.group_by_length,
             seed=seed,
             diagnose_at=tuple(c.diagnose_steps),
             rule=c.rule,

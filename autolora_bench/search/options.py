@@ -27,6 +27,7 @@ class SearchOptions:
         scheduled: let the weights' schedule scale `learning_rate` too; otherwise it is constant.
         interval: one selection step every so many weight steps.
         validation_batch_size: examples per process; None takes the training batch size.
+        group_by_length: validation batches of similar lengths; the data set then needs `input_ids`.
         seed: orders the validation batches; None takes the training seed.
         diagnose_at: weight steps at which to compare with the exact hypergradient (costs about four steps
             each); with an interval, the next selection step.
@@ -45,6 +46,7 @@ class SearchOptions:
     scheduled: bool = False
     interval: int = 1
     validation_batch_size: int | None = None
+    group_by_length: bool = False
     seed: int | None = None
     diagnose_at: tuple[int, ...] = (1, 10, 50, 200)
     points: int = 100

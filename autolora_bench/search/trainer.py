@@ -187,7 +187,9 @@ class SearchTrainer(Trainer):
         collate = self._get_collator_with_removed_columns(self.data_collator, description="validation")
         size = self.options.validation_batch_size or self.args.train_batch_size
         seed = self.args.seed if self.options.seed is None else self.options.seed
-        return ValidationStream(dataset, collate, size, seed, self.args.process_index, self.args.world_size)
+        lengths = [len(tokens) for tokens in dataset["input_ids"]] if self.options.group_by_length else None
+        process, processes = self.args.process_index, self.args.world_size
+        return ValidationStream(dataset, collate, size, seed, process, processes, lengths)
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
         super()._save(output_dir, state_dict)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+from transformers.trainer_pt_utils import get_length_grouped_indices
 
 from autolora_bench.errors import UserError
 
@@ -19,6 +20,8 @@ class ValidationStream:
         batch_size: examples per process.
         seed: orders of different seeds are unrelated.
         process: this process's number; each of the `processes` takes its own part of a step's examples.
+        lengths: tokens of every example; with them a step's examples are of similar length, as the Trainer groups
+            its training batches.
 
     Raises:
         UserError: empty dataset or no examples per batch.
@@ -32,6 +35,7 @@ class ValidationStream:
         seed: int,
         process: int = 0,
         processes: int = 1,
+        lengths: Sequence[int] | None = None,
     ) -> None:
         if len(dataset) == 0 or batch_size < 1:
             raise UserError(
@@ -44,6 +48,7 @@ class ValidationStream:
         self.seed = seed
         self.process = process
         self.processes = processes
+        self.lengths = None if lengths is None else list(lengths)
         self._orders: dict[int, list[int]] = {}
 
     def indices(self, step: int) -> list[int]:
@@ -61,8 +66,14 @@ class ValidationStream:
         if turn not in self._orders:
             generator = torch.Generator().manual_seed((self.seed * 1_000_003 + turn) % 2**63)
             self._orders = {k: v for k, v in self._orders.items() if k == turn - 1}
-            self._orders[turn] = torch.randperm(len(self.dataset), generator=generator).tolist()
+            self._orders[turn] = self._shuffled(generator)
         return self._orders[turn]
+
+    def _shuffled(self, generator: torch.Generator) -> list[int]:
+        if self.lengths is None:
+            return torch.randperm(len(self.dataset), generator=generator).tolist()
+        together = self.batch_size * self.processes
+        return [int(i) for i in get_length_grouped_indices(self.lengths, together, generator=generator)]
 
 
 def _fetch(dataset: Any, indices: Sequence[int]) -> list[Any]:

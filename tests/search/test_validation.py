@@ -7,6 +7,8 @@ import pytest
 from autolora_bench.errors import UserError
 from autolora_bench.search import ValidationStream
 
+LENGTHS = [1 + (7 * i) % 101 for i in range(101)]
+
 
 def stream(size: int = 10, batch: int = 4, seed: int = 0, **process: int) -> ValidationStream:
     return ValidationStream(list(range(100, 100 + size)), list, batch, seed, **process)
@@ -42,3 +44,33 @@ def test_processes_share_a_step():
 def test_empty_data_is_refused():
     with pytest.raises(UserError, match="0 validation examples"):
         stream(size=0)
+
+
+def grouped(batch: int = 4, seed: int = 0, **process: int) -> ValidationStream:
+    return ValidationStream(range(101), list, batch, seed, **process, lengths=LENGTHS)
+
+
+def padding(one: ValidationStream, steps: int) -> int:
+    batches = [[LENGTHS[i] for i in one.batch(step)] for step in range(steps)]
+    return sum(max(batch) - length for batch in batches for length in batch)
+
+
+def test_grouped_passes_see_each_example_once_and_differ():
+    flat = [x for step in range(101) for x in grouped().batch(step)]
+    passes = [flat[i : i + 101] for i in range(0, 404, 101)]
+    assert all(sorted(one) == list(range(101)) for one in passes)
+    assert len({tuple(one) for one in passes}) == 4
+    assert grouped(seed=1).batch(0) != grouped().batch(0)
+
+
+def test_grouped_batches_waste_little_padding():
+    """Sorted quarters of 101 lengths: four neighbours span 16, four at random 61."""
+    assert padding(grouped(), 25) < padding(ValidationStream(range(101), list, 4, 0), 25) / 3
+
+
+def test_grouped_batches_need_no_history_and_are_shared_by_processes():
+    forward = [grouped().batch(step) for step in range(60)]
+    assert [grouped().batch(step) for step in (57, 2, 30)] == [forward[57], forward[2], forward[30]]
+    for step in range(60):
+        parts = [grouped(batch=2, process=process, processes=2).batch(step) for process in range(2)]
+        assert parts[0] + parts[1] == forward[step]

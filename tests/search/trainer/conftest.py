@@ -27,10 +27,11 @@ class Runs:
         model: Any = None,
         data: tuple[Any, Any] | None = None,
         selection: dict[str, Any] | None = None,
+        collator: Any = None,
         **changes: Any,
     ) -> SearchTrainer:
         """A search of six steps; `model` is one, or arguments of the toy model; `selection` says which
-        variables; `changes` go to the Trainer."""
+        variables; `changes` go to the Trainer's arguments."""
         train, validation = data or (self.task(1), self.task(2))
         if not isinstance(model, torch.nn.Module):
             model = self.toys.model(**{"trained": False, **(model or {})}).float()
@@ -43,6 +44,7 @@ class Runs:
             validation_dataset=validation,
             selection=selection_for(model, **(selection or {})),
             options=SearchOptions(**{"diagnose_at": (), "learning_rate": 1e-2, **(options or {})}),
+            data_collator=collator,
         )
 
     @staticmethod

@@ -2,10 +2,13 @@
 
 import pytest
 import torch
+from datasets import Dataset
 from safetensors.torch import load_file
 
 from autolora_bench.config.search import SelectionOptimizer
 from autolora_bench.search import ESTIMATORS
+
+TOKENS = ("input_ids", "attention_mask")
 
 
 @pytest.mark.parametrize("name", sorted(ESTIMATORS))
@@ -37,6 +40,31 @@ def test_resumed_mirror_descent_equals_the_uninterrupted_one(runs, tmp_path, nam
     assert len(whole.optimizer.state) == len(whole.optimizer.param_groups[0]["params"]) + len(
         whole.optimizer.param_groups[1]["params"]
     )
+
+
+def test_resumed_search_with_grouped_batches(runs, tmp_path):
+    """32 sentences of 3 to 6 tokens, four to a batch: padded less, and resumed where they stood, in the second pass."""
+    rows = [{**row, **{k: row[k][: 3 + i % 4] for k in TOKENS}} for i, row in enumerate(runs.task(2))]
+    widths = {}
+
+    def padded(examples):
+        width = max(len(example["input_ids"]) for example in examples)
+        filled = {k: [e[k] + [0] * (width - len(e[k])) for e in examples] for k in TOKENS}
+        return {k: torch.tensor(v) for k, v in filled.items()} | {
+            "labels": torch.tensor([e["labels"] for e in examples])
+        }
+
+    for grouped in (False, True):
+        data = Dataset.from_list(runs.task(1)), Dataset.from_list(rows)
+        options = {"group_by_length": grouped}
+        more = {"data": data, "collator": padded, "max_steps": 13}
+        whole = runs.search(tmp_path / f"{grouped}", options, save_strategy="steps", save_steps=9, **more)
+        whole.train()
+        resumed = runs.search(tmp_path / f"{grouped}", options, **more)
+        resumed.train(resume_from_checkpoint=str(tmp_path / f"{grouped}" / "checkpoint-9"))
+        assert runs.same(runs.everything(resumed), runs.everything(whole))
+        widths[grouped] = sum(whole._validation.batch(step)["input_ids"].shape[1] for step in range(24))
+    assert widths[True] < widths[False]
 
 
 @pytest.mark.parametrize("name", sorted(ESTIMATORS))
