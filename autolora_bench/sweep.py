@@ -1,7 +1,7 @@
 """From a command line to the runs it stands for: one, a sweep, or a suite."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from autolora_bench.config.compose import (
     to_objects,
 )
 from autolora_bench.config.experiment import ExperimentConfig
+from autolora_bench.config.support import UnsupportedError
 from autolora_bench.errors import UserError
 from autolora_bench.metrics.registry import lookup
 from autolora_bench.paths import conf_dir
@@ -51,8 +52,19 @@ class Request:
         return [*([self.config_dir] if self.config_dir else []), conf_dir()]
 
 
-def plan(request: Request) -> list[PlannedRun]:
-    """Every run of a request, in the order in which they run; the same cell twice counts once.
+class Plan(list[PlannedRun]):
+    """Runs in the order in which they run, and why others of the sweep are not among them."""
+
+    def __init__(self, runs: Iterable[PlannedRun], left_out: Sequence[str] = ()) -> None:
+        super().__init__(runs)
+        self.left_out = list(left_out)
+        """A line for each."""
+
+
+def plan(request: Request) -> Plan:
+    """Every run of a request; the same cell twice counts once.
+
+    Of a sweep, what a method does not work on is left out, unless nothing else is asked for.
 
     Raises:
         UserError: words that cannot be read, unknown names, values that cannot be.
@@ -111,16 +123,23 @@ def _jobs(base: DictConfig, words: Sequence[str]) -> list[list[str]]:
     return [list(job) for job in batches[0]]
 
 
-def _planned(request: Request, cells: Sequence[Cell]) -> list[PlannedRun]:
+def _planned(request: Request, cells: Sequence[Cell]) -> Plan:
     own = ("--config-dir", str(request.config_dir)) if request.config_dir else ()
     found: dict[Path, PlannedRun] = {}
+    refused: list[UnsupportedError] = []
     for words, experiment in cells:
         said = [word for word in words if not word.startswith(ENGINE)]
-        planned = PlannedRun(checked(experiment), (*own, *said))
+        try:
+            planned = PlannedRun(checked(experiment), (*own, *said))
+        except UnsupportedError as error:
+            refused.append(error)
+            continue
         for metric in planned.experiment.task.metrics:
             lookup(metric)
         found.setdefault(planned.folder, planned)
-    return list(found.values())
+    if refused and not found:
+        raise refused[0]
+    return Plan(found.values(), list(dict.fromkeys(error.what for error in refused)))
 
 
 class _JobComposer:

@@ -91,6 +91,7 @@ def load_backbone(config: ModelConfig, head: HeadSpec) -> Backbone:
     if head.regression:
         options["problem_type"] = "regression"
     model, loading = _read(head.kind.value, location, config, output_loading_info=True, **options)
+    _check_architecture(model.config.model_type, config)
     if model.config.pad_token_id is None:
         model.config.pad_token_id = tokenizer.pad_token_id
     if model.config.model_type == "gpt2" and _adapts_parts(config):
@@ -104,6 +105,15 @@ def load_backbone(config: ModelConfig, head: HeadSpec) -> Backbone:
         "sha256": config.sha256,
     }
     return Backbone(model, tokenizer, new, target_modules(model, config), source)
+
+
+def _check_architecture(found: str, config: ModelConfig) -> None:
+    """Raises UserError where the weights are not of the architecture that the configuration states."""
+    if config.architecture not in (None, found):
+        raise UserError(
+            f"model={config.name} states model.architecture={config.architecture}, its weights are of a {found} model",
+            f"say model.architecture={found}, or name other weights",
+        )
 
 
 def _adapts_parts(config: ModelConfig) -> bool:

@@ -1,5 +1,6 @@
 """Which records a report is about."""
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,6 +44,8 @@ def find_asked(words: Sequence[str]) -> Asked:
     options, rest = split_options(words, OPTIONS)
     request = read_request(rest)
     planned = plan(request) if _asks_for_runs(request) else None
+    for line in planned.left_out if planned is not None else ():
+        print(f"left out: {line}", file=sys.stderr)
     from autolora_bench.report.collect import collect
 
     first, *others = _folders(options.get("records", "")) or [_results(request, planned)]

@@ -18,6 +18,8 @@ def run(words: Sequence[str]) -> int:
     notes = list(dict.fromkeys(note for entry in planned for note in from_hub(entry.experiment)))
     for entry in planned:
         print(f"{entry.state().value:12}{entry.command}  ->  {entry.folder}")
+    for line in planned.left_out:
+        print(f"left out: {line}")
     for note in notes:
         print(f"note: {note}")
     for problem in problems:

@@ -17,6 +17,7 @@ from autolora_bench.commands.studies import run_studies
 from autolora_bench.config.compose import CONFIG, to_experiment
 from autolora_bench.config.experiment import ExperimentConfig
 from autolora_bench.config.store import register_schemas
+from autolora_bench.config.support import UnsupportedError
 from autolora_bench.decision import decide
 from autolora_bench.errors import UserError
 from autolora_bench.interruption import Interrupted, watched_signals
@@ -25,7 +26,7 @@ from autolora_bench.paths import conf_dir, run_folder
 from autolora_bench.plan import PlannedRun, State, command_line
 from autolora_bench.processes import is_main, leave, on_main, silent, world_size
 from autolora_bench.record import Evaluation, RunRecord
-from autolora_bench.sweep import Request, plan
+from autolora_bench.sweep import Plan, Request, plan
 from autolora_bench.tuning import Study, is_tuned, studies
 
 PASSED_TO_HYDRA = ("--cfg", "-c", "--info", "-i", "--hydra-help", "--resolve", "--package", "-p")
@@ -105,9 +106,13 @@ def _through_hydra(words: Sequence[str]) -> None:
 def job(config: DictConfig) -> float | None:
     """One run: skipped, resumed or run; returns its headline score (higher is not always better) for sweepers.
 
-    Never raises for a failed run: the failure is recorded and printed, and the other runs of a sweep go on.
+    Never raises for a failed run: the failure is recorded and printed, and the other runs of a sweep go on. What the
+    plan left out Hydra asks for all the same; it is passed over.
     """
-    experiment = to_experiment(config)
+    try:
+        experiment = to_experiment(config)
+    except UnsupportedError:
+        return None
     folder = run_folder(experiment)
     decision = on_main(lambda: decide(experiment, folder))
     if not decision.run:
@@ -170,7 +175,9 @@ def _label(experiment: ExperimentConfig) -> str:
     return f"{e.task.name} {e.method.name} on {e.model.name}, {e.data.source.name} data, seed {e.seed}"
 
 
-def _announce(planned: Sequence[PlannedRun], pending: Sequence[PlannedRun]) -> None:
+def _announce(planned: Plan, pending: Sequence[PlannedRun]) -> None:
+    for line in planned.left_out:
+        print(f"left out: {line}", file=sys.stderr)
     done = len(planned) - len(pending)
     skipped = f", {done} done before (rerun=all runs them again)" if done else ""
     print(f"{len(pending)} of {len(planned)} runs to do{skipped}", file=sys.stderr)

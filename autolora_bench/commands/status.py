@@ -15,6 +15,8 @@ def run(words: Sequence[str]) -> int:
     for entry, state in states:
         if state is not State.completed:
             print(f"{state.value:12}{entry.command}")
+    for line in planned.left_out:
+        print(f"left out: {line}")
     tally = Counter(state for _, state in states)
     print(
         f"{len(planned)} runs: "

@@ -59,5 +59,7 @@ class ModelConfig:
     """Linear layers, by the end of their name, that are in the checkpoint but were never trained for use, as a sentence
     encoder's pooler: drawn anew and trained with the head, where the task's head has them."""
     attention: Attention = Attention.sdpa
+    architecture: str | None = field(default=None, metadata=LABEL)
+    """model_type of transformers' configuration, so that what a method does not work on shows before weights are read."""
     note: str | None = field(default=None, metadata=LABEL)
     """What a reader of its scores must know; printed under tables."""

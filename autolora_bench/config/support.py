@@ -48,6 +48,8 @@ class Support:
     """Why not the others, in a few words."""
     labels_on: tuple[str, ...] | None = None
     """Architectures for classification and regression, where they are fewer."""
+    never_on: tuple[str, ...] = ()
+    """Architectures it has nothing to do on, where it works on every other."""
     starts_unchanged: bool = True
     """Whether the model first puts out what the pretrained one does; if not, it does so without its virtual tokens."""
 
@@ -60,7 +62,9 @@ class Support:
         """What it works on, for a reader; empty where that is everything."""
         kinds = [] if set(self.tasks) == set(KINDS) else [KINDS[task] for task in self.tasks]
         labels = [f"labels on {', '.join(self.labels_on)}"] if self.labels_on else []
-        return "; ".join(", ".join(names) for names in (kinds, self.architectures or (), labels) if names)
+        never = [f"not on {', '.join(self.never_on)}"] if self.never_on else []
+        parts = (kinds, self.architectures or (), labels, never)
+        return "; ".join(", ".join(names) for names in parts if names)
 
 
 EVERYTHING = Support()
@@ -68,6 +72,12 @@ REMEMBERING = ("bert", "electra", "roberta", "xlm-roberta")
 """Encoders whose attention takes keys and values from before the input (transformers 5)."""
 ENCODERS = (*REMEMBERING, "albert", "deberta-v2", "distilbert", "mpnet")
 DECODERS = ("gemma2", "gpt2", "llama", "mistral", "opt", "qwen2", "qwen3")
+ADAPTED = (
+    *REMEMBERING,
+    *("deberta-v2", "gpt2", "llama", "mistral", "mpnet", "qwen2", "qwen3"),
+)
+UNBIASED = ("gemma2", "llama", "mistral", "qwen3")
+"""Architectures whose layers and norms have no bias terms."""
 PROMPTED = Support(
     architectures=(*ENCODERS, *DECODERS),
     labels_on=ENCODERS,
@@ -76,8 +86,8 @@ PROMPTED = Support(
 )
 SUPPORT: dict[type[MethodConfig], Support] = {
     FullConfig: EVERYTHING,
-    AdapterConfig: EVERYTHING,
-    BitFitConfig: EVERYTHING,
+    AdapterConfig: Support(architectures=ADAPTED, reason="where its blocks take adapters is not known"),
+    BitFitConfig: Support(never_on=UNBIASED, reason="it has no bias terms"),
     LoraConfig: EVERYTHING,
     RankedLoraConfig: EVERYTHING,
     AdaLoraConfig: EVERYTHING,
@@ -96,28 +106,43 @@ SUPPORT: dict[type[MethodConfig], Support] = {
     ),
     IA3Config: Support(architectures=(*ENCODERS, *DECODERS)),
 }
-"""Every kind of method states what it supports. Adapters and BitFit also look at the model itself: methods.bottleneck,
-methods.bitfit."""
+"""Every kind of method states what it supports."""
+
+
+class UnsupportedError(UserError):
+    """A method asked for on a task or model that it does not work on: a sweep leaves such a run out."""
+
+
+def check_support(method: MethodConfig, task: TaskConfig, architecture: str | None) -> None:
+    """Raises UnsupportedError where the method does not work on the task, or on the model where that is known."""
+    check_task(method, task)
+    if architecture is not None:
+        check_architecture(method, architecture, task)
 
 
 def check_task(method: MethodConfig, task: TaskConfig) -> None:
-    """Raises UserError where the method does not work on this kind of task."""
+    """Raises UnsupportedError where the method does not work on this kind of task."""
     support = SUPPORT[type(method)]
     if not isinstance(task, support.tasks):
-        raise UserError(
+        raise UnsupportedError(
             f"method={method.name} does not work on {KINDS[type(task)]} (task={task.name}){_because(support)}",
             f"it works on {', '.join(KINDS[kind] for kind in support.tasks)}; choose another method or task",
         )
 
 
 def check_architecture(method: MethodConfig, architecture: str, task: TaskConfig) -> None:
-    """Raises UserError where the method does not work on models of this `model_type`, or not for this kind of task."""
+    """Raises UnsupportedError where the method does not work on this `model_type`, or not for this kind of task."""
     support = SUPPORT[type(method)]
     models = support.models(task)
     if models is not None and architecture not in models:
-        raise UserError(
+        raise UnsupportedError(
             f"method={method.name} does not work on a {architecture} model for {KINDS[type(task)]}{_because(support)}",
             f"it works on {', '.join(models)}; choose another method or model",
+        )
+    if architecture in support.never_on:
+        raise UnsupportedError(
+            f"method={method.name} does not work on a {architecture} model{_because(support)}",
+            "choose another method or model",
         )
 
 

@@ -7,7 +7,7 @@ from autolora_bench.config.data import Source
 from autolora_bench.config.experiment import ExperimentConfig
 from autolora_bench.config.method import AutoLoraConfig, LoraConfig, RankedLoraConfig
 from autolora_bench.config.model import ALL_LINEAR, ModelConfig
-from autolora_bench.config.support import check_task
+from autolora_bench.config.support import check_support
 from autolora_bench.config.task import GenerationTask
 from autolora_bench.config.train import TrainConfig
 from autolora_bench.config.validate_method import require, validate_method
@@ -26,7 +26,7 @@ def validate(experiment: ExperimentConfig) -> None:
     if isinstance(experiment.task, GenerationTask):
         _validate_decoding(experiment.task)
     validate_method(experiment.method)
-    check_task(experiment.method, experiment.task)
+    check_support(experiment.method, experiment.task, experiment.model.architecture)
     if isinstance(experiment.method, LoraConfig | RankedLoraConfig | AutoLoraConfig):
         validate_variant(experiment.method.variant)
     if isinstance(experiment.method, AutoLoraConfig):
