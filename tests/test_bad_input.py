@@ -324,6 +324,13 @@ CASES = {
     "no such layers": bad(
         "model.targets=[nothing]", expected="nothing", base=WEIGHTS, starts=True, prepare=damaged(bool)
     ),
+    "weights of another architecture": bad(
+        "model.architecture=llama",
+        expected="states model.architecture=llama, its weights are of a bert model",
+        base=WEIGHTS,
+        starts=True,
+        prepare=damaged(bool),
+    ),
     "wrong checksum": bad(
         f"model.sha256={'0' * 64}", expected="checksum", base=WEIGHTS, starts=True, prepare=damaged(bool)
     ),

@@ -69,6 +69,49 @@ def test_every_suite_composes(suite: str) -> None:
     assert plan(Request((f"suite={suite}", "data=generated")))
 
 
+NOT_IN_METHODS = {"lora_uniform", "lora_shuffled_ranks", "lora_from_ranks"}
+"""Controls for ranks that a finished search left: suite=controls."""
+
+
+def test_the_suite_of_methods_has_every_method_of_its_own(tmp_path: Path) -> None:
+    found = plan(Request(("suite=methods", "data=generated", "task=e2e", "model=smollm2_135m")))
+    assert {e.experiment.method.name for e in found} == set(choices("method", CONF)) - NOT_IN_METHODS - {
+        "bitfit"
+    }
+    assert found.left_out == ["method=bitfit does not work on a llama model: it has no bias terms"]
+
+
+def test_the_suite_of_methods_gives_minilm_its_own_settings() -> None:
+    """The runs are those of suite=minilm_glue, and every method has a cell that says where its rates are from."""
+    words = ("task=rte", "data=local", "data.dir=/none", "seed=0", "method=lora,autolora,adapter")
+    ours, theirs = (
+        [e.folder for e in plan(Request((f"suite={name}", *words)))] for name in ("methods", "minilm_glue")
+    )
+    assert ours == theirs
+    found = plan(Request(("suite=methods", "data=generated")))
+    cells = conf_dir() / "cell" / "minilm"
+    assert not [n for e in found if not (cells / f"{(n := e.experiment.method.name)}.yaml").is_file()]
+    assert all(e.experiment.train.epochs == 1 for e in found)
+
+
+@pytest.mark.parametrize(
+    "words", [("task=rte", "method=lora,llama_adapter"), ("task=rte,e2e", "method=llama_adapter")]
+)
+def test_a_sweep_leaves_out_what_a_method_does_not_work_on(words: tuple[str, ...]) -> None:
+    found = plan(Request((*words, "model=any", "data=generated"), multirun=True))
+    assert len(found) == 1
+    [line] = found.left_out
+    assert line.startswith("method=llama_adapter does not work on classification (task=rte)")
+    assert plan(Request(tuple(found[0].overrides))).left_out == []
+
+
+@pytest.mark.parametrize("multirun", [False, True])
+def test_nothing_but_what_a_method_does_not_work_on_is_refused(multirun: bool) -> None:
+    words = ("task=rte", "method=llama_adapter", "data=generated", *(("seed=0,1",) if multirun else ()))
+    with pytest.raises(UserError, match="does not work on classification"):
+        plan(Request(words, multirun))
+
+
 def test_controls_ask_for_the_searches_they_are_about(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=str(tmp_path)):
         plan(Request(("suite=controls", "data=generated", f"results={tmp_path}")))

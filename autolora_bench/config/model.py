@@ -60,6 +60,6 @@ class ModelConfig:
     encoder's pooler: drawn anew and trained with the head, where the task's head has them."""
     attention: Attention = Attention.sdpa
     architecture: str | None = field(default=None, metadata=LABEL)
-    """model_type of transformers' configuration, so that what a method does not work on shows before weights are read."""
+    """model_type of transformers' configuration: what a method does not work on then shows before weights are read."""
     note: str | None = field(default=None, metadata=LABEL)
     """What a reader of its scores must know; printed under tables."""

@@ -31,6 +31,7 @@ def experiment(*overrides: str, base: Sequence[str] = BASE) -> ExperimentConfig:
         "train.trackers=[tensorboard]",
         "model.path=/weights",
         "model.note=hello",
+        "model.architecture=other",
         "method.title=Other",
         "task.title=Other",
         "task.hub.path=other/place",

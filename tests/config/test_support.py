@@ -4,9 +4,18 @@ import pytest
 
 from autolora_bench.config import support
 from autolora_bench.config.compose import compose_config, composer, to_experiment
-from autolora_bench.config.method import LoraConfig
+from autolora_bench.config.method import AdapterConfig, LoraConfig
+from autolora_bench.config.prompts import IA3Config
 from autolora_bench.config.store import METHODS, TASKS
-from autolora_bench.config.support import KINDS, SUPPORT, Support, check_architecture, check_task
+from autolora_bench.config.support import (
+    KINDS,
+    SUPPORT,
+    UNBIASED,
+    Support,
+    UnsupportedError,
+    check_architecture,
+    check_task,
+)
 from autolora_bench.config.task import ClassificationTask, GenerationTask, TaggingTask
 from autolora_bench.errors import UserError
 
@@ -32,6 +41,54 @@ def test_a_model_that_a_method_does_not_work_on_is_refused(monkeypatch: pytest.M
     with pytest.raises(UserError, match="does not work on a bert model"):
         check_architecture(LoraConfig(name="lora"), "bert", GenerationTask(name="e2e"))
     check_architecture(LoraConfig(name="lora"), "qwen2", GenerationTask(name="e2e"))
+
+
+@pytest.mark.parametrize(
+    ("words", "what"),
+    [
+        (["method=llama_adapter", "task=rte"], "classification (task=rte): its prompts are PEFT's"),
+        (
+            ["method=llama_adapter", "task=e2e", "model=gpt2"],
+            "a gpt2 model for generation: its prompts are PEFT's",
+        ),
+        (
+            ["method=prefix_tuning", "task=rte", "model=mpnet_base"],
+            "a mpnet model for classification: its attention",
+        ),
+        (
+            ["method=prompt_tuning", "task=stsb", "model=smollm2_135m"],
+            "a llama model for regression: it is not known",
+        ),
+        (["method=bitfit", "task=e2e", "model=smollm2_135m"], "a llama model: it has no bias terms"),
+        (
+            ["method=adapter", "task=rte", "model.architecture=opt"],
+            "a opt model for classification: where its blocks",
+        ),
+    ],
+)
+def test_wrong_combinations_are_refused_before_anything_is_loaded(words: list[str], what: str) -> None:
+    with composer(), pytest.raises(UnsupportedError) as error:
+        to_experiment(compose_config(["data=generated", *words]))
+    assert f"does not work on {what}" in error.value.what
+    assert error.value.mend
+
+
+def test_adapters_and_ia3_work_on_what_their_tables_name() -> None:
+    from autolora_bench.backbone.inner import SCALED
+    from autolora_bench.methods.bottleneck import SUBLAYERS
+
+    assert set(SUPPORT[AdapterConfig].architectures or ()) == set(SUBLAYERS)
+    assert set(SUPPORT[IA3Config].architectures or ()) == set(SCALED)
+
+
+@pytest.mark.parametrize("architecture", UNBIASED)
+def test_what_has_no_bias_has_none(architecture: str) -> None:
+    import torch
+    from transformers import AutoConfig, AutoModel
+
+    with torch.device("meta"):
+        model = AutoModel.from_config(AutoConfig.for_model(architecture, num_hidden_layers=1))
+    assert not [name for name, _ in model.named_parameters() if name.endswith(".bias")]
 
 
 def test_what_is_limited_is_said_to_readers() -> None:
