@@ -128,7 +128,7 @@ def _planned(request: Request, cells: Sequence[Cell]) -> Plan:
     found: dict[Path, PlannedRun] = {}
     refused: list[UnsupportedError] = []
     for words, experiment in cells:
-        said = [word for word in words if not word.startswith(ENGINE)]
+        said = [word for word in words if not word.lstrip("+~").startswith(ENGINE)]
         try:
             planned = PlannedRun(checked(experiment), (*own, *said))
         except UnsupportedError as error:

@@ -31,6 +31,16 @@ def metric_cases() -> Path:
 @pytest.fixture(scope="session")
 def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a random two-layer BERT encoder whose vocabulary is that of the generated English tasks."""
-    save = runpy.run_path(str(REPOSITORY / "scripts" / "tiny_encoder.py"))["save_tiny_encoder"]
-    folder: Path = save(tmp_path_factory.mktemp("tiny_encoder"))
+    return _saved("tiny_encoder", tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def tiny_decoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a random two-layer Llama that reads bytes."""
+    return _saved("tiny_decoder", tmp_path_factory)
+
+
+def _saved(name: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    save = runpy.run_path(str(REPOSITORY / "scripts" / f"{name}.py"))[f"save_{name}"]
+    folder: Path = save(tmp_path_factory.mktemp(name))
     return folder

@@ -21,7 +21,6 @@ from autolora_bench.paths import run_folder
 from autolora_bench.record import RunRecord, Status, read_record
 from autolora_bench.training.checkpoints import CheckpointPolicy
 
-HARNESS = Path(__file__).resolve().parent.parent / "scripts" / "kill_harness.py"
 SMALL = [
     "task=sst2",
     "model=any",
@@ -314,38 +313,3 @@ class TestOwnership:
         for process in many:
             process.communicate("")
         assert sorted(answers) == ["busy"] * 5 + ["got"]
-
-
-def test_three_kills(tmp_path: Path) -> None:
-    answer = subprocess.run(
-        [
-            sys.executable,
-            str(HARNESS),
-            "--kills",
-            "3",
-            "--methods",
-            "lora",
-            "--seed",
-            "1",
-            "--folder",
-            str(tmp_path),
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert answer.returncode == 0, answer.stdout + answer.stderr
-    assert "3 kills" in answer.stdout
-    assert "0 not equal" in answer.stdout
-
-
-@pytest.mark.slow
-def test_kills_in_every_kind_of_method(tmp_path: Path) -> None:
-    methods = "autolora,adalora,full,bitfit,adapter,lora_uniform"
-    answer = subprocess.run(
-        [sys.executable, str(HARNESS), "--kills", "30", "--methods", methods, "--folder", str(tmp_path)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert answer.returncode == 0, answer.stdout + answer.stderr

@@ -10,9 +10,7 @@ from typing import Any
 import pytest
 import torch
 from omegaconf import OmegaConf
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from torch import Tensor
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from autolora_bench.config.compose import compose_config, composer, to_experiment
 from autolora_bench.config.experiment import ExperimentConfig
@@ -102,34 +100,6 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         gc.freeze()  # every training collects garbage: let it not look through all that was imported
         yield
         gc.unfreeze()
-
-
-@pytest.fixture(scope="session")
-def tiny_decoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of a random two-layer Llama that reads bytes."""
-    folder: Path = tmp_path_factory.mktemp("tiny_decoder")
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    backend = Tokenizer(models.BPE({mark: i for i, mark in enumerate(["<end>", *alphabet])}, []))
-    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    backend.decoder = decoders.ByteLevel()
-    backend.add_special_tokens(["<end>"])
-    marks = {"bos_token": "<end>", "eos_token": "<end>", "pad_token": "<end>"}
-    PreTrainedTokenizerFast(tokenizer_object=backend, **marks).save_pretrained(folder)
-    config = LlamaConfig(
-        vocab_size=257,
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=640,
-        bos_token_id=0,
-        eos_token_id=0,
-        pad_token_id=0,
-    )
-    torch.manual_seed(0)
-    LlamaForCausalLM(config).save_pretrained(folder)
-    return folder
 
 
 @pytest.fixture(scope="session")
