@@ -361,6 +361,14 @@ CASES = {
     "list of nothing": Case(("ls", "taskz"), "did you mean tasks"),
     "fetch of nothing": Case(("fetch",), "which model"),
     "fetch of the unknown": Case(("fetch", "bert"), "model=bert is not known"),
+    "fetch where nothing can be written": Case(
+        ("fetch", "mpnet_base"),
+        "cannot write /dev/null/x",
+        environment={"AUTOLORA_BENCH_CACHE": "/dev/null/x"},
+    ),
+    "report where nothing can be written": Case(
+        ("report", "results={t}/runs", "out=/dev/null/x"), "cannot write", prepare=record()
+    ),
     "score without a task": Case(("score", "predictions={t}/p", "references={t}/r"), "task"),
     "score of an unknown task": Case(("score", "task=xyz", "predictions={t}/p", "references={t}/r"), "xyz"),
     "score without a file": Case(("score", "task=sst2", "predictions={t}/p", "references={t}/r"), "{t}/"),

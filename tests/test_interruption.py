@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -242,6 +243,21 @@ def test_seconds_of_a_killed_attempt_count_up_to_its_last_checkpoint(
     seconds = [record.phases[0].seconds for record in found]
     assert len(seconds) == 8
     assert 0 < seconds[0] < seconds[-1]
+
+
+def test_a_clock_that_jumps_changes_nothing(
+    words: Callable[..., list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steady, jumping = words(tmp_path / "steady"), words(tmp_path / "jumping", "train.checkpoint_minutes=60")
+    assert cli.run(steady) == 0
+    days = iter(range(0, -(10**9), -1))
+    with monkeypatch.context() as patch:
+        patch.setattr(time, "time", lambda: 2e9 + 86400.0 * next(days) * (-1) ** next(days))
+        assert cli.run(jumping) == 0
+    assert facts(folder_of(jumping)) == facts(folder_of(steady))
+    record = read_record(folder_of(jumping) / "run.json")
+    assert all(0 < phase.seconds < 3600 for phase in record.phases)
+    assert all(0 <= (phase.train_seconds or 0) < 3600 for phase in record.phases)
 
 
 class TestOwnership:

@@ -1,6 +1,8 @@
 """Runs of every kind of task that are killed or stopped, and end like a run that nobody disturbed."""
 
+import errno
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -16,6 +18,7 @@ from autolora_bench.interruption import Interrupted
 from autolora_bench.paths import run_folder
 from autolora_bench.record import Status, read_record
 from autolora_bench.tasks.generation import decode
+from autolora_bench.tasks.generation.finished import FinishedBatches
 
 HARNESS = Path(__file__).resolve().parent.parent / "scripts" / "kill_harness.py"
 SMALL = ["model=any", "data=generated", "method=lora", "device=cpu", "train.epochs=1", "train.batch_size=8"]
@@ -97,6 +100,32 @@ def test_decoding_that_was_stopped_goes_on_with_the_batches_that_are_left(
     left = decoding(monkeypatch)
     assert cli.run(line) == 0
     assert len(left) == BATCHES - done
+    assert outcome(folder_of(line)) == outcome(folder_of([*line, f"results={whole}"]))
+
+
+def test_decoding_on_a_disk_that_takes_no_more(
+    undecoded: tuple[list[str], Path, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    line, whole, cut = undecoded
+    shutil.copytree(cut, tmp_path, dirs_exist_ok=True)
+    line = [*line, f"results={tmp_path}"]
+    add = FinishedBatches.add
+
+    def full(self: FinishedBatches, batch: int, outputs: list[str]) -> None:
+        if batch == 2:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        add(self, batch, outputs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FinishedBatches, "add", full)
+        assert cli.run(line) == 1
+    said = capsys.readouterr().err
+    assert "cannot write" in said
+    assert "Traceback" not in said
+    assert cli.run(line) == 0
     assert outcome(folder_of(line)) == outcome(folder_of([*line, f"results={whole}"]))
 
 

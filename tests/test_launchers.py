@@ -1,14 +1,18 @@
 """Sweeps on real launchers, as a user starts them: a job that fails stops no other and is not hidden."""
 
+import json
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
+import time
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 
 from autolora_bench import cli
 from autolora_bench.record import Status, find_records, read_record
@@ -41,12 +45,15 @@ def line(encoder: Path, results: Path, *more: str) -> list[str]:
     return [*SMALL, f"model.checkpoint={encoder}", f"results={results}", *more]
 
 
-def start(words: list[str], cache: Path) -> subprocess.Popen[str]:
-    environment = {**os.environ, "AUTOLORA_BENCH_CACHE": str(cache), "OMP_NUM_THREADS": "1"}
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUTOLORA_BENCH_CACHE", str(tmp_path))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+
+
+def start(words: list[str], folder: Path) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "autolora_bench", *words]
-    return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, cwd=cache
-    )
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=folder)
 
 
 def written(results: Path) -> dict[Path, int]:
@@ -57,7 +64,7 @@ def written(results: Path) -> dict[Path, int]:
     "launcher", ["basic", *(pytest.param(name, marks=pytest.mark.slow) for name in list(LAUNCHERS)[1:])]
 )
 def test_a_failing_job_stops_no_other_and_the_same_command_runs_it_alone(
-    launcher: str, tiny_encoder: Path, tmp_path: Path
+    launcher: str, tiny_encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     package, options = LAUNCHERS[launcher]
     try:
@@ -65,12 +72,11 @@ def test_a_failing_job_stops_no_other_and_the_same_command_runs_it_alone(
     except ModuleNotFoundError:
         found = None
     if found is None:
-        pytest.skip(f"{package} is not installed")
+        pytest.skip(f"{package} is not installed (README: Launchers)")
     rates = f"method.learning_rate=1e-3,{FAILING},2e-3"
     words = ["-m", f"hydra/launcher={launcher}", *options, *line(tiny_encoder, tmp_path / "runs", rates)]
-    first = start(words, tmp_path)
-    said = first.communicate()[1]
-    assert first.returncode == 1, said
+    code, said = tell(words, launcher, tmp_path, capsys)
+    assert code == 1, said
     assert "3 of 3 runs to do" in said
     assert "2 completed, 1 failed" in said
     [failed] = re.findall(r"^  failed: (.*)$", said, re.MULTILINE)
@@ -80,12 +86,71 @@ def test_a_failing_job_stops_no_other_and_the_same_command_runs_it_alone(
     records = {path: read_record(path) for path in find_records(tmp_path / "runs")}
     assert sorted(record.status.value for record in records.values()) == ["completed", "completed", "failed"]
     before = written(tmp_path / "runs")
-    again = start(words, tmp_path)
-    said = again.communicate()[1]
-    assert again.returncode == 1, said
+    code, said = tell(words, launcher, tmp_path, capsys)
+    assert code == 1, said
     assert "1 of 3 runs to do, 2 done before" in said
     changed = {path for path, time in written(tmp_path / "runs").items() if before[path] != time}
     assert changed == {path for path, record in records.items() if record.status is Status.failed}
+
+
+def tell(
+    words: list[str], launcher: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> tuple[int, str]:
+    """Exit status and what was said; Hydra's own launcher runs the jobs in this very process."""
+    if launcher == "basic":
+        return cli.run(words), capsys.readouterr().err
+    process = start(words, folder)
+    said = process.communicate()[1]
+    return process.returncode, said
+
+
+def test_a_launcher_that_gives_up_hides_nothing(
+    tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def gone(*_: object, **__: object) -> None:
+        raise RuntimeError("a worker was killed\nin the middle of its work")
+
+    monkeypatch.setattr(BasicLauncher, "launch", gone)
+    assert cli.run(["-m", *line(tiny_encoder, tmp_path / "runs", "seed=0,1")]) == 1
+    said = capsys.readouterr().err
+    assert "the launcher gave up: RuntimeError: a worker was killed" in said
+    assert "2 missing" in said
+    assert "Traceback" not in said
+
+
+def test_a_setting_that_a_launcher_does_not_have_is_a_mistake(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["-m", "data=generated", "task=sst2", f"results={tmp_path}", "hydra.launcher.n_workers=2"]
+    assert cli.run(words) == 2
+    said = capsys.readouterr().err
+    assert "n_workers" in said
+    assert "Traceback" not in said
+
+
+@pytest.mark.slow
+def test_a_killed_worker_of_joblib_is_told_and_the_same_command_ends_what_it_began(
+    tiny_encoder: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
+    words = ["-m", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "train.epochs=200", "data.limit=64"]
+    words = [*line(tiny_encoder, tmp_path / "runs", "seed=0,1"), *words]
+    first = start(words, tmp_path)
+    killed = None
+    while killed is None and first.poll() is None:
+        time.sleep(0.1)
+        for lock in (tmp_path / "runs").rglob("seed0/run.lock"):
+            if (lock.parent / "run.json").is_file():
+                killed = json.loads(lock.read_text())["pid"]
+    os.kill(killed, signal.SIGKILL)
+    said = first.communicate()[1]
+    assert first.returncode == 1, said
+    assert "the launcher gave up: TerminatedWorkerError" in said
+    assert "interrupted: autolora-bench" in said
+    assert "Traceback" not in said
+    again = start(words, tmp_path)
+    assert "2 completed" in again.communicate()[1]
+    assert again.returncode == 0
 
 
 @pytest.mark.slow

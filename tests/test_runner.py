@@ -151,7 +151,7 @@ def test_a_sweep_goes_on_after_a_failure_and_says_so(
     assert cli.run(line) == 0
     assert "1 of 2 runs to do, 1 done before" in capsys.readouterr().err
     ran: list[object] = []
-    monkeypatch.setattr(launch, "_through_hydra", lambda words: ran.append(words))
+    monkeypatch.setattr(launch, "sweep", lambda words, job: ran.append(words))
     assert cli.run(line) == 0
     assert ran == []
 

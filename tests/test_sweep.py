@@ -53,6 +53,18 @@ def test_a_printed_command_survives_a_shell(words: tuple[str, ...]) -> None:
     assert [e.folder for e in plan(Request(tuple(rest)))] == [entry.folder]
 
 
+def test_a_printed_command_leaves_out_how_the_sweep_was_run() -> None:
+    words = (
+        "hydra.launcher.n_jobs=2",
+        "+hydra.sweeper.n=1",
+        "++hydra.launcher.a.b=1",
+        "seed=0,1",
+        "data=generated",
+    )
+    for entry in plan(Request(("hydra/launcher=joblib", *words), multirun=True)):
+        assert "hydra" not in entry.command
+
+
 def test_the_same_cell_twice_counts_once() -> None:
     assert cells("task=rte,rte", "data=generated", multirun=True) == [("rte", "lora", 0)]
 

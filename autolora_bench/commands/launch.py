@@ -4,25 +4,23 @@ import logging
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 
-import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from autolora_bench import __version__
 from autolora_bench.commands.request import read_request
 from autolora_bench.commands.studies import run_studies
-from autolora_bench.config.compose import CONFIG, to_experiment
+from autolora_bench.commands.through_hydra import ask, sweep
+from autolora_bench.config.compose import to_experiment
 from autolora_bench.config.experiment import ExperimentConfig
-from autolora_bench.config.store import register_schemas
 from autolora_bench.config.support import UnsupportedError
 from autolora_bench.decision import decide
 from autolora_bench.errors import UserError
 from autolora_bench.interruption import Interrupted, watched_signals
 from autolora_bench.ownership import owned
-from autolora_bench.paths import conf_dir, run_folder
+from autolora_bench.paths import run_folder
 from autolora_bench.plan import PlannedRun, State, command_line
 from autolora_bench.processes import is_main, leave, on_main, silent, world_size
 from autolora_bench.record import Evaluation, RunRecord
@@ -75,17 +73,17 @@ def _launch(words: Sequence[str]) -> int:
     if pending:
         with watched_signals():
             once = ["hydra.sweeper.n_trials=1"] if is_tuned(request) else []
-            _through_hydra([*request.flags, *request.overrides, *once])
+            sweep([*request.flags, *request.overrides, *once], job)
     return on_main(lambda: _tally(planned, pending)) or (2 if problems else 0)
 
 
 def _study(study: Study) -> None:
-    """Run a study. Hydra ends the process where no trial was completed; what is there is told all the same."""
+    """Run a study; where no trial was completed, that is told."""
     import optuna
 
     optuna.logging.set_verbosity(logging.WARNING)
-    with watched_signals(), suppress(SystemExit):
-        _through_hydra([*study.request.flags, *study.request.overrides])
+    with watched_signals():
+        sweep([*study.request.flags, *study.request.overrides], job)
 
 
 def _ask_hydra(words: Sequence[str]) -> int:
@@ -93,14 +91,8 @@ def _ask_hydra(words: Sequence[str]) -> int:
     if {"-m", "--multirun"} & set(words):
         raise UserError("--cfg and --info are about one run", "leave out -m")
     plan(Request(tuple(word for word in words if "=" in word and not word.startswith("-"))))
-    _through_hydra(words)
+    ask(words, job)
     return 0
-
-
-def _through_hydra(words: Sequence[str]) -> None:
-    register_schemas()
-    sys.argv = ["autolora-bench", *words]
-    hydra.main(config_path=str(conf_dir()), config_name=CONFIG, version_base="1.3")(job)()
 
 
 def job(config: DictConfig) -> float | None:

@@ -91,7 +91,8 @@ def explain(error: Exception) -> UserError:
     if engine:
         return UserError(
             f"{engine.group(1)}={engine.group(2)} is not there",
-            "launchers and sweepers are extras: pip install 'autolora-bench[joblib,submitit,optuna]'",
+            "launchers and sweepers are extras: pip install 'autolora-bench[joblib,submitit,optuna]' "
+            "(Ray: see README, Launchers)",
         )
     lines = [text if isinstance(error, YAMLError) else _first_line(error)]
     if error.__cause__ is not None:

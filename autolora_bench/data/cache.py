@@ -4,6 +4,7 @@ import hashlib
 import json
 import logging
 import shutil
+import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from uuid import uuid4
@@ -12,6 +13,8 @@ from datasets import Dataset, load_from_disk
 
 from autolora_bench.paths import cache_dir
 
+CHECKSUMS = "checksums.json"
+"""CRC-32 of every other file of an entry: a power cut may leave the right length and the wrong bytes."""
 _logger = logging.getLogger(__name__)
 
 
@@ -45,11 +48,12 @@ def _read(entry: Path) -> Dataset | None:
     if not entry.is_dir():
         return None
     try:
+        # Memory-mapped columns fail only when they are touched, or not at all: damage has to show here.
+        if json.loads((entry / CHECKSUMS).read_text(encoding="utf-8")) != _checksums(entry):
+            raise ValueError("its checksums are not those of its files")
         found = load_from_disk(entry)
         if not isinstance(found, Dataset):
             raise ValueError("not a single data set")
-        # Memory-mapped columns fail only when they are touched: a truncated file has to show here.
-        found[:1], found[-1:]
     except Exception as error:
         _logger.warning("cache entry %s cannot be read (%s): built anew", entry, error)
         return None
@@ -61,9 +65,22 @@ def _write(dataset: Dataset, entry: Path) -> None:
     try:
         temporary.mkdir(parents=True)
         dataset.save_to_disk(temporary)
+        (temporary / CHECKSUMS).write_text(json.dumps(_checksums(temporary)), encoding="utf-8")
         _publish(temporary, entry)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _checksums(entry: Path) -> dict[str, int]:
+    return {path.name: _checksum(path) for path in sorted(entry.iterdir()) if path.name != CHECKSUMS}
+
+
+def _checksum(path: Path) -> int:
+    found = 0
+    with path.open("rb") as file:
+        while block := file.read(1 << 22):
+            found = zlib.crc32(block, found)
+    return found
 
 
 def _publish(temporary: Path, entry: Path) -> None:

@@ -8,7 +8,7 @@ from threading import Barrier
 import pytest
 from datasets import Dataset
 
-from autolora_bench.data.cache import cached_dataset
+from autolora_bench.data.cache import CHECKSUMS, cached_dataset
 
 KEY = {"fingerprint": "abc", "split": "train"}
 
@@ -61,7 +61,13 @@ def test_a_cached_data_set_can_be_worked_on() -> None:
     assert found.select([1])["input_ids"][:] == [[3]]
 
 
-@pytest.mark.parametrize("damage", ["truncate", "empty", "state", "stray"])
+def flipped(data: bytes) -> bytes:
+    """The bytes of a file of ROWS with one of the values changed, as long as before."""
+    place = data.rindex((3).to_bytes(8, "little"))
+    return data[:place] + (4).to_bytes(8, "little") + data[place + 8 :]
+
+
+@pytest.mark.parametrize("damage", ["truncate", "empty", "state", "stray", "flipped", "unmarked"])
 def test_a_broken_entry_is_rebuilt(damage: str, cache: Path, caplog: pytest.LogCaptureFixture) -> None:
     build = Builder()
     cached_dataset(KEY, build)
@@ -71,6 +77,10 @@ def test_a_broken_entry_is_rebuilt(damage: str, cache: Path, caplog: pytest.LogC
         arrow.write_bytes(arrow.read_bytes()[: arrow.stat().st_size // 2])
     elif damage == "empty":
         arrow.write_bytes(b"")
+    elif damage == "flipped":
+        arrow.write_bytes(flipped(arrow.read_bytes()))
+    elif damage == "unmarked":
+        (entry / CHECKSUMS).unlink()
     elif damage == "state":
         (entry / "state.json").write_text("{")
     else:

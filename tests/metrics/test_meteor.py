@@ -1,9 +1,13 @@
 import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
 
 from autolora_bench.errors import UserError
 from autolora_bench.metrics.generation import meteor_process
+from autolora_bench.metrics.generation.e2e import score_e2e
 from autolora_bench.metrics.generation.java import JAVA_VARIABLE, jar, java_executable
 from autolora_bench.metrics.generation.meteor import meteor, meteor_subsets
 from autolora_bench.metrics.generation.ptb import ptb_tokenize
@@ -93,6 +97,65 @@ def test_program_that_dies_is_reported_and_started_again(fake_java, monkeypatch)
     meteor_process.close_shared()
 
 
+@pytest.mark.parametrize("answered", [0, 2, 5])
+def test_a_killed_program_is_started_again_once(java, answered, monkeypatch, caplog):
+    expected = meteor(HYPOTHESES, REFERENCES)
+    killed = killing(monkeypatch, answered, times=1)
+    assert meteor(HYPOTHESES, REFERENCES) == expected
+    assert len(killed) == 1
+    assert "METEOR was killed by signal 9" in caplog.text
+
+
+def test_a_program_that_is_killed_twice_costs_its_metric_alone(java, monkeypatch):
+    killed = killing(monkeypatch, 3, times=2)
+    scores = score_e2e(HYPOTHESES, REFERENCES, metrics=["meteor", "rouge_l", "bleu"])
+    assert len(set(killed)) == 2
+    assert set(scores.values) == {"rouge_l", "bleu"}
+    assert scores.missing == {"meteor": "METEOR was killed by signal 9: it said nothing"}
+    assert meteor(["the cat sat"], [["the cat sat"]]) == 1.0
+
+
+def killing(monkeypatch, answered, times):
+    """Kill METEOR before it is asked for one more answer than `answered`, so often; the programs that were killed."""
+    read, answers, killed = meteor_process.MeteorProcess._read, [], []
+
+    def reading(self):
+        if len(answers) == answered and len(killed) < times:
+            self._program.kill()
+            self._program.wait()
+            killed.append(self._program.pid)
+            answers.clear()
+        else:
+            answers.append(None)
+        return read(self)
+
+    monkeypatch.setattr(meteor_process.MeteorProcess, "_read", reading)
+    return killed
+
+
+def test_a_killed_run_takes_meteor_with_it(java):
+    code = (
+        "import time\n"
+        "from autolora_bench.metrics.generation import meteor, meteor_process\n"
+        "meteor.meteor(['a'], [['a']])\n"
+        "print(meteor_process.shared_process()._program.pid, flush=True)\n"
+        "time.sleep(600)"
+    )
+    run = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    program = int(run.stdout.readline())
+    run.kill()
+    run.communicate()
+    deadline = time.monotonic() + 60
+    while alive(program) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not alive(program)
+
+
+def alive(pid):
+    status = Path(f"/proc/{pid}/stat")
+    return status.is_file() and status.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
 def test_an_interrupted_call_leaves_no_answer_for_the_next(fake_java, monkeypatch):
     monkeypatch.setattr(meteor_process, "_shared", None)
     fake_java(ANSWERING)
@@ -141,8 +204,6 @@ def test_ptb_tokens_keep_brackets_drop_punctuation_and_lines(java):
 
 
 def test_ptb_equals_pycocoevalcap(java, monkeypatch, tmp_path, metric_cases):
-    from pathlib import Path
-
     from pycocoevalcap.tokenizer import ptbtokenizer
 
     if not Path(ptbtokenizer.__file__).parent.stat().st_mode & 0o200:
@@ -166,5 +227,5 @@ def test_ptb_equals_pycocoevalcap(java, monkeypatch, tmp_path, metric_cases):
 
 def test_ptb_failure_names_its_reason(fake_java):
     fake_java("echo one line; echo broken jar >&2; exit 2")
-    with pytest.raises(MetricUnavailableError, match=r"1 lines for 2 \(status 2\): broken jar"):
+    with pytest.raises(MetricUnavailableError, match=r"ended with status 2 after 1 lines for 2: broken jar"):
         ptb_tokenize(["a", "b"])

@@ -1,13 +1,36 @@
-"""Where the Java runtime and the jars are that METEOR 1.5 and the PTB tokenizer need."""
+"""The Java runtime and the jars that METEOR 1.5 and the PTB tokenizer need, and what becomes of a JVM that dies."""
 
+import logging
 import os
 import shutil
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TypeVar
 
 from autolora_bench.metrics.scores import MetricUnavailableError
 
 JAVA_VARIABLE = "AUTOLORA_BENCH_JAVA"
+T = TypeVar("T")
+_logger = logging.getLogger(__name__)
+
+
+class JavaDiedError(MetricUnavailableError):
+    """A Java program was started and ended before it had answered."""
+
+
+def started_again(call: Callable[[], T]) -> T:
+    """What `call` returns. A Java program that dies in it (the first to go where memory is short) gets a second try."""
+    try:
+        return call()
+    except JavaDiedError as death:
+        _logger.warning("%s: started again", death)
+    return call()
+
+
+def ending(status: int) -> str:
+    """How a process ended, from what `subprocess` gives as its status."""
+    return f"ended with status {status}" if status >= 0 else f"was killed by signal {-status}"
 
 
 def java_executable() -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from autolora_bench.metrics.generation.java import started_again
 from autolora_bench.metrics.generation.meteor_process import LOCK, close_shared, shared_process
 from autolora_bench.metrics.generation.segments import References, check_segments
 
@@ -15,7 +16,7 @@ def meteor(hypotheses: Sequence[str], references: References) -> float:
 
     Raises:
         UserError: see `check_segments`.
-        MetricUnavailableError: no Java runtime, or METEOR died; the next call starts it again.
+        MetricUnavailableError: no Java runtime, or METEOR died twice; the next call starts it again.
     """
     return meteor_subsets(hypotheses, references, {"all": range(len(hypotheses))})["all"]
 
@@ -25,6 +26,12 @@ def meteor_subsets(
 ) -> dict[str, float]:
     """METEOR of several subsets of one corpus, each given by its segments' positions; aligned only once."""
     check_segments(hypotheses, references)
+    return started_again(lambda: _aligned(hypotheses, references, subsets))
+
+
+def _aligned(
+    hypotheses: Sequence[str], references: References, subsets: Mapping[str, Sequence[int]]
+) -> dict[str, float]:
     with LOCK:
         process = shared_process()
         try:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from threading import RLock
 from typing import IO
 
-from autolora_bench.metrics.generation.java import jar, java_executable
+from autolora_bench.metrics.generation.java import JavaDiedError, ending, jar, java_executable
 from autolora_bench.metrics.generation.segments import References
 from autolora_bench.metrics.scores import MetricUnavailableError
 
@@ -20,7 +20,7 @@ _SEPARATOR = re.compile(r"\|\|\||[\r\n]")
 class MeteorProcess:
     """METEOR's line protocol (`-stdio`): SCORE gives a segment's statistics, EVAL the scores of many.
 
-    Every method raises MetricUnavailableError where the program does not start or has died.
+    Raises MetricUnavailableError where the program does not start, JavaDiedError where it has died.
     """
 
     def __init__(self) -> None:
@@ -91,11 +91,11 @@ class MeteorProcess:
             raise self._death()
         return line.decode("utf-8").strip()
 
-    def _death(self) -> MetricUnavailableError:
+    def _death(self) -> JavaDiedError:
         status = self._program.wait()
         self._errors.seek(0)
         words = self._errors.read().decode("utf-8", "replace").strip().splitlines() or ["it said nothing"]
-        return MetricUnavailableError(f"METEOR ended with status {status}: {words[0]}")
+        return JavaDiedError(f"METEOR {ending(status)}: {words[0]}")
 
 
 def _field(text: str) -> str:

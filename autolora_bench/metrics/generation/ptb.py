@@ -8,7 +8,7 @@ import re
 import subprocess
 from collections.abc import Sequence
 
-from autolora_bench.metrics.generation.java import jar, java_executable
+from autolora_bench.metrics.generation.java import JavaDiedError, ending, jar, java_executable, started_again
 from autolora_bench.metrics.scores import MetricUnavailableError
 
 PUNCTUATION = frozenset(
@@ -35,20 +35,24 @@ def ptb_tokenize(texts: Sequence[str]) -> list[str]:
         *("edu.stanford.nlp.process.PTBTokenizer", "-preserveLines", "-lowerCase"),
     ]
     lines = [_LINE_BREAKS.sub(" ", text) for text in texts]
+    tokenized = started_again(lambda: _answers(command, lines))
+    # Not split(): a token may hold a no-break space.
+    return [
+        " ".join(word for word in line.rstrip().split(" ") if word not in PUNCTUATION) for line in tokenized
+    ]
+
+
+def _answers(command: Sequence[str], lines: Sequence[str]) -> list[str]:
     try:
         process = subprocess.run(command, input=_encode(lines), capture_output=True, check=False)
     except OSError as error:
         raise MetricUnavailableError(f"the PTB tokenizer did not start: {error}") from error
     tokenized = process.stdout.decode("utf-8", "replace").split("\n")[:-1]
-    if process.returncode or len(tokenized) != len(texts):
+    if process.returncode or len(tokenized) != len(lines):
         reason = process.stderr.decode("utf-8", "replace").strip().splitlines()[-1:] or ["it said nothing"]
-        raise MetricUnavailableError(
-            f"the PTB tokenizer gave {len(tokenized)} lines for {len(texts)} (status {process.returncode}): {reason[0]}"
-        )
-    # Not split(): a token may hold a no-break space.
-    return [
-        " ".join(word for word in line.rstrip().split(" ") if word not in PUNCTUATION) for line in tokenized
-    ]
+        count = f"{len(tokenized)} lines for {len(lines)}"
+        raise JavaDiedError(f"the PTB tokenizer {ending(process.returncode)} after {count}: {reason[0]}")
+    return tokenized
 
 
 def _encode(lines: Sequence[str]) -> bytes:

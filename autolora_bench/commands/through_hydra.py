@@ -1,0 +1,61 @@
+"""Hydra's part in a run or a sweep, with errors as one line instead of Hydra's traceback and end of the process."""
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import hydra
+from hydra.errors import HydraException
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from autolora_bench.config.compose import CONFIG, explain
+from autolora_bench.config.store import register_schemas
+from autolora_bench.errors import UserError
+from autolora_bench.paths import conf_dir
+from autolora_bench.processes import world_size
+
+FULL_ERROR = "HYDRA_FULL_ERROR"
+Job = Callable[[DictConfig], float | None]
+
+
+def ask(words: Sequence[str], job: Job) -> None:
+    """Give Hydra a command line. Raises UserError for words that it does not take."""
+    register_schemas()
+    sys.argv = ["autolora-bench", *words]
+    try:
+        with _errors_raised():
+            hydra.main(config_path=str(conf_dir()), config_name=CONFIG, version_base="1.3")(job)()
+    except (HydraException, OmegaConfBaseException) as error:
+        raise explain(error) from error
+
+
+def sweep(words: Sequence[str], job: Job) -> None:
+    """Run every job of a command line. A launcher that gives up, as when a worker of its is killed, is told.
+
+    What became of the jobs is for the records on disk to say. Raises UserError as `ask` does.
+    """
+    try:
+        ask(words, job)
+    except UserError:
+        raise
+    except Exception as error:
+        if os.environ.get(FULL_ERROR) or world_size() > 1:
+            raise
+        lines = str(error).strip().splitlines() or [""]
+        print(f"the launcher gave up: {type(error).__name__}: {lines[0]}", file=sys.stderr)
+        print(f"the same command goes on from here; {FULL_ERROR}=1 shows the traceback", file=sys.stderr)
+
+
+@contextmanager
+def _errors_raised() -> Iterator[None]:
+    before = os.environ.get(FULL_ERROR)
+    os.environ[FULL_ERROR] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[FULL_ERROR]
+        else:
+            os.environ[FULL_ERROR] = before

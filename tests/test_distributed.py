@@ -1,0 +1,107 @@
+"""Two processes on the CPU (gloo) end with what one process finds with the same global batch, and one of them writes."""
+
+import json
+import os
+import runpy
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from autolora_bench import cli
+from autolora_bench.config.compose import compose_config, composer, to_experiment
+from autolora_bench.paths import run_folder
+from autolora_bench.record import RunRecord, Status, read_record
+
+pytestmark = pytest.mark.slow
+
+SMALL = [
+    *("task=sst2", "model=any", "data=generated", "data.limit=32", "data.limit_evaluation=16", "device=cpu"),
+    *("train.epochs=2", "train.batch_size=8", "method.dropout=0", "~recipe", "~cell"),
+]
+MODULE = ["-m", "autolora_bench"]
+STARTERS = {
+    "torchrun": ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", *MODULE],
+    "accelerate": [
+        *("-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines", "1"),
+        *("--mixed_precision", "no", "--dynamo_backend", "no", *MODULE),
+    ],
+}
+
+
+@pytest.fixture(scope="module")
+def without_dropout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a tiny encoder whose passes do not depend on how a batch is split."""
+    script = Path(__file__).resolve().parent.parent / "scripts" / "tiny_encoder.py"
+    folder: Path = runpy.run_path(str(script))["save_tiny_encoder"](tmp_path_factory.mktemp("encoder"), 0.0)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def one(without_dropout: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Method -> folder of its run in one process."""
+    found: dict[str, Path] = {}
+
+    def run(method: str) -> Path:
+        if method not in found:
+            line = words(method, without_dropout, tmp_path_factory.mktemp("one"))
+            assert cli.run(line) == 0
+            found[method] = folder_of(line)
+        return found[method]
+
+    return run
+
+
+def words(method: str, encoder: Path, results: Path) -> list[str]:
+    return [*SMALL, f"method={method}", f"model.checkpoint={encoder}", f"results={results}"]
+
+
+def folder_of(line: list[str]) -> Path:
+    with composer():
+        return run_folder(to_experiment(compose_config(line)))
+
+
+def record_of(folder: Path) -> RunRecord:
+    record = read_record(folder / "run.json")
+    assert record.status is Status.completed, record.error
+    return record
+
+
+@pytest.mark.parametrize(
+    ("starter", "method"), [("torchrun", "lora"), ("torchrun", "autolora"), ("accelerate", "lora")]
+)
+def test_two_processes_equal_one(
+    starter: str, method: str, without_dropout: Path, one: Callable[[str], Path], tmp_path: Path
+) -> None:
+    line = words(method, without_dropout, tmp_path)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, *STARTERS[starter], *line]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert answer.returncode == 0, answer.stderr
+    assert answer.stdout.count("trainable weights:") == 1
+    two, single = record_of(folder_of(line)), record_of(one(method))
+    assert two.provenance["processes"] == 2
+    assert [layer.rank for layer in two.ranks] == [layer.rank for layer in single.ranks]
+    assert [entry.scores for entry in two.history] == [entry.scores for entry in single.history]
+    for phase in ("finetune", "retrain"):
+        if (one(method) / phase).is_dir():
+            near(*(load_file(f / phase / "weights.safetensors") for f in (folder_of(line), one(method))))
+    if method == "autolora":
+        near(*(selection(f) for f in (folder_of(line), one(method))))
+    assert not list(tmp_path.rglob("run.lock"))
+
+
+def selection(folder: Path) -> dict[str, Any]:
+    found = json.loads((folder / "search/selection.json").read_text())
+    return {name: torch.tensor(found[name]) for name in ("beta", "alpha")}
+
+
+def near(one: dict[str, Any], other: dict[str, Any]) -> None:
+    assert one.keys() == other.keys()
+    for name in one:
+        torch.testing.assert_close(one[name], other[name], rtol=1e-3, atol=1e-5)
