@@ -1,4 +1,4 @@
-"""Two processes on the CPU (gloo) end with what one process finds with the same global batch, and one of them writes."""
+"""Two processes on the CPU (gloo) find what one finds with the same global batch, and only one of them writes."""
 
 import json
 import os

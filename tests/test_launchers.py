@@ -104,6 +104,35 @@ def tell(
     return process.returncode, said
 
 
+@pytest.mark.slow
+def test_a_job_that_is_put_back_into_the_queue_goes_on_from_its_checkpoint(
+    tiny_encoder: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
+    words = ["-m", "hydra/launcher=submitit_local", "train.epochs=20", "train.checkpoint_minutes=1e-9"]
+    process = start([*line(tiny_encoder, tmp_path / "runs"), *words], tmp_path)
+    folder = wait_for(process, tmp_path / "runs", "finetune/checkpoints/checkpoint-*/WHOLE").parents[3]
+    begun = read_record(folder / "run.json").started
+    os.kill(json.loads((folder / "run.lock").read_text())["pid"], signal.SIGUSR2)
+    said = process.communicate()[1]
+    assert process.returncode == 0, said
+    record = read_record(folder / "run.json")
+    assert record.status is Status.completed
+    assert record.started == begun
+    log = "".join(path.read_text() for path in (tmp_path / "runs/.hydra").rglob("*_log.*"))
+    assert "Requeued job" in log
+
+
+def wait_for(process: subprocess.Popen[str], root: Path, pattern: str) -> Path:
+    """The first file of that pattern below `root`, while the process runs."""
+    while process.poll() is None:
+        found = next(root.rglob(pattern), None)
+        if found is not None:
+            return found
+        time.sleep(0.05)
+    raise AssertionError(process.communicate()[1])
+
+
 def test_a_launcher_that_gives_up_hides_nothing(
     tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -133,16 +162,11 @@ def test_a_killed_worker_of_joblib_is_told_and_the_same_command_ends_what_it_beg
     tiny_encoder: Path, tmp_path: Path
 ) -> None:
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
-    words = ["-m", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "train.epochs=200", "data.limit=64"]
+    words = ["-m", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "train.epochs=30"]
     words = [*line(tiny_encoder, tmp_path / "runs", "seed=0,1"), *words]
     first = start(words, tmp_path)
-    killed = None
-    while killed is None and first.poll() is None:
-        time.sleep(0.1)
-        for lock in (tmp_path / "runs").rglob("seed0/run.lock"):
-            if (lock.parent / "run.json").is_file():
-                killed = json.loads(lock.read_text())["pid"]
-    os.kill(killed, signal.SIGKILL)
+    folder = wait_for(first, tmp_path / "runs", "seed0/run.json").parent
+    os.kill(json.loads((folder / "run.lock").read_text())["pid"], signal.SIGKILL)
     said = first.communicate()[1]
     assert first.returncode == 1, said
     assert "the launcher gave up: TerminatedWorkerError" in said
