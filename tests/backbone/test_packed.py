@@ -7,9 +7,10 @@ import torch
 from peft import LoraConfig, get_peft_model
 from torch import nn
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
+from transformers.pytorch_utils import Conv1D
 
 from autolora_bench.backbone import packed
-from autolora_bench.backbone.packed import packed_linears
+from autolora_bench.backbone.packed import PackedLinear, packed_linears
 
 
 @pytest.fixture(autouse=True)
@@ -66,3 +67,22 @@ def test_layers_with_hooks_or_of_other_kinds_stay() -> None:
     before = list(layers)
     with packed_linears(layers):
         assert list(layers) == before
+
+
+@pytest.mark.parametrize("build", [llama, gpt2])
+def test_under_autocast_outputs_are_those_of_autocast(build: Any) -> None:
+    """Weights in bfloat16 beforehand or converted in every pass: the same products, up to one rounding of bfloat16."""
+    torch.manual_seed(0)
+    model, tokens = build().eval(), torch.arange(20).view(2, 10)
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        expected = model(tokens).logits
+        with packed_linears(model, bf16=True):
+            found = model(tokens).logits
+            kinds = {type(module) for module in model.modules()}
+    assert found.dtype is torch.bfloat16
+    torch.testing.assert_close(
+        found.float(), expected.float(), rtol=2**-7, atol=2**-7 * float(expected.abs().max())
+    )
+    supported = torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    assert (nn.Linear in kinds or Conv1D in kinds) is not supported
+    assert not any(isinstance(module, PackedLinear) for module in model.modules())

@@ -1,7 +1,6 @@
 """Decodes every prompt of a split: batches of similar length, in the order of the split, resumable."""
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import astuple
 from typing import Any
 
@@ -34,7 +33,7 @@ def decode(
     key = "" if path is None else decoding_key(model, prompts, astuple(settings), context.bf16)
     finished = FinishedBatches(path, key)
     _check_positions(model, prompts, settings, context)
-    with merged(model) as plain, _packed(plain, context), evaluation_mode(model, context):
+    with merged(model) as plain, packed_linears(plain, context.bf16), evaluation_mode(model, context):
         virtual = virtual_tokens(model)
         stops = find_stops(context.tokenizer, int(plain.config.vocab_size), context.device)
         for number, positions in enumerate(batches):
@@ -50,10 +49,6 @@ def decode(
     for number, positions in enumerate(batches):
         found.update(zip(positions, finished.outputs[number], strict=True))
     return [found[position] for position in range(len(prompts))]
-
-
-def _packed(model: nn.Module, context: EvaluationContext) -> AbstractContextManager[None]:
-    return nullcontext() if context.bf16 else packed_linears(model)
 
 
 def _padding(context: EvaluationContext) -> int:
