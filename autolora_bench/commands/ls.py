@@ -1,9 +1,12 @@
 """`autolora-bench ls tasks|models|methods|suites|data`: what can be chosen, a line each."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from autolora_bench.commands.request import read_request
-from autolora_bench.config.choices import choices, nearest, summary
+from autolora_bench.config.choices import choices, nearest, schema_of, summary
+from autolora_bench.config.store import METHODS
+from autolora_bench.config.support import SUPPORT
 from autolora_bench.errors import UserError
 
 KINDS = {"tasks": "task", "models": "model", "methods": "method", "suites": "suite", "data": "data"}
@@ -23,7 +26,16 @@ def run(words: Sequence[str]) -> int:
         print(f"{kind}:")
         for name, path in choices(KINDS[kind], folders).items():
             print(f"  {name:24}{summary(path)}")
+            limits = _limits(name, folders) if kind == "methods" else ""
+            if limits:
+                print(f"  {'':24}works on: {limits}")
     return 0
+
+
+def _limits(method: str, folders: list[Path]) -> str:
+    """What a method works on, where that is not everything."""
+    schema = METHODS.get(schema_of("method", method, folders) or "")
+    return SUPPORT[schema].sentence() if schema is not None else ""
 
 
 def _is_bare(words: Sequence[str], word: str) -> bool:

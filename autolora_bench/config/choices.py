@@ -3,6 +3,8 @@
 from difflib import get_close_matches
 from pathlib import Path
 
+import yaml
+
 from autolora_bench.errors import UserError
 
 GROUPS = ("task", "method", "model", "data", "train", "suite")
@@ -23,6 +25,19 @@ def summary(path: Path) -> str:
         line.lstrip("# ").strip() for line in path.read_text(encoding="utf-8").splitlines() if line[:1] == "#"
     )
     return next((comment for comment in comments if not comment.startswith("@package")), "")
+
+
+def schema_of(group: str, name: str, folders: list[Path]) -> str | None:
+    """The schema that a choice is built on, perhaps through choices that it extends; None where it does not say."""
+    path = choices(group, folders).get(name)
+    read = yaml.safe_load(path.read_text(encoding="utf-8")) if path is not None else None
+    defaults = read.get("defaults", []) if isinstance(read, dict) else []
+    for base in (entry.partition("@")[0] for entry in defaults if isinstance(entry, str)):
+        prefix = f"/schema/{group}/"
+        found = base.removeprefix(prefix) if base.startswith(prefix) else schema_of(group, base, folders)
+        if found is not None:
+            return found
+    return None
 
 
 def check_choice(group: str, name: str, folders: list[Path]) -> None:

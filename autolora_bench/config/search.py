@@ -114,6 +114,8 @@ class SearchConfig:
     """Largest gradient norm of the weights; 0 clips nothing."""
     alpha: float = 16.0
     """lora_alpha in the search: every component is scaled alpha / components x its selection weight."""
+    rslora: bool = field(default=False, metadata=ADDED)
+    """Scale by alpha / sqrt(components) in the search, as rsLoRA; method.variant.rslora is about the retraining."""
     dropout: float = 0.0
     train_share: float = 0.5
     """Share of the training set that trains weights; the rest trains the selection variables."""

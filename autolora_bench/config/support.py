@@ -62,7 +62,7 @@ class Support:
         """What it works on, for a reader; empty where that is everything."""
         kinds = [] if set(self.tasks) == set(KINDS) else [KINDS[task] for task in self.tasks]
         labels = [f"labels on {', '.join(self.labels_on)}"] if self.labels_on else []
-        never = [f"not on {', '.join(self.never_on)}"] if self.never_on else []
+        never = [f"all but {', '.join(self.never_on)}"] if self.never_on else []
         parts = (kinds, self.architectures or (), labels, never)
         return "; ".join(", ".join(names) for names in parts if names)
 

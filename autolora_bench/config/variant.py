@@ -55,7 +55,8 @@ class EvaConfig:
 
 @dataclass
 class VariantConfig:
-    """What is different from plain LoRA. In AutoLoRA all of it is about the retraining."""
+    """What is different from plain LoRA. In AutoLoRA all of it is about the retraining; method.search.rslora is the
+    search's."""
 
     start: Start = field(default=Start.lora, metadata=ADDED)
     rslora: bool = field(default=False, metadata=ADDED)

@@ -53,6 +53,7 @@ class SearchPhase:
             r=self.config.components,
             lora_alpha=self.config.alpha,
             lora_dropout=self.config.dropout,
+            use_rslora=self.config.rslora,
             target_modules=backbone.targets,
         )
         c, budget = self.config, weight_budget(self.config, len(backbone.targets))

@@ -1,7 +1,20 @@
 """The order of methods in tables and figures."""
 
-FAMILIES = ("full", "adapter", "bitfit", "lora", "adalora", "autolora", "control", "other")
+FAMILIES = (
+    "full",
+    "adapter",
+    "bitfit",
+    "prompt",
+    "lora",
+    "variant",
+    "adalora",
+    "autolora",
+    "control",
+    "other",
+)
 ADAPTERS = ("adapter", "houlsby", "pfeiffer", "bottleneck")
+PROMPTS = ("prefix", "prompt", "p_tuning", "llama_adapter", "ia3")
+VARIANTS = ("rslora", "dora", "pissa", "olora", "lora_plus", "lora_ga", "lora_pro", "eva")
 CONTROLS = ("control", "uniform", "random", "shuffle", "from_ranks")
 
 
@@ -14,9 +27,14 @@ def family_of(method: str) -> str:
         return "control"
     if name.startswith("autolora"):
         return "autolora"
+    if name.startswith(PROMPTS):
+        return "prompt"
+    if name.startswith(VARIANTS):
+        return "variant"
     return "adapter" if any(word in name for word in ADAPTERS) else "other"
 
 
 def method_order(method: str) -> tuple[int, str]:
-    """Sorting key: full, adapters, bitfit, lora, adalora, autolora and its variants, controls, others by name."""
+    """Sorting key: full, adapters, bitfit, prompts and scales, lora, its variants, adalora, autolora and its variants,
+    controls, others by name."""
     return FAMILIES.index(family_of(method)), method

@@ -1,8 +1,12 @@
 """What methods work on is stated for every kind, and what they do not work on is refused in one line."""
 
+from pathlib import Path
+
 import pytest
 
+from autolora_bench import cli
 from autolora_bench.config import support
+from autolora_bench.config.choices import choices, schema_of
 from autolora_bench.config.compose import compose_config, composer, to_experiment
 from autolora_bench.config.method import AdapterConfig, LoraConfig
 from autolora_bench.config.prompts import IA3Config
@@ -18,6 +22,7 @@ from autolora_bench.config.support import (
 )
 from autolora_bench.config.task import ClassificationTask, GenerationTask, TaggingTask
 from autolora_bench.errors import UserError
+from autolora_bench.paths import conf_dir
 
 ONLY_TEXT = Support((GenerationTask,), ("llama", "qwen2"), "it decodes")
 
@@ -89,6 +94,27 @@ def test_what_has_no_bias_has_none(architecture: str) -> None:
     with torch.device("meta"):
         model = AutoModel.from_config(AutoConfig.for_model(architecture, num_hidden_layers=1))
     assert not [name for name, _ in model.named_parameters() if name.endswith(".bias")]
+
+
+def test_ls_says_what_methods_work_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "method").mkdir()
+    (tmp_path / "method" / "mine.yaml").write_text("# Mine (2026).\ndefaults: [llama_adapter]\nname: mine\n")
+    assert cli.run(["ls", "methods", "--config-dir", str(tmp_path)]) == 0
+    lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
+    following = {line.split()[0]: after for line, after in zip(lines, [*lines[1:], ""], strict=True)}
+    for name in ("mine", "llama_adapter"):
+        assert following[name] == "works on: generation; llama, mistral"
+    assert following["bitfit"] == "works on: all but gemma2, llama, mistral, qwen3"
+    assert not following["lora"].startswith("works on")
+
+
+def test_every_method_names_its_schema() -> None:
+    folders = [conf_dir()]
+    found = {method: schema_of("method", method, folders) for method in choices("method", folders)}
+    assert set(found.values()) <= set(METHODS)
+    assert found["autolora_all_linear"] == "autolora"
+    assert found["dora"] == "lora"
+    assert found["lora_uniform"] == "ranked_lora"
 
 
 def test_what_is_limited_is_said_to_readers() -> None:

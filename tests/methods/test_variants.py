@@ -10,24 +10,29 @@ from transformers import AutoModelForSequenceClassification
 
 from autolora_bench.config.variant import LoraGaConfig
 from autolora_bench.errors import UserError
+from autolora_bench.methods.base import PhaseContext
 from autolora_bench.methods.factors import FACTORS, read_factors
 from autolora_bench.methods.initialising import gradient_factors
+from autolora_bench.methods.searching import SELECTION
 from autolora_bench.methods.table import build_method
 from autolora_bench.runner import run_experiment
 from autolora_bench.search.layers import lora_layers
 
-COMBINED = {
-    "autolora": ["rslora=true", "rate_ratio=4", "start=pissa"],
-    "lora_from_ranks": ["dora=true", "start=lora_ga"],
-    "lora_uniform": ["start=eva", "rslora=true", "lora_pro=true"],
-}
-"""Method -> options of method.variant."""
+COMBINED = [
+    ("autolora", "rslora=true", "rate_ratio=4", "start=pissa"),
+    ("autolora", "dora=true"),
+    ("autolora_topk", "start=eva", "lora_pro=true"),
+    ("lora_from_ranks", "dora=true", "start=lora_ga"),
+    ("lora_uniform", "start=eva", "rslora=true", "lora_pro=true"),
+]
+"""Method and options of method.variant."""
 
 
-@pytest.fixture(params=COMBINED)
+@pytest.fixture(params=COMBINED, ids="-".join)
 def combined(request: Any, trained: Any) -> Any:
-    words = [f"method.variant.{option}" for option in COMBINED[request.param]]
-    return trained(request.param, *words, "train.epochs=1", "method.learning_rate=1e-3")
+    method, *options = request.param
+    words = [f"method.variant.{option}" for option in options]
+    return trained(method, *words, "train.epochs=1", "method.learning_rate=1e-3")
 
 
 def loaded(run: Any) -> Any:
@@ -57,6 +62,36 @@ def test_rslora_scales_by_the_root_of_the_rank(trained: Any) -> None:
     run = trained("rslora")
     layers = lora_layers(run.model).values()
     assert {layer.scaling["default"] for layer in layers} == {run.experiment.method.alpha / 2}
+
+
+def test_rslora_scales_the_search_by_the_root_of_its_components(composed: Any, tmp_path: Path) -> None:
+    """16 / sqrt(4) is 32 / 4, exactly: the two searches are the same, and plain LoRA's is another."""
+    found = {}
+    for name, words in {
+        "rslora": ["method.search.rslora=true"],
+        "twice": ["method.search.alpha=32"],
+        "plain": [],
+    }.items():
+        experiment = composed("autolora", "method.search.components=4", "method.search.max_steps=3", *words)
+        context = PhaseContext(experiment, tmp_path / name, torch.device("cpu"))
+        build_method(experiment.method).phases()[0].run(context)
+        found[name] = (tmp_path / name / SELECTION).read_bytes()
+    assert found["rslora"] == found["twice"] != found["plain"]
+
+
+def test_autolora_retrains_dora_with_the_ranks_it_learnt(trained: Any) -> None:
+    """Magnitudes start as the norms of the weight's rows, and are trained beside the factors of the learnt ranks."""
+    run = trained("autolora", "method.variant.dora=true", "train.epochs=1", "method.learning_rate=1e-3")
+    ranks = [layer.rank for layer in run.record.ranks]
+    magnitudes = {name: w for name, w in run.model.named_parameters() if "magnitude" in name}
+    assert len(magnitudes) == len(ranks) == 4
+    assert run.record.parameters.method == sum(64 * rank + 32 for rank in ranks)
+    for name, layer in lora_layers(run.model).items():
+        [first] = [w for key, w in run.before.items() if name in key and "magnitude" in key]
+        torch.testing.assert_close(
+            first, layer.get_base_layer().weight.detach().norm(dim=1), rtol=1e-6, atol=0
+        )
+    assert all(not torch.equal(w, run.before[name]) for name, w in magnitudes.items())
 
 
 def test_pissa_starts_with_the_best_approximation_of_each_weight(trained: Any) -> None:

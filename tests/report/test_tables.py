@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from autolora_bench.paths import conf_dir
 from autolora_bench.plan import PlannedRun
 from autolora_bench.record import RunRecord, Status
 from autolora_bench.report.aggregate import tables_of
 from autolora_bench.report.entries import entries_of
+from autolora_bench.report.order import family_of
 from autolora_bench.report.published import read_published
 from autolora_bench.report.scoreboard import Row, Table
 
@@ -40,6 +42,18 @@ def test_mean_and_deviation_equal_numpy(make: Make) -> None:
 def test_methods_stand_in_the_papers_order(make: Make) -> None:
     records = [make("rte", method, 0, 0.7) for method in ("uniform", "autolora", "adalora", "lora", "full")]
     assert [row.method for row in table(records).rows] == ["full", "lora", "adalora", "autolora", "uniform"]
+
+
+def test_every_method_has_a_place_in_a_table() -> None:
+    methods = [path.stem for path in (conf_dir() / "method").glob("*.yaml")]
+    families = {method: family_of(method) for method in methods}
+    assert "other" not in families.values()
+    assert {m for m in families if families[m] == "prompt"} == {
+        *("prefix_tuning", "prompt_tuning", "p_tuning", "llama_adapter", "ia3"),
+    }
+    assert families["lora_random_ranks"] == families["lora_from_ranks"] == "control"
+    assert families["autolora_topk"] == "autolora"
+    assert families["dora"] == families["lora_plus"] == "variant"
 
 
 def test_two_configurations_are_two_rows_and_never_averaged(make: Make) -> None:
