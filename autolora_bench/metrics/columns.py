@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from autolora_bench.errors import UserError
@@ -11,11 +12,12 @@ Value = int | float | str
 HEADER = ("prediction", "label")
 _WHOLE = re.compile(r"[+-]?\d+(\.0*)?")
 _TAG = re.compile(r"O|[BIES](-\S+)?")
-_BLANKS = re.compile(r"[ \t\r\f\v]+")  # a no-break space belongs to its token
+_BLANK = " \t\r\f\v"  # a no-break space belongs to its token
+_BLANKS = re.compile(f"[{_BLANK}]+")
 
 
 def read_predictions(
-    predictions: Path, labels: Path | None, *, numeric: bool
+    predictions: Path, labels: Path | None, *, numeric: bool, classes: Sequence[str] = ()
 ) -> tuple[list[Value], list[Value]]:
     """Predictions and labels: two columns of one file, or one column of each of two files.
 
@@ -26,14 +28,19 @@ def read_predictions(
         predictions: file with the predictions, and with the labels where there is no second file.
         labels: file with the labels, or None.
         numeric: read real numbers; else classes, which are whole numbers or names.
+        classes: names of all classes, in the order of their numbers; without them any class is taken.
 
     Raises:
         UserError: naming file and line of the first malformed line, or both line counts.
     """
+
+    def value(cell: str, path: Path, number: int) -> Value:
+        return _number(cell, path, number) if numeric else _class(cell, classes, path, number)
+
     if labels is None:
-        rows = _read_table(predictions, HEADER, numeric)
+        rows = _read_table(predictions, HEADER, value)
         return [row[0] for row in rows], [row[1] for row in rows]
-    left, right = _read_table(predictions, HEADER[:1], numeric), _read_table(labels, HEADER[1:], numeric)
+    left, right = _read_table(predictions, HEADER[:1], value), _read_table(labels, HEADER[1:], value)
     check_counts(predictions, len(left), labels, len(right))
     return [row[0] for row in left], [row[0] for row in right]
 
@@ -54,10 +61,12 @@ def read_tags(path: Path) -> tuple[list[list[str]], list[list[str]]]:
     return predictions, labels
 
 
-def _read_table(path: Path, names: tuple[str, ...], numeric: bool) -> list[list[Value]]:
+def _read_table(
+    path: Path, names: tuple[str, ...], value: Callable[[str, Path, int], Value]
+) -> list[list[Value]]:
     lines = read_lines(path)
     rows = [
-        [_value(cell, numeric, path, number) for cell in _cells(path, number, line, names)]
+        [value(cell, path, number) for cell in _cells(path, number, line, names)]
         for number, line in enumerate(lines, start=1)
         if number > 1 or tuple(line.lower().split()) != names
     ]
@@ -76,29 +85,46 @@ def _cells(path: Path, number: int, line: str, names: tuple[str, ...]) -> list[s
     return cells
 
 
-def _value(cell: str, numeric: bool, path: Path, number: int) -> Value:
+def _number(cell: str, path: Path, number: int) -> float:
     try:
         value = float(cell)
     except ValueError:
-        if not numeric:
-            return cell
         raise UserError(f"{path}, line {number}: {cell!r} is not a number", "give one number") from None
-    if numeric and not math.isfinite(value):
+    if not math.isfinite(value):
         raise UserError(f"{path}, line {number}: {cell!r} is not a finite number", "give a finite number")
-    if numeric:
-        return value
-    if _WHOLE.fullmatch(cell):
-        return int(value)
-    raise UserError(
-        f"{path}, line {number}: {cell!r} is not a class", "give the class's number or name, not its score"
-    )
+    return value
+
+
+def _class(cell: str, classes: Sequence[str], path: Path, number: int) -> int | str:
+    value: int | str = int(float(cell)) if _WHOLE.fullmatch(cell) else cell
+    if value == cell and _is_number(cell):
+        raise UserError(
+            f"{path}, line {number}: {cell!r} is not a class",
+            "give the class's number or name, not its score",
+        )
+    if classes and value not in (*classes, *range(len(classes))):
+        known = ", ".join(f"{index} or {name}" for index, name in enumerate(classes))
+        raise UserError(
+            f"{path}, line {number}: {cell!r} is none of the task's classes",
+            f"classes are {known}; a header is `prediction label`; for classes of your own: task=classification",
+        )
+    return value
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
 
 
 def _tag_row(path: Path, number: int, line: str) -> tuple[str, str]:
-    cells = _BLANKS.split(line.strip(" \t\r\f\v"))
-    if len(cells) != 3:
+    tabbed = line.count("\t") == 2  # then a token may hold blanks
+    cells = [cell.strip() for cell in line.split("\t")] if tabbed else _BLANKS.split(line.strip(_BLANK))
+    if len(cells) != 3 or not all(cells):
         raise UserError(
-            f"{path}, line {number}: {len(cells)} columns where 3 are expected ({line!r})",
+            f"{path}, line {number}: {len([c for c in cells if c])} columns where 3 are expected ({line!r})",
             "give on every line: token, gold tag, predicted tag; a blank line between sentences",
         )
     for tag in cells[1:]:

@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
+from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
 
 from autolora_bench.errors import UserError
-from autolora_bench.metrics.classification import score_classification
+from autolora_bench.metrics.classification import accuracy, score_classification
 from autolora_bench.metrics.columns import Value, read_predictions, read_tags
 from autolora_bench.metrics.files import read_lines
 from autolora_bench.metrics.generation.e2e import E2E_METRICS, score_e2e
@@ -57,8 +58,9 @@ def score_webnlg_files(predictions: Path, references: Path | None, options: Opti
     prepare = text is TextFormat.PREPARE
     scores = score_webnlg(hypotheses, padded, categories, protocol, metrics, prepare=prepare)
     parts = seen_subsets(categories, len(padded))
+    counted = {"text": str(text), "references": sum(map(len, found.references))}
     subsets = {name.removeprefix("/"): len(part) for name, part in parts.items() if name}
-    return _report("webnlg", protocol, len(hypotheses), scores, text=str(text), subsets=subsets)
+    return _report("webnlg", protocol, len(hypotheses), scores, **counted, subsets=subsets)
 
 
 def score_tagging_files(predictions: Path, references: Path | None, options: Options) -> Report:
@@ -74,21 +76,33 @@ def score_tagging_files(predictions: Path, references: Path | None, options: Opt
         len(labels),
         scores_from_counts(counts),
         tokens=sum(map(len, labels)),
+        token_accuracy=_token_accuracy(predicted, labels),
         entities={"gold": entities.gold, "predicted": entities.predicted, "correct": entities.correct},
     )
 
 
 def score_classification_files(
-    predictions: Path, references: Path | None, options: Options, defaults: Sequence[str]
+    predictions: Path,
+    references: Path | None,
+    options: Options,
+    defaults: Sequence[str],
+    classes: Sequence[str] = (),
 ) -> Report:
-    """Classes or values: two columns, or one column in each of two files."""
+    """Classes or values: two columns, or one column in each of two files; `classes` are all that the task has."""
     metrics = _metrics(options, defaults)
     if not metrics:
         raise UserError("classification needs metrics=", "name them: metrics=accuracy,f1")
     numeric = _CORRELATIONS.issuperset(metrics)
-    predicted, labels = read_predictions(predictions, references, numeric=numeric)
-    _check_kinds(predicted, labels, metrics)
+    predicted, labels = read_predictions(predictions, references, numeric=numeric, classes=classes)
+    _check_kinds(predicted, labels, metrics, classes)
+    if classes:
+        predicted, labels = _numbers(predicted, classes), _numbers(labels, classes)
     return _report("glue", None, len(labels), score_classification(predicted, labels, metrics))
+
+
+def _token_accuracy(predicted: list[list[str]], labels: list[list[str]]) -> float:
+    """Share of tokens with the right tag, as conlleval prints it; no score of the benchmark."""
+    return accuracy(list(chain.from_iterable(predicted)), list(chain.from_iterable(labels)))
 
 
 def _report(protocol: str, mode: str | None, count: int, scores: MetricScores, **counted: object) -> Report:
@@ -120,8 +134,14 @@ def _metrics(options: Options, default: Sequence[str]) -> Sequence[str]:
     return [name.strip() for name in options["metrics"].split(",")] if "metrics" in options else default
 
 
-def _check_kinds(predictions: Sequence[Value], labels: Sequence[Value], metrics: Sequence[str]) -> None:
-    """Refuse numbers scored against names, which would agree nowhere, and names where F1 needs a positive class."""
+def _numbers(values: Sequence[Value], classes: Sequence[str]) -> list[Value]:
+    return [classes.index(value) if isinstance(value, str) else value for value in values]
+
+
+def _check_kinds(
+    predictions: Sequence[Value], labels: Sequence[Value], metrics: Sequence[str], classes: Sequence[str]
+) -> None:
+    """Refuse numbers scored against names, whose order may be another, and names whose positive class is not known."""
     named = [any(isinstance(value, str) for value in side) for side in (predictions, labels)]
     if named[0] != named[1]:
         sides = (
@@ -130,5 +150,7 @@ def _check_kinds(predictions: Sequence[Value], labels: Sequence[Value], metrics:
             else "predictions are names and labels numbers"
         )
         raise UserError(sides, "write both as numbers or both as names")
-    if "f1" in metrics and any(named):
+    if classes and len({isinstance(value, str) for side in (predictions, labels) for value in side}) > 1:
+        raise UserError("there are both numbers and names", "write all as numbers or all as names")
+    if "f1" in metrics and any(named) and not classes:
         raise UserError("f1 needs classes as numbers", "write 1 for the positive class, 0 for the other")

@@ -1,5 +1,6 @@
 """Reading what `score` scores: lines, columns, groups. Every refusal names the file and, where it has one, the line."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,17 +11,37 @@ def read_lines(path: Path) -> list[str]:
     """Lines of a UTF-8 file, without their ends; one newline at the end of the file makes no further line.
 
     A byte-order mark and carriage returns at line ends are dropped. Only the newline separates lines: other
-    characters that Unicode calls separators belong to the text.
+    characters that Unicode calls separators belong to the text. In a file ending in .jsonl every line is a JSON text
+    or number, or an object whose `output` is one; line breaks inside are blanks.
 
     Raises:
-        UserError: the file is missing, empty, or not UTF-8.
+        UserError: the file is missing, empty, or not UTF-8; a line that is not such JSON.
     """
     lines = read_text(path).split("\n")
     if lines[-1] == "":
         lines.pop()
     if not lines:
         raise UserError(f"{path}: the file is empty", "give a file with one line for each example")
+    if path.suffix.lower() == ".jsonl":
+        return [_json_text(path, number, line) for number, line in enumerate(lines, start=1)]
     return [line.removesuffix("\r") for line in lines]
+
+
+def _json_text(path: Path, number: int, line: str) -> str:
+    try:
+        value = json.loads(line)
+    except ValueError as error:
+        raise UserError(
+            f"{path}, line {number}: not JSON ({error})", "give plain text another ending"
+        ) from error
+    if isinstance(value, dict):
+        value = value.get("output")
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise UserError(
+            f"{path}, line {number}: neither a text or number nor an object with an `output`",
+            "give one line for each example, as in a run's evaluate/test.jsonl",
+        )
+    return " ".join(str(value).splitlines())
 
 
 def read_text(path: Path) -> str:

@@ -14,7 +14,7 @@ from autolora_bench.metrics.file_scorers import (
     score_tagging_files,
     score_webnlg_files,
 )
-from autolora_bench.metrics.glue import GLUE_METRICS
+from autolora_bench.metrics.glue import GLUE_CLASSES, GLUE_METRICS
 
 Report = dict[str, Any]
 
@@ -30,7 +30,10 @@ _SCORERS: Mapping[str, _FileScorer] = {
     "webnlg": _FileScorer(score_webnlg_files, ("mode", "metrics", "categories", "text")),
     **dict.fromkeys(("bionlp", "tagging"), _FileScorer(score_tagging_files, ())),
     **{
-        task: _FileScorer(partial(score_classification_files, defaults=metrics), ("metrics",))
+        task: _FileScorer(
+            partial(score_classification_files, defaults=metrics, classes=GLUE_CLASSES.get(task, ())),
+            ("metrics",),
+        )
         for task, metrics in {**GLUE_METRICS, "classification": ()}.items()
     },
 }
@@ -48,8 +51,11 @@ def score(arguments: Mapping[str, str]) -> Report:
     """
     for key in _FILES[:2]:
         if key not in arguments:
+            close = get_close_matches(key, arguments, n=1)
+            meant = f"did you mean it by {close[0]}=? " if close else ""
             raise UserError(
-                f"score needs {key}=", "autolora-bench score task=TASK predictions=FILE references=FILE"
+                f"score needs {key}=",
+                f"{meant}autolora-bench score task=TASK predictions=FILE references=FILE",
             )
     for key, value in arguments.items():
         if not value:
@@ -68,7 +74,8 @@ def score_files(task: str, predictions: Path, references: Path | None = None, **
             two columns, prediction and label.
         references: E2E: groups of lines separated by blank lines. WebNLG: the XML test file, or reference0,
             reference1, ... given as their folder or prefix. Classes and values: labels one a line, where
-            `predictions` holds one column. Tagging: None.
+            `predictions` holds one column. Tagging: None. Lines may be JSON in a file ending in .jsonl, such as a
+            run's evaluate/test.jsonl; E2E's references may be the challenge's CSV.
         options: `metrics` (names, comma-separated); `mode` (E2E: clean, pymteval, perl; WebNLG: generation_eval,
             challenge_2017); for WebNLG `categories` (file with one a line) and `text` (prepare, as_is).
 
@@ -92,5 +99,5 @@ def score_files(task: str, predictions: Path, references: Path | None = None, **
 
 def _hint(name: str, known: Iterable[str]) -> str:
     choices = list(known)
-    close = get_close_matches(name, choices, n=1)
+    close = get_close_matches(name.lower(), choices, n=1)
     return (f"did you mean {close[0]}? " if close else "") + f"choose from {', '.join(choices)}"

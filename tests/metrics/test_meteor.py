@@ -59,6 +59,11 @@ def test_more_segments_than_a_pipe_holds(java):
     assert meteor(hypotheses, [[text, "another"] for text in hypotheses]) == pytest.approx(1.0)
 
 
+def test_repeated_references_change_nothing(java):
+    repeated = [[texts[0], *texts, texts[0], *texts] for texts in REFERENCES]
+    assert meteor(HYPOTHESES, repeated) == meteor(HYPOTHESES, REFERENCES)
+
+
 @pytest.mark.slow
 def test_equals_the_program_in_file_mode(java, tmp_path):
     (tmp_path / "hypotheses").write_text("\n".join(HYPOTHESES) + "\n")

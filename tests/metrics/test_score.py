@@ -58,6 +58,43 @@ def test_two_files_names_and_chosen_metrics(write):
     assert report["scores"] == {"accuracy": 0.5, "matthews_correlation": 0.0}
 
 
+def test_a_tasks_own_class_names_have_its_positive_class(write):
+    named = score_files("mrpc", write("p", "equivalent equivalent\nequivalent not_equivalent\n"))
+    assert named["scores"] == score_files("mrpc", write("p", "1 1\n1 0\n"))["scores"]
+    assert named["scores"] == pytest.approx({"accuracy": 1 / 2, "f1": 2 / 3})
+
+
+def test_classes_of_ones_own(write):
+    assert score_files("classification", write("p", "a a\n7 b\n"), metrics="accuracy")["scores"] == {
+        "accuracy": 0.5
+    }
+    refused("f1 needs classes as numbers", "classification", write("p", "yes yes\n"), metrics="f1")
+
+
+def test_lines_of_json_as_a_run_leaves_them(write):
+    predictions = write("p.jsonl", '"entailment"\n"not_entailment"\n')
+    labels = write("l", "entailment\nentailment\n")
+    assert score_files("rte", predictions, labels)["scores"] == {"accuracy": 0.5}
+    values = score_files("stsb", write("p.jsonl", "1.25\n3\n2\n"), write("l", "0\n5\n2\n"))
+    assert values["scores"]["spearman"] == pytest.approx(1.0)
+    outputs = '{"record": "name[x]", "output": "a b c d"}\n{"record": "y", "output": "e f\\u2028g h"}\n'
+    report = score_files("e2e", write("p.jsonl", outputs), write("r", "a b c d\n\ne f g h\n"), metrics="bleu")
+    assert report["scores"]["bleu"] == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        ('"a"\nb\n', "p.jsonl, line 2: not JSON"),
+        ('{"text": "a"}\n', "p.jsonl, line 1: neither a text or number"),
+        ('"a"\n["O"]\n', "p.jsonl, line 2: neither a text or number"),
+        ("true\n", "p.jsonl, line 1: neither a text or number"),
+    ],
+)
+def test_other_json_is_refused_with_its_line(write, content, what):
+    refused(what, "e2e", write("p.jsonl", content), write("r", "a\n"))
+
+
 def test_constant_predictions_of_stsb_are_missing_and_the_report_is_json(write):
     report = score_files("stsb", write("p", "2.5\t1\n2.5\t2.75\n2.5\t5\n"))
     assert report["scores"] == {}
@@ -83,7 +120,11 @@ def test_predictions_of_stsb_are_not_clipped(write):
         ("cola", "", "p: the file is empty"),
         ("cola", "prediction label\n", "no example"),
         ("rte", "1 entailment\n", "predictions are numbers and labels names"),
-        ("mrpc", "yes yes\n", "f1 needs classes as numbers"),
+        ("rte", "entailment entailment\n0 0\n", "both numbers and names"),
+        ("rte", "index\tprediction\n0\tentailment\n", "p, line 1: 'index' is none of the task's classes"),
+        ("sst2", "1 1\n7 1\n", "p, line 2: '7' is none of the task's classes"),
+        ("mnli", "0 3\n", "p, line 1: '3' is none of the task's classes"),
+        ("mrpc", "Equivalent equivalent\n", "p, line 1: 'Equivalent' is none"),
     ],
 )
 def test_malformed_columns_are_refused_with_their_line(write, task, content, what):
@@ -112,6 +153,12 @@ def test_conll_with_any_separator_and_blank_lines(write):
     assert report["tokens"] == 3
     assert report["entities"] == {"gold": 1, "predicted": 2, "correct": 0}
     assert report["scores"]["f1/cell_line"] == 0.0
+    assert report["token_accuracy"] == pytest.approx(1 / 3)
+
+
+def test_between_tabs_a_token_may_hold_blanks(write):
+    report = score_files("bionlp", write("p", "T cell line\tB-cell_line\tB-cell_line\n . \tO\t O\r\n"))
+    assert (report["tokens"], report["scores"]["f1"]) == (2, 1.0)
 
 
 @pytest.mark.parametrize(
@@ -119,6 +166,8 @@ def test_conll_with_any_separator_and_blank_lines(write):
     [
         ("a O O\nb O\n", "p, line 2: 2 columns where 3"),
         ("a O O O\n", "p, line 1: 4 columns"),
+        ("\tO\tO\n", "p, line 1: 2 columns where 3"),
+        ("T cell O O\n", "p, line 1: 4 columns"),
         ("a O O\n\nb O X-protein\n", "p, line 3: 'X-protein' is not a tag"),
         ("a o O\n", "p, line 1: 'o' is not a tag"),
         ("a B- O\n", "p, line 1: 'B-' is not a tag"),
@@ -169,6 +218,30 @@ def test_e2e_files_that_do_not_fit_are_refused(write):
     refused("needs references=", "e2e", write("p", "a\n"))
     refused("no references", "e2e", write("p", "a\n"), write("r", "\n\n"))
     refused("mode=fast is unknown", "e2e", write("p", "a\n"), write("r", "a\n"), mode="fast")
+
+
+CSV = 'mr,ref\r\n"name[A], food[x]",a b c d\r\nname[B],"e, f\r\ng h"\r\n"name[A], food[x]",i j k l\r\n'
+
+
+def test_references_in_the_challenges_csv_are_grouped_by_record(write):
+    report = score_files(
+        "e2e", write("p", "i j k l\ne, f g h\n"), write("r.csv", "\ufeff" + CSV), metrics="bleu"
+    )
+    assert (report["n"], report["references"]) == (2, 3)
+    assert report["scores"]["bleu"] == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        ("meaning,ref\nx,y\n", "r.csv: there is no column 'mr'"),
+        ("mr,ref\nx\n", "r.csv, line 2: no reference in this row"),
+        ('mr,ref\nx,"y\n', "r.csv, after line 1: unexpected end of data"),
+        ("mr,ref\n", "r.csv: no references"),
+    ],
+)
+def test_malformed_csv_is_refused(write, content, what):
+    refused(what, "e2e", write("p", "a\n"), write("r.csv", content))
 
 
 def webnlg(write, outputs, references, **options):
@@ -244,6 +317,8 @@ def test_arguments_are_checked(write):
         ({"predictions": path}, "needs task="),
         ({"task": "cola"}, "needs predictions="),
         ({"task": "kola", "predictions": path}, "no task 'kola'"),
+        ({"task": "COLA", "predictions": path}, "no task 'COLA'"),
+        ({"task": "cola", "prediction": path}, "needs predictions="),
         ({"task": "cola", "predictions": path, "referenzes": path}, "no argument 'referenzes'"),
         ({"task": "cola", "predictions": path, "mode": "perl"}, "no argument 'mode'"),
         ({"task": "cola", "predictions": ""}, "predictions= is empty"),
@@ -253,4 +328,8 @@ def test_arguments_are_checked(write):
         with pytest.raises(UserError, match=what) as caught:
             score(arguments)
         assert caught.value.mend
+    for arguments in ({"task": "COLA", "predictions": path}, {"task": "cola", "prediction": path}):
+        with pytest.raises(UserError) as caught:
+            score(arguments)
+        assert caught.value.mend.startswith("did you mean ")
     assert score({"task": "cola", "predictions": path})["scores"] == {"matthews_correlation": 0.0}

@@ -50,9 +50,9 @@ class MeteorProcess:
         return self._owner == os.getpid() and self._program.poll() is None
 
     def statistics(self, hypotheses: Sequence[str], references: References) -> list[str]:
-        """Sufficient statistics of each segment against its best reference."""
+        """Sufficient statistics of each segment against its best reference; repeated references are read once."""
         lines = [
-            " ||| ".join(["SCORE", *map(_field, candidates), _field(hypothesis)])
+            " ||| ".join(["SCORE", *dict.fromkeys(map(_field, candidates)), _field(hypothesis)])
             for hypothesis, candidates in zip(hypotheses, references, strict=True)
         ]
         answers: list[str] = []
