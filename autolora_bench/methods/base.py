@@ -17,6 +17,7 @@ from autolora_bench.data.load import load_data
 from autolora_bench.data.schema import TaskData
 from autolora_bench.record import Evaluation, LayerRank, Parameters
 from autolora_bench.tasks.base import Splits, Task
+from autolora_bench.tasks.room import check_room
 from autolora_bench.tasks.table import build_task
 
 
@@ -60,11 +61,13 @@ class PhaseContext:
         """A freshly loaded model; torch's generator is seeded first, so that the head's first values repeat.
 
         Raises:
-            UserError: the model cannot be loaded, or the method does not work on it.
+            UserError: the model cannot be loaded, the method does not work on it, or an example is too long for it.
         """
+        splits = self.splits  # not after the seed: nothing may come between it and the adapters' first values
         set_seed(self.experiment.seed if seed is None else seed)
         backbone = load_backbone(self.experiment.model, self.task.head())
         check_architecture(self.experiment.method, backbone.model.config.model_type, self.experiment.task)
+        check_room(backbone.model, self.experiment.task, splits)
         return backbone
 
     def phase_folder(self, name: str) -> Path:

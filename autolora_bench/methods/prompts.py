@@ -20,16 +20,13 @@ import peft
 from peft import PeftModel
 from torch import nn
 from torch.nn import functional
-from transformers import PreTrainedModel
 
 from autolora_bench.backbone.load import Backbone, HeadKind
-from autolora_bench.backbone.positions import positions
 from autolora_bench.config.prompts import PrefixConfig, PromptConfig, PromptStart, PTuningConfig
-from autolora_bench.config.task import GenerationTask
-from autolora_bench.errors import UserError
 from autolora_bench.methods.base import Phase, PhaseContext
 from autolora_bench.methods.finetuning import FinetunePhase
 from autolora_bench.methods.lora import TASK_TYPES
+from autolora_bench.tasks.room import check_room
 
 IGNORED = -100
 
@@ -52,7 +49,8 @@ class Prompts:
         return FinetunePhase("finetune", self._adapt, self.config.learning_rate, export=_export)
 
     def _adapt(self, backbone: Backbone, context: PhaseContext) -> PeftModel:
-        check_room(backbone.model, self.config.virtual_tokens, context)
+        virtual = self.config.virtual_tokens
+        check_room(backbone.model, context.experiment.task, context.splits, virtual)
         return prompted(backbone, context.task.head().kind, self.config)
 
 
@@ -120,26 +118,3 @@ def _hide_virtual_positions(model: PeftModel, count: int, head: HeadKind) -> Non
     model.register_forward_hook(cut)
     if head is HeadKind.tokens:
         model.get_base_model().register_forward_pre_hook(lengthen, with_kwargs=True)
-
-
-def check_room(model: PreTrainedModel, virtual: int, context: PhaseContext) -> None:
-    """Raises UserError where an example, its virtual tokens and its output exceed the model's positions."""
-    most, task = positions(model), context.task.config
-    generated = task.decoding.max_new_tokens if isinstance(task, GenerationTask) else 0
-    if most is None or task.max_length + generated + virtual <= most:
-        return
-    for name, split in {"train": context.splits.train, **context.splits.held_out}.items():
-        longest = max((_tokens(row) for row in split["input_ids"]), default=0)
-        added = generated if name != "train" else 0
-        if longest + added + virtual > most:
-            ending = f" and {added} to be generated" if added else ""
-            raise UserError(
-                f"{name}: its longest example has {longest} tokens; with method.virtual_tokens={virtual}{ending} "
-                f"they do not fit into the model's {most} positions",
-                "lower method.virtual_tokens, or task.max_length (for texts task.decoding.max_new_tokens)",
-            )
-
-
-def _tokens(row: Sequence[Any]) -> int:
-    """Tokens of an example, or of the longest window of a sentence."""
-    return max(map(len, row)) if row and isinstance(row[0], list) else len(row)

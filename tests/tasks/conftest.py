@@ -124,3 +124,21 @@ def decoder_folder(
         return folder
 
     return save
+
+
+@pytest.fixture(scope="session")
+def short_decoder(
+    byte_tokenizer: PreTrainedTokenizerBase, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[int], Path]:
+    """Positions -> folder of a small GPT-2 with so many, and its tokenizer, which knows of no limit."""
+
+    def save(most: int) -> Path:
+        folder = tmp_path_factory.mktemp("short")
+        config = GPT2Config(
+            vocab_size=480, n_embd=8, n_layer=1, n_head=1, n_positions=most, bos_token_id=0, eos_token_id=0
+        )
+        GPT2LMHeadModel(config).save_pretrained(folder)
+        byte_tokenizer.save_pretrained(folder)
+        return folder
+
+    return save

@@ -1,6 +1,7 @@
 """Whole runs of tagging and generation: every method, from configuration to record."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -113,3 +114,32 @@ def test_a_prompt_without_room_fails_the_run_with_a_reason(
     assert record.error is not None
     assert "leaves no room" in record.error["message"]
     assert "task.max_length" in record.error["mend"]
+
+
+@pytest.mark.parametrize(
+    ("most", "words", "what"),
+    [
+        (24, ["task.max_length=512"], r"train: its longest example has \d+ tokens; they do not fit into"),
+        (
+            100,
+            ["task.decoding.max_new_tokens=95"],
+            r"validation: .* tokens; with 95 to be generated they do not",
+        ),
+    ],
+)
+def test_a_model_with_too_few_positions_is_refused_before_training(
+    most: int,
+    words: list[str],
+    what: str,
+    composed: Compose,
+    short_decoder: Callable[[int], Path],
+    tmp_path: Path,
+) -> None:
+    base = f"model.checkpoint={short_decoder(most)}"
+    experiment = composed("task=e2e", "method=lora", *SMALL, *SHORT, *words, base)
+    record = run_experiment(experiment, tmp_path, "autolora-bench ...", None)
+    assert record.error is not None
+    assert re.search(what, record.error["message"])
+    assert f"the model's {most} positions" in record.error["message"]
+    assert "task.decoding.max_new_tokens" in record.error["mend"]
+    assert not record.history
