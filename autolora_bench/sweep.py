@@ -23,7 +23,7 @@ from autolora_bench.config.compose import (
 from autolora_bench.config.experiment import ExperimentConfig
 from autolora_bench.config.support import UnsupportedError
 from autolora_bench.errors import UserError
-from autolora_bench.metrics.registry import lookup
+from autolora_bench.metrics.kinds import check_metrics
 from autolora_bench.paths import conf_dir
 from autolora_bench.plan import PlannedRun
 from autolora_bench.plan_cache import Cell, PlanCache
@@ -134,8 +134,7 @@ def _planned(request: Request, cells: Sequence[Cell]) -> Plan:
         except UnsupportedError as error:
             refused.append(error)
             continue
-        for metric in planned.experiment.task.metrics:
-            lookup(metric)
+        check_metrics(planned.experiment.task)
         found.setdefault(planned.folder, planned)
     if refused and not found:
         raise refused[0]

@@ -174,6 +174,19 @@ CASES = {
     "unclosed bracket": bad("task.metrics=[accuracy", expected="configuration:"),
     "empty list of metrics": bad("task.metrics=[]", expected="task.metrics"),
     "unknown metric": bad("task.metrics=[accuracyy]", expected="accuracyy"),
+    "metric of another kind": bad(
+        "task.metrics=[bleu]", expected="bleu is no metric of task=sst2", starts=True
+    ),
+    "metric of another protocol": bad(
+        "task=e2e", "task.metrics=[bleu,ter]", expected="ter is no metric of task=e2e"
+    ),
+    "setting of the chosen task": bad(
+        "task=e2e", "task.decoding.beam=4", expected="did you mean task.decoding.beams"
+    ),
+    "length penalty no number": bad(
+        "task=e2e", "task.decoding.length_penalty=nan", expected="task.decoding.length_penalty=nan"
+    ),
+    "stride backwards": bad("task=bionlp", "task.stride=-1", expected="task.stride=-1"),
     "empty value": bad("seed=", expected="seed"),
     "no config folder": Case(("--config-dir", "{t}/none", *GENERATED), "no such folder"),
     "group deleted": bad("~method", expected="method"),
@@ -207,7 +220,6 @@ CASES = {
     "generated for no task": bad("task.generated=null", expected="data=generated"),
     "local without folder": bad("data=local", expected="data.dir"),
     "max length": bad("task.max_length=0", expected="task.max_length=0"),
-    "metric of another kind": bad("task.metrics=[bleu]", expected="bleu", starts=True),
     "unknown device": bad(
         "device=tpu", "model=any", "model.checkpoint={m}", expected="device=tpu", starts=True
     ),

@@ -42,7 +42,7 @@ def compose_config(overrides: Sequence[str]) -> DictConfig:
     try:
         return compose(CONFIG, overrides=list(overrides), return_hydra_config=True)
     except (HydraException, OmegaConfBaseException, YAMLError, ValueError) as error:
-        raise explain(error) from error
+        raise explain(error, overrides) from error
 
 
 def to_experiment(config: DictConfig) -> ExperimentConfig:
@@ -78,14 +78,15 @@ def search_path(folder: Path) -> str:
     return f"hydra.searchpath=[file://{folder.resolve()}]"
 
 
-def explain(error: Exception) -> UserError:
-    """One line out of Hydra's or OmegaConf's error."""
+def explain(error: Exception, overrides: Sequence[str] = ()) -> UserError:
+    """One line out of Hydra's or OmegaConf's error; `overrides` tell which settings there are to be meant."""
     text = " ".join(str(error).split())
     unknown = re.search(r"Could not override '([^']+)'|Key '([^']+)' (?:is )?not in", text)
     if unknown:
         name = unknown.group(1) or unknown.group(2)
         return UserError(
-            f"there is no setting {name}", f"{nearest(name, _settings())}autolora-bench --cfg job shows all"
+            f"there is no setting {name}",
+            f"{nearest(name, _settings(overrides))}autolora-bench --cfg job shows all",
         )
     engine = re.search(r"Could not find '(hydra/(?:launcher|sweeper))/([^']+)'", text)
     if engine:
@@ -109,8 +110,14 @@ def _first_line(error: BaseException) -> str:
     return f"{key}: {line}" if key and key not in line else line
 
 
-def _settings() -> list[str]:
-    return list(_leaves(OmegaConf.to_container(OmegaConf.create(compose(CONFIG)), resolve=False)))
+def _settings(overrides: Sequence[str]) -> list[str]:
+    """All settings of the task, method and model that were chosen."""
+    chosen = [word for word in overrides if re.fullmatch(r"(?:task|method|model)=\w+", word)]
+    try:
+        config = compose(CONFIG, chosen)
+    except (HydraException, OmegaConfBaseException):  # what was chosen is itself at fault
+        config = compose(CONFIG)
+    return list(_leaves(OmegaConf.to_container(OmegaConf.create(config), resolve=False)))
 
 
 def _leaves(node: Any, prefix: str = "") -> Iterator[str]:

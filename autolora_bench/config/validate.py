@@ -8,7 +8,7 @@ from autolora_bench.config.experiment import ExperimentConfig
 from autolora_bench.config.method import AutoLoraConfig, LoraConfig, RankedLoraConfig
 from autolora_bench.config.model import ALL_LINEAR, ModelConfig
 from autolora_bench.config.support import check_support
-from autolora_bench.config.task import GenerationTask
+from autolora_bench.config.task import GenerationTask, TaggingTask
 from autolora_bench.config.train import TrainConfig
 from autolora_bench.config.validate_method import require, validate_method
 from autolora_bench.config.validate_variant import validate_variant
@@ -25,6 +25,9 @@ def validate(experiment: ExperimentConfig) -> None:
     _validate_model(experiment.model)
     if isinstance(experiment.task, GenerationTask):
         _validate_decoding(experiment.task)
+    if isinstance(experiment.task, TaggingTask):
+        stride = experiment.task.stride
+        require(stride >= 0, f"task.stride={stride}", "say 0 or more words")
     validate_method(experiment.method)
     check_support(experiment.method, experiment.task, experiment.model.architecture)
     if isinstance(experiment.method, LoraConfig | RankedLoraConfig | AutoLoraConfig):
@@ -92,6 +95,11 @@ def _validate_decoding(task: GenerationTask) -> None:
         require(value >= 1, f"task.decoding.{name}={value}", "say 1 or more")
     size = decoding.no_repeat_ngram
     require(size >= 0, f"task.decoding.no_repeat_ngram={size}", "say 0 to allow every n-gram, or 1 or more")
+    require(
+        math.isfinite(decoding.length_penalty),
+        f"task.decoding.length_penalty={decoding.length_penalty}",
+        "say a number: 0 for none, more to favour long outputs",
+    )
     require(task.epoch_records >= 1, f"task.epoch_records={task.epoch_records}", "say 1 or more")
 
 

@@ -19,7 +19,7 @@ def read_e2e_csv(paths: Sequence[Path], task: TaskConfig) -> tuple[Columns, list
     A line break inside a reference stays, as a single LF: the files mix CRLF and LF.
 
     Raises:
-        UserError: a column is missing, or a record is not of the form key[value]; with file and line.
+        UserError: a column is missing, a record is not of the form key[value], or a reference is blank; with its line.
     """
     columns = local_source(task).columns
     record, reference = columns.get("text", "mr"), columns.get("references", "ref")
@@ -54,6 +54,8 @@ def _cells(path: Path, rows: Any, record: int, reference: int, width: int) -> It
                     "correct the line's commas and quotes",
                 )
             parse_meaning(cells[record])
+            if not cells[reference].strip():
+                raise ValueError("the reference is blank")
             yield cells[record], cells[reference]
     except (ValueError, csv.Error) as error:
         raise UserError(f"{path}, line {rows.line_num}: {error}", "correct the line") from error

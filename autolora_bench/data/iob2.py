@@ -1,4 +1,7 @@
-"""CoNLL files in IOB2: a token, a tab and its tag per line, a blank line after each sentence."""
+"""CoNLL files in IOB2: a token, a tab and its tag per line, a blank line after each sentence.
+
+JNLPBA's own files also name each abstract in a line `###MEDLINE:...`, which ends a sentence and is no token.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,6 +10,8 @@ from autolora_bench.config.task import TaggingTask, TaskConfig
 from autolora_bench.data.files import lines, read_text
 from autolora_bench.data.schema import Columns, tag_names
 from autolora_bench.errors import UserError
+
+ABSTRACT = "###MEDLINE:"
 
 
 def read_iob2(paths: Sequence[Path], task: TaskConfig) -> tuple[Columns, list[str]]:
@@ -30,7 +35,7 @@ def _read_file(path: Path, names: list[str], columns: Columns) -> None:
     tokens: list[str] = []
     tags: list[str] = []
     for number, line in [*lines(read_text(path)), (0, "")]:
-        if line.strip():
+        if line.strip() and not line.startswith(ABSTRACT):
             token, tag = _token_and_tag(path, number, line, names)
             _check_continuation(path, number, tag, tags[-1] if tags else "O")
             tokens.append(token)

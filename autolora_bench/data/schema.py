@@ -154,4 +154,6 @@ def _tags(tokens: Sequence[str], tags: Sequence[Any], names: Sequence[str]) -> s
 def _record(fields: Any, references: Any, category: Any, text: Any) -> str | None:
     if not fields or not references:
         return f"the record {text!r} has {len(fields)} fields and {len(references)} references"
+    if any(isinstance(reference, str) and not reference.strip() for reference in references):
+        return f"a reference of the record {text!r} is blank"
     return _texts([part for each in fields for part in each] + [*references, category, text])

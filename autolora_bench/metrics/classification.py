@@ -73,6 +73,10 @@ FUNCTIONS: Mapping[str, Callable[[Values, Values], float]] = MappingProxyType(
 )
 
 
+CORRELATIONS = ("pearson", "spearman")
+"""Metrics of values; the others are of classes."""
+
+
 def score_classification(predictions: Values, labels: Values, metrics: Sequence[str]) -> MetricScores:
     """Scores of one set of predictions.
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from autolora_bench.errors import UserError
-from autolora_bench.metrics.classification import accuracy, score_classification
+from autolora_bench.metrics.classification import CORRELATIONS, accuracy, score_classification
 from autolora_bench.metrics.columns import Value, read_predictions, read_tags
 from autolora_bench.metrics.files import read_lines
 from autolora_bench.metrics.generation.e2e import E2E_METRICS, score_e2e
@@ -27,7 +27,6 @@ from autolora_bench.metrics.tagging import count_entities, scores_from_counts, t
 Report = dict[str, Any]
 Options = Mapping[str, str]
 Choice = TypeVar("Choice", bound=StrEnum)
-_CORRELATIONS = frozenset({"pearson", "spearman"})
 
 
 class TextFormat(StrEnum):
@@ -92,7 +91,7 @@ def score_classification_files(
     metrics = _metrics(options, defaults)
     if not metrics:
         raise UserError("classification needs metrics=", "name them: metrics=accuracy,f1")
-    numeric = _CORRELATIONS.issuperset(metrics)
+    numeric = set(CORRELATIONS).issuperset(metrics)
     predicted, labels = read_predictions(predictions, references, numeric=numeric, classes=classes)
     _check_kinds(predicted, labels, metrics, classes)
     if classes:

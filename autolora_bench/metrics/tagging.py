@@ -12,6 +12,7 @@ from autolora_bench.errors import UserError
 from autolora_bench.metrics.scores import MetricScores
 
 Sentences = Sequence[Sequence[str]]
+TAGGING_METRICS = ("precision", "recall", "f1")
 
 
 @dataclass(frozen=True)

@@ -71,6 +71,7 @@ def test_quotes_commas_and_line_ends(read: Callable[[str], TaskData]) -> None:
         ("mr,ref\nname[A]\n", ["line 2", "1 columns where 2"]),
         ("mr,ref\nname[A],fine\nname A,text\n", ["line 3", "'name A'", "key[value]"]),
         ("mr,ref\n,text\n", ["line 2", "blank"]),
+        ("mr,ref\nname[A],fine\nname[A], \n", ["line 3", "the reference is blank"]),
         ('mr,ref\nname[A],"never closed\n', ["line 2"]),
         ("mr,ref\n", ["no rows"]),
         ("", ["empty"]),

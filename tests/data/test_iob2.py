@@ -59,6 +59,11 @@ def test_blank_lines_and_line_ends(read: Callable[[str], TaskData]) -> None:
         assert split["tags"][:] == [[1, 2], [3, 3, 0]]
 
 
+def test_lines_that_name_an_abstract_are_no_tokens(read: Callable[[str], TaskData]) -> None:
+    split = read("###MEDLINE:95369245\n\na\tB-A\n###MEDLINE:95333264\nb\tB-A\n###\tO\n").splits["train"]
+    assert split["tokens"][:] == [["a"], ["b", "###"]]
+
+
 def test_odd_tokens_stay(read: Callable[[str], TaskData]) -> None:
     tokens = ["n/a", '"', "\u2028", "a b"]
     split = read("".join(f"{token}\tO\n" for token in tokens)).splits["train"]
