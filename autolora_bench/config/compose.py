@@ -112,7 +112,9 @@ def _first_line(error: BaseException) -> str:
 
 def _settings(overrides: Sequence[str]) -> list[str]:
     """All settings of the task, method and model that were chosen."""
-    chosen = [word for word in overrides if re.fullmatch(r"(?:task|method|model)=\w+|hydra.searchpath=.*", word)]
+    chosen = [
+        word for word in overrides if re.fullmatch(r"(?:task|method|model)=\w+|hydra.searchpath=.*", word)
+    ]
     try:
         config = compose(CONFIG, chosen)
     except (HydraException, OmegaConfBaseException):  # what was chosen is itself at fault
