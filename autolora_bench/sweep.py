@@ -9,9 +9,9 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
-from autolora_bench.config.choices import GROUPS, check_choice
+from autolora_bench.config.choices import GROUPS, check_choice, choices
 from autolora_bench.config.compose import (
     checked,
     compose_config,
@@ -69,6 +69,36 @@ def plan(request: Request) -> Plan:
     Raises:
         UserError: words that cannot be read, unknown names, values that cannot be.
     """
+    found: dict[Path, PlannedRun] = {}
+    refused: list[UnsupportedError] = []
+    for one in [request, *beside(request)]:
+        for cell in _cells(one):
+            try:
+                planned = _planned(one, cell)
+            except UnsupportedError as error:
+                refused.append(error)
+            else:
+                found.setdefault(planned.folder, planned)
+    if refused and not found:
+        raise refused[0]
+    return Plan(found.values(), list(dict.fromkeys(error.what for error in refused)))
+
+
+def beside(request: Request) -> list[Request]:
+    """The same request for every suite that its suite names beside itself; none where words choose the methods.
+
+    A suite is a product of settings. A table that is not, such as two methods beside a grid of a third, is several.
+    """
+    chosen = dict(word.partition("=")[::2] for word in request.overrides)
+    path = choices("suite", request.folders).get(chosen.get("suite", ""))
+    if path is None or "method" in chosen:
+        return []
+    names = OmegaConf.select(OmegaConf.load(path), "beside", default=[])
+    rest = tuple(word for word in request.overrides if not word.startswith("suite="))
+    return [replace(request, overrides=(*rest, f"suite={name}")) for name in names]
+
+
+def _cells(request: Request) -> list[Cell]:
     overrides = _parse(request)
     cache = PlanCache([*request.flags, *request.overrides], request.folders)
     cells = cache.read()
@@ -76,7 +106,7 @@ def plan(request: Request) -> Plan:
         cells = _compose(request, overrides)
         if len(cells) > 1:
             cache.write(cells)
-    return _planned(request, cells)
+    return cells
 
 
 def _compose(request: Request, overrides: Sequence[Override]) -> list[Cell]:
@@ -123,22 +153,13 @@ def _jobs(base: DictConfig, words: Sequence[str]) -> list[list[str]]:
     return [list(job) for job in batches[0]]
 
 
-def _planned(request: Request, cells: Sequence[Cell]) -> Plan:
+def _planned(request: Request, cell: Cell) -> PlannedRun:
+    words, experiment = cell
     own = ("--config-dir", str(request.config_dir)) if request.config_dir else ()
-    found: dict[Path, PlannedRun] = {}
-    refused: list[UnsupportedError] = []
-    for words, experiment in cells:
-        said = [word for word in words if not word.lstrip("+~").startswith(ENGINE)]
-        try:
-            planned = PlannedRun(checked(experiment), (*own, *said))
-        except UnsupportedError as error:
-            refused.append(error)
-            continue
-        check_metrics(planned.experiment.task)
-        found.setdefault(planned.folder, planned)
-    if refused and not found:
-        raise refused[0]
-    return Plan(found.values(), list(dict.fromkeys(error.what for error in refused)))
+    said = [word for word in words if not word.lstrip("+~").startswith(ENGINE)]
+    planned = PlannedRun(checked(experiment), (*own, *said))
+    check_metrics(planned.experiment.task)
+    return planned
 
 
 class _JobComposer:

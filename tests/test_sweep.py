@@ -36,6 +36,20 @@ def test_the_command_line_narrows_a_suite() -> None:
     ]
 
 
+def test_table5_is_adalora_autolora_and_loras_grid_of_ranks() -> None:
+    planned = plan(Request(("suite=table5", "data=generated", "task=sst2")))
+    ranks = [
+        getattr(e.experiment.method, "rank", None) for e in planned if e.experiment.method.name == "lora"
+    ]
+    assert [e.experiment.method.name for e in planned] == ["adalora", "autolora", *["lora"] * 16]
+    assert ranks == list(range(1, 17))
+    assert cells("suite=table5", "data=generated", "method=autolora", "task=sst2") == [
+        ("sst2", "autolora", 0)
+    ]
+    for entry in (planned[0], planned[-1]):
+        assert [e.folder for e in plan(Request(tuple(entry.overrides)))] == [entry.folder]
+
+
 def test_the_command_of_a_planned_run_plans_exactly_it() -> None:
     for entry in plan(Request(("suite=demo", "train.epochs=2"))):
         again = plan(Request(tuple(entry.overrides)))

@@ -24,7 +24,7 @@ from autolora_bench.paths import run_folder
 from autolora_bench.plan import PlannedRun, State, command_line
 from autolora_bench.processes import is_main, leave, on_main, silent, world_size
 from autolora_bench.record import Evaluation, RunRecord
-from autolora_bench.sweep import Plan, Request, plan
+from autolora_bench.sweep import Plan, Request, beside, plan
 from autolora_bench.tuning import Study, is_tuned, studies
 
 PASSED_TO_HYDRA = ("--cfg", "-c", "--info", "-i", "--hydra-help", "--resolve", "--package", "-p")
@@ -73,7 +73,8 @@ def _launch(words: Sequence[str]) -> int:
     if pending:
         with watched_signals():
             once = ["hydra.sweeper.n_trials=1"] if is_tuned(request) else []
-            sweep([*request.flags, *request.overrides, *once], job)
+            for one in [request, *beside(request)]:
+                sweep([*one.flags, *one.overrides, *once], job)
     return on_main(lambda: _tally(planned, pending)) or (2 if problems else 0)
 
 

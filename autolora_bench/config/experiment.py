@@ -40,6 +40,8 @@ class ExperimentConfig:
     rerun: Rerun = Rerun.missing
     device: str = "auto"
     """auto, cpu, cuda or mps."""
+    beside: list[str] = field(default_factory=list)
+    """Suites that belong to the same table as this one (sweep.beside); no part of a run."""
 
 
 def identity(node: Any) -> Any:
