@@ -70,6 +70,9 @@ class PhaseRecord:
     """File or folder inside the run's folder."""
     details: dict[str, Any] = field(default_factory=dict)
     """What the phase reports beyond this, e.g. budget schedule, diagnostics."""
+    train_cpu_seconds: float | None = None
+    """Processor time of the main process, all its threads, in optimizer steps alone; hardly changes where other
+    programs share the machine, as wall-clock time does. Older records have none."""
 
 
 @dataclass

@@ -25,7 +25,7 @@ from autolora_bench.training.memory import is_out_of_memory
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
 """What a disk answers that takes no more."""
-COPIED = ("train_seconds", "steps", "examples", "tokens", "flops", "artefact", "details")
+COPIED = ("train_seconds", "train_cpu_seconds", "steps", "examples", "tokens", "flops", "artefact", "details")
 MERGED = ("history", "best", "last", "test", "parameters", "ranks")
 
 

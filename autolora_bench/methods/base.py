@@ -84,6 +84,7 @@ class PhaseResult:
     artefact: str
     """File or folder, relative to the run's folder, that later phases and readers use."""
     train_seconds: float | None = None
+    train_cpu_seconds: float | None = None
     steps: int | None = None
     examples: int | None = None
     tokens: int | None = None

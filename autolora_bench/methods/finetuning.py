@@ -85,6 +85,7 @@ class FinetunePhase:
         return PhaseResult(
             artefact=self.name,
             train_seconds=outcome.meter.seconds,
+            train_cpu_seconds=outcome.meter.cpu_seconds,
             steps=outcome.steps,
             examples=outcome.meter.examples,
             tokens=outcome.meter.tokens,

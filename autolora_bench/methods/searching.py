@@ -65,6 +65,7 @@ class SearchPhase:
         return PhaseResult(
             artefact=SELECTION,
             train_seconds=trainer.meter.seconds,
+            train_cpu_seconds=trainer.meter.cpu_seconds,
             steps=trained.global_step,
             examples=trainer.meter.examples,
             tokens=trainer.meter.tokens,

@@ -7,7 +7,16 @@ from typing import Any
 from autolora_bench.errors import UserError
 from autolora_bench.record import Evaluation, PhaseRecord, RunRecord
 
-COUNTS = ("seconds", "train_seconds", "peak_memory_bytes", "steps", "examples", "tokens", "flops")
+COUNTS = (
+    "seconds",
+    "train_seconds",
+    "train_cpu_seconds",
+    "peak_memory_bytes",
+    "steps",
+    "examples",
+    "tokens",
+    "flops",
+)
 
 
 def check_record(record: RunRecord) -> RunRecord:

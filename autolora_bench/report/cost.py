@@ -1,8 +1,8 @@
 """What runs cost (the paper's Table 5): time, memory, throughput, arithmetic; ratios within one machine only."""
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from statistics import fmean
 
 from autolora_bench.record import PhaseRecord, RunRecord
@@ -28,9 +28,13 @@ class RunCost:
     """Seconds of optimizer steps that make the final weights."""
     peak: int | None
     """Bytes, the largest of all phases."""
+    peak_search: int | None
+    peak_train: int | None
     tokens: float | None
     """Through forward and backward passes, padding included."""
     flops: float | None
+    cpu: float | None
+    """Processor seconds of optimizer steps, search included."""
 
     @property
     def total(self) -> float | None:
@@ -49,6 +53,8 @@ class CostRow:
     """Training time over AdaLoRA's on the tasks that both have."""
     relative_search: float | None = None
     """The search's share of `relative`."""
+    relative_cpu: float | None = None
+    """The same of processor time."""
     shared: tuple[str, ...] = ()
     """Tasks that `relative` rests on."""
 
@@ -69,20 +75,25 @@ class CostTable:
     model: str
     machine: str
     rows: list[CostRow]
+    seeds: tuple[int, ...]
+    titles: dict[str, str]
+    """Task -> its title, with a mark where its data were not the whole ones."""
 
 
 def run_cost(record: RunRecord) -> RunCost:
     """Sum a record's phases."""
     search = [phase for phase in record.phases if phase.name == SEARCH]
     others = [phase for phase in record.phases if phase.name != SEARCH and phase.steps]
-    peaks = [phase.peak_memory_bytes for phase in record.phases if phase.peak_memory_bytes is not None]
     return RunCost(
         wall=sum(phase.seconds for phase in record.phases),
         search=_seconds(search),
         train=_seconds(others) if others else None,
-        peak=max(peaks, default=None),
+        peak=_peak(record.phases),
+        peak_search=_peak(search),
+        peak_train=_peak(others),
         tokens=_total([phase.tokens for phase in [*search, *others]]),
         flops=_total([phase.flops for phase in [*search, *others]]),
+        cpu=_total([phase.train_cpu_seconds for phase in [*search, *others]]) if others else None,
     )
 
 
@@ -91,12 +102,20 @@ def cost_tables(tables: Sequence[Table]) -> list[CostTable]:
     found = []
     for table in tables:
         entries = {id(row): _entries(row) for row in table.rows}
-        machines = dict.fromkeys(hardware(e.completed) for es in entries.values() for e in es if e.completed)
-        for machine in machines:
+        done = [(e, hardware(e.completed)) for es in entries.values() for e in es if e.completed]
+        for machine in dict.fromkeys(machine for _, machine in done):
             rows = [_row(row, entries[id(row)], machine) for row in table.rows]
             rows = [row for row in rows if row.by_task]
-            found.append(CostTable(table.model, machine, _related(rows + _grid(rows))))
+            seeds = sorted({entry.seed for entry, where in done if where == machine})
+            titles = {task: table.named(task) for row in rows for task in row.by_task}
+            found.append(CostTable(table.model, machine, _related(rows + _grid(rows)), tuple(seeds), titles))
     return [table for table in found if table.rows]
+
+
+def mean_cost(costs: Sequence[RunCost]) -> RunCost:
+    """Means over runs; the largest of their peaks."""
+
+    return _combined(costs, fmean)
 
 
 def mean_over(by_task: dict[str, list[RunCost]], tasks: Sequence[str], quantity: str) -> float | None:
@@ -127,31 +146,36 @@ def _grid(rows: list[CostRow]) -> list[CostRow]:
     ]
     if len(ranks) < 2 or not tasks:
         return []
-    by_task = {task: [_added([_mean(row.by_task[task]) for row in ranks])] for task in tasks}
+    by_task = {task: [_combined([mean_cost(row.by_task[task]) for row in ranks], sum)] for task in tasks}
     return [CostRow(f"lora, grid of {len(ranks)} ranks", "lora_grid", by_task)]
 
 
-def _mean(costs: list[RunCost]) -> RunCost:
-    def mean(name: str) -> float | None:
+def _combined(costs: Sequence[RunCost], combine: Callable[[Sequence[float]], float]) -> RunCost:
+    """Every quantity of several runs combined, None where one does not say; of their peaks the largest."""
+
+    def whole(name: str) -> float | None:
         values = [getattr(cost, name) for cost in costs]
-        return None if any(value is None for value in values) else fmean(values)
+        return None if any(value is None for value in values) else combine(values)
 
-    peaks = [cost.peak for cost in costs if cost.peak is not None]
-    wall = fmean(cost.wall for cost in costs)
+    def largest(name: str) -> int | None:
+        return max((peak for cost in costs if (peak := getattr(cost, name)) is not None), default=None)
+
     return RunCost(
-        wall, mean("search"), mean("train"), max(peaks, default=None), mean("tokens"), mean("flops")
+        wall=combine([cost.wall for cost in costs]),
+        search=whole("search"),
+        train=whole("train"),
+        peak=largest("peak"),
+        peak_search=largest("peak_search"),
+        peak_train=largest("peak_train"),
+        tokens=whole("tokens"),
+        flops=whole("flops"),
+        cpu=whole("cpu"),
     )
 
 
-def _added(costs: list[RunCost]) -> RunCost:
-    return RunCost(
-        wall=sum(cost.wall for cost in costs),
-        search=_total([cost.search for cost in costs]),
-        train=_total([cost.train for cost in costs]),
-        peak=max((cost.peak for cost in costs if cost.peak is not None), default=None),
-        tokens=_total([cost.tokens for cost in costs]),
-        flops=_total([cost.flops for cost in costs]),
-    )
+def _peak(phases: Sequence[PhaseRecord]) -> int | None:
+    peaks = [phase.peak_memory_bytes for phase in phases if phase.peak_memory_bytes is not None]
+    return max(peaks, default=None)
 
 
 def _related(rows: list[CostRow]) -> list[CostRow]:
@@ -162,11 +186,12 @@ def _related(rows: list[CostRow]) -> list[CostRow]:
 
 def _relate(row: CostRow, reference: CostRow) -> CostRow:
     tasks = tuple(task for task in row.by_task if task in reference.by_task)
-    base = mean_over(reference.by_task, tasks, "total")
-    total, search = (mean_over(row.by_task, tasks, name) for name in ("total", "search"))
+    base, base_cpu = (mean_over(reference.by_task, tasks, name) for name in ("total", "cpu"))
+    total, search, cpu = (mean_over(row.by_task, tasks, name) for name in ("total", "search", "cpu"))
     if not base or total is None or search is None:
         return row
-    return CostRow(row.label, row.method, row.by_task, total / base, search / base, tasks)
+    related = replace(row, relative=total / base, relative_search=search / base, shared=tasks)
+    return replace(related, relative_cpu=cpu / base_cpu) if base_cpu and cpu is not None else related
 
 
 def _seconds(phases: list[PhaseRecord]) -> float | None:

@@ -70,7 +70,7 @@ def _scores(record: RunRecord) -> Section:
 
 
 def _phases(record: RunRecord) -> Section:
-    head = ["phase", "status", "time", "steps", "tokens/s", "peak memory"]
+    head = ["phase", "status", "time", "training", "CPU", "steps", "tokens/s", "peak memory"]
     return {"title": "Phases", "head": head, "rows": [_phase(phase) for phase in record.phases]}
 
 
@@ -78,7 +78,12 @@ def _phase(phase: PhaseRecord) -> list[str]:
     speed = f"{phase.tokens / phase.train_seconds:,.0f}" if phase.tokens and phase.train_seconds else ""
     memory = f"{phase.peak_memory_bytes / 2**30:.2f} GiB" if phase.peak_memory_bytes is not None else ""
     steps = "" if phase.steps is None else f"{phase.steps:,}"
-    return [phase.name, str(phase.status), numerals.duration(phase.seconds), steps, speed, memory]
+    training, cpu = (
+        "" if seconds is None else numerals.duration(seconds)
+        for seconds in (phase.train_seconds, phase.train_cpu_seconds)
+    )
+    time = numerals.duration(phase.seconds)
+    return [phase.name, str(phase.status), time, training, cpu, steps, speed, memory]
 
 
 def _history(record: RunRecord, wanted: bool) -> Section:

@@ -6,22 +6,26 @@ from collections.abc import Iterator, Sequence
 from statistics import fmean
 
 from autolora_bench.report.columns import Column
+from autolora_bench.report.cost import mean_cost, run_cost
+from autolora_bench.report.hardware import hardware
 from autolora_bench.report.scoreboard import PublishedRow, Row, Table
 from autolora_bench.report.variants import settings
 
 FIELDS = (
     "model", "method", "settings", "task", "split", "metric", "epoch", "mean", "std", "n", "seeds", "best", "state",
     "parameters", "trainable", "seconds", "subset", "published", "published_std", "difference", "source", "table",
-    "backbone",
+    "backbone", "wall_seconds", "search_seconds", "train_seconds", "cpu_seconds", "peak_bytes", "tokens", "flops",
+    "hardware",
 )  # fmt: skip
 
 
 def tidy(tables: Sequence[Table]) -> str:
     """CSV text.
 
-    Scores are in published units, parameters in weights, seconds those of optimizer steps. A published value stands
-    in the line of our cell of the same setting, with its difference; all other published values have lines of their
-    own with an empty mean.
+    Scores are in published units, parameters in weights; seconds are those of optimizer steps, mean over the row's
+    tasks. The columns from wall_seconds on are the mean cost of the cell's own runs, empty where a record does not say
+    or they were made on several machines. A published value stands in the line of our cell of the same setting, with
+    its difference; all other published values have lines of their own with an empty mean.
     """
     text = io.StringIO()
     writer = csv.DictWriter(text, FIELDS, restval="", lineterminator="\n")
@@ -36,7 +40,7 @@ def tidy(tables: Sequence[Table]) -> str:
 
 def _ours(table: Table, row: Row) -> Iterator[dict[str, object]]:
     for column in table.columns:
-        line = {**_place(table, column), **_row(row), **_cell(row, column)}
+        line = {**_place(table, column), **_row(row), **_cell(row, column), **_cost(row, column)}
         published = [one for one in row.published if column in one.values]
         yield {**line, **(_value(published[0], column) if published else {})}
         yield from ({**_place(table, column), **_value(more, column)} for more in published[1:])
@@ -64,7 +68,7 @@ def _row(row: Row) -> dict[str, object]:
         "settings": settings(row.variant),
         "parameters": fmean(row.parameters) if row.parameters else "",
         "trainable": fmean(row.trainable) if row.trainable else "",
-        "seconds": "" if row.seconds is None else repr(round(row.seconds, 3)),
+        "seconds": _plain(row.seconds),
     }
 
 
@@ -78,6 +82,28 @@ def _cell(row: Row, column: Column) -> dict[str, object]:
         "best": "yes" if cell.best else "",
         "state": "completed" if cell.mean is not None else cell.state.replace("--", "missing"),
     }
+
+
+def _cost(row: Row, column: Column) -> dict[str, object]:
+    records = [entry.completed for entry in row.cells[column].entries if entry.completed]
+    machines = {hardware(record) for record in records}
+    if len(machines) != 1:
+        return {}
+    cost = mean_cost([run_cost(record) for record in records])
+    return {
+        "wall_seconds": _plain(cost.wall),
+        "search_seconds": _plain(cost.search),
+        "train_seconds": _plain(cost.train),
+        "cpu_seconds": _plain(cost.cpu),
+        "peak_bytes": _plain(cost.peak),
+        "tokens": _plain(cost.tokens),
+        "flops": _plain(cost.flops),
+        "hardware": machines.pop(),
+    }
+
+
+def _plain(value: float | None) -> str:
+    return "" if value is None else repr(round(value, 3))
 
 
 def _value(published: PublishedRow, column: Column) -> dict[str, object]:

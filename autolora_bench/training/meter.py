@@ -14,6 +14,7 @@ class Meter:
     examples: int = 0
     tokens: int = 0
     seconds: float = 0.0
+    cpu_seconds: float = 0.0
     loss_sum: float = 0.0
     """Sum of the optimizer steps' losses since the last evaluation."""
     history: list[Evaluation] = dataclasses.field(default_factory=list)

@@ -96,21 +96,22 @@ class MeteredTrainer(WeightingTrainer):
 
 
 class _Stopwatch(TrainerCallback):
-    """Adds up the wall-clock time of whole optimizer steps, evaluation and saving excluded."""
+    """Adds up the wall-clock and processor time of whole optimizer steps, evaluation and saving excluded."""
 
     def __init__(self, trainer: MeteredTrainer) -> None:
         self.trainer = trainer
-        self.begun = 0.0
+        self.begun = self.cpu_begun = 0.0
 
     def on_step_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
-        self.begun = time.perf_counter()
+        self.begun, self.cpu_begun = time.perf_counter(), time.process_time()
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
         self.trainer.meter.seconds += time.perf_counter() - self.begun
+        self.trainer.meter.cpu_seconds += time.process_time() - self.cpu_begun
         if args.device.type == "cpu" or state.global_step % args.logging_steps == 0:
             self.trainer.check_loss()
 

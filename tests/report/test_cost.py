@@ -1,6 +1,7 @@
 """Costs: sums by hand, ratios within one machine only, AdaLoRA = 1."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -35,7 +36,8 @@ def test_a_runs_cost_is_the_sum_of_its_phases(make: Make) -> None:
     phases.append(PhaseRecord("evaluate", Status.completed, 9, peak_memory_bytes=40))
     cost = run_cost(make("rte", "autolora", 0, 0.7, phases=phases))
     assert (cost.wall, cost.search, cost.train, cost.total) == (100, 50, 20, 70)
-    assert (cost.peak, cost.tokens, cost.flops) == (40, 200, 2e12)
+    assert (cost.peak, cost.peak_search, cost.peak_train) == (40, 30, 10)
+    assert (cost.tokens, cost.flops) == (200, 2e12)
 
 
 def test_methods_without_a_search_have_none(make: Make) -> None:
@@ -93,6 +95,37 @@ def test_report_in_words(make: Make) -> None:
         make("rte", "adalora", 0, 0.7, phases=[phase("finetune", 50, 40, tokens=4000)]),
         make("rte", "full", 0, 0.7, phases=[phase("finetune", 400, 200, peak=3 * 2**30)]),
     ]
-    full, adalora = cost_reports(costs(records))[0].rows
-    assert full == ("full", "5.00", "--", "3.3 min", "6.7 min", "0", "3.00 GiB", "0.001", "1")
-    assert adalora[5] == "100"
+    report = cost_reports(costs(records))[0]
+    full, adalora = (dict(zip(report.head, line, strict=True)) for line in report.rows)
+    assert full == {
+        "method": "full",
+        "training / AdaLoRA": "5.00",
+        "search": "--",
+        "training": "3.3 min",
+        "wall clock": "6.7 min",
+        "tokens/s": "0",
+        "peak, training": "3.00 GiB",
+        "peak, all": "3.00 GiB",
+        "PFLOP": "0.001",
+        "runs": "1",
+    }
+    assert adalora["tokens/s"] == "100"
+
+
+def test_processor_time_is_compared_where_every_record_has_it(make: Make) -> None:
+    def with_cpu(name: str, cpu: float | None) -> PhaseRecord:
+        return replace(phase(name, 500, 400), train_cpu_seconds=cpu)
+
+    records = [
+        make("rte", "adalora", 0, 0.7, phases=[with_cpu("finetune", 40)]),
+        make("rte", "autolora", 0, 0.7, phases=[with_cpu("search", 60), with_cpu("retrain", 30)]),
+        make("rte", "lora", 0, 0.7, phases=[with_cpu("finetune", 20)]),
+        make("rte", "lora", 1, 0.7, phases=[with_cpu("finetune", None)]),
+    ]
+    (table,) = costs(records)
+    assert row(table, "autolora").mean("cpu") == 90
+    assert row(table, "autolora").relative_cpu == pytest.approx(90 / 40)
+    assert (row(table, "lora").relative, row(table, "lora").relative_cpu) == (1.0, None)
+    (report,) = cost_reports([table])
+    assert report.head[1:3] == ("training / AdaLoRA", "CPU / AdaLoRA")
+    assert any("older record" in note for note in report.notes)
