@@ -2,6 +2,7 @@
 
 import statistics
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from autolora_bench.report.columns import Column
@@ -10,6 +11,12 @@ from autolora_bench.report.variants import Variant
 
 FEW = 3
 """Fewer seeds than this earn a dagger."""
+
+
+def seeds_of(seeds: Iterable[int]) -> str:
+    """`seed 0`, `seeds 0, 1, 2`."""
+    found = sorted(set(seeds))
+    return f"seed{'s' if len(found) > 1 else ''} {', '.join(map(str, found))}"
 
 
 @dataclass(frozen=True)
@@ -98,10 +105,18 @@ class Row:
 
 @dataclass(frozen=True)
 class Unfilled:
-    """Runs that a table lacks and the command that makes them."""
+    """Runs of a row that a table lacks and the command that makes them."""
 
-    what: str
+    label: str
+    tasks: tuple[str, ...]
+    states: str
+    """`missing (seed 0, 1)`; for failed runs the reason."""
     command: str
+
+    @property
+    def what(self) -> str:
+        """Row, tasks and states in a line."""
+        return f"{self.label} on {', '.join(self.tasks)}: {self.states}"
 
 
 @dataclass(frozen=True)
@@ -134,12 +149,18 @@ class Table:
             for entry in cell.entries
             if entry.completed
         ]
-        seeds = ", ".join(str(seed) for seed in sorted({entry.seed for entry in entries}))
-        titles = {column.task: column.title for column in self.columns if not column.is_average}
-        made_up = {entry.task for entry in entries if entry.setting("data", "source") == "generated"}
-        marks = {task: " (generated)" if task in made_up else " (not the whole data)" for task in self.marked}
-        tasks = [title + marks.get(task, "") for task, title in titles.items()]
-        return f"{self.model}; {', '.join(tasks)}; seed{'s' if ',' in seeds else ''} {seeds}"
+        tasks = dict.fromkeys(column.task for column in self.columns if not column.is_average)
+        return (
+            f"{self.model}; {', '.join(map(self.named, tasks))}; {seeds_of(entry.seed for entry in entries)}"
+        )
+
+    def named(self, task: str) -> str:
+        """The task's title; with a mark where its data were not the whole ones."""
+        columns = [column for column in self.columns if column.task == task]
+        entries = [entry for row in self.rows for column in columns for entry in row.cells[column].entries]
+        made_up = any(entry.setting("data", "source") == "generated" for entry in entries)
+        mark = " (generated)" if made_up else " (not the whole data)"
+        return columns[0].title + (mark if task in self.marked else "")
 
     @property
     def published(self) -> list[PublishedRow]:

@@ -40,6 +40,9 @@ class CellStability:
     task: str
     label: str
     figures: Stability
+    data: str
+    """The task's title, with a mark where its data were not the whole ones."""
+    seeds: tuple[int, ...]
 
 
 def cell_stabilities(
@@ -53,7 +56,10 @@ def cell_stabilities(
             for task, entries in _by_task(row).items():
                 results = [(e, r) for e in entries if (r := _read(e, folders, problems)) is not None]
                 for group in _comparable(results):
-                    found.append(CellStability(table.model, task, row.label, _figures(group)))
+                    seeds = tuple(sorted(entry.seed for entry, _ in group))
+                    found.append(
+                        CellStability(table.model, task, row.label, _figures(group), table.named(task), seeds)
+                    )
     return found, problems
 
 

@@ -2,10 +2,12 @@
 
 import json
 from collections.abc import Callable, Sequence
+from itertools import pairwise as neighbours
 from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from scipy import stats
 
 from autolora_bench.plan import PlannedRun
@@ -20,6 +22,7 @@ from autolora_bench.report.figures.curves import curve_figures
 from autolora_bench.report.figures.estimator import diagnostics, estimator_figures
 from autolora_bench.report.figures.pareto import Point, front, pareto_figures
 from autolora_bench.report.figures.ranks import published_ranks, rank_figures
+from autolora_bench.report.figures.style import legend_below, logarithmic, panels
 from autolora_bench.report.folder import write_report
 from autolora_bench.report.pairwise import pairwise
 from autolora_bench.report.plain import in_format
@@ -121,6 +124,32 @@ def test_front_is_the_set_that_nothing_beats() -> None:
 def test_front_where_lower_is_better() -> None:
     points = [Point("a", 0, 1.0, 5.0, 0.0), Point("b", 1, 2.0, 3.0, 0.0), Point("c", 2, 3.0, 4.0, 0.0)]
     assert [p.label for p in front(points, higher_is_better=False)] == ["a", "b"]
+
+
+def test_a_legend_of_long_labels_is_whole_and_leaves_the_panel_its_height() -> None:
+    figure, (axis,) = panels(1, 2.7, 2.2)
+    for number in range(9):
+        axis.plot(
+            [0, 1], label=f"lora (learning_rate=0.001, train.epochs=30.0, train.max_steps=null) {number}"
+        )
+    legend_below(figure, [axis])
+    FigureCanvasAgg(figure).draw()
+    legend, whole = figure.legends[0].get_window_extent(), figure.bbox
+    assert whole.x0 <= legend.x0
+    assert legend.x1 <= whole.x1
+    assert axis.get_window_extent().height > 1.2 * figure.dpi
+    assert legend.y1 <= axis.get_window_extent().y0
+
+
+def test_ticks_of_a_short_logarithmic_axis_do_not_touch() -> None:
+    figure, (axis,) = panels(1, 2.7, 2.2)
+    axis.set_xlim(0.025, 0.057)
+    logarithmic(axis, "x")
+    FigureCanvasAgg(figure).draw()
+    shown = [tick.get_window_extent() for tick in axis.get_xticklabels() if tick.get_text()]
+    places = sorted((box.x0, box.x1) for box in shown)
+    assert len(places) > 1
+    assert all(left[1] < right[0] for left, right in neighbours(places))
 
 
 def test_published_ranks_are_read_for_every_task() -> None:

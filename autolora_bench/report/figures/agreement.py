@@ -5,8 +5,9 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from autolora_bench.report.figures.style import COLOURS, panels, picture
+from autolora_bench.report.figures.style import COLOURS, panels, picture, wrapped
 from autolora_bench.report.picture import Picture
+from autolora_bench.report.scoreboard import seeds_of
 from autolora_bench.report.stability_report import CellStability
 
 
@@ -16,8 +17,8 @@ def stability_figures(cells: Sequence[CellStability]) -> list[Picture]:
     if not shown:
         return []
     caption = (
-        "Stability of the search over seeds. Left: correlation of ranks over layers, mean over pairs of seeds. Middle: "
-        "correlation of alphas. Right: share of components that two seeds both keep or both drop, the tick is chance. "
+        "Stability of the search over seeds. Left: Pearson correlation of ranks over layers, mean over pairs of seeds. "
+        "Middle: that of alphas. Right: share of components that two seeds both keep or both drop, the tick is chance. "
         "Pale: components have no identity across seeds (initialisation not shared), so only the left panel counts."
     )
     parts = [
@@ -25,24 +26,24 @@ def stability_figures(cells: Sequence[CellStability]) -> list[Picture]:
         for c in shown
     ]
     models = dict.fromkeys(cell.model for cell in shown)
-    counts = sorted({cell.figures.seeds for cell in shown})
-    subject = f"{', '.join(models)}; {' or '.join(map(str, counts))} seeds a cell"
+    seeds = dict.fromkeys(seeds_of(cell.seeds) for cell in shown)
+    subject = f"{', '.join(models)}; {'; '.join(dict.fromkeys(c.data for c in shown))}; {' or '.join(seeds)}"
     return [picture("stability", subject, caption, f"Bars. {'; '.join(parts)}.", lambda: _draw(shown))]
 
 
 def _draw(cells: Sequence[CellStability]) -> Figure:
-    figure, axes = panels(3, 2.6, 0.3 * len(cells) + 0.5, columns=3)
+    figure, axes = panels(3, 2.8, 0.42 * len(cells) + 0.5, columns=3)
     values = (
         [cell.figures.rank_pearson for cell in cells],
         [cell.figures.alpha_pearson for cell in cells],
         [cell.figures.kept_agreement for cell in cells],
     )
-    titles = ("ranks, Pearson", "alphas, Pearson", "kept components agree")
+    titles = ("ranks, correlation", "alphas, correlation", "kept alike; tick: chance")
     pale = [not cell.figures.shared for cell in cells]
     for number, (axis, series, title) in enumerate(zip(axes, values, titles, strict=True)):
         _bars(axis, series, [number > 0 and faint for faint in pale])
         axis.set(title=title, xlim=(0, 1) if number == 2 else (-1, 1))
-        axis.set_yticks(range(len(cells)), [_name(cell) for cell in cells] if number == 0 else [])
+        axis.set_yticks(range(len(cells)), [wrapped(_name(cell)) for cell in cells] if number == 0 else [])
         axis.invert_yaxis()
     for place, cell in enumerate(cells):
         if cell.figures.kept_chance is not None:

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 
 from autolora_bench.report.cost import CostRow, CostTable
-from autolora_bench.report.figures.style import COLOURS, file_name, picture
-from autolora_bench.report.numerals import plural
+from autolora_bench.report.figures.style import COLOURS, file_name, picture, wrapped
 from autolora_bench.report.picture import Picture
+from autolora_bench.report.scoreboard import seeds_of
 
 
 def cost_figures(tables: Sequence[CostTable]) -> list[Picture]:
@@ -21,19 +21,18 @@ def cost_figures(tables: Sequence[CostTable]) -> list[Picture]:
 
 
 def _picture(table: CostTable, rows: list[CostRow]) -> Picture:
-    tasks = dict.fromkeys(task for row in rows for task in row.shared)
+    tasks = dict.fromkeys(table.titles[task] for row in rows for task in row.shared)
     caption = (
         "Training time, AdaLoRA = 1, mean over seeds, then over tasks. Evaluation and loading are left out. "
         "grid: the ranks of LoRA that were run, added up."
     )
-    runs = sum(len(row.by_task[task]) for row in rows for task in row.shared)
-    subject = f"{table.model} on {table.machine}; {', '.join(tasks)}; {plural(runs, 'run')}"
+    subject = f"{table.model} on {table.machine}; {', '.join(tasks)}; {seeds_of(table.seeds)}"
     alt = "Bars: " + ", ".join(f"{row.label} {row.relative:.2f}" for row in rows) + "."
     return picture(file_name("cost", table.model, table.machine), subject, caption, alt, lambda: _draw(rows))
 
 
 def _draw(rows: list[CostRow]) -> Figure:
-    figure = Figure(figsize=(6.0, 0.36 * len(rows) + 1.1), layout="constrained")
+    figure = Figure(figsize=(6.0, 0.42 * len(rows) + 1.1), layout="constrained")
     axis = figure.subplots()
     places = range(len(rows))
     search = [row.relative_search or 0.0 for row in rows]
@@ -50,7 +49,7 @@ def _draw(rows: list[CostRow]) -> Figure:
     for place, row in zip(places, rows, strict=True):
         axis.text(row.relative or 0.0, place, f" {row.relative:.2f}", va="center", fontsize=8)
     axis.axvline(1.0, color="#333333", linewidth=0.8, linestyle="--")
-    axis.set_yticks(places, [row.label for row in rows])
+    axis.set_yticks(places, [wrapped(row.label) for row in rows])
     axis.invert_yaxis()
     axis.grid(visible=False, axis="y")
     axis.set_xlabel("training time / AdaLoRA's")

@@ -27,7 +27,7 @@ QUANTITIES = {
 
 
 def estimator_figures(tables: Sequence[Table]) -> list[Picture]:
-    """One figure per model whose searches logged diagnostics; a line per row, task and seed."""
+    """One figure per model whose searches logged diagnostics; a line per row, task and seed, seeds drawn alike."""
     found = []
     for table in tables:
         runs = _runs(table)
@@ -59,14 +59,14 @@ def _runs(table: Table) -> list[tuple[str, dict[str, Line]]]:
             for entry in sorted(entries, key=lambda e: e.seed):
                 lines = diagnostics(entry.completed) if entry.completed else {}
                 if lines:
-                    found.append((f"{row.label}, {task}, seed {entry.seed}", lines))
+                    found.append((f"{row.label}, {task}", lines))
     return found
 
 
 def _picture(table: Table, runs: list[tuple[str, dict[str, Line]]]) -> Picture:
     caption = (
         f"{table.title}: the hypergradient's estimator at a few steps of the search. Cosine to the hypergradient "
-        "that differentiates through the optimizer step, and the size of the estimator's two terms."
+        "that differentiates through the optimizer step, and the size of the estimator's two terms. A line per seed."
     )
     last = [line["cosine"][-1][1] for _, line in runs if "cosine" in line]
     alt = f"Three panels over {len(runs)} runs" + (
@@ -77,15 +77,15 @@ def _picture(table: Table, runs: list[tuple[str, dict[str, Line]]]) -> Picture:
 
 def _draw(runs: list[tuple[str, dict[str, Line]]]) -> Figure:
     figure, axes = panels(len(QUANTITIES), 3.0, 2.2, columns=3)
+    groups = list(dict.fromkeys(label for label, _ in runs))
     for axis, (name, title) in zip(axes, QUANTITIES.items(), strict=True):
-        for position, (label, lines) in enumerate(runs):
+        for label, lines in runs:
             if name in lines:
                 steps, values = zip(*lines[name], strict=True)
-                axis.plot(steps, values, label=label, **line_style(position))
+                axis.plot(steps, values, label=label, **line_style(groups.index(label)))
         axis.set(title=title, xlabel="step")
         _scales(axis, name)
-    if len(runs) <= 12:
-        legend_below(figure, axes, columns=2)
+    legend_below(figure, axes)
     return figure
 
 

@@ -9,10 +9,9 @@ from matplotlib.figure import Figure
 
 from autolora_bench.report.columns import Column
 from autolora_bench.report.figures.style import (
-    COLOURS,
-    MARKERS,
     file_name,
     legend_below,
+    line_style,
     logarithmic,
     panels,
     picture,
@@ -66,10 +65,6 @@ def _points(table: Table, column: Column) -> list[Point]:
 
 
 def _picture(table: Table, shown: dict[Column, list[Point]]) -> Picture:
-    chosen = {
-        column: front(points, higher_is_better=column.metric.higher_is_better)
-        for column, points in shown.items()
-    }
     caption = (
         f"{table.title}: score against parameters that the method trains, without the head. Bars: standard deviation "
         "over seeds. Line: no method is better with fewer parameters."
@@ -103,11 +98,8 @@ def _front(axis: Any, line: Sequence[Point]) -> None:
 
 def _points_in(axis: Any, points: Sequence[Point]) -> None:
     for point in points:
-        look = {
-            "color": COLOURS[point.position % len(COLOURS)],
-            "marker": MARKERS[point.position % len(MARKERS)],
-        }
-        axis.errorbar(point.parameters, point.score, point.std, linestyle="none", label=point.label, **look)
+        look = {**line_style(point.position), "linestyle": "none", "markerfacecolor": "none"}
+        axis.errorbar(point.parameters, point.score, point.std, label=point.label, **look)
 
 
 def _title(column: Column) -> str:

@@ -1,6 +1,7 @@
 """How figures look, and how they become bytes that are the same every time."""
 
 import io
+import math
 import textwrap
 import warnings
 from collections.abc import Callable, Sequence
@@ -8,7 +9,7 @@ from typing import Any
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, NullLocator, StrMethodFormatter
 
 from autolora_bench.report.picture import Picture
 
@@ -18,6 +19,12 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 DASHES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)), (0, (7, 2)))
 HEAT = "Blues"
 """One hue from light to dark: order survives colour-blindness and a grey print."""
+LEAST_WIDTH = 4.0
+"""Inches: less leaves no room for a legend."""
+LETTER, HANDLE, LINE = 0.07, 0.65, 0.19
+"""Inches that a letter of a legend takes, a line's sample with the gap between columns, and the height of a line."""
+NARROW = 8.0
+"""A logarithmic axis over a smaller factor has too few decades to mark."""
 SETTINGS: dict[Any, Any] = {
     "svg.hashsalt": "autolora-bench",
     "svg.fonttype": "path",
@@ -39,11 +46,12 @@ SETTINGS: dict[Any, Any] = {
 
 
 def line_style(position: int) -> dict[str, Any]:
-    """Colour, marker and dashes of the n-th line of a figure."""
+    """Colour, marker and dashes of the n-th line of a figure; a colour that comes again has another marker."""
+    place = (position + position // len(COLOURS)) % len(MARKERS)
     return {
         "color": COLOURS[position % len(COLOURS)],
-        "marker": MARKERS[position % len(MARKERS)],
-        "linestyle": DASHES[(position + position // len(COLOURS)) % len(DASHES)],
+        "marker": MARKERS[place],
+        "linestyle": DASHES[place],
     }
 
 
@@ -68,11 +76,16 @@ def picture(name: str, subject: str, caption: str, alt: str, draw: Callable[[], 
     return Picture(name, f"{caption} {subject}.", alt, svg.getvalue(), png.getvalue())
 
 
+def wrapped(label: str, width: int = 32) -> str:
+    """A label over several lines; a single long word stays whole."""
+    return textwrap.fill(label, width, break_long_words=False, break_on_hyphens=False)
+
+
 def panels(count: int, width: float, height: float, columns: int = 4) -> tuple[Figure, Sequence[Any]]:
     """A figure of `count` panels, `columns` a row at most, each of the given size in inches."""
     across = min(count, columns)
     down = -(-count // across)
-    figure = Figure(figsize=(width * across, height * down + 0.5), layout="constrained")
+    figure = Figure(figsize=(max(width * across, LEAST_WIDTH), height * down + 0.3), layout="constrained")
     axes = list(figure.subplots(down, across, squeeze=False).flat)
     for spare in axes[count:]:
         spare.set_visible(False)
@@ -80,24 +93,33 @@ def panels(count: int, width: float, height: float, columns: int = 4) -> tuple[F
 
 
 def logarithmic(axes: Any, which: str) -> None:
-    """Logarithmic x or y axis with plain numbers at its ticks: no text in a figure is ever read as a formula."""
+    """Logarithmic x or y axis with plain numbers at a few ticks: no text in a figure is ever read as a formula."""
     axes.set(**{f"{which}scale": "log"})
     axis = getattr(axes, f"{which}axis")
     low, high = axis.get_view_interval()
-    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high / low < 300 else (1.0,), numticks=8))
+    narrow = high / low < NARROW
+    subs = (1.0, 2.0, 5.0) if high / low < 300 else (1.0,)
+    axis.set_major_locator(MaxNLocator(3) if narrow else LogLocator(subs=subs, numticks=8))
+    if narrow:
+        axis.set_minor_locator(NullLocator())
     axis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axis.set_minor_formatter(NullFormatter())
 
 
-def legend_below(figure: Figure, axes: Sequence[Any], columns: int = 3) -> None:
-    """One legend for all panels, below them."""
+def legend_below(figure: Figure, axes: Sequence[Any]) -> None:
+    """One legend for all panels, below them, in as many columns as its labels leave room for."""
     handles: dict[str, Any] = {}
     for axis in axes:
         for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
             handles.setdefault(label, handle)
     if handles:
-        columns = min(columns, len(handles))
-        figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=columns)
+        room = figure.get_figwidth()
+        labels = [wrapped(label, int((room - HANDLE) / LETTER)) for label in handles]
+        widest = max(len(line) for label in labels for line in label.splitlines()) * LETTER + HANDLE
+        columns = max(1, min(len(handles), int(room / widest)))
+        lines = sum(label.count("\n") + 1 for label in labels) / columns
+        figure.set_figheight(figure.get_figheight() + LINE * math.ceil(lines))
+        figure.legend(handles.values(), labels, loc="outside lower center", ncols=columns)
 
 
 def file_name(*parts: str) -> str:

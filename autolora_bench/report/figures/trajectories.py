@@ -32,7 +32,7 @@ def trajectory_figures(
             for task, entries in cells.items():
                 first = _first(entries, folders, problems)
                 if first is not None:
-                    found.append(_picture(table.model, task, row.label, *first))
+                    found.append(_picture(table, task, row.label, *first))
     return found, problems
 
 
@@ -53,7 +53,7 @@ def _first(
     return None
 
 
-def _picture(model: str, task: str, label: str, entry: Entry, path: SearchPath) -> Picture:
+def _picture(table: Table, task: str, label: str, entry: Entry, path: SearchPath) -> Picture:
     layers, components = path.alpha.shape[1:]
     grid = _grid(entry, layers)
     count = sum(len(line) for line in grid)
@@ -64,10 +64,9 @@ def _picture(model: str, task: str, label: str, entry: Entry, path: SearchPath) 
     )
     end = path.alpha[-1]
     alt = f"Alpha by step for {count} layers; at the end from {end.min():.3f} to {end.max():.3f}."
-    name = file_name("trajectory", model, task, label, f"seed{entry.seed}")
-    return picture(
-        name, f"{label}; {model}; {task}; seed {entry.seed}", caption, alt, lambda: _draw(path, grid)
-    )
+    name = file_name("trajectory", table.model, task, label, f"seed{entry.seed}")
+    subject = f"{label}; {table.model}; {table.named(task)}; seed {entry.seed}"
+    return picture(name, subject, caption, alt, lambda: _draw(path, grid))
 
 
 def _grid(entry: Entry, layers: int) -> list[list[tuple[str, int]]]:
