@@ -48,8 +48,8 @@ def find_asked(words: Sequence[str]) -> Asked:
         print(f"left out: {line}", file=sys.stderr)
     from autolora_bench.report.collect import collect
 
-    first, *others = _folders(options.get("records", "")) or [_results(request, planned)]
-    collection = collect(first, [*others, *_folders(options.get("merge", ""))])
+    folders = _folders(options.get("records", "")) or _results(request, planned)
+    collection = collect(*folders, *_folders(options.get("merge", "")))
     if planned is None:
         collection.records = _choose(collection.records, request)
     return Asked(collection, planned, _title(request))
@@ -63,13 +63,15 @@ def _asks_for_runs(request: Request) -> bool:
     return request.multirun or any(word.startswith("suite=") for word in request.overrides)
 
 
-def _results(request: Request, planned: Sequence[PlannedRun] | None) -> Path:
+def _results(request: Request, planned: Sequence[PlannedRun] | None) -> list[Path]:
+    """The folder of the runs; none where nothing of what was meant to be run has been started yet."""
     if planned:
-        return Path(planned[0].experiment.results).expanduser()
+        folder = Path(planned[0].experiment.results).expanduser()
+        return [folder] if folder.exists() else []
     given = [
         value for name, _, value in (word.partition("=") for word in request.overrides) if name == "results"
     ]
-    return Path(given[-1] if given else RESULTS).expanduser()
+    return [Path(given[-1] if given else RESULTS).expanduser()]
 
 
 def _choose(records: Sequence[RunRecord], request: Request) -> list[RunRecord]:

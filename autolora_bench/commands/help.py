@@ -17,7 +17,7 @@ commands (after them the same words choose what they are about)
   status     what is completed, failed or missing, with the command that finishes it
   report     tables of the results; out=DIR for all formats, figures and a page
              format=markdown|latex|csv|html  epoch=best|last|both  metrics=paper|headline|all  title=TEXT
-             published=CSV (your own published values)
+             published=CSV (published values of your own, beside ours)
   stability  are the learned ranks the same over seeds?      format=markdown|csv|json|html|latex  title=TEXT
   records    what reports need of every run, small and without weights      to=DIR
   score      the official metrics of anybody's outputs      task=e2e predictions=FILE references=FILE

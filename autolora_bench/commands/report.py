@@ -14,11 +14,12 @@ def run(words: Sequence[str]) -> int:
     options, rest = split_options(words, OPTIONS)
     asked = find_asked(rest)
     from autolora_bench.report.command import report
-    from autolora_bench.report.folder import write_report
+    from autolora_bench.report.published import own_values
 
     epoch, metrics = options.get("epoch", "best"), options.get("metrics", "paper")
     title = options.get("title", asked.title)
-    published = Path(options["published"]).expanduser() if "published" in options else None
+    own = [Path(options["published"]).expanduser()] if "published" in options else []
+    published = [*own_values(), *own]
     records, planned = asked.collection, asked.planned
     if "out" not in options:
         layout = options.get("format", "markdown")
@@ -27,6 +28,8 @@ def run(words: Sequence[str]) -> int:
         )
         print(text, end="")
         return 0
+    from autolora_bench.report.folder import write_report
+
     folder = Path(options["out"]).expanduser()
     files = write_report(
         folder, records, planned, epoch=epoch, metrics=metrics, title=title, published=published

@@ -1,6 +1,6 @@
 """Finds the records below one or several folders and merges them by identity."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -48,8 +48,8 @@ class Collection:
     """Records that repeat another one's scores."""
 
 
-def collect(results: Path, merge: Iterable[Path] = ()) -> Collection:
-    """Read every record below `results`, then below each folder of `merge`.
+def collect(*folders: Path) -> Collection:
+    """Read every record below each of the folders, one's own first.
 
     Of two records with one identity a completed one goes before any other; else the first one found stays.
     Completed records of one identity with different scores are reported as a conflict.
@@ -59,7 +59,7 @@ def collect(results: Path, merge: Iterable[Path] = ()) -> Collection:
     """
     collection = Collection()
     found: dict[Identity, RunRecord] = {}
-    for root in [results, *merge]:
+    for root in folders:
         if not root.is_dir():
             raise UserError(f"there is no folder {root}", "give the folder that holds the runs: results=DIR")
         for path in find_records(root):

@@ -3,23 +3,29 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from autolora_bench.errors import UserError
 from autolora_bench.plan import PlannedRun
 from autolora_bench.record import RunRecord
 from autolora_bench.report.aggregate import tables_of
 from autolora_bench.report.collect import Collection
+from autolora_bench.report.cost import cost_tables
+from autolora_bench.report.cost_report import cost_reports
 from autolora_bench.report.entries import Entry, entries_of
-from autolora_bench.report.exhibits import Exhibits, exhibits
 from autolora_bench.report.latex import latex
 from autolora_bench.report.markdown import markdown
 from autolora_bench.report.numerals import plural
 from autolora_bench.report.page import page
-from autolora_bench.report.plain import in_format
+from autolora_bench.report.pairwise import comparisons
+from autolora_bench.report.plain import PlainTable, in_format
 from autolora_bench.report.published import read_published
 from autolora_bench.report.scoreboard import Table
 from autolora_bench.report.stability_report import cell_stabilities, stability_report
 from autolora_bench.report.tidy import tidy
+
+if TYPE_CHECKING:
+    from autolora_bench.report.exhibits import Exhibits
 
 FORMATS = ("markdown", "latex", "csv", "html")
 EPOCHS = ("best", "last", "both")
@@ -44,7 +50,7 @@ def prepare(
     epoch: str = "best",
     metrics: str = "paper",
     title: str = "Results",
-    published: Path | None = None,
+    published: Sequence[Path] = (),
 ) -> Report:
     """Tables and remarks. Arguments and errors as `report`."""
     _choose("epoch", epoch, EPOCHS)
@@ -55,7 +61,7 @@ def prepare(
         raise UserError(
             "there is nothing to report: no record was found", "run something, or say where: results=DIR"
         )
-    tables = tables_of(entries, read_published(published), epoch=epoch, metrics=metrics, title=title)
+    tables = tables_of(entries, read_published(*published), epoch=epoch, metrics=metrics, title=title)
     return Report(title, entries, tables, _remarks(collection, outside), collection)
 
 
@@ -67,7 +73,7 @@ def report(
     epoch: str = "best",
     metrics: str = "paper",
     title: str = "Results",
-    published: Path | None = None,
+    published: Sequence[Path] = (),
     figures: bool = True,
 ) -> str:
     """The report as text.
@@ -79,7 +85,7 @@ def report(
         epoch: best, last or both, for splits that are scored after every epoch.
         metrics: `headline`, `all`, or `paper`, which adds what published tables hold.
         title: heading.
-        published: CSV file of published values; none takes the project's own.
+        published: CSV files of published values; none takes the project's own.
         figures: whether a page holds figures and further tables, which take seconds to draw.
 
     Raises:
@@ -93,15 +99,27 @@ def report(
 def render(prepared: Report, format: str, *, figures: bool = True) -> str:
     """The report in one format."""
     if format == "html":
-        return render_page(
-            prepared, exhibits(prepared.tables, prepared.collection.folders) if figures else None
-        )
+        return render_page(prepared, _exhibits(prepared) if figures else None)
+    further = [*comparisons(prepared.tables), *cost_reports(cost_tables(prepared.tables))]
+    return scores(prepared, format, further)
+
+
+def scores(prepared: Report, format: str, further: Sequence[PlainTable] = ()) -> str:
+    """The score tables and what follows them as markdown, latex or csv, which holds a line per score and no more."""
     if format == "csv":
         return tidy(prepared.tables)
-    return {"markdown": markdown, "latex": latex}[format](prepared.tables, prepared.remarks)
+    write = {"markdown": markdown, "latex": latex}[format]
+    return write(prepared.tables, prepared.remarks, [getattr(table, format)() for table in further])
 
 
-def render_page(prepared: Report, shown: Exhibits | None) -> str:
+def _exhibits(prepared: Report) -> "Exhibits":
+    """What needs figures; loading their library takes most of a text report's second."""
+    from autolora_bench.report.exhibits import exhibits
+
+    return exhibits(prepared.tables, prepared.collection.folders)
+
+
+def render_page(prepared: Report, shown: "Exhibits | None") -> str:
     """The page, with figures and further tables if there are any."""
     problems = shown.problems if shown else []
     return page(

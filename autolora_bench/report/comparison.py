@@ -37,14 +37,16 @@ def attach_published(
         mine = [group for group in same if _is_same_setting(groups[group][0], row)]
         matched.update(mine)
         cut = [
-            _cut(groups[group], columns, _comparable(table, row), tasks[group])
+            _cut(groups[group], columns, _comparable(table, row), averaged=tasks[group])
             for group in groups
             if group in mine
         ]
         rows.append(replace(row, published=[published_row for published_row in cut if published_row.values]))
-    others = [_cut(groups[group], columns) for group in groups if group in same - matched]
+    others = [
+        _cut(groups[group], columns, averaged=tasks[group]) for group in groups if group in same - matched
+    ]
     elsewhere = [
-        _cut(items, columns)
+        _cut(items, columns, averaged=tasks[group])
         for group, items in groups.items()
         if group not in same and family(group[3]) in names
     ]
@@ -52,7 +54,7 @@ def attach_published(
         table,
         rows=rows,
         others=[row for row in others if row.values],
-        elsewhere=[row for row in elsewhere if any(not column.is_average for column in row.values)],
+        elsewhere=[row for row in elsewhere if row.values],
     )
 
 
@@ -93,18 +95,26 @@ def _cut(
     items: list[Published],
     columns: Sequence[Column],
     ours: Row | None = None,
-    averaged: set[str] | None = None,
+    *,
+    averaged: set[str],
 ) -> PublishedRow:
-    """The published row's values in our columns, with differences where `ours` is given."""
+    """The published row's values in our columns, with differences where `ours` is given.
+
+    Its average stands beside ours only where it is over the same tasks, which are `averaged`.
+    """
     found = {(item.task, item.metric): item for item in items}
-    held = {column: found[column.published_key] for column in columns if column.published_key in found}
+    tasks = {column.task for column in columns if column.headline}
+    held = {
+        column: found[column.published_key]
+        for column in columns
+        if column.published_key in found and (not column.is_average or tasks == averaged)
+    }
     values = {column: in_published_unit(column.metric, item.value) for column, item in held.items()}
     stds = {column: _scaled_std(column, item) for column, item in held.items() if item.std is not None}
-    tasks = {column.task for column in columns if column.headline}
     differences = {}
     for column, value in values.items() if ours else ():
         mean = ours.cells[column].mean if ours else None
-        if mean is not None and (not column.is_average or tasks == averaged):
+        if mean is not None:
             differences[column] = mean - value
     first = items[0]
     remarks = [(item.note, item.how_known) for item in held.values()]

@@ -14,7 +14,7 @@ from autolora_bench.report.figures.estimator import estimator_figures
 from autolora_bench.report.figures.pareto import pareto_figures
 from autolora_bench.report.figures.ranks import rank_figures
 from autolora_bench.report.figures.trajectories import trajectory_figures
-from autolora_bench.report.pairwise import pairwise
+from autolora_bench.report.pairwise import comparisons
 from autolora_bench.report.picture import Picture
 from autolora_bench.report.plain import PlainTable
 from autolora_bench.report.scoreboard import Table
@@ -63,7 +63,7 @@ def exhibits(tables: Sequence[Table], folders: Mapping[Identity, Path]) -> Exhib
     report = stability_report(cells)
     trajectories, more = trajectory_figures(tables, folders)
     return Exhibits(
-        comparisons=[table for one in tables if (table := pairwise(one))],
+        comparisons=comparisons(tables),
         costs=cost_reports(costs),
         stability=[report] if report else [],
         figures=[

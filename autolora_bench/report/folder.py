@@ -8,7 +8,7 @@ from autolora_bench.errors import UserError
 from autolora_bench.plan import PlannedRun
 from autolora_bench.record import RunRecord, write_atomically
 from autolora_bench.report.collect import Collection
-from autolora_bench.report.command import prepare, render, render_page
+from autolora_bench.report.command import prepare, render_page, scores
 from autolora_bench.report.exhibits import Exhibits, exhibits
 from autolora_bench.report.picture import Picture
 from autolora_bench.report.plain import in_format
@@ -24,7 +24,7 @@ def write_report(
     epoch: str = "best",
     metrics: str = "paper",
     title: str = "Results",
-    published: Path | None = None,
+    published: Sequence[Path] = (),
 ) -> list[Path]:
     """Write scores, comparisons, costs and stability in every format, figures as SVG and PNG, and report.html.
 
@@ -39,7 +39,7 @@ def write_report(
     prepared = prepare(records, planned, epoch=epoch, metrics=metrics, title=title, published=published)
     shown = exhibits(prepared.tables, prepared.collection.folders)
     texts = {"report.html": render_page(prepared, shown)}
-    texts |= {f"scores.{suffix}": render(prepared, name) for name, suffix in SUFFIXES.items()}
+    texts |= {f"scores.{suffix}": scores(prepared, name) for name, suffix in SUFFIXES.items()}
     texts |= _texts(shown)
     for name, text in texts.items():
         write_atomically(folder / name, text)

@@ -18,7 +18,7 @@ def footnotes_of(table: Table, entries: Sequence[Entry]) -> list[str]:
     """Footnotes of a table, in the order a reader needs them."""
     records = [entry.completed for entry in entries if entry.completed]
     if not records:
-        return [*_model(entries), "No run is completed yet."]
+        return [*_model(entries), "No run is completed yet.", *_published(table)]
     return [
         *_model(entries),
         *_cells(table, records),

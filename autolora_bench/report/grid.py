@@ -53,52 +53,49 @@ class Grid:
 
 def grid_of(table: Table) -> Grid:
     """The table itself: our rows, each with the published values of its setting, then the backbone's other rows."""
-    lines = []
+    lines, timed = [], any(row.seconds is not None for row in table.rows)
     for row in table.rows:
-        lines.append(Line(_ours(table, row), row, published=False))
-        lines += [Line(_published(table, table.columns, one), row, published=True) for one in row.published]
-    lines += [Line(_published(table, table.columns, one), None, published=True) for one in table.others]
-    return Grid(_headings(table), tuple(lines))
+        lines.append(Line(_ours(table, row, timed=timed), row, published=False))
+        published = [_published(table, table.columns, one, timed=timed) for one in row.published]
+        lines += [Line(texts, row, published=True) for texts in published]
+    others = [_published(table, table.columns, one, timed=timed) for one in table.others]
+    lines += [Line(texts, None, published=True) for texts in others]
+    return Grid(_headings(table, table.columns, timed=timed), tuple(lines))
 
 
 def elsewhere_grid(table: Table) -> Grid | None:
-    """Published rows of other backbones over the columns they fill; None without any."""
+    """Published rows of other backbones over the columns they fill, without our times; None without any."""
     if not table.elsewhere:
         return None
     columns = [column for column in table.columns if any(column in row.values for row in table.elsewhere)]
-    lines = [Line(_published(table, columns, row), None, published=True) for row in table.elsewhere]
-    return Grid(_headings(table, columns), tuple(lines))
+    lines = [
+        Line(_published(table, columns, row, timed=False), None, published=True) for row in table.elsewhere
+    ]
+    return Grid(_headings(table, columns, timed=False), tuple(lines))
 
 
-def _headings(table: Table, columns: Sequence[Column] | None = None) -> tuple[Heading, ...]:
-    shown = table.columns if columns is None else columns
-    scores = [_heading(table, column) for column in shown if not column.is_average]
-    averages = [Heading("average", column.subtitle, column) for column in shown if column.is_average]
-    time = [Heading("training", "s")] if _is_timed(table) else []
+def _headings(table: Table, columns: Sequence[Column], *, timed: bool) -> tuple[Heading, ...]:
+    scores = [_heading(table, column) for column in columns if not column.is_average]
+    averages = [Heading("average", column.subtitle, column) for column in columns if column.is_average]
+    time = [Heading("training", "s")] if timed else []
     return (Heading("method"), *scores, Heading("parameters", "M"), *time, *averages)
-
-
-def _is_timed(table: Table) -> bool:
-    return any(row.seconds is not None for row in table.rows)
 
 
 def _heading(table: Table, column: Column) -> Heading:
     return Heading(column.title + ("*" if column.task in table.marked else ""), column.subtitle, column)
 
 
-def _ours(table: Table, row: Row) -> tuple[Text, ...]:
+def _ours(table: Table, row: Row, *, timed: bool) -> tuple[Text, ...]:
     scores = [_score(row.cells[column], column, table.usual_n) for column in table.columns]
     parameters = numerals.span(row.parameters) if row.parameters else ""
     time = numerals.seconds(row.seconds) if row.seconds is not None else ""
-    return _line(table, Text(row.label), scores, parameters, time)
+    return _line(Text(row.label), scores, parameters, [time] if timed else [])
 
 
-def _line(
-    table: Table, label: Text, scores: Sequence[Text], parameters: str, time: str = ""
-) -> tuple[Text, ...]:
+def _line(label: Text, scores: Sequence[Text], parameters: str, time: Sequence[str]) -> tuple[Text, ...]:
     tasks = [text for text in scores if not (text.column and text.column.is_average)]
     averages = [text for text in scores if text.column and text.column.is_average]
-    return (label, *tasks, Text(parameters), *([Text(time)] if _is_timed(table) else []), *averages)
+    return (label, *tasks, Text(parameters), *map(Text, time), *averages)
 
 
 def _score(cell: Cell, column: Column, usual_n: int) -> Text:
@@ -114,10 +111,12 @@ def _score(cell: Cell, column: Column, usual_n: int) -> Text:
     )
 
 
-def _published(table: Table, columns: Sequence[Column], row: PublishedRow) -> tuple[Text, ...]:
+def _published(
+    table: Table, columns: Sequence[Column], row: PublishedRow, *, timed: bool
+) -> tuple[Text, ...]:
     scores = [_published_score(row, column) for column in columns]
     label = f"published [{table.origins[row.origin]}]: {row.method}, {row.backbone}"
-    return _line(table, Text(label), scores, row.parameters.removesuffix("M"))
+    return _line(Text(label), scores, row.parameters.removesuffix("M"), [""] if timed else [])
 
 
 def _published_score(row: PublishedRow, column: Column) -> Text:

@@ -27,9 +27,15 @@ SPECIAL = {
 }  # fmt: skip
 
 
-def latex(tables: Sequence[Table], remarks: Sequence[str] = (), *, standalone: bool = True) -> str:
-    """All tables; with a minimal preamble unless `standalone` is False, for \\input in a paper."""
-    body = "\n".join([*[_table(table) for table in tables], *[_note(remark) for remark in remarks]]) + "\n"
+def latex(
+    tables: Sequence[Table],
+    remarks: Sequence[str] = (),
+    further: Sequence[str] = (),
+    *,
+    standalone: bool = True,
+) -> str:
+    """All tables, then further ones; with a minimal preamble unless `standalone` is False, for \\input in a paper."""
+    body = "\n".join([*map(_table, tables), *further, *map(_note, remarks)]) + "\n"
     return f"{PREAMBLE}{body}{END}" if standalone else body
 
 

@@ -9,9 +9,9 @@ from autolora_bench.report.scoreboard import Table
 ELSEWHERE = "Published on other backbones, for orientation: not comparable with the scores above."
 
 
-def markdown(tables: Sequence[Table], remarks: Sequence[str] = ()) -> str:
-    """All tables, each with its footnotes and the commands that fill its gaps, then remarks on the whole."""
-    parts = [_table(table) for table in tables]
+def markdown(tables: Sequence[Table], remarks: Sequence[str] = (), further: Sequence[str] = ()) -> str:
+    """All tables, each with its footnotes and the commands that fill its gaps, further ones, remarks on the whole."""
+    parts = [*map(_table, tables), *(text.rstrip("\n") for text in further)]
     if remarks:
         parts.append("\n".join(f"- {escape(remark)}" for remark in remarks))
     return "\n\n".join(parts) + "\n"

@@ -1,7 +1,7 @@
 """Footnotes on where numbers come from: data and how much of it, code, hardware."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from autolora_bench.record import RunRecord
@@ -69,14 +69,30 @@ def _notes(record: RunRecord) -> list[str]:
 
 
 def origin_notes(records: list[RunRecord]) -> list[str]:
-    """Commits, machines, precisions and methods."""
-    commits = _tally(_commit(record) for record in records)
-    machines = _tally(hardware(record) for record in records)
-    precisions = _tally(stated(setting(record, "train", "precision")) for record in records)
+    """Commits, machines and precisions, with the cells they hold for where they differ; and methods."""
+    machines = _by_cell(records, hardware)
+    precisions = _by_cell(records, lambda record: stated(setting(record, "train", "precision")))
     methods = sorted({record.method for record in records}, key=method_order)
     return [
-        f"Code: {commits}. Hardware: {machines}. Precision: {precisions}. Methods run: {', '.join(methods)}."
+        f"Code: {_tally(map(_commit, records))}. Hardware: {machines}. Precision: {precisions}. "
+        f"Methods run: {', '.join(methods)}."
     ]
+
+
+def _by_cell(records: list[RunRecord], fact: Callable[[RunRecord], str]) -> str:
+    """`a` where all agree, else `a (rte, mrpc), b (cola)`; `cola lora` where the runs of one task differ."""
+    values: dict[str, list[str]] = {}
+    for record in records:
+        values.setdefault(record.task, []).append(fact(record))
+    cells: dict[str, list[str]] = {}
+    for record in records:
+        several = len(set(values[record.task])) > 1
+        cells.setdefault(fact(record), []).append(
+            f"{record.task} {record.method}" if several else record.task
+        )
+    if len(cells) == 1:
+        return next(iter(cells))
+    return ", ".join(f"{value} ({', '.join(dict.fromkeys(names))})" for value, names in cells.items())
 
 
 def _commit(record: RunRecord) -> str:

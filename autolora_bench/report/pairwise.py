@@ -25,6 +25,11 @@ Scores = dict[tuple[str, int], float]
 HEAD = ("first", "second", "difference", "95 % interval", "pairs", "tasks", "p", "p, Holm", "separated")
 
 
+def comparisons(tables: Sequence[Table]) -> list[PlainTable]:
+    """One table per model of which two rows share two pairs."""
+    return [found for table in tables if (found := pairwise(table))]
+
+
 def pairwise(table: Table) -> PlainTable | None:
     """Differences of headline scores; None where no two rows share two pairs."""
     columns = _headlines(table.columns)

@@ -66,19 +66,28 @@ def results_dir() -> Path:
     return shipped if shipped.is_dir() else package.parent / "results"
 
 
-def read_published(path: Path | None = None) -> list[Published]:
+def own_values() -> list[Path]:
+    """The project's own file of published values, if it is there."""
+    file = results_dir() / "published.csv"
+    return [file] if file.is_file() else []
+
+
+def read_published(*files: Path) -> list[Published]:
     """Read published values.
 
     Args:
-        path: a CSV file with the columns `FIELDS`; none reads the project's own, which may be absent.
+        files: CSV files with the columns `FIELDS`; of two values for one cell the later counts. None reads the
+            project's own.
 
     Raises:
-        UserError: the file cannot be read, a column is missing, or a value is not a number.
+        UserError: a file cannot be read, a column is missing, or a value is not a number.
     """
-    file = path or results_dir() / "published.csv"
-    if path is None and not file.is_file():
-        return []
-    return [_published(row, f"{file} line {number}") for number, row in read_rows(file, FIELDS)]
+    found: dict[tuple[tuple[str, ...], str, str], Published] = {}
+    for file in files or own_values():
+        for number, row in read_rows(file, FIELDS):
+            value = _published(row, f"{file} line {number}")
+            found[value.group, value.task, value.metric] = value
+    return list(found.values())
 
 
 def read_rows(file: Path, columns: Iterable[str]) -> list[tuple[int, dict[str, str]]]:

@@ -1,24 +1,43 @@
 """Lists what a table lacks, with the command that makes it."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TypeVar
 
 from autolora_bench.report.entries import Entry
 from autolora_bench.report.scoreboard import Row, Unfilled
 
-SEED = re.compile(r"(?<!\S)seed=(\d+)")
+Made = TypeVar("Made", Entry, Unfilled)
+"""What a command makes."""
 
 
 def unfilled_of(rows: Sequence[Row]) -> list[Unfilled]:
-    """Every run without a completed record, by row and task; runs that differ only by seed share a command."""
+    """Every run without a completed record, by row; runs that differ only by seed or task share a command."""
+    return [gap for row in rows for gap in _join_tasks(_by_task(row))]
+
+
+def _by_task(row: Row) -> list[Unfilled]:
     found = []
-    for row in rows:
-        for task in dict.fromkeys(column.task for column in row.cells):
-            entries = next(cell.entries for column, cell in row.cells.items() if column.task == task)
-            open_runs = [entry for entry in entries if entry.completed is None]
-            for command, runs in join_seeds(open_runs).items():
-                found.append(Unfilled(f"{row.label}, {task}: {_states(runs)}", command))
+    for task in dict.fromkeys(column.task for column in row.cells):
+        entries = next(cell.entries for column, cell in row.cells.items() if column.task == task)
+        open_runs = [entry for entry in entries if entry.completed is None]
+        for command, runs in join(open_runs, "seed", lambda run: str(run.seed)).items():
+            found.append(Unfilled(row.label, (task,), _states(runs), command))
     return found
+
+
+def _join_tasks(gaps: Sequence[Unfilled]) -> list[Unfilled]:
+    """Gaps of one row with the same states, joined where their commands differ in nothing but the task."""
+    by_state: dict[str, list[Unfilled]] = {}
+    for gap in gaps:
+        by_state.setdefault(gap.states, []).append(gap)
+    joined = [join(group, "task", lambda gap: gap.tasks[0]) for group in by_state.values()]
+    return [
+        replace(members[0], tasks=tuple(gap.tasks[0] for gap in members), command=command)
+        for commands in joined
+        for command, members in commands.items()
+    ]
 
 
 def _states(runs: Sequence[Entry]) -> str:
@@ -37,22 +56,31 @@ def _reason(run: Entry) -> str:
     return f"{run.state.value}: {words[:160]}"
 
 
-def join_seeds(runs: Sequence[Entry]) -> dict[str, list[Entry]]:
-    """Command -> the runs it makes: `-m ... seed=0,1,2` where commands differ in nothing but the seed."""
-    groups: dict[str, list[Entry]] = {}
+def join(runs: Sequence[Made], name: str, value: Callable[[Made], str]) -> dict[str, list[Made]]:
+    """Command -> what it makes: `-m ... seed=0,1,2` where commands differ in nothing but one word.
+
+    Args:
+        runs: runs or gaps, each with its command.
+        name: of the setting that may differ, such as seed.
+        value: what a command says of it; a command that says something else is left alone.
+    """
+    stated = re.compile(rf"(?<!\S){name}=(\S+)")
+    groups: dict[str, list[Made]] = {}
     for run in runs:
-        groups.setdefault(SEED.sub("seed=*", run.command, count=1), []).append(run)
+        groups.setdefault(stated.sub(f"{name}=*", run.command, count=1), []).append(run)
     commands = {}
     for pattern, members in groups.items():
-        seeds = sorted({run.seed for run in members})
-        stated = [SEED.search(run.command) for run in members]
-        if len(seeds) > 1 and all(
-            match and int(match[1]) == run.seed for match, run in zip(stated, members, strict=True)
-        ):
-            commands[_sweep(pattern.replace("seed=*", f"seed={','.join(map(str, seeds))}", 1))] = members
+        values = list(dict.fromkeys(value(run) for run in members))
+        if len(values) > 1 and all(_says(stated, run.command, value(run)) for run in members):
+            commands[_sweep(pattern.replace(f"{name}=*", f"{name}={','.join(values)}", 1))] = members
         else:
             commands.update({run.command: [run] for run in members})
     return commands
+
+
+def _says(stated: re.Pattern[str], command: str, value: str) -> bool:
+    match = stated.search(command)
+    return match is not None and match[1] == value
 
 
 def _sweep(command: str) -> str:

@@ -32,7 +32,8 @@ def test_report_shows_mean_and_deviation_of_what_is_there(
 def test_task_and_method_choose_among_the_records(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = out(capsys, "report", f"results={results}", "task=rte", "method=autolora")
     assert "SST-2" not in text
-    assert [row[0] for row in rows(text)[2:]] == ["autolora"]
+    scores, *_ = text.split("## Cost")
+    assert [row[0] for row in rows(scores)[2:]] == ["autolora"]
 
 
 def test_settings_say_what_was_meant_to_be_run_and_what_is_missing(
@@ -42,6 +43,17 @@ def test_settings_say_what_was_meant_to_be_run_and_what_is_missing(
     text = out(capsys, "report", *words)
     assert "seed=2" in text
     assert "1 missing" in out(capsys, "status", *words)
+
+
+def test_a_suite_of_which_nothing_was_run_is_shown_with_what_fills_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["suite=demo", f"results={tmp_path / 'not there yet'}"]
+    for layout in ("markdown", "latex", "csv", "html"):
+        assert out(capsys, "report", *words, f"format={layout}")
+    text = out(capsys, "report", *words)
+    assert [row[1] for row in rows(text)[2:]] == ["--", "--", "--"]
+    assert "autolora-bench -m task=sst2,rte method=lora seed=0 suite=demo" in text
 
 
 def test_other_peoples_records_are_merged(

@@ -34,7 +34,7 @@ def test_equal_records_of_two_machines_count_once(tmp_path: Path, make: Make) ->
     store(tmp_path / "a", make("rte", "lora", 0, 0.7))
     store(tmp_path / "b", make("rte", "lora", 0, 0.7))
     store(tmp_path / "b", make("rte", "lora", 1, 0.72))
-    found = collect(tmp_path / "a", [tmp_path / "b"])
+    found = collect(tmp_path / "a", tmp_path / "b")
     assert [record.seed for record in found.records] == [0, 1]
     assert found.duplicates == 1
     assert not found.conflicts
@@ -43,7 +43,7 @@ def test_equal_records_of_two_machines_count_once(tmp_path: Path, make: Make) ->
 def test_different_scores_are_a_named_conflict_and_the_first_folder_stays(tmp_path: Path, make: Make) -> None:
     first = store(tmp_path / "a", make("rte", "lora", 0, 0.7))
     second = store(tmp_path / "b", make("rte", "lora", 0, 0.6))
-    found = collect(tmp_path / "a", [tmp_path / "b"])
+    found = collect(tmp_path / "a", tmp_path / "b")
     assert found.records[0].best["validation"].scores == {"accuracy": 0.7}
     (conflict,) = found.conflicts
     assert (conflict.kept, conflict.other) == (first, second)
@@ -54,14 +54,14 @@ def test_a_completed_record_goes_before_a_failed_one(tmp_path: Path, make: Make)
     store(tmp_path / "a", make("rte", "lora", 0, status=Status.failed))
     store(tmp_path / "b", make("rte", "lora", 0, 0.6))
     for order in (("a", "b"), ("b", "a")):
-        found = collect(tmp_path / order[0], [tmp_path / order[1]])
+        found = collect(tmp_path / order[0], tmp_path / order[1])
         assert [record.status for record in found.records] == [Status.completed]
         assert not found.conflicts
 
 
 def test_the_same_folder_given_twice_is_no_duplicate(tmp_path: Path, make: Make) -> None:
     store(tmp_path, make("rte", "lora", 0, 0.7))
-    assert collect(tmp_path, [tmp_path]).duplicates == 0
+    assert collect(tmp_path, tmp_path).duplicates == 0
 
 
 @pytest.mark.parametrize(

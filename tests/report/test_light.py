@@ -4,6 +4,12 @@ import subprocess
 import sys
 
 
+def test_a_text_report_does_without_the_library_of_figures() -> None:
+    code = "import autolora_bench.report.command, sys; print('matplotlib' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
 def test_no_torch_no_transformers() -> None:
     code = (
         "import autolora_bench.report.folder, autolora_bench.report.command, sys;"

@@ -89,7 +89,7 @@ def browser() -> Iterator[Browser]:
 def page(study: Study, browser: Browser, tmp_path: Path) -> Browser:
     path = tmp_path / "report.html"
     path.write_text(
-        report(*study, format="html", title="Study", published=PUBLISHED, figures=False), encoding="utf-8"
+        report(*study, format="html", title="Study", published=[PUBLISHED], figures=False), encoding="utf-8"
     )
     browser.size(1300, 900)
     browser.open(path)
@@ -119,7 +119,7 @@ def test_loads_without_errors_and_without_network(page: Browser) -> None:
 
 
 def test_the_file_names_nothing_outside_itself(study: Study) -> None:
-    text = report(study[0][-2:], format="html", published=PUBLISHED)
+    text = report(study[0][-2:], format="html", published=[PUBLISHED])
     without_data = re.sub(r'<script type="application/json".*?</script>', "", text, flags=re.S)
     assert not OUTSIDE.search(without_data)
 

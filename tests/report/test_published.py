@@ -89,6 +89,30 @@ def test_average_is_compared_over_the_same_tasks_only(make: Make, tmp_path: Path
 
     assert compared(records) == ["rte", "cola", "average"]
     assert compared([*records, make("mrpc", "full", 0, 0.5)]) == ["rte", "cola"]
+    entries, _ = entries_of([records[0], make("mrpc", "full", 0, 0.5)], None)
+    (other,) = tables_of(entries, read_published(path), epoch="best", metrics="paper", title="T")
+    (published,) = other.rows[0].published
+    assert [column.task for column in published.values] == ["rte"], "no average over other tasks is shown"
+
+
+def test_a_users_own_values_stand_beside_the_projects(make: Make, tmp_path: Path) -> None:
+    head, first, *_ = PUBLISHED.read_text().splitlines()
+    added = "Zhang et al.,Table 1,roberta-base,autolora,,rte,accuracy,85.1,,read in the source,"
+    path = tmp_path / "own.csv"
+    path.write_text("\n".join([head, added, first.replace("87.6", "12.3")]) + "\n")
+    both = read_published(PUBLISHED, path)
+    assert len(both) == len(read_published(PUBLISHED)) + 1
+    assert 12.3 in [one.value for one in both]
+    assert 87.6 not in [one.value for one in both if one.group == both[0].group and one.task == "mnli"]
+    entries, _ = entries_of([make("rte", "autolora", 0, 0.8)], None)
+    (shown,) = tables_of(entries, both, epoch="best", metrics="paper", title="T")
+    (published,) = shown.rows[0].published
+    assert list(published.differences.values()) == [pytest.approx(80 - 85.1)]
+
+
+def test_sources_are_named_where_nothing_is_run(plan: Callable[..., PlannedRun]) -> None:
+    shown = table([], [plan("rte", "lora")])
+    assert any("Hu et al." in note for note in shown.footnotes)
 
 
 def test_malformed_published_values_name_the_line(tmp_path: Path) -> None:

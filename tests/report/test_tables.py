@@ -128,6 +128,20 @@ def test_seeds_of_one_gap_share_a_command(study: Study) -> None:
     }
 
 
+def test_tasks_of_one_gap_share_a_command_where_the_same_is_missing(
+    make: Make, plan: Callable[..., PlannedRun]
+) -> None:
+    planned = [plan(task, "lora", seed) for task in ("rte", "mrpc", "cola") for seed in (0, 1)]
+    shown = table([make("cola", "lora", 0, 0.5)], planned)
+    assert {(gap.what, gap.command) for gap in shown.unfilled} == {
+        (
+            "lora on rte, mrpc: missing (seed 0, 1)",
+            "autolora-bench -m task=rte,mrpc method=lora model=roberta_base seed=0,1",
+        ),
+        ("lora on cola: missing (seed 1)", planned[-1].command),
+    }
+
+
 def test_average_is_by_seed_and_only_over_complete_rows(make: Make) -> None:
     records = [
         make(task, "lora", seed, score + 0.1 * seed)
@@ -183,6 +197,19 @@ def test_footnotes_name_what_a_reader_must_know(make: Make) -> None:
         assert said in text
     for said in ("with local changes", "CPU X", "Test GPU", "fp32", "lean upwards"):
         assert said in text
+
+
+def test_cells_of_another_precision_or_machine_are_named(make: Make) -> None:
+    def made(task: str, method: str, precision: str, device: str) -> RunRecord:
+        record = make(task, method, 0, 0.7, provenance={"device": device})
+        record.config["train"]["precision"] = precision
+        return record
+
+    records = [made("rte", m, "fp32", "GPU A") for m in ("lora", "autolora")]
+    records += [made("mrpc", "lora", "bf16", "GPU A"), made("mrpc", "autolora", "bf16", "GPU B")]
+    text = " ".join(table(records).footnotes)
+    assert "Precision: fp32 (rte), bf16 (mrpc)." in text
+    assert "Hardware: GPU A (rte, mrpc lora), GPU B (mrpc autolora)." in text
 
 
 def test_a_row_shows_the_seconds_of_search_and_training(make: Make) -> None:
