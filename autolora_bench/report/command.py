@@ -127,7 +127,7 @@ def render_page(prepared: Report, shown: "Exhibits | None") -> str:
         prepared.entries,
         title=prepared.title,
         pictures=shown.for_page if shown else [],
-        extra=[(table.title, table.html()) for table in shown.tables] if shown else [],
+        extra=shown.tables if shown else [],
         remarks=[*prepared.remarks, *(f"UNREADABLE {problem}" for problem in problems)],
     )
 

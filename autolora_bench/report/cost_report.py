@@ -31,9 +31,8 @@ def cost_reports(tables: Sequence[CostTable]) -> list[PlainTable]:
 def _report(table: CostTable) -> PlainTable:
     tasks = list(dict.fromkeys(task for row in table.rows for task in row.by_task))
     head, *rows = _without_empty([HEAD, *(_row(row, tasks) for row in table.rows)])
-    return PlainTable(
-        f"Cost: {table.model} on {table.machine}", head, tuple(rows), tuple(_notes(table, tasks))
-    )
+    title, notes = f"Cost: {table.model} on {table.machine}", tuple(_notes(table, tasks))
+    return PlainTable(title, head, tuple(rows), notes, table.model)
 
 
 def _without_empty(lines: list[tuple[str, ...]]) -> list[tuple[str, ...]]:

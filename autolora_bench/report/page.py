@@ -12,6 +12,7 @@ from autolora_bench.report.grid import elsewhere_grid, grid_of
 from autolora_bench.report.markdown import ELSEWHERE
 from autolora_bench.report.markup import escape, table
 from autolora_bench.report.picture import Picture
+from autolora_bench.report.plain import PlainTable
 from autolora_bench.report.runs import page_data
 from autolora_bench.report.scoreboard import Table
 
@@ -24,7 +25,7 @@ def page(
     *,
     title: str,
     pictures: Sequence[Picture] = (),
-    extra: Sequence[tuple[str, str]] = (),
+    extra: Sequence[PlainTable] = (),
     remarks: Sequence[str] = (),
 ) -> str:
     """The page's HTML.
@@ -34,13 +35,15 @@ def page(
         entries: the runs that the tables' cells rest on.
         title: heading of the page.
         pictures: figures, shown below the tables.
-        extra: further tables as (heading, HTML that is already escaped).
+        extra: further tables.
         remarks: what a reader must know of the whole, e.g. conflicts and unreadable records.
     """
     style, script = _asset("page.css"), _asset("page.js")
     position = {id(entry): index for index, entry in enumerate(entries)}
-    sections = [_section(one, lambda entry: position[id(entry)]) for one in tables]
-    sections += [f"<section><h2>{escape(heading)}</h2>{content}</section>" for heading, content in extra]
+    parts = [(one.model, one.model, _scores(one, lambda entry: position[id(entry)])) for one in tables]
+    parts += [(one.title, one.model, one.html()) for one in extra]
+    if pictures:
+        parts.append(("Figures", "", _figures(pictures)))
     return "\n".join(
         [
             "<!doctype html>",
@@ -48,10 +51,9 @@ def page(
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
             f'<meta http-equiv="Content-Security-Policy" content="{_policy(style, script)}">',
             f"<style>{style}</style></head><body>",
-            f"<header><h1>{escape(title)}</h1>{_remarks(remarks)}{_filters(tables)}</header>",
+            f"<header><h1>{escape(title)}</h1>{_remarks(remarks)}{_filters(tables)}{_contents(parts)}</header>",
             "<main>",
-            *sections,
-            _figures(pictures),
+            *(_section(number, *part) for number, part in enumerate(parts)),
             "</main>",
             '<dialog id="runs" aria-labelledby="runs-title"></dialog>',
             f'<script type="application/json" id="data">{_data(page_data(entries))}</script>',
@@ -60,10 +62,22 @@ def page(
     )
 
 
-def _section(table_: Table, number: Any) -> str:
+def _section(number: int, heading: str, model: str, content: str) -> str:
+    of_model = f' data-model="{escape(model)}"' if model else ""
+    return f'<section id="s{number}"{of_model}><h2>{escape(heading)}</h2>{content}</section>'
+
+
+def _contents(parts: Sequence[tuple[str, str, str]]) -> str:
+    """Links to the sections, where there are more than a window shows."""
+    links = "".join(
+        f'<a href="#s{number}">{escape(heading)}</a>' for number, (heading, _, _) in enumerate(parts)
+    )
+    return f'<nav aria-label="Sections">{links}</nav>' if len(parts) > 2 else ""
+
+
+def _scores(table_: Table, number: Any) -> str:
     notes = "".join(f"<li>{escape(note)}</li>" for note in table_.footnotes)
     parts = [
-        f"<h2>{escape(table_.model)}</h2>",
         _scroll(
             table(grid_of(table_), f"{table_.title}: {table_.model}", number), f"scores of {table_.model}"
         ),
@@ -80,7 +94,7 @@ def _section(table_: Table, number: Any) -> str:
     if elsewhere:
         content = _scroll(table(elsewhere, ELSEWHERE), "published values")
         parts.append(f"<details><summary>Published on other backbones</summary>{content}</details>")
-    return f'<section data-model="{escape(table_.model)}">{"".join(parts)}</section>'
+    return "".join(parts)
 
 
 def _scroll(content: str, label: str) -> str:
@@ -102,7 +116,8 @@ def _choices(kind: str, legend: str, names: dict[str, str]) -> str:
         f'<label><input type="checkbox" name="{kind}" value="{escape(name)}" checked>{escape(title)}</label>'
         for name, title in names.items()
     )
-    return f"<fieldset><legend>{legend}</legend>{boxes}</fieldset>"
+    switch = f'<button type="button" class="switch" data-switch="{kind}">all / none</button>'
+    return f"<fieldset><legend>{legend}</legend>{boxes}{switch}</fieldset>"
 
 
 def _remarks(remarks: Sequence[str]) -> str:
@@ -111,12 +126,11 @@ def _remarks(remarks: Sequence[str]) -> str:
 
 
 def _figures(pictures: Sequence[Picture]) -> str:
-    figures = "".join(
+    return "".join(
         f'<figure><img src="data:image/svg+xml;base64,{base64.b64encode(p.svg).decode()}" alt="{escape(p.alt)}">'
         f"<figcaption>{escape(p.caption)}</figcaption></figure>"
         for p in pictures
     )
-    return f'<section id="figures"><h2>Figures</h2>{figures}</section>' if figures else ""
 
 
 def _data(data: dict[str, Any]) -> str:

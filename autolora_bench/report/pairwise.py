@@ -49,7 +49,7 @@ def pairwise(table: Table) -> PlainTable | None:
             *notes,
             f"With more than {ALL_ROWS} rows, each is compared with {_reference(table.rows).label} only.",
         )
-    return PlainTable(f"Paired comparisons: {table.model}", HEAD, tuple(rows), notes)
+    return PlainTable(f"Paired comparisons: {table.model}", HEAD, tuple(rows), notes, table.model)
 
 
 def _pairs(rows: list[tuple[Row, Scores]]) -> list[tuple[tuple[Row, Scores], tuple[Row, Scores]]]:

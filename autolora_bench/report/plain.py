@@ -18,6 +18,8 @@ class PlainTable:
     head: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     notes: tuple[str, ...] = ()
+    model: str = ""
+    """Where it is about one."""
 
     def markdown(self) -> str:
         """GitHub-flavoured markdown."""

@@ -19,7 +19,9 @@ from autolora_bench.report.command import report
 Study = tuple[list[RunRecord], list[PlannedRun]]
 PUBLISHED = Path(__file__).parent / "golden" / "published.csv"
 ENTER, ESCAPE, TAB = "\ue007", "\ue00c", "\ue004"
-OUTSIDE = re.compile(r"""(?:src|href|action)\s*=\s*(?!["']?data:)|url\(|@import|https?://(?!www\.w3\.org)""")
+OUTSIDE = re.compile(
+    r"""(?:src|href|action)\s*=\s*(?!["']?(?:data:|#))|url\(|@import|https?://(?!www\.w3\.org)"""
+)
 
 
 class Browser:
@@ -185,6 +187,17 @@ def test_filters_hide_tasks_methods_and_models(page: Browser) -> None:
         page.script("document.querySelector(arguments[0]).click()", f"input[name={kind}][value={value}]")
         assert visible(selector) == 0
     assert visible("[data-method=full]") > 0
+
+
+def test_a_switch_unchecks_all_of_a_kind_and_checks_them_again(page: Browser) -> None:
+    shown = "return [...document.querySelectorAll('tbody[data-method]')].filter(e => e.offsetParent).length"
+    everything = page.script(shown)
+    page.script("document.querySelector('[data-switch=method]').click()")
+    assert page.script(shown) == 0
+    page.script("document.querySelector('input[name=method][value=lora]').click()")
+    assert 0 < page.script(shown) < everything
+    page.script("document.querySelector('[data-switch=method]').click()")
+    assert page.script(shown) == everything
 
 
 def test_everything_is_reached_by_tab(page: Browser) -> None:

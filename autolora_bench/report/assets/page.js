@@ -127,9 +127,17 @@ const applyFilters = (form) => {
   }
 };
 
+const switchAll = (button) => {
+  const boxes = [...button.form.elements].filter((box) => box.name === button.dataset.switch);
+  const on = boxes.some((box) => !box.checked);
+  for (const box of boxes) box.checked = on;
+  applyFilters(button.form);
+};
+
 document.addEventListener("click", (event) => {
   const button = event.target.closest("button");
   if (button?.dataset.runs) openRuns(button);
+  else if (button?.dataset.switch) switchAll(button);
   else if (button && "sort" in button.dataset) sortBy(button);
   else if (event.target === dialog) dialog.close();
 });
