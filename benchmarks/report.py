@@ -7,10 +7,11 @@ Writes RECORDS (5,000) made-up records of 30 epochs each to a temporary folder, 
 
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from rounds import Seconds, timed
 
 from autolora_bench.record import (
     Evaluation,
@@ -77,12 +78,12 @@ def made_up(number: int) -> RunRecord:
     )
 
 
-def timed(name: str, step: Callable[[], Any]) -> Any:
+def shown(name: str, step: Callable[[], Any]) -> Any:
     """Run one step and print its seconds."""
-    begun = time.perf_counter()
-    result = step()
-    print(f"{name:12}{time.perf_counter() - begun:8.2f} s")
-    return result
+    results: list[Any] = []
+    seconds = timed(lambda: results.append(step()))
+    print(f"{name:12}{seconds.cpu:8.2f} CPU s{seconds.wall:8.2f} s")
+    return results[0]
 
 
 def main() -> None:
@@ -95,12 +96,13 @@ def main() -> None:
                 Path(folder) / record.task / f"{record.method}-{record.config_id}" / f"seed{record.seed}",
                 record,
             )
-        begun = time.perf_counter()
-        collection = timed("collect", lambda: collect(Path(folder)))
-        prepared = timed("aggregate", lambda: prepare(collection))
+        begun = Seconds.now()
+        collection = shown("collect", lambda: collect(Path(folder)))
+        prepared = shown("aggregate", lambda: prepare(collection))
         for name in ("markdown", "csv", "latex"):
-            timed(name, lambda name=name: render(prepared, name))
-        print(f"{len(collection.records)} records: {time.perf_counter() - begun:.2f} s")
+            shown(name, lambda name=name: render(prepared, name))
+        whole = Seconds.now().since(begun)
+        print(f"{len(collection.records)} records: {whole.cpu:.2f} CPU s, {whole.wall:.2f} s")
 
 
 if __name__ == "__main__":

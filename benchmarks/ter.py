@@ -3,15 +3,16 @@
     python benchmarks/ter.py HYPOTHESIS REFERENCE0 [REFERENCE1 ...]
     python benchmarks/ter.py FOLDER          # with the files hypothesis, reference0, reference1, ...
 
-Both sides get the same lists of words. The scores must be equal; the ratio of the times is printed. pyter3 takes about
-two minutes on WebNLG's 1,862 test segments with six references; --segments N takes every so many-th segment only.
+Both sides get the same lists of words. The scores must be equal; the ratio of their CPU seconds is printed. pyter3 takes
+about two minutes on WebNLG's 1,862 test segments with six references; --segments N takes every so many-th only.
 """
 
 import argparse
 import sys
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+
+from rounds import timed
 
 from autolora_bench.errors import UserError
 from autolora_bench.metrics.files import read_lines
@@ -46,11 +47,11 @@ def read_corpus(paths: Sequence[Path], segments: int | None) -> Corpus:
     return [row[0] for row in rows], [list(row[1:]) for row in rows]
 
 
-def timed(function: Callable[..., float], corpus: Corpus) -> tuple[float, float]:
-    """Value and seconds of one call."""
-    start = time.perf_counter()
-    value = function(*corpus)
-    return value, time.perf_counter() - start
+def scored(function: Callable[..., float], corpus: Corpus) -> tuple[float, float]:
+    """Value and CPU seconds of one call."""
+    values: list[float] = []
+    seconds = timed(lambda: values.append(function(*corpus)))
+    return values[0], seconds.cpu
 
 
 def main() -> int:
@@ -66,11 +67,11 @@ def main() -> int:
         print(error.what, error.mend, sep="\n", file=sys.stderr)
         return 2
     ter(["warm"], [["up"]])
-    ours, our_seconds = timed(ter, corpus)
-    theirs, their_seconds = timed(pyter_mean, corpus)
+    ours, our_seconds = scored(ter, corpus)
+    theirs, their_seconds = scored(pyter_mean, corpus)
     print(f"segments {len(corpus[0])}, references {sum(map(len, corpus[1]))}")
-    print(f"ours   {ours:.12f} in {our_seconds:8.2f} s")
-    print(f"pyter3 {theirs:.12f} in {their_seconds:8.2f} s")
+    print(f"ours   {ours:.12f} in {our_seconds:8.2f} CPU s")
+    print(f"pyter3 {theirs:.12f} in {their_seconds:8.2f} CPU s")
     print(f"ratio  {their_seconds / our_seconds:.0f}x, scores {'equal' if ours == theirs else 'DIFFERENT'}")
     return 0 if ours == theirs else 1
 
