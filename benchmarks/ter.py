@@ -3,8 +3,8 @@
     python benchmarks/ter.py HYPOTHESIS REFERENCE0 [REFERENCE1 ...]
     python benchmarks/ter.py FOLDER          # with the files hypothesis, reference0, reference1, ...
 
-Both sides get the same lists of words. The scores must be equal; the ratio of their CPU seconds is printed. pyter3 takes
-about two minutes on WebNLG's 1,862 test segments with six references; --segments N takes every so many-th only.
+Both sides get the same lists of words. The scores must be equal; the ratio of their CPU seconds is printed. pyter3
+takes about two minutes on WebNLG's 1,862 test segments with six references; --segments N takes every so many-th only.
 """
 
 import argparse
