@@ -1,11 +1,15 @@
 """Where things lie: configuration, results, cache."""
 
 import os
+import shutil
+import time
+from contextlib import suppress
 from pathlib import Path
 
 from autolora_bench.config.experiment import ExperimentConfig, config_id
 
 RECORD = "run.json"
+LEFT_SECONDS = 86_400
 
 
 def conf_dir() -> Path:
@@ -21,6 +25,14 @@ def cache_dir() -> Path:
     if chosen:
         return Path(chosen).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "autolora-bench"
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Delete the hidden folders that writers which were killed left in a folder of the cache a day ago or earlier."""
+    for path in folder.glob(".*"):
+        with suppress(OSError):
+            if time.time() - path.stat().st_mtime > LEFT_SECONDS:
+                shutil.rmtree(path, ignore_errors=True)
 
 
 def run_folder(experiment: ExperimentConfig) -> Path:

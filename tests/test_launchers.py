@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from hydra._internal.core_plugins.basic_launcher import BasicLauncher
+from hydra.core.plugins import Plugins
 
 from autolora_bench import cli
 from autolora_bench.record import Status, find_records, read_record
@@ -136,10 +136,11 @@ def wait_for(process: subprocess.Popen[str], root: Path, pattern: str) -> Path:
 def test_a_launcher_that_gives_up_hides_nothing(
     tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def gone(*_: object, **__: object) -> None:
-        raise RuntimeError("a worker was killed\nin the middle of its work")
+    class Gone:
+        def launch(self, *_: object, **__: object) -> None:
+            raise RuntimeError("a worker was killed\nin the middle of its work")
 
-    monkeypatch.setattr(BasicLauncher, "launch", gone)
+    monkeypatch.setattr(Plugins, "instantiate_launcher", lambda *_, **__: Gone())
     assert cli.run(["-m", *line(tiny_encoder, tmp_path / "runs", "seed=0,1")]) == 1
     said = capsys.readouterr().err
     assert "the launcher gave up: RuntimeError: a worker was killed" in said

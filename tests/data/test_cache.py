@@ -1,6 +1,7 @@
 """The cache of tokenised data: whole entries, broken ones rebuilt, several writers, no place to write."""
 
 import logging
+import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier
@@ -106,6 +107,17 @@ def test_writers_at_the_same_time_share_one_entry(cache: Path) -> None:
         found = list(pool.map(lambda _: cached_dataset(KEY, build)[:], range(4)))
     assert found == [ROWS] * 4
     assert len(entries(cache)) == 1
+
+
+def test_what_killed_writers_left_goes_after_a_day(cache: Path) -> None:
+    old, new = (cache / "datasets" / name for name in (".0123-old", ".0123-new"))
+    for path in (old, new):
+        path.mkdir(parents=True)
+        (path / "half.arrow").write_bytes(b"half")
+    os.utime(old, (0, 0))
+    cached_dataset(KEY, Builder())
+    assert not old.exists()
+    assert new.exists()
 
 
 def test_a_failing_build_leaves_nothing(cache: Path) -> None:

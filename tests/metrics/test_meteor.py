@@ -102,7 +102,7 @@ def test_program_that_dies_is_reported_and_started_again(fake_java, monkeypatch)
     meteor_process.close_shared()
 
 
-@pytest.mark.parametrize("answered", [0, 2, 5])
+@pytest.mark.parametrize("answered", [2, *(pytest.param(n, marks=pytest.mark.slow) for n in (0, 5))])
 def test_a_killed_program_is_started_again_once(java, answered, monkeypatch, caplog):
     expected = meteor(HYPOTHESES, REFERENCES)
     killed = killing(monkeypatch, answered, times=1)
@@ -111,6 +111,7 @@ def test_a_killed_program_is_started_again_once(java, answered, monkeypatch, cap
     assert "METEOR was killed by signal 9" in caplog.text
 
 
+@pytest.mark.slow
 def test_a_program_that_is_killed_twice_costs_its_metric_alone(java, monkeypatch):
     killed = killing(monkeypatch, 3, times=2)
     scores = score_e2e(HYPOTHESES, REFERENCES, metrics=["meteor", "rouge_l", "bleu"])
@@ -138,6 +139,7 @@ def killing(monkeypatch, answered, times):
     return killed
 
 
+@pytest.mark.slow
 def test_a_killed_run_takes_meteor_with_it(java):
     code = (
         "import time\n"
