@@ -73,7 +73,8 @@ class ValidationStream:
         if self.lengths is None:
             return torch.randperm(len(self.dataset), generator=generator).tolist()
         together = self.batch_size * self.processes
-        return [int(i) for i in get_length_grouped_indices(self.lengths, together, generator=generator)]
+        grouped = get_length_grouped_indices(self.lengths, together, generator=generator)  # type: ignore[no-untyped-call]
+        return [int(i) for i in grouped]
 
 
 def _fetch(dataset: Any, indices: Sequence[int]) -> list[Any]:
