@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from autolora_bench.commands import launch
 from autolora_bench.config.choices import choices
 from autolora_bench.config.compose import compose_config, composer
 from autolora_bench.errors import UserError
@@ -171,3 +172,14 @@ def test_config_dir_comes_first(tmp_path: Path) -> None:
     [entry] = plan(Request(("method=mine", "data=generated"), config_dir=tmp_path))
     assert entry.experiment.method.name == "mine"
     assert entry.overrides[:2] == ("--config-dir", str(tmp_path))
+
+
+def test_a_suite_runs_those_beside_it_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[list[str]] = []
+    monkeypatch.setattr(launch, "sweep", lambda words, job: asked.append(words))
+    launch.run(["suite=table5", "task=sst2", "data=generated", f"results={tmp_path}"])
+    own, grid = asked
+    assert "suite=table5" in own
+    assert "suite=lora_grid" in grid
+    assert "suite=table5" not in grid
+    assert set(own) - {"suite=table5"} == set(grid) - {"suite=lora_grid"}

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Hashable, Mapping, Sequence
+from functools import lru_cache
 from typing import TypeVar
 
 import numpy as np
@@ -34,9 +35,15 @@ def sign_flip_test(differences: Sequence[float] | Floats, *, samples: int = 20_0
     reached = observed - 1e-9 * float(np.abs(values).sum())
     if values.size <= EXACT_PAIRS:
         return float(np.mean(np.abs(_sign_patterns(values.size) @ values) >= reached))
-    flips = np.random.default_rng(seed).integers(0, 2, size=(samples, values.size), dtype=np.int8)
-    sums = (2.0 * flips - 1.0) @ values
+    sums = _drawn_signs(samples, values.size, seed) @ values
     return float(1 + np.count_nonzero(np.abs(sums) >= reached)) / (1 + samples)
+
+
+@lru_cache(maxsize=2)
+def _drawn_signs(samples: int, pairs: int, seed: int) -> Floats:
+    """Random signs, shape (samples, pairs); comparisons of the same number of pairs share them."""
+    flips = np.random.default_rng(seed).integers(0, 2, size=(samples, pairs), dtype=np.int8)
+    return 2.0 * flips - 1.0
 
 
 def _sign_patterns(pairs: int) -> Floats:
@@ -60,11 +67,18 @@ def bootstrap_interval(
     data = np.asarray(values, dtype=np.float64)
     if data.size < 2:
         return math.nan, math.nan
-    draws = np.random.default_rng(seed).integers(0, data.size, size=(samples, data.size))
-    means = data[draws].mean(axis=1)
+    means = _drawn_counts(samples, data.size, seed) @ data / data.size
     tail = (1.0 - level) / 2.0
     low, high = np.quantile(means, [tail, 1.0 - tail])
     return float(low), float(high)
+
+
+@lru_cache(maxsize=2)
+def _drawn_counts(samples: int, size: int, seed: int) -> Floats:
+    """How often each of `size` values is drawn in each sample, shape (samples, size)."""
+    draws = np.random.default_rng(seed).integers(0, size, size=(samples, size))
+    places = draws + size * np.arange(samples)[:, None]
+    return np.bincount(places.ravel(), minlength=samples * size).reshape(samples, size).astype(np.float64)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
