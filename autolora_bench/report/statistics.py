@@ -43,7 +43,7 @@ def sign_flip_test(differences: Sequence[float] | Floats, *, samples: int = 20_0
 def _drawn_signs(samples: int, pairs: int, seed: int) -> Floats:
     """Random signs, shape (samples, pairs); comparisons of the same number of pairs share them."""
     flips = np.random.default_rng(seed).integers(0, 2, size=(samples, pairs), dtype=np.int8)
-    return 2.0 * flips - 1.0
+    return np.asarray(2.0 * flips - 1.0, dtype=np.float64)
 
 
 def _sign_patterns(pairs: int) -> Floats:
