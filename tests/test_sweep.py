@@ -8,8 +8,10 @@ import pytest
 from autolora_bench.commands import launch
 from autolora_bench.config.choices import choices
 from autolora_bench.config.compose import compose_config, composer
+from autolora_bench.config.experiment import config_id
 from autolora_bench.errors import UserError
 from autolora_bench.paths import conf_dir
+from autolora_bench.record import LayerRank, RunRecord, Status, write_record
 from autolora_bench.sweep import Request, plan
 
 CONF = [conf_dir()]
@@ -142,6 +144,24 @@ def test_nothing_but_what_a_method_does_not_work_on_is_refused(multirun: bool) -
 def test_controls_ask_for_the_searches_they_are_about(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=str(tmp_path)):
         plan(Request(("suite=controls", "data=generated", f"results={tmp_path}")))
+
+
+def test_minilms_controls_are_trained_as_its_searches_are(tmp_path: Path) -> None:
+    """After suite=methods, the three methods that it leaves to suite=controls: each with MiniLM's cell and recipe."""
+    words = ("task=rte", "data=generated", f"results={tmp_path}", "seed=0", "train.group_by_length=true")
+    [search] = plan(Request(("suite=methods", "method=autolora", *words)))
+    cell = search.experiment
+    record = RunRecord("rte", "minilm", "autolora", config_id(cell), 0, Status.completed, {}, "")
+    record.ranks = [LayerRank(f"layer.{b}.{p}", b, p, 3) for b in range(6) for p in ("query", "value")]
+    write_record(search.folder, record)
+    found = plan(Request(("suite=controls", "model=minilm", "recipe=minilm/rte", *words)))
+    assert {e.experiment.method.name for e in found} == NOT_IN_METHODS - {"lora_from_ranks"} | {
+        "lora_random_ranks"
+    }
+    for control in (entry.experiment for entry in found):
+        assert control.method.learning_rate == cell.method.learning_rate == 1e-3
+        assert control.train == cell.train
+        assert control.method.origin == f"rte/minilm/autolora-{config_id(cell)}/seed0"  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("method", choices("method", CONF))
