@@ -15,6 +15,7 @@ from omegaconf import DictConfig
 
 from autolora_bench.config.choices import choices
 from autolora_bench.config.compose import compose_config, composer, explain, search_path, to_experiment
+from autolora_bench.config.support import UnsupportedError
 from autolora_bench.errors import UserError
 from autolora_bench.paths import RECORD
 from autolora_bench.plan import PlannedRun
@@ -38,6 +39,15 @@ class Study:
         """Its runs that have a record, in the order of their folders."""
         with composer():
             return [entry for entry in map(self._planned, self._candidates()) if entry is not None]
+
+    def refusal(self) -> UnsupportedError | None:
+        """Why there is nothing to tune: its method does not work on the task or the model."""
+        try:
+            with composer():
+                to_experiment(self._compose(()))
+        except UnsupportedError as error:
+            return error
+        return None
 
     def _candidates(self) -> list[tuple[Any, dict[str, Any]]]:
         example = PlannedRun(to_experiment(self._compose(())), ())

@@ -11,6 +11,8 @@ import pytest
 pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
 
 from autolora_bench import cli
+from autolora_bench.commands import launch
+from autolora_bench.commands import studies as commands_studies
 from autolora_bench.errors import UserError
 from autolora_bench.plan import State
 from autolora_bench.record import Status, find_records, read_record
@@ -81,6 +83,21 @@ def test_methods_get_the_same_trials_and_the_same_command_runs_what_is_missing(
     after = {path: path.stat().st_mtime_ns for path in find_records(tmp_path)}
     assert {path for path in after if after[path] != before[path]} == {lost}
     assert set(after) == set(before)
+
+
+def test_a_study_of_a_method_that_does_not_work_there_is_left_out(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run: list[str] = []
+    monkeypatch.setattr(launch, "_study", lambda study: run.append(study.title))
+    monkeypatch.setattr(commands_studies, "_tell", lambda study, headline: True)
+    words = ["suite=tune", "task=rte", "data=generated", "model=smollm2_135m"]
+    assert cli.run([*words, "method=bitfit,lora"]) == 0
+    assert len(run) == 1
+    assert "method=lora" in run[0]
+    assert "left out: method=bitfit does not work on a llama model" in capsys.readouterr().err
+    assert cli.run([*words, "method=bitfit"]) == 2
+    assert "method=bitfit does not work on a llama model" in capsys.readouterr().err
 
 
 def test_failed_trials_are_told_and_do_not_stop_the_study(

@@ -20,24 +20,39 @@ def run_studies(
 ) -> int:
     """Run every study; exit status 0 when all of their trials are completed.
 
+    A study whose method does not work on its task or model is left out, unless there is no other.
+
     Args:
         studies: at least one.
         sweep: runs one through Hydra.
         headline: what is tuned, of a record.
 
     Raises:
-        UserError: there are several processes.
+        UserError: there are several processes, or no study can be run.
     """
     if world_size() > 1:
         raise UserError("Optuna's sweeper runs in one process", "start it without torchrun")
+    able = _able(studies)
     status = 0
-    for number, study in enumerate(studies, 1):
+    for number, study in enumerate(able, 1):
         what = f"{study.trials} trials of {', '.join(study.tuned)}"
-        print(f"study {number} of {len(studies)}: {study.title}, {what}", file=sys.stderr, flush=True)
+        print(f"study {number} of {len(able)}: {study.title}, {what}", file=sys.stderr, flush=True)
         sweep(study)
         if not _tell(study, headline):
             status = 1
     return status
+
+
+def _able(studies: Sequence[Study]) -> list[Study]:
+    """Those whose method works on their task and model; the others are told of."""
+    refusals = [(study, study.refusal()) for study in studies]
+    able = [study for study, refusal in refusals if refusal is None]
+    refused = [refusal for _, refusal in refusals if refusal is not None]
+    if refused and not able:
+        raise refused[0]
+    for refusal in refused:
+        print(f"left out: {refusal.what}", file=sys.stderr)
+    return able
 
 
 def _tell(study: Study, headline: Callable[[RunRecord | None], float | None]) -> bool:
