@@ -52,7 +52,8 @@ class Study:
     def _candidates(self) -> list[tuple[Any, dict[str, Any]]]:
         example = PlannedRun(to_experiment(self._compose(())), ())
         found = []
-        for path in sorted(example.folder.parent.parent.glob(f"*/{example.folder.name}/{RECORD}")):
+        cells = f"{example.experiment.method.name}-*/{example.folder.name}/{RECORD}"
+        for path in sorted(example.folder.parent.parent.glob(cells)):
             try:
                 found.append((path.parent, read_record(path).config))
             except UserError:

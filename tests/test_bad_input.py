@@ -376,6 +376,7 @@ CASES = {
     "fetch where nothing can be written": Case(
         ("fetch", "mpnet_base"),
         "cannot write /dev/null/x",
+        starts=True,
         environment={"AUTOLORA_BENCH_CACHE": "/dev/null/x"},
     ),
     "report where nothing can be written": Case(

@@ -14,7 +14,6 @@ from autolora_bench import cli
 from autolora_bench.commands import launch
 from autolora_bench.commands import studies as commands_studies
 from autolora_bench.errors import UserError
-from autolora_bench.plan import State
 from autolora_bench.record import Status, find_records, read_record
 from autolora_bench.sweep import Request, plan
 from autolora_bench.tuning import studies
@@ -74,8 +73,7 @@ def test_methods_get_the_same_trials_and_the_same_command_runs_what_is_missing(
     assert said.out.count("best accuracy") == 2
     assert len(rates(tmp_path, "lora")) == 2
     assert rates(tmp_path, "lora") == rates(tmp_path, "bitfit")
-    for study in studies(Request(tuple(words))):
-        assert [entry.state() for entry in study.found()] == [State.completed] * 2
+    assert said.out.count("(2 completed)") == 2
     before = {path: path.stat().st_mtime_ns for path in find_records(tmp_path)}
     lost = next(iter(before))
     lost.unlink()
