@@ -21,9 +21,9 @@ HEAD = (
 
 NOTES = (
     "r Pearson, rho Spearman, each the mean over pairs of seeds; empty where not defined, e.g. all ranks equal.",
-    "initialisation `shared` (method.search.initialisation_seed set): every seed starts from the same LoRA values, so "
+    "initialisation, shared (method.search.initialisation_seed set): every seed starts from the same LoRA values, so "
     "a component is the same in every seed, and alpha and kept compare like with like.",
-    "initialisation `own`: component j of one seed has nothing to do with component j of another. Alpha and kept, in "
+    "initialisation, own: component j of one seed has nothing to do with component j of another. Alpha and kept, in "
     "brackets, then compare unrelated components and must come out at chance; read sorted alpha, rank and total rank.",
     "sorted alpha: sorted within each layer, minus the layers' mean: do the same layers come out peaked or flat?",
     "kept agree: share of components that two seeds both keep or both drop; by chance: each layer's rank as found, its "
