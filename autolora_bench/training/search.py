@@ -9,7 +9,8 @@ from autolora_bench.training.trainer import MeteredTrainer
 
 
 class MeteredSearchTrainer(SearchTrainer, MeteredTrainer):
-    """SearchTrainer that also counts the validation half's batches and their floating-point operations."""
+    """SearchTrainer that also counts the validation half's batches, and the operations of every pass of the estimator;
+    its comparisons with the exact hypergradient are left out."""
 
     def training_step(
         self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None
@@ -17,6 +18,8 @@ class MeteredSearchTrainer(SearchTrainer, MeteredTrainer):
         """One micro-batch; a loss that is no number stops the search."""
         loss = super().training_step(model, inputs, num_items_in_batch)
         self.loss_watch.note(loss, self.state.global_step + 1)
+        if self._step is not None:
+            self.current_flos += self.hypergradient.extra_passes * self.floating_point_ops(inputs)
         return loss
 
     def selection_step(self) -> None:

@@ -38,12 +38,15 @@ class Hypergradient(ABC):
         distributed: gives every process the same result in a data-parallel run.
         substitutes: runs passes on other weights than the model's, which recomputed activations would not see.
         half_precision: keeps its direction in bf16.
+        extra_passes: forward-and-backward passes over the training batch beyond the weight step's own, for counts of
+            operations. A backward counts as two forwards, a backward through a backward as a whole pass.
     """
 
     remembers: ClassVar[bool] = False
     distributed: ClassVar[bool] = True
     substitutes: ClassVar[bool] = False
     half_precision: ClassVar[bool] = True
+    extra_passes: ClassVar[float] = 0.0
 
     def prepare(self, step: InnerStep) -> None:
         """Before the first training pass, at W."""

@@ -26,6 +26,7 @@ class CentralDifference(Hypergradient):
 
     remembers = True
     substitutes = True
+    extra_passes = 2.0
 
     def __init__(self, radius: float | None = None) -> None:
         self.radius = radius

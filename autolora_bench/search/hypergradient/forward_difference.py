@@ -21,6 +21,7 @@ class ForwardDifference(Hypergradient):
     remembers = True
     substitutes = True
     half_precision = False
+    extra_passes = 1.0
 
     def __init__(self, radius: float | None = None) -> None:
         self.radius = radius

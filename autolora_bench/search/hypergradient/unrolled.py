@@ -22,6 +22,7 @@ class Unrolled(Hypergradient):
     """h = d - M J v by a double backward. Holds the training graph until the step is done."""
 
     substitutes = True
+    extra_passes = 1.0
 
     def __init__(self) -> None:
         self._leaves: list[Tensor] = []

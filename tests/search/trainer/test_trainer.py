@@ -3,6 +3,7 @@
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
+from torch.utils.flop_counter import FlopCounterMode
 from transformers import GPT2Config, GPT2LMHeadModel, Trainer, set_seed
 
 from autolora_bench.config.search import SelectionOptimizer
@@ -218,3 +219,17 @@ def test_language_model_with_label_smoothing(runs, tmp_path, name):
     found = [x["hypergradient_cosine"] for x in trainer.state.log_history if "hypergradient_cosine" in x]
     assert len(found) == 2
     assert min(found) > (0.98 if name == "closed_form" else 0.9999)
+
+
+@pytest.mark.parametrize("name", [name for name in ESTIMATORS if name != "first_order"])
+def test_the_passes_of_an_estimator_are_those_that_run(name, runs, tmp_path):
+    """Against torch's own count of operations; what is small beside the model's layers is in the tolerance."""
+
+    def operations(estimator: str) -> int:
+        trainer = runs.search(tmp_path / estimator, {"hypergradient": estimator}, model={"trained": True})
+        with FlopCounterMode(display=False) as counter:
+            trainer.train()
+        return counter.get_total_flops()
+
+    passes = (2 + ESTIMATORS[name].extra_passes) / 2
+    assert operations(name) / operations("first_order") == pytest.approx(passes, rel=0.15)
