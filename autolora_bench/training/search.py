@@ -19,7 +19,7 @@ class MeteredSearchTrainer(SearchTrainer, MeteredTrainer):
         loss = super().training_step(model, inputs, num_items_in_batch)
         self.loss_watch.note(loss, self.state.global_step + 1)
         if self._step is not None:
-            self.current_flos += self.hypergradient.extra_passes * self.floating_point_ops(inputs)
+            self.current_flos += round(self.hypergradient.extra_passes * self.floating_point_ops(inputs))
         return loss
 
     def selection_step(self) -> None:
