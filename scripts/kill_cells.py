@@ -33,7 +33,7 @@ TASKS = {
     ],
 }
 """Classification, tagging in overlapping windows, beam search."""
-TIMES = ("seconds", "train_seconds", "peak_memory_bytes")
+TIMES = ("seconds", "train_seconds", "train_cpu_seconds", "peak_memory_bytes")
 
 
 @dataclass(frozen=True)

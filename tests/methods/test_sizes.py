@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from datasets import Dataset
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification
 
 from autolora_bench.backbone.gpt2 import split_attention
@@ -15,6 +16,7 @@ from autolora_bench.config.compose import compose_config, composer, to_experimen
 from autolora_bench.methods.base import PhaseContext, count_parameters
 from autolora_bench.methods.table import build_method
 from autolora_bench.record import Parameters
+from autolora_bench.tasks.base import Splits
 
 BERT = {"num_attention_heads": 12, "max_position_embeddings": 512}
 SHAPES: dict[str, tuple[str, dict[str, Any]]] = {
@@ -82,6 +84,9 @@ def counted(shape: str, *words: str) -> Parameters:
         head = [HEADS[kind]] if kind in HEADS else []
         backbone = Backbone(model, None, head, target_modules(model, experiment.model))  # type: ignore[arg-type]
         context = PhaseContext(experiment, Path("none"), torch.device("cpu"))
+        context.splits = Splits(
+            Dataset.from_dict({"input_ids": []}), {}
+        )  # no text whose length could be too much
         adapted = build_method(experiment.method).phases()[-1].adapt(backbone, context)  # type: ignore[attr-defined]
     return count_parameters(total, adapted, head)
 

@@ -1,0 +1,24 @@
+"""What results/ shows is what its records give: `autolora-bench report records=... out=...` again."""
+
+from pathlib import Path
+
+import pytest
+
+from autolora_bench import cli
+
+RESULTS = Path(__file__).parents[2] / "results"
+SHOWN = {
+    "minilm": [f"records={RESULTS / 'records'}", "model=minilm", "task=mrpc,rte,stsb"],
+    "methods": [f"records={RESULTS / 'methods' / 'records'}"],
+}
+"""Folder of results/ -> the words of its report."""
+
+
+@pytest.mark.parametrize("folder", SHOWN)
+@pytest.mark.parametrize(("form", "suffix"), [("markdown", "md"), ("csv", "csv")])
+def test_the_committed_scores_are_those_of_the_records(
+    folder: str, form: str, suffix: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.run(["report", *SHOWN[folder], f"format={form}"]) == 0
+    committed = (RESULTS / folder / f"scores.{suffix}").read_text(encoding="utf-8")
+    assert capsys.readouterr().out.startswith(committed)
