@@ -61,7 +61,10 @@ def collect(*folders: Path) -> Collection:
     found: dict[Identity, RunRecord] = {}
     for root in folders:
         if not root.is_dir():
-            raise UserError(f"there is no folder {root}", "give the folder that holds the runs: results=DIR")
+            raise UserError(
+                f"there is no folder {root}",
+                "give the folder that holds the runs: results=DIR or records=DIR",
+            )
         for path in find_records(root):
             _add(collection, found, path)
     collection.records = list(found.values())
