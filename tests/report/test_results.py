@@ -10,6 +10,7 @@ RESULTS = Path(__file__).parents[2] / "results"
 SHOWN = {
     "minilm": [f"records={RESULTS / 'records'}", "model=minilm", "task=mrpc,rte,stsb"],
     "methods": [f"records={RESULTS / 'methods' / 'records'}"],
+    "generated": [f"records={RESULTS / 'generated' / 'records'}"],
 }
 """Folder of results/ -> the words of its report."""
 
