@@ -5,12 +5,10 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 from autolora_bench.errors import UserError
-from autolora_bench.plan import PlannedRun, State
+from autolora_bench.plan import State
 from autolora_bench.processes import world_size
 from autolora_bench.record import RunRecord
 from autolora_bench.tuning import Study
-
-Scored = tuple[float, PlannedRun, RunRecord]
 
 
 def run_studies(
