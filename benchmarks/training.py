@@ -4,8 +4,10 @@
     python benchmarks/training.py --data DIR --task rte --quick
 
 The plain scripts are what people write: one pads (and truncates) to 128 tokens, one pads to the longest of the batch.
-All arms have the same examples, batch size, LoRA, optimizer and seed, train in one process, and take turns. What is
-timed is one whole epoch of --steps batches: collation and logging count, start-up does not.
+All arms draw from the complete training split with the same batch size, LoRA, optimizer and seed, train in one process,
+and take turns; all but the grouped one see the same batches. What is timed is the first --steps steps: collation and
+logging count, start-up does not. Grouping sorts the examples of many batches at a time, the longest first; by default
+there are as many steps as that.
 """
 
 from __future__ import annotations
@@ -43,7 +45,7 @@ LORA = {"r": 4, "lora_alpha": 16, "lora_dropout": 0.1}
 
 
 class Clock(TrainerCallback):
-    """Times the epoch, evaluation excluded."""
+    """Times the steps, evaluation excluded."""
 
     def __init__(self) -> None:
         self.steps = 0
@@ -56,7 +58,7 @@ class Clock(TrainerCallback):
         self.ended = Seconds.now()
 
     def per_example(self) -> Seconds:
-        """Mean over the epoch."""
+        """Mean over the steps."""
         taken, examples = self.ended.since(self.begun), BATCH * self.steps
         return Seconds(taken.wall / examples, taken.cpu / examples)
 
@@ -64,7 +66,8 @@ class Clock(TrainerCallback):
 def experiment(options: argparse.Namespace, task: str, *words: str) -> ExperimentConfig:
     """The LoRA cell of a task."""
     source = ["data=local", f"data.dir={options.data}"] if options.data else ["data=generated"]
-    settings = [f"data.limit={BATCH * options.steps}", "train.epochs=1", "device=cpu", *options.words, *words]
+    limit = [f"train.max_steps={options.steps}"] if options.steps else []
+    settings = [*limit, "device=cpu", *options.words, *words]
     return plan(Request((f"task={task}", "method=lora", *source, *settings)))[0].experiment
 
 
@@ -111,11 +114,12 @@ def plain(options: argparse.Namespace, task: str, round_: int, folder: Path, fix
     arguments = TrainingArguments(
         output_dir=str(folder),
         per_device_train_batch_size=BATCH,
-        num_train_epochs=1,
+        max_steps=options.steps,
         learning_rate=1e-4,
         warmup_steps=0.06,
         use_cpu=True,
         seed=round_,
+        data_seed=round_,
         save_strategy="no",
         report_to="none",
         disable_tqdm=True,
@@ -130,6 +134,11 @@ def plain(options: argparse.Namespace, task: str, round_: int, folder: Path, fix
     )
     trainer.train()
     return clock.per_example()
+
+
+def sorted_together(examples: int) -> int:
+    """Batches whose examples transformers' grouping by length sorts at a time."""
+    return max(1, min(50, examples // (4 * BATCH)))
 
 
 def arms(options: argparse.Namespace, task: str) -> dict[str, Callable[[int, Path], Seconds]]:
@@ -173,7 +182,7 @@ def main() -> None:
     )
     parser.add_argument("--data", help="folder of the publishers' files; generated data without it")
     parser.add_argument("--task", nargs="*", default=["rte", "mrpc"])
-    parser.add_argument("--steps", type=int, default=40)
+    parser.add_argument("--steps", type=int)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--quick", action="store_true", help="10 steps, one round")
     parser.add_argument("--threads", type=int, default=1)
@@ -183,8 +192,14 @@ def main() -> None:
         options.steps, options.rounds = 10, 1
     torch.set_num_threads(options.threads)
     for task in options.task:
-        machine.prepare(experiment(options, task))
-        report(task, measure(options, task))
+        everything = experiment(options, task)
+        machine.prepare(everything)
+        with tempfile.TemporaryDirectory() as folder:
+            context = PhaseContext(everything, Path(folder), torch.device("cpu"))
+            steps = options.steps or sorted_together(len(context.splits.train))
+        report(
+            f"{task}, {steps} steps", measure(argparse.Namespace(**{**vars(options), "steps": steps}), task)
+        )
 
 
 if __name__ == "__main__":
