@@ -164,8 +164,18 @@ def test_minilms_controls_are_trained_as_its_searches_are(tmp_path: Path) -> Non
         assert control.method.origin == f"rte/minilm/autolora-{config_id(cell)}/seed0"  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("method", choices("method", CONF))
-@pytest.mark.parametrize("task", choices("task", CONF))
+TASKS, METHODS = choices("task", CONF), choices("method", CONF)
+EACH_KIND = ("mrpc", "stsb", "bionlp", "e2e")
+"""A task of each kind: what a method composes to depends on the kind."""
+QUICK = [
+    (task, method) for task in TASKS for method in (METHODS if task in EACH_KIND else ("lora", "autolora"))
+]
+OTHERS = [(task, method) for task in TASKS for method in METHODS if (task, method) not in QUICK]
+
+
+@pytest.mark.parametrize(
+    ("task", "method"), [*QUICK, *(pytest.param(*pair, marks=pytest.mark.slow) for pair in OTHERS)]
+)
 def test_every_task_and_method_compose(task: str, method: str) -> None:
     with composer():
         config = compose_config([f"task={task}", f"method={method}", "data=generated"])
