@@ -354,6 +354,9 @@ CASES = {
     "record without a field": bad(expected="not a readable record", prepare=record(status="done")),
     "record of another configuration": bad(expected="another configuration", prepare=record(config={})),
     "nothing to report": Case(("report", "results={t}/none"), "there is no folder"),
+    "a misspelt word before a missing folder": Case(
+        ("stability", "suit=table1", "results={t}/none"), "did you mean suite"
+    ),
     "unknown format": Case(("report", "results={t}/runs", "format=docx"), "docx", prepare=record()),
     "unknown epoch": Case(("report", "results={t}/runs", "epoch=first"), "first", prepare=record()),
     "published values missing": Case(

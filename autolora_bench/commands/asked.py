@@ -44,6 +44,8 @@ def find_asked(words: Sequence[str]) -> Asked:
     options, rest = split_options(words, OPTIONS)
     request = read_request(rest)
     planned = plan(request) if _asks_for_runs(request) else None
+    if planned is None:
+        _check_names(request)
     for line in planned.left_out if planned is not None else ():
         print(f"left out: {line}", file=sys.stderr)
     from autolora_bench.report.collect import collect
@@ -74,16 +76,21 @@ def _results(request: Request, planned: Sequence[PlannedRun] | None) -> list[Pat
     return [Path(given[-1] if given else RESULTS).expanduser()]
 
 
+def _check_names(request: Request) -> None:
+    for name, _, value in (word.partition("=") for word in request.overrides):
+        if name not in (*FILTERS, "results"):
+            raise UserError(
+                f"{name}={value} does not choose among records",
+                f"{nearest(name, [*FILTERS, 'results', 'suite'])}choose by {', '.join(FILTERS)}; "
+                "suite=NAME or -m shows what was meant to be run",
+            )
+
+
 def _choose(records: Sequence[RunRecord], request: Request) -> list[RunRecord]:
     found = list(records)
     for name, _, value in (word.partition("=") for word in request.overrides):
         if name == "results":
             continue
-        if name not in FILTERS:
-            raise UserError(
-                f"{name}={value} does not choose among records",
-                f"choose by {', '.join(FILTERS)}; suite=NAME or -m shows what was meant to be run",
-            )
         known = sorted({_value(record, name) for record in records})
         for wanted in value.split(","):
             if wanted not in known:
