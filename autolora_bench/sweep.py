@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Glob, Override, ValueType
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
@@ -114,7 +114,7 @@ def _compose(request: Request, overrides: Sequence[Override]) -> list[Cell]:
         extra = [search_path(request.config_dir)] if request.config_dir else []
         swept = [o.input_line or "" for o in overrides if o.is_sweep_override()]
         plain = [o.input_line or "" for o in overrides if not o.is_sweep_override()]
-        base = compose_config([*extra, *plain])
+        base = compose_config([*extra, *plain, *_first_values(overrides)])
         sweeping = request.multirun or base.hydra.mode is RunMode.MULTIRUN
         if swept and not sweeping:
             raise UserError(f"{swept[0]} names several values", "add -m for a sweep: autolora-bench -m ...")
@@ -124,9 +124,21 @@ def _compose(request: Request, overrides: Sequence[Override]) -> list[Cell]:
         return [(tuple(job), compose_job(job)) for job in _jobs(base, plain + swept)]
 
 
+def _first_values(overrides: Sequence[Override]) -> list[str]:
+    """A sweep's first choices, for other words may be about settings that only what is chosen has."""
+    listed = [o for o in overrides if o.is_sweep_override() and not o.is_interval_sweep()]
+    return [f"{o.key_or_group}={next(o.sweep_string_iterator())}" for o in listed]
+
+
 def _parse(request: Request) -> list[Override]:
     try:
-        overrides = OverridesParser.create().parse_overrides(list(request.overrides))
+        parser = OverridesParser.create()
+        overrides = [
+            parser.parse_override(_listed(override, request.folders)) if _is_glob(override) else override
+            for override in parser.parse_overrides(list(request.overrides))
+        ]
+    except UserError:
+        raise
     except Exception as error:
         raise explain(error) from error
     for override in overrides:
@@ -136,6 +148,22 @@ def _parse(request: Request) -> list[Override]:
                 if value not in (None, "null"):
                     check_choice(override.key_or_group, str(value), request.folders)
     return overrides
+
+
+def _is_glob(override: Override) -> bool:
+    return override.value_type is ValueType.GLOB_CHOICE_SWEEP
+
+
+def _listed(override: Override, folders: list[Path]) -> str:
+    """The word with the choices that its pattern stands for."""
+    pattern, group = override.value(), override.key_or_group
+    assert isinstance(pattern, Glob)
+    names = pattern.filter(sorted(choices(group, folders)))
+    if not names:
+        raise UserError(
+            f"{override.input_line} fits nothing", f"a pattern chooses among the files of conf/{group}/"
+        )
+    return f"{group}={','.join(names)}"
 
 
 def _jobs(base: DictConfig, words: Sequence[str]) -> list[list[str]]:

@@ -86,6 +86,20 @@ def test_the_same_cell_twice_counts_once() -> None:
     assert cells("task=rte,rte", "data=generated", multirun=True) == [("rte", "lora", 0)]
 
 
+def test_a_sweep_over_methods_takes_a_setting_that_only_they_have() -> None:
+    words = ("method=autolora,lora_random_ranks", "method.scaling=constant", "task=rte", "data=generated")
+    assert [c[1] for c in cells(*words, multirun=True)] == ["autolora", "lora_random_ranks"]
+    with pytest.raises(UserError, match="no setting method.scaling"):
+        cells("method=lora,autolora", *words[1:], multirun=True)
+
+
+def test_a_pattern_stands_for_the_choices_that_fit_it() -> None:
+    words = ("task=glob([r*,m*],exclude=mnli)", "method=lora", "data=generated")
+    assert cells(*words, multirun=True) == [("mrpc", "lora", 0), ("rte", "lora", 0)]
+    with pytest.raises(UserError, match="fits nothing"):
+        cells("task=glob(z*)", multirun=True)
+
+
 def test_several_values_need_a_sweep() -> None:
     with pytest.raises(UserError, match="several values"):
         plan(Request(("task=rte,cola",)))
