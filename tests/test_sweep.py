@@ -89,7 +89,7 @@ def test_the_same_cell_twice_counts_once() -> None:
 def test_a_sweep_over_methods_takes_a_setting_that_only_they_have() -> None:
     words = ("method=autolora,lora_random_ranks", "method.scaling=constant", "task=rte", "data=generated")
     assert [c[1] for c in cells(*words, multirun=True)] == ["autolora", "lora_random_ranks"]
-    with pytest.raises(UserError, match="no setting method.scaling"):
+    with pytest.raises(UserError, match=r"no setting method\.scaling"):
         cells("method=lora,autolora", *words[1:], multirun=True)
 
 
