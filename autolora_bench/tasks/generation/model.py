@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from autolora_bench.backbone.virtual import VirtualTokens
+from autolora_bench.tasks.generation.cache import follow_beams
 
 
 class StepModel:
@@ -33,10 +34,12 @@ class StepModel:
         if self.virtual.embeddings is not None:
             read = self.model.get_input_embeddings()(prompts)
             before = self.virtual.embeddings.to(read.dtype).expand(len(prompts), -1, -1)
-            return self._run({"inputs_embeds": torch.cat([before, read], dim=1)}, positions)
-        if self.virtual.cache is not None:
-            self.cache = self.virtual.cache(len(prompts))
-        return self._run({"input_ids": prompts}, positions[:, self.virtual.count :])
+            logits = self._run({"inputs_embeds": torch.cat([before, read], dim=1)}, positions)
+        else:
+            self.cache = None if self.virtual.cache is None else self.virtual.cache(len(prompts))
+            logits = self._run({"input_ids": prompts}, positions[:, self.virtual.count :])
+        follow_beams(self.cache)
+        return logits
 
     def next(self, rows: Tensor, tokens: Tensor) -> Tensor:
         """(rows, V) logits after `tokens` (rows, 1), each of which continues the former row `rows` (rows,)."""
