@@ -1,6 +1,7 @@
 """Writes a trained model so that stock transformers or stock PEFT load it, whatever was changed to train it."""
 
 import re
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,10 @@ def export(model: Any, folder: Path, taken_off: TakenOff | None = None) -> None:
         with fused_attention(model):
             model.save_pretrained(folder)
     else:
-        model.save_pretrained(folder)
+        with warnings.catch_warnings():
+            # AdaLoRA prunes layers to rank 0; PEFT takes their empty tensors for shards that were not gathered.
+            warnings.filterwarnings("ignore", message=r"Adapter .* have invalid shape")
+            model.save_pretrained(folder)
 
 
 def _save_adapter(model: PeftModel, folder: Path, taken_off: TakenOff) -> None:
