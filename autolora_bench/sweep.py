@@ -98,6 +98,26 @@ def beside(request: Request) -> list[Request]:
     return [replace(request, overrides=(*rest, f"suite={name}")) for name in names]
 
 
+def words_for_hydra(request: Request) -> list[str]:
+    """The request's words, such that a setting of what is swept waits for the jobs.
+
+    Hydra composes all words that name one value before the jobs, when the sweep's groups still have their defaults, and
+    refuses a setting that those lack. A choice of one counts as a sweep.
+    """
+    overrides = _parse(request)
+    groups = {o.key_or_group for o in overrides if o.is_sweep_override()}
+    words = [(o, (o.input_line or "").partition("=")) for o in overrides]
+    return [
+        f"{key}=choice({value})" if _waits(override, groups) else f"{key}{sign}{value}"
+        for override, (key, sign, value) in words
+    ]
+
+
+def _waits(override: Override, groups: set[str]) -> bool:
+    group, dot, _ = override.key_or_group.partition(".")
+    return bool(dot) and group in groups and not override.is_sweep_override() and not override.is_delete()
+
+
 def _cells(request: Request) -> list[Cell]:
     overrides = _parse(request)
     cache = PlanCache([*request.flags, *request.overrides], request.folders)

@@ -133,6 +133,17 @@ def wait_for(process: subprocess.Popen[str], root: Path, pattern: str) -> Path:
     raise AssertionError(process.communicate()[1])
 
 
+def test_a_setting_that_only_the_swept_methods_have(tiny_encoder: Path, tmp_path: Path) -> None:
+    methods = "method=lora_random_ranks,lora_uniform"
+    words = line(tiny_encoder, tmp_path / "runs", methods, "method.scaling=constant", "method.total=4")
+    assert cli.run(["-m", *(word for word in words if word != "method=lora")]) == 0
+    records = [read_record(path) for path in find_records(tmp_path / "runs")]
+    assert {r.method: r.config["method"]["scaling"] for r in records} == {
+        "lora_random_ranks": "constant",
+        "lora_uniform": "constant",
+    }
+
+
 def test_a_launcher_that_gives_up_hides_nothing(
     tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

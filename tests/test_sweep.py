@@ -12,7 +12,7 @@ from autolora_bench.config.experiment import config_id
 from autolora_bench.errors import UserError
 from autolora_bench.paths import conf_dir
 from autolora_bench.record import LayerRank, RunRecord, Status, write_record
-from autolora_bench.sweep import Request, plan
+from autolora_bench.sweep import Request, plan, words_for_hydra
 
 CONF = [conf_dir()]
 
@@ -91,6 +91,13 @@ def test_a_sweep_over_methods_takes_a_setting_that_only_they_have() -> None:
     assert [c[1] for c in cells(*words, multirun=True)] == ["autolora", "lora_random_ranks"]
     with pytest.raises(UserError, match=r"no setting method\.scaling"):
         cells("method=lora,autolora", *words[1:], multirun=True)
+
+
+def test_hydra_leaves_a_setting_of_what_is_swept_for_the_jobs() -> None:
+    words = ("method=lora_uniform,lora_random_ranks", "method.scaling=constant", "train.epochs=2", "seed=0,1")
+    given = words_for_hydra(Request(words, multirun=True))
+    assert given == [words[0], "method.scaling=choice(constant)", *words[2:]]
+    assert words_for_hydra(Request(("method=autolora", *words[1:]))) == ["method=autolora", *words[1:]]
 
 
 def test_a_pattern_stands_for_the_choices_that_fit_it() -> None:

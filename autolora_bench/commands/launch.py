@@ -24,7 +24,7 @@ from autolora_bench.paths import run_folder
 from autolora_bench.plan import PlannedRun, State, command_line
 from autolora_bench.processes import is_main, leave, on_main, silent, world_size
 from autolora_bench.record import Evaluation, RunRecord
-from autolora_bench.sweep import Plan, Request, beside, plan
+from autolora_bench.sweep import Plan, Request, beside, plan, words_for_hydra
 from autolora_bench.tuning import Study, is_tuned, studies
 
 PASSED_TO_HYDRA = ("--cfg", "-c", "--info", "-i", "--hydra-help", "--resolve", "--package", "-p")
@@ -72,9 +72,11 @@ def _launch(words: Sequence[str]) -> int:
     _announce(planned, pending)
     if pending:
         with watched_signals():
-            once = ["hydra.sweeper.n_trials=1"] if is_tuned(request) else []
             for one in [request, *beside(request)]:
-                sweep([*one.flags, *one.overrides, *once], job)
+                words = (
+                    [*one.overrides, "hydra.sweeper.n_trials=1"] if is_tuned(one) else words_for_hydra(one)
+                )
+                sweep([*one.flags, *words], job)
     return on_main(lambda: _tally(planned, pending)) or (2 if problems else 0)
 
 
