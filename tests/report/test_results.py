@@ -8,7 +8,7 @@ from autolora_bench import cli
 
 RESULTS = Path(__file__).parents[2] / "results"
 SHOWN = {
-    "minilm": [f"records={RESULTS / 'records'}", "model=minilm", "task=mrpc,rte,stsb"],
+    "minilm": [f"records={RESULTS / 'records'}", "model=minilm", "task=cola,mrpc,rte,sst2,stsb"],
     "methods": [f"records={RESULTS / 'methods' / 'records'}"],
     "generated": [f"records={RESULTS / 'generated' / 'records'}"],
 }
