@@ -5,7 +5,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from autolora_bench.report.figures.style import COLOURS, panels, picture, wrapped
+from autolora_bench.report.figures.style import COLOURS, panels, picture, row_height, wrapped
 from autolora_bench.report.picture import Picture
 from autolora_bench.report.scoreboard import seeds_of
 from autolora_bench.report.stability_report import CellStability
@@ -32,7 +32,8 @@ def stability_figures(cells: Sequence[CellStability]) -> list[Picture]:
 
 
 def _draw(cells: Sequence[CellStability]) -> Figure:
-    figure, axes = panels(3, 2.8, 0.42 * len(cells) + 0.5, columns=3)
+    labels = [wrapped(_name(cell)) for cell in cells]
+    figure, axes = panels(3, 2.8, row_height(labels) * len(cells) + 0.5, columns=3)
     values = (
         [cell.figures.rank_pearson for cell in cells],
         [cell.figures.alpha_pearson for cell in cells],
@@ -43,7 +44,7 @@ def _draw(cells: Sequence[CellStability]) -> Figure:
     for number, (axis, series, title) in enumerate(zip(axes, values, titles, strict=True)):
         _bars(axis, series, [number > 0 and faint for faint in pale])
         axis.set(title=title, xlim=(0, 1) if number == 2 else (-1, 1))
-        axis.set_yticks(range(len(cells)), [wrapped(_name(cell)) for cell in cells] if number == 0 else [])
+        axis.set_yticks(range(len(cells)), labels if number == 0 else [])
         axis.invert_yaxis()
     for place, cell in enumerate(cells):
         if cell.figures.kept_chance is not None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 
 from autolora_bench.report.cost import CostRow, CostTable
-from autolora_bench.report.figures.style import COLOURS, file_name, picture, wrapped
+from autolora_bench.report.figures.style import COLOURS, file_name, picture, row_height, wrapped
 from autolora_bench.report.picture import Picture
 from autolora_bench.report.scoreboard import seeds_of
 
@@ -32,7 +32,8 @@ def _picture(table: CostTable, rows: list[CostRow]) -> Picture:
 
 
 def _draw(rows: list[CostRow]) -> Figure:
-    figure = Figure(figsize=(6.0, 0.42 * len(rows) + 1.1), layout="constrained")
+    labels = [wrapped(row.label) for row in rows]
+    figure = Figure(figsize=(6.0, row_height(labels) * len(rows) + 1.1), layout="constrained")
     axis = figure.subplots()
     places = range(len(rows))
     search = [row.relative_search or 0.0 for row in rows]
@@ -49,7 +50,7 @@ def _draw(rows: list[CostRow]) -> Figure:
     for place, row in zip(places, rows, strict=True):
         axis.text(row.relative or 0.0, place, f" {row.relative:.2f}", va="center", fontsize=8)
     axis.axvline(1.0, color="#333333", linewidth=0.8, linestyle="--")
-    axis.set_yticks(places, [wrapped(row.label) for row in rows])
+    axis.set_yticks(places, labels)
     axis.invert_yaxis()
     axis.grid(visible=False, axis="y")
     axis.set_xlabel("training time / AdaLoRA's")

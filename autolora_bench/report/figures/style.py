@@ -81,6 +81,11 @@ def wrapped(label: str, width: int = 32) -> str:
     return textwrap.fill(label, width, break_long_words=False, break_on_hyphens=False)
 
 
+def row_height(labels: Sequence[str]) -> float:
+    """Inches that each of several rows needs, for the label with the most lines."""
+    return LINE * max(2, *(label.count("\n") + 1 for label in labels)) + 0.04
+
+
 def panels(count: int, width: float, height: float, columns: int = 4) -> tuple[Figure, Sequence[Any]]:
     """A figure of `count` panels, `columns` a row at most, each of the given size in inches."""
     across = min(count, columns)
