@@ -48,7 +48,15 @@ def _draw(rows: list[CostRow]) -> Figure:
         label="training of the final weights",
     )
     for place, row in zip(places, rows, strict=True):
-        axis.text(row.relative or 0.0, place, f" {row.relative:.2f}", va="center", fontsize=8)
+        axis.annotate(
+            f"{row.relative:.2f}",
+            (row.relative or 0.0, place),
+            xytext=(5, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=8,
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
+        )
     axis.axvline(1.0, color="#333333", linewidth=0.8, linestyle="--")
     axis.set_yticks(places, labels)
     axis.invert_yaxis()
