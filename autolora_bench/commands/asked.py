@@ -43,11 +43,13 @@ def find_asked(words: Sequence[str]) -> Asked:
     """
     options, rest = split_options(words, OPTIONS)
     request = read_request(rest)
-    planned = plan(request) if _asks_for_runs(request) else None
-    if planned is None:
+    planned = None
+    if _asks_for_runs(request):
+        planned = plan(request)
+        for line in planned.left_out:
+            print(f"left out: {line}", file=sys.stderr)
+    else:
         _check_names(request)
-    for line in planned.left_out if planned is not None else ():
-        print(f"left out: {line}", file=sys.stderr)
     from autolora_bench.report.collect import collect
 
     folders = _folders(options.get("records", "")) or _results(request, planned)

@@ -73,10 +73,8 @@ def _launch(words: Sequence[str]) -> int:
     if pending:
         with watched_signals():
             for one in [request, *beside(request)]:
-                words = (
-                    [*one.overrides, "hydra.sweeper.n_trials=1"] if is_tuned(one) else words_for_hydra(one)
-                )
-                sweep([*one.flags, *words], job)
+                once = [*one.overrides, "hydra.sweeper.n_trials=1"]
+                sweep([*one.flags, *(once if is_tuned(one) else words_for_hydra(one))], job)
     return on_main(lambda: _tally(planned, pending)) or (2 if problems else 0)
 
 
