@@ -1,12 +1,13 @@
-"""Keys and values of beams: where rows change places and grow by a token at every step.
+"""Keys and values of beams: what the prompts left is kept once, and each row adds what it generated itself.
 
-transformers' own layers copy everything twice a step, once to reorder and once to append, and under autocast keep
-single precision that attention converts anew each time. Here it is one copy, in the type that attention multiplies in:
-the same numbers, for the conversion of a part is the part of the conversion.
+transformers' own layers keep the prompt's keys and values once for every beam and copy all of them twice a step, to
+reorder and to append. Here a step copies what was generated, once.
 
-Shapes: R rows, H heads, L tokens, D head size.
+Shapes: B prompts, T prompt tokens, R rows, K rows of one prompt at most, H heads of keys and values, t generated
+tokens, D head size, G queries a head, X anything.
 """
 
+import math
 from typing import Any
 
 import torch
@@ -14,55 +15,132 @@ from torch import Tensor
 from transformers.cache_utils import DynamicLayer
 
 
+class Spare:
+    """Memory that one layer leaves for the next: to get fresh memory takes longer than the copy into it."""
+
+    def __init__(self) -> None:
+        self.left: Tensor | None = None
+
+    def exchange(self, states: Tensor, shape: tuple[int, ...]) -> Tensor:
+        """Uninitialised memory of this shape; that of `states` is what the next exchange may give away."""
+        given, self.left = self.left, states
+        elements = math.prod(shape)
+        if given is None or given.untyped_storage().nbytes() < elements * given.element_size():
+            given = states.new_empty(2 * elements)
+        return given.resize_(shape)
+
+
 class BeamLayer(DynamicLayer):  # type: ignore[no-untyped-call]
-    """Keys and values (R, H, L, D) of one layer; a reordering waits for the next token."""
+    """Keys and values of one layer: `prompt_keys` (B, H, T, D), and of what was generated `keys` (R, H, t, D).
+
+    Keys are in single precision at least, for scores lose too much in less. A reordering waits for the next token.
+    """
 
     keys: Tensor
     values: Tensor
 
-    def __init__(self, keys: Tensor, values: Tensor) -> None:
+    def __init__(self, keys: Tensor, values: Tensor, spare_keys: Spare, spare_values: Spare) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.keys, self.values = as_multiplied(keys), as_multiplied(values)
-        self.dtype, self.device = self.keys.dtype, self.keys.device
+        self.prompt_keys, self.prompt_values = as_scored(keys), values
+        self.keys, self.values = none_yet(self.prompt_keys), none_yet(values)
+        self.spare_keys, self.spare_values = spare_keys, spare_values
+        self.dtype, self.device = keys.dtype, keys.device
         self.is_initialized = True
         self.rows: Tensor | None = None
 
     def update(
         self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
     ) -> tuple[Tensor, Tensor]:
-        """Append (R, H, l, D), after the reordering that waits; all keys and values."""
-        rows, self.rows = self.rows, None
-        self.keys, self.values = grown(self.keys, key_states, rows), grown(self.values, value_states, rows)
+        """Append (R, H, 1, D), after the reordering that waits; keys and values of what was generated."""
+        rows = torch.arange(len(self.keys), device=self.device) if self.rows is None else self.rows
+        self.rows = None
+        self.keys = grown(self.keys, as_scored(key_states), rows, self.spare_keys)
+        self.values = grown(self.values, value_states, rows, self.spare_values)
         return self.keys, self.values
 
     def reorder_cache(self, beam_idx: Tensor) -> None:
         """Row i continues the former row beam_idx[i]."""
         self.rows = beam_idx if self.rows is None else self.rows[beam_idx]
 
+    def get_seq_length(self) -> int:
+        """Tokens of a row, its prompt's among them."""
+        return self.prompt_keys.shape[-2] + self.keys.shape[-2]
 
-def follow_beams(cache: Any) -> None:
-    """Let the layers of a cache that has read the prompts follow beams; sliding windows and other kinds stay."""
-    cache.layers = [_following(layer) for layer in cache.layers]
-
-
-def _following(layer: Any) -> Any:
-    plain = type(layer) is DynamicLayer and layer.keys is not None and layer.values is not None
-    return BeamLayer(layer.keys, layer.values) if plain else layer
+    def keep_prompts(self, kept: Tensor) -> None:
+        """Drop the prompts that no row continues."""
+        self.prompt_keys, self.prompt_values = self.prompt_keys[kept], self.prompt_values[kept]
 
 
-def as_multiplied(states: Tensor) -> Tensor:
-    """In the type that attention multiplies in: autocast's where it is on."""
-    kind = states.device.type
-    return states.to(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else states
+class Beams:
+    """Which prompt every row continues, for all layers.
+
+    Args:
+        mask: (B, T) of the prompts, 0 for padding.
+    """
+
+    def __init__(self, mask: Tensor) -> None:
+        self.bias = torch.zeros(len(mask), 1, 1, mask.shape[-1], device=mask.device)
+        """(B, 1, 1, T) minus infinity for padding, added to the scores."""
+        self.bias.masked_fill_(mask[:, None, None] == 0, -torch.inf)
+        self.prompts = torch.arange(len(mask), device=mask.device)
+        """(R,) the prompt of each row."""
+        self.places = torch.zeros_like(self.prompts)
+        """(R,) which of its prompt's rows each is."""
+        self.width = 1
+        """K."""
+        self.plain: set[int | None] = set()
+        """Numbers of the layers whose attention is nothing beyond PyTorch's; filled while the prompts are read."""
+        self.layers: dict[int, BeamLayer] = {}
+
+    def take_over(self, cache: Any) -> None:
+        """Replace the layers of a cache that has read the prompts.
+
+        All or none: where one forgets tokens, or shares another's keys, or its attention has more to it, they stay.
+        """
+        plain = all(type(layer) is DynamicLayer for layer in cache.layers)
+        if plain and self.plain == set(range(len(cache.layers))):
+            spares = Spare(), Spare()
+            cache.layers = [BeamLayer(layer.keys, layer.values, *spares) for layer in cache.layers]
+            self.layers = dict(enumerate(cache.layers))
+
+    def follow(self, rows: Tensor) -> None:
+        """Row i continues the former row rows[i]; prompts that no row continues are dropped."""
+        kept, self.prompts = torch.unique(self.prompts[rows], return_inverse=True)
+        same = self.prompts.unsqueeze(0) == self.prompts.unsqueeze(1)
+        self.places = same.tril(-1).sum(dim=-1)
+        self.width = int(self.places.max()) + 1
+        if len(kept) < len(self.bias):
+            self.bias = self.bias[kept]
+            for layer in self.layers.values():
+                layer.keep_prompts(kept)
+
+    def by_prompt(self, rows: Tensor) -> Tensor:
+        """(R, H, G, X) -> (B, H, K G, X), with zeros where a prompt has fewer rows than others."""
+        _, heads, group, size = rows.shape
+        found = rows.new_zeros(len(self.bias), heads, self.width, group, size)
+        found[self.prompts, :, self.places] = rows
+        return found.flatten(2, 3)
+
+    def by_row(self, prompts: Tensor) -> Tensor:
+        """(B, H, K G, X) -> (R, H, G, X)."""
+        return torch.unflatten(prompts, 2, (self.width, -1))[self.prompts, :, self.places]
 
 
-def grown(states: Tensor, new: Tensor, rows: Tensor | None) -> Tensor:
-    """Rows of `states` (., H, L, D) with `new` (R, H, l, D) behind them; all rows as they are where `rows` is None."""
-    new = as_multiplied(new)
-    if rows is None:
-        return torch.cat([states, new], dim=-2)
+def as_scored(keys: Tensor) -> Tensor:
+    """In the type that scores are computed in."""
+    return keys.to(torch.promote_types(keys.dtype, torch.float32))
+
+
+def none_yet(states: Tensor) -> Tensor:
+    """(B, H, T, D) -> (B, H, 0, D)."""
+    batch, heads, _, size = states.shape
+    return states.new_empty(batch, heads, 0, size)
+
+
+def grown(states: Tensor, new: Tensor, rows: Tensor, spare: Spare) -> Tensor:
+    """(R, H, t + 1, D) `rows` of `states` with `new` (R, H, 1, D) behind them; `states` becomes the spare memory."""
     _, heads, length, size = states.shape
-    found = states.new_empty(len(rows), heads, length + new.shape[-2], size)
+    found = spare.exchange(states, (len(rows), heads, length + 1, size))
     torch.index_select(states, 0, rows, out=found[:, :, :length])
     found[:, :, length:] = new
     return found

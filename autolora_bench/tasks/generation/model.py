@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from autolora_bench.backbone.virtual import VirtualTokens
-from autolora_bench.tasks.generation.cache import follow_beams
+from autolora_bench.tasks.generation.attention import beam_attention
+from autolora_bench.tasks.generation.cache import Beams
 
 
 class StepModel:
@@ -25,6 +26,7 @@ class StepModel:
         self.model = model
         self.virtual = virtual or VirtualTokens(0)
         self.mask = torch.cat([mask.new_ones(len(mask), self.virtual.count), mask], dim=-1)
+        self.beams = Beams(self.mask)
         self.cache: Any = None
         self.accepted = inspect.signature(model.forward).parameters
 
@@ -38,25 +40,28 @@ class StepModel:
         else:
             self.cache = None if self.virtual.cache is None else self.virtual.cache(len(prompts))
             logits = self._run({"input_ids": prompts}, positions[:, self.virtual.count :])
-        follow_beams(self.cache)
+        self.beams.take_over(self.cache)
         return logits
 
     def next(self, rows: Tensor, tokens: Tensor) -> Tensor:
         """(rows, V) logits after `tokens` (rows, 1), each of which continues the former row `rows` (rows,)."""
         self.cache.reorder_cache(rows)
+        self.beams.follow(rows)
         mask = self.mask[rows]
         self.mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=-1)
         return self._run({"input_ids": tokens}, self.mask.sum(dim=-1, keepdim=True) - 1)
 
     def _run(self, inputs: dict[str, Tensor], positions: Tensor) -> Tensor:
         optional = {"position_ids": positions, "logits_to_keep": 1}
-        outputs = self.model(
-            **inputs,
-            attention_mask=self.mask,
-            past_key_values=self.cache,
-            use_cache=True,
-            **{name: value for name, value in optional.items() if name in self.accepted},
-        )
+        with beam_attention(self.model, self.beams) as more:
+            outputs = self.model(
+                **inputs,
+                attention_mask=self.mask,
+                past_key_values=self.cache,
+                use_cache=True,
+                **more,
+                **{name: value for name, value in optional.items() if name in self.accepted},
+            )
         self.cache = outputs.past_key_values
-        logits: Tensor = outputs.logits[:, -1].float()
+        logits: Tensor = outputs.logits[:, -1]
         return logits

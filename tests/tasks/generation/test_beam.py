@@ -9,6 +9,7 @@ import torch
 from transformers import GenerationConfig, PreTrainedTokenizerBase
 
 from autolora_bench.config.task import DecodingConfig
+from autolora_bench.tasks.generation import beam
 from autolora_bench.tasks.generation.beam import beam_search, exclude_repeats
 from autolora_bench.tasks.generation.collate import prompt_batch
 from autolora_bench.tasks.generation.model import StepModel
@@ -82,7 +83,21 @@ def test_padding_at_the_front_changes_no_logits(kind: str, sharp: Callable[[str]
         for row, prompt in enumerate(found):
             for extra, logits in zip(([], [7]), batched, strict=True):
                 alone = model(torch.tensor([[*prompt, *extra]])).logits[0, -1]
-                torch.testing.assert_close(logits[row], alone.float())
+                torch.testing.assert_close(logits[row], alone)
+
+
+@pytest.mark.parametrize("cached", [1, 100, 10_000])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_best_tokens_are_those_of_log_softmax(
+    cached: int, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(beam, "CACHED", cached)
+    logits = torch.randn(7, VOCABULARY, generator=torch.Generator().manual_seed(0)).to(dtype)
+    logits[2, 5] = -torch.inf
+    values, tokens = beam._best_tokens(logits, 6)
+    expected = logits.float().log_softmax(dim=-1)
+    torch.testing.assert_close(values, expected.topk(6).values)
+    torch.testing.assert_close(expected.gather(1, tokens), values)
 
 
 @pytest.mark.parametrize("size", [1, 2, 3])

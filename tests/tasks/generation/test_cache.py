@@ -1,59 +1,210 @@
-"""Layers that follow beams against transformers' own, number for number."""
+"""Beams that share what their prompts left against transformers' own keys and values."""
 
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
+from transformers import Qwen2Config, Qwen2ForCausalLM
 from transformers.cache_utils import DynamicCache, DynamicLayer, DynamicSlidingWindowLayer
 
-from autolora_bench.tasks.generation import model
-from autolora_bench.tasks.generation.cache import BeamLayer, follow_beams
+from autolora_bench.backbone.virtual import VirtualTokens
+from autolora_bench.tasks.generation import attention
+from autolora_bench.tasks.generation.attention import forward
+from autolora_bench.tasks.generation.cache import BeamLayer, Beams, Spare
 from autolora_bench.tasks.generation.model import StepModel
 
 STEPS = [
-    (torch.tensor([0, 0, 1, 1, 1]), torch.tensor([[3], [4], [5], [6], [7]])),
-    (torch.tensor([1, 0, 4, 2]), torch.tensor([[8], [9], [3], [4]])),
-    (torch.tensor([3, 3]), torch.tensor([[5], [6]])),
+    (torch.tensor([0, 0, 1, 1, 1, 2]), torch.tensor([[3], [4], [5], [6], [7], [8]])),
+    (torch.tensor([1, 0, 4, 2, 5]), torch.tensor([[8], [9], [3], [4], [7]])),
+    (torch.tensor([3, 3, 4]), torch.tensor([[5], [6], [3]])),
+    (torch.tensor([0, 2, 0, 1]), torch.tensor([[4], [7], [8], [9]])),
+    (torch.tensor([1]), torch.tensor([[3]])),
 ]
-"""Former rows and next tokens; rows multiply, change places and drop out."""
-PROMPTS = torch.tensor([[3, 4, 5, 6], [7, 8, 9, 3]])
+"""Former rows and next tokens; rows multiply, change places and drop out, and so do prompts."""
+PROMPTS = torch.tensor([[0, 0, 3, 4, 5, 6], [3, 8, 7, 8, 9, 3], [0, 5, 4, 4, 7, 9]])
+MASK = torch.tensor([[0, 0, 1, 1, 1, 1], [1, 1, 1, 1, 1, 1], [0, 1, 1, 1, 1, 1]])
+
+
+def qwen2() -> Any:
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 4}
+    return Qwen2ForCausalLM(Qwen2Config(vocab_size=40, num_key_value_heads=2, **sizes)).eval()
+
+
+@pytest.fixture
+def build(decoder: Callable[..., Any]) -> Callable[[str], Any]:
+    """Kind -> a random decoder whose scores are far from equal."""
+
+    def sharpened(kind: str) -> Any:
+        model = qwen2() if kind == "qwen2" else decoder(kind, 40)
+        generator = torch.Generator().manual_seed(3)
+        with torch.no_grad():
+            for weight in model.parameters():
+                if weight.dim() > 1:
+                    weight.copy_(torch.randn(weight.shape, generator=generator) * 0.25)
+        return model
+
+    return sharpened
+
+
+def run(model: Any, virtual: VirtualTokens | None = None) -> tuple[list[Tensor], StepModel]:
+    """Logits of every step."""
+    step = StepModel(model, MASK, virtual)
+    with torch.inference_mode():
+        return [step.first(PROMPTS), *(step.next(rows, tokens) for rows, tokens in STEPS)], step
+
+
+def run_plainly(
+    model: Any, monkeypatch: pytest.MonkeyPatch, virtual: VirtualTokens | None = None
+) -> list[Tensor]:
+    """The same with transformers' layers and PyTorch's attention."""
+    with monkeypatch.context() as patch:
+        patch.setattr(attention, "PYTORCH", "none")
+        logits, step = run(model, virtual)
+    assert all(type(layer) is DynamicLayer for layer in step.cache.layers)
+    return logits
+
+
+@pytest.mark.parametrize("kind", ["llama", "gpt2", "qwen2"])
+def test_logits_are_those_of_the_plain_cache(
+    kind: str, build: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = build(kind).double()
+    ours, step = run(model)
+    plain = run_plainly(model, monkeypatch)
+    assert all(type(layer) is BeamLayer for layer in step.cache.layers)
+    assert model.config._attn_implementation == "sdpa"
+    for a, b in zip(ours, plain, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-11, atol=1e-11)
+    assert step.cache.get_seq_length() == PROMPTS.shape[1] + len(STEPS)
+    assert len(step.cache.layers[0].prompt_keys) == 1
+
+
+@pytest.mark.parametrize("kept", ["embeddings", "keys and values"])
+def test_virtual_tokens_are_shared_too(
+    kept: str, build: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = build("llama").double()
+
+    def cache(rows: int) -> DynamicCache:
+        generator = torch.Generator().manual_seed(5)
+        found = DynamicCache()
+        for layer in range(2):
+            states = torch.randn(2, 1, 2, 3, 16, generator=generator, dtype=torch.double).expand(
+                2, rows, -1, -1, -1
+            )
+            found.update(states[0], states[1], layer)
+        return found
+
+    embeddings = torch.randn(3, 64, dtype=torch.double)
+    virtual = VirtualTokens(3, embeddings) if kept == "embeddings" else VirtualTokens(3, cache=cache)
+    ours, step = run(model, virtual)
+    assert step.cache.layers[0].prompt_keys.shape[-2] == 3 + PROMPTS.shape[1]
+    for a, b in zip(ours, run_plainly(model, monkeypatch, virtual), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-11, atol=1e-11)
 
 
 @pytest.mark.parametrize("kind", ["llama", "gpt2"])
-@pytest.mark.parametrize("bf16", [False, True])
-def test_logits_are_those_of_the_plain_cache(
-    kind: str, bf16: bool, decoder: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+def test_half_precision_loses_no_more_than_pytorchs_attention(
+    kind: str, build: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def logits() -> tuple[list[torch.Tensor], Any]:
-        step = StepModel(decoder(kind, 40), torch.ones_like(PROMPTS))
-        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-            found = [step.first(PROMPTS), *(step.next(rows, tokens) for rows, tokens in STEPS)]
-        return found, step.cache.layers[0]
+    exact = run_plainly(build(kind).double(), monkeypatch)
+    model = build(kind)
+    with torch.autocast("cpu", torch.bfloat16):
+        ours, step = run(model)
+        plain = run_plainly(model, monkeypatch)
+    assert step.cache.layers[0].keys.dtype is torch.float32
 
-    ours, layer = logits()
-    monkeypatch.setattr(model, "follow_beams", lambda cache: None)
-    plain, theirs = logits()
-    assert isinstance(layer, BeamLayer)
-    assert type(theirs) is DynamicLayer
-    assert all(torch.equal(a, b) for a, b in zip(ours, plain, strict=True))
-    assert layer.keys.dtype is layer.values.dtype is (torch.bfloat16 if bf16 else torch.float32)
+    def error(found: list[Tensor]) -> float:
+        return sum((a.double() - b).pow(2).mean().item() for a, b in zip(found, exact, strict=True)) ** 0.5
+
+    assert 0 < error(ours) < 1.2 * error(plain)
+
+
+def test_a_layer_that_asks_for_more_keeps_its_own(
+    build: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = build("llama").double()
+    plain = run_plainly(model, monkeypatch)
+    last = model.model.layers[1].self_attn
+    usual = last.forward
+    last.forward = lambda *args, **kwargs: usual(
+        *args, position_bias=torch.zeros(1, 1, 1, 1).double(), **kwargs
+    )
+    ours, step = run(model)
+    assert all(type(layer) is DynamicLayer for layer in step.cache.layers)
+    for a, b in zip(ours, plain, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-11, atol=1e-11)
+
+
+def test_layers_that_forget_stay() -> None:
+    cache = DynamicCache()
+    cache.update(torch.randn(1, 2, 3, 4), torch.randn(1, 2, 3, 4), 0)
+    cache.layers.append(DynamicSlidingWindowLayer(sliding_window=2))
+    beams = Beams(torch.ones(1, 3))
+    beams.plain = {0, 1}
+    beams.take_over(cache)
+    assert [type(layer) for layer in cache.layers] == [DynamicLayer, DynamicSlidingWindowLayer]
+    assert not beams.layers
+
+
+def test_an_attention_of_the_users_choice_stays(
+    build: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = build("llama")
+    expected = run_plainly(model, monkeypatch)
+    model.set_attn_implementation("eager")
+    found, step = run(model)
+    assert model.config._attn_implementation == "eager"
+    assert all(type(layer) is DynamicLayer for layer in step.cache.layers)
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4)
 
 
 def test_reorderings_add_up() -> None:
     states = torch.randn(3, 2, 4, 5)
-    layer = BeamLayer(states, -states)
+    layer = BeamLayer(states, -states, Spare(), Spare())
+    first, second = torch.randn(3, 2, 1, 5), torch.randn(2, 2, 1, 5)
+    layer.update(first, -first)
     layer.reorder_cache(torch.tensor([2, 0, 1]))
     layer.reorder_cache(torch.tensor([0, 0]))
-    keys, values = layer.update(torch.zeros(2, 2, 1, 5), torch.ones(2, 2, 1, 5))
-    assert torch.equal(keys, torch.cat([states[[2, 2]], torch.zeros(2, 2, 1, 5)], dim=2))
-    assert torch.equal(values, torch.cat([-states[[2, 2]], torch.ones(2, 2, 1, 5)], dim=2))
+    keys, values = layer.update(second, -second)
+    assert torch.equal(keys, torch.cat([first[[2, 2]], second], dim=2))
+    assert torch.equal(values, -keys)
+    assert torch.equal(layer.prompt_keys, states)
 
 
-def test_other_kinds_of_layers_stay() -> None:
-    cache = DynamicCache()
-    cache.update(torch.randn(1, 2, 3, 4), torch.randn(1, 2, 3, 4), 0)
-    sliding = DynamicSlidingWindowLayer(sliding_window=2)
-    cache.layers.append(sliding)
-    follow_beams(cache)
-    assert [type(layer) for layer in cache.layers] == [BeamLayer, DynamicSlidingWindowLayer]
+def test_memory_goes_round_and_nothing_is_lost() -> None:
+    generator = torch.Generator().manual_seed(0)
+    spares = Spare(), Spare()
+    layers = [BeamLayer(torch.zeros(2, 1, 3, 4), torch.zeros(2, 1, 3, 4), *spares) for _ in range(3)]
+    expected = [torch.zeros(2, 1, 0, 4) for _ in layers]
+    rows = [[0, 0, 1, 1], [3, 1], [1, 0, 0, 1, 1], [4], [0, 0, 0]]
+    for chosen in rows:
+        for number, layer in enumerate(layers):
+            new = torch.randn(len(chosen), 1, 1, 4, generator=generator)
+            layer.reorder_cache(torch.tensor(chosen))
+            layer.update(new, 2 * new)
+            expected[number] = torch.cat([expected[number][chosen], new], dim=2)
+        for layer, states in zip(layers, expected, strict=True):
+            assert torch.equal(layer.keys, states)
+            assert torch.equal(layer.values, 2 * states)
+
+
+def test_rows_of_a_prompt_come_together_and_apart() -> None:
+    beams = Beams(torch.ones(3, 2))
+    beams.follow(torch.tensor([2, 0, 2, 2, 0]))
+    rows = torch.randn(5, 2, 3, 4)
+    together = beams.by_prompt(rows)
+    assert torch.equal(together[0], torch.cat([rows[1], rows[4], torch.zeros(2, 3, 4)], dim=1))
+    assert torch.equal(together[1], torch.cat([rows[0], rows[2], rows[3]], dim=1))
+    assert torch.equal(beams.by_row(together), rows)
+
+
+def test_forward_is_pytorchs_without_beams() -> None:
+    module = torch.nn.Module()
+    states = torch.randn(3, 2, 2, 5, 8)
+    found, _ = forward(module, *states, None)
+    expected = torch.nn.functional.scaled_dot_product_attention(*states, is_causal=True)
+    torch.testing.assert_close(found, expected.transpose(1, 2))
