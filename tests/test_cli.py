@@ -62,6 +62,10 @@ def test_help_names_every_option_of_the_commands() -> None:
         (["task=rte", "method=lorra"], ["method=lorra is not known", "did you mean lora"]),
         (["model=minilmm"], ["did you mean minilm"]),
         (["trian.epochs=3"], ["there is no setting trian.epochs", "did you mean train.epochs"]),
+        (
+            ["-m", "method=autolora,lora", "method.search.interval=2", "task=rte"],
+            ["there is no setting method.search.interval with method=lora"],
+        ),
         (["train.epochs=many"], ["train.epochs", "could not be converted to Float"]),
         (["train.epochs=0"], ["train.epochs=0", "above 0"]),
         (["task=rte,cola"], ["names several values", "add -m"]),

@@ -85,7 +85,7 @@ def explain(error: Exception, overrides: Sequence[str] = ()) -> UserError:
     if unknown:
         name = unknown.group(1) or unknown.group(2)
         return UserError(
-            f"there is no setting {name}",
+            f"there is no setting {name}{_with_choice(name, overrides)}",
             f"{nearest(name, _settings(overrides))}autolora-bench --cfg job shows all",
         )
     engine = re.search(r"Could not find '(hydra/(?:launcher|sweeper))/([^']+)'", text)
@@ -108,6 +108,13 @@ def _first_line(error: BaseException) -> str:
     line = (str(error).strip() or type(error).__name__).splitlines()[0]
     key = getattr(error, "full_key", None)
     return f"{key}: {line}" if key and key not in line else line
+
+
+def _with_choice(name: str, overrides: Sequence[str]) -> str:
+    """The choice that has no such setting, as a sweep over several may have one that does."""
+    group = name.partition(".")[0]
+    chosen = [word for word in overrides if re.fullmatch(rf"{group}=\w+", word)]
+    return f" with {chosen[-1]}" if "." in name and chosen else ""
 
 
 def _settings(overrides: Sequence[str]) -> list[str]:

@@ -68,7 +68,7 @@ def attend(query: Tensor, layer: BeamLayer, beams: Beams, scaling: float | None)
     size = query.shape[-1]
     scale = size**-0.5 if scaling is None else scaling
     with torch.autocast(query.device.type, enabled=False):
-        asked = query.view(len(query), layer.keys.shape[1], -1, size).to(layer.keys.dtype) * scale
+        asked = query.reshape(len(query), layer.keys.shape[1], -1, size).to(layer.keys.dtype) * scale
         read = beams.by_prompt(asked) @ layer.prompt_keys.transpose(-1, -2) + beams.bias
         scores = torch.cat([beams.by_row(read), asked @ layer.keys.transpose(-1, -2)], dim=-1)
         weights = scores.softmax(dim=-1).to(layer.values.dtype)

@@ -95,10 +95,13 @@ class Beams:
     def take_over(self, cache: Any) -> None:
         """Replace the layers of a cache that has read the prompts.
 
-        All or none: where one forgets tokens, or shares another's keys, or its attention has more to it, they stay.
+        All or none: where one forgets tokens, shares another's keys, is on another device, or its attention has more
+        to it, they stay.
         """
-        plain = all(type(layer) is DynamicLayer for layer in cache.layers)
-        if plain and self.plain == set(range(len(cache.layers))):
+        usual = all(
+            type(layer) is DynamicLayer and layer.device == self.bias.device for layer in cache.layers
+        )
+        if usual and self.plain == set(range(len(cache.layers))):
             spares = Spare(), Spare()
             cache.layers = [BeamLayer(layer.keys, layer.values, *spares) for layer in cache.layers]
             self.layers = dict(enumerate(cache.layers))
