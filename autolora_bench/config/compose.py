@@ -113,7 +113,7 @@ def _first_line(error: BaseException) -> str:
 def _with_choice(name: str, overrides: Sequence[str]) -> str:
     """The choice that has no such setting, as a sweep over several may have one that does."""
     group = name.partition(".")[0]
-    chosen = [word for word in overrides if re.fullmatch(rf"{group}=\w+", word)]
+    chosen = [word for word in overrides if word.partition("=")[0] == group and "," not in word]
     return f" with {chosen[-1]}" if "." in name and chosen else ""
 
 

@@ -1,49 +1,57 @@
 """Attention of beams: what the rows of a prompt share is multiplied once for all of them.
 
-It is registered with transformers under a name of its own. While the prompts are read it is PyTorch's, and takes down
-which layers ask for nothing beyond that; from then on, where `Beams` has taken the layers over, it is `attend`: what
-scaled_dot_product_attention computes, up to rounding, with scores and their softmax in single precision at least. For
-a query of one token, batched products take a third of the time of PyTorch's fused kernel on a CPU.
+While a step runs it stands in for PyTorch's attention in transformers' registry. While the prompts are read it is
+PyTorch's, and takes down what each layer asked for; from then on, where `Beams` has taken the layers over, it is
+`attend`: what scaled_dot_product_attention computes, up to rounding, with scores and their softmax in single precision
+at least. For a query of one token, batched products take a third of the time of PyTorch's fused kernel on a CPU.
 
 Shapes: as in `cache`; A = H G heads of queries.
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import AttentionInterface, AttentionMaskInterface
-from transformers.integrations.sdpa_attention import sdpa_attention_forward
-from transformers.masking_utils import sdpa_mask
+from transformers import AttentionInterface
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from autolora_bench.tasks.generation.cache import BeamLayer, Beams
+from autolora_bench.tasks.generation.cache import BeamLayer, Beams, forgets_nothing
 
-NAME = "autolora_bench_beams"
 PYTORCH = "sdpa"
-HARMLESS = {"dropout", "is_causal", "position_ids", "use_cache"}
-"""Arguments that change nothing in evaluation, for one token at a time."""
+"""The name under which transformers calls scaled_dot_product_attention."""
+HARMLESS = {"is_causal", "position_ids", "use_cache"}
+"""Arguments of an attention that change nothing for a query of one token."""
+
+
+def can_share(model: Any) -> bool:
+    """Whether a model's layers may attend as beams do: by PyTorch's attention, called with whatever the model was
+    called with, and to all tokens. Which do is seen while the prompts are read."""
+    backend = model.config._attn_implementation == PYTORCH and model._supports_attention_backend
+    return bool(backend) and forgets_nothing(model.config)
 
 
 @contextmanager
-def beam_attention(model: Any, beams: Beams) -> Iterator[dict[str, Beams]]:
-    """Within this context a model with PyTorch's attention has that of beams; another keeps its own.
+def beam_attention(beams: Beams | None) -> Iterator[dict[str, Beams]]:
+    """Within this context attention is that of `beams`, for a model that is called with what this yields besides.
 
-    Yields what the model's call needs besides.
+    A model that is called without has its usual attention.
     """
-    replaced = model.config._attn_implementation == PYTORCH and model._supports_attention_backend
-    if not replaced:
+    if beams is None:
         yield {}
         return
-    model.config._attn_implementation = NAME
+    usual = ALL_ATTENTION_FUNCTIONS[PYTORCH]
+    AttentionInterface.register(PYTORCH, partial(forward, usual))
     try:
         yield {"beams": beams}
     finally:
-        model.config._attn_implementation = PYTORCH
+        AttentionInterface.register(PYTORCH, usual)
 
 
 def forward(
+    usual: Any,
     module: Any,
     query: Tensor,
     key: Tensor,
@@ -52,15 +60,19 @@ def forward(
     beams: Beams | None = None,
     scaling: float | None = None,
     **others: Any,
-) -> tuple[Tensor, None]:
-    """(R, A, ., D) queries -> (R, ., A, D), as transformers calls an attention; `beams` is what `StepModel` gave."""
+) -> tuple[Tensor, Any]:
+    """(R, A, ., D) queries -> (R, ., A, D), as transformers calls an attention; `usual` is its own."""
     number = getattr(module, "layer_idx", None)
     if beams is not None and number in beams.layers:
         return attend(query, beams.layers[number], beams, scaling), None
-    if beams is not None and all(others[name] is None for name in others.keys() - HARMLESS):
-        beams.plain.add(number)
-    outputs, _ = sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **others)
-    return outputs, None
+    if beams is not None and not any(_asks(others[name]) for name in others.keys() - HARMLESS):
+        beams.note(number, key, value, attention_mask)
+    outputs: tuple[Tensor, Any] = usual(module, query, key, value, attention_mask, scaling=scaling, **others)
+    return outputs
+
+
+def _asks(value: Any) -> bool:
+    return isinstance(value, Tensor) or bool(value)
 
 
 def attend(query: Tensor, layer: BeamLayer, beams: Beams, scaling: float | None) -> Tensor:
@@ -75,7 +87,3 @@ def attend(query: Tensor, layer: BeamLayer, beams: Beams, scaling: float | None)
         read, own = torch.split(weights, [beams.bias.shape[-1], layer.keys.shape[-2]], dim=-1)
         outputs: Tensor = beams.by_row(beams.by_prompt(read) @ layer.prompt_values) + own @ layer.values
     return outputs.reshape(len(query), 1, -1, outputs.shape[-1])
-
-
-AttentionInterface.register(NAME, forward)
-AttentionMaskInterface.register(NAME, sdpa_mask)

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers.cache_utils import DynamicLayer
+from transformers.cache_utils import DynamicCache, DynamicLayer
 
 
 class Spare:
@@ -22,10 +22,14 @@ class Spare:
         self.left: Tensor | None = None
 
     def exchange(self, states: Tensor, shape: tuple[int, ...]) -> Tensor:
-        """Uninitialised memory of this shape; that of `states` is what the next exchange may give away."""
+        """Uninitialised memory of this shape; `states` may be read until the next exchange, which may give it away."""
         given, self.left = self.left, states
         elements = math.prod(shape)
-        if given is None or given.untyped_storage().nbytes() < elements * given.element_size():
+        if (
+            given is None
+            or (given.dtype, given.device) != (states.dtype, states.device)
+            or given.untyped_storage().nbytes() < elements * given.element_size()
+        ):
             given = states.new_empty(2 * elements)
         return given.resize_(shape)
 
@@ -51,7 +55,10 @@ class BeamLayer(DynamicLayer):  # type: ignore[no-untyped-call]
     def update(
         self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
     ) -> tuple[Tensor, Tensor]:
-        """Append (R, H, 1, D), after the reordering that waits; keys and values of what was generated."""
+        """Append (R, H, 1, D), after the reordering that waits; keys and values of what was generated.
+
+        What the last call returned is lost.
+        """
         rows = torch.arange(len(self.keys), device=self.device) if self.rows is None else self.rows
         self.rows = None
         self.keys = grown(self.keys, as_scored(key_states), rows, self.spare_keys)
@@ -79,32 +86,50 @@ class Beams:
     """
 
     def __init__(self, mask: Tensor) -> None:
+        self.mask = mask.bool()
         self.bias = torch.zeros(len(mask), 1, 1, mask.shape[-1], device=mask.device)
         """(B, 1, 1, T) minus infinity for padding, added to the scores."""
-        self.bias.masked_fill_(mask[:, None, None] == 0, -torch.inf)
+        self.bias.masked_fill_(~self.mask[:, None, None], -torch.inf)
         self.prompts = torch.arange(len(mask), device=mask.device)
         """(R,) the prompt of each row."""
         self.places = torch.zeros_like(self.prompts)
         """(R,) which of its prompt's rows each is."""
         self.width = 1
         """K."""
-        self.plain: set[int | None] = set()
-        """Numbers of the layers whose attention is nothing beyond PyTorch's; filled while the prompts are read."""
+        self.noted: dict[int | None, tuple[Tensor, Tensor, Tensor | None]] = {}
+        """By a layer's number the keys, values and mask with which it read the prompts."""
         self.layers: dict[int, BeamLayer] = {}
 
-    def take_over(self, cache: Any) -> None:
-        """Replace the layers of a cache that has read the prompts.
+    def note(self, number: int | None, keys: Tensor, values: Tensor, mask: Tensor | None) -> None:
+        """What a layer's attention was called with, where it asked for nothing else."""
+        self.noted[number] = keys, values, mask
 
-        All or none: where one forgets tokens, shares another's keys, is on another device, or its attention has more
-        to it, they stay.
+    def take_over(self, cache: Any) -> bool:
+        """Replace the layers of a cache that has read the prompts: all or none. Whether it did.
+
+        They stay where one forgets tokens or is on another device, or where an attention was not noted, or took other
+        keys, values or masks than the cache's and the prompts': it would have to do with these again.
         """
-        usual = all(
-            type(layer) is DynamicLayer and layer.device == self.bias.device for layer in cache.layers
+        usual = self.noted.keys() == set(range(len(cache.layers))) and all(
+            type(layer) is DynamicLayer
+            and layer.device == self.bias.device
+            and self.noted[number][0] is layer.keys
+            and self.noted[number][1] is layer.values
+            and self._masks_padding_alone(self.noted[number][2])
+            for number, layer in enumerate(cache.layers)
         )
-        if usual and self.plain == set(range(len(cache.layers))):
+        if usual:
             spares = Spare(), Spare()
             cache.layers = [BeamLayer(layer.keys, layer.values, *spares) for layer in cache.layers]
             self.layers = dict(enumerate(cache.layers))
+        self.noted = {}
+        return usual
+
+    def _masks_padding_alone(self, mask: Tensor | None) -> bool:
+        """Whether the last prompt token sees what the next tokens shall see; `mask` is (B or 1, 1, ., T)."""
+        if mask is None:
+            return bool(self.mask.all())
+        return mask.dtype is torch.bool and bool((mask[:, :, -1] == self.mask[:, None]).all())
 
     def follow(self, rows: Tensor) -> None:
         """Row i continues the former row rows[i]; prompts that no row continues are dropped."""
@@ -127,6 +152,11 @@ class Beams:
     def by_row(self, prompts: Tensor) -> Tensor:
         """(B, H, K G, X) -> (R, H, G, X)."""
         return torch.unflatten(prompts, 2, (self.width, -1))[self.prompts, :, self.places]
+
+
+def forgets_nothing(config: Any) -> bool:
+    """Whether every layer of a model with this configuration remembers all tokens."""
+    return all(type(layer) is DynamicLayer for layer in DynamicCache(config=config).layers)
 
 
 def as_scored(keys: Tensor) -> Tensor:

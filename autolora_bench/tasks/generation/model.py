@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from autolora_bench.backbone.virtual import VirtualTokens
-from autolora_bench.tasks.generation.attention import beam_attention
+from autolora_bench.tasks.generation.attention import beam_attention, can_share
 from autolora_bench.tasks.generation.cache import Beams
 
 
@@ -26,7 +26,7 @@ class StepModel:
         self.model = model
         self.virtual = virtual or VirtualTokens(0)
         self.mask = torch.cat([mask.new_ones(len(mask), self.virtual.count), mask], dim=-1)
-        self.beams = Beams(self.mask)
+        self.beams = Beams(self.mask) if can_share(model) else None
         self.cache: Any = None
         self.accepted = inspect.signature(model.forward).parameters
 
@@ -40,20 +40,22 @@ class StepModel:
         else:
             self.cache = None if self.virtual.cache is None else self.virtual.cache(len(prompts))
             logits = self._run({"input_ids": prompts}, positions[:, self.virtual.count :])
-        self.beams.take_over(self.cache)
+        if self.beams is not None and not self.beams.take_over(self.cache):
+            self.beams = None
         return logits
 
     def next(self, rows: Tensor, tokens: Tensor) -> Tensor:
         """(rows, V) logits after `tokens` (rows, 1), each of which continues the former row `rows` (rows,)."""
         self.cache.reorder_cache(rows)
-        self.beams.follow(rows)
+        if self.beams is not None:
+            self.beams.follow(rows)
         mask = self.mask[rows]
         self.mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=-1)
         return self._run({"input_ids": tokens}, self.mask.sum(dim=-1, keepdim=True) - 1)
 
     def _run(self, inputs: dict[str, Tensor], positions: Tensor) -> Tensor:
         optional = {"position_ids": positions, "logits_to_keep": 1}
-        with beam_attention(self.model, self.beams) as more:
+        with beam_attention(self.beams) as more:
             outputs = self.model(
                 **inputs,
                 attention_mask=self.mask,
