@@ -108,16 +108,17 @@ class Beams:
         """Replace the layers of a cache that has read the prompts: all or none. Whether it did.
 
         They stay where one forgets tokens or is on another device, or where an attention was not noted, or took other
-        keys, values or masks than the cache's and the prompts': it would have to do with these again.
+        keys and values than the cache's or another mask than all: it would have to make its own again.
         """
         usual = self.noted.keys() == set(range(len(cache.layers))) and all(
             type(layer) is DynamicLayer
             and layer.device == self.bias.device
             and self.noted[number][0] is layer.keys
             and self.noted[number][1] is layer.values
-            and self._masks_padding_alone(self.noted[number][2])
+            and self.noted[number][2] is self.noted[0][2]
             for number, layer in enumerate(cache.layers)
         )
+        usual = usual and self._masks_padding_alone(self.noted[0][2])
         if usual:
             spares = Spare(), Spare()
             cache.layers = [BeamLayer(layer.keys, layer.values, *spares) for layer in cache.layers]

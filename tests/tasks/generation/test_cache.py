@@ -173,12 +173,10 @@ def asking(**more: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
 
 
 def masking(usual: Callable[..., Any]) -> Callable[..., Any]:
-    """A layer's attention that hides a token."""
+    """A layer's attention that has a mask of its own, which hides nothing yet."""
 
     def hidden(*args: Any, attention_mask: Tensor, **kwargs: Any) -> Any:
-        attention_mask = attention_mask.clone()
-        attention_mask[1, :, -1, 2] = False
-        return usual(*args, attention_mask=attention_mask, **kwargs)
+        return usual(*args, attention_mask=attention_mask.clone(), **kwargs)
 
     return hidden
 
@@ -194,6 +192,17 @@ def test_a_layer_that_asks_for_more_keeps_its_own(
     with torch.inference_mode():
         step.first(PROMPTS)
     assert all(type(layer) is DynamicLayer for layer in step.cache.layers)
+
+
+@pytest.mark.parametrize(("hidden", "shared"), [([], True), ([0], False)])
+def test_a_mask_of_more_than_padding_keeps_the_plain_layers(hidden: list[int], shared: bool) -> None:
+    cache = DynamicCache()
+    cache.update(torch.randn(2, 2, 3, 4), torch.randn(2, 2, 3, 4), 0)
+    beams = Beams(torch.tensor([[0, 1, 1], [1, 1, 1]]))
+    mask = torch.tensor([[0, 1, 1], [1, 1, 1]]).bool()[:, None, None]
+    mask[1, ..., hidden] = False
+    beams.note(0, cache.layers[0].keys, cache.layers[0].values, mask)
+    assert beams.take_over(cache) == shared
 
 
 def test_layers_that_forget_stay() -> None:
