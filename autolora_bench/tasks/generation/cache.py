@@ -86,10 +86,9 @@ class Beams:
     """
 
     def __init__(self, mask: Tensor) -> None:
-        self.mask = mask.bool()
         self.bias = torch.zeros(len(mask), 1, 1, mask.shape[-1], device=mask.device)
         """(B, 1, 1, T) minus infinity for padding, added to the scores."""
-        self.bias.masked_fill_(~self.mask[:, None, None], -torch.inf)
+        self.bias.masked_fill_(mask[:, None, None] == 0, -torch.inf)
         self.prompts = torch.arange(len(mask), device=mask.device)
         """(R,) the prompt of each row."""
         self.places = torch.zeros_like(self.prompts)
@@ -128,9 +127,10 @@ class Beams:
 
     def _masks_padding_alone(self, mask: Tensor | None) -> bool:
         """Whether the last prompt token sees what the next tokens shall see; `mask` is (B or 1, 1, ., T)."""
+        seen = self.bias[:, :, 0] == 0
         if mask is None:
-            return bool(self.mask.all())
-        return mask.dtype is torch.bool and bool((mask[:, :, -1] == self.mask[:, None]).all())
+            return bool(seen.all())
+        return mask.dtype is torch.bool and bool((mask[:, :, -1] == seen).all())
 
     def follow(self, rows: Tensor) -> None:
         """Row i continues the former row rows[i]; prompts that no row continues are dropped."""
