@@ -1,12 +1,22 @@
 """Fixtures shared by every test: where the real data and the metric cases are, if they are there at all."""
 
+import gc
 import os
 import runpy
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _collect_only_what_tests_leave() -> Iterator[None]:
+    """Every training collects garbage: let it not look through all that was imported."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 def _beside_checkout(variable: str, folder: str) -> Path:

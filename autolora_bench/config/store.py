@@ -51,8 +51,10 @@ NODES = (*TASKS.values(), *METHODS.values())
 
 
 def register_schemas() -> None:
-    """Put every schema into Hydra's ConfigStore, as schema/<group>/<name>."""
+    """Put every schema into Hydra's ConfigStore, as schema/<group>/<name>, unless they are there."""
     store = ConfigStore.instance()
+    if "schema" in store.repo:
+        return
     for name, node in {
         "experiment": ExperimentConfig,
         "data": DataConfig,

@@ -1,6 +1,5 @@
 """Every method of conf/method, trained once on generated data with a tiny random BERT, and watched while it is."""
 
-import gc
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
@@ -97,9 +96,7 @@ class Trained:
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AUTOLORA_BENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
-        gc.freeze()  # every training collects garbage: let it not look through all that was imported
         yield
-        gc.unfreeze()
 
 
 @pytest.fixture(scope="session")

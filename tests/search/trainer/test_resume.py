@@ -26,8 +26,10 @@ def test_resumed_run_equals_the_uninterrupted_one(runs, tmp_path, name):
     assert torch.equal(stored["beta"], whole.selection.beta)
 
 
-@pytest.mark.parametrize("name", sorted(ESTIMATORS))
-@pytest.mark.parametrize("constraint", ["softmax", "sigmoid", "topk"])
+@pytest.mark.parametrize(
+    ("name", "constraint"),
+    [*((name, "softmax") for name in sorted(ESTIMATORS)), *(("closed_form", c) for c in ("sigmoid", "topk"))],
+)
 def test_resumed_mirror_descent_equals_the_uninterrupted_one(runs, tmp_path, name, constraint):
     options = {"hypergradient": name, "optimizer": SelectionOptimizer.mirror_descent, "learning_rate": 1.0}
     variables = {"constraint": constraint, "budget": 5.0 if constraint == "topk" else None}
