@@ -175,6 +175,10 @@ def grown(states: Tensor, new: Tensor, rows: Tensor, spare: Spare) -> Tensor:
     """(R, H, t + 1, D) `rows` of `states` with `new` (R, H, 1, D) behind them; `states` becomes the spare memory."""
     _, heads, length, size = states.shape
     found = spare.exchange(states, (len(rows), heads, length + 1, size))
-    torch.index_select(states, 0, rows, out=found[:, :, :length])
+    kept = found[:, :, :length]
+    if states.device.type == "cpu":
+        torch.index_select(states, 0, rows, out=kept)
+    else:  # operations of accelerators have written wrongly into memory with gaps
+        kept.copy_(states[rows])
     found[:, :, length:] = new
     return found
