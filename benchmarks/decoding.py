@@ -19,6 +19,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
+from datasets import Dataset
 from peft import PeftModel
 from rounds import Seconds, ratios, spread, timed
 from torch import Tensor
@@ -134,18 +135,21 @@ def measure(
     return seconds, outputs
 
 
-def main() -> None:
+def choices(purpose: str | None) -> argparse.ArgumentParser:
+    """What to decode, by which model."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=purpose, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", help="folder of the publishers' files; generated data without it")
     parser.add_argument("--records", type=int, default=32, help="evenly spaced over the test split")
-    parser.add_argument("--alone", type=int, default=4, help="of every chunk, decoded one at a time")
     parser.add_argument("--tune", type=int, default=20, help="LoRA steps of 8 examples")
-    parser.add_argument("--arms", nargs="*", default=[ALONE, GENERATE], choices=[ALONE, GENERATE])
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("words", nargs="*", help="more settings, key=value, as task.decoding.batch_size=32")
-    options = parser.parse_args()
+    return parser
+
+
+def prepare(options: argparse.Namespace) -> tuple[PhaseContext, PeftModel, Dataset]:
+    """The experiment, its tuned model, and the records."""
     torch.set_num_threads(options.threads)
     source = ["data=local", f"data.dir={options.data}"] if options.data else ["data=generated"]
     words = ("task=e2e", "model=smollm2_135m", "method=lora", "device=cpu", *source, *options.words)
@@ -155,9 +159,19 @@ def main() -> None:
         context = PhaseContext(experiment, Path(folder), torch.device("cpu"))
         model = tuned(context, options.tune)
     split = context.splits.held_out["test"]
-    prompts = list(split["input_ids"])[:: max(1, len(split) // options.records)][: options.records]
+    chosen = range(0, len(split), max(1, len(split) // options.records))
+    return context, model, split.select(chosen[: options.records])
+
+
+def main() -> None:
+    parser = choices(__doc__)
+    parser.add_argument("--alone", type=int, default=4, help="of every chunk, decoded one at a time")
+    parser.add_argument("--arms", nargs="*", default=[ALONE, GENERATE], choices=[ALONE, GENERATE])
+    options = parser.parse_args()
+    context, model, split = prepare(options)
+    prompts = list(split["input_ids"])
     settings = context.task.config.decoding  # type: ignore[attr-defined]
-    half = experiment.train.precision is Precision.bf16
+    half = context.experiment.train.precision is Precision.bf16
     evaluation = EvaluationContext(context.tokenizer, context.device, settings.batch_size, bf16=half)
     arms = {
         BATCHED: partial(ours, model, settings, evaluation, settings.batch_size),
