@@ -9,7 +9,7 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Glob, Override, ValueType
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from autolora_bench.config.choices import GROUPS, check_choice, choices
 from autolora_bench.config.compose import (
@@ -21,6 +21,7 @@ from autolora_bench.config.compose import (
     to_objects,
 )
 from autolora_bench.config.experiment import ExperimentConfig
+from autolora_bench.config.suite import SuiteFile, read_suite
 from autolora_bench.config.support import UnsupportedError
 from autolora_bench.errors import UserError
 from autolora_bench.metrics.kinds import check_metrics
@@ -45,6 +46,11 @@ class Request:
         """The flags, as words; Hydra wants them before the overrides."""
         folder = ["--config-dir", str(self.config_dir)] if self.config_dir else []
         return [*folder, *(["--multirun"] if self.multirun else [])]
+
+    @property
+    def said(self) -> dict[str, str]:
+        """What each word says of what it names."""
+        return dict(word.partition("=")[::2] for word in self.overrides)
 
     @property
     def folders(self) -> list[Path]:
@@ -85,17 +91,11 @@ def plan(request: Request) -> Plan:
 
 
 def beside(request: Request) -> list[Request]:
-    """The same request for every suite that its suite names beside itself; none where words choose the methods.
-
-    A suite is a product of settings. A table that is not, such as two methods beside a grid of a third, is several.
-    """
-    chosen = dict(word.partition("=")[::2] for word in request.overrides)
-    path = choices("suite", request.folders).get(chosen.get("suite", ""))
-    if path is None or "method" in chosen:
+    """The same request for every suite that its suite names beside itself; none where words choose the methods."""
+    if "method" in request.said:
         return []
-    names = OmegaConf.select(OmegaConf.load(path), "beside", default=[])
     rest = tuple(word for word in request.overrides if not word.startswith("suite="))
-    return [replace(request, overrides=(*rest, f"suite={name}")) for name in names]
+    return [replace(request, overrides=(*rest, f"suite={name}")) for name in _suite(request).beside]
 
 
 def words_for_hydra(request: Request) -> list[str]:
@@ -105,12 +105,24 @@ def words_for_hydra(request: Request) -> list[str]:
     refuses a setting that those lack. A choice of one counts as a sweep.
     """
     overrides = _parse(request)
-    groups = {o.key_or_group for o in overrides if o.is_sweep_override()}
+    swept = [*_chosen_by_suite(request), *(o for o in overrides if o.is_sweep_override())]
+    groups = {override.key_or_group for override in swept}
     words = [(o, (o.input_line or "").partition("=")) for o in overrides]
     return [
         f"{key}=choice({value})" if _waits(override, groups) else f"{key}{sign}{value}"
         for override, (key, sign, value) in words
     ]
+
+
+def _suite(request: Request) -> SuiteFile:
+    return read_suite(request.said.get("suite"), request.folders)
+
+
+def _chosen_by_suite(request: Request) -> list[Override]:
+    """Among what the suite chooses for its jobs, unless a word does."""
+    chosen = _suite(request).choices.items()
+    words = tuple(f"{group}={values}" for group, values in chosen if group not in request.said)
+    return _parse(replace(request, overrides=words))
 
 
 def _waits(override: Override, groups: set[str]) -> bool:
@@ -134,12 +146,15 @@ def _compose(request: Request, overrides: Sequence[Override]) -> list[Cell]:
         extra = [search_path(request.config_dir)] if request.config_dir else []
         swept = [o.input_line or "" for o in overrides if o.is_sweep_override()]
         plain = [o.input_line or "" for o in overrides if not o.is_sweep_override()]
-        base = compose_config([*extra, *plain, *_first_values(overrides)])
+        of_suite = _chosen_by_suite(request)
+        alone = [o.input_line or "" for o in of_suite if not o.is_sweep_override()]
+        base = compose_config([*extra, *plain, *alone, *_first_values([*of_suite, *overrides])])
         sweeping = request.multirun or base.hydra.mode is RunMode.MULTIRUN
         if swept and not sweeping:
             raise UserError(f"{swept[0]} names several values", "add -m for a sweep: autolora-bench -m ...")
         if not sweeping:
-            return [(tuple(plain), to_objects(base))]
+            single = compose_config([*extra, *plain]) if of_suite else base
+            return [(tuple(plain), to_objects(single))]
         compose_job = _JobComposer(extra)
         return [(tuple(job), compose_job(job)) for job in _jobs(base, plain + swept)]
 

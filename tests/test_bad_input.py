@@ -250,6 +250,28 @@ CASES = {
     "YAML not UTF-8": Case(
         (*CONF, "task=mine", *GENERATED[1:]), "mine", prepare=text("conf/task/mine.yaml", b"# \xff\n")
     ),
+    "suite's YAML broken": Case(
+        (*CONF, "suite=mine"),
+        "mine.yaml cannot be read",
+        prepare=own("suite", "# @package _global_\na: [1\n"),
+    ),
+    "suite not about all groups": Case(
+        (*CONF, "suite=mine"),
+        "starts with '# @package _global_'",
+        prepare=own("suite", "train: {epochs: 2}\n"),
+    ),
+    "suite's choices are a number": Case(
+        (*CONF, "suite=mine"),
+        "is no suite",
+        prepare=own("suite", "# @package _global_\nhydra: {sweeper: {params: 3}}\n"),
+    ),
+    "suite of an unknown task": Case(
+        (*CONF, "suite=mine"),
+        "task=rtee is not known",
+        prepare=own(
+            "suite", "# @package _global_\nhydra: {mode: MULTIRUN, sweeper: {params: {task: 'rtee,cola'}}}\n"
+        ),
+    ),
     "YAML without a schema": Case(
         (*CONF, "method=mine", *GENERATED), "title", prepare=own("method", "# m\nname: mine\n")
     ),

@@ -144,6 +144,18 @@ def test_a_setting_that_only_the_swept_methods_have(tiny_encoder: Path, tmp_path
     }
 
 
+def test_a_setting_that_only_what_a_suite_chooses_has(tiny_encoder: Path, tmp_path: Path) -> None:
+    (tmp_path / "conf" / "suite").mkdir(parents=True)
+    (tmp_path / "conf" / "suite" / "mine.yaml").write_text(
+        "# @package _global_\nhydra: {mode: MULTIRUN, sweeper: {params: {method: autolora, seed: '0,1'}}}\n"
+    )
+    words = line(tiny_encoder, tmp_path / "runs", "suite=mine", "method.search.interval=2")
+    said = [word for word in words if word != "method=lora"]
+    assert cli.run(["--config-dir", str(tmp_path / "conf"), *said]) == 0
+    records = [read_record(path) for path in find_records(tmp_path / "runs")]
+    assert [(r.seed, r.config["method"]["search"]["interval"]) for r in records] == [(0, 2), (1, 2)]
+
+
 def test_a_launcher_that_gives_up_hides_nothing(
     tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -101,6 +101,30 @@ def test_hydra_leaves_a_setting_of_what_is_swept_for_the_jobs() -> None:
     assert words_for_hydra(Request(("method=autolora", *words[1:]))) == ["method=autolora", *words[1:]]
 
 
+def test_a_word_may_be_about_what_the_suite_chooses() -> None:
+    """Neither the default task has a decoding, nor the default method a search."""
+    found = plan(Request(("suite=generated_text", "task.decoding.beams=2")))
+    assert [e.experiment.task.decoding.beams for e in found] == [2] * 4  # type: ignore[attr-defined]
+    words = ("suite=figure3", "data=generated", "method.search.interval=4")
+    found = plan(Request(words))
+    assert {e.experiment.method.search.interval for e in found} == {4}  # type: ignore[attr-defined]
+    assert words_for_hydra(Request(words)) == [*words[:2], "method.search.interval=choice(4)"]
+    with pytest.raises(UserError, match=r"no setting method\.search\.interval with method=full"):
+        plan(Request(("suite=table1", *words[1:])))
+
+
+def test_choices_of_a_suite_are_nothing_to_a_single_run(tmp_path: Path) -> None:
+    (tmp_path / "suite").mkdir()
+    text = "# @package _global_\nhydra: {sweeper: {params: {task: 'cola,mrpc', method: autolora}}}\n"
+    (tmp_path / "suite" / "mine.yaml").write_text(text)
+    for multirun, expected in (
+        (False, [("rte", "lora")]),
+        (True, [("cola", "autolora"), ("mrpc", "autolora")]),
+    ):
+        found = plan(Request(("suite=mine", "data=generated"), multirun, tmp_path))
+        assert [(e.experiment.task.name, e.experiment.method.name) for e in found] == expected
+
+
 def test_a_pattern_stands_for_the_choices_that_fit_it() -> None:
     words = ("task=glob([r*,m*],exclude=mnli)", "method=lora", "data=generated")
     assert cells(*words, multirun=True) == [("mrpc", "lora", 0), ("rte", "lora", 0)]
