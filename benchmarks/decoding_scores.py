@@ -11,6 +11,7 @@ log-probability in single precision over length ** length_penalty, whose differe
 from __future__ import annotations
 
 import json
+from argparse import Namespace
 from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
@@ -40,17 +41,25 @@ ARMS = {
 """Whether in bfloat16, and whether with our attention."""
 
 
-def outputs_of(name: str, model: PeftModel, split: Dataset, context: PhaseContext, folder: Path) -> list[str]:
-    """The arm's outputs, which are kept in the folder."""
-    path = folder / f"{name}.json"
-    if not path.exists():
+def outputs_of(
+    name: str, model: PeftModel, split: Dataset, context: PhaseContext, options: Namespace
+) -> list[str]:
+    """The arm's outputs, which are kept in the folder, beside what was asked for."""
+    path = options.out / f"{name}.json"
+    asked = [options.data, options.records, options.tune, options.words]
+    if path.exists():
+        kept = json.loads(path.read_text())
+        if kept["asked"] != asked:
+            raise SystemExit(f"{path} is of {kept['asked']}, not of {asked}: choose another --out")
+    else:
         half, shared = ARMS[name]
         settings = context.task.config.decoding  # type: ignore[attr-defined]
         evaluation = EvaluationContext(context.tokenizer, context.device, settings.batch_size, bf16=half)
         with patch.object(step_model, "can_share", step_model.can_share if shared else lambda _: False):
-            path.write_text(json.dumps(decode(model, list(split["input_ids"]), settings, evaluation)))
-    found: list[str] = json.loads(path.read_text())
-    return found
+            kept = {"asked": asked, "outputs": decode(model, list(split["input_ids"]), settings, evaluation)}
+        path.write_text(json.dumps(kept))
+    outputs: list[str] = kept["outputs"]
+    return outputs
 
 
 @torch.inference_mode()
@@ -78,7 +87,7 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     context, model, split = prepare(options)
     settings = context.task.config.decoding  # type: ignore[attr-defined]
-    outputs = {name: outputs_of(name, model, split, context, options.out) for name in options.arms}
+    outputs = {name: outputs_of(name, model, split, context, options) for name in options.arms}
     looked_for = {name: objectives(o, model, split, context, settings) for name, o in outputs.items()}
     references = list(split["references"])
     by_place = [
@@ -104,8 +113,9 @@ def main() -> None:
         base, result = results["BLEU"]
         gap = looked_for[one] - looked_for[other]
         error = gap.std() / len(gap) ** 0.5
+        chance = 1.0 if same == len(split) else result.p_value
         print(
-            f"{one} - {other:14}{same:5}{result.score - base.score:8.2f}  p {result.p_value:.3f}"
+            f"{f'{one} - {other}':30}{same:5}{result.score - base.score:8.2f}  p {chance:.3f}"
             f"{gap.mean():10.5f} ± {error:.5f}"
         )
 
