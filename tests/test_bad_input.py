@@ -59,6 +59,12 @@ def bad(*words: str, expected: str, base: tuple[str, ...] = GENERATED, **more: o
     return Case((*base, *words), expected, **more)  # type: ignore[arg-type]
 
 
+def search(word: str) -> Case:
+    """AutoLoRA with a setting of its search that cannot be."""
+    word = f"method.search.{word}"
+    return bad("method=autolora", word, expected=word)
+
+
 def text(name: str, content: str | bytes) -> Prepare:
     """Write a file of that content."""
 
@@ -216,6 +222,23 @@ CASES = {
     "dropout": bad("method.dropout=1.5", expected="method.dropout=1.5"),
     "rank": bad("method.rank=0", expected="method.rank=0"),
     "rule without budget": bad("method=autolora", "method.search.rule=budget", expected="rule=budget"),
+    "no search": search("epochs=0"),
+    "search of no steps": search("max_steps=0"),
+    "search of no validation batch": search("validation_batch_size=0"),
+    "search without scale": search("alpha=0.0"),
+    "search's learning rate": search("learning_rate=-1.0"),
+    "search's seed": search("initialisation_seed=-1"),
+    "rank that decides nothing": bad(
+        "method=autolora", "method.rank=2", expected="method.rank=2 has no effect with method.scaling=alpha"
+    ),
+    "scale no number": bad("method.alpha=nan", expected="method.alpha=nan is no finite number"),
+    "learning rate without end": bad("method.learning_rate=inf", expected="method.learning_rate=inf is no"),
+    "number in a list": bad(
+        "method=autolora", "method.search.betas=[0.9,nan]", expected="method.search.betas[1]=nan is no"
+    ),
+    "check of a search of nothing": Case(
+        ("check", *GENERATED, "method=autolora", "method.search.epochs=-3"), "method.search.epochs=-3"
+    ),
     "limit": bad("data.limit=0", expected="data.limit=0"),
     "generated for no task": bad("task.generated=null", expected="data=generated"),
     "local without folder": bad("data=local", expected="data.dir"),

@@ -153,7 +153,7 @@ class AutoLoraConfig(MethodConfig):
 
     search: SearchConfig = field(default_factory=SearchConfig)
     rank: int = 4
-    """Reference rank of constant scaling."""
+    """Reference rank of constant scaling; the ranks themselves are the search's."""
     alpha: float = 16.0
     dropout: float = 0.1
     scaling: Scaling = Scaling.alpha_over_rank

@@ -1,26 +1,26 @@
 """Settings that are each of the right type but make no sense, alone or together."""
 
-import math
 import re
 
+from autolora_bench.config.bounds import require, seed
 from autolora_bench.config.data import Source
 from autolora_bench.config.experiment import ExperimentConfig
+from autolora_bench.config.finite import check_finite
 from autolora_bench.config.method import AutoLoraConfig, LoraConfig, RankedLoraConfig
 from autolora_bench.config.model import ALL_LINEAR, ModelConfig
 from autolora_bench.config.support import check_support
 from autolora_bench.config.task import GenerationTask, TaggingTask
-from autolora_bench.config.train import TrainConfig
-from autolora_bench.config.validate_method import require, validate_method
+from autolora_bench.config.validate_method import validate_method
+from autolora_bench.config.validate_train import validate_train
 from autolora_bench.config.validate_variant import validate_variant
-
-TRACKERS = ("tensorboard", "wandb", "trackio", "mlflow")
 
 
 def validate(experiment: ExperimentConfig) -> None:
     """Raises UserError at the first setting that cannot be."""
+    check_finite(experiment)
     _validate_data(experiment)
-    _validate_train(experiment.train)
-    require(0 <= experiment.seed < 2**32, f"seed={experiment.seed}", "say a seed from 0 to 4294967295")
+    validate_train(experiment.train)
+    seed(experiment.seed, "seed")
     _validate_names(experiment)
     _validate_model(experiment.model)
     if isinstance(experiment.task, GenerationTask):
@@ -95,35 +95,4 @@ def _validate_decoding(task: GenerationTask) -> None:
         require(value >= 1, f"task.decoding.{name}={value}", "say 1 or more")
     size = decoding.no_repeat_ngram
     require(size >= 0, f"task.decoding.no_repeat_ngram={size}", "say 0 to allow every n-gram, or 1 or more")
-    require(
-        math.isfinite(decoding.length_penalty),
-        f"task.decoding.length_penalty={decoding.length_penalty}",
-        "say a number: 0 for none, more to favour long outputs",
-    )
     require(task.epoch_records >= 1, f"task.epoch_records={task.epoch_records}", "say 1 or more")
-
-
-def _validate_train(train: TrainConfig) -> None:
-    require(0 < train.epochs < math.inf, f"train.epochs={train.epochs}", "say a number above 0")
-    for name in ("weight_decay", "clip", "checkpoint_minutes"):
-        value = getattr(train, name)
-        require(0 <= value < math.inf, f"train.{name}={value}", "say 0 or more")
-    smoothing = train.label_smoothing
-    require(0 <= smoothing < 1, f"train.label_smoothing={smoothing}", "say a share from 0 to below 1")
-    require(train.log_steps >= 1, f"train.log_steps={train.log_steps}", "say 1 or more")
-    require(train.threads is None or train.threads >= 1, f"train.threads={train.threads}", "say 1 or more")
-    unknown = sorted(set(train.trackers) - set(TRACKERS))
-    require(not unknown, f"train.trackers={unknown} are not known", f"choose among: {', '.join(TRACKERS)}")
-    require(
-        train.max_steps is None or train.max_steps > 0, f"train.max_steps={train.max_steps}", "say 1 or more"
-    )
-    require(train.batch_size >= 1, f"train.batch_size={train.batch_size}", "say 1 or more")
-    require(
-        train.accumulation >= 1 and train.batch_size % train.accumulation == 0,
-        f"train.accumulation={train.accumulation} does not divide train.batch_size={train.batch_size}",
-        "say a divisor of the batch size",
-    )
-    require(train.evaluation_batch_size >= 1, "train.evaluation_batch_size is below 1", "say 1 or more")
-    require(
-        0 <= train.warmup < 1, f"train.warmup={train.warmup}", "say a share of the steps from 0 to below 1"
-    )

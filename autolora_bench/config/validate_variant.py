@@ -1,6 +1,6 @@
 """Variants of LoRA that make no sense, alone or together."""
 
-from autolora_bench.config.validate_method import require
+from autolora_bench.config.bounds import require
 from autolora_bench.config.variant import VariantConfig
 
 

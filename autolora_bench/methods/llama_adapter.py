@@ -13,6 +13,7 @@ from torch import nn
 
 from autolora_bench.backbone.load import Backbone
 from autolora_bench.config.prompts import LlamaAdapterConfig
+from autolora_bench.errors import UserError
 from autolora_bench.methods.base import Phase, PhaseContext
 from autolora_bench.methods.finetuning import FinetunePhase
 from autolora_bench.methods.lora import TASK_TYPES
@@ -36,12 +37,21 @@ class LlamaAdapter:
         return FinetunePhase("finetune", self._adapt, self.config.learning_rate)
 
     def _adapt(self, backbone: Backbone, context: PhaseContext) -> PeftModel:
-        blocks = backbone.model.config.num_hidden_layers
         config = peft.AdaptionPromptConfig(
             task_type=TASK_TYPES[context.task.head().kind],
             adapter_len=self.config.virtual_tokens,
-            adapter_layers=blocks - round(self.config.drop * blocks),
+            adapter_layers=adapted_blocks(self.config, backbone.model.config.num_hidden_layers),
         )
         model = peft.get_peft_model(backbone.model, config)
         assert isinstance(model, PeftModel)
         return model
+
+
+def adapted_blocks(config: LlamaAdapterConfig, blocks: int) -> int:
+    """How many blocks, from the output back, get prompts. Raises UserError for none: PEFT would take that for all."""
+    adapted = blocks - round(config.drop * blocks)
+    if adapted < 1:
+        raise UserError(
+            f"method.drop={config.drop} leaves none of the {blocks} blocks a prompt", "say a smaller share"
+        )
+    return adapted

@@ -12,6 +12,7 @@ from autolora_bench.config.experiment import ExperimentConfig
 from autolora_bench.config.search import Constraint, Rule, SearchConfig
 from autolora_bench.config.train import TrainConfig
 from autolora_bench.data.splits import search_split
+from autolora_bench.errors import UserError
 from autolora_bench.methods.base import PhaseContext, PhaseResult
 from autolora_bench.methods.lora import lora_model
 from autolora_bench.processes import on_main, world_size
@@ -141,10 +142,20 @@ class SearchPhase:
 
 
 def total_rank(config: SearchConfig, layers: int) -> int | None:
-    """The budget of rule=budget over `layers` layers; none for the other rules."""
+    """The budget of rule=budget over `layers` layers; none for the other rules.
+
+    Raises:
+        UserError: the mean rank is too small for a single component.
+    """
     if config.rule is not Rule.budget:
         return None
-    return config.budget if config.mean_rank is None else int(config.mean_rank * layers + 0.5)
+    total = config.budget if config.mean_rank is None else int(config.mean_rank * layers + 0.5)
+    if total == 0:
+        raise UserError(
+            f"method.search.mean_rank={config.mean_rank} of {layers} layers keeps no component",
+            f"say {1 / layers:.2g} or more",
+        )
+    return total
 
 
 def weight_budget(config: SearchConfig, layers: int) -> float | None:

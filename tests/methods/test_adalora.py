@@ -211,6 +211,8 @@ def test_too_few_steps_are_refused(composed: Any, tmp_path: Path) -> None:
         ("method.final_share=0.95", "no steps between"),
         ("method.interval=0", "interval"),
         ("method.orthogonality=-1", "orthogonality"),
+        ("method.sensitivity_beta=0", "sensitivity_beta"),
+        ("method.alpha=0", "method.alpha=0"),
     ],
 )
 def test_contradictions_are_refused(word: str, match: str, composed: Any) -> None:

@@ -1,6 +1,7 @@
 """AutoLoRA's phases, ablations and options, beyond the contract."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -221,6 +222,20 @@ def test_a_budget_that_does_not_fit_fails_before_the_search(composed: Any, tmp_p
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
+def test_a_mean_rank_too_small_for_one_component_fails_before_the_search(
+    composed: Any, tmp_path: Path
+) -> None:
+    words = ["method.search.mean_rank=0.1", "method.search.minimum_rank=0"]
+    experiment = composed("autolora_budget", *words)
+    with pytest.raises(UserError, match=r"mean_rank=0\.1 of 4 layers keeps no component"):
+        SearchPhase(experiment.method.search).run(context(experiment, tmp_path))
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_the_reference_rank_counts_where_it_has_an_effect(composed: Any) -> None:
+    assert composed("autolora", "method.scaling=constant", "method.rank=2").method.rank == 2
+
+
 @pytest.mark.parametrize(
     ("words", "match"),
     [
@@ -249,6 +264,24 @@ def test_a_budget_that_does_not_fit_fails_before_the_search(composed: Any, tmp_p
         (["autolora", "method.search.betas=[0.9]"], "betas"),
         (["autolora", "method.search.train_share=1.0"], "train_share"),
         (["autolora", "train.accumulation=4", "method.search.batch_size=6"], "accumulation"),
+        *(
+            (["autolora", f"method.search.{word}"], re.escape(f"method.search.{word}"))
+            for word in (
+                *("epochs=0.0", "epochs=-3.0", "max_steps=0", "batch_size=0", "validation_batch_size=0"),
+                *("warmup=3.0", "warmup=-0.1", "weight_decay=-1.0", "clip=-1.0", "dropout=1.5", "alpha=0.0"),
+                *("learning_rate=-1.0", "learning_rate=nan", "selection_learning_rate=0.0", "initial=nan"),
+                *("initialisation_seed=-1", "initialisation_seed=4294967296", "diagnose_steps=[0]"),
+            )
+        ),
+        (["autolora_budget", "method.search.mean_rank=0", "method.search.minimum_rank=0"], "mean_rank=0"),
+        (["autolora_budget", "method.search.mean_rank=null", "method.search.budget=0"], "budget=0"),
+        (["autolora", "method.search.rule=threshold", "method.search.threshold=2"], "threshold=2.0 with"),
+        (["autolora_unconstrained", "method.search.initial=0"], "initial=0 with"),
+        (["autolora", "method.rank=2"], "rank=2 has no effect with method.scaling=alpha_over_rank"),
+        (["autolora", "method.rank=-3"], "rank=-3 has no effect"),
+        (["autolora", "method.rank=0", "method.scaling=constant"], "method.rank=0"),
+        (["autolora", "method.alpha=-16.0"], "method.alpha=-16.0"),
+        (["autolora", "method.alpha=inf"], "method.alpha=inf is no finite number"),
     ],
 )
 def test_contradictions_are_refused(words: list[str], match: str, composed: Any) -> None:

@@ -174,6 +174,16 @@ def test_seeds_with_their_own_ranks_stay_one_cell(composed: Any, tmp_path: Path)
         (["lora_uniform", "method.source=null", "method.total=0"], "method.total=0"),
         (["lora_from_ranks", "+method.ranks.a=1"], "method.source together"),
         (["lora_random_ranks", "method.minimum_rank=9"], "minimum_rank"),
+        (["lora_random_ranks", "method.minimum_rank=0", "method.components=0"], "components=0"),
+        (["lora_random_ranks", "method.allocation_seed=-1"], "allocation_seed=-1"),
+        (["lora_from_ranks", "method.source=null", "+method.ranks.a=-1"], "method.ranks="),
+        (
+            ["lora_uniform", "method.source=null", "method.total=9", "+method.ranks.a=1"],
+            "total=9 and method.ranks",
+        ),
+        (["lora_uniform", "method.rank=2"], "rank=2 has no effect"),
+        (["lora_uniform", "method.rank=0", "method.scaling=constant"], "method.rank=0"),
+        (["lora_uniform", "method.rank=0", "method.source=null"], "method.rank=0"),
     ],
 )
 def test_contradictions_are_refused(words: list[str], match: str, composed: Any) -> None:

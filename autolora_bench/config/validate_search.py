@@ -1,0 +1,106 @@
+"""Settings of AutoLoRA's search that make no sense, alone or together."""
+
+from autolora_bench.config.bounds import at_least, positive, require, seed, share
+from autolora_bench.config.search import Constraint, Rule, Scope, SearchConfig, SelectionOptimizer
+from autolora_bench.config.validate_train import validate_phase
+
+PATH = "method.search"
+
+
+def validate_search(search: SearchConfig) -> None:
+    """Raises UserError at the first setting that cannot be."""
+    validate_phase(search, PATH)
+    for name in ("components", "interval", "validation_batch_size", "budget"):
+        at_least(search, name, 1, PATH)
+    for name in ("learning_rate", "selection_learning_rate", "alpha", "mean_rank"):
+        positive(search, name, PATH)
+    share(search, "dropout", PATH)
+    seed(search.initialisation_seed, f"{PATH}.initialisation_seed")
+    require(
+        all(step >= 1 for step in search.diagnose_steps),
+        f"method.search.diagnose_steps={search.diagnose_steps}",
+        "say steps from 1 on, or [] for none",
+    )
+    require(
+        0 < search.train_share < 1,
+        f"method.search.train_share={search.train_share}",
+        "say a share between 0 and 1: the rest of the training set trains the selection variables",
+    )
+    for name in ("betas", "selection_betas"):
+        betas = getattr(search, name)
+        require(
+            len(betas) == 2 and all(0 <= beta < 1 for beta in betas),
+            f"method.search.{name}={betas}",
+            "say two numbers from 0 to below 1",
+        )
+    require(
+        search.initial != 0 or search.constraint is not Constraint.unconstrained,
+        f"method.search.initial=0 with method.search.constraint={search.constraint.name}",
+        "say another number: every gradient would be 0 for ever",
+    )
+    _movement(search)
+    _rule(search)
+
+
+def _rule(search: SearchConfig) -> None:
+    require(
+        search.budget is None or search.mean_rank is None,
+        f"method.search.budget={search.budget} and method.search.mean_rank={search.mean_rank}",
+        "say one of them: mean_rank is the budget as a mean over the layers",
+    )
+    mean = search.minimum_rank if search.mean_rank is None else search.mean_rank
+    require(
+        0 <= search.minimum_rank <= mean <= search.components,
+        f"method.search.mean_rank={mean:g} with components={search.components}, minimum_rank={search.minimum_rank}",
+        "say a mean rank from the smallest to the number of components",
+    )
+    require(
+        (search.rule is Rule.threshold) == (search.threshold is not None),
+        f"method.search.rule={search.rule.name} with method.search.threshold={search.threshold}",
+        "rule=threshold and threshold=NUMBER go together",
+    )
+    require(
+        search.threshold is None
+        or search.constraint is Constraint.unconstrained
+        or 0 < search.threshold <= 1,
+        f"method.search.threshold={search.threshold} with method.search.constraint={search.constraint.name}",
+        "say a number above 0, up to 1: the selection weights are between them",
+    )
+    topk = search.constraint is Constraint.topk
+    given = search.budget is not None or search.mean_rank is not None
+    require(
+        (topk or search.rule is Rule.budget) == given,
+        f"method.search.constraint={search.constraint.name} and rule={search.rule.name} with "
+        f"method.search.budget={search.budget}, mean_rank={search.mean_rank}",
+        "constraint=topk or rule=budget, and budget or mean_rank=NUMBER, go together",
+    )
+    if topk:
+        _topk(search)
+
+
+def _topk(search: SearchConfig) -> None:
+    require(
+        search.rule in (Rule.budget, Rule.half, Rule.threshold),
+        f"method.search.rule={search.rule.name} with method.search.constraint=topk, whose weights say what is kept",
+        "say rule=budget, which keeps as many as the budget, or rule=half or rule=threshold, which may keep others",
+    )
+    require(
+        search.mean_rank is None or 0 < search.mean_rank < search.components,
+        f"method.search.constraint=topk with mean_rank={search.mean_rank} of {search.components} components",
+        "say a mean rank above 0 and below the number of components: otherwise there is nothing to choose",
+    )
+
+
+def _movement(search: SearchConfig) -> None:
+    require(
+        search.scope is Scope.model or search.constraint is Constraint.topk,
+        f"method.search.scope={search.scope.name} with method.search.constraint={search.constraint.name}",
+        "scope says what the budget of constraint=topk is shared by: leave it out, or say constraint=topk",
+    )
+    adam = search.selection_optimizer is SelectionOptimizer.adamw
+    require(
+        adam or search.selection_betas == SearchConfig().selection_betas,
+        f"method.search.selection_betas={search.selection_betas} with "
+        f"method.search.selection_optimizer={search.selection_optimizer.name}, which has no moments",
+        "leave selection_betas out, or say selection_optimizer=adamw",
+    )

@@ -1,0 +1,77 @@
+"""Settings that cannot be are refused when they are composed, each by its dotted name."""
+
+import dataclasses
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from autolora_bench.config.choices import choices
+from autolora_bench.config.compose import compose_config, composer, to_experiment
+from autolora_bench.config.experiment import ExperimentConfig
+from autolora_bench.config.finite import check_finite
+from autolora_bench.config.store import METHODS, TASKS
+from autolora_bench.config.train import TrainConfig
+from autolora_bench.errors import UserError
+from autolora_bench.paths import conf_dir
+
+
+@pytest.mark.parametrize(
+    ("method", "word"),
+    [
+        ("lora", "method.alpha=-1.0"),
+        ("lora", "method.variant.rate_ratio=0.0"),
+        ("adapter", "method.drop=1.0"),
+        ("adapter", "method.initial_std=0.0"),
+        ("prefix_tuning", "method.virtual_tokens=0"),
+        ("prefix_tuning", "method.projection=0"),
+        ("prompt_tuning", "method.virtual_tokens=-1"),
+        ("p_tuning", "method.virtual_tokens=0"),
+        ("p_tuning", "method.units=0"),
+        ("llama_adapter", "method.virtual_tokens=0"),
+        ("llama_adapter", "method.drop=1.5"),
+        ("ia3", "method.learning_rate=-1.0"),
+    ],
+)
+def test_what_a_method_cannot_be_is_refused(method: str, word: str) -> None:
+    task = "e2e" if method == "llama_adapter" else "rte"
+    with composer(), pytest.raises(UserError) as error:
+        to_experiment(compose_config([f"task={task}", "data=generated", f"method={method}", word]))
+    assert error.value.what.startswith(word)
+    assert error.value.mend
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("group", ["method", "task", "train"])
+def test_every_number_is_finite(group: str, value: float) -> None:
+    kinds = {"method": METHODS.values(), "task": TASKS.values(), "train": [TrainConfig]}
+    for node in (kind() for kind in kinds[group]):
+        experiment = ExperimentConfig(**{group: node})
+        check_finite(experiment)
+        for name, owner, field in list(floats(node, group)):
+            kept = getattr(owner, field)
+            setattr(owner, field, value)
+            with pytest.raises(UserError) as error:
+                check_finite(experiment)
+            assert error.value.what == f"{name}={value} is no finite number"
+            setattr(owner, field, kept)
+
+
+def floats(node: Any, path: str) -> Iterator[tuple[str, Any, str]]:
+    """Dotted name, owner and field of every number that is a float."""
+    for field in dataclasses.fields(node):
+        value, name = getattr(node, field.name), f"{path}.{field.name}"
+        if dataclasses.is_dataclass(value):
+            yield from floats(value, name)
+        elif isinstance(value, float):
+            yield name, node, field.name
+
+
+@pytest.mark.parametrize("method", choices("method", [conf_dir()]))
+def test_what_is_shipped_is_accepted(method: str) -> None:
+    task, model = ("e2e", "smollm2_135m") if method == "llama_adapter" else ("rte", "minilm")
+    ranks = ["+method.ranks.a=1"] if method in ("lora_from_ranks", "lora_shuffled_ranks") else []
+    words = [f"task={task}", f"model={model}", "data=generated", f"method={method}", *ranks]
+    with composer():
+        assert to_experiment(compose_config(words)).method.name == method
