@@ -7,16 +7,15 @@ from pathlib import Path
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Glob, Override, ValueType
+from hydra.core.override_parser.types import Override
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from autolora_bench.config.choices import GROUPS, check_choice, choices
 from autolora_bench.config.compose import (
+    asks_for_the_seed,
     checked,
     compose_config,
     composer,
-    explain,
     search_path,
     to_objects,
 )
@@ -28,6 +27,7 @@ from autolora_bench.metrics.kinds import check_metrics
 from autolora_bench.paths import conf_dir
 from autolora_bench.plan import PlannedRun
 from autolora_bench.plan_cache import Cell, PlanCache
+from autolora_bench.words import parse_words
 
 ENGINE = ("hydra/launcher", "hydra.launcher", "hydra/sweeper", "hydra.sweeper")
 """Words about how a sweep is run; one of its runs alone does without."""
@@ -104,7 +104,7 @@ def words_for_hydra(request: Request) -> list[str]:
     Hydra composes all words that name one value before the jobs, when the sweep's groups still have their defaults, and
     refuses a setting that those lack. A choice of one counts as a sweep.
     """
-    overrides = _parse(request)
+    overrides = parse_words(request.overrides, request.folders)
     swept = [*_chosen_by_suite(request), *(o for o in overrides if o.is_sweep_override())]
     groups = {override.key_or_group for override in swept}
     words = [(o, (o.input_line or "").partition("=")) for o in overrides]
@@ -121,8 +121,8 @@ def _suite(request: Request) -> SuiteFile:
 def _chosen_by_suite(request: Request) -> list[Override]:
     """Among what the suite chooses for its jobs, unless a word does."""
     chosen = _suite(request).choices.items()
-    words = tuple(f"{group}={values}" for group, values in chosen if group not in request.said)
-    return _parse(replace(request, overrides=words))
+    words = [f"{group}={values}" for group, values in chosen if group not in request.said]
+    return parse_words(words, request.folders)
 
 
 def _waits(override: Override, groups: set[str]) -> bool:
@@ -131,7 +131,7 @@ def _waits(override: Override, groups: set[str]) -> bool:
 
 
 def _cells(request: Request) -> list[Cell]:
-    overrides = _parse(request)
+    overrides = parse_words(request.overrides, request.folders)
     cache = PlanCache([*request.flags, *request.overrides], request.folders)
     cells = cache.read()
     if cells is None:
@@ -146,59 +146,28 @@ def _compose(request: Request, overrides: Sequence[Override]) -> list[Cell]:
         extra = [search_path(request.config_dir)] if request.config_dir else []
         swept = [o.input_line or "" for o in overrides if o.is_sweep_override()]
         plain = [o.input_line or "" for o in overrides if not o.is_sweep_override()]
-        of_suite = _chosen_by_suite(request)
-        alone = [o.input_line or "" for o in of_suite if not o.is_sweep_override()]
-        base = compose_config([*extra, *plain, *alone, *_first_values([*of_suite, *overrides])])
+        base = compose_config([*extra, *words_of_first(request)])
         sweeping = request.multirun or base.hydra.mode is RunMode.MULTIRUN
         if swept and not sweeping:
             raise UserError(f"{swept[0]} names several values", "add -m for a sweep: autolora-bench -m ...")
         if not sweeping:
-            single = compose_config([*extra, *plain]) if of_suite else base
+            single = compose_config([*extra, *plain]) if _suite(request).choices else base
             return [(tuple(plain), to_objects(single))]
         compose_job = _JobComposer(extra)
         return [(tuple(job), compose_job(job)) for job in _jobs(base, plain + swept)]
+
+
+def words_of_first(request: Request) -> list[str]:
+    """The request's words for its first task, method and so on, in place of all that it or its suite sweeps over."""
+    overrides, of_suite = parse_words(request.overrides, request.folders), _chosen_by_suite(request)
+    single = [o.input_line or "" for o in [*overrides, *of_suite] if not o.is_sweep_override()]
+    return [*single, *_first_values([*of_suite, *overrides])]
 
 
 def _first_values(overrides: Sequence[Override]) -> list[str]:
     """A sweep's first choices, for other words may be about settings that only what is chosen has."""
     listed = [o for o in overrides if o.is_sweep_override() and not o.is_interval_sweep()]
     return [f"{o.key_or_group}={next(o.sweep_string_iterator())}" for o in listed]
-
-
-def _parse(request: Request) -> list[Override]:
-    try:
-        parser = OverridesParser.create()
-        overrides = [
-            parser.parse_override(_listed(override, request.folders)) if _is_glob(override) else override
-            for override in parser.parse_overrides(list(request.overrides))
-        ]
-    except UserError:
-        raise
-    except Exception as error:
-        raise explain(error) from error
-    for override in overrides:
-        if override.key_or_group in GROUPS and not override.is_delete():
-            values = override.sweep_string_iterator() if override.is_sweep_override() else [override.value()]
-            for value in values:
-                if value not in (None, "null"):
-                    check_choice(override.key_or_group, str(value), request.folders)
-    return overrides
-
-
-def _is_glob(override: Override) -> bool:
-    return override.value_type is ValueType.GLOB_CHOICE_SWEEP
-
-
-def _listed(override: Override, folders: list[Path]) -> str:
-    """The word with the choices that its pattern stands for."""
-    pattern, group = override.value(), override.key_or_group
-    assert isinstance(pattern, Glob)
-    names = pattern.filter(sorted(choices(group, folders)))
-    if not names:
-        raise UserError(
-            f"{override.input_line} fits nothing", f"a pattern chooses among the files of conf/{group}/"
-        )
-    return f"{group}={','.join(names)}"
 
 
 def _jobs(base: DictConfig, words: Sequence[str]) -> list[list[str]]:
@@ -226,7 +195,10 @@ def _planned(request: Request, cell: Cell) -> PlannedRun:
 
 
 class _JobComposer:
-    """Composes jobs; those that differ in their seed alone share one composition, which is the slow part."""
+    """Composes jobs; those that differ in their seed alone share one composition, which is the slow part.
+
+    Where a setting is interpolated from the seed they share none.
+    """
 
     def __init__(self, extra: Sequence[str]) -> None:
         self.extra = extra
@@ -239,5 +211,8 @@ class _JobComposer:
             return to_objects(compose_config([*self.extra, *job]))
         rest = tuple(word for word in job if word not in seeds)
         if rest not in self.composed:
-            self.composed[rest] = to_objects(compose_config([*self.extra, *rest]))
+            config = compose_config([*self.extra, *job])
+            if asks_for_the_seed(config):
+                return to_objects(config)
+            self.composed[rest] = to_objects(config)
         return replace(copy.deepcopy(self.composed[rest]), seed=seed)

@@ -14,7 +14,7 @@ LAYERS = [
     {"training"},
     {"methods"},
     {"runner"},
-    {"sweep", "plan_cache", "tuning", "report", "decision"},
+    {"words", "sweep", "plan_cache", "tuning", "report", "decision"},
     {"commands"},
     {"cli", "__main__"},
 ]
@@ -28,6 +28,7 @@ LIGHT = {
     "record",
     "provenance",
     "plan",
+    "words",
     "sweep",
     "plan_cache",
     "tuning",

@@ -273,6 +273,24 @@ CASES = {
     "YAML not UTF-8": Case(
         (*CONF, "task=mine", *GENERATED[1:]), "mine", prepare=text("conf/task/mine.yaml", b"# \xff\n")
     ),
+    "unknown recipe": bad("recipe=minilm/colla", expected="recipe=minilm/colla is not known"),
+    "unknown cell": bad("cell=minlm/lora", expected="did you mean minilm/lora"),
+    "unknown training settings": bad("train=nosuch", expected="conf/train/ holds all"),
+    "two suites": Case(("suite=table1,table3",), "a sweep is of one suite"),
+    "a range of nothing": Case(("-m", "seed=range(0,0)", *GENERATED), "seed=range(0,0) stands for nothing"),
+    "plus before a setting that is none": bad("+train.epoch=7", expected="there is no setting train.epoch"),
+    "plus before another method's setting": bad(
+        "method=lora", "+method.search.interval=2", expected="there is no setting method.search"
+    ),
+    "an entry without a plus": bad(
+        "method=lora_from_ranks",
+        "method.ranks={0.query:4}",
+        expected="put a plus before it, as in +method.ranks",
+    ),
+    "nothing evaluated": bad("task.evaluation=[]", expected="task.evaluation"),
+    "settings of a suite that are none": Case(
+        ("--cfg", "job", "suite=figure3", "method.search.intervall=2"), "no setting method.search.intervall"
+    ),
     "suite's YAML broken": Case(
         (*CONF, "suite=mine"),
         "mine.yaml cannot be read",

@@ -93,6 +93,25 @@ def test_bad_words_give_one_line_and_how_to_mend_it(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        (["suite=generated_text", "task.decoding.beams=2", "-p", "task.decoding"], "beams: 2"),
+        (["suite=figure3", "method.search.interval=3", "--package=method.search"], "interval: 3"),
+        (["--config-dir", "mine", "task=jokes", "data=generated", "-p", "task"], "title: Jokes"),
+        (["task=rte", "task=cola", "-p", "task"], "name: cola"),
+    ],
+)
+def test_cfg_shows_the_settings_of_a_run(words: list[str], shown: str, tmp_path: Path) -> None:
+    (tmp_path / "mine" / "task").mkdir(parents=True)
+    (tmp_path / "mine" / "task" / "jokes.yaml").write_text(
+        "# Is the joke funny?\ndefaults:\n  - sst2\nname: jokes\ntitle: Jokes\n"
+    )
+    answer = bench("--cfg", "job", *words, cwd=tmp_path)
+    assert answer.returncode == 0, answer.stderr
+    assert shown in answer.stdout
+
+
 def test_results_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
     answer = bench("task=rte", "data=generated", "results=file/runs", cwd=tmp_path)

@@ -156,6 +156,14 @@ def test_a_setting_that_only_what_a_suite_chooses_has(tiny_encoder: Path, tmp_pa
     assert [(r.seed, r.config["method"]["search"]["interval"]) for r in records] == [(0, 2), (1, 2)]
 
 
+def test_of_two_words_for_the_same_setting_the_later_is_planned_and_run(
+    tiny_encoder: Path, tmp_path: Path
+) -> None:
+    said = line(tiny_encoder, tmp_path / "runs", "seed=0,1", "seed=2")
+    assert cli.run(["-m", *said]) == 0
+    assert [read_record(path).seed for path in find_records(tmp_path / "runs")] == [2]
+
+
 def test_a_launcher_that_gives_up_hides_nothing(
     tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,6 +1,7 @@
 """One cell from start to record: phases, resume, failure, skip."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -181,6 +182,26 @@ def test_rerun_policies(policy: str, status: Status | None, wanted: bool, tmp_pa
         identity = (cell.task.name, cell.model.name, cell.method.name, config_id(cell), cell.seed)
         write_record(folder, RunRecord(*identity, status, experiment_identity(cell), "autolora-bench"))
     assert decide(cell, folder).run is wanted
+
+
+@pytest.mark.parametrize("gone", ["device", "weights"])
+def test_a_completed_record_is_not_given_up_for_a_run_that_cannot_start(
+    tiny_encoder: Path, tmp_path: Path, gone: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights = Path(shutil.copytree(tiny_encoder, tmp_path / "weights"))
+    line = words(weights, tmp_path / "runs", "method=lora", "train.max_steps=1")
+    assert cli.run(line) == 0
+    [record] = (tmp_path / "runs").rglob("run.json")
+    before = {path: path.read_bytes() for path in record.parent.rglob("*") if path.is_file()}
+    if gone == "weights":
+        weights.rename(tmp_path / "elsewhere")
+    assert cli.run([*line, "rerun=all", *(["device=xpu"] if gone == "device" else [])]) == 2
+    assert "not run again" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in before} == before
+    if gone == "weights":
+        (tmp_path / "elsewhere").rename(weights)
+    assert cli.run([*line, "rerun=all"]) == 0
+    assert read_record(record).started != json.loads(before[record])["started"]
 
 
 def test_a_record_of_another_configuration_is_refused(tiny_encoder: Path, tmp_path: Path) -> None:

@@ -113,6 +113,16 @@ def test_a_word_may_be_about_what_the_suite_chooses() -> None:
         plan(Request(("suite=table1", *words[1:])))
 
 
+@pytest.mark.parametrize(
+    "word", ["data.generator_seed=${seed}", "results=runs/${seed}", "method.allocation_seed=${.total}${seed}"]
+)
+def test_what_is_interpolated_from_the_seed_is_of_each_seed(word: str) -> None:
+    words = ("method=lora_random_ranks", "method.total=4", "data=generated", word)
+    together = [e.folder for e in plan(Request((*words, "seed=0,1"), multirun=True))]
+    assert together == [e.folder for seed in (0, 1) for e in plan(Request((*words, f"seed={seed}")))]
+    assert len({folder.parent for folder in together}) == 2
+
+
 def test_choices_of_a_suite_are_nothing_to_a_single_run(tmp_path: Path) -> None:
     (tmp_path / "suite").mkdir()
     text = "# @package _global_\nhydra: {sweeper: {params: {task: 'cola,mrpc', method: autolora}}}\n"

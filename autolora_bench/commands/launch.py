@@ -3,13 +3,14 @@
 import logging
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from autolora_bench import __version__
+from autolora_bench.commands.again import check_can_start, not_run_again, started
 from autolora_bench.commands.request import read_request
 from autolora_bench.commands.studies import run_studies
 from autolora_bench.commands.through_hydra import ask, sweep
@@ -24,10 +25,11 @@ from autolora_bench.paths import run_folder
 from autolora_bench.plan import PlannedRun, State, command_line
 from autolora_bench.processes import is_main, leave, on_main, silent, world_size
 from autolora_bench.record import Evaluation, RunRecord
-from autolora_bench.sweep import Plan, Request, beside, plan, words_for_hydra
+from autolora_bench.sweep import Plan, beside, plan, words_for_hydra, words_of_first
 from autolora_bench.tuning import Study, is_tuned, studies
 
-PASSED_TO_HYDRA = ("--cfg", "-c", "--info", "-i", "--hydra-help", "--resolve", "--package", "-p")
+WITH_VALUE = ("--cfg", "-c", "--info", "-i", "--package", "-p")
+PASSED_TO_HYDRA = (*WITH_VALUE, "--hydra-help", "--resolve")
 
 
 def run(words: Sequence[str]) -> int:
@@ -70,12 +72,13 @@ def _launch(words: Sequence[str]) -> int:
     for problem in problems:
         print(f"{problem.what}\n{problem.mend}", file=sys.stderr)
     _announce(planned, pending)
+    before = on_main(lambda: started(pending))
     if pending:
         with watched_signals():
             for one in [request, *beside(request)]:
                 once = [*one.overrides, "hydra.sweeper.n_trials=1"]
                 sweep([*one.flags, *(once if is_tuned(one) else words_for_hydra(one))], job)
-    return on_main(lambda: _tally(planned, pending)) or (2 if problems else 0)
+    return on_main(lambda: _tally(planned, pending, before)) or (2 if problems else 0)
 
 
 def _study(study: Study) -> None:
@@ -88,11 +91,19 @@ def _study(study: Study) -> None:
 
 
 def _ask_hydra(words: Sequence[str]) -> int:
-    """Questions that Hydra answers, about one run; names are checked first, for our own did-you-mean."""
-    if {"-m", "--multirun"} & set(words):
+    """Questions that Hydra answers, about one run: of a suite the first. Names are checked first, for our own
+    did-you-mean."""
+    flags: list[str] = []
+    rest: list[str] = []
+    for word in words:
+        answers = bool(flags) and flags[-1] in WITH_VALUE
+        (flags if answers or word.partition("=")[0] in PASSED_TO_HYDRA else rest).append(word)
+    request = read_request(rest)
+    if request.multirun:
         raise UserError("--cfg and --info are about one run", "leave out -m")
-    plan(Request(tuple(word for word in words if "=" in word and not word.startswith("-"))))
-    ask(words, job)
+    if not is_tuned(request):
+        plan(request)
+    ask([*flags, *request.flags, *words_of_first(request)], job)
     return 0
 
 
@@ -127,6 +138,8 @@ def _run(experiment: ExperimentConfig, folder: Path) -> RunRecord | None:
 
     if decision.note:
         print(decision.note, file=sys.stderr)
+    if decision.record is None:
+        on_main(lambda: check_can_start(experiment, folder))
     print(f"{_label(experiment)}  ->  {folder}", file=sys.stderr, flush=True)
     record = run_experiment(experiment, folder, command(experiment), decision.record)
     _show(record)
@@ -203,8 +216,14 @@ def _scores(evaluation: Evaluation) -> str:
     return "  ".join(f"{name} {value:.4f}" for name, value in whole.items()) + note
 
 
-def _tally(planned: Sequence[PlannedRun], pending: Sequence[PlannedRun]) -> int:
-    """Say what is not completed; the exit status is about the runs that were to be done now."""
+def _tally(
+    planned: Sequence[PlannedRun], pending: Sequence[PlannedRun], before: Mapping[Path, str | None]
+) -> int:
+    """Say what is not completed; the exit status is about the runs that were to be done now.
+
+    Args:
+        before: when the completed runs started that were to be done again.
+    """
     states = [(entry, entry.state()) for entry in planned]
     unfinished = [(entry, state) for entry, state in states if state is not State.completed]
     if len(planned) > 1 or unfinished:
@@ -212,7 +231,10 @@ def _tally(planned: Sequence[PlannedRun], pending: Sequence[PlannedRun]) -> int:
         print(", ".join(f"{tally[state]} {state.value}" for state in State if tally[state]), file=sys.stderr)
     for entry, state in unfinished:
         print(f"  {state.value}: {entry.command}", file=sys.stderr)
-    return _exit_status([entry for entry, _ in unfinished if entry in pending])
+    kept = not_run_again(pending, before)
+    for entry in kept:
+        print(f"  not run again: {entry.command}", file=sys.stderr)
+    return _exit_status([entry for entry, _ in unfinished if entry in pending]) or (2 if kept else 0)
 
 
 def _exit_status(unfinished: Sequence[PlannedRun]) -> int:

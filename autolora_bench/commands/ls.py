@@ -4,12 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from autolora_bench.commands.request import read_request
-from autolora_bench.config.choices import choices, nearest, schema_of, summary
+from autolora_bench.config.choices import KINDS, choices, nearest, schema_of, summary
 from autolora_bench.config.store import METHODS
 from autolora_bench.config.support import SUPPORT
 from autolora_bench.errors import UserError
-
-KINDS = {"tasks": "task", "models": "model", "methods": "method", "suites": "suite", "data": "data"}
 
 
 def run(words: Sequence[str]) -> int:

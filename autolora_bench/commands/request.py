@@ -8,7 +8,8 @@ from autolora_bench.sweep import Request
 
 
 def read_request(words: Sequence[str]) -> Request:
-    """Overrides, -m/--multirun and --config-dir; Hydra's own flags are left to Hydra.
+    """Overrides, -m/--multirun and --config-dir; Hydra's own flags are left to Hydra. Of two words that name the same
+    the later holds, as with Hydra.
 
     Raises:
         UserError: --config-dir names no folder, or a word is neither `key=value` nor a flag.
@@ -19,17 +20,21 @@ def read_request(words: Sequence[str]) -> Request:
     for word in rest:
         if word in ("-m", "--multirun"):
             multirun = True
-        elif word.partition("=")[0] in ("--config-dir", "-cd"):
+        elif _named(word) in ("--config-dir", "-cd"):
             folder = _folder(word.partition("=")[2] or next(rest, ""))
         elif word.startswith("-"):
             raise UserError(
                 f"unknown option {word}", "autolora-bench --help shows all; settings are written key=value"
             )
         elif "=" in word or word.startswith("~"):
-            overrides.append(word)
+            overrides = [*(other for other in overrides if _named(other) != _named(word)), word]
         else:
             raise UserError(f"{word!r} is no setting", "settings are written key=value, as in task=rte")
     return Request(tuple(overrides), multirun, folder)
+
+
+def _named(word: str) -> str:
+    return word.partition("=")[0]
 
 
 def _folder(name: str) -> Path:

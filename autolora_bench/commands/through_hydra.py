@@ -10,7 +10,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from autolora_bench.config.compose import CONFIG, explain
+from autolora_bench.config.compose import CONFIG, composer, explain
 from autolora_bench.config.store import register_schemas
 from autolora_bench.errors import UserError
 from autolora_bench.paths import conf_dir
@@ -28,7 +28,8 @@ def ask(words: Sequence[str], job: Job) -> None:
         with _errors_raised():
             hydra.main(config_path=str(conf_dir()), config_name=CONFIG, version_base="1.3")(job)()
     except (HydraException, OmegaConfBaseException) as error:
-        raise explain(error) from error
+        with composer():
+            raise explain(error) from error
 
 
 def sweep(words: Sequence[str], job: Job) -> None:

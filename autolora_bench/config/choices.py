@@ -8,14 +8,21 @@ import yaml
 from autolora_bench.errors import UserError
 
 GROUPS = ("task", "method", "model", "data", "train", "suite")
+OPTIONAL_GROUPS = ("recipe", "cell")
+"""Groups whose default choice need not be there: it is interpolated from others."""
+KINDS = {"tasks": "task", "models": "model", "methods": "method", "suites": "suite", "data": "data"}
+"""The groups of which there are lists, by the lists' names."""
 
 
 def choices(group: str, folders: list[Path]) -> dict[str, Path]:
-    """Names of a group, sorted, with their files; a user's own file comes before ours of the same name."""
+    """Names of a group, sorted, with their files; a user's own file comes before ours of the same name.
+
+    Names of files in folders of the group are as `minilm/rte`.
+    """
     found: dict[str, Path] = {}
     for folder in folders:
-        for path in (folder / group).glob("*.yaml"):
-            found.setdefault(path.stem, path)
+        for path in (folder / group).rglob("*.yaml"):
+            found.setdefault(path.relative_to(folder / group).with_suffix("").as_posix(), path)
     return dict(sorted(found.items()))
 
 
@@ -44,10 +51,9 @@ def check_choice(group: str, name: str, folders: list[Path]) -> None:
     """Raises UserError, with the nearest names, where `name` is no choice of `group`."""
     known = choices(group, folders)
     if name not in known:
-        raise UserError(
-            f"{group}={name} is not known",
-            f"{nearest(name, list(known))}autolora-bench ls {group}s shows all",
-        )
+        listed = group if group in KINDS else f"{group}s"
+        shown = f"autolora-bench ls {listed} shows all" if listed in KINDS else f"conf/{group}/ holds all"
+        raise UserError(f"{group}={name} is not known", f"{nearest(name, list(known))}{shown}")
 
 
 def nearest(name: str, known: list[str]) -> str:

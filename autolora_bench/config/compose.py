@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,6 +23,7 @@ from autolora_bench.errors import UserError
 from autolora_bench.paths import conf_dir
 
 CONFIG = "config"
+SEED = re.compile(r"\$\{[^}]*\bseed\b")
 
 
 @contextmanager
@@ -60,10 +62,22 @@ def to_objects(config: DictConfig) -> ExperimentConfig:
     if "hydra" in plain:
         with open_dict(plain):
             del plain["hydra"]
+    for name, known in _unknown(plain):
+        raise UserError(
+            f"there is no setting {name}, so that +{name} would change nothing",
+            f"{nearest(name, known)}autolora-bench --cfg job shows all",
+        )
     try:
         return cast(ExperimentConfig, OmegaConf.to_object(plain))
     except OmegaConfBaseException as error:
         raise explain(error) from error
+
+
+def asks_for_the_seed(config: DictConfig) -> bool:
+    """Whether a setting is interpolated from the seed."""
+    settings = OmegaConf.to_container(config, resolve=False)
+    assert isinstance(settings, dict)
+    return any(SEED.search(str(setting)) for name, setting in settings.items() if name != "hydra")
 
 
 def checked(experiment: ExperimentConfig) -> ExperimentConfig:
@@ -84,9 +98,14 @@ def explain(error: Exception, overrides: Sequence[str] = ()) -> UserError:
     unknown = re.search(r"Could not override '([^']+)'|Key '([^']+)' (?:is )?not in", text)
     if unknown:
         name = unknown.group(1) or unknown.group(2)
+        settings = _settings(overrides)
+        if name in settings:
+            return UserError(
+                f"{name} has no such entry yet", f"to add entries put a plus before it, as in +{name}=..."
+            )
         return UserError(
             f"there is no setting {name}{_with_choice(name, overrides)}",
-            f"{nearest(name, _settings(overrides))}autolora-bench --cfg job shows all",
+            f"{nearest(name, settings)}autolora-bench --cfg job shows all",
         )
     engine = re.search(r"Could not find '(hydra/(?:launcher|sweeper))/([^']+)'", text)
     if engine:
@@ -127,6 +146,19 @@ def _settings(overrides: Sequence[str]) -> list[str]:
     except (HydraException, OmegaConfBaseException):  # what was chosen is itself at fault
         config = compose(CONFIG)
     return list(_leaves(OmegaConf.to_container(OmegaConf.create(config), resolve=False)))
+
+
+def _unknown(node: DictConfig, prefix: str = "") -> Iterator[tuple[str, list[str]]]:
+    """Names that words have added to what a schema knows, each with those that it knows there."""
+    schema = OmegaConf.get_type(node)
+    fixed = is_dataclass(schema)
+    known = [field.name for field in fields(schema)] if is_dataclass(schema) else []
+    for name in map(str, node):
+        inner = node._get_node(name)
+        if fixed and name not in known:
+            yield f"{prefix}{name}", [f"{prefix}{one}" for one in known]
+        elif isinstance(inner, DictConfig) and isinstance(inner._content, dict):
+            yield from _unknown(inner, f"{prefix}{name}.")
 
 
 def _leaves(node: Any, prefix: str = "") -> Iterator[str]:

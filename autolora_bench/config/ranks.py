@@ -133,6 +133,8 @@ def _of_file(path: Path, task: str) -> dict[str, int]:
         raise UserError(
             f"{path} holds no ranks: {error!r}", f"give it the columns {', '.join(FIELDS)}"
         ) from error
+    if not rows:
+        raise UserError(f"{path} holds no ranks", f"give it the columns {', '.join(FIELDS)}")
     if not layers:
         known = sorted({str(row.get("task")) for row in rows})
         raise UserError(

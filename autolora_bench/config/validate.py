@@ -22,6 +22,11 @@ def validate(experiment: ExperimentConfig) -> None:
     validate_train(experiment.train)
     seed(experiment.seed, "seed")
     _validate_names(experiment)
+    require(
+        len(experiment.task.evaluation) > 0,
+        "task.evaluation=[] leaves nothing to choose the best epoch by",
+        "name a split, as in task.evaluation=[validation]",
+    )
     _validate_model(experiment.model)
     if isinstance(experiment.task, GenerationTask):
         _validate_decoding(experiment.task)
