@@ -18,16 +18,18 @@ def run(words: Sequence[str]) -> int:
     if not options.get("to"):
         raise UserError("records: where to?", "as in: autolora-bench records suite=table1 to=results/records")
     asked = find_asked(rest)
-    from autolora_bench.report.thin import write_thin
+    from autolora_bench.report.thin import thin_folder, write_thin
 
     root = Path(options["to"]).expanduser()
     wanted = None if asked.planned is None else {entry.identity for entry in asked.planned}
     chosen = [r for r in asked.collection.records if wanted is None or r.identity in wanted]
     ended = [record for record in chosen if record.status in ENDED]
+    folders = [asked.collection.folders[record.identity] for record in ended]
+    targets = [thin_folder(root, folder, record) for folder, record in zip(folders, ended, strict=True)]
     staying = [
         line
-        for record in ended
-        for line in write_thin(root, asked.collection.folders[record.identity], record)
+        for target, folder, record in zip(targets, folders, ended, strict=True)
+        for line in write_thin(target, folder, record)
     ]
     for line in dict.fromkeys(staying):
         print(f"note: {line} names a folder and is part of what was run: it stays as it is")

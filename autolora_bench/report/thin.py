@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from autolora_bench.errors import UserError
-from autolora_bench.paths import relative_folder
-from autolora_bench.record import RunRecord, record_from, write_atomically, write_record
+from autolora_bench.paths import RECORD, relative_folder
+from autolora_bench.record import RunRecord, read_record, record_from, write_atomically, write_record
 from autolora_bench.report.artefacts import DRAWN_POINTS, artefact_path, evenly, read_json, read_search_path
 from autolora_bench.report.variants import flatten
 
@@ -28,13 +28,37 @@ ABSOLUTE = re.compile(
 """The folders of an absolute path, quoted or not; not those of an address on the network."""
 
 
-def write_thin(root: Path, folder: Path, record: RunRecord) -> list[str]:
-    """Write the record, the end of its search and a thinned trajectory below `root`, where its identity says.
+def thin_folder(root: Path, folder: Path, record: RunRecord) -> Path:
+    """Where below `root` the record's identity puts it; never where a run keeps its own record and artefacts.
+
+    Args:
+        root: the folder of all records.
+        folder: the run's own folder.
+        record: its record.
+
+    Raises:
+        UserError: the record's names lead out of `root`, or what lies there is not a thin record.
+    """
+    target = root / relative_folder(*record.identity)
+    if not target.resolve().is_relative_to(root.resolve()):
+        raise UserError(f"{folder}: the names in its record lead out of {root}", "mend or remove that record")
+    if (target / RECORD).exists():
+        there = read_record(target / RECORD)
+        if thin_record(there) != there:
+            raise UserError(
+                f"{target} holds a run's own record, which a small one would overwrite",
+                "give to= a folder without runs in it, as in: to=results/records",
+            )
+    return target
+
+
+def write_thin(target: Path, folder: Path, record: RunRecord) -> list[str]:
+    """Write the record, the end of its search and a thinned trajectory.
 
     The same run gives the same bytes, wherever it lay.
 
     Args:
-        root: the folder of all records.
+        target: where `thin_folder` puts it.
         folder: the run's own folder.
         record: its record.
 
@@ -42,11 +66,8 @@ def write_thin(root: Path, folder: Path, record: RunRecord) -> list[str]:
         A line for every setting that names a folder of the machine and stays, as it is part of the run's identity.
 
     Raises:
-        UserError: an artefact is not what it should be, `root` cannot be written, or the record's names lead out of it.
+        UserError: an artefact is not what it should be, or `target` cannot be written.
     """
-    target = root / relative_folder(*record.identity)
-    if not target.resolve().is_relative_to(root.resolve()):
-        raise UserError(f"{folder}: the names in its record lead out of {root}", "mend or remove that record")
     texts = {
         (phase, name): _json(read_json(path))
         for phase, name in COPIED

@@ -102,6 +102,48 @@ def test_a_record_whose_names_lead_elsewhere_is_refused(
     assert not (tmp_path / "outside").exists()
 
 
+@pytest.mark.parametrize(
+    ("words", "to"),
+    [
+        (["results=runs"], "runs"),
+        (["results=runs"], "link"),
+        (["results=runs"], "deep/../runs"),
+        (["results=runs/rte"], "runs"),
+        (["results=elsewhere"], "runs"),
+        (["records=elsewhere", "merge=runs"], "runs"),
+    ],
+)
+def test_a_runs_own_folder_is_never_written_into(
+    words: list[str],
+    to: str,
+    results: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "link").symlink_to(results)
+    shutil.copytree(results, tmp_path / "elsewhere")
+    shutil.rmtree(results / "sst2")
+    before = files(results)
+    monkeypatch.chdir(tmp_path)
+    assert cli.run(["records", *words, f"to={to}"]) == 2
+    assert "holds a run's own record" in capsys.readouterr().err
+    assert files(results) == before
+
+
+def test_records_are_written_again_over_themselves_and_beside_runs(
+    results: Path, a_run: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    thin = results / "thin"
+    out(capsys, "records", f"results={results}", f"to={thin}")
+    before = files(thin)
+    a_run(results, "full", 0, 0.5)
+    assert "6 records" in out(capsys, "records", f"results={results}", f"to={thin}")
+    assert files(thin).items() > before.items()
+    assert "6 records" in out(capsys, "records", f"records={thin}", f"to={thin}")
+
+
 def test_where_to_must_be_said(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["records"]) == 2
     assert "to=" in capsys.readouterr().err
