@@ -183,6 +183,12 @@ CASES = {
     "metric of another kind": bad(
         "task.metrics=[bleu]", expected="bleu is no metric of task=sst2", starts=True
     ),
+    "metric of two classes for three": bad(
+        "task=mnli", "task.metrics=[f1]", expected="f1 is no metric of task=mnli", starts=True
+    ),
+    "metric of classes for values": bad(
+        "task=stsb", "task.metrics=[accuracy]", expected="accuracy is no metric of task=stsb"
+    ),
     "metric of another protocol": bad(
         "task=e2e", "task.metrics=[bleu,ter]", expected="ter is no metric of task=e2e"
     ),
@@ -432,6 +438,9 @@ CASES = {
     "status of a sweep without -m": Case(("status", "task=rte,cola", "data=generated"), "add -m"),
     "check of an unknown suite": Case(("check", "suite=tabel1"), "did you mean table1"),
     "records without a place": Case(("records", "results={t}/runs"), "where to", prepare=record()),
+    "records over the runs": Case(
+        ("records", "results={t}/runs", "to={t}/runs/../runs"), "is a run's own folder", prepare=record()
+    ),
     "records where nothing can be written": Case(
         ("records", "results={t}/runs", "to=/dev/null/x"), "cannot write", prepare=record()
     ),
@@ -453,6 +462,14 @@ CASES = {
     "score without a file": Case(("score", "task=sst2", "predictions={t}/p", "references={t}/r"), "{t}/"),
     "score of nothing": Case(
         ("score", "task=sst2", "predictions={t}/p", "references={t}/p"), "empty", prepare=text("p", "")
+    ),
+    "score of predictions alone": Case(
+        ("score", "task=stsb", "predictions={t}/p.jsonl"), "references=FILE", prepare=text("p.jsonl", "1.5\n")
+    ),
+    "score by a metric of two classes": Case(
+        ("score", "task=mnli", "predictions={t}/p", "metrics=f1"),
+        "f1 is no metric",
+        prepare=text("p", "1 1\n"),
     ),
     "score with a bare word": Case(("score", "sst2"), "is not NAME=VALUE"),
     # environment

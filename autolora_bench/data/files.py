@@ -10,6 +10,8 @@ from autolora_bench.config.task import GeneratedSource, HubSource, Layout, Local
 from autolora_bench.errors import UserError
 
 SUFFIXES = {Layout.glue_tsv: ".tsv", Layout.iob2: ".iob2", Layout.e2e_csv: ".csv", Layout.webnlg_xml: ".xml"}
+ABSTRACT = "###MEDLINE:"
+"""Begins the lines of JNLPBA's own files that name an abstract."""
 GENERATOR_VERSION = 1
 """Counts up whenever the generators' output changes."""
 

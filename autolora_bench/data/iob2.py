@@ -7,11 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from autolora_bench.config.task import TaggingTask, TaskConfig
-from autolora_bench.data.files import lines, read_text
+from autolora_bench.data.files import ABSTRACT, lines, read_text
 from autolora_bench.data.schema import Columns, tag_names
 from autolora_bench.errors import UserError
-
-ABSTRACT = "###MEDLINE:"
 
 
 def read_iob2(paths: Sequence[Path], task: TaskConfig) -> tuple[Columns, list[str]]:

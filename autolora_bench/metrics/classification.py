@@ -75,6 +75,13 @@ FUNCTIONS: Mapping[str, Callable[[Values, Values], float]] = MappingProxyType(
 
 CORRELATIONS = ("pearson", "spearman")
 """Metrics of values; the others are of classes."""
+BINARY = "f1"
+"""The metric of two classes; the others of classes are defined for any number."""
+
+
+def metrics_of_classes(count: int) -> tuple[str, ...]:
+    """Metrics that are defined for so many classes."""
+    return tuple(name for name in FUNCTIONS if name not in CORRELATIONS and (count == 2 or name != BINARY))
 
 
 def score_classification(predictions: Values, labels: Values, metrics: Sequence[str]) -> MetricScores:

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from autolora_bench.errors import UserError
-from autolora_bench.metrics.classification import CORRELATIONS, accuracy, score_classification
-from autolora_bench.metrics.columns import Value, read_predictions, read_tags
+from autolora_bench.metrics.class_files import read_labelled
+from autolora_bench.metrics.classification import accuracy, score_classification
 from autolora_bench.metrics.files import read_lines
 from autolora_bench.metrics.generation.e2e import E2E_METRICS, score_e2e
 from autolora_bench.metrics.generation.e2e_files import read_e2e
@@ -21,7 +21,10 @@ from autolora_bench.metrics.generation.webnlg import (
     seen_subsets,
 )
 from autolora_bench.metrics.generation.webnlg_files import read_webnlg
+from autolora_bench.metrics.glue import GLUE_METRICS
+from autolora_bench.metrics.kinds import check_known, metrics_of_files
 from autolora_bench.metrics.scores import MetricScores
+from autolora_bench.metrics.tag_files import read_tags
 from autolora_bench.metrics.tagging import count_entities, scores_from_counts, total
 
 Report = dict[str, Any]
@@ -51,7 +54,9 @@ def score_webnlg_files(predictions: Path, references: Path | None, options: Opti
     hypotheses, found = read_webnlg(
         predictions, _needed(references, "the XML test file or a folder of references")
     )
-    categories = read_lines(Path(options["categories"])) if "categories" in options else found.categories
+    categories = (
+        read_lines(Path(options["categories"]).expanduser()) if "categories" in options else found.categories
+    )
     padded = [pad_references(record, protocol) for record in found.references]
     metrics = _metrics(options, WEBNLG_METRICS)
     prepare = text is TextFormat.PREPARE
@@ -63,10 +68,8 @@ def score_webnlg_files(predictions: Path, references: Path | None, options: Opti
 
 
 def score_tagging_files(predictions: Path, references: Path | None, options: Options) -> Report:
-    """Named entities: one CoNLL file with the predicted tag in the last column."""
-    if references is not None:
-        raise UserError("tagging takes no references=", "give one file with lines `token gold predicted`")
-    predicted, labels = read_tags(predictions)
+    """Named entities: one CoNLL file with gold and predicted tags, or the tags in each of two files."""
+    predicted, labels = read_tags(predictions, references)
     counts = count_entities(predicted, labels)
     entities = total(counts)
     return _report(
@@ -81,21 +84,14 @@ def score_tagging_files(predictions: Path, references: Path | None, options: Opt
 
 
 def score_classification_files(
-    predictions: Path,
-    references: Path | None,
-    options: Options,
-    defaults: Sequence[str],
-    classes: Sequence[str] = (),
+    predictions: Path, references: Path | None, options: Options, task: str
 ) -> Report:
-    """Classes or values: two columns, or one column in each of two files; `classes` are all that the task has."""
-    metrics = _metrics(options, defaults)
+    """Classes or values of a GLUE task or of the kind `classification`: in two columns, or a file of labels."""
+    metrics = _metrics(options, GLUE_METRICS.get(task, ()))
     if not metrics:
         raise UserError("classification needs metrics=", "name them: metrics=accuracy,f1")
-    numeric = set(CORRELATIONS).issuperset(metrics)
-    predicted, labels = read_predictions(predictions, references, numeric=numeric, classes=classes)
-    _check_kinds(predicted, labels, metrics, classes)
-    if classes:
-        predicted, labels = _numbers(predicted, classes), _numbers(labels, classes)
+    check_known(metrics, metrics_of_files(task), "metrics", task)
+    predicted, labels = read_labelled(predictions, references, task, metrics)
     return _report("glue", None, len(labels), score_classification(predicted, labels, metrics))
 
 
@@ -131,25 +127,3 @@ def _choice(kind: type[Choice], options: Options, name: str, default: Choice) ->
 
 def _metrics(options: Options, default: Sequence[str]) -> Sequence[str]:
     return [name.strip() for name in options["metrics"].split(",")] if "metrics" in options else default
-
-
-def _numbers(values: Sequence[Value], classes: Sequence[str]) -> list[Value]:
-    return [classes.index(value) if isinstance(value, str) else value for value in values]
-
-
-def _check_kinds(
-    predictions: Sequence[Value], labels: Sequence[Value], metrics: Sequence[str], classes: Sequence[str]
-) -> None:
-    """Refuse numbers scored against names, whose order may be another, and names whose positive class is not known."""
-    named = [any(isinstance(value, str) for value in side) for side in (predictions, labels)]
-    if named[0] != named[1]:
-        sides = (
-            "predictions are numbers and labels names"
-            if named[1]
-            else "predictions are names and labels numbers"
-        )
-        raise UserError(sides, "write both as numbers or both as names")
-    if classes and len({isinstance(value, str) for side in (predictions, labels) for value in side}) > 1:
-        raise UserError("there are both numbers and names", "write all as numbers or all as names")
-    if "f1" in metrics and any(named) and not classes:
-        raise UserError("f1 needs classes as numbers", "write 1 for the positive class, 0 for the other")

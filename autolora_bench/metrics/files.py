@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from autolora_bench.errors import UserError
 
@@ -17,29 +18,48 @@ def read_lines(path: Path) -> list[str]:
     Raises:
         UserError: the file is missing, empty, or not UTF-8; a line that is not such JSON.
     """
+    if holds_json(path):
+        return [_text(path, number, value) for number, value in read_values(path)]
+    return [line.removesuffix("\r") for line in _lines(path)]
+
+
+def read_values(path: Path) -> Iterator[tuple[int, Any]]:
+    """Number and value of each line of JSON.
+
+    Raises:
+        UserError: the file is missing, empty, or not UTF-8; a line that is not JSON.
+    """
+    for number, line in enumerate(_lines(path), start=1):
+        try:
+            value = json.loads(line)
+        except ValueError as error:
+            raise UserError(
+                f"{path}, line {number}: not JSON ({error})", "give plain text another ending"
+            ) from error
+        yield number, value
+
+
+def holds_json(path: Path) -> bool:
+    """Whether the file's name says that every line is JSON."""
+    return path.suffix.lower() == ".jsonl"
+
+
+def _lines(path: Path) -> list[str]:
     lines = read_text(path).split("\n")
     if lines[-1] == "":
         lines.pop()
     if not lines:
         raise UserError(f"{path}: the file is empty", "give a file with one line for each example")
-    if path.suffix.lower() == ".jsonl":
-        return [_json_text(path, number, line) for number, line in enumerate(lines, start=1)]
-    return [line.removesuffix("\r") for line in lines]
+    return lines
 
 
-def _json_text(path: Path, number: int, line: str) -> str:
-    try:
-        value = json.loads(line)
-    except ValueError as error:
-        raise UserError(
-            f"{path}, line {number}: not JSON ({error})", "give plain text another ending"
-        ) from error
+def _text(path: Path, number: int, value: Any) -> str:
     if isinstance(value, dict):
         value = value.get("output")
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise UserError(
             f"{path}, line {number}: neither a text or number nor an object with an `output`",
-            "give one line for each example, as in a run's evaluate/test.jsonl",
+            "give one line for each example, as in a run's evaluate/test.jsonl of this task",
         )
     return " ".join(str(value).splitlines())
 
@@ -61,19 +81,6 @@ def read_text(path: Path) -> str:
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
         raise UserError(f"{path}, line {line}: not UTF-8", "save the file as UTF-8") from error
-
-
-def read_blocks(path: Path) -> Iterator[list[tuple[int, str]]]:
-    """Runs of lines that are not blank, each with its number (from 1); blank lines separate them."""
-    block: list[tuple[int, str]] = []
-    for number, line in enumerate(read_lines(path), start=1):
-        if line.strip():
-            block.append((number, line))
-        elif block:
-            yield block
-            block = []
-    if block:
-        yield block
 
 
 def check_counts(predictions: Path, found: int, references: Path, expected: int) -> None:

@@ -1,25 +1,39 @@
 """Which metrics each kind of task has."""
 
+from collections.abc import Sequence
 from difflib import get_close_matches
 
-from autolora_bench.config.task import GenerationTask, RegressionTask, Scorer, TaggingTask, TaskConfig
+from autolora_bench.config.task import (
+    ClassificationTask,
+    GenerationTask,
+    RegressionTask,
+    Scorer,
+    TaggingTask,
+    TaskConfig,
+)
 from autolora_bench.errors import UserError
-from autolora_bench.metrics.classification import CORRELATIONS, FUNCTIONS
+from autolora_bench.metrics.classification import BINARY, CORRELATIONS, FUNCTIONS, metrics_of_classes
 from autolora_bench.metrics.generation.e2e import E2E_METRICS, OPTIONAL_METRICS
 from autolora_bench.metrics.generation.webnlg import WEBNLG_METRICS
+from autolora_bench.metrics.glue import GLUE_CLASSES, GLUE_METRICS
 from autolora_bench.metrics.tagging import TAGGING_METRICS
 
 
 def check_metrics(task: TaskConfig) -> None:
     """Raises UserError where a task names a metric that its kind does not have."""
-    known = metrics_of(task)
-    for name in task.metrics:
+    check_known(task.metrics, metrics_of(task), "task.metrics", task.name)
+
+
+def check_known(metrics: Sequence[str], known: Sequence[str], setting: str, task: str) -> None:
+    """Raises UserError at the first of the metrics that `setting` names for `task` and that is not known."""
+    for name in metrics:
         base = name.partition("/")[0]
         if base not in known:
             close = get_close_matches(base.lower(), known, n=1)
+            why = f"{BINARY} is of two classes; " if base == BINARY else ""
             raise UserError(
-                f"task.metrics: {name} is no metric of task={task.name}",
-                (f"did you mean {close[0]}? " if close else "") + f"choose from {', '.join(known)}",
+                f"{setting}: {name} is no metric of task={task}",
+                why + (f"did you mean {close[0]}? " if close else "") + f"choose from {', '.join(known)}",
             )
 
 
@@ -34,4 +48,12 @@ def metrics_of(task: TaskConfig) -> tuple[str, ...]:
             return TAGGING_METRICS
         case RegressionTask():
             return CORRELATIONS
-    return tuple(name for name in FUNCTIONS if name not in CORRELATIONS)
+    assert isinstance(task, ClassificationTask)
+    return metrics_of_classes(len(task.labels))
+
+
+def metrics_of_files(task: str) -> tuple[str, ...]:
+    """Metrics that files of a GLUE task can be scored by, or of the kind `classification`."""
+    if task not in GLUE_METRICS:
+        return tuple(FUNCTIONS)
+    return metrics_of_classes(len(GLUE_CLASSES[task])) if task in GLUE_CLASSES else CORRELATIONS

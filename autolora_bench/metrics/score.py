@@ -14,7 +14,7 @@ from autolora_bench.metrics.file_scorers import (
     score_tagging_files,
     score_webnlg_files,
 )
-from autolora_bench.metrics.glue import GLUE_CLASSES, GLUE_METRICS
+from autolora_bench.metrics.glue import GLUE_METRICS
 
 Report = dict[str, Any]
 
@@ -30,11 +30,8 @@ _SCORERS: Mapping[str, _FileScorer] = {
     "webnlg": _FileScorer(score_webnlg_files, ("mode", "metrics", "categories", "text")),
     **dict.fromkeys(("bionlp", "tagging"), _FileScorer(score_tagging_files, ())),
     **{
-        task: _FileScorer(
-            partial(score_classification_files, defaults=metrics, classes=GLUE_CLASSES.get(task, ())),
-            ("metrics",),
-        )
-        for task, metrics in {**GLUE_METRICS, "classification": ()}.items()
+        task: _FileScorer(partial(score_classification_files, task=task), ("metrics",))
+        for task in (*GLUE_METRICS, "classification")
     },
 }
 _FILES = ("task", "predictions", "references")
@@ -60,9 +57,9 @@ def score(arguments: Mapping[str, str]) -> Report:
     for key, value in arguments.items():
         if not value:
             raise UserError(f"{key}= is empty", f"write {key}=VALUE, or leave it out")
-    references = Path(arguments["references"]) if "references" in arguments else None
+    files = {key: Path(arguments[key]).expanduser() for key in _FILES[1:] if key in arguments}
     options = {key: value for key, value in arguments.items() if key not in _FILES}
-    return score_files(arguments["task"], Path(arguments["predictions"]), references, **options)
+    return score_files(arguments["task"], files["predictions"], files.get("references"), **options)
 
 
 def score_files(task: str, predictions: Path, references: Path | None = None, **options: str) -> Report:
@@ -71,11 +68,11 @@ def score_files(task: str, predictions: Path, references: Path | None = None, **
     Args:
         task: `e2e`, `webnlg`, `bionlp`, a GLUE task's name, or a kind: `tagging`, or `classification` with metrics=.
         predictions: outputs one a line; for tagging a CoNLL file `token gold predicted`; for classes and values
-            two columns, prediction and label.
-        references: E2E: groups of lines separated by blank lines. WebNLG: the XML test file, or reference0,
-            reference1, ... given as their folder or prefix. Classes and values: labels one a line, where
-            `predictions` holds one column. Tagging: None. Lines may be JSON in a file ending in .jsonl, such as a
-            run's evaluate/test.jsonl; E2E's references may be the challenge's CSV.
+            two columns, prediction and label. With references, `token predicted` and one column. Or a run's
+            evaluate/test.jsonl; as there, lines are JSON in every file ending in .jsonl.
+        references: E2E: groups of lines separated by blank lines, or the challenge's CSV. WebNLG: the XML test file,
+            or reference0, reference1, ... given as their folder or prefix. Classes and values, where `predictions`
+            does not hold them: labels one a line, or GLUE's own file. Tagging likewise: lines `token tag`.
         options: `metrics` (names, comma-separated); `mode` (E2E: clean, pymteval, perl; WebNLG: generation_eval,
             challenge_2017); for WebNLG `categories` (file with one a line) and `text` (prepare, as_is).
 

@@ -42,14 +42,20 @@ def thin_folder(root: Path, folder: Path, record: RunRecord) -> Path:
     target = root / relative_folder(*record.identity)
     if not target.resolve().is_relative_to(root.resolve()):
         raise UserError(f"{folder}: the names in its record lead out of {root}", "mend or remove that record")
-    if (target / RECORD).exists():
-        there = read_record(target / RECORD)
-        if thin_record(there) != there:
-            raise UserError(
-                f"{target} holds a run's own record, which a small one would overwrite",
-                "give to= a folder without runs in it, as in: to=results/records",
-            )
+    if target.resolve() == folder.resolve() or not _may_be_replaced(target / RECORD):
+        raise UserError(
+            f"{target} is a run's own folder: a small record would overwrite what is there",
+            "give to= a folder other than the runs', as in: to=results/records",
+        )
     return target
+
+
+def _may_be_replaced(path: Path) -> bool:
+    """Whether nothing is there, or a record that has been thinned already."""
+    if not path.exists():
+        return True
+    there = read_record(path)
+    return thin_record(there) == there
 
 
 def write_thin(target: Path, folder: Path, record: RunRecord) -> list[str]:

@@ -68,7 +68,32 @@ def test_classes_of_ones_own(write):
     assert score_files("classification", write("p", "a a\n7 b\n"), metrics="accuracy")["scores"] == {
         "accuracy": 0.5
     }
-    refused("f1 needs classes as numbers", "classification", write("p", "yes yes\n"), metrics="f1")
+    assert score_files("classification", write("p", "1 1\n1 0\n"), metrics="f1")["scores"]["f1"] > 0.6
+    values = score_files("classification", write("p", "1.5 1\n2 2\n"), metrics="pearson,spearman")
+    assert values["scores"] == pytest.approx({"pearson": 1.0, "spearman": 1.0})
+
+
+@pytest.mark.parametrize(
+    ("task", "content", "metrics", "what"),
+    [
+        ("classification", "yes yes\n", "f1", "f1 needs the classes 0 and 1, there is 'yes' too"),
+        ("classification", "1 1\n0 2\n", "accuracy,f1", "f1 needs the classes 0 and 1, there is 2 too"),
+        ("classification", "1 1\n", "accuracy,pearson", "of accuracy and pearson one is of values"),
+        ("classification", "1 1\n", "bleu", "bleu is no metric of task=classification"),
+        ("mnli", "1 1\n", "f1", "f1 is no metric of task=mnli"),
+        ("mnli_mm", "1 1\n", "accuracy,f1", "f1 is no metric of task=mnli_mm"),
+        ("stsb", "1 1\n", "accuracy", "accuracy is no metric of task=stsb"),
+        ("stsb", "1 1\n", "f1", "f1 is no metric of task=stsb"),
+        ("rte", "1 1\n", "pearson", "pearson is no metric of task=rte"),
+    ],
+)
+def test_metrics_of_another_kind_of_task_are_refused(write, task, content, metrics, what):
+    refused(what, task, write("p", content), metrics=metrics)
+
+
+def test_matthews_is_of_any_number_of_classes(write):
+    path = write("p", "0 0\n1 1\n2 2\n")
+    assert score_files("mnli", path, metrics="matthews_correlation")["scores"]["matthews_correlation"] == 1.0
 
 
 def test_lines_of_json_as_a_run_leaves_them(write):
@@ -110,10 +135,12 @@ def test_predictions_of_stsb_are_not_clipped(write):
 @pytest.mark.parametrize(
     ("task", "content", "what"),
     [
-        ("cola", "1\t1\n1\n", "p, line 2: 1 columns where 2"),
+        ("cola", "1\t1\n1\n", "p, line 2: a prediction and no label ('1')"),
         ("cola", "1\t1\t1\n", "p, line 1: 3 columns"),
         ("cola", "1 1\n\n0 0\n", "p, line 2: 0 columns"),
-        ("cola", "1\t\n", "p, line 1: 1 columns"),
+        ("cola", "1\t\n", "p, line 1: a prediction and no label"),
+        ("stsb", "1.5\n2\n", "p, line 1: a prediction and no label ('1.5')"),
+        ("cola", "\t1\n", "p, line 1: 1 columns where 2"),
         ("cola", "1 1\n0.73 0\n", "p, line 2: '0.73' is not a class"),
         ("stsb", "1 1\n2 two\n", "p, line 2: 'two' is not a number"),
         ("stsb", "nan 1\n", "p, line 1: 'nan' is not a finite number"),
@@ -143,7 +170,7 @@ def test_files_that_cannot_be_read(write, tmp_path):
     refused("p, line 2: not UTF-8", "cola", write("p", b"1 1\n\xff 1\n"))
 
 
-CONLL = "IL-2\tB-protein\tB-protein\ngene\tI-protein\tO\n\nT cell\u00a0x O O\n"
+CONLL = "IL-2\tB-protein\tB-protein\ngene\tI-protein\tO\n\nT cell\tO\tO\n"
 
 
 def test_conll_with_any_separator_and_blank_lines(write):
@@ -178,8 +205,78 @@ def test_malformed_conll_is_refused_with_its_line(write, content, what):
     refused(what, "bionlp", write("p", content))
 
 
-def test_tagging_takes_no_references(write):
-    refused("takes no references", "bionlp", write("p", "a O O\n"), write("r", "a O O\n"))
+def test_tags_in_two_files(write):
+    gold = "###MEDLINE:1\n\nIL-2\tB-protein\ngene\tI-protein\n\n###MEDLINE:2\nT cell\tO\n"
+    references = write("r.iob2", gold)
+    wanted = score_files("bionlp", write("p", CONLL))
+    lists = write("p.jsonl", '["B-protein", "O"]\n["O"]\n')
+    plain = write("q", "IL-2 B-protein\ngene O\n\nT\u00a0cell O\n")
+    for predictions in (lists, plain):
+        assert score_files("bionlp", predictions, references) == wanted
+    gold_lists = write("r.jsonl", '["B-protein", "I-protein"]\n["O"]\n')
+    assert score_files("tagging", lists, gold_lists)["scores"] == wanted["scores"]
+
+
+@pytest.mark.parametrize(
+    ("predictions", "references", "what"),
+    [
+        ('["O"]\n', None, "p.jsonl holds predicted tags and no gold ones"),
+        ('"O"\n', "a O\n", "p.jsonl, line 1: not a list of tags"),
+        ('["O"]\n[0]\n', "a O\n", "p.jsonl, line 2: not a list of tags"),
+        ('["X-a"]\n', "a O\n", "p.jsonl, line 1: 'X-a' is not a tag"),
+        ('["O"]\n', "a O O\n", "r, line 1: 3 columns where 2"),
+        ('["O"]\n', "a O\n\nb O\n", "1 predicted sentences for 2 labelled ones"),
+        ('["O", "O"]\n', "a O\n", "sentence 1: 2 predicted tags for 1 labels"),
+    ],
+)
+def test_tags_in_two_files_that_do_not_fit_are_refused(write, predictions, references, what):
+    refused(what, "bionlp", write("p.jsonl", predictions), references and write("r", references))
+
+
+@pytest.mark.parametrize(
+    ("task", "predictions", "gold", "wanted"),
+    [
+        ("rte", '"entailment"\n"entailment"\n', "index\tsentence1\tsentence2\tlabel\n0\ta\tb\tentailment\n"
+         "1\tc\t\"d\tnot_entailment\n", {"accuracy": 0.5}),
+        ("cola", '"acceptable"\n"unacceptable"\n', "gj04\t1\t\tA b.\ncj99\t0\t*\tC d.\n",
+         {"matthews_correlation": 1.0}),
+        ("cola", "1\n0\n", "gj04\t1\t\tA b.\ncj99\t0\t*\tC d.\n", {"matthews_correlation": 1.0}),
+        ("mnli_mm", '"neutral"\n', "sentence1\tsentence2\tgold_label\na\tb\tneutral\n", {"accuracy": 1.0}),
+        ("stsb", "2.5\n1\n0\n", "sentence1\tsentence2\tscore\na\tb\t5.000\na\tb\t3\na\tb\t1\n",
+         {"pearson": pytest.approx(0.993399), "spearman": pytest.approx(1.0)}),
+    ],
+)  # fmt: skip
+def test_labels_in_glues_own_files(write, task, predictions, gold, wanted):
+    assert score_files(task, write("p.jsonl", predictions), write("dev.tsv", gold))["scores"] == wanted
+
+
+def test_glues_own_files_that_do_not_fit_are_refused(write):
+    gold = "index\tsentence1\tsentence2\tlabel\n0\ta\tb\tentailment\n"
+    refused("predictions are numbers and labels names", "rte", write("p", "0\n"), write("dev.tsv", gold))
+    refused("p has 2 segments", "rte", write("p", "entailment\n" * 2), write("dev.tsv", gold))
+    refused("there is no column 'score'", "stsb", write("p", "1\n"), write("dev.tsv", gold))
+
+
+def test_what_is_missing_beside_predictions_alone_is_said(write):
+    for task, content in [("rte", '"entailment"\n'), ("stsb", "1.25\n"), ("bionlp", '["O"]\n')]:
+        with pytest.raises(UserError) as caught:
+            score_files(task, write("p.jsonl", content))
+        assert "references=FILE" in caught.value.mend
+
+
+def test_names_with_blanks_are_one_class(write):
+    predictions, labels = write("p.jsonl", '"very funny"\n"dull"\n'), write("l.jsonl", '"very funny"\n' * 2)
+    assert score_files("classification", predictions, labels, metrics="accuracy")["scores"]["accuracy"] == 0.5
+    refused("a prediction and no label ('very funny')", "classification", predictions, metrics="accuracy")
+
+
+def test_the_home_folder_may_be_written_short(write, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    write("p", "1\n"), write("l", "1\n")
+    assert score({"task": "sst2", "predictions": "~/p", "references": "~/l"})["scores"] == {"accuracy": 1.0}
+    write("o", "a b\nc d\n"), write("refs.txt", "a b\nc x\n"), write("c", "Food\nArtist\n")
+    words = {"predictions": "~/o", "references": "~/refs.txt", "categories": "~/c", "metrics": "ter"}
+    assert score({"task": "webnlg", **words})["subsets"] == {"seen": 1, "unseen": 1}
 
 
 def e2e(write, outputs, references, **options):
@@ -322,7 +419,7 @@ def test_arguments_are_checked(write):
         ({"task": "cola", "predictions": path, "referenzes": path}, "no argument 'referenzes'"),
         ({"task": "cola", "predictions": path, "mode": "perl"}, "no argument 'mode'"),
         ({"task": "cola", "predictions": ""}, "predictions= is empty"),
-        ({"task": "cola", "predictions": path, "metrics": "bleu"}, "bleu is no metric of classes"),
+        ({"task": "cola", "predictions": path, "metrics": "bleu"}, "bleu is no metric of task=cola"),
         ({"task": "classification", "predictions": path}, "needs metrics="),
     ]:
         with pytest.raises(UserError, match=what) as caught:

@@ -9,6 +9,10 @@ from typing import Any
 import pytest
 
 from autolora_bench.config.experiment import ExperimentConfig
+from autolora_bench.data.load import load_data
+from autolora_bench.data.schema import tag_names
+from autolora_bench.metrics.generation.webnlg import WebnlgProtocol, pad_references
+from autolora_bench.metrics.score import score
 from autolora_bench.record import RunRecord, Status
 from autolora_bench.runner import run_experiment
 
@@ -86,9 +90,20 @@ def test_webnlg_is_scored_for_seen_and_unseen_categories(
         *SHORT,
         "data.limit_evaluation=12",
     ]
-    record = run(composed(*words, f"model.checkpoint={decoder_folder('llama')}"), tmp_path)
+    experiment = composed(*words, f"model.checkpoint={decoder_folder('llama')}")
+    record = run(experiment, tmp_path)
     names = {f"{metric}{part}" for metric in ("bleu", "ter") for part in ("", "/seen", "/unseen")}
     assert set(record.test["test"].scores) == names
+    split = load_data(experiment.task, experiment.data).splits["test"]
+    (tmp_path / "categories").write_text("".join(f"{name}\n" for name in split["category"]))
+    (tmp_path / "references").mkdir()
+    padded = [pad_references(texts, WebnlgProtocol.GENERATION_EVAL) for texts in split["references"]]
+    for number, column in enumerate(zip(*padded, strict=True)):
+        text = "".join(f"{reference}\n" for reference in column)
+        (tmp_path / "references" / f"reference{number}").write_text(text, encoding="utf-8")
+    files = {"predictions": "evaluate/test.jsonl", "references": "references", "categories": "categories"}
+    places = {name: str(tmp_path / file) for name, file in files.items()}
+    assert score({"task": "webnlg", "metrics": "bleu,ter", **places})["scores"] == record.test["test"].scores
 
 
 @pytest.mark.parametrize("method", ["lora", "autolora"])
@@ -102,6 +117,56 @@ def test_named_entities(method: str, composed: Compose, tiny_encoder: Path, tmp_
     tags = [json.loads(line) for line in (tmp_path / "evaluate/test.jsonl").read_text("utf-8").splitlines()]
     assert len(tags) == 6
     assert all(isinstance(tag, str) for sentence in tags for tag in sentence)
+
+
+def labels(split: Any, task: Any) -> str:
+    names = getattr(task, "labels", None)
+    return "".join(f"{names[label] if names else label}\n" for label in split["label"])
+
+
+def iob2(split: Any, task: Any) -> str:
+    sentences = [
+        zip(tokens, tags, strict=True) for tokens, tags in zip(split["tokens"], split["tags"], strict=True)
+    ]
+    names = tag_names(task)
+    return "\n".join("".join(f"{word}\t{names[tag]}\n" for word, tag in pairs) for pairs in sentences)
+
+
+def groups(split: Any, task: Any) -> str:
+    return "\n\n".join("\n".join(references) for references in split["references"])
+
+
+@pytest.mark.parametrize(
+    ("task", "write", "words"),
+    [
+        ("mrpc", labels, []),
+        ("stsb", labels, ["train.label_smoothing=0"]),
+        ("bionlp", iob2, ["task.max_length=12", "task.stride=2"]),
+        ("e2e", groups, ["task.metrics=[bleu,nist]", *SHORT]),
+    ],
+)
+def test_a_runs_predictions_score_as_its_record_says(
+    task: str,
+    write: Callable[[Any, Any], str],
+    words: list[str],
+    composed: Compose,
+    tiny_encoder: Path,
+    decoder_folder: Callable[[str], Path],
+    tmp_path: Path,
+) -> None:
+    folder = decoder_folder("llama") if task == "e2e" else tiny_encoder
+    experiment = composed(f"task={task}", "method=lora", *SMALL, *words, f"model.checkpoint={folder}")
+    record = run(experiment, tmp_path)
+    wanted = {"validation": record.phase("evaluate").details["validation"]}  # type: ignore[union-attr]
+    wanted |= {split: evaluation.scores for split, evaluation in record.test.items()}
+    data = load_data(experiment.task, experiment.data)
+    for split, scores in wanted.items():
+        (tmp_path / "references").write_text(write(data.splits[split], experiment.task), encoding="utf-8")
+        arguments = {"predictions": str(tmp_path / "evaluate" / f"{split}.jsonl")}
+        arguments |= {"metrics": ",".join(experiment.task.metrics)} if task != "bionlp" else {}
+        found = score({"task": task, "references": str(tmp_path / "references"), **arguments})
+        assert found["scores"] == scores
+        assert found["n"] == len(data.splits[split])
 
 
 def test_a_prompt_without_room_fails_the_run_with_a_reason(
