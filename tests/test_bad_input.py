@@ -293,6 +293,9 @@ CASES = {
         "method.ranks={0.query:4}",
         expected="put a plus before it, as in +method.ranks",
     ),
+    "smoothed labels of a regression": bad(
+        "train.label_smoothing=0.1", expected="no labels to smooth", base=("task=stsb", *GENERATED[1:])
+    ),
     "nothing evaluated": bad("task.evaluation=[]", expected="task.evaluation"),
     "settings of a suite that are none": Case(
         ("--cfg", "job", "suite=figure3", "method.search.intervall=2"), "no setting method.search.intervall"

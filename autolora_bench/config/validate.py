@@ -9,7 +9,7 @@ from autolora_bench.config.finite import check_finite
 from autolora_bench.config.method import AutoLoraConfig, LoraConfig, RankedLoraConfig
 from autolora_bench.config.model import ALL_LINEAR, ModelConfig
 from autolora_bench.config.support import check_support
-from autolora_bench.config.task import GenerationTask, TaggingTask
+from autolora_bench.config.task import GenerationTask, RegressionTask, TaggingTask
 from autolora_bench.config.validate_method import validate_method
 from autolora_bench.config.validate_train import validate_train
 from autolora_bench.config.validate_variant import validate_variant
@@ -28,6 +28,12 @@ def validate(experiment: ExperimentConfig) -> None:
         "name a split, as in task.evaluation=[validation]",
     )
     _validate_model(experiment.model)
+    smoothing = experiment.train.label_smoothing
+    require(
+        smoothing == 0 or not isinstance(experiment.task, RegressionTask),
+        f"train.label_smoothing={smoothing:g} with task={experiment.task.name}, which has no labels to smooth",
+        "say train.label_smoothing=0",
+    )
     if isinstance(experiment.task, GenerationTask):
         _validate_decoding(experiment.task)
     if isinstance(experiment.task, TaggingTask):
