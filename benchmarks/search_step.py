@@ -91,6 +91,7 @@ class SearchArm(PlainArm):
         self.steps = 0
         self.estimator = estimator(name)
         self.selection = selection_for(model)
+        self.factors = lora_factors(model)
         attach(model, self.selection)
         self.optimizer.add_param_group({"params": [self.selection.beta], "lr": 1e-3, "weight_decay": 0.0})
 
@@ -104,7 +105,7 @@ class SearchArm(PlainArm):
             selection=self.selection,
             optimizer=self.optimizer,
             weights=self.weights,
-            factors=lora_factors(self.model),
+            factors=self.factors,
             training_loss=self.loss,
             validation_loss=self.loss,
             validation={name: tensor[: self.rows] for name, tensor in validation.items()},

@@ -156,7 +156,7 @@ def test_every_choice_of_a_suite_composes(suite: str) -> None:
     """Each with the first choice of everything else; two suites have their own tests."""
     params = OmegaConf.load(choices("suite", CONF)[suite]).hydra.sweeper.params
     values = {name: [value.strip() for value in str(listed).split(",")] for name, listed in params.items()}
-    for varied in values:
+    for varied in values.keys() - {"seed"}:
         words = [f"{name}={listed[0]}" for name, listed in values.items() if name != varied]
         found = plan(Request((f"suite={suite}", "data=generated", *words)))
         assert len(found) + len(found.left_out) == len(values[varied])
