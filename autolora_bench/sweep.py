@@ -146,12 +146,13 @@ def _compose(request: Request, overrides: Sequence[Override]) -> list[Cell]:
         extra = [search_path(request.config_dir)] if request.config_dir else []
         swept = [o.input_line or "" for o in overrides if o.is_sweep_override()]
         plain = [o.input_line or "" for o in overrides if not o.is_sweep_override()]
-        base = compose_config([*extra, *words_of_first(request)])
+        of_suite = _chosen_by_suite(request)
+        base = compose_config([*extra, *_first([*overrides, *of_suite])])
         sweeping = request.multirun or base.hydra.mode is RunMode.MULTIRUN
         if swept and not sweeping:
             raise UserError(f"{swept[0]} names several values", "add -m for a sweep: autolora-bench -m ...")
         if not sweeping:
-            single = compose_config([*extra, *plain]) if _suite(request).choices else base
+            single = compose_config([*extra, *plain]) if of_suite else base
             return [(tuple(plain), to_objects(single))]
         compose_job = _JobComposer(extra)
         return [(tuple(job), compose_job(job)) for job in _jobs(base, plain + swept)]
@@ -159,15 +160,14 @@ def _compose(request: Request, overrides: Sequence[Override]) -> list[Cell]:
 
 def words_of_first(request: Request) -> list[str]:
     """The request's words for its first task, method and so on, in place of all that it or its suite sweeps over."""
-    overrides, of_suite = parse_words(request.overrides, request.folders), _chosen_by_suite(request)
-    single = [o.input_line or "" for o in [*overrides, *of_suite] if not o.is_sweep_override()]
-    return [*single, *_first_values([*of_suite, *overrides])]
+    return _first([*parse_words(request.overrides, request.folders), *_chosen_by_suite(request)])
 
 
-def _first_values(overrides: Sequence[Override]) -> list[str]:
-    """A sweep's first choices, for other words may be about settings that only what is chosen has."""
+def _first(overrides: Sequence[Override]) -> list[str]:
+    """The words with a sweep's first choices, for others may be about settings that only what is chosen has."""
+    single = [o.input_line or "" for o in overrides if not o.is_sweep_override()]
     listed = [o for o in overrides if o.is_sweep_override() and not o.is_interval_sweep()]
-    return [f"{o.key_or_group}={next(o.sweep_string_iterator())}" for o in listed]
+    return [*single, *(f"{o.key_or_group}={next(o.sweep_string_iterator())}" for o in listed)]
 
 
 def _jobs(base: DictConfig, words: Sequence[str]) -> list[list[str]]:

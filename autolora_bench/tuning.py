@@ -112,10 +112,9 @@ def studies(request: Request) -> list[Study]:
 
 def is_tuned(request: Request) -> bool:
     """Whether a request is for Optuna's sweeper, said in a word or in the file of a suite."""
-    chosen = dict(word.partition("=")[::2] for word in request.overrides)
-    if "hydra/sweeper" in chosen:
-        return chosen["hydra/sweeper"] == SWEEPER
-    suite = choices("suite", request.folders).get(chosen.get("suite", ""))
+    if "hydra/sweeper" in request.said:
+        return request.said["hydra/sweeper"] == SWEEPER
+    suite = choices("suite", request.folders).get(request.said.get("suite", ""))
     return suite is not None and f"/hydra/sweeper: {SWEEPER}" in suite.read_text(encoding="utf-8")
 
 

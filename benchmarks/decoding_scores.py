@@ -25,7 +25,6 @@ from sacrebleu.metrics import BLEU
 from sacrebleu.significance import PairedTest
 
 from autolora_bench.backbone.merged import merged
-from autolora_bench.backbone.packed import packed_linears
 from autolora_bench.config.task import DecodingConfig
 from autolora_bench.methods.base import PhaseContext
 from autolora_bench.tasks.base import EvaluationContext
@@ -70,7 +69,7 @@ def objectives(
     """(N,) log-probability of each output, with the end token, over its length ** length_penalty."""
     found = []
     evaluation = EvaluationContext(context.tokenizer, context.device, settings.batch_size)
-    with merged(model) as plain, packed_linears(plain), evaluation_mode(model, evaluation):
+    with merged(model) as plain, evaluation_mode(model, evaluation):
         for prompt, output in zip(split["input_ids"], outputs, strict=True):
             text = context.tokenizer(" " + output, add_special_tokens=False)["input_ids"]
             text = [*text, context.tokenizer.eos_token_id][: settings.max_new_tokens]

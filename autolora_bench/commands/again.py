@@ -23,9 +23,9 @@ def not_run_again(pending: Sequence[PlannedRun], before: Mapping[Path, str | Non
     ]
 
 
-def check_can_start(experiment: ExperimentConfig, folder: Path) -> None:
-    """Raises UserError where the completed record in `folder` would be given up for nothing: this machine lacks the
-    device, the data or the weights."""
+def check_can_start(experiment: ExperimentConfig) -> None:
+    """Raises UserError where a completed record would be given up for nothing: this machine lacks the device, the data
+    or the weights."""
     entry = PlannedRun(experiment, ())
     if entry.state() is not State.completed:
         return
@@ -34,6 +34,6 @@ def check_can_start(experiment: ExperimentConfig, folder: Path) -> None:
     problems = missing(entry)
     if problems:
         raise UserError(
-            f"missing: {problems[0]}", f"nothing was run, and the record in {folder} is as it was"
+            f"missing: {problems[0]}", f"nothing was run, and the record in {entry.folder} is as it was"
         )
     machine.device(experiment.device)

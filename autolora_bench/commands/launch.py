@@ -139,7 +139,7 @@ def _run(experiment: ExperimentConfig, folder: Path) -> RunRecord | None:
     if decision.note:
         print(decision.note, file=sys.stderr)
     if decision.record is None:
-        on_main(lambda: check_can_start(experiment, folder))
+        on_main(lambda: check_can_start(experiment))
     print(f"{_label(experiment)}  ->  {folder}", file=sys.stderr, flush=True)
     record = run_experiment(experiment, folder, command(experiment), decision.record)
     _show(record)

@@ -20,20 +20,20 @@ def read_request(words: Sequence[str]) -> Request:
     for word in rest:
         if word in ("-m", "--multirun"):
             multirun = True
-        elif _named(word) in ("--config-dir", "-cd"):
+        elif _name_of(word) in ("--config-dir", "-cd"):
             folder = _folder(word.partition("=")[2] or next(rest, ""))
         elif word.startswith("-"):
             raise UserError(
                 f"unknown option {word}", "autolora-bench --help shows all; settings are written key=value"
             )
         elif "=" in word or word.startswith("~"):
-            overrides = [*(other for other in overrides if _named(other) != _named(word)), word]
+            overrides = [*(other for other in overrides if _name_of(other) != _name_of(word)), word]
         else:
             raise UserError(f"{word!r} is no setting", "settings are written key=value, as in task=rte")
     return Request(tuple(overrides), multirun, folder)
 
 
-def _named(word: str) -> str:
+def _name_of(word: str) -> str:
     return word.partition("=")[0]
 
 

@@ -24,6 +24,7 @@ from autolora_bench.paths import conf_dir
 
 CONFIG = "config"
 SEED = re.compile(r"\$\{[^}]*\bseed\b")
+"""An interpolation from the seed."""
 
 
 @contextmanager
@@ -151,11 +152,10 @@ def _settings(overrides: Sequence[str]) -> list[str]:
 def _unknown(node: DictConfig, prefix: str = "") -> Iterator[tuple[str, list[str]]]:
     """Names that words have added to what a schema knows, each with those that it knows there."""
     schema = OmegaConf.get_type(node)
-    fixed = is_dataclass(schema)
-    known = [field.name for field in fields(schema)] if is_dataclass(schema) else []
+    known = [field.name for field in fields(schema)] if is_dataclass(schema) else None
     for name in map(str, node):
         inner = node._get_node(name)
-        if fixed and name not in known:
+        if known is not None and name not in known:
             yield f"{prefix}{name}", [f"{prefix}{one}" for one in known]
         elif isinstance(inner, DictConfig) and isinstance(inner._content, dict):
             yield from _unknown(inner, f"{prefix}{name}.")

@@ -35,7 +35,7 @@ def read_labelled(
     else:
         (predicted,) = read(predictions, HEADER[:1])
         if task in GLUE_METRICS and is_glue_file(references):
-            labels = read_glue_labels(references, task, named=_named(predicted))
+            labels = read_glue_labels(references, task, named=_are_names(predicted))
         else:
             (labels,) = read(references, HEADER[1:])
         check_counts(predictions, len(predicted), references, len(labels))
@@ -57,7 +57,7 @@ def _are_of_values(metrics: Sequence[str]) -> bool:
     return of_values
 
 
-def _named(values: Values) -> bool:
+def _are_names(values: Values) -> bool:
     return any(isinstance(value, str) for value in values)
 
 
@@ -67,8 +67,8 @@ def _numbers(values: Values, classes: Sequence[str]) -> Values:
 
 def _check_spelling(predicted: Values, labels: Values, classes: Sequence[str]) -> None:
     """Refuse numbers scored against names, whose order may be another."""
-    if _named(predicted) != _named(labels):
-        sides = "names and labels numbers" if _named(predicted) else "numbers and labels names"
+    if _are_names(predicted) != _are_names(labels):
+        sides = "names and labels numbers" if _are_names(predicted) else "numbers and labels names"
         raise UserError(f"predictions are {sides}", "write both as numbers or both as names")
     if classes and len({isinstance(value, str) for value in (*predicted, *labels)}) > 1:
         raise UserError("there are both numbers and names", "write all as numbers or all as names")
