@@ -16,12 +16,22 @@ from autolora_bench.processes import world_size
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
-def device(name: str) -> torch.device:
-    """The device asked for; auto takes an accelerator where there is one.
+def device(experiment: ExperimentConfig) -> torch.device:
+    """The device that a run asks for; auto takes an accelerator where there is one.
 
     Raises:
-        UserError: no such device here.
+        UserError: no such device here, or none that the run's other settings are for.
     """
+    found = _device(experiment.device)
+    if experiment.train.cpu_kernels and found.type != "cpu":
+        raise UserError(
+            f"train.cpu_kernels=true is for a CPU, and device={experiment.device} is {found.type} here",
+            "say device=cpu, or leave train.cpu_kernels out",
+        )
+    return found
+
+
+def _device(name: str) -> torch.device:
     if name not in DEVICES:
         raise UserError(f"device={name} is not known", f"choose among: {', '.join(DEVICES)}")
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}

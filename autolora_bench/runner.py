@@ -71,7 +71,7 @@ def run_experiment(
 
 def _run_phases(experiment: ExperimentConfig, folder: Path, record: RunRecord) -> None:
     machine.prepare(experiment)
-    context = PhaseContext(experiment, folder, machine.device(experiment.device))
+    context = PhaseContext(experiment, folder, machine.device(experiment))
     record.provenance = {
         **provenance(),
         **machine.describe(context.device),

@@ -5,8 +5,9 @@
     python benchmarks/search_step.py --layers 12 --hidden 768 --device cuda --bf16
     python benchmarks/search_step.py --arms closed_form closed_form/4 closed_form/half closed_form/half/4
 
-An arm is an estimator; `/4` moves the selection variables at every 4th step only and is averaged over four, `/half`
-draws validation batches of half the size.
+An arm is an estimator, or `plain`; `/4` moves the selection variables at every 4th step only and is averaged over four,
+`/half` draws validation batches of half the size, `/kernels` computes with `train.cpu_kernels=true`. What they are
+compared with is stock PEFT.
 
 Weights are random and nothing is downloaded. All arms live in one process and take turns, so that whatever else the
 machine does hits them alike; a ratio compares an arm with the plain steps of the same rounds, in CPU seconds on a CPU.
@@ -20,6 +21,7 @@ import copy
 import statistics
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from functools import partial
 
 import torch
@@ -27,6 +29,8 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from torch import Tensor
 from transformers import BertConfig, BertForSequenceClassification, logging
 
+from autolora_bench.config.train import Precision, TrainConfig
+from autolora_bench.kernels.choice import kernels
 from autolora_bench.search import ESTIMATORS, InnerStep, attach, estimator, lora_factors, selection_for
 from autolora_bench.search.diagnostics import compare, exact_terms
 
@@ -65,6 +69,7 @@ class PlainArm:
     def __init__(self, model: PeftModel, options: argparse.Namespace) -> None:
         self.model = model
         self.options = options
+        self.kernels = ExitStack()
         self.weights = {name: p for name, p in model.named_parameters() if p.requires_grad}
         self.optimizer = torch.optim.AdamW(self.weights.values(), lr=1e-4)
 
@@ -141,9 +146,15 @@ def timed(action: Callable[[], float | None], device: str) -> tuple[float, float
 
 
 def arm(base: PeftModel, options: argparse.Namespace, name: str) -> PlainArm:
-    """By its name, on its own copy of the model."""
+    """By its name, on its own copy of the model, with its own kernels as long as it lives."""
     model = copy.deepcopy(base)
-    return PlainArm(model, options) if name == PLAIN else SearchArm(model, options, name)
+    kind, *variants = name.split("/")
+    made = PlainArm(model, options) if kind == PLAIN else SearchArm(model, options, name)
+    precision = Precision.bf16 if options.bf16 else Precision.fp32
+    made.kernels.enter_context(
+        kernels(model, TrainConfig(cpu_kernels="kernels" in variants, precision=precision))
+    )
+    return made
 
 
 def measure(options: argparse.Namespace) -> None:

@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "autolora_bench"
 LAYERS = [
     {"errors", "interruption", "ownership", "processes"},
     {"config", "paths", "record", "provenance", "plan"},
-    {"search", "metrics", "backbone", "data", "machine"},
+    {"search", "metrics", "backbone", "kernels", "data", "machine"},
     {"tasks"},
     {"training"},
     {"methods"},

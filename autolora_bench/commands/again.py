@@ -36,4 +36,4 @@ def check_can_start(experiment: ExperimentConfig) -> None:
         raise UserError(
             f"missing: {problems[0]}", f"nothing was run, and the record in {entry.folder} is as it was"
         )
-    machine.device(experiment.device)
+    machine.device(experiment)

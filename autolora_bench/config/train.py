@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from enum import Enum
 
-from autolora_bench.config.data import LOCATION
+from autolora_bench.config.data import ADDED, LOCATION
 
 
 class Precision(Enum):
@@ -51,6 +51,9 @@ class TrainConfig:
     keep: Keep = Keep.best
     group_by_length: bool = False
     """Batches of similar lengths: less padding, another data order."""
+    cpu_kernels: bool = field(default=False, metadata=ADDED)
+    """Faster kernels on a CPU: the same up to rounding, but dropout drops other elements; up to two more copies of the
+    frozen weights in memory."""
     threads: int | None = field(default=None, metadata=LOCATION)
     """CPU threads of torch; none leaves torch's choice."""
     log_steps: int = field(default=50, metadata=LOCATION)

@@ -13,6 +13,7 @@ from autolora_bench.config.search import Constraint, Rule, SearchConfig
 from autolora_bench.config.train import TrainConfig
 from autolora_bench.data.splits import search_split
 from autolora_bench.errors import UserError
+from autolora_bench.kernels.choice import kernels
 from autolora_bench.methods.base import PhaseContext, PhaseResult
 from autolora_bench.methods.lora import lora_model
 from autolora_bench.processes import on_main, world_size
@@ -61,7 +62,8 @@ class SearchPhase:
         selection = selection_for(model, c.constraint, c.initial, budget, c.scope)
         trainer = self._trainer(model, selection, context, train)
         trainer.allocation()  # a rule that does not fit these layers says so before the search, not after it
-        trained = train_or_resume(trainer, context.identity)
+        with kernels(model, train):
+            trained = train_or_resume(trainer, context.identity)
         on_main(lambda: write_atomically(context.folder / SELECTION, json.dumps(_readable(selection))))
         return PhaseResult(
             artefact=SELECTION,

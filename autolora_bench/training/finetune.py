@@ -9,6 +9,7 @@ from torch import nn
 from transformers import PreTrainedTokenizerBase, PrinterCallback, TrainerCallback
 
 from autolora_bench.config.train import Keep, Precision, TrainConfig
+from autolora_bench.kernels.choice import kernels
 from autolora_bench.metrics.registry import METRICS
 from autolora_bench.processes import on_main
 from autolora_bench.record import Evaluation
@@ -70,7 +71,8 @@ def finetune(model: nn.Module, setup: Finetuning) -> Outcome:
     removes them.
     """
     trainer = build_trainer(model, setup)
-    trained = train_or_resume(trainer, setup.identity)
+    with kernels(model, setup.train):
+        trained = train_or_resume(trainer, setup.identity)
     best, last = best_and_last(trainer)
     if setup.train.keep is Keep.best:
         load_trainable(model, trainer.best)

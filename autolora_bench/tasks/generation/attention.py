@@ -10,18 +10,14 @@ Shapes: as in `cache`; A = H G heads of queries.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import AttentionInterface
-from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+from autolora_bench.backbone.attention import PYTORCH, attention_replaced
 from autolora_bench.tasks.generation.cache import BeamLayer, Beams, forgets_nothing
 
-PYTORCH = "sdpa"
-"""The name under which transformers calls scaled_dot_product_attention."""
 HARMLESS = {"is_causal", "position_ids", "use_cache"}
 """Arguments of an attention that change nothing for a query of one token."""
 
@@ -42,12 +38,8 @@ def beam_attention(beams: Beams | None) -> Iterator[dict[str, Beams]]:
     if beams is None:
         yield {}
         return
-    usual = ALL_ATTENTION_FUNCTIONS[PYTORCH]
-    AttentionInterface.register(PYTORCH, partial(forward, usual))
-    try:
+    with attention_replaced(forward):
         yield {"beams": beams}
-    finally:
-        AttentionInterface.register(PYTORCH, usual)
 
 
 def forward(

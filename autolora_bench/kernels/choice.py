@@ -1,0 +1,27 @@
+"""Which kernels a run computes with."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+from torch import nn
+
+from autolora_bench.config.train import Precision, TrainConfig
+from autolora_bench.kernels.attention import dropping_attention
+from autolora_bench.kernels.dropout import drawn_in_parts
+from autolora_bench.kernels.packed import packed_linears
+
+
+@contextmanager
+def kernels(model: nn.Module, train: TrainConfig) -> Iterator[None]:
+    """Within this context a model on the CPU trains and reads with the kernels that `train` asks for.
+
+    What requires a gradient by now, and nothing else, may be changed meanwhile.
+    """
+    with ExitStack() as stack:
+        if train.cpu_kernels:
+            stack.enter_context(
+                packed_linears(model, bf16=train.precision is Precision.bf16, only_frozen=True)
+            )
+            stack.enter_context(drawn_in_parts(model))
+            stack.enter_context(dropping_attention(model))
+        yield
