@@ -5,9 +5,9 @@
 
 The plain scripts are what people write: one pads (and truncates) to 128 tokens, one pads to the longest of the batch.
 All arms draw from the complete training split with the same batch size, LoRA, optimizer and seed, train in one process,
-and take turns; all but the grouped one see the same batches. What is timed is the first --steps steps: collation and
-logging count, start-up does not. Grouping sorts the examples of many batches at a time, the longest first; by default
-there are as many steps as that.
+and take turns; all but the grouped ones see the same batches. Two arms compute with `train.cpu_kernels=true`. What is
+timed is the first --steps steps: collation and logging count, start-up does not. Grouping sorts the examples of many
+batches at a time, the longest first; by default there are as many steps as that.
 """
 
 from __future__ import annotations
@@ -34,13 +34,22 @@ from transformers import (
 
 from autolora_bench import machine
 from autolora_bench.config.experiment import ExperimentConfig
+from autolora_bench.kernels.choice import kernels
 from autolora_bench.methods.base import PhaseContext
 from autolora_bench.methods.lora import lora_model
 from autolora_bench.sweep import Request, plan
 from autolora_bench.training.finetune import Finetuning, build_trainer
 
 BATCH = 16
-OURS, GROUPED, FIXED, LONGEST = "ours", "ours, group_by_length", "plain, 128", "plain, longest"
+FIXED, LONGEST = "plain, 128", "plain, longest"
+GROUPED, KERNELS = "train.group_by_length=true", "train.cpu_kernels=true"
+OURS = {
+    "ours": (),
+    "ours, grouped": (GROUPED,),
+    "ours, cpu_kernels": (KERNELS,),
+    "ours, both": (GROUPED, KERNELS),
+}
+"""Our arms and their settings."""
 LORA = {"r": 4, "lora_alpha": 16, "lora_dropout": 0.1}
 
 
@@ -91,7 +100,8 @@ def ours(options: argparse.Namespace, task: str, round_: int, folder: Path, *wor
     )
     trainer = build_trainer(model, setup)
     trainer.evaluate = lambda *_, **__: {}  # type: ignore[method-assign]
-    trainer.train()
+    with kernels(model, train):
+        trainer.train()
     return clock.per_example()
 
 
@@ -143,17 +153,15 @@ def sorted_together(examples: int) -> int:
 
 def arms(options: argparse.Namespace, task: str) -> dict[str, Callable[[int, Path], Seconds]]:
     """Name -> one training; (round, folder) -> seconds per example."""
-    grouped = partial(_grouped, options, task)
+
+    def with_words(words: tuple[str, ...], round_: int, folder: Path) -> Seconds:
+        return ours(options, task, round_, folder, *words)
+
     return {
-        OURS: partial(ours, options, task),
-        GROUPED: grouped,
+        **{name: partial(with_words, words) for name, words in OURS.items()},
         FIXED: partial(plain, options, task, fixed=True),
         LONGEST: partial(plain, options, task, fixed=False),
     }
-
-
-def _grouped(options: argparse.Namespace, task: str, round_: int, folder: Path) -> Seconds:
-    return ours(options, task, round_, folder, "train.group_by_length=true")
 
 
 def measure(options: argparse.Namespace, task: str) -> dict[str, list[Seconds]]:
@@ -170,7 +178,7 @@ def measure(options: argparse.Namespace, task: str) -> dict[str, list[Seconds]]:
 def report(task: str, found: dict[str, list[Seconds]]) -> None:
     """Examples a second of CPU time, and how many times faster than the plain scripts."""
     print(f"{task:24}{'examples / CPU s':>17}{'against plain, 128':>27}{'against plain, longest':>27}")
-    for name in (OURS, GROUPED, FIXED, LONGEST):
+    for name in (*OURS, FIXED, LONGEST):
         rate = statistics.median(1 / seconds.cpu for seconds in found[name])
         against = [spread(ratios(found[other], found[name], "cpu")) for other in (FIXED, LONGEST)]
         print(f"{name:24}{rate:17.1f}{against[0]:>27}{against[1]:>27}", flush=True)

@@ -36,21 +36,21 @@ class PackedMatrix:
 
     @cached_property
     def forth(self) -> Tensor:
-        """For (..., D) -> (..., O)."""
+        """For (N, D) -> (N, O)."""
         assert _pack is not None
         packed: Tensor = _pack(self.matrix.to(self.dtype).contiguous())
         return packed
 
     @cached_property
     def back(self) -> Tensor:
-        """For (..., O) -> (..., D)."""
+        """For (N, O) -> (N, D)."""
         assert _pack is not None
         packed: Tensor = _pack(self.matrix.T.to(self.dtype).contiguous())
         return packed
 
 
 class _Product(torch.autograd.Function):
-    """(..., D) -> (..., O), or from O to D where `back`; can be differentiated as often as one likes."""
+    """(N, D) -> (N, O), or from O to D where `back`; can be differentiated as often as one likes."""
 
     @staticmethod
     def forward(ctx: Any, inputs: Tensor, bias: Tensor | None, matrix: PackedMatrix, back: bool) -> Tensor:
@@ -66,7 +66,7 @@ class _Product(torch.autograd.Function):
         if ctx.needs_input_grad[0]:
             of_inputs = _product(gradient, None, ctx.matrix, not ctx.back)
         if ctx.needs_input_grad[1]:
-            of_bias = gradient.flatten(0, -2).sum(0)
+            of_bias = gradient.sum(0)
         return of_inputs, of_bias, None, None
 
 
@@ -87,7 +87,11 @@ class _Packed(nn.Module):
             outputs: Tensor = super().forward(inputs)
             return outputs
         bias = None if self.bias is None else self.bias.to(wanted)
-        return _product(inputs.to(wanted), bias, self.packed, False)
+        rows = inputs.to(wanted).reshape(
+            -1, inputs.shape[-1]
+        )  # outside of _Product: PEFT may add to its output
+        outputs = _product(rows, bias, self.packed, False)
+        return outputs.view(*inputs.shape[:-1], outputs.shape[-1])
 
 
 class PackedLinear(_Packed, nn.Linear):

@@ -1,0 +1,168 @@
+"""Whole runs with `train.cpu_kernels=true`: the same as without where nothing is dropped, and resumable where it is."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from autolora_bench import cli
+from autolora_bench.config.compose import compose_config, composer, to_experiment
+from autolora_bench.config.experiment import config_id
+from autolora_bench.kernels import packed
+from autolora_bench.kernels.packed import PackedMatrix
+from autolora_bench.paths import run_folder
+from autolora_bench.record import RunRecord, Status, read_record
+from autolora_bench.training.checkpoints import CheckpointPolicy
+
+KERNELS = "train.cpu_kernels=true"
+SMALL = [
+    "task=sst2",
+    "model=any",
+    "data=generated",
+    "data.limit=32",
+    "data.limit_evaluation=16",
+    "train.epochs=2",
+    "train.batch_size=8",
+    "~recipe",
+    "~cell",
+]
+SEARCH = ["method.search.epochs=2", "method.search.batch_size=8", "method.search.diagnose_steps=[1]"]
+TEXTS = ["task=e2e", "task.metrics=[bleu]", "task.decoding.beams=2", "task.decoding.max_new_tokens=6"]
+METHODS = {
+    "full": [],
+    "bitfit": [],
+    "dora": [],
+    "adapter": [],
+    "adalora": [],
+    "autolora": SEARCH,
+    "lora": TEXTS,
+}
+
+
+@pytest.fixture(autouse=True)
+def _small_layers_too(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packed, "SMALLEST", 1)
+    monkeypatch.setenv("AUTOLORA_BENCH_CACHE", str(tmp_path_factory.getbasetemp() / "kernels_cache"))
+
+
+@pytest.fixture
+def words(tiny_encoder: Path, tiny_decoder: Path) -> Callable[..., list[str]]:
+    def line(results: Path, method: str, *more: str) -> list[str]:
+        model = tiny_decoder if TEXTS[0] in METHODS[method] else tiny_encoder
+        head = [f"method={method}", f"results={results}", f"model.checkpoint={model}", "device=cpu"]
+        return [*SMALL, *METHODS[method], *head, *more]
+
+    return line
+
+
+def folder_of(line: list[str]) -> Path:
+    with composer():
+        return run_folder(to_experiment(compose_config(line)))
+
+
+def facts(line: list[str]) -> tuple[RunRecord, dict[str, Tensor]]:
+    record = read_record(folder_of(line) / "run.json")
+    assert record.status is Status.completed, record.error
+    weights = load_file(next(folder_of(line).glob("*/weights.safetensors")))
+    return record, weights
+
+
+@pytest.fixture
+def nothing_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    attention = torch.nn.functional.scaled_dot_product_attention
+
+    def keeping(*arguments: Tensor, **options: object) -> Tensor:
+        return attention(*arguments, **{**options, "dropout_p": 0.0})  # type: ignore[arg-type]
+
+    for place in ("dropout.dropout", "attention.dropout"):
+        monkeypatch.setattr(f"autolora_bench.kernels.{place}", lambda inputs, p: inputs)
+    monkeypatch.setattr(torch.nn.functional, "dropout", lambda inputs, *_, **__: inputs)
+    monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", keeping)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_run_in_which_nothing_is_dropped_is_the_same_up_to_rounding(
+    words: Callable[..., list[str]], nothing_dropped: None, method: str, tmp_path: Path
+) -> None:
+    usual, ours = words(tmp_path, method), words(tmp_path, method, KERNELS)
+    assert cli.run(usual) == cli.run(ours) == 0
+    (expected, their), (found, our) = facts(usual), facts(ours)
+    assert found.config_id != expected.config_id
+    for one, other in zip(found.history, expected.history, strict=True):
+        assert one.train_loss == pytest.approx(other.train_loss, rel=1e-4)
+        assert one.scores == other.scores
+    for name, weight in their.items():
+        torch.testing.assert_close(our[name], weight, rtol=1e-3, atol=2e-4)
+
+
+def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(
+    words: Callable[..., list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, cut = (
+        words(tmp_path / name, "autolora", KERNELS, "train.checkpoint_minutes=1e-9") for name in "ab"
+    )
+    assert cli.run(whole) == 0
+    begin, cut_at = CheckpointPolicy.on_step_begin, [3]
+
+    def once(self: CheckpointPolicy, args: object, state: object, control: object, **more: object) -> object:
+        if [state.global_step] == cut_at:  # type: ignore[attr-defined]
+            cut_at.clear()
+            raise KeyboardInterrupt
+        return begin(self, args, state, control, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(CheckpointPolicy, "on_step_begin", once)
+    assert cli.run(cut) == 130
+    assert cli.run(cut) == 0
+    (expected, their), (found, our) = facts(whole), facts(cut)
+    assert found.history == expected.history
+    assert all(torch.equal(our[name], weight) for name, weight in their.items())
+
+
+def test_matrices_are_packed_and_freed(
+    words: Callable[..., list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[bool] = []
+    initialise = PackedMatrix.__init__
+    monkeypatch.setattr(
+        PackedMatrix, "__init__", lambda self, *a: made.append(a[0].requires_grad) or initialise(self, *a)
+    )
+    assert cli.run(words(tmp_path, "bitfit")) == 0
+    assert not made
+    assert cli.run(words(tmp_path, "bitfit", KERNELS)) == 0
+    assert made
+    assert not any(made)
+
+
+def test_the_default_is_no_part_of_a_runs_identity(words: Callable[..., list[str]], tmp_path: Path) -> None:
+    with composer():
+        plain, said, ours = (
+            to_experiment(compose_config(words(tmp_path, "bitfit", *more)))
+            for more in ((), ("train.cpu_kernels=false",), (KERNELS,))
+        )
+    assert config_id(plain) == config_id(said) != config_id(ours)
+
+
+def test_an_accelerator_is_refused_and_a_completed_record_kept(
+    words: Callable[..., list[str]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    line = words(tmp_path, "bitfit", KERNELS)
+    assert cli.run(line) == 0
+    before = (folder_of(line) / "run.json").read_bytes()
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    again = [word if word != "device=cpu" else "device=auto" for word in line]
+    capsys.readouterr()
+    assert cli.run([*again, "rerun=all"]) == 2
+    assert "train.cpu_kernels=true is for a CPU, and device=auto is cuda here" in capsys.readouterr().err
+    assert (folder_of(line) / "run.json").read_bytes() == before
+    shutil.rmtree(folder_of(line))
+    assert cli.run(again) == 2
+    assert "say device=cpu" in capsys.readouterr().err
+    assert json.loads((folder_of(line) / "run.json").read_text())["status"] == "failed"
