@@ -150,6 +150,8 @@ def arm(base: PeftModel, options: argparse.Namespace, name: str) -> PlainArm:
     model = copy.deepcopy(base)
     kind, *variants = name.split("/")
     made = PlainArm(model, options) if kind == PLAIN else SearchArm(model, options, name)
+    if "kernels" in variants and options.device != "cpu":
+        raise SystemExit(f"{name}: these kernels are for a CPU")
     precision = Precision.bf16 if options.bf16 else Precision.fp32
     made.kernels.enter_context(
         kernels(model, TrainConfig(cpu_kernels="kernels" in variants, precision=precision))

@@ -96,6 +96,40 @@ def test_two_processes_equal_one(
     assert not list(tmp_path.rglob("run.lock"))
 
 
+SEEING = """
+import os, sys
+from autolora_bench import cli
+from autolora_bench.training.trainer import MeteredTrainer
+
+count = MeteredTrainer.count
+
+def counting(self, inputs):
+    with open(os.path.join(os.environ["SEEN"], os.environ["RANK"]), "a") as file:
+        for tokens, mask in zip(inputs["input_ids"], inputs["attention_mask"]):
+            print(tokens[mask > 0].tolist(), file=file)
+    count(self, inputs)
+
+MeteredTrainer.count = counting
+sys.exit(cli.run(sys.argv[1:]))
+"""
+
+
+def test_two_processes_that_group_by_length_share_the_examples(without_dropout: Path, tmp_path: Path) -> None:
+    """Each sees half of them in every epoch, whatever it has drawn before."""
+    (tmp_path / "seeing.py").write_text(SEEING)
+    line = [*words("lora", without_dropout, tmp_path / "runs"), "train.group_by_length=true"]
+    command = [sys.executable, *STARTERS["torchrun"][:-2], str(tmp_path / "seeing.py"), *line]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "SEEN": str(tmp_path)}
+    answer = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert answer.returncode == 0, answer.stderr
+    seen = [(tmp_path / str(rank)).read_text().splitlines() for rank in (0, 1)]
+    first, second = ([text for half in seen for text in half[start : start + 16]] for start in (0, 16))
+    assert len(first) == 32
+    assert sorted(first) == sorted(second)
+    assert first != second
+    assert len(set(first)) > 25, "too many generated texts are alike to tell"
+
+
 def selection(folder: Path) -> dict[str, Any]:
     found = json.loads((folder / "search/selection.json").read_text())
     return {name: torch.tensor(found[name]) for name in ("beta", "alpha")}

@@ -16,8 +16,8 @@ PYTORCH = "sdpa"
 def attention_replaced(attend: Callable[..., Any]) -> Iterator[None]:
     """Within this context `attend`, called with the usual function and its arguments, is every model's attention."""
     usual = ALL_ATTENTION_FUNCTIONS[PYTORCH]
-    AttentionInterface.register(PYTORCH, partial(attend, usual))
     try:
+        AttentionInterface.register(PYTORCH, partial(attend, usual))
         yield
     finally:
         AttentionInterface.register(PYTORCH, usual)

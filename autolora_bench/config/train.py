@@ -52,8 +52,8 @@ class TrainConfig:
     group_by_length: bool = False
     """Batches of similar lengths: less padding, another data order."""
     cpu_kernels: bool = field(default=False, metadata=ADDED)
-    """Faster kernels on a CPU: the same up to rounding, but dropout drops other elements; up to two more copies of the
-    frozen weights in memory."""
+    """Faster kernels on a CPU, for up to two more copies of the frozen weights in memory, three while it decodes.
+    The same up to rounding, but dropout draws other numbers, and with group_by_length so does the order of batches."""
     threads: int | None = field(default=None, metadata=LOCATION)
     """CPU threads of torch; none leaves torch's choice."""
     log_steps: int = field(default=50, metadata=LOCATION)

@@ -23,6 +23,11 @@ def validate(experiment: ExperimentConfig) -> None:
     seed(experiment.seed, "seed")
     _validate_names(experiment)
     require(
+        not experiment.train.cpu_kernels or experiment.device in ("auto", "cpu"),
+        f"train.cpu_kernels=true is for a CPU, not for device={experiment.device}",
+        "say device=cpu, or leave train.cpu_kernels out",
+    )
+    require(
         len(experiment.task.evaluation) > 0,
         "task.evaluation=[] leaves nothing to choose the best epoch by",
         "name a split, as in task.evaluation=[validation]",

@@ -18,37 +18,29 @@ PER_DRAW = 4
 """16-bit numbers in one number that torch draws."""
 
 
-class Kept:
-    """Which elements of a tensor are kept.
-
-    Args:
-        shape: of the tensor.
-        dropped: of PARTS elements, fewer than all of them.
-    """
-
-    def __init__(self, shape: torch.Size, dropped: int) -> None:
-        self.dropped = dropped
-        draws = torch.empty(-(-shape.numel() // PER_DRAW), dtype=torch.int64).random_(-(1 << 63), None)
-        self.bits = draws.view(torch.int16)[: shape.numel()].view(shape)
-
-    def factors(self, dtype: torch.dtype) -> Tensor:
-        """What dropout multiplies by: 0, or one over the share that is kept."""
-        factors = torch.empty(self.bits.shape, dtype=dtype)
-        torch.ge(self.bits, self.dropped - PARTS // 2, out=factors)
-        return factors.mul_(PARTS / (PARTS - self.dropped))
+def _draw(shape: torch.Size) -> Tensor:
+    """Numbers of 16 bits, from torch's generator."""
+    draws = torch.empty(-(-shape.numel() // PER_DRAW), dtype=torch.int64).random_(-(1 << 63), None)
+    return draws.view(torch.int16)[: shape.numel()].view(shape)
 
 
 class _Drop(torch.autograd.Function):
-    """Keeps two bytes an element for the backward pass, and can be differentiated as often as one likes."""
+    """Drops where a number is among the `dropped` lowest of PARTS; can be differentiated as often as one likes.
+
+    Keeps two bytes an element for the backward pass.
+    """
 
     @staticmethod
-    def forward(ctx: Any, inputs: Tensor, kept: Kept) -> Tensor:
-        ctx.kept = kept
-        return kept.factors(inputs.dtype).mul_(inputs)
+    def forward(ctx: Any, inputs: Tensor, numbers: Tensor, dropped: int) -> Tensor:
+        ctx.save_for_backward(numbers)
+        ctx.dropped = dropped
+        factors = torch.empty(inputs.shape, dtype=inputs.dtype)
+        torch.ge(numbers, dropped - PARTS // 2, out=factors)
+        return factors.mul_(PARTS / (PARTS - dropped)).mul_(inputs)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        return _drop(gradients[0], ctx.kept), None
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        return _drop(gradients[0], *ctx.saved_tensors, ctx.dropped), None, None
 
 
 _drop: Callable[..., Tensor] = _Drop.apply
@@ -59,7 +51,7 @@ def dropout(inputs: Tensor, p: float) -> Tensor:
     dropped = round(p * PARTS)
     if not 0 < dropped < PARTS:
         return nn.functional.dropout(inputs, p)
-    return _drop(inputs, Kept(inputs.shape, dropped))
+    return _drop(inputs, _draw(inputs.shape), dropped)
 
 
 class Dropout(nn.Dropout):
@@ -74,9 +66,9 @@ class Dropout(nn.Dropout):
 def drawn_in_parts(model: nn.Module) -> Iterator[None]:
     """Within this context a model's nn.Dropout layers are Dropout."""
     layers = [layer for layer in model.modules() if type(layer) is nn.Dropout and not layer.inplace]
-    for layer in layers:
-        layer.__class__ = Dropout
     try:
+        for layer in layers:
+            layer.__class__ = Dropout
         yield
     finally:
         for layer in layers:

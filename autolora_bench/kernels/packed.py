@@ -23,30 +23,42 @@ _knows_bf16 = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)
 
 
 class PackedMatrix:
-    """Copies of a frozen matrix (O, D) in packed layout, each made when it is first needed.
+    """Copies of a layer's frozen matrix (O, D) in packed layout, each made when it is first needed.
+
+    Cannot be copied or pickled once it has been used: torch cannot copy the packed layout.
 
     Args:
         matrix: must not change as long as this is used.
+        bias: (O,) or none; may change where it requires a gradient.
         dtype: of the copies, and of the inputs of a product.
     """
 
-    def __init__(self, matrix: Tensor, dtype: torch.dtype) -> None:
+    def __init__(self, matrix: Tensor, bias: Tensor | None, dtype: torch.dtype) -> None:
         self.matrix = matrix.detach()
+        self.bias = bias if bias is None or bias.requires_grad else bias.to(dtype)
         self.dtype = dtype
 
     @cached_property
     def forth(self) -> Tensor:
-        """For (N, D) -> (N, O)."""
-        assert _pack is not None
-        packed: Tensor = _pack(self.matrix.to(self.dtype).contiguous())
-        return packed
+        """For (..., D) -> (..., O)."""
+        return _packed(self.matrix, self.dtype)
 
     @cached_property
     def back(self) -> Tensor:
-        """For (N, O) -> (N, D)."""
-        assert _pack is not None
-        packed: Tensor = _pack(self.matrix.T.to(self.dtype).contiguous())
-        return packed
+        """For (..., O) -> (..., D)."""
+        return _packed(self.matrix.T, self.dtype)
+
+
+def _packed(matrix: Tensor, dtype: torch.dtype) -> Tensor:
+    assert _pack is not None
+    packed: Tensor = _pack(matrix.to(dtype).contiguous())
+    return packed
+
+
+def _product(inputs: Tensor, matrix: Tensor, bias: Tensor | None) -> Tensor:
+    assert _multiply is not None
+    outputs: Tensor = _multiply(inputs, matrix, bias, "none", [], "")
+    return outputs
 
 
 class _Product(torch.autograd.Function):
@@ -54,44 +66,42 @@ class _Product(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, inputs: Tensor, bias: Tensor | None, matrix: PackedMatrix, back: bool) -> Tensor:
-        assert _multiply is not None
         ctx.matrix, ctx.back = matrix, back
-        outputs: Tensor = _multiply(inputs, matrix.back if back else matrix.forth, bias, "none", [], "")
-        return outputs
+        return _product(inputs, matrix.back if back else matrix.forth, bias)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
         (gradient,) = gradients
         of_inputs = of_bias = None
         if ctx.needs_input_grad[0]:
-            of_inputs = _product(gradient, None, ctx.matrix, not ctx.back)
+            of_inputs = _differentiable(gradient, None, ctx.matrix, not ctx.back)
         if ctx.needs_input_grad[1]:
             of_bias = gradient.sum(0)
         return of_inputs, of_bias, None, None
 
 
-_product: Callable[..., Tensor] = _Product.apply
+_differentiable: Callable[..., Tensor] = _Product.apply
 
 
 class _Packed(nn.Module):
     """What packed layers of both kinds share; their weights are not trained."""
 
     packed: PackedMatrix
-    bias: Any
 
     def forward(self, inputs: Tensor) -> Tensor:
         """(..., D) -> (..., O), in the type of the packed weights; as ever where another arithmetic is asked for."""
+        matrix = self.packed
         autocast = torch.is_autocast_enabled("cpu")
-        wanted = torch.get_autocast_dtype("cpu") if autocast else inputs.dtype
-        if wanted is not self.packed.dtype:
+        if matrix.dtype is not (torch.get_autocast_dtype("cpu") if autocast else inputs.dtype):
             outputs: Tensor = super().forward(inputs)
             return outputs
-        bias = None if self.bias is None else self.bias.to(wanted)
-        rows = inputs.to(wanted).reshape(
-            -1, inputs.shape[-1]
-        )  # outside of _Product: PEFT may add to its output
-        outputs = _product(rows, bias, self.packed, False)
-        return outputs.view(*inputs.shape[:-1], outputs.shape[-1])
+        inputs = inputs.to(matrix.dtype)
+        bias = None if matrix.bias is None else matrix.bias.to(matrix.dtype)
+        if not torch.is_grad_enabled():
+            return _product(inputs, matrix.forth, bias)
+        # Not a view made inside of _Product: autograd would forbid PEFT to add to it in place.
+        rows = _differentiable(inputs.reshape(-1, inputs.shape[-1]), bias, matrix, False)
+        return rows.view(*inputs.shape[:-1], rows.shape[-1])
 
 
 class PackedLinear(_Packed, nn.Linear):
@@ -103,6 +113,7 @@ class PackedConv1D(_Packed, Conv1D):
 
 
 KINDS = {nn.Linear: PackedLinear, Conv1D: PackedConv1D}
+PLAIN = {packed: plain for plain, packed in KINDS.items()}
 
 
 @contextmanager
@@ -116,39 +127,27 @@ def packed_linears(model: nn.Module, bf16: bool = False, only_frozen: bool = Fal
         bf16: the model runs under bfloat16 autocast.
         only_frozen: leave out the layers whose weight requires a gradient; without it the model must only read.
     """
-    with _unpacked(model):
-        dtype = torch.bfloat16 if bf16 else torch.float32
-        able = _can_multiply(bf16)
-        found: list[Any] = [
-            layer for layer in model.modules() if able and _is_worth_packing(layer, only_frozen)
-        ]
-        for layer in found:
-            transposed = type(layer) is Conv1D
-            layer.packed = PackedMatrix(layer.weight.T if transposed else layer.weight, dtype)
-            layer.__class__ = KINDS[type(layer)]
-        try:
-            yield
-        finally:
-            for layer in found:
-                _restore(layer)
-
-
-@contextmanager
-def _unpacked(model: nn.Module) -> Iterator[None]:
-    packed = [(layer, layer.packed) for layer in model.modules() if isinstance(layer, _Packed)]
-    for layer, _ in packed:
-        _restore(layer)
+    layers: list[Any] = [layer for layer in model.modules() if type(layer) in KINDS or type(layer) in PLAIN]
+    before = [(layer, type(layer), getattr(layer, "packed", None)) for layer in layers]
+    dtype = torch.bfloat16 if bf16 else torch.float32
+    able = _can_multiply(bf16)
     try:
+        for layer in layers:
+            _become(layer, PLAIN.get(type(layer), type(layer)), None)
+            if able and _is_worth_packing(layer, only_frozen):
+                weight = layer.weight.T if type(layer) is Conv1D else layer.weight
+                _become(layer, KINDS[type(layer)], PackedMatrix(weight, layer.bias, dtype))
         yield
     finally:
-        for layer, matrix in packed:
-            layer.packed = matrix
-            layer.__class__ = KINDS[type(layer)]
+        for layer, kind, matrix in before:
+            _become(layer, kind, matrix)
 
 
-def _restore(layer: Any) -> None:
-    layer.__class__ = next(plain for plain, packed in KINDS.items() if type(layer) is packed)
-    del layer.packed
+def _become(layer: Any, kind: type[nn.Module], matrix: PackedMatrix | None) -> None:
+    layer.__class__ = kind
+    vars(layer).pop("packed", None)
+    if matrix is not None:
+        layer.packed = matrix
 
 
 def _can_multiply(bf16: bool) -> bool:

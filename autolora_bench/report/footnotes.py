@@ -8,8 +8,9 @@ from autolora_bench.record import RunRecord
 from autolora_bench.report.columns import Column
 from autolora_bench.report.entries import Entry
 from autolora_bench.report.numerals import plural, span
-from autolora_bench.report.origins import data_notes, origin_notes, setting, stated
+from autolora_bench.report.origins import data_notes, origin_notes
 from autolora_bench.report.scoreboard import FEW, Table
+from autolora_bench.report.stated import setting, stated
 from autolora_bench.report.statistics import ALPHA, smallest_separable
 from autolora_bench.report.variants import SHOWN, settings
 

@@ -1,10 +1,12 @@
-"""Names the machine a run was made on, so that times are only compared on the same one."""
+"""Names the machine a run was made on, and how it was used, so that times are only compared where they can be."""
 
 from autolora_bench.record import RunRecord
+from autolora_bench.report.stated import setting
 
 
 def hardware(record: RunRecord) -> str:
-    """The accelerator's name; on a processor its name, threads used and cores; `unknown machine` without either."""
+    """The accelerator's name; on a processor its name, threads used, cores, and whether `train.cpu_kernels` was on;
+    `unknown machine` without either."""
     facts = record.provenance
     device, processor = facts.get("device"), facts.get("processor")
     if isinstance(device, str) and device not in ("cpu", "mps"):
@@ -13,4 +15,5 @@ def hardware(record: RunRecord) -> str:
         return "unknown machine"
     threads, cores = facts.get("threads"), facts.get("cores")
     used = [f"{threads} of {cores} cores" if threads and cores else "", "mps" if device == "mps" else ""]
-    return ", ".join([str(processor), *filter(None, used)])
+    kernels = "cpu_kernels" if setting(record, "train", "cpu_kernels") else ""
+    return ", ".join([str(processor), *filter(None, [*used, kernels])])

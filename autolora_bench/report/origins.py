@@ -9,6 +9,7 @@ from autolora_bench.report.entries import Entry
 from autolora_bench.report.hardware import hardware
 from autolora_bench.report.numerals import plural
 from autolora_bench.report.order import method_order
+from autolora_bench.report.stated import setting, stated
 
 
 def marked_tasks(entries: Iterable[Entry]) -> set[str]:
@@ -109,17 +110,6 @@ def _tally(values: Iterable[str]) -> str:
     if len(counts) == 1:
         return next(iter(counts))
     return ", ".join(f"{value} ({plural(count, 'run')})" for value, count in counts.most_common())
-
-
-def setting(record: RunRecord, node: str, name: str) -> Any:
-    """A setting of the record's configuration, None where there is none."""
-    values = record.config.get(node)
-    return values.get(name) if isinstance(values, dict) else None
-
-
-def stated(value: Any) -> str:
-    """A value in words."""
-    return "not stated" if value is None else str(value)
 
 
 def _count(value: Any) -> str:

@@ -8,15 +8,19 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from datasets import Dataset
 from safetensors.torch import load_file, save_file
 from torch import nn
+from torch.utils.data import Sampler
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from autolora_bench.processes import on_main
 from autolora_bench.record import Evaluation
 from autolora_bench.training.companion import Companion
 from autolora_bench.training.guards import DivergenceError, LossWatch, whole_or_removed
 from autolora_bench.training.meter import Meter
+from autolora_bench.training.order import SharedLengthGroupedSampler
 from autolora_bench.training.weighting import WeightingTrainer
 from autolora_bench.training.weights import load_trainable, save_trainable, share
 
@@ -64,6 +68,14 @@ class MeteredTrainer(WeightingTrainer):
             loader: Any = self.callback_handler.train_dataloader
             per_epoch = math.ceil(len(loader) / self.args.gradient_accumulation_steps)
             raise DivergenceError(step, (step - 1) // per_epoch + 1, (step - 1) % per_epoch + 1)
+
+    def _get_train_sampler(self, train_dataset: Dataset | None = None) -> Sampler[Any] | None:
+        sampler: Sampler[Any] | None = super()._get_train_sampler(train_dataset)
+        if isinstance(sampler, LengthGroupedSampler) and self.args.world_size > 1:
+            return SharedLengthGroupedSampler(
+                self.args.data_seed or 0, batch_size=sampler.batch_size, lengths=sampler.lengths
+            )
+        return sampler
 
     def _run_epoch(self, *args: Any, **options: Any) -> None:
         """No step after the last: transformers would take one where `max_steps` ends inside the resumed epoch."""

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import BertConfig, BertModel, GPT2Config, GPT2Model
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+from transformers.models.bert.modeling_bert import eager_attention_forward
 
 from autolora_bench.kernels import attention
 from autolora_bench.kernels.attention import attend, dropping_attention
@@ -41,6 +42,20 @@ def test_without_dropout_it_is_pytorchs(name: str) -> None:
     mask = MASKS[name]
     found = attend(query, key, value, mask, 0.0, 0.7)
     torch.testing.assert_close(found, scaled_dot_product_attention(query, key, value, mask, scale=0.7))
+
+
+def test_a_row_that_is_masked_whole_attends_to_everything_as_in_transformers() -> None:
+    query, key, value = (10 * tensor for tensor in drawn())
+    mask = padding()
+    mask[0, :, 2] = False
+    mask[0, :, 3, :-1] = False
+    hidden = torch.zeros(mask.shape).masked_fill_(~mask, torch.finfo(torch.float32).min)
+    module = nn.Module().eval()
+    expected, _ = eager_attention_forward(module, query, key, value, hidden, scaling=100.0)
+    found = attend(query, key, value, mask, 0.0, 100.0)
+    torch.testing.assert_close(found.transpose(1, 2), expected)
+    torch.testing.assert_close(found[0, :, 2], value[0].mean(-2))
+    torch.testing.assert_close(found[0, :, 3], value[0, :, -1])
 
 
 def test_in_bfloat16_the_softmax_is_in_single_precision() -> None:

@@ -1,5 +1,6 @@
 """Packed layers compute the same and leave the model as it was."""
 
+import weakref
 from typing import Any
 
 import pytest
@@ -121,6 +122,43 @@ def test_an_inner_context_sees_changed_weights_and_leaves_the_outer_as_it_was() 
             layer.weight.div_(2)
         assert torch.equal(layer(inputs), before)
     assert not hasattr(layer, "packed")
+
+
+def test_an_addition_in_place_is_differentiated() -> None:
+    """PEFT's AdaLoRA adds to what the base layer returned."""
+    layer, inputs = frozen(nn.Linear), torch.randn(2, 3, 24, requires_grad=True)
+    with packed_linears(layer, only_frozen=True):
+        outputs = layer(inputs)
+        outputs += inputs.sum(-1, keepdim=True)
+        (found,) = torch.autograd.grad(outputs.sum(), inputs)
+    torch.testing.assert_close(found, (layer.weight.sum(0) + 40).expand_as(inputs), rtol=1e-4, atol=1e-4)
+
+
+def test_an_interrupted_entry_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    layers = nn.Sequential(frozen(nn.Linear), nn.ReLU(), frozen(Conv1D))
+
+    def interrupted(layer: Any, only_frozen: bool) -> bool:
+        if type(layer) is Conv1D:
+            raise KeyboardInterrupt
+        return True
+
+    with packed_linears(layers[0]):
+        matrix = layers[0].packed
+        monkeypatch.setattr(packed, "_is_worth_packing", interrupted)
+        with pytest.raises(KeyboardInterrupt), packed_linears(layers):
+            pytest.fail("entered")
+        assert layers[0].packed is matrix
+    assert [type(layer) for layer in layers] == [nn.Linear, nn.ReLU, Conv1D]
+    assert not any("packed" in vars(layer) for layer in layers)
+
+
+def test_copies_are_freed_afterwards() -> None:
+    layer = frozen(nn.Linear)
+    with packed_linears(layer, only_frozen=True):
+        layer(torch.randn(1, 24, requires_grad=True)).sum().backward()
+        matrix = weakref.ref(layer.packed)
+        assert {"forth", "back"} <= vars(matrix()).keys()
+    assert matrix() is None
 
 
 def test_arithmetic_that_was_not_asked_for_is_the_layers_own() -> None:

@@ -1,9 +1,9 @@
 """Whole runs with `train.cpu_kernels=true`: the same as without where nothing is dropped, and resumable where it is."""
 
-import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,8 +13,10 @@ from torch import Tensor
 from autolora_bench import cli
 from autolora_bench.config.compose import compose_config, composer, to_experiment
 from autolora_bench.config.experiment import config_id
-from autolora_bench.kernels import packed
-from autolora_bench.kernels.packed import PackedMatrix
+from autolora_bench.kernels import attention, dropout, packed
+from autolora_bench.methods.evaluation import EvaluatePhase
+from autolora_bench.methods.finetuning import FinetunePhase
+from autolora_bench.methods.searching import SearchPhase
 from autolora_bench.paths import run_folder
 from autolora_bench.record import RunRecord, Status, read_record
 from autolora_bench.training.checkpoints import CheckpointPolicy
@@ -42,6 +44,7 @@ METHODS = {
     "autolora": SEARCH,
     "lora": TEXTS,
 }
+QUICK = ("adalora", "autolora", "lora")
 
 
 @pytest.fixture(autouse=True)
@@ -74,18 +77,20 @@ def facts(line: list[str]) -> tuple[RunRecord, dict[str, Tensor]]:
 
 @pytest.fixture
 def nothing_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
-    attention = torch.nn.functional.scaled_dot_product_attention
+    usual = torch.nn.functional.scaled_dot_product_attention
 
     def keeping(*arguments: Tensor, **options: object) -> Tensor:
-        return attention(*arguments, **{**options, "dropout_p": 0.0})  # type: ignore[arg-type]
+        return usual(*arguments, **{**options, "dropout_p": 0.0})  # type: ignore[arg-type]
 
-    for place in ("dropout.dropout", "attention.dropout"):
-        monkeypatch.setattr(f"autolora_bench.kernels.{place}", lambda inputs, p: inputs)
+    for module in (attention, dropout):
+        monkeypatch.setattr(module, "dropout", lambda inputs, p: inputs)
     monkeypatch.setattr(torch.nn.functional, "dropout", lambda inputs, *_, **__: inputs)
     monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", keeping)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    "method", [pytest.param(m, marks=[] if m in QUICK else pytest.mark.slow) for m in METHODS]
+)
 def test_a_run_in_which_nothing_is_dropped_is_the_same_up_to_rounding(
     words: Callable[..., list[str]], nothing_dropped: None, method: str, tmp_path: Path
 ) -> None:
@@ -123,19 +128,42 @@ def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(
     assert all(torch.equal(our[name], weight) for name, weight in their.items())
 
 
-def test_matrices_are_packed_and_freed(
-    words: Callable[..., list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_every_phase_computes_with_every_kernel(
+    words: Callable[..., list[str]], precision: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made: list[bool] = []
-    initialise = PackedMatrix.__init__
-    monkeypatch.setattr(
-        PackedMatrix, "__init__", lambda self, *a: made.append(a[0].requires_grad) or initialise(self, *a)
-    )
-    assert cli.run(words(tmp_path, "bitfit")) == 0
-    assert not made
-    assert cli.run(words(tmp_path, "bitfit", KERNELS)) == 0
-    assert made
-    assert not any(made)
+    """The search, the retraining with its evaluations, the last evaluation; no dropout in evaluations."""
+    seen: dict[str, set[str]] = {}
+    kinds: set[torch.dtype] = set()
+    phase = [""]
+
+    def watched(name: str, function: Any) -> Any:
+        def call(*arguments: Any) -> Any:
+            seen.setdefault(phase[0], set()).add(name if torch.is_grad_enabled() else f"{name}, reading")
+            kinds.update(a.dtype for a in arguments if isinstance(a, Tensor) and name == "product")
+            return function(*arguments)
+
+        return call
+
+    def in_phase(name: str, run: Any) -> Any:
+        def begin(self: object, context: object) -> object:
+            phase[0] = name
+            return run(self, context)
+
+        return begin
+
+    for module, name in ((packed, "_product"), (dropout, "_draw"), (attention, "attend")):
+        monkeypatch.setattr(module, name, watched(name.strip("_"), getattr(module, name)))
+    for kind, name in ((SearchPhase, "search"), (FinetunePhase, "retrain"), (EvaluatePhase, "evaluate")):
+        monkeypatch.setattr(kind, "run", in_phase(name, kind.run))
+    line = words(tmp_path, "autolora", "method.search.diagnose_steps=[]", f"train.precision={precision}")
+    assert cli.run(line) == 0
+    assert not seen
+    assert cli.run([*line, KERNELS]) == 0
+    training = {"product, reading", "draw", "attend"}  # products of a training are those of a Function
+    assert seen == {"search": training, "retrain": training, "evaluate": {"product, reading"}}
+    bf16 = precision == "bf16" and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    assert kinds == {torch.bfloat16 if bf16 else torch.float32}
 
 
 def test_the_default_is_no_part_of_a_runs_identity(words: Callable[..., list[str]], tmp_path: Path) -> None:
@@ -165,4 +193,5 @@ def test_an_accelerator_is_refused_and_a_completed_record_kept(
     shutil.rmtree(folder_of(line))
     assert cli.run(again) == 2
     assert "say device=cpu" in capsys.readouterr().err
-    assert json.loads((folder_of(line) / "run.json").read_text())["status"] == "failed"
+    assert cli.run(["check", *(word.replace("device=auto", "device=cuda") for word in again)]) == 2
+    assert "not for device=cuda" in capsys.readouterr().err

@@ -11,6 +11,7 @@ from autolora_bench.paths import conf_dir
 from autolora_bench.plan import PlannedRun
 from autolora_bench.record import RunRecord, Status
 from autolora_bench.report.aggregate import tables_of
+from autolora_bench.report.cost import cost_tables
 from autolora_bench.report.entries import entries_of
 from autolora_bench.report.order import family_of
 from autolora_bench.report.published import read_published
@@ -210,6 +211,20 @@ def test_cells_of_another_precision_or_machine_are_named(make: Make) -> None:
     text = " ".join(table(records).footnotes)
     assert "Precision: fp32 (rte), bf16 (mrpc)." in text
     assert "Hardware: GPU A (rte, mrpc lora), GPU B (mrpc autolora)." in text
+
+
+def test_kernels_of_a_cpu_are_another_way_to_use_it_and_so_of_other_times(make: Make) -> None:
+    cpu = {"device": "cpu", "processor": "CPU X", "threads": 1, "cores": 2}
+    records = [make("rte", m, 0, 0.7, provenance=cpu) for m in ("lora", "adalora")]
+    records[0].config["train"]["cpu_kernels"] = True
+    shown = table(records)
+    text = " ".join(shown.footnotes)
+    assert "Hardware: CPU X, 1 of 2 cores, cpu_kernels (rte lora), CPU X, 1 of 2 cores (rte adalora)." in text
+    assert all(row.seconds is None for row in shown.rows)
+    assert [cost.machine for cost in cost_tables([shown])] == [
+        "CPU X, 1 of 2 cores, cpu_kernels",
+        "CPU X, 1 of 2 cores",
+    ]
 
 
 def test_a_row_shows_the_seconds_of_search_and_training(make: Make) -> None:
