@@ -43,10 +43,13 @@ from autolora_bench.training.finetune import Finetuning, build_trainer
 BATCH = 16
 FIXED, LONGEST = "plain, 128", "plain, longest"
 GROUPED, KERNELS = "train.group_by_length=true", "train.cpu_kernels=true"
+UNPADDED = "train.padding_free=true"
 OURS = {
     "ours": (),
     "ours, grouped": (GROUPED,),
+    "ours, padding_free": (UNPADDED,),
     "ours, cpu_kernels": (KERNELS,),
+    "ours, both of these": (UNPADDED, KERNELS),
     "ours, both": (GROUPED, KERNELS),
 }
 """Our arms and their settings."""

@@ -8,6 +8,7 @@ from autolora_bench.config.experiment import ExperimentConfig
 from autolora_bench.config.finite import check_finite
 from autolora_bench.config.method import AutoLoraConfig, LoraConfig, RankedLoraConfig
 from autolora_bench.config.model import ALL_LINEAR, ModelConfig
+from autolora_bench.config.padding import check_padding_free
 from autolora_bench.config.support import check_support
 from autolora_bench.config.task import GenerationTask, RegressionTask, TaggingTask
 from autolora_bench.config.validate_method import validate_method
@@ -46,6 +47,7 @@ def validate(experiment: ExperimentConfig) -> None:
         require(stride >= 0, f"task.stride={stride}", "say 0 or more words")
     validate_method(experiment.method)
     check_support(experiment.method, experiment.task, experiment.model.architecture)
+    check_padding_free(experiment, experiment.model.architecture)
     if isinstance(experiment.method, LoraConfig | RankedLoraConfig | AutoLoraConfig):
         validate_variant(experiment.method.variant)
     if isinstance(experiment.method, AutoLoraConfig):

@@ -9,11 +9,12 @@ from autolora_bench.config.train import Precision, TrainConfig
 from autolora_bench.kernels.attention import dropping_attention
 from autolora_bench.kernels.dropout import drawn_in_parts
 from autolora_bench.kernels.packed import packed_linears
+from autolora_bench.kernels.padding_free import padding_free
 
 
 @contextmanager
 def kernels(model: nn.Module, train: TrainConfig) -> Iterator[None]:
-    """Within this context a model on the CPU trains and reads with the kernels that `train` asks for.
+    """Within this context a model trains and reads in the ways that `train` asks for.
 
     What requires a gradient by now, and nothing else, may be changed meanwhile.
     """
@@ -24,4 +25,6 @@ def kernels(model: nn.Module, train: TrainConfig) -> Iterator[None]:
             )
             stack.enter_context(drawn_in_parts(model))
             stack.enter_context(dropping_attention(model))
+        if train.padding_free:
+            stack.enter_context(padding_free(model))
         yield

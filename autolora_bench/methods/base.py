@@ -12,6 +12,7 @@ from transformers import PreTrainedTokenizerBase, set_seed
 
 from autolora_bench.backbone.load import Backbone, load_backbone, load_tokenizer
 from autolora_bench.config.experiment import ExperimentConfig, config_id
+from autolora_bench.config.padding import check_padding_free
 from autolora_bench.config.support import check_architecture
 from autolora_bench.data.load import load_data
 from autolora_bench.data.schema import TaskData
@@ -66,7 +67,9 @@ class PhaseContext:
         splits = self.splits  # not after the seed: nothing may come between it and the adapters' first values
         set_seed(self.experiment.seed if seed is None else seed)
         backbone = load_backbone(self.experiment.model, self.task.head())
-        check_architecture(self.experiment.method, backbone.model.config.model_type, self.experiment.task)
+        architecture = backbone.model.config.model_type
+        check_architecture(self.experiment.method, architecture, self.experiment.task)
+        check_padding_free(self.experiment, architecture)
         check_room(backbone.model, self.experiment.task, splits)
         return backbone
 

@@ -1,7 +1,9 @@
-"""Whole runs with `train.cpu_kernels=true`: the same as without where nothing is dropped, and resumable where it is."""
+"""Whole runs with `train.cpu_kernels` or `train.padding_free`: the same as without where nothing is dropped, and
+resumable where it is."""
 
 import shutil
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
+from transformers import AlbertConfig, AlbertForMaskedLM
+from transformers.models.bert.modeling_bert import BertLayer
 
 from autolora_bench import cli
 from autolora_bench.config.compose import compose_config, composer, to_experiment
@@ -21,7 +25,7 @@ from autolora_bench.paths import run_folder
 from autolora_bench.record import RunRecord, Status, read_record
 from autolora_bench.training.checkpoints import CheckpointPolicy
 
-KERNELS = "train.cpu_kernels=true"
+KERNELS, PADDING_FREE = "train.cpu_kernels=true", "train.padding_free=true"
 SMALL = [
     "task=sst2",
     "model=any",
@@ -44,7 +48,7 @@ METHODS = {
     "autolora": SEARCH,
     "lora": TEXTS,
 }
-QUICK = ("adalora", "autolora", "lora")
+QUICK = (("autolora", KERNELS), ("lora", KERNELS), ("autolora", PADDING_FREE))
 
 
 @pytest.fixture(autouse=True)
@@ -89,12 +93,16 @@ def nothing_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    "method", [pytest.param(m, marks=[] if m in QUICK else pytest.mark.slow) for m in METHODS]
+    ("method", "way"),
+    [
+        pytest.param(*pair, marks=[] if pair in QUICK else pytest.mark.slow)
+        for pair in product(METHODS, (KERNELS, PADDING_FREE))
+    ],
 )
 def test_a_run_in_which_nothing_is_dropped_is_the_same_up_to_rounding(
-    words: Callable[..., list[str]], nothing_dropped: None, method: str, tmp_path: Path
+    words: Callable[..., list[str]], nothing_dropped: None, method: str, way: str, tmp_path: Path
 ) -> None:
-    usual, ours = words(tmp_path, method), words(tmp_path, method, KERNELS)
+    usual, ours = words(tmp_path, method), words(tmp_path, method, way)
     assert cli.run(usual) == cli.run(ours) == 0
     (expected, their), (found, our) = facts(usual), facts(ours)
     assert found.config_id != expected.config_id
@@ -109,7 +117,8 @@ def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(
     words: Callable[..., list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole, cut = (
-        words(tmp_path / name, "autolora", KERNELS, "train.checkpoint_minutes=1e-9") for name in "ab"
+        words(tmp_path / name, "autolora", KERNELS, PADDING_FREE, "train.checkpoint_minutes=1e-9")
+        for name in "ab"
     )
     assert cli.run(whole) == 0
     begin, cut_at = CheckpointPolicy.on_step_begin, [3]
@@ -168,11 +177,17 @@ def test_every_phase_computes_with_every_kernel(
 
 def test_the_default_is_no_part_of_a_runs_identity(words: Callable[..., list[str]], tmp_path: Path) -> None:
     with composer():
-        plain, said, ours = (
-            to_experiment(compose_config(words(tmp_path, "bitfit", *more)))
-            for more in ((), ("train.cpu_kernels=false",), (KERNELS,))
+        plain, said, *ours = (
+            config_id(to_experiment(compose_config(words(tmp_path, "bitfit", *more))))
+            for more in (
+                (),
+                ("train.cpu_kernels=false", "train.padding_free=false"),
+                (KERNELS,),
+                (PADDING_FREE,),
+            )
         )
-    assert config_id(plain) == config_id(said) != config_id(ours)
+    assert plain == said
+    assert len({plain, *ours}) == 3
 
 
 def test_an_accelerator_is_refused_and_a_completed_record_kept(
@@ -195,3 +210,52 @@ def test_an_accelerator_is_refused_and_a_completed_record_kept(
     assert "say device=cpu" in capsys.readouterr().err
     assert cli.run(["check", *(word.replace("device=auto", "device=cuda") for word in again)]) == 2
     assert "not for device=cuda" in capsys.readouterr().err
+
+
+def test_padding_is_left_out_of_the_search_and_the_retraining_alone(
+    words: Callable[..., list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: dict[bool, set[int]] = {True: set(), False: set()}
+    forward = BertLayer.forward
+
+    def watched(self: BertLayer, hidden: Tensor, *arguments: object, **options: object) -> Tensor:
+        seen[self.training].add(len(hidden))
+        return forward(self, hidden, *arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(BertLayer, "forward", watched)
+    assert cli.run(words(tmp_path, "autolora", PADDING_FREE, "method.search.diagnose_steps=[]")) == 0
+    assert seen == {True: {1}, False: {16}}
+
+
+@pytest.mark.parametrize(
+    ("method", "more", "message"),
+    [
+        ("lora", "model=mpnet_base", "the architecture mpnet"),
+        ("lora", "model.attention=eager", "model.attention=eager"),
+        ("prefix_tuning", "task=sst2", "method=prefix_tuning, whose keys and values are not the tokens'"),
+    ],
+)
+def test_what_cannot_do_without_padding_is_refused(
+    method: str, more: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = ["task=sst2", "model=minilm", "data=generated", f"method={method}", more, f"results={tmp_path}"]
+    assert cli.run([*line, PADDING_FREE]) == 2
+    said = capsys.readouterr().err
+    assert f"train.padding_free=true does not work with {message}" in said
+    assert "leave it out" in said
+    assert not list(tmp_path.iterdir())
+
+
+def test_weights_that_turn_out_to_be_of_another_architecture_are_refused_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], tiny_encoder: Path
+) -> None:
+    folder = tmp_path / "albert"
+    shutil.copytree(tiny_encoder, folder)
+    AlbertForMaskedLM(
+        AlbertConfig(
+            vocab_size=500, hidden_size=32, embedding_size=16, intermediate_size=32, num_attention_heads=2
+        )
+    ).save_pretrained(folder)
+    line = [*SMALL, "method=lora", f"results={tmp_path}", f"model.checkpoint={folder}", "device=cpu"]
+    assert cli.run([*line, PADDING_FREE]) == 1
+    assert "does not work with the architecture albert" in capsys.readouterr().err

@@ -1,0 +1,29 @@
+"""Which runs can train without padding (`train.padding_free`)."""
+
+from autolora_bench.config.experiment import ExperimentConfig
+from autolora_bench.config.model import Attention
+from autolora_bench.config.prompts import PrefixConfig
+from autolora_bench.config.support import REMEMBERING, UnsupportedError
+
+ABLE = (*REMEMBERING, "distilbert", "gpt2", "llama", "mistral", "opt", "qwen2", "qwen3")
+"""Architectures that attend by a function of transformers' registry, and treat tokens one by one everywhere else."""
+
+
+def check_padding_free(experiment: ExperimentConfig, architecture: str | None) -> None:
+    """Raises UnsupportedError where train.padding_free=true cannot be; `architecture` is a model_type, if known."""
+    if not experiment.train.padding_free:
+        return
+    if architecture is not None and architecture not in ABLE:
+        _refuse(
+            f"the architecture {architecture}", f"leave it out, or choose a model among {', '.join(ABLE)}"
+        )
+    if experiment.model.attention is not Attention.sdpa:
+        _refuse(
+            f"model.attention={experiment.model.attention.name}", "leave it out, or say model.attention=sdpa"
+        )
+    if isinstance(experiment.method, PrefixConfig):
+        _refuse(f"method={experiment.method.name}, whose keys and values are not the tokens'", "leave it out")
+
+
+def _refuse(what: str, mend: str) -> None:
+    raise UnsupportedError(f"train.padding_free=true does not work with {what}", mend)

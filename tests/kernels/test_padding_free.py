@@ -1,0 +1,190 @@
+"""Without padding a model computes what it computes with it, on every architecture it is stated for, and less."""
+
+from typing import Any
+
+import pytest
+import torch
+from peft import LoraConfig, PromptTuningConfig, get_peft_model
+from torch import Tensor
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
+)
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+from autolora_bench.config.padding import ABLE
+from autolora_bench.config.support import DECODERS
+from autolora_bench.kernels.padding_free import padding_free
+
+SIZES = {
+    **{"vocab_size": 60, "hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 4},
+    **{"intermediate_size": 32, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2},
+}
+GROUPED = {**SIZES, "num_key_value_heads": 2, "head_dim": 6}
+OWN: dict[str, dict[str, Any]] = {
+    "electra": {**SIZES, "embedding_size": 24},
+    "distilbert": {"vocab_size": 60, "dim": 24, "n_layers": 2, "n_heads": 4, "hidden_dim": 32},
+    "gpt2": {"vocab_size": 60, "n_embd": 24, "n_layer": 2, "n_head": 4, "pad_token_id": 0},
+    "llama": GROUPED,
+    "mistral": {**GROUPED, "sliding_window": 3},
+    "opt": {**SIZES, "ffn_dim": 32, "word_embed_proj_dim": 24},
+    "qwen2": GROUPED,
+    "qwen3": GROUPED,
+}
+DROPOUTS = (
+    *("attention_dropout", "attention_probs_dropout_prob", "attn_pdrop", "classifier_dropout", "dropout"),
+    *("embd_pdrop", "hidden_dropout_prob", "resid_pdrop", "seq_classif_dropout", "summary_first_dropout"),
+)
+LENGTHS = [9, 3, 8, 12, 1, 5]
+HEADS: dict[str, tuple[Any, Any]] = {
+    "sequence": (AutoModelForSequenceClassification, "SEQ_CLS"),
+    "tokens": (AutoModelForTokenClassification, "TOKEN_CLS"),
+    "language": (AutoModelForCausalLM, "CAUSAL_LM"),
+}
+
+
+def built(architecture: str, head: str = "sequence", dropping: bool = False) -> Any:
+    torch.manual_seed(0)
+    config = AutoConfig.for_model(architecture, **OWN.get(architecture, SIZES))
+    if not dropping:
+        for name in DROPOUTS:
+            if hasattr(config, name):
+                setattr(config, name, 0.0)
+    return HEADS[head][0].from_config(config).train()
+
+
+def batch(head: str = "sequence", lengths: list[int] = LENGTHS) -> dict[str, Tensor]:
+    torch.manual_seed(1)
+    mask = (torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]).long()
+    tokens = torch.randint(5, 60, mask.shape) * mask
+    labels = torch.arange(len(lengths)) % 2 if head == "sequence" else tokens % 2
+    if head != "sequence":
+        labels = labels.masked_fill(mask == 0, -100)
+    return {"input_ids": tokens, "attention_mask": mask, "labels": labels}
+
+
+def gradients(model: Any, inputs: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+    model.zero_grad()
+    outputs = model(**inputs)
+    outputs.loss.backward()
+    found = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+    return outputs.loss.detach(), found
+
+
+def assert_the_same(model: Any, inputs: dict[str, Tensor]) -> None:
+    loss, expected = gradients(model, inputs)
+    with padding_free(model):
+        ours, found = gradients(model, inputs)
+    torch.testing.assert_close(ours, loss, rtol=1e-5, atol=0)
+    assert found.keys() == expected.keys()
+    for name, gradient in expected.items():
+        torch.testing.assert_close(found[name], gradient, rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize("architecture", ABLE)
+def test_losses_and_gradients_are_those_of_the_padded_batch(architecture: str) -> None:
+    assert_the_same(built(architecture), batch())
+
+
+@pytest.mark.parametrize(
+    ("architecture", "head"),
+    [
+        ("bert", "tokens"),
+        ("roberta", "tokens"),
+        *((decoder, "language") for decoder in ("gpt2", "llama", "mistral")),
+    ],
+)
+def test_so_they_are_with_other_heads(architecture: str, head: str) -> None:
+    assert (head == "language") == (architecture in DECODERS)
+    assert_the_same(built(architecture, head), batch(head))
+
+
+@pytest.mark.parametrize("head", ["sequence", "tokens", "language"])
+def test_so_they_are_behind_virtual_tokens_and_with_lora(head: str) -> None:
+    architecture = "llama" if head == "language" else "bert"
+    for config in (
+        PromptTuningConfig(task_type=HEADS[head][1], num_virtual_tokens=3),
+        LoraConfig(task_type=HEADS[head][1], r=2, init_lora_weights=False),
+    ):
+        if isinstance(config, LoraConfig) or head != "tokens":
+            assert_the_same(get_peft_model(built(architecture, head), config), batch(head))
+
+
+def test_second_derivatives_are_the_same() -> None:
+    model = built("bert")
+    model.set_attn_implementation("sdpa")
+    inputs = batch()
+    weights = [p for name, p in model.named_parameters() if "query.weight" in name]
+
+    def curvature() -> tuple[Tensor, ...]:
+        with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
+            first = torch.autograd.grad(model(**inputs).loss, weights, create_graph=True)
+            return torch.autograd.grad(sum((g**2).sum() for g in first), weights)
+
+    expected = curvature()
+    with padding_free(model):
+        found = curvature()
+    assert all(float(part.abs().max()) > 0 for part in expected)
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-9)
+
+
+def seen_by(model: Any, inputs: dict[str, Tensor]) -> tuple[int, ...]:
+    """Shape of what the first block's query projection reads."""
+    shapes: list[tuple[int, ...]] = []
+    layer = next(
+        module for name, module in model.named_modules() if name.endswith("layer.0.attention.self.query")
+    )
+    handle = layer.register_forward_hook(lambda _, inputs, __: shapes.append(tuple(inputs[0].shape)))
+    with padding_free(model):
+        model(**inputs)
+    handle.remove()
+    assert len(shapes) == 1
+    return shapes[0]
+
+
+def test_only_tokens_are_computed_and_only_while_the_model_trains() -> None:
+    model = built("bert")
+    assert seen_by(model, batch()) == (1, sum([12, 9, 9, 5, 3, 1]), 24)  # the text of 8 beside that of 9
+    assert seen_by(model, batch(lengths=[7, 7])) == (2, 7, 24)
+    assert seen_by(model.eval(), batch()) == (6, 12, 24)
+
+
+def test_padding_in_front_is_computed_as_ever() -> None:
+    model, inputs = built("bert"), batch()
+    flipped = {name: t.flip(1) if t.ndim > 1 else t for name, t in inputs.items()}
+    assert seen_by(model, flipped) == (6, 12, 24)
+    assert_the_same(model, flipped)
+
+
+def test_dropout_is_drawn_for_the_tokens_that_are_computed() -> None:
+    model, inputs = built("bert", dropping=True), batch()
+    with padding_free(model):
+        torch.manual_seed(2)
+        first = model(**inputs).loss
+        second = model(**inputs).loss
+        torch.manual_seed(2)
+        again = model(**inputs).loss
+    assert torch.equal(first, again)
+    assert not torch.equal(first, second)
+
+
+def test_a_failed_pass_leaves_nothing_behind() -> None:
+    model, inputs = built("bert"), batch()
+    usual = ALL_ATTENTION_FUNCTIONS["sdpa"]
+    with padding_free(model):
+        with pytest.raises(IndexError):
+            model(**{**inputs, "input_ids": inputs["input_ids"] + 60})
+        hidden = torch.randn(6, 12, 24)
+        assert model.base_model.encoder.layer[0](hidden).shape == hidden.shape
+    assert ALL_ATTENTION_FUNCTIONS["sdpa"] is usual
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
+
+
+def test_attention_that_does_not_ask_the_registry_fails() -> None:
+    """What a table of architectures cannot know: another version of transformers."""
+    model = built("bert")
+    model.set_attn_implementation("eager")
+    with padding_free(model), pytest.raises(RuntimeError, match="must match"):
+        model(**batch())
