@@ -63,7 +63,7 @@ class PhaseRecord:
     examples: int | None = None
     """Examples seen by forward and backward passes, padding rows excluded."""
     tokens: int | None = None
-    """Tokens seen by forward and backward passes, padding included."""
+    """Tokens computed by forward and backward passes, padding included where it is computed."""
     flops: float | None = None
     """Floating-point operations, estimated as transformers does (6 x weights x tokens)."""
     artefact: str | None = None

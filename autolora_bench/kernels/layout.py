@@ -61,6 +61,12 @@ def layout_of(mask: Tensor) -> Layout | None:
     return Layout((batch, most), tuple(blocks), torch.cat(tokens)) if begin < batch * most else None
 
 
+def computed(mask: Tensor) -> int:
+    """How many tokens of a padded batch with this mask (B, T) are computed where padding is left out."""
+    layout = layout_of(mask)
+    return mask.numel() if layout is None else len(layout.tokens)
+
+
 def _runs(lengths: list[int]) -> list[tuple[int, int]]:
     """First and after the last of each run of descending lengths that share a block."""
     starts = [0]

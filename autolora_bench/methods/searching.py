@@ -105,6 +105,7 @@ class SearchPhase:
                 CheckpointPolicy(train.checkpoint_minutes, context.identity, context.saved),
                 ProgressDisplay(self.name),
             ],
+            padding_free=train.padding_free,
         )
         trainer.remove_callback(PrinterCallback)
         return trainer

@@ -109,6 +109,7 @@ def build_trainer(model: nn.Module, setup: Finetuning) -> FinetuneTrainer:
         higher_is_better=METRICS[headline].higher_is_better,
         best=setup.folder / CHECKPOINTS / BEST,
         companion=setup.companion,
+        padding_free=setup.train.padding_free,
     )
     trainer.remove_callback(PrinterCallback)
     return trainer

@@ -15,6 +15,7 @@ from torch.utils.data import Sampler
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
+from autolora_bench.kernels.layout import computed
 from autolora_bench.processes import on_main
 from autolora_bench.record import Evaluation
 from autolora_bench.training.companion import Companion
@@ -33,10 +34,15 @@ Evaluate = Callable[[nn.Module], dict[str, Evaluation]]
 
 
 class MeteredTrainer(WeightingTrainer):
-    """Counts examples, tokens and seconds; saves trainable weights alone, the same way for every method."""
+    """Counts examples, tokens and seconds; saves trainable weights alone, the same way for every method.
 
-    def __init__(self, *args: Any, **options: Any) -> None:
+    Args:
+        padding_free: the model leaves out padding, which is then not counted.
+    """
+
+    def __init__(self, *args: Any, padding_free: bool = False, **options: Any) -> None:
         super().__init__(*args, **options)
+        self.padding_free = padding_free
         self.meter = Meter()
         self.loss_sum = torch.zeros((), dtype=torch.float64, device=self.args.device)
         self.loss_watch = LossWatch(self.args.device)
@@ -51,7 +57,16 @@ class MeteredTrainer(WeightingTrainer):
     def count(self, inputs: dict[str, Any]) -> None:
         """Add one micro-batch, and the other processes' of the same size, to the meter."""
         self.meter.examples += inputs["input_ids"].shape[0] * self.args.world_size
-        self.meter.tokens += inputs["input_ids"].numel() * self.args.world_size
+        self.meter.tokens += self._tokens(inputs) * self.args.world_size
+
+    def floating_point_ops(self, inputs: dict[str, Any]) -> int:
+        """Of a forward and backward pass over the tokens that are computed, as transformers estimates them."""
+        of_one: int = super().floating_point_ops(inputs) // inputs["input_ids"].numel()
+        return of_one * self._tokens(inputs)
+
+    def _tokens(self, inputs: dict[str, Any]) -> int:
+        padded: int = inputs["input_ids"].numel()
+        return computed(inputs["attention_mask"]) if self.padding_free else padded
 
     def training_step(
         self, model: nn.Module, inputs: dict[str, torch.Tensor | Any], num_items_in_batch: Any = None

@@ -212,19 +212,31 @@ def test_an_accelerator_is_refused_and_a_completed_record_kept(
     assert "not for device=cuda" in capsys.readouterr().err
 
 
-def test_padding_is_left_out_of_the_search_and_the_retraining_alone(
+def test_padding_is_left_out_of_the_search_and_the_retraining_alone_and_not_counted(
     words: Callable[..., list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen: dict[bool, set[int]] = {True: set(), False: set()}
+    seen: list[tuple[bool, int, int]] = []
     forward = BertLayer.forward
 
     def watched(self: BertLayer, hidden: Tensor, *arguments: object, **options: object) -> Tensor:
-        seen[self.training].add(len(hidden))
+        if self.attention.self.layer_idx == 0:
+            seen.append((self.training, *hidden.shape[:2]))
         return forward(self, hidden, *arguments, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(BertLayer, "forward", watched)
-    assert cli.run(words(tmp_path, "autolora", PADDING_FREE, "method.search.diagnose_steps=[]")) == 0
-    assert seen == {True: {1}, False: {16}}
+    usual = words(tmp_path, "autolora", "method.search.diagnose_steps=[]")
+    assert cli.run(usual) == 0
+    assert {texts for _, texts, _ in seen} == {8, 16}
+    seen.clear()
+    assert cli.run([*usual, PADDING_FREE]) == 0
+    assert {(training, texts) for training, texts, _ in seen} == {(True, 1), (False, 16)}
+    (padded, _), (found, _) = facts(usual), facts([*usual, PADDING_FREE])
+    tokens = sum(phase.tokens or 0 for phase in found.phases)
+    assert tokens == sum(length for training, _, length in seen if training)
+    for before, now in zip(padded.phases, found.phases, strict=True):
+        if before.tokens and before.flops:
+            assert (now.tokens or 0) < 0.9 * before.tokens
+            assert (now.flops or 0) / before.flops == pytest.approx((now.tokens or 0) / before.tokens)
 
 
 @pytest.mark.parametrize(
