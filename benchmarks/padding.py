@@ -1,9 +1,10 @@
-"""What grouping by length saves in the search: tokens and CPU seconds of one pass over both halves.
+"""What grouping by length and leaving out padding save in the search: tokens and CPU seconds over both halves.
 
     python benchmarks/padding.py --data DIR                    STS-B, MiniLM, 40 steps of 16
 
-Three searches take turns: batches at random, training batches grouped (train.group_by_length=true), and both halves
-grouped (method.search.group_by_length=true as well). As many examples as the steps need, so that each is seen once.
+Searches take turns: batches at random, training batches grouped (train.group_by_length=true), both halves grouped
+(method.search.group_by_length=true as well), and the first and the last of these with train.padding_free=true. As many
+examples as the steps need, so that each is seen once.
 """
 
 from __future__ import annotations
@@ -25,7 +26,14 @@ from autolora_bench.sweep import Request, plan
 
 BATCH = 16
 TRAIN, VALIDATION = "train.group_by_length=true", "method.search.group_by_length=true"
-ARMS = {"at random": (), "training grouped": (TRAIN,), "both grouped": (TRAIN, VALIDATION)}
+UNPADDED = "train.padding_free=true"
+ARMS: dict[str, tuple[str, ...]] = {
+    "at random": (),
+    "training grouped": (TRAIN,),
+    "both grouped": (TRAIN, VALIDATION),
+    "at random, unpadded": (UNPADDED,),
+    "both, unpadded": (TRAIN, VALIDATION, UNPADDED),
+}
 
 
 def experiment(options: argparse.Namespace, seed: int, *words: str) -> ExperimentConfig:
@@ -41,7 +49,7 @@ def experiment(options: argparse.Namespace, seed: int, *words: str) -> Experimen
 
 
 def search(options: argparse.Namespace, seed: int, words: tuple[str, ...]) -> tuple[int, Seconds]:
-    """Tokens that the model read, padding included, and seconds of the training loop."""
+    """Tokens that were computed, and seconds of the training loop."""
     chosen = experiment(options, seed, *words)
     machine.prepare(chosen)
     clocked: list[Seconds] = []

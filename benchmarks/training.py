@@ -5,9 +5,10 @@
 
 The plain scripts are what people write: one pads (and truncates) to 128 tokens, one pads to the longest of the batch.
 All arms draw from the complete training split with the same batch size, LoRA, optimizer and seed, train in one process,
-and take turns; all but the grouped ones see the same batches. Two arms compute with `train.cpu_kernels=true`. What is
-timed is the first --steps steps: collation and logging count, start-up does not. Grouping sorts the examples of many
-batches at a time, the longest first; by default there are as many steps as that.
+and take turns; all but the grouped ones see the same batches. Some arms compute with `train.padding_free=true`
+(unpadded) or `train.cpu_kernels=true` (kernels). What is timed is the first --steps steps: collation and logging count,
+start-up does not. Grouping sorts the examples of many batches at a time, the longest first; by default there are as
+many steps as that.
 """
 
 from __future__ import annotations
@@ -46,11 +47,11 @@ GROUPED, KERNELS = "train.group_by_length=true", "train.cpu_kernels=true"
 UNPADDED = "train.padding_free=true"
 OURS = {
     "ours": (),
+    "ours, unpadded": (UNPADDED,),
     "ours, grouped": (GROUPED,),
-    "ours, padding_free": (UNPADDED,),
-    "ours, cpu_kernels": (KERNELS,),
-    "ours, both of these": (UNPADDED, KERNELS),
-    "ours, both": (GROUPED, KERNELS),
+    "ours, kernels": (KERNELS,),
+    "unpadded, kernels": (UNPADDED, KERNELS),
+    "grouped, kernels": (GROUPED, KERNELS),
 }
 """Our arms and their settings."""
 LORA = {"r": 4, "lora_alpha": 16, "lora_dropout": 0.1}

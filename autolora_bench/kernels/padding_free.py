@@ -2,7 +2,8 @@
 
 Texts of nearly equal lengths are neighbours and attend together; everything else in a block of a transformer treats a
 token by itself, and does not see that the batch has become one long text. Before the first block padding is left out,
-after the last one it is put back as zeros, which no head and no loss reads. So outputs and gradients are those of the
+after the last one it is put back as zeros, which no head and no loss reads; the head of a language model reads tokens
+with a label alone. So outputs and gradients are those of the
 padded batch up to rounding; only dropout draws for other elements. An attention that does not go through transformers'
 registry gets a mask that does not fit, and fails.
 
@@ -19,6 +20,7 @@ from transformers import PreTrainedModel
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from autolora_bench.backbone.attention import attention_replaced
+from autolora_bench.kernels.labelled import labelled_only
 from autolora_bench.kernels.layout import Block, Layout, layout_of
 
 ROTATIONS = "position_embeddings"
@@ -145,4 +147,5 @@ def padding_free(model: nn.Module) -> Iterator[None]:
         ):
             stack.callback(handle.remove)
         stack.enter_context(attention_replaced(hooks.attend))
+        stack.enter_context(labelled_only(whole))
         yield
