@@ -73,12 +73,23 @@ def record_of(folder: Path) -> RunRecord:
 
 
 @pytest.mark.parametrize(
-    ("starter", "method"), [("torchrun", "lora"), ("torchrun", "autolora"), ("accelerate", "lora")]
+    ("starter", "method", "more"),
+    [
+        ("torchrun", "lora", []),
+        ("torchrun", "autolora", []),
+        ("torchrun", "autolora", ["train.padding_free=true"]),
+        ("accelerate", "lora", []),
+    ],
 )
 def test_two_processes_equal_one(
-    starter: str, method: str, without_dropout: Path, one: Callable[[str], Path], tmp_path: Path
+    starter: str,
+    method: str,
+    more: list[str],
+    without_dropout: Path,
+    one: Callable[[str], Path],
+    tmp_path: Path,
 ) -> None:
-    line = words(method, without_dropout, tmp_path)
+    line = [*words(method, without_dropout, tmp_path), *more]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, *STARTERS[starter], *line]
     answer = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
