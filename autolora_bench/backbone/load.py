@@ -18,8 +18,9 @@ from transformers import (
 
 from autolora_bench.backbone.gpt2 import PARTS, split_attention
 from autolora_bench.backbone.locate import Location, locate
+from autolora_bench.backbone.mpnet import ask_registry, mpnet_with_sdpa
 from autolora_bench.backbone.targets import target_modules
-from autolora_bench.config.model import ALL_LINEAR, ModelConfig
+from autolora_bench.config.model import ALL_LINEAR, Attention, ModelConfig
 from autolora_bench.errors import UserError
 
 
@@ -90,8 +91,11 @@ def load_backbone(config: ModelConfig, head: HeadSpec) -> Backbone:
         options["label2id"] = {label: index for index, label in enumerate(head.labels)}
     if head.regression:
         options["problem_type"] = "regression"
-    model, loading = _read(head.kind.value, location, config, output_loading_info=True, **options)
+    with mpnet_with_sdpa():
+        model, loading = _read(head.kind.value, location, config, output_loading_info=True, **options)
     _check_architecture(model.config.model_type, config)
+    if config.attention is Attention.sdpa:
+        ask_registry(model)
     if model.config.pad_token_id is None:
         model.config.pad_token_id = tokenizer.pad_token_id
     if model.config.model_type == "gpt2" and _adapts_parts(config):

@@ -5,7 +5,7 @@ from autolora_bench.config.model import Attention
 from autolora_bench.config.prompts import PrefixConfig
 from autolora_bench.config.support import REMEMBERING, UnsupportedError
 
-ABLE = (*REMEMBERING, "distilbert", "gpt2", "llama", "mistral", "opt", "qwen2", "qwen3")
+ABLE = (*REMEMBERING, "distilbert", "gpt2", "llama", "mistral", "mpnet", "opt", "qwen2", "qwen3")
 """Architectures that attend by a function of transformers' registry, and treat tokens one by one everywhere else."""
 
 

@@ -18,11 +18,14 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.modeling_layers import GradientCheckpointingLayer
+from transformers.models.mpnet.modeling_mpnet import MPNetLayer
 
 from autolora_bench.backbone.attention import attention_replaced
 from autolora_bench.kernels.labelled import labelled_only
 from autolora_bench.kernels.layout import Block, Layout, layout_of
 
+BLOCKS = (GradientCheckpointingLayer, MPNetLayer)
+"""What blocks of the architectures that can do without padding are instances of."""
 ROTATIONS = "position_embeddings"
 """The argument of a block that holds, for every token, the cosines and sines of rotary positions."""
 
@@ -135,7 +138,7 @@ def _texts(states: Tensor, block: Block) -> Tensor:
 def padding_free(model: nn.Module) -> Iterator[None]:
     """Within this context `model` computes next to no padding while it trains; it reads as ever."""
     whole = next(module for module in model.modules() if isinstance(module, PreTrainedModel))
-    blocks = [module for module in whole.modules() if isinstance(module, GradientCheckpointingLayer)]
+    blocks = [module for module in whole.modules() if isinstance(module, BLOCKS)]
     hooks = _PaddingFree(model)
     with ExitStack() as stack:
         for handle in (

@@ -14,6 +14,7 @@ from transformers import (
 )
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+from autolora_bench.backbone.mpnet import ask_registry, mpnet_with_sdpa
 from autolora_bench.config.padding import ABLE
 from autolora_bench.config.support import DECODERS
 from autolora_bench.kernels.padding_free import padding_free
@@ -52,7 +53,10 @@ def built(architecture: str, head: str = "sequence", dropping: bool = False) -> 
         for name in DROPOUTS:
             if hasattr(config, name):
                 setattr(config, name, 0.0)
-    return HEADS[head][0].from_config(config).train()
+    with mpnet_with_sdpa():
+        model = HEADS[head][0].from_config(config, attn_implementation="sdpa").train()
+    ask_registry(model)
+    return model
 
 
 def batch(head: str = "sequence", lengths: list[int] = LENGTHS) -> dict[str, Tensor]:
@@ -114,7 +118,6 @@ def test_so_they_are_behind_virtual_tokens_and_with_lora(head: str) -> None:
 
 def test_second_derivatives_are_the_same() -> None:
     model = built("bert")
-    model.set_attn_implementation("sdpa")
     inputs = batch()
     weights = [p for name, p in model.named_parameters() if "query.weight" in name]
 

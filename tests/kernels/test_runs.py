@@ -242,8 +242,8 @@ def test_padding_is_left_out_of_the_search_and_the_retraining_alone_and_not_coun
 @pytest.mark.parametrize(
     ("method", "more", "message"),
     [
-        ("lora", "model=mpnet_base", "the architecture mpnet"),
-        ("lora", "model.attention=eager", "model.attention=eager"),
+        ("lora", "model.architecture=deberta-v2", "the architecture deberta-v2"),
+        ("lora", "model=mpnet_base", "model.attention=eager"),
         ("prefix_tuning", "task=sst2", "method=prefix_tuning, whose keys and values are not the tokens'"),
     ],
 )
