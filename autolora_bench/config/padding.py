@@ -13,16 +13,15 @@ def check_padding_free(experiment: ExperimentConfig, architecture: str | None) -
     """Raises UnsupportedError where train.padding_free=true cannot be; `architecture` is a model_type, if known."""
     if not experiment.train.padding_free:
         return
+    model, method = experiment.model, experiment.method
     if architecture is not None and architecture not in ABLE:
-        _refuse(
-            f"the architecture {architecture}", f"leave it out, or choose a model among {', '.join(ABLE)}"
-        )
-    if experiment.model.attention is not Attention.sdpa:
-        _refuse(
-            f"model.attention={experiment.model.attention.name}", "leave it out, or say model.attention=sdpa"
-        )
-    if isinstance(experiment.method, PrefixConfig):
-        _refuse(f"method={experiment.method.name}, whose keys and values are not the tokens'", "leave it out")
+        mend = f"leave it out, or choose a model among {', '.join(ABLE)}"
+        _refuse(f"the architecture {architecture}", mend)
+    if model.attention is not Attention.sdpa:
+        asked = f"model.attention={model.attention.name} (model={model.name})"
+        _refuse(asked, "leave it out, or say model.attention=sdpa")
+    if isinstance(method, PrefixConfig):
+        _refuse(f"method={method.name}, whose keys and values are not the tokens'", "leave it out")
 
 
 def _refuse(what: str, mend: str) -> None:

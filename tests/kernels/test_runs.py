@@ -243,7 +243,7 @@ def test_padding_is_left_out_of_the_search_and_the_retraining_alone_and_not_coun
     ("method", "more", "message"),
     [
         ("lora", "model.architecture=deberta-v2", "the architecture deberta-v2"),
-        ("lora", "model=mpnet_base", "model.attention=eager"),
+        ("lora", "model=mpnet_base", "model.attention=eager (model=mpnet_base)"),
         ("prefix_tuning", "task=sst2", "method=prefix_tuning, whose keys and values are not the tokens'"),
     ],
 )
