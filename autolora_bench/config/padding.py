@@ -3,9 +3,12 @@
 from autolora_bench.config.experiment import ExperimentConfig
 from autolora_bench.config.model import Attention
 from autolora_bench.config.prompts import PrefixConfig
-from autolora_bench.config.support import REMEMBERING, UnsupportedError
+from autolora_bench.config.support import UnsupportedError
 
-ABLE = (*REMEMBERING, "distilbert", "gpt2", "llama", "mistral", "mpnet", "opt", "qwen2", "qwen3")
+ABLE = (
+    *("bert", "distilbert", "electra", "gpt2", "llama", "mistral", "mpnet", "opt", "qwen2", "qwen3"),
+    *("roberta", "xlm-roberta"),
+)
 """Architectures that attend by a function of transformers' registry, and treat tokens one by one everywhere else."""
 
 

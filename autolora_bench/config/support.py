@@ -110,7 +110,7 @@ SUPPORT: dict[type[MethodConfig], Support] = {
 
 
 class UnsupportedError(UserError):
-    """A method asked for on a task or model that it does not work on: a sweep leaves such a run out."""
+    """A method or setting asked for on a task or model that it does not work on: a sweep leaves such a run out."""
 
 
 def check_support(method: MethodConfig, task: TaskConfig, architecture: str | None) -> None:

@@ -55,7 +55,8 @@ class TrainConfig:
     """Faster kernels on a CPU, for up to two more copies of the frozen weights in memory, three while it decodes.
     The same up to rounding, but dropout draws other numbers, and with group_by_length so does the order of batches."""
     padding_free: bool = field(default=False, metadata=ADDED)
-    """Train on the same batches without computing their padding. The same up to rounding, but dropout draws anew."""
+    """Compute next to no padding of training batches. The same up to rounding, but dropout draws for other elements,
+    and with group_by_length so the order of batches is another."""
     threads: int | None = field(default=None, metadata=LOCATION)
     """CPU threads of torch; none leaves torch's choice."""
     log_steps: int = field(default=50, metadata=LOCATION)

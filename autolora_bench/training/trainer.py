@@ -15,7 +15,9 @@ from torch.utils.data import Sampler
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
-from autolora_bench.kernels.layout import computed
+from autolora_bench.errors import UserError
+from autolora_bench.kernels.entries import may_pad_in_front
+from autolora_bench.kernels.layout import computed_tokens
 from autolora_bench.processes import on_main
 from autolora_bench.record import Evaluation
 from autolora_bench.training.companion import Companion
@@ -38,11 +40,19 @@ class MeteredTrainer(WeightingTrainer):
 
     Args:
         padding_free: the model leaves out padding, which is then not counted.
+
+    Raises:
+        UserError: `padding_free` and several devices in one process.
     """
 
     def __init__(self, *args: Any, padding_free: bool = False, **options: Any) -> None:
         super().__init__(*args, **options)
         self.padding_free = padding_free
+        if padding_free and self.args.n_gpu > 1:
+            raise UserError(
+                f"train.padding_free=true works on one device per process, and this one has {self.args.n_gpu}",
+                "use one GPU (CUDA_VISIBLE_DEVICES=0), or torchrun",
+            )
         self.meter = Meter()
         self.loss_sum = torch.zeros((), dtype=torch.float64, device=self.args.device)
         self.loss_watch = LossWatch(self.args.device)
@@ -55,7 +65,7 @@ class MeteredTrainer(WeightingTrainer):
         return self.model
 
     def count(self, inputs: dict[str, Any]) -> None:
-        """Add one micro-batch, and the other processes' of the same size, to the meter."""
+        """Add one micro-batch to the meter, and the other processes', as if they were of its size."""
         self.meter.examples += inputs["input_ids"].shape[0] * self.args.world_size
         self.meter.tokens += self._tokens(inputs) * self.args.world_size
 
@@ -66,7 +76,9 @@ class MeteredTrainer(WeightingTrainer):
 
     def _tokens(self, inputs: dict[str, Any]) -> int:
         padded: int = inputs["input_ids"].numel()
-        return computed(inputs["attention_mask"]) if self.padding_free else padded
+        if not self.padding_free:
+            return padded
+        return computed_tokens(inputs["attention_mask"], may_pad_in_front(self.trained))
 
     def training_step(
         self, model: nn.Module, inputs: dict[str, torch.Tensor | Any], num_items_in_batch: Any = None

@@ -77,6 +77,10 @@ SEARCH = (
     " initialisation_seed interval learning_rate max_steps mean_rank minimum_rank rule schedule selection_betas"
     " selection_learning_rate threshold train_share validation_batch_size warmup weight_decay"
 )
+TRAIN = (
+    "accumulation batch_size clip epochs evaluation_batch_size group_by_length keep label_smoothing max_steps"
+    " precision schedule warmup weight_decay"
+)
 RANKED = "allocation allocation_seed alpha cell components dropout minimum_rank rank ranks scaling total"
 RECORDED = {
     "full": "",
@@ -97,6 +101,7 @@ def test_later_settings_leave_the_identity_of_recorded_runs(method: str) -> None
     found = experiment_identity(experiment(f"method={method}", base=["task=stsb", "data=generated"]))
     assert set(found["method"]) == {"name", "learning_rate", *RECORDED[method].split()}
     assert set(found["method"].get("search", SEARCH.split())) == set(SEARCH.split())
+    assert set(found["train"]) == set(TRAIN.split())
 
 
 @dataclass

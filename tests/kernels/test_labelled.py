@@ -1,9 +1,11 @@
 """A language model's head reads the tokens before a label alone, and the loss is the same."""
 
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
 import torch
+from peft import LoraConfig, get_peft_model
 from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, BertConfig, BertForTokenClassification
 
@@ -49,6 +51,19 @@ def test_the_loss_is_that_of_all_logits(architecture: str, more: dict[str, Any],
         assert model.train()(inputs["input_ids"]).logits.shape == (3, 6, 60)
     assert read_by_the_head(model, **inputs)[1] == [18]
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_model_within_that_reads_after_a_pass_knows_nothing_of_it(fails: bool) -> None:
+    """Texts are decoded between epochs by the model within an adapter's."""
+    inner = AutoModelForCausalLM.from_config(AutoConfig.for_model("llama", **SIZES, **SMALL))
+    model = get_peft_model(inner, LoraConfig(task_type="CAUSAL_LM", target_modules=["q_proj"])).train()
+    tokens = torch.randint(3, 60, (3, 6))
+    with labelled_only(model):
+        with pytest.raises(IndexError) if fails else nullcontext():
+            model(input_ids=tokens + 60 * fails, labels=LABELS)
+        assert inner(tokens).logits.shape == (3, 6, 60)
+        assert inner.eval().generate(tokens, max_new_tokens=2, do_sample=False).shape[0] == 3
 
 
 def test_labels_of_a_tagger_are_left_alone() -> None:

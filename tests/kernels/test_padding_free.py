@@ -1,10 +1,21 @@
 """Without padding a model computes what it computes with it, on every architecture it is stated for, and less."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 import torch
-from peft import LoraConfig, PromptTuningConfig, get_peft_model
+from peft import (
+    AdaLoraConfig,
+    AdaptionPromptConfig,
+    IA3Config,
+    LoraConfig,
+    PrefixTuningConfig,
+    PromptEncoderConfig,
+    PromptTuningConfig,
+    get_peft_model,
+)
 from torch import Tensor
 from transformers import (
     AutoConfig,
@@ -13,11 +24,15 @@ from transformers import (
     AutoModelForTokenClassification,
 )
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+from transformers.pytorch_utils import Conv1D
 
+from autolora_bench.backbone.attention import attention_replaced
 from autolora_bench.backbone.mpnet import ask_registry, mpnet_with_sdpa
 from autolora_bench.config.padding import ABLE
 from autolora_bench.config.support import DECODERS
-from autolora_bench.kernels.padding_free import padding_free
+from autolora_bench.errors import UserError
+from autolora_bench.kernels import padding_free as module
+from autolora_bench.kernels.padding_free import BLOCKS, padding_free
 
 SIZES = {
     **{"vocab_size": 60, "hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 4},
@@ -77,10 +92,12 @@ def gradients(model: Any, inputs: dict[str, Tensor]) -> tuple[Tensor, dict[str, 
     return outputs.loss.detach(), found
 
 
-def assert_the_same(model: Any, inputs: dict[str, Tensor]) -> None:
+def assert_the_same(model: Any, inputs: dict[str, Tensor], unpadded: bool = True) -> None:
+    """Loss and gradients; and the first block really saw one text, or the padded batch."""
     loss, expected = gradients(model, inputs)
-    with padding_free(model):
+    with padding_free(model), seen(model) as shapes:
         ours, found = gradients(model, inputs)
+    assert {shape[0] for shape in shapes} == {1 if unpadded else len(inputs["input_ids"])}
     torch.testing.assert_close(ours, loss, rtol=1e-5, atol=0)
     assert found.keys() == expected.keys()
     for name, gradient in expected.items():
@@ -105,15 +122,32 @@ def test_so_they_are_with_other_heads(architecture: str, head: str) -> None:
     assert_the_same(built(architecture, head), batch(head))
 
 
-@pytest.mark.parametrize("head", ["sequence", "tokens", "language"])
-def test_so_they_are_behind_virtual_tokens_and_with_lora(head: str) -> None:
-    architecture = "llama" if head == "language" else "bert"
-    for config in (
-        PromptTuningConfig(task_type=HEADS[head][1], num_virtual_tokens=3),
-        LoraConfig(task_type=HEADS[head][1], r=2, init_lora_weights=False),
-    ):
-        if isinstance(config, LoraConfig) or head != "tokens":
-            assert_the_same(get_peft_model(built(architecture, head), config), batch(head))
+PROMPT = {"num_virtual_tokens": 3, "num_layers": 2, "token_dim": 24, "num_attention_heads": 4}
+PEFT: dict[str, tuple[Any, dict[str, Any]]] = {
+    "lora": (LoraConfig, {"r": 2, "init_lora_weights": False}),
+    "dora": (LoraConfig, {"r": 2, "init_lora_weights": False, "use_dora": True}),
+    "adalora": (AdaLoraConfig, {"init_r": 3, "target_r": 2, "total_step": 10}),
+    "ia3": (IA3Config, {}),
+    "prompt tuning": (PromptTuningConfig, PROMPT),
+    "p-tuning": (PromptEncoderConfig, {**PROMPT, "encoder_hidden_size": 12}),
+    "llama adapter": (AdaptionPromptConfig, {"adapter_len": 3, "adapter_layers": 2}),
+    "prefix tuning": (PrefixTuningConfig, PROMPT),
+}
+
+
+@pytest.mark.parametrize("head", ["sequence", "language"])
+@pytest.mark.parametrize("kind", PEFT)
+def test_so_they_are_with_every_kind_of_adapter(kind: str, head: str) -> None:
+    """Some of PEFT's models call the model within past its hooks. Keys from before the input are computed as ever."""
+    if (kind, head) == ("llama adapter", "sequence"):
+        pytest.skip("PEFT's are for language models")
+    config, options = PEFT[kind]
+    model = built("llama" if head == "language" else "bert", head)
+    adapted = get_peft_model(model, config(task_type=HEADS[head][1], **options))
+    for name, weight in adapted.named_parameters():
+        if weight.requires_grad and ("lora_" in name or "adaption_" in name):
+            torch.nn.init.normal_(weight)
+    assert_the_same(adapted.train(), batch(head), unpadded=kind != "prefix tuning")
 
 
 def test_second_derivatives_are_the_same() -> None:
@@ -133,16 +167,20 @@ def test_second_derivatives_are_the_same() -> None:
     torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-9)
 
 
-def seen_by(model: Any, inputs: dict[str, Tensor]) -> tuple[int, ...]:
-    """Shape of what the first block's query projection reads."""
+@contextmanager
+def seen(model: Any) -> Iterator[list[tuple[int, ...]]]:
+    """Shapes of what the first block's first linear layer reads."""
     shapes: list[tuple[int, ...]] = []
-    layer = next(
-        module for name, module in model.named_modules() if name.endswith("layer.0.attention.self.query")
-    )
+    block = next(module for module in model.modules() if isinstance(module, BLOCKS))
+    layer = next(module for module in block.modules() if isinstance(module, torch.nn.Linear | Conv1D))
     handle = layer.register_forward_hook(lambda _, inputs, __: shapes.append(tuple(inputs[0].shape)))
-    with padding_free(model):
-        model(**inputs)
+    yield shapes
     handle.remove()
+
+
+def seen_by(model: Any, inputs: dict[str, Tensor]) -> tuple[int, ...]:
+    with padding_free(model), seen(model) as shapes:
+        model(**inputs)
     assert len(shapes) == 1
     return shapes[0]
 
@@ -154,11 +192,53 @@ def test_only_tokens_are_computed_and_only_while_the_model_trains() -> None:
     assert seen_by(model.eval(), batch()) == (6, 12, 24)
 
 
-def test_padding_in_front_is_computed_as_ever() -> None:
+def test_one_pass_knows_nothing_of_the_one_before() -> None:
     model, inputs = built("bert"), batch()
-    flipped = {name: t.flip(1) if t.ndim > 1 else t for name, t in inputs.items()}
-    assert seen_by(model, flipped) == (6, 12, 24)
-    assert_the_same(model, flipped)
+    with padding_free(model), seen(model) as shapes:
+        model(**inputs)
+        model(**{**inputs, "attention_mask": None})
+        model(**batch(lengths=[4, 12]))
+    assert shapes == [(1, 39, 24), (6, 12, 24), (1, 16, 24)]
+
+
+@pytest.mark.parametrize("architecture", ["bert", "gpt2", "llama"])
+def test_a_decoder_leaves_out_padding_in_front_too(architecture: str) -> None:
+    """An encoder's classifier reads the first column."""
+    flipped = {name: t.flip(1) if t.ndim > 1 else t for name, t in batch().items()}
+    assert_the_same(built(architecture), flipped, unpadded=architecture in DECODERS)
+
+
+def test_masks_are_cut_once_a_pass_and_only_where_they_hide_something(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model, cut, read = built("bert"), [], []
+    cutting = module._mask
+    monkeypatch.setattr(module, "_mask", lambda *arguments: cut.append(1) or cutting(*arguments))
+
+    def watching(usual: Any, layer: Any, query: Tensor, *others: Any, **options: Any) -> Any:
+        read.append((tuple(query.shape), others[2] is not None))
+        return usual(layer, query, *others, **options)
+
+    with attention_replaced(watching), padding_free(model):
+        model(**batch())
+    shapes = [(1, 4, 12, 6), (2, 4, 9, 6), (1, 4, 5, 6), (1, 4, 3, 6), (1, 4, 1, 6)]
+    assert len(cut) == len(shapes)
+    assert read == 2 * [(shape, shape[0] == 2) for shape in shapes]
+
+
+def test_the_head_of_a_language_model_reads_tokens_with_a_label() -> None:
+    model, inputs = built("llama", "language"), batch("language")
+    with padding_free(model):
+        assert model(**inputs).logits.shape == (1, sum(LENGTHS) - len(LENGTHS), 60)
+        inputs.pop("labels")
+        assert model(**inputs).logits.shape == (6, 12, 60)
+
+
+def test_a_model_that_may_skip_its_last_block_is_refused() -> None:
+    model = built("opt")
+    model.config.layerdrop = 0.1
+    with pytest.raises(UserError, match=r"layerdrop=0\.1"), padding_free(model):
+        pass
 
 
 def test_dropout_is_drawn_for_the_tokens_that_are_computed() -> None:
@@ -176,13 +256,13 @@ def test_dropout_is_drawn_for_the_tokens_that_are_computed() -> None:
 def test_a_failed_pass_leaves_nothing_behind() -> None:
     model, inputs = built("bert"), batch()
     usual = ALL_ATTENTION_FUNCTIONS["sdpa"]
+    loss = model(**inputs).loss
     with padding_free(model):
         with pytest.raises(IndexError):
             model(**{**inputs, "input_ids": inputs["input_ids"] + 60})
-        hidden = torch.randn(6, 12, 24)
-        assert model.base_model.encoder.layer[0](hidden).shape == hidden.shape
+        torch.testing.assert_close(model(**inputs).loss, loss)
     assert ALL_ATTENTION_FUNCTIONS["sdpa"] is usual
-    assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
+    assert not any(part._forward_hooks or part._forward_pre_hooks for part in model.modules())
 
 
 def test_attention_that_does_not_ask_the_registry_fails() -> None:

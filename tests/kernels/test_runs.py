@@ -11,13 +11,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
-from transformers import AlbertConfig, AlbertForMaskedLM
+from transformers import AlbertConfig, AlbertForMaskedLM, TrainingArguments
 from transformers.models.bert.modeling_bert import BertLayer
 
 from autolora_bench import cli
 from autolora_bench.config.compose import compose_config, composer, to_experiment
 from autolora_bench.config.experiment import config_id
 from autolora_bench.kernels import attention, dropout, packed
+from autolora_bench.kernels.layout import Layout
 from autolora_bench.methods.evaluation import EvaluatePhase
 from autolora_bench.methods.finetuning import FinetunePhase
 from autolora_bench.methods.searching import SearchPhase
@@ -80,6 +81,20 @@ def facts(line: list[str]) -> tuple[RunRecord, dict[str, Tensor]]:
 
 
 @pytest.fixture
+def unpadded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Tokens of every pass that left out padding."""
+    found: list[int] = []
+    pad = Layout.pad
+
+    def watched(self: Layout, states: Tensor) -> Tensor:
+        found.append(states.shape[1])
+        return pad(self, states)
+
+    monkeypatch.setattr(Layout, "pad", watched)
+    return found
+
+
+@pytest.fixture
 def nothing_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
     usual = torch.nn.functional.scaled_dot_product_attention
 
@@ -100,12 +115,19 @@ def nothing_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_a_run_in_which_nothing_is_dropped_is_the_same_up_to_rounding(
-    words: Callable[..., list[str]], nothing_dropped: None, method: str, way: str, tmp_path: Path
+    words: Callable[..., list[str]],
+    nothing_dropped: None,
+    unpadded: list[int],
+    method: str,
+    way: str,
+    tmp_path: Path,
 ) -> None:
     usual, ours = words(tmp_path, method), words(tmp_path, method, way)
     assert cli.run(usual) == cli.run(ours) == 0
     (expected, their), (found, our) = facts(usual), facts(ours)
     assert found.config_id != expected.config_id
+    tokens = sum(phase.tokens or 0 for phase in found.phases)
+    assert sum(unpadded) >= tokens if way == PADDING_FREE else not unpadded
     for one, other in zip(found.history, expected.history, strict=True):
         assert one.train_loss == pytest.approx(other.train_loss, rel=1e-4)
         assert one.scores == other.scores
@@ -175,19 +197,13 @@ def test_every_phase_computes_with_every_kernel(
     assert kinds == {torch.bfloat16 if bf16 else torch.float32}
 
 
-def test_the_default_is_no_part_of_a_runs_identity(words: Callable[..., list[str]], tmp_path: Path) -> None:
+def test_each_way_is_part_of_a_runs_identity(words: Callable[..., list[str]], tmp_path: Path) -> None:
     with composer():
-        plain, said, *ours = (
+        found = {
             config_id(to_experiment(compose_config(words(tmp_path, "bitfit", *more))))
-            for more in (
-                (),
-                ("train.cpu_kernels=false", "train.padding_free=false"),
-                (KERNELS,),
-                (PADDING_FREE,),
-            )
-        )
-    assert plain == said
-    assert len({plain, *ours}) == 3
+            for more in ((), (KERNELS,), (PADDING_FREE,), (KERNELS, PADDING_FREE))
+        }
+    assert len(found) == 4
 
 
 def test_an_accelerator_is_refused_and_a_completed_record_kept(
@@ -237,6 +253,17 @@ def test_padding_is_left_out_of_the_search_and_the_retraining_alone_and_not_coun
         if before.tokens and before.flops:
             assert (now.tokens or 0) < 0.9 * before.tokens
             assert (now.flops or 0) / before.flops == pytest.approx((now.tokens or 0) / before.tokens)
+
+
+def test_several_devices_in_one_process_are_refused(
+    words: Callable[..., list[str]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(TrainingArguments, "n_gpu", property(lambda _: 2))
+    assert cli.run(words(tmp_path, "bitfit", PADDING_FREE)) == 1
+    assert "one device per process, and this one has 2" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -213,16 +213,24 @@ def test_cells_of_another_precision_or_machine_are_named(make: Make) -> None:
     assert "Hardware: GPU A (rte, mrpc lora), GPU B (mrpc autolora)." in text
 
 
-@pytest.mark.parametrize("ways", [["cpu_kernels"], ["padding_free"], ["cpu_kernels", "padding_free"]])
-def test_another_way_to_use_a_machine_is_of_other_times(make: Make, ways: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("machine", "ways"),
+    [
+        ("CPU X, 1 of 2 cores", ["cpu_kernels"]),
+        ("CPU X, 1 of 2 cores", ["cpu_kernels", "padding_free"]),
+        ("GPU A", ["padding_free"]),
+    ],
+)
+def test_another_way_to_use_a_machine_is_of_other_times(make: Make, machine: str, ways: list[str]) -> None:
     cpu = {"device": "cpu", "processor": "CPU X", "threads": 1, "cores": 2}
-    records = [make("rte", m, 0, 0.7, provenance=cpu) for m in ("lora", "adalora")]
+    facts = {"device": machine} if machine == "GPU A" else cpu
+    records = [make("rte", m, 0, 0.7, provenance=facts) for m in ("lora", "adalora")]
     records[0].config["train"] |= dict.fromkeys(ways, True)
     shown = table(records)
-    text, named = " ".join(shown.footnotes), ", ".join(["CPU X, 1 of 2 cores", *ways])
-    assert f"Hardware: {named} (rte lora), CPU X, 1 of 2 cores (rte adalora)." in text
+    text, named = " ".join(shown.footnotes), ", ".join([machine, *ways])
+    assert f"Hardware: {named} (rte lora), {machine} (rte adalora)." in text
     assert all(row.seconds is None for row in shown.rows)
-    assert [cost.machine for cost in cost_tables([shown])] == [named, "CPU X, 1 of 2 cores"]
+    assert [cost.machine for cost in cost_tables([shown])] == [named, machine]
 
 
 def test_a_row_shows_the_seconds_of_search_and_training(make: Make) -> None:
