@@ -15,16 +15,13 @@ from torch.utils.data import Sampler
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
-from autolora_bench.errors import UserError
-from autolora_bench.kernels.entries import may_pad_in_front
-from autolora_bench.kernels.layout import computed_tokens
 from autolora_bench.processes import on_main
 from autolora_bench.record import Evaluation
 from autolora_bench.training.companion import Companion
+from autolora_bench.training.counting import CountingTrainer
 from autolora_bench.training.guards import DivergenceError, LossWatch, whole_or_removed
 from autolora_bench.training.meter import Meter
 from autolora_bench.training.order import SharedLengthGroupedSampler
-from autolora_bench.training.weighting import WeightingTrainer
 from autolora_bench.training.weights import load_trainable, save_trainable, share
 
 TRAINABLE = "trainable.safetensors"
@@ -35,50 +32,14 @@ Evaluate = Callable[[nn.Module], dict[str, Evaluation]]
 """Model -> evaluation of every evaluation split; epoch, step and loss are filled in by the trainer."""
 
 
-class MeteredTrainer(WeightingTrainer):
-    """Counts examples, tokens and seconds; saves trainable weights alone, the same way for every method.
+class MeteredTrainer(CountingTrainer):
+    """Counts seconds too; saves trainable weights alone, the same way for every method."""
 
-    Args:
-        padding_free: the model leaves out padding, which is then not counted.
-
-    Raises:
-        UserError: `padding_free` and several devices in one process.
-    """
-
-    def __init__(self, *args: Any, padding_free: bool = False, **options: Any) -> None:
+    def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self.padding_free = padding_free
-        if padding_free and self.args.n_gpu > 1:
-            raise UserError(
-                f"train.padding_free=true works on one device per process, and this one has {self.args.n_gpu}",
-                "use one GPU (CUDA_VISIBLE_DEVICES=0), or torchrun",
-            )
-        self.meter = Meter()
         self.loss_sum = torch.zeros((), dtype=torch.float64, device=self.args.device)
         self.loss_watch = LossWatch(self.args.device)
         self.add_callback(_Stopwatch(self))
-
-    @property
-    def trained(self) -> nn.Module:
-        """The model, unwrapped."""
-        assert isinstance(self.model, nn.Module)
-        return self.model
-
-    def count(self, inputs: dict[str, Any]) -> None:
-        """Add one micro-batch to the meter, and the other processes', as if they were of its size."""
-        self.meter.examples += inputs["input_ids"].shape[0] * self.args.world_size
-        self.meter.tokens += self._tokens(inputs) * self.args.world_size
-
-    def floating_point_ops(self, inputs: dict[str, Any]) -> int:
-        """Of a forward and backward pass over the tokens that are computed, as transformers estimates them."""
-        of_one: int = super().floating_point_ops(inputs) // inputs["input_ids"].numel()
-        return of_one * self._tokens(inputs)
-
-    def _tokens(self, inputs: dict[str, Any]) -> int:
-        padded: int = inputs["input_ids"].numel()
-        if not self.padding_free:
-            return padded
-        return computed_tokens(inputs["attention_mask"], may_pad_in_front(self.trained))
 
     def training_step(
         self, model: nn.Module, inputs: dict[str, torch.Tensor | Any], num_items_in_batch: Any = None
@@ -115,10 +76,6 @@ class MeteredTrainer(WeightingTrainer):
         self.check_loss()
         with whole_or_removed(Path(str(self.args.output_dir)) / f"checkpoint-{self.state.global_step}"):
             super()._save_checkpoint(model, trial)
-
-    def _track_num_input_tokens(self, inputs: dict[str, Any]) -> None:
-        super()._track_num_input_tokens(inputs)  # type: ignore[no-untyped-call]
-        self.count(inputs)
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
         if self.args.should_save:

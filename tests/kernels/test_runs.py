@@ -262,7 +262,7 @@ def test_several_devices_in_one_process_are_refused(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(TrainingArguments, "n_gpu", property(lambda _: 2))
-    assert cli.run(words(tmp_path, "bitfit", PADDING_FREE)) == 1
+    assert cli.run(words(tmp_path, "bitfit", PADDING_FREE)) == 2
     assert "one device per process, and this one has 2" in capsys.readouterr().err
 
 

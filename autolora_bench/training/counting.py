@@ -1,0 +1,58 @@
+"""How many examples, tokens and operations a training phase computes."""
+
+from typing import Any
+
+from torch import nn
+
+from autolora_bench.errors import UserError
+from autolora_bench.kernels.entries import may_pad_in_front
+from autolora_bench.kernels.layout import computed_tokens
+from autolora_bench.training.meter import Meter
+from autolora_bench.training.weighting import WeightingTrainer
+
+
+class CountingTrainer(WeightingTrainer):
+    """Counts what is computed.
+
+    Args:
+        padding_free: the model leaves out padding, which is then not counted.
+
+    Raises:
+        UserError: `padding_free` and several devices in one process.
+    """
+
+    def __init__(self, *args: Any, padding_free: bool = False, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.meter = Meter()
+        self.padding_free = padding_free
+        if padding_free and self.args.n_gpu > 1:
+            raise UserError(
+                f"train.padding_free=true works on one device per process, and this one has {self.args.n_gpu}",
+                "use one GPU (CUDA_VISIBLE_DEVICES=0), or torchrun",
+            )
+
+    @property
+    def trained(self) -> nn.Module:
+        """The model, unwrapped."""
+        assert isinstance(self.model, nn.Module)
+        return self.model
+
+    def count(self, inputs: dict[str, Any]) -> None:
+        """Add one micro-batch to the meter, and the other processes', as if they were of its size."""
+        self.meter.examples += inputs["input_ids"].shape[0] * self.args.world_size
+        self.meter.tokens += self._tokens(inputs) * self.args.world_size
+
+    def floating_point_ops(self, inputs: dict[str, Any]) -> int:
+        """Of a forward and backward pass over the tokens that are computed, as transformers estimates them."""
+        of_one: int = super().floating_point_ops(inputs) // inputs["input_ids"].numel()
+        return of_one * self._tokens(inputs)
+
+    def _track_num_input_tokens(self, inputs: dict[str, Any]) -> None:
+        super()._track_num_input_tokens(inputs)  # type: ignore[no-untyped-call]
+        self.count(inputs)
+
+    def _tokens(self, inputs: dict[str, Any]) -> int:
+        padded: int = inputs["input_ids"].numel()
+        if not self.padding_free:
+            return padded
+        return computed_tokens(inputs["attention_mask"], may_pad_in_front(self.trained))
