@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 
 import torch
-from rounds import Seconds, ratios, spread, timed
+from rounds import Seconds, data_words, ratios, spread, timed
 
 from autolora_bench.record import Status
 from autolora_bench.runner import run_experiment
@@ -27,13 +27,12 @@ GRID = 16
 
 def run(options: argparse.Namespace, method: str, seed: int) -> Seconds:
     """One whole cell."""
-    source = ["data=local", f"data.dir={options.data}"] if options.data else ["data=generated"]
     words = [
         f"task={options.task}",
         f"method={method}",
         f"seed={seed}",
         "device=cpu",
-        *source,
+        *data_words(options.data),
         *options.words,
     ]
     words += [f"data.limit={options.examples}", "data.limit_evaluation=32", f"train.epochs={options.epochs}"]

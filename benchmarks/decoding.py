@@ -21,7 +21,7 @@ from pathlib import Path
 import torch
 from datasets import Dataset
 from peft import PeftModel
-from rounds import Seconds, ratios, spread, timed
+from rounds import Seconds, data_words, ratios, spread, timed
 from torch import Tensor
 from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 
@@ -151,7 +151,7 @@ def choices(purpose: str | None) -> argparse.ArgumentParser:
 def prepare(options: argparse.Namespace) -> tuple[PhaseContext, PeftModel, Dataset]:
     """The experiment, its tuned model, and the records."""
     torch.set_num_threads(options.threads)
-    source = ["data=local", f"data.dir={options.data}"] if options.data else ["data=generated"]
+    source = data_words(options.data)
     words = ("task=e2e", "model=smollm2_135m", "method=lora", "device=cpu", *source, *options.words)
     experiment = plan(Request(words))[0].experiment
     machine.prepare(experiment)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rounds import Seconds, ratios, spread, timed
+from rounds import Seconds, data_words, ratios, spread, timed
 
 from autolora_bench import machine
 from autolora_bench.config.experiment import ExperimentConfig
@@ -38,7 +38,7 @@ ARMS: dict[str, tuple[str, ...]] = {
 
 def experiment(options: argparse.Namespace, seed: int, *words: str) -> ExperimentConfig:
     """AutoLoRA's cell, of which only the search is run."""
-    source = ["data=local", f"data.dir={options.data}"] if options.data else ["data=generated"]
+    source = data_words(options.data)
     settings = [f"task={options.task}", "method=autolora", f"seed={seed}", "device=cpu", *source, *words]
     settings += [
         f"data.limit={2 * BATCH * options.steps}",

@@ -1,4 +1,4 @@
-"""What the benchmarks share: seconds by two clocks, and a ratio over rounds with its spread.
+"""What the benchmarks share: where data are, seconds by two clocks, and a ratio over rounds with its spread.
 
 On a machine that does other things, CPU seconds of this process repeat far better than wall seconds; both are kept.
 """
@@ -24,6 +24,11 @@ class Seconds:
 
     def since(self, earlier: Seconds) -> Seconds:
         return Seconds(self.wall - earlier.wall, self.cpu - earlier.cpu)
+
+
+def data_words(folder: str | None) -> list[str]:
+    """Settings that read a folder of the publishers' files; generated data without one."""
+    return ["data=local", f"data.dir={folder}"] if folder else ["data=generated"]
 
 
 def timed(action: Callable[[], object]) -> Seconds:

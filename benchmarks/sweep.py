@@ -19,6 +19,8 @@ import tempfile
 import time
 from typing import Any
 
+from rounds import data_words
+
 CHILD = "--in-child"
 
 
@@ -74,7 +76,7 @@ def sweep(options: argparse.Namespace) -> list[dict[str, float]]:
                 *options.words,
             ],
         ]
-        words += ["data=local", f"data.dir={options.data}"] if options.data else ["data=generated"]
+        words += data_words(options.data)
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         if options.cold:
             environment["AUTOLORA_BENCH_CACHE"] = f"{folder}/cache"

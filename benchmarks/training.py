@@ -23,7 +23,7 @@ from typing import Any
 
 import torch
 from peft import LoraConfig, get_peft_model
-from rounds import Seconds, ratios, spread
+from rounds import Seconds, data_words, ratios, spread
 from transformers import (
     DataCollatorWithPadding,
     Trainer,
@@ -78,10 +78,9 @@ class Clock(TrainerCallback):
 
 def experiment(options: argparse.Namespace, task: str, *words: str) -> ExperimentConfig:
     """The LoRA cell of a task."""
-    source = ["data=local", f"data.dir={options.data}"] if options.data else ["data=generated"]
     limit = [f"train.max_steps={options.steps}"] if options.steps else []
     settings = [*limit, "device=cpu", *options.words, *words]
-    return plan(Request((f"task={task}", "method=lora", *source, *settings)))[0].experiment
+    return plan(Request((f"task={task}", "method=lora", *data_words(options.data), *settings)))[0].experiment
 
 
 def ours(options: argparse.Namespace, task: str, round_: int, folder: Path, *words: str) -> Seconds:

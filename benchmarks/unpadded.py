@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rounds import Seconds, ratios, timed
+from rounds import Seconds, data_words, ratios, timed
 from torch import Tensor, nn
 
 from autolora_bench import machine
@@ -40,13 +40,12 @@ LORA = {"r": 8, "lora_alpha": 16, "lora_dropout": 0.1}
 
 def context_of(options: argparse.Namespace, folder: Path) -> PhaseContext:
     """The LoRA cell of the task."""
-    source = ["data=local", f"data.dir={options.data}"] if options.data else ["data=generated"]
     words = [
         f"task={options.task}",
         "method=lora",
         "device=cpu",
         f"data.limit={options.examples}",
-        *source,
+        *data_words(options.data),
         *options.words,
     ]
     experiment = plan(Request(tuple(words)))[0].experiment

@@ -1,4 +1,6 @@
-"""MPNet's attention by transformers' registry, which in transformers it does not ask: as fast there as other encoders'.
+"""MPNet's attention by transformers' registry, which in transformers it does not ask.
+
+So what stands in the place of attention there stands in MPNet's too. Outputs are those of transformers' MPNetModel.
 
 Shapes: B batch, T tokens, H heads, D inputs.
 """
@@ -61,8 +63,9 @@ def ask_registry(model: nn.Module) -> None:
 @contextmanager
 def mpnet_with_sdpa() -> Iterator[None]:
     """Within this context transformers loads an MPNet with attn_implementation="sdpa"."""
+    usual = MPNetPreTrainedModel._supports_sdpa
     try:
         MPNetPreTrainedModel._supports_sdpa = True
         yield
     finally:
-        MPNetPreTrainedModel._supports_sdpa = False
+        MPNetPreTrainedModel._supports_sdpa = usual

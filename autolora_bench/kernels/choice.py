@@ -1,4 +1,4 @@
-"""Which kernels a run computes with."""
+"""How a run computes."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -14,7 +14,7 @@ from autolora_bench.kernels.padding_free import padding_free
 
 @contextmanager
 def kernels(model: nn.Module, train: TrainConfig) -> Iterator[None]:
-    """Within this context a model trains and reads in the ways that `train` asks for.
+    """Within this context, as `train` says, a model trains without padding, and trains and reads with kernels for a CPU.
 
     What requires a gradient by now, and nothing else, may be changed meanwhile.
     """

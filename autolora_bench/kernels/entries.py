@@ -1,4 +1,4 @@
-"""Where a forward pass enters a model, and what it reads there."""
+"""Where a forward pass enters a model, and on which side of a text its padding may be."""
 
 from torch import nn
 from transformers import PreTrainedModel

@@ -10,10 +10,8 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn import functional
 
+from autolora_bench.backbone.labels import IGNORED
 from autolora_bench.kernels.entries import entries, transformer
-
-IGNORED = -100
-"""The label of a token that has none."""
 
 
 class _Labelled:

@@ -6,6 +6,8 @@ import torch
 from torch import nn
 from transformers import Trainer
 
+from autolora_bench.backbone.labels import IGNORED
+
 
 class WeightingTrainer(Trainer):
     """Weighs a micro-batch by its number of labels, where the model's own loss is a plain mean over them.
@@ -24,7 +26,7 @@ class WeightingTrainer(Trainer):
     ) -> Any:
         """The micro-batch's part of the batch's mean loss."""
         plain_mean = not self._loss_shifts_labels and self.label_smoother is None
-        labels = inputs["labels"].ne(-100).sum() if plain_mean and num_items_in_batch is not None else None
+        labels = inputs["labels"].ne(IGNORED).sum() if plain_mean and num_items_in_batch is not None else None
         found: Any = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         if labels is None:
             return found
