@@ -14,7 +14,7 @@ from autolora_bench.kernels.padding_free import padding_free
 
 @contextmanager
 def kernels(model: nn.Module, train: TrainConfig) -> Iterator[None]:
-    """Within this context, as `train` says, a model trains without padding, and trains and reads with kernels for a CPU.
+    """Within this context, if `train` says so, a model trains without padding, and computes with kernels for a CPU.
 
     What requires a gradient by now, and nothing else, may be changed meanwhile.
     """
