@@ -15,6 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from autolora_bench.config.choices import nearest
+from autolora_bench.config.data import HELD_OUT
 from autolora_bench.config.experiment import ExperimentConfig
 from autolora_bench.config.ranks import resolve_ranks
 from autolora_bench.config.store import register_schemas
@@ -82,8 +83,11 @@ def asks_for_the_seed(config: DictConfig) -> bool:
 
 
 def checked(experiment: ExperimentConfig) -> ExperimentConfig:
-    """The experiment with the ranks that its method takes from elsewhere; raises UserError for what cannot be."""
+    """The experiment with what follows from its settings filled in: ranks that its method takes from elsewhere, and the
+    split that takes the place of the task's own under data.held_out. Raises UserError for what cannot be."""
     resolve_ranks(experiment)
+    if experiment.data.held_out:
+        experiment.task.evaluation, experiment.task.test = [HELD_OUT], []
     validate(experiment)
     return experiment
 

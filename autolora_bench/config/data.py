@@ -20,6 +20,10 @@ its default, and inside it only what differs counts where its own fields are mar
 """
 
 
+HELD_OUT = "held_out"
+"""The split that data.held_out makes; the only one that such a run is scored on."""
+
+
 class Source(Enum):
     """The kinds of data source."""
 
@@ -41,3 +45,6 @@ class DataConfig:
     """At most so many examples of every other split."""
     generator_seed: int = 0
     """Seed of generated examples; the run's own seed never changes the data."""
+    held_out: float = field(default=0.0, metadata=ADDED)
+    """Share of the training examples that the run does not train on and is scored on instead of the task's evaluation
+    and test splits, which it leaves alone: for choosing settings. Always the same examples, classes in proportion."""

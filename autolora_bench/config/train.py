@@ -46,6 +46,8 @@ class TrainConfig:
     schedule: Schedule = Schedule.linear
     clip: float = 1.0
     """Largest gradient norm; 0 clips nothing."""
+    head_learning_rate: float | None = field(default=None, metadata=ADDED)
+    """Peak learning rate of the task's head, the same for every method; none takes the method's own rate."""
     label_smoothing: float = 0.0
     precision: Precision = Precision.fp32
     keep: Keep = Keep.best

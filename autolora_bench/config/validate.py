@@ -101,6 +101,7 @@ def _validate_data(experiment: ExperimentConfig) -> None:
     require(
         bool(task.metrics), "task.metrics is empty", "name at least one: the first chooses the best epoch"
     )
+    require(0 <= data.held_out < 1, f"data.held_out={data.held_out:g}", "say a share from 0 to below 1")
     for name in ("limit", "limit_evaluation"):
         value = getattr(data, name)
         require(value is None or value >= 1, f"data.{name}={value}", "say 1 or more")

@@ -12,6 +12,7 @@ def validate_train(train: TrainConfig) -> None:
     validate_phase(train, "train")
     at_least(train, "checkpoint_minutes", 0, "train")
     share(train, "label_smoothing", "train")
+    positive(train, "head_learning_rate", "train")
     for name in ("log_steps", "threads", "evaluation_batch_size"):
         at_least(train, name, 1, "train")
     unknown = sorted(set(train.trackers) - set(TRACKERS))

@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from autolora_bench.config.data import DataConfig, Source
+from autolora_bench.config.data import HELD_OUT, DataConfig, Source
 from autolora_bench.config.task import GeneratedSource, HubSource, Layout, LocalSource, TaskConfig
 from autolora_bench.errors import UserError
 
@@ -17,8 +17,9 @@ GENERATOR_VERSION = 1
 
 
 def split_names(task: TaskConfig) -> list[str]:
-    """train, then the splits that the task evaluates and tests on, each once."""
-    return list(dict.fromkeys(["train", *task.evaluation, *task.test]))
+    """train, then the splits of the source that the task evaluates and tests on, each once."""
+    names = dict.fromkeys(["train", *task.evaluation, *task.test])
+    return [name for name in names if name != HELD_OUT]
 
 
 def local_source(task: TaskConfig) -> LocalSource:

@@ -6,16 +6,16 @@ from typing import Any
 
 from datasets import Dataset
 
-from autolora_bench.config.data import DataConfig, Source
+from autolora_bench.config.data import HELD_OUT, DataConfig, Source
 from autolora_bench.config.experiment import identity
-from autolora_bench.config.task import ClassificationTask, TaskConfig
+from autolora_bench.config.task import ClassificationTask, GenerationTask, RegressionTask, TaskConfig
 from autolora_bench.data.files import local_files
 from autolora_bench.data.fingerprint import fingerprint
 from autolora_bench.data.generated.source import read_generated
 from autolora_bench.data.hub import read_hub
 from autolora_bench.data.local import read_local
 from autolora_bench.data.schema import Loaded, TaskData, check_schema, to_dataset
-from autolora_bench.data.splits import limit
+from autolora_bench.data.splits import hold_out, limit
 from autolora_bench.errors import UserError
 
 SOURCES: dict[Source, Callable[[TaskConfig, DataConfig], Loaded]] = {
@@ -72,7 +72,23 @@ def _load(task: TaskConfig, data: DataConfig) -> TaskData:
         splits[split] = limit(whole, data.limit if split == "train" else data.limit_evaluation, stratify)
         if len(splits[split]) < len(whole):
             notes.append(f"{split}: limited to {len(splits[split])} of {len(whole)} examples")
+    if data.held_out:
+        train, held = hold_out(splits["train"], data.held_out, _strata(task, splits["train"]))
+        splits = {"train": train, HELD_OUT: held}
+        notes.append(f"scored on {len(held)} training examples that were held out, trained on {len(train)}")
     return TaskData(splits, fingerprint(splits), loaded.source, _subsets(task, data, splits), notes)
+
+
+def _strata(task: TaskConfig, train: Dataset) -> list[Any]:
+    """What both sides of a cut are to have in proportion: labels, whole numbers of a score, categories of records."""
+    match task:
+        case ClassificationTask():
+            return list(train["label"][:])
+        case RegressionTask():
+            return [int(label) for label in train["label"][:]]
+        case GenerationTask():
+            return list(train["category"][:])
+    return [0] * len(train)
 
 
 def _subsets(task: TaskConfig, data: DataConfig, splits: dict[str, Dataset]) -> dict[str, tuple[int, int]]:

@@ -44,6 +44,26 @@ def limit(dataset: Dataset, size: int | None, stratify: str | None) -> Dataset:
     return dataset.select(choose(_groups(dataset, stratify), size, seed=0))
 
 
+def hold_out(dataset: Dataset, share: float, groups: Sequence[Any]) -> tuple[Dataset, Dataset]:
+    """What is left to train on, and the `share` of the examples that is held out: always the same ones.
+
+    Args:
+        groups: what each example belongs to; both parts have all groups in proportion.
+
+    Raises:
+        UserError: a part would be empty.
+    """
+    size = round(share * len(dataset))
+    if not 0 < size < len(dataset):
+        raise UserError(
+            f"data.held_out={share:g} of {len(dataset)} training examples leaves none on one side",
+            "use more training examples (data.limit), or another share",
+        )
+    held = choose(groups, size, seed=0, both_sides=True)
+    chosen = set(held)
+    return dataset.select([row for row in range(len(dataset)) if row not in chosen]), dataset.select(held)
+
+
 def choose(groups: Sequence[Any], size: int, seed: int, both_sides: bool = False) -> list[int]:
     """Positions of `size` of the examples, in ascending order, every group in proportion.
 

@@ -18,6 +18,7 @@ from autolora_bench.record import LayerRank
 from autolora_bench.search.layers import lora_layers
 from autolora_bench.training.companion import Companion
 from autolora_bench.training.finetune import WEIGHTS, Finetuning, finetune
+from autolora_bench.training.trainer import head_rate
 from autolora_bench.training.lora_optimizers import MakeOptimizer
 from autolora_bench.training.memory import with_less_memory
 from autolora_bench.training.weights import load_trainable
@@ -77,6 +78,7 @@ class FinetunePhase:
             context.device,
             self.companion(model),
             optimizer=self.optimizer,
+            head_rate=head_rate(train, backbone.head_modules),
             identity=context.identity,
             saved=context.saved,
         )

@@ -25,6 +25,7 @@ from autolora_bench.training.memory import with_less_memory
 from autolora_bench.training.progress import ProgressDisplay
 from autolora_bench.training.resume import train_or_resume
 from autolora_bench.training.search import MeteredSearchTrainer
+from autolora_bench.training.trainer import head_rate
 
 SELECTION = "search/selection.json"
 
@@ -60,7 +61,7 @@ class SearchPhase:
         )
         c, budget = self.config, weight_budget(self.config, len(backbone.targets))
         selection = selection_for(model, c.constraint, c.initial, budget, c.scope)
-        trainer = self._trainer(model, selection, context, train)
+        trainer = self._trainer(model, selection, context, train, backbone.head_modules)
         trainer.allocation()  # a rule that does not fit these layers says so before the search, not after it
         with kernels(model, train):
             trained = train_or_resume(trainer, context.identity)
@@ -78,7 +79,12 @@ class SearchPhase:
         )
 
     def _trainer(
-        self, model: PeftModel, selection: Selection, context: PhaseContext, train: TrainConfig
+        self,
+        model: PeftModel,
+        selection: Selection,
+        context: PhaseContext,
+        train: TrainConfig,
+        head_modules: Sequence[str],
     ) -> MeteredSearchTrainer:
         folder, seed = context.phase_folder(self.name), context.experiment.seed
         halves = search_split(
@@ -106,6 +112,7 @@ class SearchPhase:
                 ProgressDisplay(self.name),
             ],
             padding_free=train.padding_free,
+            head_rate=head_rate(train, head_modules),
         )
         trainer.remove_callback(PrinterCallback)
         return trainer

@@ -22,7 +22,7 @@ from autolora_bench.training.lora_optimizers import MakeOptimizer
 from autolora_bench.training.meter import Meter
 from autolora_bench.training.progress import ProgressDisplay
 from autolora_bench.training.resume import train_or_resume
-from autolora_bench.training.trainer import FinetuneTrainer
+from autolora_bench.training.trainer import FinetuneTrainer, HeadRate
 from autolora_bench.training.weights import load_trainable, save_trainable
 
 WEIGHTS = "weights.safetensors"
@@ -47,6 +47,8 @@ class Finetuning:
     callbacks: tuple[TrainerCallback, ...] = ()
     optimizer: MakeOptimizer | None = None
     """None is AdamW."""
+    head_rate: HeadRate | None = None
+    """None gives the head the learning rate of all."""
     identity: str = ""
     """Of the run: only its own checkpoints are resumed."""
     saved: Callable[[], None] = lambda: None
@@ -110,6 +112,7 @@ def build_trainer(model: nn.Module, setup: Finetuning) -> FinetuneTrainer:
         best=setup.folder / CHECKPOINTS / BEST,
         companion=setup.companion,
         padding_free=setup.train.padding_free,
+        head_rate=setup.head_rate,
     )
     trainer.remove_callback(PrinterCallback)
     return trainer

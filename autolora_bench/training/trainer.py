@@ -2,7 +2,8 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,12 @@ import torch.distributed as dist
 from datasets import Dataset
 from safetensors.torch import load_file, save_file
 from torch import nn
+from torch.optim import Optimizer
 from torch.utils.data import Sampler
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
+from autolora_bench.config.train import TrainConfig
 from autolora_bench.processes import on_main
 from autolora_bench.record import Evaluation
 from autolora_bench.training.companion import Companion
@@ -32,14 +35,54 @@ Evaluate = Callable[[nn.Module], dict[str, Evaluation]]
 """Model -> evaluation of every evaluation split; epoch, step and loss are filled in by the trainer."""
 
 
-class MeteredTrainer(CountingTrainer):
-    """Counts seconds too; saves trainable weights alone, the same way for every method."""
+@dataclass(frozen=True)
+class HeadRate:
+    """A learning rate of the task's head alone (train.head_learning_rate)."""
 
-    def __init__(self, *args: Any, **options: Any) -> None:
+    modules: Sequence[str]
+    """Names of the head's modules in the pretrained model, such as classifier."""
+    rate: float
+
+    def apply(self, optimizer: Optimizer, model: nn.Module) -> None:
+        """Move the head's weights into parameter groups of their own, which differ in their peak rate alone.
+
+        Call it before a scheduler is made: that reads the peak rates. A second call changes nothing.
+        """
+        named = ((f".{name}", weight) for name, weight in model.named_parameters() if weight.requires_grad)
+        head = {id(w) for name, w in named if any(f".{module}." in name for module in self.modules)}
+        for group in list(optimizer.param_groups):
+            inside = [weight for weight in group["params"] if id(weight) in head]
+            if inside and not group.get("head"):
+                group["params"] = [weight for weight in group["params"] if id(weight) not in head]
+                optimizer.add_param_group({**group, "params": inside, "lr": self.rate, "head": True})
+        optimizer.param_groups[:] = [group for group in optimizer.param_groups if group["params"]]
+
+
+def head_rate(train: TrainConfig, modules: Sequence[str]) -> HeadRate | None:
+    """What train.head_learning_rate asks for, of the head's `modules`."""
+    return None if train.head_learning_rate is None else HeadRate(modules, train.head_learning_rate)
+
+
+class MeteredTrainer(CountingTrainer):
+    """Counts seconds too; saves trainable weights alone, the same way for every method.
+
+    Args:
+        head_rate: the head's own learning rate; None gives it the rate of all.
+    """
+
+    def __init__(self, *args: Any, head_rate: HeadRate | None = None, **options: Any) -> None:
         super().__init__(*args, **options)
+        self.head_rate = head_rate
         self.loss_sum = torch.zeros((), dtype=torch.float64, device=self.args.device)
         self.loss_watch = LossWatch(self.args.device)
         self.add_callback(_Stopwatch(self))
+
+    def create_optimizer(self, model: nn.Module | None = None) -> Optimizer:
+        """The Trainer's optimizer, or the one that it was given, with the head's own rate."""
+        optimizer: Optimizer = super().create_optimizer(model)
+        if self.head_rate is not None:
+            self.head_rate.apply(optimizer, self.trained)
+        return optimizer
 
     def training_step(
         self, model: nn.Module, inputs: dict[str, torch.Tensor | Any], num_items_in_batch: Any = None
