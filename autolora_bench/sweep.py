@@ -7,10 +7,12 @@ from pathlib import Path
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Override, OverrideType
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
 
+from autolora_bench.config.choices import GROUPS, OPTIONAL_GROUPS
 from autolora_bench.config.compose import (
     asks_for_the_seed,
     checked,
@@ -61,10 +63,14 @@ class Request:
 class Plan(list[PlannedRun]):
     """Runs in the order in which they run, and why others of the sweep are not among them."""
 
-    def __init__(self, runs: Iterable[PlannedRun], left_out: Sequence[str] = ()) -> None:
+    def __init__(
+        self, runs: Iterable[PlannedRun], left_out: Sequence[str] = (), later: Sequence[str] = ()
+    ) -> None:
         super().__init__(runs)
         self.left_out = list(left_out)
         """A line for each."""
+        self.later = list(later)
+        """A line for each group of runs that is known only once these have ended."""
 
 
 def plan(request: Request) -> Plan:
@@ -88,6 +94,24 @@ def plan(request: Request) -> Plan:
     if refused and not found:
         raise refused[0]
     return Plan(found.values(), list(dict.fromkeys(error.what for error in refused)))
+
+
+def plan_jobs(request: Request, jobs: Sequence[Sequence[str]]) -> list[PlannedRun]:
+    """The runs of lists of words, each of which stands for one run; `request` gives the configuration folder.
+
+    Raises:
+        UserError: as `plan`.
+    """
+    words = [word for job in jobs for word in ("job", *job)]
+    cache = PlanCache([*request.flags, *words], request.folders)
+    cells = cache.read()
+    if cells is None:
+        with composer():
+            extra = [search_path(request.config_dir)] if request.config_dir else []
+            compose_job = _JobComposer(extra)
+            cells = [(tuple(job), compose_job(job)) for job in jobs]
+        cache.write(cells)
+    return [_planned(request, cell) for cell in cells]
 
 
 def beside(request: Request) -> list[Request]:
@@ -195,24 +219,45 @@ def _planned(request: Request, cell: Cell) -> PlannedRun:
 
 
 class _JobComposer:
-    """Composes jobs; those that differ in their seed alone share one composition, which is the slow part.
+    """Composes jobs; those whose words choose the same files share one composition, which is the slow part.
 
-    Where a setting is interpolated from the seed they share none.
+    Words that give a value are put into a copy of it as Hydra itself does, after everything that files say and before
+    interpolations are resolved. Jobs that differ in their seed alone share the objects too, unless a setting is
+    interpolated from the seed.
     """
 
     def __init__(self, extra: Sequence[str]) -> None:
         self.extra = extra
-        self.composed: dict[tuple[str, ...], ExperimentConfig] = {}
+        self.composed: dict[tuple[str, ...], DictConfig] = {}
+        self.made: dict[tuple[str, ...], ExperimentConfig] = {}
 
     def __call__(self, job: Sequence[str]) -> ExperimentConfig:
-        seeds = [word for word in job if word.startswith("seed=")]
-        seed = OverridesParser.create().parse_override(seeds[-1]).value() if seeds else None
-        if type(seed) is not int:
+        overrides = OverridesParser.create().parse_overrides(list(job))
+        seed = next((o.value() for o in overrides if o.key_or_group == "seed" and _gives_value(o)), None)
+        rest = tuple(word for word in job if not word.startswith("seed="))
+        if rest in self.made and type(seed) is int:
+            return replace(copy.deepcopy(self.made[rest]), seed=seed)
+        files = tuple(o.input_line or "" for o in overrides if not _gives_value(o))
+        if files not in self.composed:
+            config = compose_config([*self.extra, *files])
+            with open_dict(config):
+                del config["hydra"]
+            self.composed[files] = config
+        config = copy.deepcopy(self.composed[files])
+        try:
+            for override in overrides:
+                if _gives_value(override):
+                    OmegaConf.update(config, override.key_or_group, override.value(), merge=True)
+        except OmegaConfBaseException:  # composed in full, it is said as for a run alone
             return to_objects(compose_config([*self.extra, *job]))
-        rest = tuple(word for word in job if word not in seeds)
-        if rest not in self.composed:
-            config = compose_config([*self.extra, *job])
-            if asks_for_the_seed(config):
-                return to_objects(config)
-            self.composed[rest] = to_objects(config)
-        return replace(copy.deepcopy(self.composed[rest]), seed=seed)
+        experiment = to_objects(config)
+        if not asks_for_the_seed(config):
+            self.made[rest] = experiment
+        return copy.deepcopy(experiment)
+
+
+def _gives_value(override: Override) -> bool:
+    """Whether a word sets one value of the experiment and does nothing else."""
+    name = override.key_or_group
+    group = name in (*GROUPS, *OPTIONAL_GROUPS) or "/" in name or override.package is not None
+    return override.type is OverrideType.CHANGE and not group and not name.startswith("hydra.")

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 from autolora_bench.commands.request import read_request, split_options
 from autolora_bench.config.choices import nearest
 from autolora_bench.errors import UserError
+from autolora_bench.fair import planned_runs
 from autolora_bench.plan import PlannedRun
 from autolora_bench.record import RunRecord
-from autolora_bench.sweep import Request, plan
+from autolora_bench.sweep import Request
 
 if TYPE_CHECKING:
     from autolora_bench.report.collect import Collection
@@ -45,7 +46,7 @@ def find_asked(words: Sequence[str]) -> Asked:
     request = read_request(rest)
     planned = None
     if _asks_for_runs(request):
-        planned = plan(request)
+        planned = planned_runs(request)
         for line in planned.left_out:
             print(f"left out: {line}", file=sys.stderr)
     else:

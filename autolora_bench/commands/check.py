@@ -7,19 +7,21 @@ from autolora_bench.commands.request import read_request
 from autolora_bench.config.data import Source
 from autolora_bench.config.experiment import ExperimentConfig
 from autolora_bench.errors import UserError
+from autolora_bench.fair import planned_runs
 from autolora_bench.plan import PlannedRun
-from autolora_bench.sweep import plan
 
 
 def run(words: Sequence[str]) -> int:
     """Print what would run and what is missing; exit status 2 where something is."""
-    planned = plan(read_request(words))
+    planned = planned_runs(read_request(words))
     problems = list(dict.fromkeys(problem for entry in planned for problem in missing(entry)))
     notes = list(dict.fromkeys(note for entry in planned for note in from_hub(entry.experiment)))
     for entry in planned:
         print(f"{entry.state().value:12}{entry.command}  ->  {entry.folder}")
     for line in planned.left_out:
         print(f"left out: {line}")
+    for line in planned.later:
+        print(f"later: {line}")
     for note in notes:
         print(f"note: {note}")
     for problem in problems:

@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 
 from autolora_bench import __version__
 from autolora_bench.commands.again import check_can_start, not_run_again, started
+from autolora_bench.commands.fair import run_fair
 from autolora_bench.commands.request import read_request
 from autolora_bench.commands.studies import run_studies
 from autolora_bench.commands.through_hydra import ask, sweep
@@ -19,6 +20,7 @@ from autolora_bench.config.experiment import ExperimentConfig
 from autolora_bench.config.support import UnsupportedError
 from autolora_bench.decision import decide
 from autolora_bench.errors import UserError
+from autolora_bench.fair import is_fair
 from autolora_bench.interruption import Interrupted, watched_signals
 from autolora_bench.ownership import owned
 from autolora_bench.paths import run_folder
@@ -61,6 +63,8 @@ def _launch(words: Sequence[str]) -> int:
         raise UserError(
             "torchrun starts the processes of one run, a launcher those of a sweep", "use one of the two"
         )
+    if is_fair(request):
+        return run_fair(request, _sweep, _check_results)
     wanted = studies(request)
     if wanted:
         return run_studies(wanted, _study, headline)
@@ -79,6 +83,11 @@ def _launch(words: Sequence[str]) -> int:
                 once = [*one.overrides, "hydra.sweeper.n_trials=1"]
                 sweep([*one.flags, *(once if is_tuned(one) else words_for_hydra(one))], job)
     return on_main(lambda: _tally(planned, pending, before)) or (2 if problems else 0)
+
+
+def _sweep(words: Sequence[str]) -> None:
+    with watched_signals():
+        sweep(words, job)
 
 
 def _study(study: Study) -> None:

@@ -4,19 +4,21 @@ from collections import Counter
 from collections.abc import Sequence
 
 from autolora_bench.commands.request import read_request
+from autolora_bench.fair import planned_runs
 from autolora_bench.plan import State
-from autolora_bench.sweep import plan
 
 
 def run(words: Sequence[str]) -> int:
     """Print a line per unfinished run with the command that finishes it, then the tally."""
-    planned = plan(read_request(words))
+    planned = planned_runs(read_request(words))
     states = [(entry, entry.state()) for entry in planned]
     for entry, state in states:
         if state is not State.completed:
             print(f"{state.value:12}{entry.command}")
     for line in planned.left_out:
         print(f"left out: {line}")
+    for line in planned.later:
+        print(f"later: {line}")
     tally = Counter(state for _, state in states)
     print(
         f"{len(planned)} runs: "

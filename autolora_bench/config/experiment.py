@@ -26,6 +26,24 @@ class Rerun(Enum):
 
 
 @dataclass
+class TuningConfig:
+    """How a suite tunes what it compares before it compares it (suite=fair)."""
+
+    rates: list[float] = field(default_factory=lambda: [1e-4, 3e-4, 1e-3, 3e-3, 1e-2])
+    """Values of method.learning_rate, ascending: the same for every method."""
+    extensions: int = 4
+    """At most so many rates beyond each end, one at a time, while the best one is at that end."""
+    tied: list[str] = field(default_factory=lambda: ["method.search.learning_rate"])
+    """Settings that take the same rate, in the methods that have them."""
+    also: dict[str, list[Any]] = field(default_factory=dict)
+    """Further settings and their values, tuned together with the rate in the methods that have them."""
+    seeds: list[int] = field(default_factory=lambda: [1000])
+    """Seeds of the tuning runs. Those of the comparison are the sweep's, and must be others."""
+    held_out: float = 0.1
+    """data.held_out of the tuning runs."""
+
+
+@dataclass
 class ExperimentConfig:
     """The composed configuration (conf/config.yaml)."""
 
@@ -42,6 +60,8 @@ class ExperimentConfig:
     """auto, cpu, cuda or mps."""
     beside: list[str] = field(default_factory=list)
     """Suites that belong to the same table as this one (sweep.beside); no part of a run."""
+    tuning: TuningConfig | None = None
+    """What a suite tunes first; no part of a run."""
 
 
 def identity(node: Any) -> Any:

@@ -21,6 +21,8 @@ class SuiteFile:
     """By group, such as task, what a word of a sweep says after the equals sign."""
     beside: list[str] = field(default_factory=list)
     """Names of suites that are run with it."""
+    tuned: bool = False
+    """Whether its methods are tuned before they are compared."""
 
 
 def read_suite(name: str | None, folders: list[Path]) -> SuiteFile:
@@ -48,7 +50,8 @@ def read_suite(name: str | None, folders: list[Path]) -> SuiteFile:
             f"it starts with '# {PACKAGE}'; hydra.sweeper.params has a line for what is swept, beside a list of suites",
         )
     chosen = {str(group): str(values) for group, values in params.items() if group in GROUPS}
-    return SuiteFile(chosen, [str(one) for one in beside])
+    tuned = isinstance(read, dict) and read.get("tuning") is not None
+    return SuiteFile(chosen, [str(one) for one in beside], tuned)
 
 
 def _at(read: Any, *names: str) -> Any:

@@ -1,0 +1,285 @@
+"""Comparisons whose methods are all tuned alike before they are compared (suite=fair): their runs, and what they chose.
+
+Each method on each task and model is a contender. Its learning rate is chosen from one grid by its score on a part of
+the training data that tuning runs do not train on (data.held_out), after the last epoch; while the best rate is at an
+end of the grid, the grid is extended there. Then its seeds are run with that rate on all training data, and the task's
+own evaluation splits are looked at for the first time. Tuning runs and final runs are ordinary runs with ordinary
+records, and all that is decided here is read from those: the same command goes on from wherever it was stopped.
+"""
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from statistics import fmean
+from typing import Any
+
+from autolora_bench.config.experiment import ExperimentConfig, TuningConfig
+from autolora_bench.config.suite import read_suite
+from autolora_bench.errors import UserError
+from autolora_bench.plan import PlannedRun
+from autolora_bench.record import RunRecord, Status
+from autolora_bench.sweep import Plan, Request, plan, plan_jobs
+
+RATE = "method.learning_rate"
+DIVERGED = "DivergenceError"
+"""The error of a run whose loss was no number: for tuning that is a result, the worst there is."""
+
+
+def is_fair(request: Request) -> bool:
+    """Whether a request is for a suite that tunes first. With a learning rate said it is for runs like any others."""
+    return RATE not in request.said and read_suite(request.said.get("suite"), request.folders).tuned
+
+
+def planned_runs(request: Request) -> Plan:
+    """Every run that is known of a request, whether it tunes first or not; `Plan.later` says what follows from them.
+
+    Raises:
+        UserError: as `sweep.plan`, or settings of the tuning that make no sense.
+    """
+    if not is_fair(request):
+        return plan(request)
+    found = contenders(request)
+    runs = [run for contender in found for run in contender.known()]
+    later = [contender.later() for contender in found if contender.choice is None]
+    return Plan(runs, plan(request).left_out, later)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One choice of the tuned settings and its tuning runs."""
+
+    rate: float
+    words: tuple[str, ...]
+    runs: tuple[PlannedRun, ...]
+
+    @cached_property
+    def records(self) -> list[RunRecord]:
+        """Those of its runs that have one, as they are when this is first asked."""
+        return [record for record in (_record(run) for run in self.runs) if record is not None]
+
+    @property
+    def merit(self) -> float | None:
+        """Mean headline score on the held-out part after the last epoch, higher always better; minus infinity where a
+        run diverged; None while a run is missing."""
+        if any(_diverged(record) for record in self.records):
+            return -math.inf
+        scores = [last_score(record) for record in self.records if record.status is Status.completed]
+        if len(scores) < len(self.runs):
+            return None
+        merits = [score * (1 if _higher_is_better(self.records[0]) else -1) for score in scores]
+        return -math.inf if any(math.isnan(merit) for merit in merits) else fmean(merits)
+
+    @property
+    def score(self) -> float | None:
+        """As the metric has it; None where there is none."""
+        merit = self.merit
+        if merit is None or math.isinf(merit):
+            return None
+        return merit if _higher_is_better(self.records[0]) else -merit
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One method on one task and one model."""
+
+    request: Request
+    words: tuple[str, ...]
+    """The words of its runs without seed and tuned settings."""
+    seeds: tuple[int, ...]
+    example: ExperimentConfig
+    """Its first final run with the method's own settings."""
+    tuning: TuningConfig
+    _planned: dict[tuple[str, ...], PlannedRun] = field(default_factory=dict)
+
+    @property
+    def title(self) -> str:
+        """Names of task, method and model."""
+        e = self.example
+        return f"{e.task.name} {e.method.name} on {e.model.name}"
+
+    @cached_property
+    def candidates(self) -> list[Candidate]:
+        """All choices that are tried, by rate: the grid, and what extends it by what is known now."""
+        rates = list(self.tuning.rates)
+        while True:
+            found = self._candidates(rates)
+            further = self._further(found, rates)
+            if further is None:
+                return found
+            rates = sorted([*rates, further])
+
+    @property
+    def choice(self) -> Candidate | None:
+        """The best candidate; None while a tuning run is missing, or where every run diverged."""
+        best = _best(self.candidates)
+        return best if best is not None and best.score is not None else None
+
+    @property
+    def at_edge(self) -> bool:
+        """Whether the chosen rate is the lowest or highest that was tried."""
+        choice = self.choice
+        rates = [candidate.rate for candidate in self.candidates]
+        return choice is not None and choice.rate in (min(rates), max(rates))
+
+    def tuning_runs(self) -> list[PlannedRun]:
+        """The runs of all candidates."""
+        return [run for candidate in self.candidates for run in candidate.runs]
+
+    def final_runs(self) -> list[PlannedRun]:
+        """The runs that are compared, one for each seed; none while there is no choice."""
+        choice = self.choice
+        if choice is None:
+            return []
+        return self._plan([(*self.words, *choice.words, f"seed={seed}") for seed in self.seeds])
+
+    def known(self) -> list[PlannedRun]:
+        """Tuning runs and final runs."""
+        return [*self.tuning_runs(), *self.final_runs()]
+
+    def later(self) -> str:
+        """What is not known yet."""
+        return f"{self.title}: {len(self.seeds)} runs, once the tuning runs have chosen its rate"
+
+    def fresh(self) -> "Contender":
+        """The same, to be looked at anew after runs have ended."""
+        return Contender(self.request, self.words, self.seeds, self.example, self.tuning, self._planned)
+
+    def _candidates(self, rates: Sequence[float]) -> list[Candidate]:
+        also = {name: values for name, values in self.tuning.also.items() if _has(self.example, name)}
+        choices = [
+            (
+                rate,
+                (f"{RATE}={rate!r}", *(f"{name}={value}" for name, value in zip(also, chosen, strict=True))),
+            )
+            for rate in rates
+            for chosen in itertools.product(*also.values())
+        ]
+        held_out = f"data.held_out={self.tuning.held_out!r}"
+        jobs = [
+            [(*self.words, *words, held_out, f"seed={seed}") for seed in self.tuning.seeds]
+            for _, words in choices
+        ]
+        runs = iter(self._plan([job for of_choice in jobs for job in of_choice]))
+        return [
+            Candidate(rate, words, tuple(next(runs) for _ in of_choice))
+            for (rate, words), of_choice in zip(choices, jobs, strict=True)
+        ]
+
+    def _further(self, candidates: Sequence[Candidate], rates: Sequence[float]) -> float | None:
+        """The next rate beyond an end at which the best one is; None where there is none, or not known yet."""
+        best = _best(candidates)
+        if best is None:
+            return None
+        if best.score is None:  # everything diverged: lower may not
+            return self._below(rates)
+        if best.rate == rates[-1]:
+            return self._above(rates)
+        return self._below(rates) if best.rate == rates[0] else None
+
+    def _above(self, rates: Sequence[float]) -> float | None:
+        if sum(rate > self.tuning.rates[-1] for rate in rates) >= self.tuning.extensions:
+            return None
+        return _rounded(_continued(rates))
+
+    def _below(self, rates: Sequence[float]) -> float | None:
+        if sum(rate < self.tuning.rates[0] for rate in rates) >= self.tuning.extensions:
+            return None
+        return _rounded(1 / _continued([1 / rate for rate in reversed(rates)]))
+
+    def _plan(self, jobs: Sequence[tuple[str, ...]]) -> list[PlannedRun]:
+        missing = [job for job in jobs if job not in self._planned]
+        self._planned.update(zip(missing, plan_jobs(self.request, missing), strict=True))
+        return [self._planned[job] for job in jobs]
+
+
+def contenders(request: Request) -> list[Contender]:
+    """What a suite that tunes first compares, in the order of its sweep.
+
+    Raises:
+        UserError: as `sweep.plan`, or settings of the tuning that make no sense.
+    """
+    groups: dict[tuple[str, ...], list[PlannedRun]] = {}
+    for run in plan(request):
+        groups.setdefault(tuple(word for word in run.overrides if not word.startswith("seed=")), []).append(
+            run
+        )
+    found = []
+    for words, runs in groups.items():
+        example = runs[0].experiment
+        tuning = example.tuning
+        assert tuning is not None
+        seeds = tuple(run.experiment.seed for run in runs)
+        _check(tuning, seeds)
+        tied = tuple(f"{name}=${{{RATE}}}" for name in tuning.tied if _has(example, name))
+        own = [word for word in words if word not in ("--config-dir", str(request.config_dir))]
+        found.append(Contender(request, (*own, *tied), seeds, example, tuning))
+    return found
+
+
+def last_score(record: RunRecord) -> float:
+    """Headline score after the last epoch on the first evaluation split; NaN where it is undefined."""
+    evaluation = next(iter(record.last.values()), None)
+    score = evaluation.scores.get(str(record.headline)) if evaluation is not None else None
+    return math.nan if score is None else score
+
+
+def _best(candidates: Sequence[Candidate]) -> Candidate | None:
+    """The one with the highest merit, of equals the middle one; None while one has no merit yet."""
+    merits = [candidate.merit for candidate in candidates]
+    known = [merit for merit in merits if merit is not None]
+    if len(known) < len(merits):
+        return None
+    equals = [one for one, merit in zip(candidates, merits, strict=True) if merit == max(known)]
+    return equals[(len(equals) - 1) // 2]
+
+
+def _check(tuning: TuningConfig, seeds: Sequence[int]) -> None:
+    rates = tuning.rates
+    if len(rates) < 2 or any(a >= b for a, b in itertools.pairwise(rates)) or rates[0] <= 0:
+        raise UserError(f"tuning.rates={rates}", "say two or more positive rates, the lowest first")
+    shared = sorted({*seeds} & {*tuning.seeds})
+    if shared or not tuning.seeds:
+        raise UserError(
+            f"tuning.seeds={tuning.seeds} beside seeds {', '.join(map(str, seeds))}",
+            "choose by seeds that are not compared afterwards",
+        )
+    if not 0 < tuning.held_out < 1:
+        raise UserError(f"tuning.held_out={tuning.held_out:g}", "say a share above 0 and below 1")
+    if tuning.extensions < 0:
+        raise UserError(f"tuning.extensions={tuning.extensions}", "say 0 or more")
+
+
+def _has(experiment: ExperimentConfig, name: str) -> bool:
+    node: Any = experiment
+    for part in name.split("."):
+        if not hasattr(node, part):
+            return False
+        node = getattr(node, part)
+    return True
+
+
+def _continued(rates: Sequence[float]) -> float:
+    """The next number of an ascending sequence whose ratios repeat every two steps, such as 1, 3, 10, 30, 100."""
+    ratio = rates[-2] / rates[-3] if len(rates) > 2 else rates[-1] / rates[-2]
+    return rates[-1] * ratio
+
+
+def _rounded(rate: float) -> float:
+    return float(f"{rate:.4g}")
+
+
+def _record(run: PlannedRun) -> RunRecord | None:
+    try:
+        return run.record()
+    except UserError:
+        return None
+
+
+def _diverged(record: RunRecord) -> bool:
+    return record.status is Status.failed and (record.error or {}).get("type") == DIVERGED
+
+
+def _higher_is_better(record: RunRecord) -> bool:
+    return record.metrics.get(str(record.headline), True)
