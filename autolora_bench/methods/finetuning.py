@@ -18,9 +18,9 @@ from autolora_bench.record import LayerRank
 from autolora_bench.search.layers import lora_layers
 from autolora_bench.training.companion import Companion
 from autolora_bench.training.finetune import WEIGHTS, Finetuning, finetune
-from autolora_bench.training.trainer import head_rate
 from autolora_bench.training.lora_optimizers import MakeOptimizer
 from autolora_bench.training.memory import with_less_memory
+from autolora_bench.training.trainer import head_rate
 from autolora_bench.training.weights import load_trainable
 
 Adapt = Callable[[Backbone, PhaseContext], Any]
