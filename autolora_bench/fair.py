@@ -147,14 +147,13 @@ class Contender:
         return Contender(self.request, self.words, self.seeds, self.example, self.tuning, self._planned)
 
     def _candidates(self, rates: Sequence[float]) -> list[Candidate]:
-        also = {name: values for name, values in self.tuning.also.items() if _has(self.example, name)}
+        also = [
+            [f"{name}={value}" for value in values.split(",")]
+            for name, _, values in (word.partition("=") for word in self.tuning.also)
+            if _has(self.example, name)
+        ]
         choices = [
-            (
-                rate,
-                (f"{RATE}={rate!r}", *(f"{name}={value}" for name, value in zip(also, chosen, strict=True))),
-            )
-            for rate in rates
-            for chosen in itertools.product(*also.values())
+            (rate, (f"{RATE}={rate!r}", *chosen)) for rate in rates for chosen in itertools.product(*also)
         ]
         held_out = f"data.held_out={self.tuning.held_out!r}"
         jobs = [
@@ -247,6 +246,12 @@ def _check(tuning: TuningConfig, seeds: Sequence[int]) -> None:
         )
     if not 0 < tuning.held_out < 1:
         raise UserError(f"tuning.held_out={tuning.held_out:g}", "say a share above 0 and below 1")
+    for word in tuning.also:
+        name, _, values = word.partition("=")
+        if not values or name == RATE:
+            raise UserError(
+                f"tuning.also has {word!r}", 'say settings as in tuning.also=["method.rank=4,16"]'
+            )
     if tuning.extensions < 0:
         raise UserError(f"tuning.extensions={tuning.extensions}", "say 0 or more")
 

@@ -35,8 +35,9 @@ class TuningConfig:
     """At most so many rates beyond each end, one at a time, while the best one is at that end."""
     tied: list[str] = field(default_factory=lambda: ["method.search.learning_rate"])
     """Settings that take the same rate, in the methods that have them."""
-    also: dict[str, list[Any]] = field(default_factory=dict)
-    """Further settings and their values, tuned together with the rate in the methods that have them."""
+    also: list[str] = field(default_factory=list)
+    """Further settings with their values, as in "method.rank=4,16", tuned together with the rate in the methods that
+    have them."""
     seeds: list[int] = field(default_factory=lambda: [1000])
     """Seeds of the tuning runs. Those of the comparison are the sweep's, and must be others."""
     held_out: float = 0.1

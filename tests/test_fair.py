@@ -1,0 +1,277 @@
+"""Every method's rate is chosen alike, on examples that are not compared on, and before anything is compared."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from torch.optim import AdamW
+
+from autolora_bench import cli
+from autolora_bench.config.compose import compose_config, composer, to_experiment
+from autolora_bench.config.experiment import config_id
+from autolora_bench.data.load import load_data
+from autolora_bench.errors import UserError
+from autolora_bench.fair import Contender, contenders, is_fair, planned_runs
+from autolora_bench.plan import PlannedRun
+from autolora_bench.record import Evaluation, RunRecord, Status, find_records, read_record, write_record
+from autolora_bench.sweep import Request, plan
+from autolora_bench.training.trainer import HeadRate
+
+TASK = ("suite=fair", "task=sst2", "data=generated", "data.limit=40", "data.limit_evaluation=16")
+SMALL = (*TASK, "model=any", "device=cpu", "train.epochs=1", "train.threads=1", "seed=0,1")
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("AUTOLORA_BENCH_CACHE", str(tmp_path_factory.getbasetemp() / "fair_cache"))
+    return
+
+
+@pytest.fixture
+def words(tmp_path: Path) -> tuple[str, ...]:
+    """A study of LoRA whose records are under tmp_path."""
+    return (*TASK, "method=lora", "seed=0,1,2", f"results={tmp_path}")
+
+
+def only(words: tuple[str, ...]) -> Contender:
+    [contender] = contenders(Request(words))
+    return contender
+
+
+def completed(run: PlannedRun, score: float, higher: bool = True) -> None:
+    """Leave a record as a run leaves it."""
+    e = run.experiment
+    split = e.task.evaluation[0]
+    scores = {"accuracy": score}
+    evaluation = Evaluation("finetune", split, epoch=1.0, step=1, scores=scores, examples=4)  # type: ignore[arg-type]
+    record = RunRecord(
+        e.task.name, e.model.name, e.method.name, config_id(e), e.seed, Status.completed, {}, run.command
+    )
+    record.headline, record.metrics = "accuracy", {"accuracy": higher}
+    record.last = record.best = {split: evaluation}
+    run.folder.mkdir(parents=True, exist_ok=True)
+    write_record(run.folder, record)
+
+
+def diverged(run: PlannedRun) -> None:
+    completed(run, 0.0)
+    record = read_record(run.folder / "run.json")
+    record.status, record.last = Status.failed, {}
+    record.error = {"type": "DivergenceError", "message": "", "mend": "", "traceback": ""}
+    write_record(run.folder, record)
+
+
+def tune(words: tuple[str, ...], score: Callable[[float], float | None], higher: bool = True) -> Contender:
+    """Answer every tuning run that is asked for with the score of its rate (None: it diverged) until none is left."""
+    for _ in range(20):
+        contender = only(words)
+        open_runs = [run for one in contender.candidates if one.merit is None for run in one.runs]
+        if not open_runs:
+            return contender
+        for run in open_runs:
+            found = score(run.experiment.method.learning_rate)
+            diverged(run) if found is None else completed(run, found, higher)
+    raise AssertionError("tuning does not end")
+
+
+def peak(rate: float) -> Callable[[float], float]:
+    return lambda tried: -abs(torch.tensor(tried).log() - torch.tensor(rate).log()).item()
+
+
+def rates(contender: Contender) -> list[float]:
+    return [candidate.rate for candidate in contender.candidates]
+
+
+def test_tuning_runs_hold_out_training_data_and_final_runs_do_not(words: tuple[str, ...]) -> None:
+    tuned = tune(words, peak(1e-3))
+    assert {run.experiment.data.held_out for run in tuned.tuning_runs()} == {0.1}
+    assert {run.experiment.task.evaluation[0] for run in tuned.tuning_runs()} == {"held_out"}
+    finals = tuned.final_runs()
+    assert [run.experiment.seed for run in finals] == [0, 1, 2]
+    assert {run.experiment.data.held_out for run in finals} == {0.0}
+    assert {run.experiment.task.evaluation[0] for run in finals} == {"validation"}
+    assert {run.experiment.method.learning_rate for run in finals} == {1e-3}
+    assert not {run.experiment.seed for run in tuned.tuning_runs()} & {0, 1, 2}
+
+
+@pytest.mark.parametrize(
+    ("best", "tried"),
+    [
+        (1e-3, [1e-4, 3e-4, 1e-3, 3e-3, 1e-2]),
+        (1e-2, [1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2]),
+        (3e-5, [1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2]),
+    ],
+)
+def test_the_grid_is_extended_while_the_best_rate_is_at_its_end(
+    words: tuple[str, ...], best: float, tried: list[float]
+) -> None:
+    tuned = tune(words, peak(best))
+    assert rates(tuned) == pytest.approx(tried)
+    assert tuned.choice is not None
+    assert tuned.choice.rate == pytest.approx(best)
+    assert not tuned.at_edge
+
+
+def test_an_extension_has_an_end_and_that_is_told(words: tuple[str, ...]) -> None:
+    tuned = tune((*words, "tuning.extensions=2"), peak(1.0))
+    assert rates(tuned)[-2:] == pytest.approx([3e-2, 1e-1])
+    assert tuned.at_edge
+
+
+def test_of_an_error_rate_the_lowest_is_chosen(words: tuple[str, ...]) -> None:
+    higher = peak(3e-4)
+    tuned = tune(words, lambda rate: -higher(rate), higher=False)
+    assert tuned.choice is not None
+    assert tuned.choice.rate == 3e-4
+    assert tuned.choice.score == pytest.approx(0.0, abs=1e-6)
+
+
+def test_a_rate_that_diverges_is_the_worst_and_not_run_again(words: tuple[str, ...]) -> None:
+    tuned = tune(words, lambda rate: None if rate > 5e-4 else rate)
+    assert rates(tuned) == [1e-4, 3e-4, 1e-3, 3e-3, 1e-2]
+    assert tuned.choice is not None
+    assert tuned.choice.rate == 3e-4
+
+
+def test_where_every_rate_diverges_there_is_nothing_to_compare(words: tuple[str, ...]) -> None:
+    lost = tune((*words, "tuning.extensions=1"), lambda rate: None)
+    assert rates(lost) == pytest.approx([3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2])
+    assert lost.choice is None
+    assert lost.final_runs() == []
+
+
+def test_of_equal_rates_the_middle_one_is_chosen(words: tuple[str, ...]) -> None:
+    tuned = tune(words, lambda rate: 0.5)
+    assert rates(tuned) == [1e-4, 3e-4, 1e-3, 3e-3, 1e-2]
+    assert tuned.choice is not None
+    assert tuned.choice.rate == 1e-3
+
+
+def test_other_settings_are_tuned_with_the_rate_where_a_method_has_them(words: tuple[str, ...]) -> None:
+    also = (*words, 'tuning.also=["method.rank=1,8","method.bottleneck=4"]')
+
+    def score(run: PlannedRun) -> float:
+        return peak(1e-3)(run.experiment.method.learning_rate) + run.experiment.method.rank  # type: ignore[attr-defined]
+
+    contender = only(also)
+    for run in contender.tuning_runs():
+        completed(run, score(run))
+    choice = contender.fresh().choice
+    assert choice is not None
+    assert choice.words == ("method.learning_rate=0.001", "method.rank=8")
+    assert len(contender.candidates) == 10
+
+
+def test_a_search_takes_the_rate_that_is_tried(tmp_path: Path) -> None:
+    contender = only((*TASK, "method=autolora", "seed=0,1", f"results={tmp_path}"))
+    for run in contender.tuning_runs():
+        method: Any = run.experiment.method
+        assert method.search.learning_rate == method.learning_rate
+
+
+def test_what_is_not_known_yet_is_told(words: tuple[str, ...]) -> None:
+    known = planned_runs(Request(words))
+    assert len(known) == 5
+    assert known.later == ["sst2 lora on minilm: 3 runs, once the tuning runs have chosen its rate"]
+    tune(words, peak(1e-3))
+    known = planned_runs(Request(words))
+    assert (len(known), known.later) == (8, [])
+
+
+def test_every_run_has_a_command_that_runs_just_it(words: tuple[str, ...]) -> None:
+    import shlex
+
+    for run in tune(words, peak(1e-3)).known():
+        request = Request(tuple(shlex.split(run.command)[1:]))
+        assert not is_fair(request)
+        assert [one.folder for one in plan(request)] == [run.folder]
+
+
+@pytest.mark.parametrize(
+    ("word", "wrong"),
+    [
+        ("tuning.rates=[1e-3]", r"tuning\.rates"),
+        ("tuning.rates=[1e-3,1e-4]", r"tuning\.rates"),
+        ("tuning.seeds=[1]", r"tuning\.seeds"),
+        ("tuning.held_out=1.0", r"tuning\.held_out"),
+        ("tuning.extensions=-1", r"tuning\.extensions"),
+        ("tuning.also=[method.rank]", r"tuning\.also"),
+    ],
+)
+def test_a_tuning_that_cannot_be_is_refused(words: tuple[str, ...], word: str, wrong: str) -> None:
+    with pytest.raises(UserError, match=wrong):
+        planned_runs(Request((*words, word)))
+
+
+def test_the_same_command_tunes_runs_and_then_has_nothing_to_do(
+    tiny_encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = [
+        *SMALL,
+        "method=lora",
+        "tuning.rates=[1e-3,3e-3]",
+        "tuning.extensions=1",
+        f"model.checkpoint={tiny_encoder}",
+        f"results={tmp_path}",
+    ]
+    assert cli.run(command) == 0
+    said = capsys.readouterr().out
+    assert "chosen: method.learning_rate=" in said
+    before = {path: path.stat().st_mtime_ns for path in find_records(tmp_path)}
+    kinds = [json.loads(path.read_text())["config"]["data"].get("held_out") for path in before]
+    assert kinds.count(None) == 2
+    assert kinds.count(0.1) >= 2
+    assert cli.run(command) == 0
+    assert {path: path.stat().st_mtime_ns for path in find_records(tmp_path)} == before
+
+
+@pytest.mark.parametrize("task", ["sst2", "stsb", "bionlp", "e2e"])
+def test_what_is_held_out_is_training_data_that_is_not_trained_on(task: str) -> None:
+    with composer():
+        experiment, whole = (
+            to_experiment(compose_config([f"task={task}", "data=generated", "method=lora", *held, *model]))
+            for model in [["model=any", "model.checkpoint=x", "~recipe", "~cell"]]
+            for held in (["data.held_out=0.2"], [])
+        )
+    found = load_data(experiment.task, experiment.data)
+    all_data = load_data(whole.task, whole.data)
+    assert set(found.splits) == {"train", "held_out"}
+
+    def rows(split: Any) -> list[str]:
+        return sorted(json.dumps(row, sort_keys=True) for row in split)
+
+    assert rows([*found.splits["train"], *found.splits["held_out"]]) == rows(all_data.splits["train"])
+    assert len(found.splits["held_out"]) == round(0.2 * len(all_data.splits["train"]))
+    assert (
+        load_data(experiment.task, experiment.data).fingerprint == found.fingerprint != all_data.fingerprint
+    )
+    if task == "sst2":
+        share = [sum(part["label"]) / len(part) for part in (found.splits["train"], found.splits["held_out"])]
+        assert share[0] == pytest.approx(share[1], abs=0.01)
+
+
+def test_only_the_head_has_the_heads_rate() -> None:
+    model = nn.ModuleDict({"encoder": nn.Linear(3, 3), "classifier": nn.Linear(3, 2)})
+    decayed, plain = (
+        [p for p in model.parameters() if p.ndim > 1],
+        [p for p in model.parameters() if p.ndim < 2],
+    )
+    optimizer = AdamW(
+        [{"params": decayed, "weight_decay": 0.1}, {"params": plain, "weight_decay": 0.0}], lr=1e-4
+    )
+    rate = HeadRate(["classifier"], 1e-2)
+    rate.apply(optimizer, model)
+    rate.apply(optimizer, model)
+    found = {
+        id(weight): (group["lr"], group["weight_decay"])
+        for group in optimizer.param_groups
+        for weight in group["params"]
+    }
+    for name, weight in model.named_parameters():
+        expected = (1e-2 if name.startswith("classifier") else 1e-4, 0.1 if weight.ndim > 1 else 0.0)
+        assert found[id(weight)] == expected
+    assert sum(len(group["params"]) for group in optimizer.param_groups) == 4
