@@ -10,6 +10,7 @@ from typing import Any
 from autolora_bench.config.data import DataConfig, Source
 from autolora_bench.config.method import MethodConfig
 from autolora_bench.config.model import ModelConfig
+from autolora_bench.config.ranges import Seed, Text
 from autolora_bench.config.task import TaskConfig
 from autolora_bench.config.train import TrainConfig
 
@@ -34,8 +35,8 @@ class ExperimentConfig:
     data: DataConfig = field(default_factory=DataConfig)
     method: MethodConfig = field(default_factory=MethodConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
-    seed: int = 0
-    results: str = "runs"
+    seed: Seed = 0
+    results: Text = "runs"
     """Folder under which every run has its own."""
     rerun: Rerun = Rerun.missing
     device: str = "auto"
