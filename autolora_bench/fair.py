@@ -244,16 +244,12 @@ def _check(tuning: TuningConfig, seeds: Sequence[int]) -> None:
             f"tuning.seeds={tuning.seeds} beside seeds {', '.join(map(str, seeds))}",
             "choose by seeds that are not compared afterwards",
         )
-    if not 0 < tuning.held_out < 1:
-        raise UserError(f"tuning.held_out={tuning.held_out:g}", "say a share above 0 and below 1")
     for word in tuning.also:
         name, _, values = word.partition("=")
         if not values or name == RATE:
             raise UserError(
                 f"tuning.also has {word!r}", 'say settings as in tuning.also=["method.rank=4,16"]'
             )
-    if tuning.extensions < 0:
-        raise UserError(f"tuning.extensions={tuning.extensions}", "say 0 or more")
 
 
 def _has(experiment: ExperimentConfig, name: str) -> bool:

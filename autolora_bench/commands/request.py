@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from autolora_bench.config.own_folder import check_own_folder
 from autolora_bench.errors import UserError
 from autolora_bench.sweep import Request
 
@@ -12,7 +13,8 @@ def read_request(words: Sequence[str]) -> Request:
     the later holds, as with Hydra.
 
     Raises:
-        UserError: --config-dir names no folder, or a word is neither `key=value` nor a flag.
+        UserError: --config-dir names no folder, or one with a file that `check_own_folder` refuses, or a word is
+            neither `key=value` nor a flag.
     """
     overrides: list[str] = []
     multirun, folder = False, None
@@ -43,11 +45,7 @@ def _folder(name: str) -> Path:
         raise UserError(
             f"--config-dir {name or '(nothing)'}: no such folder", "name a folder laid out like conf/"
         )
-    for file in sorted(path.rglob("*.yaml")):
-        try:
-            file.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"{file} cannot be read: {error}", "save it as UTF-8 text") from error
+    check_own_folder(path)
     return path
 
 

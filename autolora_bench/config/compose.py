@@ -26,6 +26,11 @@ from autolora_bench.paths import conf_dir
 CONFIG = "config"
 SEED = re.compile(r"\$\{[^}]*\bseed\b")
 """An interpolation from the seed."""
+NAMED = re.compile(r"\$\{([^${}:]+)\}")
+"""An interpolation from a setting."""
+LETTERS = 10**6
+LINKS = 50
+"""Most that all settings are once interpolations are written out, and most interpolations one after another."""
 
 
 @contextmanager
@@ -45,7 +50,7 @@ def compose_config(overrides: Sequence[str]) -> DictConfig:
     """
     try:
         return compose(CONFIG, overrides=list(overrides), return_hydra_config=True)
-    except (HydraException, OmegaConfBaseException, YAMLError, ValueError) as error:
+    except (HydraException, OmegaConfBaseException, YAMLError, ValueError, RecursionError) as error:
         raise explain(error, overrides) from error
 
 
@@ -69,6 +74,7 @@ def to_objects(config: DictConfig) -> ExperimentConfig:
             f"there is no setting {name}, so that +{name} would change nothing",
             f"{nearest(name, known)}autolora-bench --cfg job shows all",
         )
+    _check_size(OmegaConf.to_container(plain, resolve=False))
     try:
         return cast(ExperimentConfig, OmegaConf.to_object(plain))
     except OmegaConfBaseException as error:
@@ -163,6 +169,50 @@ def _unknown(node: DictConfig, prefix: str = "") -> Iterator[tuple[str, list[str
             yield f"{prefix}{name}", [f"{prefix}{one}" for one in known]
         elif isinstance(inner, DictConfig) and isinstance(inner._content, dict):
             yield from _unknown(inner, f"{prefix}{name}.")
+
+
+def _check_size(settings: Any) -> None:
+    """Raises UserError where interpolations name each other in a ring, or would be written out without end."""
+    sizes: dict[str, int] = {}
+    inside: list[str] = []
+
+    def size(at: str) -> int:
+        if at in inside or len(inside) > LINKS:
+            ring = "itself" if at in inside else f"more than {LINKS} others"
+            raise UserError(f"{at} is interpolated from {ring}", "give one of them a value")
+        if at not in sizes:
+            inside.append(at)
+            sizes[at] = measure(_select(settings, at), at)
+            inside.pop()
+        return sizes[at]
+
+    def measure(node: Any, at: str) -> int:
+        if isinstance(node, dict | list):
+            entries = node.items() if isinstance(node, dict) else enumerate(node)
+            return sum(1 + measure(value, f"{at}.{name}".lstrip(".")) for name, value in entries)
+        named = NAMED.findall(node) if isinstance(node, str) else []
+        return len(str(node)) + sum(size(_absolute(name, at)) for name in named)
+
+    if measure(settings, "") > LETTERS:
+        longest = max(sizes, key=lambda at: sizes[at], default="configuration")
+        raise UserError(f"{longest} is too long once its interpolations are written out", "give it a value")
+
+
+def _absolute(name: str, at: str) -> str:
+    """The setting that `${name}` means in the setting `at`: leading dots count from its parent."""
+    path = name.lstrip(".")
+    up = len(name) - len(path)
+    parts = [*at.split(".")[: len(at.split(".")) - up], path] if up else [path]
+    return ".".join(parts).replace("[", ".").replace("]", "")
+
+
+def _select(settings: Any, at: str) -> Any:
+    for part in at.split("."):
+        if isinstance(settings, list) and part.isdecimal() and int(part) < len(settings):
+            settings = settings[int(part)]
+        else:
+            settings = settings.get(part) if isinstance(settings, dict) else None
+    return settings
 
 
 def _leaves(node: Any, prefix: str = "") -> Iterator[str]:

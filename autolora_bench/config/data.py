@@ -5,6 +5,8 @@ from enum import Enum
 
 from omegaconf import MISSING
 
+from autolora_bench.config.ranges import Seed, Share, Steps, Text
+
 LOCATION = {"identity": False}
 """Metadata of fields that say where something lies on one machine: they are no part of a run's identity."""
 
@@ -37,14 +39,14 @@ class DataConfig:
     """Which source, how much of it."""
 
     source: Source = MISSING
-    dir: str | None = field(default=None, metadata=LOCATION)
+    dir: Text | None = field(default=None, metadata=LOCATION)
     """Folder that holds the publisher's files (data=local)."""
-    limit: int | None = None
+    limit: Steps | None = None
     """At most so many training examples, chosen by a fixed seed: for trials; the record says so."""
-    limit_evaluation: int | None = None
+    limit_evaluation: Steps | None = None
     """At most so many examples of every other split."""
-    generator_seed: int = 0
+    generator_seed: Seed = 0
     """Seed of generated examples; the run's own seed never changes the data."""
-    held_out: float = field(default=0.0, metadata=ADDED)
+    held_out: Share = field(default=0.0, metadata=ADDED)
     """Share of the training examples that the run does not train on and is scored on instead of the task's evaluation
     and test splits, which it leaves alone: for choosing settings. Always the same examples, classes in proportion."""

@@ -5,11 +5,14 @@ import hashlib
 import json
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
+from typing import Annotated, Any
+
+from annotated_types import Interval
 
 from autolora_bench.config.data import DataConfig, Source
 from autolora_bench.config.method import MethodConfig
 from autolora_bench.config.model import ModelConfig
+from autolora_bench.config.ranges import Between, Seed, Text
 from autolora_bench.config.task import TaskConfig
 from autolora_bench.config.train import TrainConfig
 
@@ -31,16 +34,16 @@ class TuningConfig:
 
     rates: list[float] = field(default_factory=lambda: [1e-4, 3e-4, 1e-3, 3e-3, 1e-2])
     """Values of method.learning_rate, ascending: the same for every method."""
-    extensions: int = 4
+    extensions: Annotated[int, Interval(ge=0, le=100)] = 4
     """At most so many rates beyond each end, one at a time, while the best one is at that end."""
     tied: list[str] = field(default_factory=lambda: ["method.search.learning_rate"])
     """Settings that take the same rate, in the methods that have them."""
     also: list[str] = field(default_factory=list)
     """Further settings with their values, as in "method.rank=4,16", tuned together with the rate in the methods that
     have them."""
-    seeds: list[int] = field(default_factory=lambda: [1000])
+    seeds: list[Seed] = field(default_factory=lambda: [1000])
     """Seeds of the tuning runs. Those of the comparison are the sweep's, and must be others."""
-    held_out: float = 0.1
+    held_out: Between = 0.1
     """data.held_out of the tuning runs."""
 
 
@@ -53,8 +56,8 @@ class ExperimentConfig:
     data: DataConfig = field(default_factory=DataConfig)
     method: MethodConfig = field(default_factory=MethodConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
-    seed: int = 0
-    results: str = "runs"
+    seed: Seed = 0
+    results: Text = "runs"
     """Folder under which every run has its own."""
     rerun: Rerun = Rerun.missing
     device: str = "auto"

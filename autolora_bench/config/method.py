@@ -6,6 +6,18 @@ from enum import Enum, StrEnum
 from omegaconf import MISSING
 
 from autolora_bench.config.data import ADDED, LABEL, LOCATION
+from autolora_bench.config.ranges import (
+    Amount,
+    Between,
+    LayerRank,
+    Positive,
+    Rank,
+    Seed,
+    Share,
+    Size,
+    Steps,
+    Text,
+)
 from autolora_bench.config.search import SearchConfig
 from autolora_bench.config.variant import VariantConfig
 
@@ -16,7 +28,7 @@ class MethodConfig:
 
     name: str = MISSING
     title: str = field(default=MISSING, metadata=LABEL)
-    learning_rate: float = MISSING
+    learning_rate: Positive = MISSING
     """Peak learning rate of the training that makes the final weights."""
 
 
@@ -41,9 +53,9 @@ class Scaling(StrEnum):
 class LoraConfig(MethodConfig):
     """LoRA (Hu et al., 2021) of one rank on every target layer."""
 
-    rank: int = 4
-    alpha: float = 16.0
-    dropout: float = 0.1
+    rank: Rank = 4
+    alpha: Positive = 16.0
+    dropout: Share = 0.1
     variant: VariantConfig = field(default_factory=VariantConfig, metadata=ADDED)
 
 
@@ -67,14 +79,14 @@ class AdapterConfig(MethodConfig):
     """Bottleneck adapters: hidden size -> bottleneck -> hidden size, added to what they read."""
 
     placement: Placement = MISSING
-    bottleneck: int = MISSING
+    bottleneck: Size = MISSING
     """Units between the two projections."""
     activation: Activation = MISSING
     layer_norms: bool = False
     """Also train the pretrained model's own layer norms."""
-    drop: float = 0.0
+    drop: Share = 0.0
     """Share of the blocks, from the input on, that get no adapter (AdapterDrop)."""
-    initial_std: float = 1e-3
+    initial_std: Positive = 1e-3
     """Of both projections' first weights, cut at two standard deviations; biases start at zero."""
 
 
@@ -87,23 +99,23 @@ class BitFitConfig(MethodConfig):
 class AdaLoraConfig(MethodConfig):
     """AdaLoRA (Zhang et al., 2023): triplets of a singular value decomposition, pruned by importance."""
 
-    target_rank: int = 4
+    target_rank: Rank = 4
     """Mean rank over the layers at the end: the budget is target_rank x layers."""
-    initial_rank: int = 6
+    initial_rank: Rank = 6
     """Rank of every layer at the beginning."""
-    initial_share: float = 0.1
+    initial_share: Share = 0.1
     """Share of the optimizer steps before any triplet is pruned (t_i)."""
-    final_share: float = 0.5
+    final_share: Share = 0.5
     """Share of the optimizer steps, at the end, with the final ranks (t_f)."""
-    interval: int = 1
+    interval: Steps = 1
     """Optimizer steps between two allocations (Delta T)."""
-    sensitivity_beta: float = 0.85
-    uncertainty_beta: float = 0.85
-    orthogonality: float = 0.1
+    sensitivity_beta: Between = 0.85
+    uncertainty_beta: Between = 0.85
+    orthogonality: Amount = 0.1
     """Weight of the penalty that keeps the singular vectors orthogonal (gamma)."""
-    alpha: float = 16.0
+    alpha: Positive = 16.0
     """The update is scaled alpha / initial_rank throughout."""
-    dropout: float = 0.1
+    dropout: Share = 0.1
 
 
 class Allocation(Enum):
@@ -120,29 +132,29 @@ class RankedLoraConfig(MethodConfig):
     """LoRA with a rank per layer that is not learnt in this run: controls, and others' ranks."""
 
     allocation: Allocation = MISSING
-    total: int | None = None
+    total: Steps | None = None
     """Total rank over all layers (uniform, random); none takes that of `source`, or else rank x layers."""
-    source: str | None = field(default=None, metadata=LOCATION)
+    source: Text | None = field(default=None, metadata=LOCATION)
     """Whose ranks, or whose total: a finished run's folder or run.json; the folder that holds its seeds, for each
     seed its own; or a CSV or JSON file with layer, projection, rank and perhaps task. May be a pattern (`*`)."""
     source_task: str | None = field(default=None, metadata=LOCATION)
     """Which task's rows of a file count; none means the run's own task."""
-    ranks: dict[str, int] = field(default_factory=dict)
+    ranks: dict[str, LayerRank] = field(default_factory=dict)
     """`block.projection` -> rank. Filled in from `source`, so that the ranks are part of what a run is."""
     cell: str | None = None
     """task/model/method-id of the runs that give each seed its own ranks. Filled in from `source`."""
     origin: str | None = field(default=None, metadata=LABEL)
     """What the record says of `source`. Filled in."""
-    allocation_seed: int | None = None
+    allocation_seed: Seed | None = None
     """Seed of random and shuffled; none means the run's own."""
-    components: int = 8
+    components: Rank = 8
     """Largest rank of a layer (random)."""
-    minimum_rank: int = 1
+    minimum_rank: LayerRank = 1
     """Smallest rank of a layer (random)."""
-    rank: int = 4
+    rank: Rank = 4
     """Reference rank of constant scaling, and the mean rank where neither total nor source is given."""
-    alpha: float = 16.0
-    dropout: float = 0.1
+    alpha: Positive = 16.0
+    dropout: Share = 0.1
     scaling: Scaling = Scaling.alpha_over_rank
     variant: VariantConfig = field(default_factory=VariantConfig, metadata=ADDED)
 
@@ -152,9 +164,9 @@ class AutoLoraConfig(MethodConfig):
     """AutoLoRA: search, threshold, retrain a plain LoRA with the ranks that were found."""
 
     search: SearchConfig = field(default_factory=SearchConfig)
-    rank: int = 4
+    rank: Rank = 4
     """Reference rank of constant scaling; the ranks themselves are the search's."""
-    alpha: float = 16.0
-    dropout: float = 0.1
+    alpha: Positive = 16.0
+    dropout: Share = 0.1
     scaling: Scaling = Scaling.alpha_over_rank
     variant: VariantConfig = field(default_factory=VariantConfig, metadata=ADDED)

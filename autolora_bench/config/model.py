@@ -6,6 +6,7 @@ from enum import Enum
 from omegaconf import MISSING
 
 from autolora_bench.config.data import LABEL, LOCATION
+from autolora_bench.config.ranges import Names, SomeNames, Text
 
 ALL_LINEAR = "all_linear"
 """Stands in `targets` for every linear layer of every block."""
@@ -22,7 +23,7 @@ class Attention(Enum):
 class PackageSource:
     """Weights inside installed Python packages: one package with a folder, or parts of one zip archive."""
 
-    names: list[str] = MISSING
+    names: SomeNames = MISSING
     version: str = MISSING
     folder: str | None = None
     """Folder inside the single package that holds the model."""
@@ -41,21 +42,21 @@ class ModelConfig:
     """
 
     name: str = MISSING
-    hub: str | None = None
+    hub: Text | None = None
     """Name on the Hugging Face hub."""
-    checkpoint: str | None = None
+    checkpoint: Text | None = None
     """Any other model, by folder or hub name; replaces everything this configuration says about weights."""
-    revision: str | None = None
+    revision: Text | None = None
     """Commit, tag or branch on the hub."""
-    path: str | None = field(default=None, metadata=LOCATION)
+    path: Text | None = field(default=None, metadata=LOCATION)
     """Folder that holds these very weights."""
     package: PackageSource | None = None
     sha256: str | None = None
     """Of model.safetensors in a package or in the project's cache; of the GGUF file where weights are made from one."""
-    targets: list[str] | None = None
+    targets: SomeNames | None = None
     """Layers that low-rank methods adapt, by the end of their name, or all_linear: every linear layer of the blocks
     (no embedding, pooler or head). None means the architecture's query and value projections."""
-    untrained: list[str] = field(default_factory=list)
+    untrained: Names = field(default_factory=list)
     """Linear layers, by the end of their name, that are in the checkpoint but were never trained for use, as a sentence
     encoder's pooler: drawn anew and trained with the head, where the task's head has them."""
     attention: Attention = Attention.sdpa

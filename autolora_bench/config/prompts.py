@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from autolora_bench.config.method import MethodConfig
+from autolora_bench.config.ranges import Share, Size
 
 
 @dataclass
@@ -11,8 +12,8 @@ class PrefixConfig(MethodConfig):
     """Prefix tuning (Li & Liang, 2021; for encoders P-tuning v2, Liu et al., 2022): virtual keys and values in every
     block."""
 
-    virtual_tokens: int = 20
-    projection: int | None = None
+    virtual_tokens: Size = 20
+    projection: Size | None = None
     """Hidden units of the network that makes the prefix out of embeddings while it is trained; none trains the prefix
     itself."""
 
@@ -28,7 +29,7 @@ class PromptStart(Enum):
 class PromptConfig(MethodConfig):
     """Prompt tuning (Lester et al., 2021): embeddings of virtual tokens before the input's."""
 
-    virtual_tokens: int = 20
+    virtual_tokens: Size = 20
     initial: PromptStart = PromptStart.vocabulary
 
 
@@ -43,9 +44,9 @@ class PromptEncoder(Enum):
 class PTuningConfig(MethodConfig):
     """P-tuning (Liu et al., 2021): embeddings of virtual tokens that a small network makes while it is trained."""
 
-    virtual_tokens: int = 20
+    virtual_tokens: Size = 20
     encoder: PromptEncoder = PromptEncoder.lstm
-    units: int | None = None
+    units: Size | None = None
     """Hidden units of the network; none means half the size of the model's embeddings."""
 
 
@@ -53,8 +54,8 @@ class PTuningConfig(MethodConfig):
 class LlamaAdapterConfig(MethodConfig):
     """LLaMA-Adapter (Zhang et al., 2024): gated attention to prompts in the upper blocks, closed at the start."""
 
-    virtual_tokens: int = 10
-    drop: float = 0.0
+    virtual_tokens: Size = 10
+    drop: Share = 0.0
     """Share of the blocks, from the input on, that get no prompt."""
 
 

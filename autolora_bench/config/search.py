@@ -2,11 +2,27 @@
 
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
+from typing import Annotated
 
+from annotated_types import MaxLen, MinLen
 from omegaconf import MISSING
 
 from autolora_bench.config.data import ADDED
+from autolora_bench.config.ranges import (
+    Amount,
+    Between,
+    LayerRank,
+    Number,
+    Positive,
+    Rank,
+    Seed,
+    Share,
+    Size,
+    Steps,
+)
 from autolora_bench.config.train import Schedule
+
+Betas = Annotated[list[Share], MinLen(2), MaxLen(2)]
 
 
 class Estimator(Enum):
@@ -77,52 +93,52 @@ class Rule(StrEnum):
 class SearchConfig:
     """AutoLoRA's rank search (Zhang et al., 2024, section 3)."""
 
-    components: int = 8
+    components: Rank = 8
     """k: rank-1 components per layer."""
     estimator: Estimator = Estimator.closed_form
     constraint: Constraint = Constraint.softmax
     rule: Rule = Rule.reciprocal
-    threshold: float | None = None
-    budget: int | None = None
+    threshold: Number | None = None
+    budget: Steps | None = None
     """Total rank over all layers, for rule=budget and constraint=topk; or say `mean_rank`."""
-    minimum_rank: int = 1
+    minimum_rank: LayerRank = 1
     """Fewest components a layer keeps, for rule=budget; 0 lets it drop layers."""
-    mean_rank: float | None = None
+    mean_rank: Positive | None = None
     """The same budget as a mean over the layers, for any number of them."""
     scope: Scope = field(default=Scope.model, metadata=ADDED)
     """For constraint=topk."""
-    epochs: float = MISSING
-    max_steps: int | None = None
-    batch_size: int = 16
-    validation_batch_size: int | None = None
+    epochs: Positive = MISSING
+    max_steps: Steps | None = None
+    batch_size: Size = 16
+    validation_batch_size: Size | None = None
     """None means batch_size."""
     group_by_length: bool = field(default=False, metadata=ADDED)
     """Validation batches of similar lengths, as train.group_by_length makes training batches."""
-    learning_rate: float = 1e-4
-    selection_learning_rate: float = 1e-3
+    learning_rate: Positive = 1e-4
+    selection_learning_rate: Positive = 1e-3
     selection_optimizer: SelectionOptimizer = field(default=SelectionOptimizer.adamw, metadata=ADDED)
-    betas: list[float] = field(default_factory=lambda: [0.9, 0.999])
+    betas: Betas = field(default_factory=lambda: [0.9, 0.999])
     """Of the weights' Adam."""
-    selection_betas: list[float] = field(default_factory=lambda: [0.9, 0.999])
-    interval: int = 1
+    selection_betas: Betas = field(default_factory=lambda: [0.9, 0.999])
+    interval: Steps = 1
     """The selection variables move at every n-th optimizer step."""
-    weight_decay: float = 0.01
-    warmup: float = 0.0
+    weight_decay: Amount = 0.01
+    warmup: Share = 0.0
     schedule: Schedule = Schedule.linear
     """Of the weights' learning rate; that of the selection variables is constant."""
-    clip: float = 1.0
+    clip: Amount = 1.0
     """Largest gradient norm of the weights; 0 clips nothing."""
-    alpha: float = 16.0
+    alpha: Positive = 16.0
     """lora_alpha in the search: every component is scaled alpha / components x its selection weight."""
     rslora: bool = field(default=False, metadata=ADDED)
     """Scale by alpha / sqrt(components) in the search, as rsLoRA; method.variant.rslora is about the retraining."""
-    dropout: float = 0.0
-    train_share: float = 0.5
+    dropout: Share = 0.0
+    train_share: Between = 0.5
     """Share of the training set that trains weights; the rest trains the selection variables."""
-    initial: float = 1.0
+    initial: Number = 1.0
     """First value of every selection variable."""
-    initialisation_seed: int | None = None
+    initialisation_seed: Seed | None = None
     """Seed of LoRA's and the head's first values; none means the run's seed. One value for several seeds
     gives components an identity across them, so that stability can be measured component by component."""
-    diagnose_steps: list[int] = field(default_factory=lambda: [1, 10, 50, 200])
+    diagnose_steps: list[Steps] = field(default_factory=lambda: [1, 10, 50, 200])
     """Optimizer steps at which the estimator is compared with `unrolled`."""

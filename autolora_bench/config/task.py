@@ -2,11 +2,13 @@
 
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
+from typing import Annotated, Any
 
+from annotated_types import Interval, MinLen
 from omegaconf import MISSING
 
 from autolora_bench.config.data import LABEL
+from autolora_bench.config.ranges import Distinct, Names, Number, Size, SomeNames, Steps, Text
 
 
 class Layout(Enum):
@@ -22,14 +24,14 @@ class Layout(Enum):
 class HubSource:
     """Parquet files in a data set repository of the Hugging Face hub (no loading script ever runs)."""
 
-    path: str = MISSING
+    path: Text = MISSING
     revision: str | None = None
     """Commit, tag or branch; `refs/convert/parquet` is the hub's own conversion of data sets that are scripts."""
-    files: dict[str, list[str]] = field(default_factory=dict)
+    files: dict[str, SomeNames] = field(default_factory=dict)
     """Our split -> its parquet files inside the repository, in their order."""
     columns: dict[str, str] = field(default_factory=dict)
     """Our column -> the data set's column, where the names differ."""
-    labels: list[str] | None = None
+    labels: SomeNames | None = None
     """What the hub's label indices or tag indices stand for, in their order, where it differs from the task's."""
     where: dict[str, dict[str, str]] = field(default_factory=dict)
     """Our split -> column -> value: keeps only these rows."""
@@ -40,14 +42,14 @@ class LocalSource:
     """Files under data.dir in the publisher's layout."""
 
     layout: Layout = MISSING
-    splits: dict[str, str] = field(default_factory=dict)
+    splits: dict[str, Text] = field(default_factory=dict)
     """Our split -> file or folder, relative to data.dir."""
     columns: dict[str, Any] = field(default_factory=dict)
     """Our column -> header name, or position from 0 (negative from the end) where there is no header."""
-    labels: list[str] | None = None
+    labels: SomeNames | None = None
     """How the files spell the task's labels, in the task's order, where it differs (`"0"` and `"1"`, say)."""
     header: bool = True
-    official_rows: dict[str, int] = field(default_factory=dict, metadata=LABEL)
+    official_rows: dict[str, Steps] = field(default_factory=dict, metadata=LABEL)
     """Our split -> rows of the complete split; fewer rows make the run a subset, and reports say so."""
 
 
@@ -56,7 +58,7 @@ class GeneratedSource:
     """Deterministic, learnable examples that the project makes itself: trials, demo and tests."""
 
     generator: str = MISSING
-    rows: dict[str, int] = field(default_factory=lambda: {"train": 512, "validation": 128})
+    rows: dict[str, Size] = field(default_factory=lambda: {"train": 512, "validation": 128})
 
 
 @dataclass
@@ -69,11 +71,11 @@ class TaskConfig:
 
     name: str = MISSING
     title: str = field(default=MISSING, metadata=LABEL)
-    metrics: list[str] = MISSING
+    metrics: SomeNames = MISSING
     """Names from metrics.registry; the first is the headline, which chooses the best epoch."""
-    evaluation: list[str] = field(default_factory=lambda: ["validation"])
-    test: list[str] = field(default_factory=list)
-    max_length: int = 128
+    evaluation: Names = field(default_factory=lambda: ["validation"])
+    test: Names = field(default_factory=list)
+    max_length: Size = 128
     """Longest input in tokens; longer ones are truncated and counted in the record."""
     hub: HubSource | None = None
     local: LocalSource | None = None
@@ -84,8 +86,8 @@ class TaskConfig:
 class ClassificationTask(TaskConfig):
     """One or two sentences -> one of `labels`."""
 
-    labels: list[str] = MISSING
-    texts: list[str] = field(default_factory=lambda: ["sentence1", "sentence2"])
+    labels: Annotated[list[Text], MinLen(2), Distinct()] = MISSING
+    texts: SomeNames = field(default_factory=lambda: ["sentence1", "sentence2"])
     """Columns that make the input, in their order."""
 
 
@@ -93,9 +95,9 @@ class ClassificationTask(TaskConfig):
 class RegressionTask(TaskConfig):
     """One or two sentences -> a number between `minimum` and `maximum`."""
 
-    texts: list[str] = field(default_factory=lambda: ["sentence1", "sentence2"])
-    minimum: float = 0.0
-    maximum: float = 5.0
+    texts: SomeNames = field(default_factory=lambda: ["sentence1", "sentence2"])
+    minimum: Number = 0.0
+    maximum: Number = 5.0
 
 
 class LongSentences(Enum):
@@ -109,10 +111,10 @@ class LongSentences(Enum):
 class TaggingTask(TaskConfig):
     """Words -> one IOB2 tag each."""
 
-    entities: list[str] = MISSING
+    entities: SomeNames = MISSING
     """Entity types; the tags are O, then B-<type> and I-<type> of each in this order."""
     long: LongSentences = LongSentences.windows
-    stride: int = 0
+    stride: Annotated[int, Interval(ge=0, le=1_000_000)] = 0
     """Words that neighbouring windows share."""
 
 
@@ -141,14 +143,14 @@ class Scorer(Enum):
 class DecodingConfig:
     """How outputs are decoded."""
 
-    beams: int = 10
+    beams: Annotated[int, Interval(ge=1, le=1000)] = 10
     """1 is greedy search."""
-    length_penalty: float = 0.9
+    length_penalty: Number = 0.9
     """Scores of complete outputs are log-probabilities divided by length ** length_penalty."""
-    no_repeat_ngram: int = 4
+    no_repeat_ngram: Annotated[int, Interval(ge=0, le=1000)] = 4
     """No n-gram of generated tokens occurs twice in an output; 0 allows all."""
-    max_new_tokens: int = 100
-    batch_size: int = 16
+    max_new_tokens: Size = 100
+    batch_size: Size = 16
     """Records decoded side by side."""
 
 
@@ -160,7 +162,7 @@ class GenerationTask(TaskConfig):
     protocol: Protocol = Protocol.raw
     scorer: Scorer = Scorer.e2e
     decoding: DecodingConfig = field(default_factory=DecodingConfig)
-    seen_categories: list[str] = field(default_factory=list)
+    seen_categories: Names = field(default_factory=list)
     """Categories whose test records count as seen; empty where a task has no such division."""
-    epoch_records: int = 100
+    epoch_records: Size = 100
     """Records decoded after an epoch; a score on fewer than all is labelled as such. The test is complete."""

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from autolora_bench.config.data import ADDED, LOCATION
+from autolora_bench.config.ranges import Amount, Names, Positive, Share, Size, Steps, Threads
 
 
 class Precision(Enum):
@@ -32,23 +33,23 @@ class Schedule(Enum):
 class TrainConfig:
     """Settings shared by all methods; the learning rate belongs to the method."""
 
-    epochs: float = 30.0
-    max_steps: int | None = None
+    epochs: Positive = 30.0
+    max_steps: Steps | None = None
     """Stop after so many optimizer steps, whatever `epochs` says: for trials."""
-    batch_size: int = 16
+    batch_size: Size = 16
     """Examples per optimizer step, over all processes and accumulated micro-batches."""
-    accumulation: int = 1
+    accumulation: Size = 1
     """Micro-batches per optimizer step."""
-    evaluation_batch_size: int = 64
-    weight_decay: float = 0.01
-    warmup: float = 0.06
+    evaluation_batch_size: Size = 64
+    weight_decay: Amount = 0.01
+    warmup: Share = 0.06
     """Share of the optimizer steps."""
     schedule: Schedule = Schedule.linear
-    clip: float = 1.0
+    clip: Amount = 1.0
     """Largest gradient norm; 0 clips nothing."""
-    head_learning_rate: float | None = field(default=None, metadata=ADDED)
+    head_learning_rate: Positive | None = field(default=None, metadata=ADDED)
     """Peak learning rate of the task's head, the same for every method; none takes the method's own rate."""
-    label_smoothing: float = 0.0
+    label_smoothing: Share = 0.0
     precision: Precision = Precision.fp32
     keep: Keep = Keep.best
     group_by_length: bool = False
@@ -59,10 +60,10 @@ class TrainConfig:
     padding_free: bool = field(default=False, metadata=ADDED)
     """Compute next to no padding of training batches. The same up to rounding, but dropout draws for other elements,
     and with group_by_length so the order of batches is another."""
-    threads: int | None = field(default=None, metadata=LOCATION)
+    threads: Threads | None = field(default=None, metadata=LOCATION)
     """CPU threads of torch; none leaves torch's choice."""
-    log_steps: int = field(default=50, metadata=LOCATION)
-    checkpoint_minutes: float = field(default=10.0, metadata=LOCATION)
+    log_steps: Steps = field(default=50, metadata=LOCATION)
+    checkpoint_minutes: Amount = field(default=10.0, metadata=LOCATION)
     """Longest time between checkpoints inside an epoch; one is also written after every epoch."""
-    trackers: list[str] = field(default_factory=list, metadata=LOCATION)
+    trackers: Names = field(default_factory=list, metadata=LOCATION)
     """Experiment trackers of transformers: tensorboard, wandb, trackio, mlflow."""

@@ -2,36 +2,44 @@
 
 import re
 
-from autolora_bench.config.bounds import require, seed
-from autolora_bench.config.data import Source
-from autolora_bench.config.experiment import ExperimentConfig
-from autolora_bench.config.finite import check_finite
+from autolora_bench.config.bounds import require
+from autolora_bench.config.data import HELD_OUT, Source
+from autolora_bench.config.experiment import IDENTITY_NODES, ExperimentConfig
 from autolora_bench.config.method import AutoLoraConfig, LoraConfig, RankedLoraConfig
 from autolora_bench.config.model import ALL_LINEAR, ModelConfig
 from autolora_bench.config.padding import check_padding_free
+from autolora_bench.config.ranges import check_ranges
+from autolora_bench.config.steps import check_selection_moves
 from autolora_bench.config.support import check_support
-from autolora_bench.config.task import GenerationTask, RegressionTask, TaggingTask
+from autolora_bench.config.task import RegressionTask
 from autolora_bench.config.validate_method import validate_method
 from autolora_bench.config.validate_train import validate_train
 from autolora_bench.config.validate_variant import validate_variant
 
+SPLIT = re.compile(r"[a-z][a-z0-9_]*")
+SPLITS = {Source.hub: "files", Source.local: "splits", Source.generated: "rows"}
+"""What of a task's section on a source names its splits."""
+DEVICES = ("auto", "cpu", "cuda", "mps")
+
 
 def validate(experiment: ExperimentConfig) -> None:
     """Raises UserError at the first setting that cannot be."""
-    check_finite(experiment)
+    for name in reversed(IDENTITY_NODES):  # train first: a search repeats what is said there
+        check_ranges(getattr(experiment, name), name)
+    check_ranges(experiment)
     _validate_data(experiment)
+    _validate_splits(experiment)
     validate_train(experiment.train)
-    seed(experiment.seed, "seed")
     _validate_names(experiment)
+    require(
+        experiment.device in DEVICES,
+        f"device={experiment.device} is not known",
+        f"choose among: {', '.join(DEVICES)}",
+    )
     require(
         not experiment.train.cpu_kernels or experiment.device in ("auto", "cpu"),
         f"train.cpu_kernels=true is for a CPU, not for device={experiment.device}",
         "say device=cpu, or leave train.cpu_kernels out",
-    )
-    require(
-        len(experiment.task.evaluation) > 0,
-        "task.evaluation=[] leaves nothing to choose the best epoch by",
-        "name a split, as in task.evaluation=[validation]",
     )
     _validate_model(experiment.model)
     smoothing = experiment.train.label_smoothing
@@ -40,11 +48,13 @@ def validate(experiment: ExperimentConfig) -> None:
         f"train.label_smoothing={smoothing:g} with task={experiment.task.name}, which has no labels to smooth",
         "say train.label_smoothing=0",
     )
-    if isinstance(experiment.task, GenerationTask):
-        _validate_decoding(experiment.task)
-    if isinstance(experiment.task, TaggingTask):
-        stride = experiment.task.stride
-        require(stride >= 0, f"task.stride={stride}", "say 0 or more words")
+    if isinstance(experiment.task, RegressionTask):
+        low, high = experiment.task.minimum, experiment.task.maximum
+        require(
+            low < high,
+            f"task.minimum={low:g} with task.maximum={high:g}",
+            "say a smaller and a larger number",
+        )
     validate_method(experiment.method)
     check_support(experiment.method, experiment.task, experiment.model.architecture)
     check_padding_free(experiment, experiment.model.architecture)
@@ -57,6 +67,7 @@ def validate(experiment: ExperimentConfig) -> None:
             f"train.accumulation={parts} does not divide method.search.batch_size={size}",
             "say a divisor of the batch size",
         )
+        check_selection_moves(experiment)
 
 
 def _validate_model(model: ModelConfig) -> None:
@@ -97,21 +108,29 @@ def _validate_data(experiment: ExperimentConfig) -> None:
         f"task={task.name} says nothing of data={data.source.name}",
         f"add a `{data.source.name}:` section to its YAML, or choose another data",
     )
-    require(task.max_length >= 1, f"task.max_length={task.max_length}", "say 1 or more")
+
+
+def _validate_splits(experiment: ExperimentConfig) -> None:
+    """What is scored is there, by a name that can be a file's, and was not trained on."""
+    task, source = experiment.task, experiment.data.source.name
     require(
-        bool(task.metrics), "task.metrics is empty", "name at least one: the first chooses the best epoch"
+        len(task.evaluation) > 0,
+        "task.evaluation=[] leaves nothing to choose the best epoch by",
+        "name a split, as in task.evaluation=[validation]",
     )
-    require(0 <= data.held_out < 1, f"data.held_out={data.held_out:g}", "say a share from 0 to below 1")
-    for name in ("limit", "limit_evaluation"):
-        value = getattr(data, name)
-        require(value is None or value >= 1, f"data.{name}={value}", "say 1 or more")
-
-
-def _validate_decoding(task: GenerationTask) -> None:
-    decoding = task.decoding
-    for name in ("beams", "max_new_tokens", "batch_size"):
-        value = getattr(decoding, name)
-        require(value >= 1, f"task.decoding.{name}={value}", "say 1 or more")
-    size = decoding.no_repeat_ngram
-    require(size >= 0, f"task.decoding.no_repeat_ngram={size}", "say 0 to allow every n-gram, or 1 or more")
-    require(task.epoch_records >= 1, f"task.epoch_records={task.epoch_records}", "say 1 or more")
+    known = getattr(getattr(task, source), SPLITS.get(experiment.data.source, ""), None)
+    held_out = [HELD_OUT] if experiment.data.held_out else []
+    for setting in ("evaluation", "test"):
+        for split in (name for name in getattr(task, setting) if name not in held_out):
+            require(
+                split != "train" and SPLIT.fullmatch(split) is not None,
+                f"task.{setting}={getattr(task, setting)}: {split!r} is no split that can be scored",
+                "name validation, test, or validation_ and a word",
+            )
+            require(
+                known is None or split in known,
+                f"task.{setting}={getattr(task, setting)}: task={task.name} says nothing of a split {split} "
+                f"with data={source}",
+                f"add it to `{source}.{SPLITS.get(experiment.data.source)}` of its YAML, which has "
+                f"{', '.join(known or [])}",
+            )

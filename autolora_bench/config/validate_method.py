@@ -1,71 +1,43 @@
-"""Settings of methods that are each of the right type but make no sense, alone or together."""
+"""Settings of methods that are each of the right type but make no sense together."""
 
 from collections.abc import Callable
 from typing import Any
 
-from autolora_bench.config.bounds import at_least, positive, require, seed, share
+from autolora_bench.config.bounds import require
 from autolora_bench.config.method import (
     AdaLoraConfig,
-    AdapterConfig,
     Allocation,
     AutoLoraConfig,
-    LoraConfig,
     MethodConfig,
     RankedLoraConfig,
     Scaling,
 )
-from autolora_bench.config.prompts import LlamaAdapterConfig, PrefixConfig, PromptConfig, PTuningConfig
 from autolora_bench.config.validate_search import validate_search
 
 
 def validate_method(method: MethodConfig) -> None:
     """Raises UserError at the first setting that cannot be."""
-    positive(method, "learning_rate")
-    if hasattr(method, "alpha"):
-        positive(method, "alpha")
-    if hasattr(method, "dropout"):
-        share(method, "dropout")
     for kind, check in CHECKS.items():
         if isinstance(method, kind):
             check(method)
 
 
-def _lora(method: LoraConfig) -> None:
-    at_least(method, "rank", 1)
-
-
-def _adapter(method: AdapterConfig) -> None:
-    at_least(method, "bottleneck", 1)
-    share(method, "drop")
-    positive(method, "initial_std")
-
-
 def _adalora(method: AdaLoraConfig) -> None:
-    at_least(method, "target_rank", 1)
-    at_least(method, "interval", 1)
     require(
         method.initial_rank > method.target_rank,
         f"method.initial_rank={method.initial_rank} leaves nothing to prune to target_rank={method.target_rank}",
         "say an initial rank above the target rank (the authors take half as much again)",
     )
-    for name in ("initial_share", "final_share", "sensitivity_beta", "uncertainty_beta"):
-        share(method, name)
-    for name in ("sensitivity_beta", "uncertainty_beta"):
-        positive(method, name)  # PEFT asserts it
     require(
         method.initial_share + method.final_share < 1,
         f"method.initial_share={method.initial_share} and final_share={method.final_share} leave no steps between them",
         "say shares whose sum is below 1: ranks are allocated in the steps between",
     )
-    at_least(method, "orthogonality", 0)
 
 
 def _ranked(method: RankedLoraConfig) -> None:
-    for setting in ("components", "total"):
-        at_least(method, setting, 1)
-    seed(method.allocation_seed, "method.allocation_seed")
     require(
-        0 <= method.minimum_rank <= method.components,
+        method.minimum_rank <= method.components,
         f"method.minimum_rank={method.minimum_rank} with method.components={method.components}",
         "say a smallest rank from 0 to the largest",
     )
@@ -92,11 +64,6 @@ def _given_ranks(method: RankedLoraConfig) -> None:
         f"method.total={method.total} and method.{'ranks' if method.ranks else 'source'}, which gives the total",
         "say one of them",
     )
-    require(
-        all(rank >= 0 for rank in method.ranks.values()),
-        f"method.ranks={method.ranks}",
-        "say ranks of 0 or more",
-    )
 
 
 def _autolora(method: AutoLoraConfig) -> None:
@@ -106,7 +73,7 @@ def _autolora(method: AutoLoraConfig) -> None:
 
 
 def _reference_rank(method: RankedLoraConfig | AutoLoraConfig, is_mean: bool, mend: str) -> None:
-    """Raises UserError where `rank` is below 1, or is not the default and decides nothing.
+    """Raises UserError where `rank` is not the default and decides nothing.
 
     It counts for a run's identity all the same: a sweep over it would run the same numbers again. It decides constant
     scaling, and the layers' ranks where it `is_mean` of them.
@@ -116,24 +83,10 @@ def _reference_rank(method: RankedLoraConfig | AutoLoraConfig, is_mean: bool, me
         f"method.rank={method.rank} has no effect with method.scaling={method.scaling.name}",
         mend,
     )
-    at_least(method, "rank", 1)
-
-
-def _prompts(method: PrefixConfig | PromptConfig | PTuningConfig | LlamaAdapterConfig) -> None:
-    at_least(method, "virtual_tokens", 1)
-    if isinstance(method, PrefixConfig):
-        at_least(method, "projection", 1)
-    if isinstance(method, PTuningConfig):
-        at_least(method, "units", 1)
-    if isinstance(method, LlamaAdapterConfig):
-        share(method, "drop")
 
 
 CHECKS: dict[type[MethodConfig], Callable[[Any], None]] = {
-    LoraConfig: _lora,
-    AdapterConfig: _adapter,
     AdaLoraConfig: _adalora,
     RankedLoraConfig: _ranked,
     AutoLoraConfig: _autolora,
-    **dict.fromkeys((PrefixConfig, PromptConfig, PTuningConfig, LlamaAdapterConfig), _prompts),
 }

@@ -1,38 +1,11 @@
-"""Settings of AutoLoRA's search that make no sense, alone or together."""
+"""Settings of AutoLoRA's search that make no sense together."""
 
-from autolora_bench.config.bounds import at_least, positive, require, seed, share
+from autolora_bench.config.bounds import require
 from autolora_bench.config.search import Constraint, Rule, Scope, SearchConfig, SelectionOptimizer
-from autolora_bench.config.validate_train import validate_phase
-
-PATH = "method.search"
 
 
 def validate_search(search: SearchConfig) -> None:
     """Raises UserError at the first setting that cannot be."""
-    validate_phase(search, PATH)
-    for name in ("components", "interval", "validation_batch_size", "budget"):
-        at_least(search, name, 1, PATH)
-    for name in ("learning_rate", "selection_learning_rate", "alpha", "mean_rank"):
-        positive(search, name, PATH)
-    share(search, "dropout", PATH)
-    seed(search.initialisation_seed, f"{PATH}.initialisation_seed")
-    require(
-        all(step >= 1 for step in search.diagnose_steps),
-        f"method.search.diagnose_steps={search.diagnose_steps}",
-        "say steps from 1 on, or [] for none",
-    )
-    require(
-        0 < search.train_share < 1,
-        f"method.search.train_share={search.train_share}",
-        "say a share between 0 and 1: the rest of the training set trains the selection variables",
-    )
-    for name in ("betas", "selection_betas"):
-        betas = getattr(search, name)
-        require(
-            len(betas) == 2 and all(0 <= beta < 1 for beta in betas),
-            f"method.search.{name}={betas}",
-            "say two numbers from 0 to below 1",
-        )
     require(
         search.initial != 0 or search.constraint is not Constraint.unconstrained,
         f"method.search.initial=0 with method.search.constraint={search.constraint.name}",
@@ -50,7 +23,7 @@ def _rule(search: SearchConfig) -> None:
     )
     mean = search.minimum_rank if search.mean_rank is None else search.mean_rank
     require(
-        0 <= search.minimum_rank <= mean <= search.components,
+        search.minimum_rank <= mean <= search.components,
         f"method.search.mean_rank={mean:g} with components={search.components}, minimum_rank={search.minimum_rank}",
         "say a mean rank from the smallest to the number of components",
     )
@@ -85,7 +58,7 @@ def _topk(search: SearchConfig) -> None:
         "say rule=budget, which keeps as many as the budget, or rule=half or rule=threshold, which may keep others",
     )
     require(
-        search.mean_rank is None or 0 < search.mean_rank < search.components,
+        search.mean_rank is None or search.mean_rank < search.components,
         f"method.search.constraint=topk with mean_rank={search.mean_rank} of {search.components} components",
         "say a mean rank above 0 and below the number of components: otherwise there is nothing to choose",
     )

@@ -2,8 +2,12 @@
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Annotated
+
+from annotated_types import Interval
 
 from autolora_bench.config.data import ADDED
+from autolora_bench.config.ranges import Between, Positive, Size, Steps
 
 
 class Start(StrEnum):
@@ -34,9 +38,9 @@ class Start(StrEnum):
 class LoraGaConfig:
     """LoRA-GA's start."""
 
-    examples: int = field(default=8, metadata=ADDED)
+    examples: Size = field(default=8, metadata=ADDED)
     """Training examples whose loss's gradient is decomposed."""
-    gamma: float = field(default=16.0, metadata=ADDED)
+    gamma: Positive = field(default=16.0, metadata=ADDED)
     """A and B are scaled O^(1/4) / gamma^(1/2), O outputs of the layer; below 16 the start is larger."""
 
 
@@ -44,12 +48,12 @@ class LoraGaConfig:
 class EvaConfig:
     """EVA's start."""
 
-    rho: float = field(default=2.0, metadata=ADDED)
+    rho: Annotated[float, Interval(ge=1, le=1_000_000)] = field(default=2.0, metadata=ADDED)
     """Largest rank of a layer, as a multiple of the mean rank; 1 leaves all ranks equal."""
-    tau: float = field(default=0.99, metadata=ADDED)
+    tau: Between = field(default=0.99, metadata=ADDED)
     """A component has converged once its cosine with that of the batch before reaches this."""
-    batch_size: int = field(default=16, metadata=ADDED)
-    most_batches: int = field(default=1000, metadata=ADDED)
+    batch_size: Size = field(default=16, metadata=ADDED)
+    most_batches: Steps = field(default=1000, metadata=ADDED)
     """Components that have not converged after so many batches end the run."""
 
 
@@ -63,7 +67,7 @@ class VariantConfig:
     """Scale by alpha / sqrt(rank), not alpha / rank (rsLoRA: Kalajdzievski, 2023)."""
     dora: bool = field(default=False, metadata=ADDED)
     """A and B change directions; the magnitude of every output is a weight of its own (DoRA: Liu et al., 2024)."""
-    rate_ratio: float = field(default=1.0, metadata=ADDED)
+    rate_ratio: Positive = field(default=1.0, metadata=ADDED)
     """B's learning rate as a multiple of A's (LoRA+: Hayou et al., 2024)."""
     lora_pro: bool = field(default=False, metadata=ADDED)
     """Steps of A and B whose joint effect on the weight is closest to that of full fine-tuning (LoRA-Pro: Wang et al.,

@@ -10,7 +10,7 @@ import pytest
 from autolora_bench.config.choices import choices
 from autolora_bench.config.compose import compose_config, composer, to_experiment
 from autolora_bench.config.experiment import ExperimentConfig
-from autolora_bench.config.finite import check_finite
+from autolora_bench.config.ranges import check_ranges
 from autolora_bench.config.store import METHODS, TASKS
 from autolora_bench.config.train import TrainConfig
 from autolora_bench.errors import UserError
@@ -48,12 +48,12 @@ def test_every_number_is_finite(group: str, value: float) -> None:
     kinds = {"method": METHODS.values(), "task": TASKS.values(), "train": [TrainConfig]}
     for node in (kind() for kind in kinds[group]):
         experiment = ExperimentConfig(**{group: node})
-        check_finite(experiment)
+        check_ranges(experiment)
         for name, owner, field in list(floats(node, group)):
             kept = getattr(owner, field)
             setattr(owner, field, value)
             with pytest.raises(UserError) as error:
-                check_finite(experiment)
+                check_ranges(experiment)
             assert error.value.what == f"{name}={value} is no finite number"
             setattr(owner, field, kept)
 

@@ -1,0 +1,122 @@
+"""What a single setting may be, stated at its field: `threads: Annotated[int, Interval(ge=1, le=1024)]`.
+
+The constraints are those of the library annotated-types, which OmegaConf, pydantic and others read too. pydantic's own
+check of them would cost every command a tenth of a second of start-up (measured), for the same refusals. What several
+settings may be together is for config.validate.
+"""
+
+import dataclasses
+import math
+import types
+from collections.abc import Iterator
+from functools import cache
+from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+
+from annotated_types import Ge, GroupedMetadata, Gt, Interval, Le, Lt, MaxLen, MinLen
+from omegaconf import MISSING
+
+from autolora_bench.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class Distinct:
+    """A list that names nothing twice."""
+
+
+Size = Annotated[int, Interval(ge=1, le=1_000_000)]
+"""Examples, tokens or units at once."""
+Steps = Annotated[int, Interval(ge=1, le=1_000_000_000)]
+Rank = Annotated[int, Interval(ge=1, le=65_536)]
+LayerRank = Annotated[int, Interval(ge=0, le=65_536)]
+"""A rank, or 0 where the layer is dropped."""
+Threads = Annotated[int, Interval(ge=1, le=1024)]
+"""More end the process: the operating system has no more to give."""
+Positive = Annotated[float, Interval(gt=0, le=1_000_000)]
+Amount = Annotated[float, Interval(ge=0, le=1_000_000)]
+Number = Annotated[float, Interval(ge=-1_000_000, le=1_000_000)]
+Share = Annotated[float, Interval(ge=0, lt=1)]
+Between = Annotated[float, Interval(gt=0, lt=1)]
+Seed = Annotated[int, Interval(ge=0, lt=2**32)]
+"""What every library takes as a seed."""
+Text = Annotated[str, MinLen(1)]
+Names = Annotated[list[str], Distinct()]
+SomeNames = Annotated[list[str], MinLen(1), Distinct()]
+
+
+def check_ranges(node: Any, path: str = "") -> None:
+    """Check every setting of a configuration object, and of those inside it, against what its field states.
+
+    What is None or not set asks for nothing and passes. Numbers are finite throughout: a record is JSON, which has no others.
+
+    Raises:
+        UserError: at the first setting that cannot be, with its dotted name and what it may be.
+    """
+    kind: Any = type(node)
+    for name, hint in _hints(kind).items():
+        _check(f"{path}.{name}".lstrip("."), getattr(node, name), hint)
+
+
+@cache
+def _hints(kind: type) -> dict[str, Any]:
+    return get_type_hints(kind, include_extras=True)
+
+
+def _check(name: str, value: Any, hint: Any) -> None:
+    if value is None or (isinstance(value, str) and value == MISSING):
+        return
+    if get_origin(hint) in (Union, types.UnionType):
+        hint = next(one for one in get_args(hint) if one is not types.NoneType)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise UserError(f"{name}={value} is no finite number", "say a finite one")
+    if isinstance(value, str) and "\0" in value:
+        raise UserError(f"{name} holds a null byte", "say it without")
+    if get_origin(hint) is Annotated:
+        hint, *stated = get_args(hint)
+        _check_constraints(name, value, list(_flat(stated)))
+    inner = get_args(hint) or (Any, Any)
+    if dataclasses.is_dataclass(value):
+        check_ranges(value, name)
+    elif isinstance(value, dict):
+        for key, one in value.items():
+            _check(f"{name}.{key}", one, inner[1])
+    elif isinstance(value, list):
+        for place, one in enumerate(value):
+            _check(f"{name}[{place}]", one, inner[0])
+
+
+def _flat(stated: list[Any]) -> Iterator[Any]:
+    """The constraints, an interval as its bounds."""
+    for one in stated:
+        yield from one if isinstance(one, GroupedMetadata) else (one,)
+
+
+def _check_constraints(name: str, value: Any, constraints: list[Any]) -> None:
+    bounds = []
+    holds = True
+    for constraint in constraints:
+        match constraint:
+            case Ge(ge):
+                bounds.append(f"{ge:,} or more")
+                holds = holds and value >= ge
+            case Gt(gt):
+                bounds.append(f"a number above {gt:,}")
+                holds = holds and value > gt
+            case Le(le):
+                bounds.append(f"at most {le:,}")
+                holds = holds and value <= le
+            case Lt(lt):
+                bounds.append(f"below {lt:,}")
+                holds = holds and value < lt
+            case MinLen(least) if len(value) < least:
+                what = f"{name} is empty" if not value else f"{name}={value} is too short"
+                raise UserError(
+                    what, f"name {least} or more" if isinstance(value, list) else "give it a value"
+                )
+            case MaxLen(most) if len(value) > most:
+                raise UserError(f"{name}={value} is too long", f"name {most}")
+            case Distinct():
+                double = next((one for one in value if value.count(one) > 1), None)
+                if double is not None:
+                    raise UserError(f"{name}={value} names {double} twice", "name it once")
+    if not holds:
+        raise UserError(f"{name}={value}", f"say {', '.join(bounds)}")

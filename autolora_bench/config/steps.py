@@ -1,0 +1,79 @@
+"""How many optimizer steps a run takes, as far as its settings tell, before any data is read."""
+
+import math
+from dataclasses import dataclass
+
+from autolora_bench.config.data import Source
+from autolora_bench.config.experiment import ExperimentConfig
+from autolora_bench.config.method import AutoLoraConfig
+from autolora_bench.config.search import SearchConfig
+from autolora_bench.config.train import TrainConfig
+from autolora_bench.errors import UserError
+
+
+@dataclass(frozen=True)
+class PhaseSteps:
+    """The training of one phase."""
+
+    steps: int
+    """Optimizer steps."""
+    examples: int
+    """Training examples that they see, again in every epoch; the validation half of a search not counted."""
+    epochs: float
+
+
+def most_rows(experiment: ExperimentConfig) -> int | None:
+    """Training examples that there can be at most; None where only the data tell."""
+    task, data = experiment.task, experiment.data
+    made = task.generated.rows.get("train") if data.source is Source.generated and task.generated else None
+    return min((rows for rows in (made, data.limit) if rows is not None), default=None)
+
+
+def expected_rows(experiment: ExperimentConfig) -> int | None:
+    """Training examples, where the publisher's files are complete; None where nothing says how many those have."""
+    task, data = experiment.task, experiment.data
+    official = task.local.official_rows.get("train") if task.local else None
+    published = official if data.source in (Source.hub, Source.local) else None
+    most = most_rows(experiment)
+    return min((rows for rows in (published, most) if rows is not None), default=None)
+
+
+def search_steps(search: SearchConfig, rows: int) -> PhaseSteps:
+    """Of the weights' half of `rows` training examples."""
+    return _steps(search, round(search.train_share * rows))
+
+
+def training_steps(train: TrainConfig, rows: int) -> PhaseSteps:
+    """Of the training that makes the final weights, on `rows` examples."""
+    return _steps(train, rows)
+
+
+def _steps(settings: TrainConfig | SearchConfig, rows: int) -> PhaseSteps:
+    each = math.ceil(rows / settings.batch_size)
+    steps = settings.max_steps or math.ceil(settings.epochs * each)
+    epochs = steps / each
+    return PhaseSteps(steps, round(epochs * rows), epochs)
+
+
+def check_selection_moves(experiment: ExperimentConfig) -> None:
+    """Raises UserError where AutoLoRA's search ends before its selection variables move for the first time."""
+    method, rows = experiment.method, most_rows(experiment)
+    if not isinstance(method, AutoLoraConfig):
+        return
+    search = method.search
+    if rows is not None and round(search.train_share * rows) > 0:
+        steps = search_steps(search, rows).steps
+    elif search.max_steps is not None:
+        steps = search.max_steps
+    else:
+        return
+    check_interval(search.interval, steps)
+
+
+def check_interval(interval: int, steps: int) -> None:
+    """Raises UserError where the first selection step would come after the last optimizer step."""
+    if interval > steps:
+        raise UserError(
+            f"method.search.interval={interval} in a search of {steps} steps: the selection variables would never move",
+            f"say {steps} or less, or more method.search.epochs",
+        )
