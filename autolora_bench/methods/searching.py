@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from peft import PeftModel
 from transformers import PrinterCallback
 
+from autolora_bench.backbone.load import HeadKind
 from autolora_bench.config.experiment import ExperimentConfig
 from autolora_bench.config.search import Constraint, Rule, SearchConfig
 from autolora_bench.config.train import TrainConfig
@@ -106,6 +107,8 @@ class SearchPhase:
                 ProgressDisplay(self.name),
             ],
             padding_free=train.padding_free,
+            next_tokens=context.task.head().kind is HeadKind.language_model,
+            label_smoothing=train.label_smoothing,
         )
         trainer.remove_callback(PrinterCallback)
         return trainer
