@@ -1,4 +1,4 @@
-"""Losses of micro-batches and processes, weighted so that together they are the loss of the whole batch; label smoothing.
+"""Losses of micro-batches and processes, weighted so that together they are the whole batch's; label smoothing.
 
 Shapes: B rows, T tokens, C classes.
 """
