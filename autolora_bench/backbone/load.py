@@ -1,26 +1,30 @@
 """Loads a pretrained model with a task's head, and its tokenizer."""
 
+import copy
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from torch import nn
 from transformers import (
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
     AutoModelForTokenClassification,
-    AutoTokenizer,
+    PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
 
 from autolora_bench.backbone.gpt2 import PARTS, split_attention
+from autolora_bench.backbone.head import check_whole, settle_head
 from autolora_bench.backbone.locate import Location, locate
 from autolora_bench.backbone.mpnet import ask_registry, mpnet_with_sdpa
+from autolora_bench.backbone.read import read, read_config
 from autolora_bench.backbone.targets import target_modules
+from autolora_bench.backbone.tokenizer import read_tokenizer
 from autolora_bench.config.model import ALL_LINEAR, Attention, ModelConfig
+from autolora_bench.config.support import DECODERS
 from autolora_bench.errors import UserError
 
 
@@ -48,67 +52,85 @@ class Backbone:
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     head_modules: list[str]
-    """Modules that are not in the checkpoint, or were never trained in it: every method trains them."""
+    """The head of a classifier or tagger, whether the checkpoint brought one or not, and what `ModelConfig.untrained`
+    names: every method trains them."""
     targets: list[str]
     """Full names of the layers that low-rank methods adapt."""
     source: dict[str, Any] = field(default_factory=dict)
-    """Where the weights came from, for the record."""
+    """Where the weights came from, for the record; `head` says what became of a head that the checkpoint has."""
 
 
 def load_tokenizer(config: ModelConfig, head: HeadSpec) -> PreTrainedTokenizerBase:
     """The model's tokenizer, with a padding token; for a token head one that takes sentences as words.
 
     Raises:
-        UserError: the model cannot be found or read.
+        UserError: the model cannot be found or read, or it has no tokenizer.
     """
     location = locate(config)
-    tokenizer = _read(AutoTokenizer, location, config)
-    if head.kind is HeadKind.tokens and getattr(tokenizer, "add_prefix_space", True) is False:
-        tokenizer = _read(AutoTokenizer, location, config, add_prefix_space=True)
-    if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token
-    assert isinstance(tokenizer, PreTrainedTokenizerBase)
-    return tokenizer
+    return read_tokenizer(location, config, read_config(location, config), head.kind is HeadKind.tokens)
 
 
 def load_backbone(config: ModelConfig, head: HeadSpec) -> Backbone:
-    """Load the weights, draw the head's first values from torch's global generator, find the target layers.
+    """Load the weights, draw a new head's first values from torch's global generator, find the target layers.
 
     Raises:
-        UserError: the model cannot be found or read, none of its layers matches `config.targets`, or
+        UserError: the model cannot be found or read, it lacks weights, none of its layers matches `config.targets`, or
             `config.untrained` names something else than a linear layer.
     """
     location = locate(config)
-    tokenizer = load_tokenizer(config, head)
-    options: dict[str, Any] = {
-        "attn_implementation": config.attention.name,
-        "use_safetensors": True,
-        "dtype": torch.float32,
-    }
-    if head.labels:
-        options["num_labels"] = len(head.labels)
-        options["id2label"] = dict(enumerate(head.labels))
-        options["label2id"] = {label: index for index, label in enumerate(head.labels)}
-    if head.regression:
-        options["problem_type"] = "regression"
+    stated = read_config(location, config)
+    _check_architecture(stated.model_type, config)
+    tokenizer = read_tokenizer(location, config, stated, head.kind is HeadKind.tokens)
+    generator = torch.get_rng_state()
     with mpnet_with_sdpa():
-        model, loading = _read(head.kind.value, location, config, output_loading_info=True, **options)
-    _check_architecture(model.config.model_type, config)
+        model, loading = _load_weights(location, config, head, stated)
+        check_whole(model, loading, bool(head.labels), _untrained(model, config.untrained), config.name)
+        head_modules, became = settle_head(model, loading, head.labels, stated, generator)
     if config.attention is Attention.sdpa:
         ask_registry(model)
-    if model.config.pad_token_id is None:
-        model.config.pad_token_id = tokenizer.pad_token_id
+    if model.config.model_type in DECODERS or model.config.pad_token_id is None:
+        model.config.pad_token_id = (
+            tokenizer.pad_token_id
+        )  # a decoder's classifier reads what precedes the padding
     if model.config.model_type == "gpt2" and _adapts_parts(config):
         split_attention(model)
-    new = _new_modules(model, set(loading["missing_keys"])) + _drawn_anew(model, config.untrained)
+    drawn = _drawn_anew(model, config.untrained)
+    new = [
+        *head_modules,
+        *(name for name in drawn if not any(f"{name}.".startswith(f"{m}.") for m in head_modules)),
+    ]
     source = {
         "name": location.label,
         "kind": location.kind,
         "revision": location.revision,
         "commit": getattr(model.config, "_commit_hash", None),
         "sha256": config.sha256,
+        **({"head": became} if became else {}),
     }
     return Backbone(model, tokenizer, new, target_modules(model, config), source)
+
+
+def _load_weights(
+    location: Location, config: ModelConfig, head: HeadSpec, stated: PreTrainedConfig
+) -> tuple[PreTrainedModel, dict[str, Any]]:
+    """The model with the task's head, and transformers' report on its weights."""
+    wanted = copy.deepcopy(stated)
+    if head.labels:
+        wanted.id2label = dict(enumerate(head.labels))
+        wanted.label2id = {label: index for index, label in enumerate(head.labels)}
+        wanted.problem_type = "regression" if head.regression else None
+    found: tuple[PreTrainedModel, dict[str, Any]] = read(
+        head.kind.value,
+        location,
+        config.name,
+        config=wanted,
+        attn_implementation=config.attention.name,
+        use_safetensors=True,
+        dtype=torch.float32,
+        ignore_mismatched_sizes=True,
+        output_loading_info=True,
+    )
+    return found
 
 
 def _check_architecture(found: str, config: ModelConfig) -> None:
@@ -127,43 +149,22 @@ def _adapts_parts(config: ModelConfig) -> bool:
     )
 
 
-def _new_modules(model: PreTrainedModel, missing: set[str]) -> list[str]:
-    """Topmost modules whose weights are all missing from the checkpoint."""
-    found: list[str] = []
-    for name, module in model.named_modules():
-        inside = any(name.startswith(f"{parent}.") for parent in found)
-        weights = [f"{name}.{weight}" for weight, _ in module.named_parameters()]
-        if name and not inside and weights and missing.issuperset(weights):
-            found.append(name)
-    return found
+def _untrained(model: PreTrainedModel, endings: list[str]) -> list[str]:
+    return [
+        name
+        for name, _ in model.named_modules()
+        if any(f".{name}".endswith(f".{ending}") for ending in endings)
+    ]
 
 
 def _drawn_anew(model: PreTrainedModel, endings: list[str]) -> list[str]:
     """Give the linear layers with these endings first values, as transformers gives a new head; their names."""
-    found = []
-    for name, module in model.named_modules():
-        if any(f".{name}".endswith(f".{ending}") for ending in endings):
-            if not isinstance(module, nn.Linear):
-                raise UserError(f"model.untrained: {name} is not a linear layer", "name linear layers")
-            nn.init.normal_(module.weight, std=model.config.initializer_range)
+    found = _untrained(model, endings)
+    for name in found:
+        module = model.get_submodule(name)
+        if not isinstance(module, nn.Linear):
+            raise UserError(f"model.untrained: {name} is not a linear layer", "name linear layers")
+        nn.init.normal_(module.weight, std=model.config.initializer_range)
+        if module.bias is not None:
             nn.init.zeros_(module.bias)
-            found.append(name)
     return found
-
-
-def _read(kind: Any, location: Location, config: ModelConfig, **options: Any) -> Any:
-    try:
-        return kind.from_pretrained(
-            location.source, revision=location.revision, trust_remote_code=False, **options
-        )
-    except (OSError, ValueError, SafetensorError) as error:
-        first = str(error).strip().splitlines()[0]
-        if location.kind == "hub":
-            raise UserError(
-                f"model {config.name!r} is not on this machine, and the hub has no {location.source} "
-                f"or was not reached: {first}",
-                f"go online once, run: autolora-bench fetch {config.name}, or say model.path=FOLDER",
-            ) from error
-        raise UserError(
-            f"cannot load a model from {location.source}: {first}", "see README: Models"
-        ) from error

@@ -11,6 +11,17 @@ from autolora_bench.errors import UserError
 from autolora_bench.paths import cache_dir
 
 WEIGHTS = "model.safetensors"
+TOKENIZERS = (
+    "tokenizer.json",
+    "vocab.txt",
+    "vocab*",
+    "*.model",
+    "*.spm",
+    "*.tiktoken",
+    "tekken.json",
+    "bpe.codes",
+)
+"""Files that hold a tokenizer's words, whatever kind it is: the first two are those of nearly all models."""
 ORIGIN = "origin.json"
 """Beside weights made from a GGUF file: the SHA-256 of that file and of the weights."""
 
@@ -60,6 +71,16 @@ def locate(model: ModelConfig) -> Location:
             f"{fetching}say model.checkpoint=FOLDER_OR_HUB_NAME",
         )
     return Location(model.hub, "hub", model.hub, model.revision)
+
+
+def check_tokenizer_files(location: Location) -> None:
+    """Raises UserError where the weights' folder has no file of a tokenizer; what a hub has is seen when it is read."""
+    folder = Path(location.source)
+    if location.kind != "hub" and not any(file for name in TOKENIZERS for file in folder.glob(name)):
+        raise UserError(
+            f"{folder} has no tokenizer: neither {' nor '.join(TOKENIZERS[:2])} nor any other of its files",
+            "put the model's own beside its weights, as save_pretrained of its tokenizer writes it",
+        )
 
 
 def _packages(package: PackageSource) -> str:

@@ -210,6 +210,9 @@ def _show(record: RunRecord) -> None:
     if record.parameters is not None:
         p = record.parameters
         print(f"  trainable weights: {p.trainable:,} ({p.method:,} without the head) beside {p.total:,}")
+    head = (record.provenance.get("source") or {}).get("head")
+    if head:
+        print(f"  head: {head}")
     if record.ranks:
         counts = Counter(layer.rank for layer in record.ranks)
         histogram = ", ".join(f"{counts[rank]} of rank {rank}" for rank in sorted(counts))

@@ -20,6 +20,7 @@ from autolora_bench.record import Evaluation, LayerRank, Parameters
 from autolora_bench.tasks.base import Splits, Task
 from autolora_bench.tasks.room import check_room
 from autolora_bench.tasks.table import build_task
+from autolora_bench.tasks.vocabulary import check_vocabulary
 
 
 @dataclass
@@ -62,7 +63,8 @@ class PhaseContext:
         """A freshly loaded model; torch's generator is seeded first, so that the head's first values repeat.
 
         Raises:
-            UserError: the model cannot be loaded, the method does not work on it, or an example is too long for it.
+            UserError: the model cannot be loaded, its tokenizer is another's, the method does not work on it, or an
+                example is too long for it.
         """
         splits = self.splits  # not after the seed: nothing may come between it and the adapters' first values
         set_seed(self.experiment.seed if seed is None else seed)
@@ -70,6 +72,7 @@ class PhaseContext:
         architecture = backbone.model.config.model_type
         check_architecture(self.experiment.method, architecture, self.experiment.task)
         check_padding_free(self.experiment, architecture)
+        check_vocabulary(backbone.model, backbone.tokenizer, splits)
         check_room(backbone.model, self.experiment.task, splits)
         return backbone
 

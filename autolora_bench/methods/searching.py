@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from peft import PeftModel
 from transformers import PrinterCallback
 
+from autolora_bench.backbone.load import HeadKind
 from autolora_bench.config.experiment import ExperimentConfig
 from autolora_bench.config.search import Constraint, Rule, SearchConfig
 from autolora_bench.config.train import TrainConfig
@@ -113,6 +114,8 @@ class SearchPhase:
             ],
             padding_free=train.padding_free,
             head_rate=head_rate(train, head_modules),
+            next_tokens=context.task.head().kind is HeadKind.language_model,
+            label_smoothing=train.label_smoothing,
         )
         trainer.remove_callback(PrinterCallback)
         return trainer

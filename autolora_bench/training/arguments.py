@@ -28,7 +28,6 @@ def training_arguments(
         "warmup_steps": train.warmup,
         "lr_scheduler_type": train.schedule.name,
         "max_grad_norm": train.clip,
-        "label_smoothing_factor": train.label_smoothing,
         "bf16": train.precision is Precision.bf16,
         "use_cpu": device.type == "cpu",
         "seed": seed,

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedTokenizerBase, PrinterCallback, TrainerCallback
 
+from autolora_bench.backbone.load import HeadKind
 from autolora_bench.config.train import Keep, Precision, TrainConfig
 from autolora_bench.kernels.choice import kernels
 from autolora_bench.metrics.registry import METRICS
@@ -113,6 +114,8 @@ def build_trainer(model: nn.Module, setup: Finetuning) -> FinetuneTrainer:
         companion=setup.companion,
         padding_free=setup.train.padding_free,
         head_rate=setup.head_rate,
+        next_tokens=setup.task.head().kind is HeadKind.language_model,
+        label_smoothing=setup.train.label_smoothing,
     )
     trainer.remove_callback(PrinterCallback)
     return trainer

@@ -17,8 +17,9 @@ SIZES = {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 4, "i
 def checkpoint(tiny_encoder: Path, tmp_path: Path) -> Path:
     """A random MPNet beside the files of a tokenizer."""
     torch.manual_seed(0)
+    names = {0: "no", 1: "yes"}
     config = MPNetConfig(
-        vocab_size=500, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, num_labels=2, **SIZES
+        vocab_size=500, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, id2label=names, **SIZES
     )
     MPNetForSequenceClassification(config).save_pretrained(tmp_path)
     for file in tiny_encoder.glob("*token*"):

@@ -157,8 +157,8 @@ def test_label_smoothing_counts_the_reference_alone(
             model, LoraConfig(target_modules=names, fan_in_fan_out=kind == "gpt2", task_type="CAUSAL_LM")
         )
     model.eval()
-    arguments = TrainingArguments(str(tmp_path), label_smoothing_factor=0.1, use_cpu=True, report_to="none")
-    trainer = MeteredTrainer(model, arguments)
+    arguments = TrainingArguments(str(tmp_path), use_cpu=True, report_to="none")
+    trainer = MeteredTrainer(model, arguments, next_tokens=True, label_smoothing=0.1)
     batch = task.collator(byte_tokenizer)([splits.train[0], splits.train[1]])
     with torch.no_grad():
         loss = trainer.compute_loss(model, dict(batch))
