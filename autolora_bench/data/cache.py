@@ -3,18 +3,23 @@
 import hashlib
 import json
 import logging
+import os
 import shutil
 import zlib
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
 
 from datasets import Dataset, load_from_disk
 
+from autolora_bench.errors import UserError
 from autolora_bench.paths import cache_dir, remove_leftovers
 
 CHECKSUMS = "checksums.json"
 """CRC-32 of every other file of an entry: a power cut may leave the right length and the wrong bytes."""
+LARGEST = 20 * 2**30
+"""Bytes that all entries together may take, where AUTOLORA_BENCH_CACHE_GIB says nothing."""
 _logger = logging.getLogger(__name__)
 
 
@@ -26,8 +31,13 @@ def cached_dataset(key_parts: Mapping[str, str], build: Callable[[], Dataset]) -
         build: makes the data set; called only where the cache has none that can be read.
 
     An entry appears whole or not at all, so that several runs may share one cache. Where the cache cannot be written,
-    the data set stays in memory and a warning is logged.
+    the data set stays in memory and a warning is logged. The entries that were not used for longest go when all of them
+    take more than AUTOLORA_BENCH_CACHE_GIB (20 by default).
+
+    Raises:
+        UserError: AUTOLORA_BENCH_CACHE_GIB is no number.
     """
+    largest = _largest()
     key = hashlib.sha256(json.dumps(sorted(key_parts.items())).encode()).hexdigest()
     entry = cache_dir() / "datasets" / key
     found = _read(entry)
@@ -41,6 +51,8 @@ def cached_dataset(key_parts: Mapping[str, str], build: Callable[[], Dataset]) -
             "tokenised data is not cached: %s (set AUTOLORA_BENCH_CACHE to a writable folder)", error
         )
         return dataset
+    with suppress(OSError):  # of several runs that make room at once, one removes an entry
+        _remove_oldest(entry, largest)
     return _read(entry) or dataset
 
 
@@ -54,6 +66,8 @@ def _read(entry: Path) -> Dataset | None:
         found = load_from_disk(entry)
         if not isinstance(found, Dataset):
             raise ValueError("not a single data set")
+        with suppress(OSError):
+            os.utime(entry)
     except Exception as error:
         _logger.warning("cache entry %s cannot be read (%s): built anew", entry, error)
         return None
@@ -70,6 +84,30 @@ def _write(dataset: Dataset, entry: Path) -> None:
         _publish(temporary, entry)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _remove_oldest(newest: Path, largest: int) -> None:
+    """Delete the entries whose last use is furthest back until all take at most `largest` bytes; `newest` stays."""
+    found = [entry for entry in newest.parent.iterdir() if entry.is_dir() and not entry.name.startswith(".")]
+    sizes = {entry: sum(file.stat().st_size for file in entry.iterdir()) for entry in found}
+    excess = sum(sizes.values()) - largest
+    for entry in sorted(set(found) - {newest}, key=lambda entry: entry.stat().st_mtime):
+        if excess <= 0:
+            return
+        excess -= sizes[entry]
+        leaving = _beside(entry)
+        entry.rename(leaving)
+        shutil.rmtree(leaving, ignore_errors=True)
+
+
+def _largest() -> int:
+    said = os.environ.get("AUTOLORA_BENCH_CACHE_GIB")
+    try:
+        return LARGEST if said is None else int(float(said) * 2**30)
+    except (ValueError, OverflowError) as error:
+        raise UserError(
+            f"AUTOLORA_BENCH_CACHE_GIB={said} is not a number", "say how many GiB the cache may take, as in 20"
+        ) from error
 
 
 def _checksums(entry: Path) -> dict[str, int]:

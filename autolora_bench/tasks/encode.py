@@ -1,9 +1,11 @@
 """Tokenises one or two texts per example, once per data set, tokenizer and length: the result is cached."""
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import tokenizers
 from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
 
@@ -13,8 +15,29 @@ TRUNCATED = "truncated"
 
 
 def tokenizer_fingerprint(tokenizer: PreTrainedTokenizerBase) -> str:
-    """Hash of everything a fast tokenizer does."""
-    return hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode()).hexdigest()
+    """Hash of everything that decides the ids which a fast tokenizer gives.
+
+    How it truncates and pads is left out: every call says that anew and leaves it behind as the tokenizer's state, so
+    that one and the same tokenizer would have another hash after its first call.
+    """
+    backend = tokenizer.backend_tokenizer
+    truncation, padding = backend.truncation, backend.padding
+    backend.no_truncation()
+    backend.no_padding()
+    try:
+        facts = [
+            backend.to_str(),
+            tokenizer.truncation_side,
+            tokenizer.model_input_names,
+            backend.encode_special_tokens,
+            tokenizers.__version__,
+        ]
+    finally:
+        if truncation is not None:
+            backend.enable_truncation(**truncation)
+        if padding is not None:
+            backend.enable_padding(**padding)
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
 def special_frame(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[int]]:

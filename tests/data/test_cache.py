@@ -10,6 +10,7 @@ import pytest
 from datasets import Dataset
 
 from autolora_bench.data.cache import CHECKSUMS, cached_dataset
+from autolora_bench.errors import UserError
 
 KEY = {"fingerprint": "abc", "split": "train"}
 
@@ -144,3 +145,40 @@ def test_a_failed_write_leaves_no_rubbish(cache: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(Dataset, "save_to_disk", full)
     assert cached_dataset(KEY, Builder())[:] == ROWS
     assert entries(cache) == []
+
+
+def test_the_cache_has_a_bound_and_what_was_not_used_for_longest_goes(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = [{"fingerprint": name} for name in "abcd"]
+    found: list[Path] = []
+    for moment, key in enumerate(keys[:3]):
+        cached_dataset(key, Builder())
+        found += [entry for entry in entries(cache) if entry not in found]
+        os.utime(found[-1], (moment, moment))
+    size = sum(file.stat().st_size for file in found[0].iterdir())
+    monkeypatch.setenv("AUTOLORA_BENCH_CACHE_GIB", repr(3.5 * size / 2**30))
+    build = Builder()
+    cached_dataset(keys[0], build)
+    assert build.calls == 0
+    cached_dataset(keys[3], Builder())
+    left = entries(cache)
+    assert len(left) == 3
+    assert found[0] in left, "it was read last of the three"
+    assert found[1] not in left
+    assert found[2] in left
+
+
+def test_what_was_just_made_stays_however_small_the_bound(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AUTOLORA_BENCH_CACHE_GIB", "0")
+    for name in "ab":
+        assert cached_dataset({"fingerprint": name}, Builder())[:] == ROWS
+    assert len(entries(cache)) == 1
+
+
+def test_a_bound_that_is_no_number_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUTOLORA_BENCH_CACHE_GIB", "much")
+    with pytest.raises(UserError, match="AUTOLORA_BENCH_CACHE_GIB=much"):
+        cached_dataset(KEY, Builder())
