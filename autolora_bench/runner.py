@@ -15,7 +15,7 @@ from autolora_bench.errors import UserError
 from autolora_bench.methods.base import Phase, PhaseContext, PhaseResult
 from autolora_bench.methods.evaluation import EvaluatePhase
 from autolora_bench.methods.table import build_method
-from autolora_bench.metrics.registry import METRICS
+from autolora_bench.metrics.registry import lookup
 from autolora_bench.ownership import LOCK
 from autolora_bench.processes import is_lost, is_main, meet, on_main, rank, world_size
 from autolora_bench.provenance import provenance
@@ -156,7 +156,7 @@ def _begin(experiment: ExperimentConfig, command: str, earlier: RunRecord | None
         command=command,
         started=now(),
         headline=experiment.task.metrics[0],
-        metrics={name: METRICS[name].higher_is_better for name in experiment.task.metrics},
+        metrics={name: lookup(name).higher_is_better for name in experiment.task.metrics},
     )
     record.status, record.error, record.finished = Status.running, None, None
     record.locations = {"data.dir": experiment.data.dir, "device": experiment.device}

@@ -6,17 +6,22 @@ started again asks for the same trials in the same order, and those that are com
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import Enum
+from functools import cached_property
 from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from omegaconf import DictConfig
+from omegaconf import DictConfig, ListConfig
 
 from autolora_bench.config.choices import choices
 from autolora_bench.config.compose import compose_config, composer, explain, search_path, to_experiment
+from autolora_bench.config.experiment import ExperimentConfig
 from autolora_bench.config.support import UnsupportedError
 from autolora_bench.errors import UserError
+from autolora_bench.metrics.kinds import check_metrics
+from autolora_bench.metrics.registry import Metric, lookup
 from autolora_bench.paths import RECORD
 from autolora_bench.plan import PlannedRun
 from autolora_bench.record import read_record
@@ -34,23 +39,55 @@ class Study:
     tuned: tuple[str, ...]
     """Settings that are tuned, such as method.learning_rate."""
     trials: int
+    direction: Any = None
+    """hydra.sweeper.direction where a word or a suite's file states it; the metric alone decides it elsewhere."""
+
+    @property
+    def metric(self) -> Metric:
+        """What is tuned: the task's headline."""
+        return lookup(self._example.task.metrics[0])
+
+    @property
+    def words(self) -> list[str]:
+        """Hydra's command line: the request, and the direction in which the metric gets better."""
+        return [*self.request.flags, *self.request.overrides, f"hydra.sweeper.direction={self._better}"]
+
+    def check(self) -> None:
+        """Raises UserError where the task has no such metric, or a stated direction contradicts the metric."""
+        check_metrics(self._example.task)
+        if self.direction is not None and self.direction not in (self._better, [self._better]):
+            raise UserError(
+                f"hydra.sweeper.direction={self.direction} is not the way in which {self.metric.name} gets better",
+                f"leave hydra.sweeper.direction out, or say {self._better}",
+            )
 
     def found(self) -> list[PlannedRun]:
         """Its runs that have a record, in the order of their folders."""
+        candidates = self._candidates()
         with composer():
-            return [entry for entry in map(self._planned, self._candidates()) if entry is not None]
+            return [entry for entry in map(self._planned, candidates) if entry is not None]
 
     def refusal(self) -> UnsupportedError | None:
         """Why there is nothing to tune: its method does not work on the task or the model."""
         try:
-            with composer():
-                to_experiment(self._compose(()))
+            self._example  # noqa: B018
         except UnsupportedError as error:
             return error
         return None
 
+    @property
+    def _better(self) -> str:
+        """The metric's way as Optuna calls it."""
+        return "maximize" if self.metric.higher_is_better else "minimize"
+
+    @cached_property
+    def _example(self) -> ExperimentConfig:
+        """What its runs have in common; what is tuned has its default."""
+        with composer():
+            return to_experiment(self._compose(()))
+
     def _candidates(self) -> list[tuple[Any, dict[str, Any]]]:
-        example = PlannedRun(to_experiment(self._compose(())), ())
+        example = PlannedRun(self._example, ())
         found = []
         cells = f"{example.experiment.method.name}-*/{example.folder.name}/{RECORD}"
         for path in sorted(example.folder.parent.parent.glob(cells)):
@@ -105,6 +142,7 @@ def studies(request: Request) -> list[Study]:
             " ".join(job) or "study",
             tuned,
             int(sweeper.n_trials),
+            _stated(sweeper.direction),
         )
         for job in jobs
     ]
@@ -116,6 +154,13 @@ def is_tuned(request: Request) -> bool:
         return request.said["hydra/sweeper"] == SWEEPER
     suite = choices("suite", request.folders).get(request.said.get("suite", ""))
     return suite is not None and f"/hydra/sweeper: {SWEEPER}" in suite.read_text(encoding="utf-8")
+
+
+def _stated(direction: Any) -> Any:
+    """A direction as words and files write it; None for the sweeper's default, which is a member of its Enum."""
+    if isinstance(direction, Enum):
+        return None
+    return list(direction) if isinstance(direction, ListConfig) else direction
 
 
 def _parse(words: Any) -> list[Override]:

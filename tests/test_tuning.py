@@ -18,6 +18,7 @@ from autolora_bench.record import Status, find_records, read_record
 from autolora_bench.sweep import Request, plan
 from autolora_bench.tuning import studies
 
+REPOSITORY = Path(__file__).resolve().parent.parent
 SMALL = (
     "suite=tune",
     "task=sst2",
@@ -108,6 +109,75 @@ def test_failed_trials_are_told_and_do_not_stop_the_study(
     assert said.count("failed: method.learning_rate=") == 2
     assert "2 of 2 trials are not completed" in said
     assert len(list(find_records(tmp_path))) == 2
+
+
+ERROR_RATE = (
+    "suite=tune",
+    "task=webnlg",
+    "task.metrics=[ter,bleu]",
+    "task.decoding.max_new_tokens=8",
+    "task.decoding.beams=1",
+    "model=any",
+    "data=generated",
+    "data.limit=16",
+    "data.limit_evaluation=4",
+    "device=cpu",
+    "train.epochs=1",
+    "train.label_smoothing=0",
+    "~recipe",
+    "method=full",
+    "method.learning_rate=tag(log, interval(1e-4, 1e-1))",
+)
+
+
+def test_of_an_error_rate_the_lowest_is_the_best(
+    tiny_decoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [
+        *ERROR_RATE,
+        "hydra.sweeper.n_trials=3",
+        f"model.checkpoint={tiny_decoder}",
+        f"results={tmp_path}",
+    ]
+    for again in ([], ["hydra.sweeper.direction=minimize"]):
+        assert cli.run([*words, *again]) == 0
+        rates = [best["validation"].scores["ter"] for best in scores(tmp_path).values()]
+        assert min(rates) < max(rates)
+        assert f"best ter {min(rates):.4f} at" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "way"),
+    [
+        (("task=webnlg", "task.metrics=[ter,bleu]"), "minimize"),
+        (("task=webnlg", "task.metrics=[ter/unseen]"), "minimize"),
+        (("task=webnlg", "task.metrics=[bleu,ter]"), "maximize"),
+        (("task=rte",), "maximize"),
+    ],
+)
+def test_the_sampler_looks_where_the_metric_gets_better(words: tuple[str, ...], way: str) -> None:
+    other = {"minimize": "maximize", "maximize": "minimize"}[way]
+    asked = ("suite=tune", "data=generated", "method=lora", "seed=0", *words)
+    for stated in ((), (f"hydra.sweeper.direction={way}",), (f"hydra.sweeper.direction=[{way}]",)):
+        [study] = studies(Request((*asked, *stated)))
+        study.check()
+        assert study.words[-1] == f"hydra.sweeper.direction={way}"
+    for stated in (other, f"[{way},{other}]"):
+        [study] = studies(Request((*asked, f"hydra.sweeper.direction={stated}")))
+        with pytest.raises(UserError, match="not the way in which"):
+            study.check()
+
+
+def test_a_direction_in_a_suite_of_ones_own_counts_as_stated(tmp_path: Path) -> None:
+    file = tmp_path / "suite" / "mine.yaml"
+    file.parent.mkdir()
+    shipped = (REPOSITORY / "conf" / "suite" / "tune.yaml").read_text(encoding="utf-8")
+    file.write_text(shipped.replace("n_jobs: 1\n", "n_jobs: 1\n    direction: minimize\n"), encoding="utf-8")
+    words = ["suite=mine", "task=rte", "data=generated", "method=lora", "seed=0"]
+    [study] = studies(Request(tuple(words), config_dir=tmp_path))
+    with pytest.raises(UserError, match="direction=minimize is not the way in which accuracy"):
+        study.check()
+    assert cli.run(["--config-dir", str(tmp_path), *words]) == 2
 
 
 @pytest.mark.slow

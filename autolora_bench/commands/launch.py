@@ -96,7 +96,7 @@ def _study(study: Study) -> None:
 
     optuna.logging.set_verbosity(logging.WARNING)
     with watched_signals():
-        sweep([*study.request.flags, *study.request.overrides], job)
+        sweep(study.words, job)
 
 
 def _ask_hydra(words: Sequence[str]) -> int:

@@ -1,5 +1,6 @@
 """Runs Optuna studies one after the other, and says what each found."""
 
+import math
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -26,7 +27,7 @@ def run_studies(
         headline: what is tuned, of a record.
 
     Raises:
-        UserError: there are several processes, or no study can be run.
+        UserError: there are several processes, or no study can be run; what `Study.check` raises.
     """
     if world_size() > 1:
         raise UserError("Optuna's sweeper runs in one process", "start it without torchrun")
@@ -42,7 +43,7 @@ def run_studies(
 
 
 def _able(studies: Sequence[Study]) -> list[Study]:
-    """Those whose method works on their task and model; the others are told of."""
+    """Those whose method works on their task and model; the others are told of. What cannot be tuned is refused."""
     refusals = [(study, study.refusal()) for study in studies]
     able = [study for study, refusal in refusals if refusal is None]
     refused = [refusal for _, refusal in refusals if refusal is not None]
@@ -50,6 +51,8 @@ def _able(studies: Sequence[Study]) -> list[Study]:
         raise refused[0]
     for refusal in refused:
         print(f"left out: {refusal.what}", file=sys.stderr)
+    for study in able:
+        study.check()
     return able
 
 
@@ -58,11 +61,12 @@ def _tell(study: Study, headline: Callable[[RunRecord | None], float | None]) ->
     found = study.found()
     states = Counter(entry.state() for entry in found)
     tally = ", ".join(f"{states[state]} {state.value}" for state in State if states[state])
-    scored = [(headline(record), entry, record) for entry in found if (record := entry.record()) is not None]
-    best = max((row for row in scored if row[0] is not None), key=lambda row: row[0] or 0.0, default=None)
-    if best is not None:
-        print(f"  best {best[2].headline} {best[0]:.4f} at {' '.join(best[1].overrides)}  ({tally})")
-        print(f"  {best[1].folder}", flush=True)
+    scored = [(headline(entry.record()), entry) for entry in found]
+    finite = [(score, entry) for score, entry in scored if score is not None and not math.isnan(score)]
+    if finite:
+        score, best = max(finite, key=lambda row: study.metric.merit(row[0]))
+        print(f"  best {study.metric.name} {score:.4f} at {' '.join(best.overrides)}  ({tally})")
+        print(f"  {best.folder}", flush=True)
     for entry in found:
         if entry.state() is not State.completed:
             print(f"  {entry.state().value}: {' '.join(entry.overrides)}  {entry.folder}", file=sys.stderr)

@@ -27,10 +27,9 @@ def check_metrics(task: TaskConfig) -> None:
 def check_known(metrics: Sequence[str], known: Sequence[str], setting: str, task: str) -> None:
     """Raises UserError at the first of the metrics that `setting` names for `task` and that is not known."""
     for name in metrics:
-        base = name.partition("/")[0]
-        if base not in known:
-            close = get_close_matches(base.lower(), known, n=1)
-            why = f"{BINARY} is of two classes; " if base == BINARY else ""
+        if name not in known:
+            close = get_close_matches(name.lower(), known, n=1)
+            why = f"{BINARY} is of two classes; " if name == BINARY else ""
             raise UserError(
                 f"{setting}: {name} is no metric of task={task}",
                 why + (f"did you mean {close[0]}? " if close else "") + f"choose from {', '.join(known)}",
@@ -38,18 +37,22 @@ def check_known(metrics: Sequence[str], known: Sequence[str], setting: str, task
 
 
 def metrics_of(task: TaskConfig) -> tuple[str, ...]:
-    """Metrics that tasks of this kind have; a generation task those of its scorer."""
+    """Metrics that tasks of this kind have, each also of its parts (`f1/protein`, `bleu/unseen`) where it has them."""
     match task:
         case GenerationTask(scorer=Scorer.e2e):
             return (*E2E_METRICS, *OPTIONAL_METRICS)
         case GenerationTask():
-            return WEBNLG_METRICS
+            return _with_parts(WEBNLG_METRICS, ("seen", "unseen") if task.seen_categories else ())
         case TaggingTask():
-            return TAGGING_METRICS
+            return _with_parts(TAGGING_METRICS, task.entities)
         case RegressionTask():
             return CORRELATIONS
     assert isinstance(task, ClassificationTask)
     return metrics_of_classes(len(task.labels))
+
+
+def _with_parts(metrics: Sequence[str], parts: Sequence[str]) -> tuple[str, ...]:
+    return (*metrics, *(f"{metric}/{part}" for metric in metrics for part in parts))
 
 
 def metrics_of_files(task: str) -> tuple[str, ...]:

@@ -22,6 +22,10 @@ class Metric:
     higher_is_better: bool = True
     published_scale: float = 100.0
 
+    def merit(self, value: float) -> float:
+        """The value with its sign changed where lower is better: of two merits the greater is the better score."""
+        return value if self.higher_is_better else -value
+
 
 METRICS: Mapping[str, Metric] = MappingProxyType(
     {

@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerBase, PrinterCallback, TrainerCallba
 from autolora_bench.backbone.load import HeadKind
 from autolora_bench.config.train import Keep, Precision, TrainConfig
 from autolora_bench.kernels.choice import kernels
-from autolora_bench.metrics.registry import METRICS
+from autolora_bench.metrics.registry import lookup
 from autolora_bench.processes import on_main
 from autolora_bench.record import Evaluation
 from autolora_bench.tasks.base import EvaluationContext, Splits, Task
@@ -109,7 +109,7 @@ def build_trainer(model: nn.Module, setup: Finetuning) -> FinetuneTrainer:
         ],
         evaluate_splits=lambda trained: on_main(lambda: evaluate_splits(trained, setup)),
         headline=headline,
-        higher_is_better=METRICS[headline].higher_is_better,
+        higher_is_better=lookup(headline).higher_is_better,
         best=setup.folder / CHECKPOINTS / BEST,
         companion=setup.companion,
         padding_free=setup.train.padding_free,

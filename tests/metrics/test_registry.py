@@ -3,7 +3,9 @@ import sys
 
 import pytest
 
+from autolora_bench.config.task import ClassificationTask, GenerationTask, Scorer, TaggingTask
 from autolora_bench.errors import UserError
+from autolora_bench.metrics.kinds import check_metrics
 from autolora_bench.metrics.registry import METRICS, lookup
 
 CANONICAL = [
@@ -28,6 +30,31 @@ def test_unknown_metric_is_named_with_a_close_one():
     with pytest.raises(UserError, match="blue") as caught:
         lookup("blue")
     assert "bleu" in caught.value.mend
+
+
+def test_of_two_merits_the_greater_is_the_better_score():
+    assert METRICS["ter"].merit(0.4) > METRICS["ter"].merit(0.5)
+    assert METRICS["bleu"].merit(0.4) < METRICS["bleu"].merit(0.5)
+
+
+@pytest.mark.parametrize(
+    ("task", "names", "refused"),
+    [
+        (TaggingTask(entities=["DNA"]), ["f1", "f1/DNA", "recall/DNA"], ["f1/RNA", "accuracy", "f1/"]),
+        (GenerationTask(scorer=Scorer.webnlg, seen_categories=["Food"]), ["ter", "ter/seen"], ["ter/good"]),
+        (GenerationTask(scorer=Scorer.webnlg), ["ter"], ["ter/seen"]),
+        (GenerationTask(scorer=Scorer.e2e), ["bleu"], ["bleu/seen", "ter"]),
+        (ClassificationTask(labels=["a", "b"]), ["accuracy", "f1"], ["accuracy/a", "f1/a"]),
+    ],
+)
+def test_a_task_has_the_metrics_of_its_kind_and_of_its_parts(task, names, refused):
+    for name in names:
+        task.name, task.metrics = "mine", [name]
+        check_metrics(task)
+    for name in refused:
+        task.metrics = [name]
+        with pytest.raises(UserError, match=f"{name} is no metric of task=mine"):
+            check_metrics(task)
 
 
 @pytest.mark.parametrize(

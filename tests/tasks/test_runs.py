@@ -106,6 +106,31 @@ def test_webnlg_is_scored_for_seen_and_unseen_categories(
     assert score({"task": "webnlg", "metrics": "bleu,ter", **places})["scores"] == record.test["test"].scores
 
 
+@pytest.mark.parametrize(
+    ("words", "names", "higher"),
+    [
+        (["task=bionlp", "task.metrics=[f1/protein]"], {"f1", "f1/protein", "recall/DNA"}, True),
+        (["task=webnlg", "task.metrics=[ter/unseen]", *SHORT, "data.limit_evaluation=12"],
+         {"ter", "ter/seen", "ter/unseen"}, False),
+    ],
+)  # fmt: skip
+def test_a_part_may_be_what_counts(
+    words: list[str],
+    names: set[str],
+    higher: bool,
+    composed: Compose,
+    tiny_encoder: Path,
+    tiny_decoder: Path,
+    tmp_path: Path,
+) -> None:
+    model = tiny_encoder if words[0] == "task=bionlp" else tiny_decoder
+    experiment = composed(*SMALL, "train.label_smoothing=0", *words, "method=bitfit" if higher else "method=lora",
+                          f"model.checkpoint={model}")  # fmt: skip
+    record = run(experiment, tmp_path)
+    assert names <= set(record.test["test"].scores)
+    assert record.metrics == {record.headline: higher}
+
+
 @pytest.mark.parametrize("method", ["lora", "autolora"])
 def test_named_entities(method: str, composed: Compose, tiny_encoder: Path, tmp_path: Path) -> None:
     words = ["task=bionlp", "task.max_length=12", "task.stride=2", f"method={method}", *SMALL]
