@@ -10,6 +10,7 @@ from autolora_bench.commands import launch
 from autolora_bench.config.choices import choices
 from autolora_bench.config.compose import compose_config, composer
 from autolora_bench.config.experiment import config_id
+from autolora_bench.config.method import LoraConfig
 from autolora_bench.errors import UserError
 from autolora_bench.paths import conf_dir
 from autolora_bench.record import LayerRank, RunRecord, Status, write_record
@@ -52,6 +53,16 @@ def test_table5_is_adalora_autolora_and_loras_grid_of_ranks() -> None:
     ]
     for entry in (planned[0], planned[-1]):
         assert [e.folder for e in plan(Request(tuple(entry.overrides)))] == [entry.folder]
+
+
+def test_the_suite_of_ranks_is_one_lora_at_five_ranks_and_the_head_alone() -> None:
+    found = plan(Request(("suite=lora_rank", "data.dir=/none", "task=stsb", "seed=0")))
+    methods = [e.experiment.method for e in found]
+    assert [m.name for m in methods] == ["lora"] * 5 + ["head_only"]
+    ranks = [m.rank for m in methods if isinstance(m, LoraConfig)]
+    assert ranks == [1, 2, 4, 8, 16]
+    assert {(m.learning_rate, getattr(m, "alpha", 16.0)) for m in methods} == {(1e-3, 16.0)}
+    assert {e.experiment.seed for e in plan(Request(("suite=lora_rank", "data.dir=/none")))} == {0, 1, 2}
 
 
 def test_the_command_of_a_planned_run_plans_exactly_it() -> None:
@@ -151,9 +162,9 @@ PRODUCTS = [name for name in choices("suite", CONF) if name not in ("controls", 
 """Suites that need no finished runs, and whose runs are known beforehand."""
 
 
-@pytest.mark.parametrize("suite", [name for name in PRODUCTS if name not in ("table5", "methods")])
+@pytest.mark.parametrize("suite", [name for name in PRODUCTS if name not in ("table5", "methods", "lora_rank")])
 def test_every_choice_of_a_suite_composes(suite: str) -> None:
-    """Each with the first choice of everything else; two suites have their own tests."""
+    """Each with the first choice of everything else; three suites have their own tests."""
     params = OmegaConf.load(choices("suite", CONF)[suite]).hydra.sweeper.params
     values = {name: [value.strip() for value in str(listed).split(",")] for name, listed in params.items()}
     for varied in values.keys() - {"seed"}:
@@ -175,9 +186,12 @@ NOT_IN_METHODS = {"lora_uniform", "lora_shuffled_ranks", "lora_from_ranks"}
 def test_the_suite_of_methods_has_every_method_of_its_own(tmp_path: Path) -> None:
     found = plan(Request(("suite=methods", "data=generated", "task=e2e", "model=smollm2_135m")))
     assert {e.experiment.method.name for e in found} == set(choices("method", CONF)) - NOT_IN_METHODS - {
-        "bitfit"
+        *("bitfit", "head_only"),
     }
-    assert found.left_out == ["method=bitfit does not work on a llama model: it has no bias terms"]
+    assert found.left_out == [
+        "method=head_only does not work on generation (task=e2e): a language model gets no new head",
+        "method=bitfit does not work on a llama model: it has no bias terms",
+    ]
 
 
 def test_the_suite_of_methods_gives_minilm_its_own_settings() -> None:

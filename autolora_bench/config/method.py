@@ -160,6 +160,11 @@ class RankedLoraConfig(MethodConfig):
 
 
 @dataclass
+class HeadOnlyConfig(MethodConfig):
+    """Nothing but the task's head is trained: what every other method has to beat."""
+
+
+@dataclass
 class AutoLoraConfig(MethodConfig):
     """AutoLoRA: search, threshold, retrain a plain LoRA with the ranks that were found."""
 

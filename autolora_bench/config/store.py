@@ -10,6 +10,7 @@ from autolora_bench.config.method import (
     AutoLoraConfig,
     BitFitConfig,
     FullConfig,
+    HeadOnlyConfig,
     LoraConfig,
     RankedLoraConfig,
 )
@@ -43,6 +44,7 @@ METHODS = {
     "p_tuning": PTuningConfig,
     "llama_adapter": LlamaAdapterConfig,
     "ia3": IA3Config,
+    "head_only": HeadOnlyConfig,
 }
 
 

@@ -8,6 +8,7 @@ from autolora_bench.config.method import (
     AutoLoraConfig,
     BitFitConfig,
     FullConfig,
+    HeadOnlyConfig,
     LoraConfig,
     MethodConfig,
     RankedLoraConfig,
@@ -105,6 +106,9 @@ SUPPORT: dict[type[MethodConfig], Support] = {
         reason="its prompts are PEFT's, for Llama-like language models",
     ),
     IA3Config: Support(architectures=(*ENCODERS, *DECODERS)),
+    HeadOnlyConfig: Support(
+        (ClassificationTask, RegressionTask, TaggingTask), reason="a language model gets no new head"
+    ),
 }
 """Every kind of method states what it supports."""
 

@@ -9,6 +9,7 @@ from autolora_bench.config.method import (
     AutoLoraConfig,
     BitFitConfig,
     FullConfig,
+    HeadOnlyConfig,
     LoraConfig,
     MethodConfig,
     RankedLoraConfig,
@@ -26,6 +27,7 @@ from autolora_bench.methods.autolora import AutoLora
 from autolora_bench.methods.base import Method
 from autolora_bench.methods.bitfit import BitFit
 from autolora_bench.methods.full import Full
+from autolora_bench.methods.head_only import HeadOnly
 from autolora_bench.methods.ia3 import IA3
 from autolora_bench.methods.llama_adapter import LlamaAdapter
 from autolora_bench.methods.prompts import Prompts
@@ -45,6 +47,7 @@ METHODS: dict[type[MethodConfig], Callable[[Any], Method]] = {
     PTuningConfig: Prompts,
     LlamaAdapterConfig: LlamaAdapter,
     IA3Config: IA3,
+    HeadOnlyConfig: HeadOnly,
 }
 
 

@@ -2,6 +2,7 @@
 
 FAMILIES = (
     "full",
+    "head_only",
     "adapter",
     "bitfit",
     "prompt",
@@ -21,7 +22,7 @@ CONTROLS = ("control", "uniform", "random", "shuffle", "from_ranks")
 def family_of(method: str) -> str:
     """Which of `FAMILIES` a method's name belongs to."""
     name = method.lower()
-    if name in ("full", "bitfit", "lora", "adalora"):
+    if name in ("full", "head_only", "bitfit", "lora", "adalora"):
         return name
     if any(word in name for word in CONTROLS):
         return "control"
@@ -35,6 +36,6 @@ def family_of(method: str) -> str:
 
 
 def method_order(method: str) -> tuple[int, str]:
-    """Sorting key: full, adapters, bitfit, prompts and scales, lora, its variants, adalora, autolora and its variants,
-    controls, others by name."""
+    """Sorting key: full, the head alone, adapters, bitfit, prompts and scales, lora, its variants, adalora, autolora
+    and its variants, controls, others by name."""
     return FAMILIES.index(family_of(method)), method

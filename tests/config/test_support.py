@@ -64,6 +64,7 @@ def test_a_model_that_a_method_does_not_work_on_is_refused(monkeypatch: pytest.M
             ["method=prompt_tuning", "task=stsb", "model=smollm2_135m"],
             "a llama model for regression: it is not known",
         ),
+        (["method=head_only", "task=e2e"], "generation (task=e2e): a language model gets no new head"),
         (["method=bitfit", "task=e2e", "model=smollm2_135m"], "a llama model: it has no bias terms"),
         (
             ["method=adapter", "task=rte", "model.architecture=opt"],

@@ -18,6 +18,7 @@ from autolora_bench.config.method import (
     AutoLoraConfig,
     BitFitConfig,
     FullConfig,
+    HeadOnlyConfig,
     LoraConfig,
     MethodConfig,
     Placement,
@@ -117,6 +118,7 @@ COUNTS: dict[type[MethodConfig], Callable[[Any, Any], int]] = {
     PTuningConfig: lambda c, run: D * c.virtual_tokens + lstm_weights(D // 2),
     LlamaAdapterConfig: lambda c, run: BLOCKS * (D * c.virtual_tokens + 1),
     IA3Config: lambda c, run: BLOCKS * (2 * D + F),
+    HeadOnlyConfig: lambda c, run: 0,
 }
 """Trained weights without the head, by a formula of each kind's own: a new kind must state its."""
 
@@ -144,6 +146,7 @@ MOVED: dict[type[MethodConfig], Callable[[Any, str], bool]] = {
     PTuningConfig: prompts,
     LlamaAdapterConfig: lambda c, name: ".adaption_" in name,
     IA3Config: lambda c, name: ".ia3_l." in name or ".modules_to_save." in name,
+    HeadOnlyConfig: lambda c, name: name.startswith("classifier."),
 }
 """Which weights a kind of method may move: a new kind must state its."""
 

@@ -1,0 +1,49 @@
+"""Only the task's head is trained: the lower reference of every table.
+
+Every other method trains the same head beside its own weights, so that what a method adds is its row less this one, at
+the same learning rate. The head of a model with a pooler that was never trained for use is the pooler too
+(`model.untrained`).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import nn
+
+from autolora_bench.backbone.load import Backbone
+from autolora_bench.config.method import HeadOnlyConfig
+from autolora_bench.errors import UserError
+from autolora_bench.methods.base import Phase, PhaseContext
+from autolora_bench.methods.finetuning import FinetunePhase
+
+
+@dataclass(frozen=True)
+class HeadOnly:
+    """The head on a frozen model; none of the weights of the method itself."""
+
+    config: HeadOnlyConfig
+
+    def phases(self) -> Sequence[Phase]:
+        """One training."""
+        return [self._finetune()]
+
+    def rebuild(self, context: PhaseContext) -> nn.Module:
+        """The trained model."""
+        return self._finetune().rebuild(context)
+
+    def _finetune(self) -> FinetunePhase:
+        return FinetunePhase("finetune", head_alone, self.config.learning_rate)
+
+
+def head_alone(backbone: Backbone, context: PhaseContext) -> nn.Module:
+    """The model with everything frozen but its head. Raises UserError where no head is the task's to train."""
+    model = backbone.model
+    if not backbone.head_modules:
+        raise UserError(
+            f"a {model.config.model_type} checkpoint with a head of its own has nothing to train for head_only",
+            "choose another method, or a checkpoint without a head",
+        )
+    model.requires_grad_(False)
+    for name in backbone.head_modules:
+        model.get_submodule(name).requires_grad_(True)
+    return model
