@@ -1,6 +1,9 @@
 """The order of methods in tables and figures."""
 
+UNTRAINED = "untrained"
+"""Stands for the method in the row of a model as it was before training."""
 FAMILIES = (
+    UNTRAINED,
     "full",
     "adapter",
     "bitfit",
@@ -21,7 +24,7 @@ CONTROLS = ("control", "uniform", "random", "shuffle", "from_ranks")
 def family_of(method: str) -> str:
     """Which of `FAMILIES` a method's name belongs to."""
     name = method.lower()
-    if name in ("full", "bitfit", "lora", "adalora"):
+    if name in (UNTRAINED, "full", "bitfit", "lora", "adalora"):
         return name
     if any(word in name for word in CONTROLS):
         return "control"
@@ -35,6 +38,6 @@ def family_of(method: str) -> str:
 
 
 def method_order(method: str) -> tuple[int, str]:
-    """Sorting key: full, adapters, bitfit, prompts and scales, lora, its variants, adalora, autolora and its variants,
-    controls, others by name."""
+    """Sorting key: untrained, full, adapters, bitfit, prompts and scales, lora, its variants, adalora, autolora and its
+    variants, controls, others by name."""
     return FAMILIES.index(family_of(method)), method
