@@ -18,6 +18,8 @@ commands (after them the same words choose what they are about)
   report     tables of the results; out=DIR for all formats, figures and a page
              format=markdown|latex|csv|html  epoch=best|last|both  metrics=paper|headline|all  title=TEXT
              published=CSV (published values of your own, beside ours)
+             figures=svg|png|svg,png (with out=DIR)
+             compare=METHOD:OTHER,... (what is tested, and corrected together; a suite may declare it)
   stability  are the learned ranks the same over seeds?      format=markdown|csv|json|html|latex  title=TEXT
   records    what reports need of every run, small and without weights      to=DIR
   score      the official metrics of anybody's outputs      task=e2e predictions=FILE references=FILE

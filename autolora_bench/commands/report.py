@@ -6,7 +6,7 @@ from pathlib import Path
 from autolora_bench.commands.asked import find_asked
 from autolora_bench.commands.request import split_options
 
-OPTIONS = ("format", "epoch", "metrics", "title", "out", "published")
+OPTIONS = ("format", "epoch", "metrics", "title", "out", "published", "compare", "figures")
 
 
 def run(words: Sequence[str]) -> int:
@@ -20,11 +20,19 @@ def run(words: Sequence[str]) -> int:
     title = options.get("title", asked.title)
     own = [Path(options["published"]).expanduser()] if "published" in options else []
     published = [*own_values(), *own]
+    compare = options["compare"].split(",") if options.get("compare") else None
     records, planned = asked.collection, asked.planned
     if "out" not in options:
         layout = options.get("format", "markdown")
         text = report(
-            records, planned, format=layout, epoch=epoch, metrics=metrics, title=title, published=published
+            records,
+            planned,
+            format=layout,
+            epoch=epoch,
+            metrics=metrics,
+            title=title,
+            published=published,
+            compare=compare,
         )
         print(text, end="")
         return 0
@@ -32,7 +40,15 @@ def run(words: Sequence[str]) -> int:
 
     folder = Path(options["out"]).expanduser()
     files = write_report(
-        folder, records, planned, epoch=epoch, metrics=metrics, title=title, published=published
+        folder,
+        records,
+        planned,
+        epoch=epoch,
+        metrics=metrics,
+        title=title,
+        published=published,
+        compare=compare,
+        figures=options.get("figures", "svg").split(","),
     )
     for path in files:
         print(path)

@@ -16,6 +16,13 @@ from autolora_bench.config.ranges import Between, Seed, Text
 from autolora_bench.config.task import TaskConfig
 from autolora_bench.config.train import TrainConfig
 
+COMPARE = (
+    "autolora:lora",
+    "autolora:lora_uniform",
+    "autolora:lora_random_ranks",
+    "autolora:lora_shuffled_ranks",
+)
+"""AutoLoRA against LoRA and its controls."""
 IDENTITY_NODES = ("task", "model", "data", "method", "train")
 
 
@@ -66,6 +73,8 @@ class ExperimentConfig:
     """Suites that belong to the same table as this one (sweep.beside); no part of a run."""
     tuning: TuningConfig | None = None
     """What a suite tunes first; no part of a run."""
+    compare: list[str] = field(default_factory=lambda: list(COMPARE))
+    """The comparisons that a report of these runs tests and corrects together, `method:other`; no part of a run."""
 
 
 def identity(node: Any) -> Any:

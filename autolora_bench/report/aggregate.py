@@ -5,23 +5,29 @@ from collections.abc import Sequence
 from dataclasses import replace
 from statistics import fmean
 
+from autolora_bench.config.experiment import COMPARE
 from autolora_bench.report.columns import Column, averages_of, columns_of
 from autolora_bench.report.comparison import attach_published
 from autolora_bench.report.cost import mean_over, run_cost
 from autolora_bench.report.entries import Entry
 from autolora_bench.report.footnotes import footnotes_of
 from autolora_bench.report.hardware import hardware
-from autolora_bench.report.order import method_order
 from autolora_bench.report.origins import generated_tasks, marked_tasks
 from autolora_bench.report.published import Published, backbone_name
+from autolora_bench.report.rows import RowRuns, rows_of
 from autolora_bench.report.scoreboard import Cell, Row, Table
-from autolora_bench.report.significance import separated
+from autolora_bench.report.significance import claims_of, separated
 from autolora_bench.report.unfilled import unfilled_of
-from autolora_bench.report.variants import Variant, row_labels, variant_order, variants_of
 
 
 def tables_of(
-    entries: Sequence[Entry], published: Sequence[Published] = (), *, epoch: str, metrics: str, title: str
+    entries: Sequence[Entry],
+    published: Sequence[Published] = (),
+    *,
+    epoch: str,
+    metrics: str,
+    title: str,
+    compare: Sequence[str] = COMPARE,
 ) -> list[Table]:
     """One table per model, in the entries' order.
 
@@ -31,22 +37,38 @@ def tables_of(
         epoch: best, last or both.
         metrics: headline, paper or all; see `columns.columns_of`.
         title: what the table is called.
+        compare: the family of comparisons, `method:other`.
     """
     models: dict[str, list[Entry]] = {}
     for entry in entries:
         models.setdefault(entry.model, []).append(entry)
-    return [_table(model, members, published, epoch, metrics, title) for model, members in models.items()]
+    return [
+        _table(model, members, published, epoch, metrics, title, compare) for model, members in models.items()
+    ]
 
 
 def _table(
-    model: str, entries: list[Entry], published: Sequence[Published], epoch: str, metrics: str, title: str
+    model: str,
+    everything: list[Entry],
+    published: Sequence[Published],
+    epoch: str,
+    metrics: str,
+    title: str,
+    compare: Sequence[str],
 ) -> Table:
+    found = rows_of(everything)
+    shown = [row for row in found if row.alive] or found
+    tries = [row for row in found if row not in shown]
+    kept = {id(entry) for row in shown for entry in row.entries}
+    entries = [entry for entry in everything if id(entry) in kept]
     backbone = backbone_name(_weights(entries[0]))
     known = {(p.task, p.metric) for p in published if p.backbone == backbone}
     anywhere = {(p.task, p.metric) for p in published}
     columns = columns_of(entries, epoch=epoch, metrics=metrics, known=known, subsets=anywhere)
     averages = averages_of(columns)
-    rows = _rows(entries, columns, averages)
+    rows = [_row(row, columns, averages) for row in shown]
+    claims = claims_of(rows, [*columns, *averages], compare)
+    rows = _marked(rows, separated(rows, [*columns, *averages], claims))
     counts = Counter(cell.n for row in rows for cell in row.cells.values() if cell.n)
     table = Table(
         title=title,
@@ -55,10 +77,12 @@ def _table(
         rows=_timed(rows, entries),
         usual_n=max(counts, key=lambda n: (counts[n], n), default=0),
         marked=frozenset(marked_tasks(entries)),
-        unfilled=unfilled_of(rows),
+        unfilled=unfilled_of([*shown, *tries]),
+        claims=claims,
+        compare=tuple(compare),
     )
     table = attach_published(table, published, backbone, generated_tasks(entries))
-    return replace(table, footnotes=footnotes_of(table, entries))
+    return replace(table, footnotes=footnotes_of(table, entries, shown))
 
 
 def _weights(entry: Entry) -> str:
@@ -68,16 +92,11 @@ def _weights(entry: Entry) -> str:
     return str(checkpoint or name)
 
 
-def _rows(entries: list[Entry], columns: list[Column], averages: dict[Column, list[Column]]) -> list[Row]:
-    groups: dict[tuple[str, Variant], list[Entry]] = {}
-    for entry, variant in zip(entries, variants_of(entries), strict=True):
-        groups.setdefault((entry.method, variant), []).append(entry)
-    keys = sorted(groups, key=lambda key: (method_order(key[0]), variant_order(key[1])))
-    cells = [_cells(groups[key], columns, averages) for key in keys]
-    for column, position in separated(cells, [*columns, *averages]).items():
+def _marked(rows: list[Row], best: dict[Column, int]) -> list[Row]:
+    cells = [dict(row.cells) for row in rows]
+    for column, position in best.items():
         cells[position][column] = replace(cells[position][column], best=True)
-    labels = _labels(keys)
-    return [_row(key, labels[key], row, groups[key]) for key, row in zip(keys, cells, strict=True)]
+    return [replace(row, cells=own) for row, own in zip(rows, cells, strict=True)]
 
 
 def _timed(rows: list[Row], entries: list[Entry]) -> list[Row]:
@@ -95,23 +114,16 @@ def _seconds(row: Row, tasks: tuple[str, ...]) -> float | None:
     return mean_over(by_task, tasks, "total") if all(by_task.values()) else None
 
 
-def _labels(keys: list[tuple[str, Variant]]) -> dict[tuple[str, Variant], str]:
-    labels: dict[tuple[str, Variant], str] = {}
-    for method in dict.fromkeys(method for method, _ in keys):
-        own = [key for key in keys if key[0] == method]
-        labels.update(zip(own, row_labels(method, [variant for _, variant in own]), strict=True))
-    return labels
-
-
-def _row(key: tuple[str, Variant], label: str, cells: dict[Column, Cell], entries: list[Entry]) -> Row:
+def _row(row: RowRuns, columns: list[Column], averages: dict[Column, list[Column]]) -> Row:
     counts = [
-        entry.completed.parameters for entry in entries if entry.completed and entry.completed.parameters
+        entry.completed.parameters for entry in row.entries if entry.completed and entry.completed.parameters
     ]
     return Row(
-        method=key[0],
-        variant=key[1],
-        label=label,
-        cells=cells,
+        method=row.method,
+        variant=row.variant,
+        label=row.label,
+        main=row.main,
+        cells=_cells(list(row.entries), columns, averages),
         parameters=[float(count.method) for count in counts],
         trainable=[float(count.trainable) for count in counts],
     )

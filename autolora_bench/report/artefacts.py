@@ -62,7 +62,7 @@ def read_search_result(folder: Path, record: RunRecord) -> SearchResult | None:
         modules = tuple(str(name) for name in found["modules"])
         flags = [kept[name] for name in modules] if isinstance(kept, dict) else kept
         result = SearchResult(modules, _matrix(found["alpha"]), _matrix(flags) != 0)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise UserError(f"{path} is no selection: {error!r}", "run the search phase again") from error
     if result.alpha.shape != result.kept.shape or len(modules) != len(result.alpha):
         raise UserError(f"{path}: modules, alpha and kept differ in size", "run the search phase again")
@@ -83,7 +83,7 @@ def read_search_path(folder: Path, record: RunRecord) -> SearchPath | None:
         if not points:
             return None
         return SearchPath(np.array([step for step, _ in points]), np.stack([alpha for _, alpha in points]))
-    except (KeyError, TypeError, ValueError) as error:
+    except (OSError, KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
         raise UserError(f"{path} is no trajectory: {error!r}", "run the search phase again") from error
 
 
@@ -108,7 +108,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """A JSON object, empty where the file holds something else. Raises UserError where it is no JSON."""
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path} is not readable: {error}", "run the search phase again") from error
     return values if isinstance(values, dict) else {}
 

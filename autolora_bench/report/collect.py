@@ -1,8 +1,10 @@
 """Finds the records below one or several folders and merges them by identity."""
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, cast
 
 from autolora_bench.errors import UserError
 from autolora_bench.record import RunRecord, Status, find_records, read_record
@@ -71,10 +73,42 @@ def collect(*folders: Path) -> Collection:
     return collection
 
 
+def legible(record: RunRecord) -> RunRecord:
+    """The record with a sign for every character that no terminal, page or file should be given as it is.
+
+    Records come from strangers: control characters move a terminal's cursor, half a surrogate pair has no encoding.
+    """
+    return cast(RunRecord, _legible(record))
+
+
+def _legible(value: Any) -> Any:
+    """The very value where there is nothing to replace."""
+    if isinstance(value, str):
+        return value if value.isprintable() else "".join(map(_sign, value))
+    if isinstance(value, dict):
+        pairs = [(_legible(name), _legible(one)) for name, one in value.items()]
+        same = all(a is b and value[b] is one for (a, one), b in zip(pairs, value, strict=True))
+        return value if same else dict(pairs)
+    if isinstance(value, list):
+        items = [_legible(one) for one in value]
+        return value if all(a is b for a, b in zip(items, value, strict=True)) else items
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        found = {name: _legible(one) for name, one in vars(value).items()}
+        changed = {name: one for name, one in found.items() if one is not getattr(value, name)}
+        return dataclasses.replace(value, **changed) if changed else value
+    return value
+
+
+def _sign(char: str) -> str:
+    if char.isprintable() or char in "\n\t":
+        return char
+    return " " if char.isspace() else "\N{REPLACEMENT CHARACTER}"
+
+
 def _add(collection: Collection, found: dict[Identity, RunRecord], path: Path) -> None:
     try:
-        record = read_record(path)
-        identity = check_record(record).identity
+        record = legible(check_record(read_record(path)))
+        identity = record.identity
     except UserError as error:
         reason = error.what.removeprefix(str(path)).lstrip(" :")
         collection.unreadable.append(Unreadable(path, reason.removeprefix("is not a readable record: ")))

@@ -1,23 +1,28 @@
 """What the command line calls: a report as text, or as a folder with every format and figure."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from autolora_bench.config.choices import choices, nearest
+from autolora_bench.config.experiment import COMPARE
 from autolora_bench.errors import UserError
+from autolora_bench.paths import conf_dir
 from autolora_bench.plan import PlannedRun
 from autolora_bench.record import RunRecord
 from autolora_bench.report.aggregate import tables_of
-from autolora_bench.report.collect import Collection
+from autolora_bench.report.collect import Collection, legible
+from autolora_bench.report.comparisons import comparisons
 from autolora_bench.report.cost import cost_tables
 from autolora_bench.report.cost_report import cost_reports
-from autolora_bench.report.entries import Entry, entries_of
+from autolora_bench.report.entries import Entry, entries_of, unasked
 from autolora_bench.report.latex import latex
 from autolora_bench.report.markdown import markdown
+from autolora_bench.report.movement import CellMovement, cell_movements, movement_table, movement_warnings
 from autolora_bench.report.numerals import plural
 from autolora_bench.report.page import page
-from autolora_bench.report.pairwise import comparisons
 from autolora_bench.report.plain import PlainTable, in_format
 from autolora_bench.report.published import read_published
 from autolora_bench.report.scoreboard import Table
@@ -30,6 +35,8 @@ if TYPE_CHECKING:
 FORMATS = ("markdown", "latex", "csv", "html")
 EPOCHS = ("best", "last", "both")
 METRICS = ("headline", "paper", "all")
+SAID = 5
+"""So many ways in which records differ from what was asked for are named."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +48,7 @@ class Report:
     tables: list[Table]
     remarks: list[str]
     collection: Collection
+    movements: list[CellMovement]
 
 
 def prepare(
@@ -51,18 +59,28 @@ def prepare(
     metrics: str = "paper",
     title: str = "Results",
     published: Sequence[Path] = (),
+    compare: Sequence[str] | None = None,
 ) -> Report:
     """Tables and remarks. Arguments and errors as `report`."""
-    _choose("epoch", epoch, EPOCHS)
-    _choose("metrics", metrics, METRICS)
-    collection = records if isinstance(records, Collection) else Collection(records=list(records))
+    choose("epoch", epoch, EPOCHS)
+    choose("metrics", metrics, METRICS)
+    collection = (
+        records
+        if isinstance(records, Collection)
+        else Collection(records=[legible(record) for record in records])
+    )
     entries, outside = entries_of(collection.records, planned, collection.unreadable)
     if not entries:
         raise UserError(
             "there is nothing to report: no record was found", "run something, or say where: results=DIR"
         )
-    tables = tables_of(entries, read_published(*published), epoch=epoch, metrics=metrics, title=title)
-    return Report(title, entries, tables, _remarks(collection, outside), collection)
+    family = _family(compare, entries, planned)
+    tables = tables_of(
+        entries, read_published(*published), epoch=epoch, metrics=metrics, title=title, compare=family
+    )
+    movements = cell_movements(tables, collection.folders)
+    remarks = [*_remarks(collection, outside, planned or ()), *movement_warnings(movements)]
+    return Report(title, entries, tables, remarks, collection, movements)
 
 
 def report(
@@ -74,6 +92,7 @@ def report(
     metrics: str = "paper",
     title: str = "Results",
     published: Sequence[Path] = (),
+    compare: Sequence[str] | None = None,
     figures: bool = True,
 ) -> str:
     """The report as text.
@@ -86,13 +105,17 @@ def report(
         metrics: `headline`, `all`, or `paper`, which adds what published tables hold.
         title: heading.
         published: CSV files of published values; none takes the project's own.
+        compare: the comparisons that are tested and corrected together, `method:other`; None takes what the plan's
+            suite declares, without a plan AutoLoRA against LoRA and its controls.
         figures: whether a page holds figures and further tables, which take seconds to draw.
 
     Raises:
         UserError: nothing to report, an unknown choice, or a malformed file of published values.
     """
-    _choose("format", format, FORMATS)
-    prepared = prepare(records, planned, epoch=epoch, metrics=metrics, title=title, published=published)
+    choose("format", format, FORMATS)
+    prepared = prepare(
+        records, planned, epoch=epoch, metrics=metrics, title=title, published=published, compare=compare
+    )
     return render(prepared, format, figures=figures)
 
 
@@ -100,7 +123,12 @@ def render(prepared: Report, format: str, *, figures: bool = True) -> str:
     """The report in one format."""
     if format == "html":
         return render_page(prepared, _exhibits(prepared) if figures else None)
-    further = [*comparisons(prepared.tables), *cost_reports(cost_tables(prepared.tables))]
+    moved = movement_table(prepared.movements)
+    further = [
+        *comparisons(prepared.tables),
+        *cost_reports(cost_tables(prepared.tables)),
+        *filter(None, [moved]),
+    ]
     return scores(prepared, format, further)
 
 
@@ -116,7 +144,7 @@ def _exhibits(prepared: Report) -> "Exhibits":
     """What needs figures; loading their library takes most of a text report's second."""
     from autolora_bench.report.exhibits import exhibits
 
-    return exhibits(prepared.tables, prepared.collection.folders)
+    return exhibits(prepared.tables, prepared.collection.folders, prepared.movements)
 
 
 def render_page(prepared: Report, shown: "Exhibits | None") -> str:
@@ -150,17 +178,36 @@ def report_stability(
     Raises:
         UserError: nothing to report, an unknown format, or no run left a search result.
     """
-    _choose("format", format, ("markdown", "csv", "json", "html", "latex"))
+    choose("format", format, ("markdown", "csv", "json", "html", "latex"))
     prepared = prepare(records, planned, title=title)
     table = stability_report(*cell_stabilities(prepared.tables, prepared.collection.folders))
     if table is None:
         raise UserError(
             "no run left a search result", "run method=autolora with several seeds: -m seed=0,1,2"
         )
-    return in_format([table], format)
+    return in_format([table, *filter(None, [movement_table(prepared.movements)])], format)
 
 
-def _remarks(collection: Collection, outside: int) -> list[str]:
+def _family(
+    compare: Sequence[str] | None, entries: Sequence[Entry], planned: Sequence[PlannedRun] | None
+) -> Sequence[str]:
+    """The comparisons to test. Raises UserError where one is not `method:other` or names a method that is none."""
+    if compare is None:
+        return planned[0].experiment.compare if planned else COMPARE
+    known = [*choices("method", [conf_dir()]), *(entry.method for entry in entries)]
+    for text in compare:
+        for method in text.split(":"):
+            if text.count(":") != 1 or method not in known:
+                raise UserError(
+                    f"compare={text} is no comparison of two methods",
+                    f"{nearest(method, known)}write method:other, as in compare=autolora:lora,autolora:adalora",
+                )
+    return compare
+
+
+def _remarks(
+    collection: Collection, outside: Sequence[RunRecord], planned: Sequence[PlannedRun]
+) -> list[str]:
     remarks = [f"CONFLICT {conflict}" for conflict in collection.conflicts]
     remarks += [f"UNREADABLE {item}" for item in collection.unreadable]
     if collection.duplicates:
@@ -168,10 +215,13 @@ def _remarks(collection: Collection, outside: int) -> list[str]:
             f"{plural(collection.duplicates, 'record')} met twice with equal scores, counted once."
         )
     if outside:
-        remarks.append(f"{plural(outside, 'record')} found that this report does not ask for.")
+        near = Counter(filter(None, (unasked(record, planned) for record in outside)))
+        told = "".join(f"; {plural(count, 'record')} with {what}" for what, count in near.most_common(SAID))
+        remarks.append(f"{plural(len(outside), 'record')} found that this report does not ask for{told}.")
     return remarks
 
 
-def _choose(name: str, value: str, choices: Sequence[str]) -> None:
+def choose(name: str, value: str, choices: Sequence[str]) -> None:
+    """Raises UserError where `value` is none of the choices."""
     if value not in choices:
         raise UserError(f"{name}={value} is not known", f"choose among: {', '.join(choices)}")

@@ -1,6 +1,5 @@
 """What runs cost (the paper's Table 5): time, memory, throughput, arithmetic; ratios within one machine only."""
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import fmean
@@ -8,12 +7,12 @@ from statistics import fmean
 from autolora_bench.record import PhaseRecord, RunRecord
 from autolora_bench.report.entries import Entry
 from autolora_bench.report.hardware import hardware
+from autolora_bench.report.rank_effect import RANK
+from autolora_bench.report.rows import Variant
 from autolora_bench.report.scoreboard import Row, Table
 
 REFERENCE = "adalora"
 SEARCH = "search"
-RANKED = re.compile(r"lora \(rank=\d+\)")
-"""Rows of LoRA that differ in nothing but the rank."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +47,7 @@ class CostRow:
 
     label: str
     method: str
+    variant: Variant = ()
     by_task: dict[str, list[RunCost]] = field(default_factory=dict)
     relative: float | None = None
     """Training time over AdaLoRA's on the tasks that both have."""
@@ -135,19 +135,19 @@ def _row(row: Row, entries: list[Entry], machine: str) -> CostRow:
     for entry in entries:
         if entry.completed and hardware(entry.completed) == machine and entry.completed.phases:
             by_task.setdefault(entry.task, []).append(run_cost(entry.completed))
-    return CostRow(row.label, row.method, by_task)
+    return CostRow(row.label, row.method, row.variant, by_task)
 
 
 def _grid(rows: list[CostRow]) -> list[CostRow]:
     """The price of choosing LoRA's rank by trying: all ranks that were run, added up task by task."""
-    ranks = [row for row in rows if RANKED.fullmatch(row.label)]
+    ranks = [row for row in rows if row.method == "lora" and [name for name, _ in row.variant] == [RANK]]
     tasks = [
         task for task in (ranks[0].by_task if ranks else {}) if all(task in row.by_task for row in ranks)
     ]
     if len(ranks) < 2 or not tasks:
         return []
     by_task = {task: [_combined([mean_cost(row.by_task[task]) for row in ranks], sum)] for task in tasks}
-    return [CostRow(f"lora, grid of {len(ranks)} ranks", "lora_grid", by_task)]
+    return [CostRow(f"LoRA, grid of {len(ranks)} ranks", "lora_grid", by_task=by_task)]
 
 
 def _combined(costs: Sequence[RunCost], combine: Callable[[Sequence[float]], float]) -> RunCost:

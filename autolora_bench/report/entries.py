@@ -1,9 +1,11 @@
 """What a table is made of: runs that have a record and runs that are still to be made."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from autolora_bench.config.data import Source
 from autolora_bench.config.experiment import experiment_identity
 from autolora_bench.plan import PlannedRun, State
 from autolora_bench.record import RunRecord
@@ -27,6 +29,9 @@ class Entry:
     record: RunRecord | None
     title: str | None = None
     """The task's title."""
+    method_title: str = ""
+    planned: bool = False
+    """Whether it is part of what was meant to be run."""
     note: str | None = None
     """What a reader of the model's scores must know."""
 
@@ -50,10 +55,10 @@ class Entry:
 
 def entries_of(
     records: Sequence[RunRecord], planned: Sequence[PlannedRun] | None, unreadable: Sequence[Unreadable] = ()
-) -> tuple[list[Entry], int]:
-    """Entries in the plan's order (without a plan, the records' order), and how many records no plan asks for."""
+) -> tuple[list[Entry], list[RunRecord]]:
+    """Entries in the plan's order (without a plan, the records' order), and records that no plan asks for."""
     if planned is None:
-        return [_from_record(record) for record in records], 0
+        return [_from_record(record) for record in records], []
     by_identity: dict[Identity, RunRecord] = {record.identity: record for record in records}
     lost = {item.path.parent.resolve() for item in unreadable}
     entries = []
@@ -64,7 +69,48 @@ def entries_of(
         else:
             state = State.unreadable if run.folder.resolve() in lost else State.missing
             entries.append(_from_plan(run, state))
-    return entries, len(by_identity)
+    return entries, list(by_identity.values())
+
+
+def unasked(record: RunRecord, planned: Sequence[PlannedRun]) -> str:
+    """The settings in which a record differs from the planned run it comes nearest to, empty where nothing is near it.
+
+    `data.source=local instead of hub`: what a reader says to have it shown.
+    """
+    cell = (record.task, record.model, record.method, record.seed)
+    near: list[list[str]] = []
+    for run in planned:
+        task, model, method, _, seed = run.identity
+        if (task, model, method, seed) == cell:
+            near.append(_differences(record.config, experiment_identity(run.experiment)))
+    return ", ".join(sorted(near, key=len)[0]) if near else ""
+
+
+def _differences(made: dict[str, Any], asked: dict[str, Any]) -> list[str]:
+    ours, theirs = flatten(made), flatten(asked)
+    places = tuple(f"task.{source.name}." for source in Source)
+    return [
+        f"{name}={ours.get(name, 'default')} instead of {theirs.get(name, 'default')}"
+        for name in sorted({*ours, *theirs})
+        if ours.get(name) != theirs.get(name) and not name.startswith(places)
+    ]
+
+
+def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, str]:
+    """Dotted setting -> its value as one would type it."""
+    flat: dict[str, str] = {}
+    for name, value in config.items():
+        if isinstance(value, dict):
+            flat.update(flatten(value, f"{prefix}{name}."))
+        else:
+            flat[f"{prefix}{name}"] = _typed(value)
+    return flat
+
+
+def _typed(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def _from_record(record: RunRecord) -> Entry:
@@ -79,6 +125,7 @@ def _from_record(record: RunRecord) -> Entry:
         state=State(record.status.value),
         record=record,
         title=label("task", record.task, "title"),
+        method_title=label("method", record.method, "title") or record.method,
         note=None if _checkpoint(record.config) else label("model", record.model, "note"),
     )
 
@@ -96,6 +143,8 @@ def _told(entry: Entry, run: PlannedRun) -> Entry:
     return replace(
         entry,
         title=run.experiment.task.title,
+        method_title=run.experiment.method.title,
+        planned=True,
         note=None if model.checkpoint else model.note,
         command=entry.command if entry.completed else run.command,
     )

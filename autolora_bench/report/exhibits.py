@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from autolora_bench.report.collect import Identity
+from autolora_bench.report.comparisons import comparisons
 from autolora_bench.report.cost import cost_tables
 from autolora_bench.report.cost_report import cost_reports
 from autolora_bench.report.figures.agreement import stability_figures
@@ -14,7 +15,7 @@ from autolora_bench.report.figures.estimator import estimator_figures
 from autolora_bench.report.figures.pareto import pareto_figures
 from autolora_bench.report.figures.ranks import rank_figures
 from autolora_bench.report.figures.trajectories import trajectory_figures
-from autolora_bench.report.pairwise import comparisons
+from autolora_bench.report.movement import CellMovement, movement_table
 from autolora_bench.report.picture import Picture
 from autolora_bench.report.plain import PlainTable
 from autolora_bench.report.scoreboard import Table
@@ -31,6 +32,7 @@ class Exhibits:
     comparisons: list[PlainTable]
     costs: list[PlainTable]
     stability: list[PlainTable]
+    movement: list[PlainTable]
     figures: list[Picture]
     trajectories: list[Picture]
     problems: list[str]
@@ -38,7 +40,7 @@ class Exhibits:
     @property
     def tables(self) -> list[PlainTable]:
         """All tables."""
-        return [*self.comparisons, *self.costs, *self.stability]
+        return [*self.comparisons, *self.costs, *self.stability, *self.movement]
 
     @property
     def pictures(self) -> list[Picture]:
@@ -51,12 +53,15 @@ class Exhibits:
         return [*self.figures, *self.trajectories[:PAGE_TRAJECTORIES]]
 
 
-def exhibits(tables: Sequence[Table], folders: Mapping[Identity, Path]) -> Exhibits:
+def exhibits(
+    tables: Sequence[Table], folders: Mapping[Identity, Path], movements: Sequence[CellMovement]
+) -> Exhibits:
     """Build all of them.
 
     Args:
         tables: score tables.
         folders: the runs' folders, for what the search left there.
+        movements: of the searches.
     """
     costs = cost_tables(tables)
     cells, problems = cell_stabilities(tables, folders)
@@ -66,6 +71,7 @@ def exhibits(tables: Sequence[Table], folders: Mapping[Identity, Path]) -> Exhib
         comparisons=comparisons(tables),
         costs=cost_reports(costs),
         stability=[report] if report else [],
+        movement=[moved] if (moved := movement_table(movements)) else [],
         figures=[
             *pareto_figures(tables),
             *cost_figures(costs),

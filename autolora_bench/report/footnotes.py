@@ -9,13 +9,13 @@ from autolora_bench.report.columns import Column
 from autolora_bench.report.entries import Entry
 from autolora_bench.report.numerals import plural, span
 from autolora_bench.report.origins import data_notes, origin_notes
-from autolora_bench.report.scoreboard import FEW, Table
+from autolora_bench.report.rank_effect import rank_notes
+from autolora_bench.report.rows import RowRuns, settings
+from autolora_bench.report.scoreboard import ALPHA, FEW, Table
 from autolora_bench.report.stated import setting, stated
-from autolora_bench.report.statistics import ALPHA, smallest_separable
-from autolora_bench.report.variants import SHOWN, settings
 
 
-def footnotes_of(table: Table, entries: Sequence[Entry]) -> list[str]:
+def footnotes_of(table: Table, entries: Sequence[Entry], rows: Sequence[RowRuns]) -> list[str]:
     """Footnotes of a table, in the order a reader needs them."""
     records = [entry.completed for entry in entries if entry.completed]
     if not records:
@@ -26,7 +26,8 @@ def footnotes_of(table: Table, entries: Sequence[Entry]) -> list[str]:
         *_epochs(table.columns, records),
         *_parameters(table),
         *_times(table),
-        *_variants(table),
+        *_settings(rows),
+        *rank_notes(table),
         *data_notes(records),
         *_undefined(table),
         *origin_notes(records),
@@ -46,10 +47,10 @@ def _cells(table: Table, records: list[RunRecord]) -> list[str]:
     ]
     if any(cell.few for row in table.rows for cell in row.cells.values()):
         lines.append(f"†: fewer than {FEW} seeds.")
+    marked = any(cell.best for row in table.rows for cell in row.cells.values())
     lines.append(
-        f"Bold: best, and separated from the second best by a two-sided paired sign-flip test over (task, seed), "
-        f"p < {ALPHA} after Holm's correction over the columns; it takes at least {smallest_separable()} pairs"
-        f"{'' if any(cell.best for row in table.rows for cell in row.cells.values()) else ' (no cell is, here)'}."
+        "Bold: a headline score or average that is best, and separated from the second best in the paired comparisons: "
+        f"one family, one correction, p < {ALPHA} after Holm{'' if marked else ' (no cell is, here)'}."
     )
     if any(column.is_average for column in table.columns):
         lines.append("Average: mean of the tasks' headline scores; empty where a task has none.")
@@ -102,9 +103,18 @@ def _times(table: Table) -> list[str]:
     ]
 
 
-def _variants(table: Table) -> list[str]:
-    long = [row for row in table.rows if row.label.endswith("]") or len(row.variant) > SHOWN]
-    return [f"{row.label}: {settings(row.variant)}." for row in long]
+def _settings(rows: Sequence[RowRuns]) -> list[str]:
+    """What tells the rows of one method apart and no label says, and what of that a recipe set for a task."""
+    parts = []
+    for row in rows:
+        said = [settings(row.untold)] if row.untold else []
+        by_settings: dict[str, list[str]] = {}
+        for task, variant in row.by_task:
+            by_settings.setdefault(settings(variant), []).append(task)
+        said += [f"{text} on {', '.join(tasks)}" for text, tasks in by_settings.items()]
+        if said:
+            parts.append(f"{row.label}: {', '.join(said)}")
+    return [f"Settings that tell rows apart. {'; '.join(parts)}."] if parts else []
 
 
 def _undefined(table: Table) -> list[str]:

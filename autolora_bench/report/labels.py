@@ -1,4 +1,4 @@
-"""Titles of tasks and notes of models, which are no part of a record: from the project's own configuration."""
+"""Titles of tasks and methods and notes of models, which are no part of a record but of conf/."""
 
 import re
 from functools import cache
@@ -10,13 +10,15 @@ from yaml import YAMLError
 
 from autolora_bench.paths import conf_dir
 
-NAME = re.compile(r"[\w-]+")
+NAME = re.compile(r"[\w-]{1,100}")
 
 
 @cache
 def label(group: str, name: str, key: str) -> str | None:
     """The value of `key` in conf/<group>/<name>.yaml; None where there is no such file or key."""
-    value = _configuration(group, name).get(key)
+    values = _configuration(group, name)
+    nested = values.get(group)
+    value = values.get(key, nested.get(key) if isinstance(nested, dict) else None)
     return value if isinstance(value, str) and value else None
 
 

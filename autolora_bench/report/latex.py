@@ -34,8 +34,8 @@ def latex(
     *,
     standalone: bool = True,
 ) -> str:
-    """All tables, then further ones; with a minimal preamble unless `standalone` is False, for \\input in a paper."""
-    body = "\n".join([*map(_table, tables), *further, *map(_note, remarks)]) + "\n"
+    """Remarks, tables, further ones; with a minimal preamble unless `standalone` is False, for \\input in a paper."""
+    body = "\n".join([*map(_note, remarks), *map(_table, tables), *further]) + "\n"
     return f"{PREAMBLE}{body}{END}" if standalone else body
 
 

@@ -10,10 +10,9 @@ ELSEWHERE = "Published on other backbones, for orientation: not comparable with 
 
 
 def markdown(tables: Sequence[Table], remarks: Sequence[str] = (), further: Sequence[str] = ()) -> str:
-    """All tables, each with its footnotes and the commands that fill its gaps, further ones, remarks on the whole."""
-    parts = [*map(_table, tables), *(text.rstrip("\n") for text in further)]
-    if remarks:
-        parts.append("\n".join(f"- {escape(remark)}" for remark in remarks))
+    """Remarks on the whole, tables with their footnotes and the commands that fill their gaps, and further ones."""
+    said = ["\n".join(f"- {escape(remark)}" for remark in remarks)] if remarks else []
+    parts = [*said, *map(_table, tables), *(text.rstrip("\n") for text in further)]
     return "\n\n".join(parts) + "\n"
 
 

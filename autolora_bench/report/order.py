@@ -1,6 +1,9 @@
 """The order of methods in tables and figures."""
 
+UNTRAINED = "untrained"
+"""Stands for the method in the row of a model as it was before training."""
 FAMILIES = (
+    UNTRAINED,
     "full",
     "head_only",
     "adapter",
@@ -22,7 +25,7 @@ CONTROLS = ("control", "uniform", "random", "shuffle", "from_ranks")
 def family_of(method: str) -> str:
     """Which of `FAMILIES` a method's name belongs to."""
     name = method.lower()
-    if name in ("full", "head_only", "bitfit", "lora", "adalora"):
+    if name in (UNTRAINED, "full", "head_only", "bitfit", "lora", "adalora"):
         return name
     if any(word in name for word in CONTROLS):
         return "control"
@@ -36,6 +39,6 @@ def family_of(method: str) -> str:
 
 
 def method_order(method: str) -> tuple[int, str]:
-    """Sorting key: full, the head alone, adapters, bitfit, prompts and scales, lora, its variants, adalora, autolora
-    and its variants, controls, others by name."""
+    """Sorting key: untrained, full, the head alone, adapters, bitfit, prompts and scales, lora, its variants, adalora,
+    autolora and its variants, controls, others by name."""
     return FAMILIES.index(family_of(method)), method

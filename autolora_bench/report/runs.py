@@ -5,10 +5,9 @@ from typing import Any
 
 from autolora_bench.record import Evaluation, PhaseRecord, RunRecord
 from autolora_bench.report import numerals
-from autolora_bench.report.entries import Entry
+from autolora_bench.report.entries import Entry, flatten
 from autolora_bench.report.hardware import hardware
 from autolora_bench.report.units import metric_of, metric_title
-from autolora_bench.report.variants import flatten
 
 Section = dict[str, Any]
 """title, head (list of texts), rows (lists of texts)."""

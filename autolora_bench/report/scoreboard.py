@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 
 from autolora_bench.report.columns import Column
 from autolora_bench.report.entries import Entry
-from autolora_bench.report.variants import Variant
+from autolora_bench.report.rows import Variant
 
+ALPHA = 0.05
 FEW = 3
 """Fewer seeds than this earn a dagger."""
 
@@ -89,8 +90,13 @@ class Row:
     """One method, or one of its configurations."""
 
     method: str
+    """Its name in the configuration; `order.UNTRAINED` for a model as it was before training."""
     variant: Variant
+    """The settings that tell it from the method's other rows."""
     label: str
+    """What a table calls it: the method's title, with those settings where there are several rows."""
+    main: bool
+    """Whether it is the method's main configuration, which declared comparisons mean."""
     cells: dict[Column, Cell]
     parameters: list[float]
     """Method parameters of every completed run."""
@@ -101,6 +107,44 @@ class Row:
     record does not say, or the table's runs were made on several machines."""
     published: list[PublishedRow] = field(default_factory=list)
     """Published rows of this very setting."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """That one row differs from another, on one headline score or over several tasks."""
+
+    first: int
+    second: int
+    """Positions of the rows."""
+    columns: tuple[Column, ...]
+    """The headline score of every task that both rows have."""
+    differences: tuple[tuple[float, ...], ...]
+    """First minus second for each of them, by seed; positive favours the first, also where lower is better."""
+    p: float | None = None
+    adjusted: float | None = None
+    """After Holm's correction over the table's family; None where the claim could not be separated by any scores."""
+
+    @property
+    def units(self) -> tuple[float, ...]:
+        """What the test takes for independent: seeds on one task, means of tasks over several."""
+        if len(self.columns) == 1:
+            return self.differences[0]
+        return tuple(statistics.fmean(values) for values in self.differences)
+
+    @property
+    def mean(self) -> float:
+        """Mean difference: over seeds, then over tasks."""
+        return statistics.fmean(self.units)
+
+    @property
+    def pairs(self) -> int:
+        """Number of (task, seed) pairs."""
+        return sum(len(values) for values in self.differences)
+
+    @property
+    def separated(self) -> bool:
+        """Whether the family's test tells the two rows apart."""
+        return self.adjusted is not None and self.adjusted < ALPHA
 
 
 @dataclass(frozen=True)
@@ -138,6 +182,10 @@ class Table:
     """Published rows of other backbones: for orientation, not to be compared."""
     footnotes: list[str] = field(default_factory=list)
     unfilled: list[Unfilled] = field(default_factory=list)
+    claims: list[Claim] = field(default_factory=list)
+    """The family of comparisons; it marks the best cells too."""
+    compare: tuple[str, ...] = ()
+    """The declared comparisons, `method:other`."""
 
     @property
     def subject(self) -> str:

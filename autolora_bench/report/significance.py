@@ -1,55 +1,237 @@
-"""Marks the best cell of a column, only where a paired test separates it from the second best."""
+"""Which differences are more than chance: one declared family of comparisons, one test, one correction.
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+A claim is that one row differs from another, on one headline score or over several tasks. The claims of a table are
+tested together, and the same answer marks the best cell of a column and fills the table of comparisons.
+"""
+
+import math
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import replace
+from itertools import combinations
+from statistics import NormalDist
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from autolora_bench.report.columns import Column
-from autolora_bench.report.scoreboard import Cell
-from autolora_bench.report.statistics import (
-    ALPHA,
-    holm,
-    paired_differences,
-    sign_flip_test,
-    smallest_separable,
-)
+from autolora_bench.report.order import UNTRAINED, family_of
+from autolora_bench.report.scoreboard import ALPHA, Claim, Row
+
+Floats = NDArray[np.float64]
+Key = TypeVar("Key", bound=Hashable)
+
+POWER = 0.8
+EXACT_UNITS = 36
+"""Up to so many units all 2^n sign patterns are counted; above, they are sampled."""
+INTERVAL_PAIRS = 6
+"""Fewer pairs than this give no interval: a bootstrap of three values is far too narrow."""
+ALL_ROWS = 15
+"""Where no comparison is declared, longer tables compare every row with one reference only."""
 
 
-@dataclass(frozen=True)
-class Test:
-    """The best row of a column against the second best."""
+def sign_flip_test(differences: Sequence[float] | Floats, *, samples: int = 20_000, seed: int = 0) -> float:
+    """Two-sided p of the hypothesis that each difference could as well have the other sign.
 
-    column: Column
-    best: int
-    """Position among the rows."""
-    p: float
-
-
-def separated(rows: Sequence[dict[Column, Cell]], columns: Sequence[Column]) -> dict[Column, int]:
-    """Column -> position of the row that is best and is separated from the second best.
-
-    A two-sided sign-flip test over the (task, seed) pairs that both rows have, Holm-corrected over the table's
-    columns; best and last epochs are two views of the same runs, each corrected by itself. Columns with fewer
-    pairs than `statistics.smallest_separable` could never be separated; they are left out of the test and of the
-    correction, which their number of pairs decides, not their scores.
+    The statistic is the sum. Exact up to `EXACT_UNITS` differences (p is a multiple of 2^-n); above, a seeded Monte
+    Carlo estimate (1 + hits) / (1 + samples), which is never zero. No differences give 1.
     """
-    found: dict[Column, int] = {}
-    for epoch in dict.fromkeys(column.epoch for column in columns):
-        tests = [test for column in columns if column.epoch == epoch and (test := _test(rows, column))]
-        adjusted = holm([test.p for test in tests])
-        found |= {test.column: test.best for test, p in zip(tests, adjusted, strict=True) if p < ALPHA}
+    values = np.asarray(differences, dtype=np.float64)
+    rounding = 1e-9 * float(np.abs(values).sum())
+    reached = abs(float(values.sum())) - rounding
+    if reached <= 0:
+        return 1.0
+    if values.size <= EXACT_UNITS:
+        return 2.0 * _patterns_reaching(values, reached) / 2.0**values.size
+    signs = 2.0 * np.random.default_rng(seed).integers(0, 2, size=(samples, values.size), dtype=np.int8) - 1.0
+    return float(1 + np.count_nonzero(np.abs(signs @ values) >= reached)) / (1 + samples)
+
+
+def _patterns_reaching(values: Floats, reached: float) -> int:
+    """How many of the 2^n signed sums are at least `reached`: the sums of each half, met in the middle."""
+    half = values.size // 2
+    left, right = np.sort(_signed_sums(values[:half])), np.sort(_signed_sums(values[half:]))
+    below = np.searchsorted(right, reached - left, side="left")
+    return left.size * right.size - int(below.sum())
+
+
+def _signed_sums(values: Floats) -> Floats:
+    sums = np.zeros(1)
+    for value in values:
+        sums = np.concatenate([sums + value, sums - value])
+    return sums
+
+
+def smallest_separable(alpha: float = ALPHA) -> int:
+    """Fewest units with which the exact two-sided sign-flip test can reach p < alpha: 2 / 2^n < alpha."""
+    units = 1
+    while 2.0 ** (1 - units) >= alpha:
+        units += 1
+    return units
+
+
+def detectable_effect(deviation: float, units: int) -> float | None:
+    """The smallest true mean difference that the sign-flip test finds at p < 0.05 in 80 % of repetitions.
+
+    For normal differences with this standard deviation. With six units all signs must agree: Phi(d)^6 = 0.8. With
+    more, Guenther's formula for the paired t test, d = (z_0.975 + z_0.8) / sqrt(n - z_0.975^2 / 2), with another 0.5
+    off n, which is what the few possible values of p cost. None where no effect could be found.
+    """
+    normal, fewest = NormalDist(), smallest_separable()
+    if units < fewest:
+        return None
+    if units == fewest:
+        return deviation * normal.inv_cdf(POWER ** (1 / fewest))
+    critical = normal.inv_cdf(1 - ALPHA / 2)
+    return deviation * (critical + normal.inv_cdf(POWER)) / math.sqrt(units - critical**2 / 2 - 0.5)
+
+
+def bootstrap_interval(
+    groups: Sequence[Sequence[float] | Floats], *, level: float = 0.95, samples: int = 10_000, seed: int = 0
+) -> tuple[float, float] | None:
+    """Percentile interval of the mean over groups of the mean within each, by a bootstrap of both levels.
+
+    Groups (tasks) are drawn with replacement, then as many values (seeds) within each as it has; one group is the plain
+    bootstrap. None for fewer than `INTERVAL_PAIRS` values in all.
+    """
+    sizes = np.array([len(group) for group in groups])
+    if sizes.sum() < INTERVAL_PAIRS:
+        return None
+    padded = np.zeros((len(groups), sizes.max()))
+    for place, group in enumerate(groups):
+        padded[place, : len(group)] = group
+    random = np.random.default_rng(seed)
+    drawn = random.integers(0, len(groups), size=(samples, len(groups)))
+    size = sizes[drawn][:, :, None]
+    within = np.floor(random.random((samples, len(groups), sizes.max())) * size).astype(np.int64)
+    counted = np.arange(sizes.max()) < size
+    means = (padded[drawn[:, :, None], within] * counted).sum(axis=2) / size[:, :, 0]
+    tail = (1.0 - level) / 2.0
+    low, high = np.quantile(means.mean(axis=1), [tail, 1.0 - tail])
+    return float(low), float(high)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's step-down adjusted p values, in the order given; they control the chance of any false claim."""
+    order = sorted(range(len(p_values)), key=lambda index: p_values[index])
+    adjusted = [0.0] * len(p_values)
+    largest = 0.0
+    for position, index in enumerate(order):
+        largest = max(largest, min(1.0, (len(p_values) - position) * p_values[index]))
+        adjusted[index] = largest
+    return adjusted
+
+
+def paired_differences(first: Mapping[Key, float], second: Mapping[Key, float]) -> Floats:
+    """Differences first - second over the keys that both have, in the keys' order."""
+    keys = sorted(first.keys() & second.keys(), key=repr)
+    return np.array([first[key] - second[key] for key in keys], dtype=np.float64)
+
+
+def claims_of(rows: Sequence[Row], columns: Sequence[Column], compare: Sequence[str]) -> list[Claim]:
+    """The family of a table, tested and corrected together.
+
+    Args:
+        rows: of the table.
+        columns: of the table.
+        compare: declared comparisons, `method:other`. Where none is among the rows, every two rows are compared.
+
+    Returns:
+        For each two rows that are compared: the claim over the tasks that both have, or on their only task; and one
+        for each task with enough seeds to be tested by itself. Over several tasks the task is the unit of the test: the
+        seeds of a task share its data, often their control's draws and their start, and say nothing about other tasks.
+        Claims with fewer than `smallest_separable` units could never be separated, whatever the scores; they have no p
+        and do not count in the correction.
+    """
+    found = [
+        claim
+        for first, second in _declared(rows, compare) or _every_two(rows)
+        for claim in _claims(rows, first, second, _headlines(columns))
+    ]
+    tested = [claim for claim in found if len(claim.units) >= smallest_separable()]
+    p_values = {id(claim): sign_flip_test(claim.units) for claim in tested}
+    adjusted = dict(zip(p_values, holm(list(p_values.values())), strict=True))
+    return [
+        replace(claim, p=p_values[id(claim)], adjusted=adjusted[id(claim)])
+        if id(claim) in p_values
+        else claim
+        for claim in found
+    ]
+
+
+def _declared(rows: Sequence[Row], compare: Sequence[str]) -> list[tuple[int, int]]:
+    """Positions of the rows that the declared comparisons name: each method's main row."""
+    main = {row.method: position for position, row in enumerate(rows) if row.main}
+    pairs = [(first, second) for first, _, second in (text.partition(":") for text in compare)]
+    return [(main[first], main[second]) for first, second in pairs if first in main and second in main]
+
+
+def _every_two(rows: Sequence[Row]) -> list[tuple[int, int]]:
+    trained = [position for position, row in enumerate(rows) if row.method != UNTRAINED]
+    if len(trained) <= ALL_ROWS:
+        return list(combinations(trained, 2))
+    reference = next((p for p in trained if family_of(rows[p].method) == "autolora"), trained[0])
+    return [(reference, position) for position in trained if position != reference]
+
+
+def _headlines(columns: Sequence[Column]) -> list[Column]:
+    """Headline columns of one epoch."""
+    chosen = [column for column in columns if column.headline]
+    epoch = next((column.epoch for column in chosen if column.epoch != "kept"), "kept")
+    return [column for column in chosen if column.epoch in (epoch, "kept")]
+
+
+def _claims(rows: Sequence[Row], first: int, second: int, columns: Sequence[Column]) -> list[Claim]:
+    differences = {}
+    for column in columns:
+        sign = 1.0 if column.metric.higher_is_better else -1.0
+        pairs = (rows[first].cells[column].pairs, rows[second].cells[column].pairs)
+        if (found := sign * paired_differences(*pairs)).size:
+            differences[column] = tuple(found.tolist())
+    if len(differences) == 1:
+        ((column, values),) = differences.items()
+        return [Claim(first, second, (column,), (values,))] if len(values) > 1 else []
+    alone = [
+        Claim(first, second, (column,), (values,))
+        for column, values in differences.items()
+        if len(values) >= smallest_separable()
+    ]
+    shared = {
+        column: values for column, values in differences.items() if column.metric.published_scale == 100.0
+    }
+    if len(shared) < 2:
+        return alone
+    return [Claim(first, second, tuple(shared), tuple(shared.values())), *alone]
+
+
+def separated(rows: Sequence[Row], columns: Sequence[Column], claims: Sequence[Claim]) -> dict[Column, int]:
+    """Column -> position of the row that is best there and, by the claims, separated from the second best.
+
+    Only headline scores of one epoch and their average are claimed of; no cell of another column is marked.
+    """
+    answers = {(claim.first, claim.second, claim.columns): claim for claim in claims}
+    headlines = _headlines(columns)
+    found = {}
+    for column in columns:
+        if column.is_average and column.epoch in {one.epoch for one in headlines}:
+            parts = tuple(headlines)
+        elif column in headlines:
+            parts = (column,)
+        else:
+            continue
+        best, second = _first_two(rows, column)
+        forward, backward = answers.get((best, second, parts)), answers.get((second, best, parts))
+        if forward and forward.separated and forward.mean > 0:
+            found[column] = best
+        if backward and backward.separated and backward.mean < 0:
+            found[column] = best
     return found
 
 
-def _test(rows: Sequence[dict[Column, Cell]], column: Column) -> Test | None:
+def _first_two(rows: Sequence[Row], column: Column) -> tuple[int, int]:
+    """Positions of the best and the second best; -1 where there is none."""
     sign = 1.0 if column.metric.higher_is_better else -1.0
-    means = [
-        (sign * mean, -index) for index, row in enumerate(rows) if (mean := row[column].mean) is not None
-    ]
-    if len(means) < 2:
-        return None
-    best, second = (-position for _, position in sorted(means, reverse=True)[:2])
-    differences = sign * paired_differences(rows[best][column].pairs, rows[second][column].pairs)
-    if differences.size < smallest_separable():
-        return None
-    p = sign_flip_test(differences) if differences.sum() > 0 else 1.0
-    return Test(column, best, p)
+    cells = [row.cells[column] for row in rows]
+    means = [(sign * cell.mean, -position) for position, cell in enumerate(cells) if cell.mean is not None]
+    places = [-position for _, position in sorted(means, reverse=True)] + [-1, -1]
+    return places[0], places[1]

@@ -13,7 +13,7 @@ from autolora_bench.errors import UserError
 from autolora_bench.paths import RECORD, relative_folder
 from autolora_bench.record import RunRecord, read_record, record_from, write_atomically, write_record
 from autolora_bench.report.artefacts import DRAWN_POINTS, artefact_path, evenly, read_json, read_search_path
-from autolora_bench.report.variants import flatten
+from autolora_bench.report.entries import flatten
 
 DIR = "DIR"
 """Stands for a folder in a command, as in the documentation."""

@@ -8,8 +8,9 @@ from statistics import fmean
 from autolora_bench.report.columns import Column
 from autolora_bench.report.cost import mean_cost, run_cost
 from autolora_bench.report.hardware import hardware
+from autolora_bench.report.numerals import csv_field
+from autolora_bench.report.rows import settings
 from autolora_bench.report.scoreboard import PublishedRow, Row, Table
-from autolora_bench.report.variants import settings
 
 FIELDS = (
     "model", "method", "settings", "task", "split", "metric", "epoch", "mean", "std", "n", "seeds", "best", "state",
@@ -30,12 +31,19 @@ def tidy(tables: Sequence[Table]) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, FIELDS, restval="", lineterminator="\n")
     writer.writeheader()
+    for line in _lines(tables):
+        writer.writerow(
+            {name: csv_field(value) if isinstance(value, str) else value for name, value in line.items()}
+        )
+    return text.getvalue()
+
+
+def _lines(tables: Sequence[Table]) -> Iterator[dict[str, object]]:
     for table in tables:
         for row in table.rows:
-            writer.writerows(_ours(table, row))
+            yield from _ours(table, row)
         for published in [*table.others, *table.elsewhere]:
-            writer.writerows(_theirs(table, published))
-    return text.getvalue()
+            yield from _theirs(table, published)
 
 
 def _ours(table: Table, row: Row) -> Iterator[dict[str, object]]:

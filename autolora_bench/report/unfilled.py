@@ -6,22 +6,22 @@ from dataclasses import replace
 from typing import TypeVar
 
 from autolora_bench.report.entries import Entry
-from autolora_bench.report.scoreboard import Row, Unfilled
+from autolora_bench.report.rows import RowRuns
+from autolora_bench.report.scoreboard import Unfilled
 
 Made = TypeVar("Made", Entry, Unfilled)
 """What a command makes."""
 
 
-def unfilled_of(rows: Sequence[Row]) -> list[Unfilled]:
+def unfilled_of(rows: Sequence[RowRuns]) -> list[Unfilled]:
     """Every run without a completed record, by row; runs that differ only by seed or task share a command."""
     return [gap for row in rows for gap in _join_tasks(_by_task(row))]
 
 
-def _by_task(row: Row) -> list[Unfilled]:
+def _by_task(row: RowRuns) -> list[Unfilled]:
     found = []
-    for task in dict.fromkeys(column.task for column in row.cells):
-        entries = next(cell.entries for column, cell in row.cells.items() if column.task == task)
-        open_runs = [entry for entry in entries if entry.completed is None]
+    for task in dict.fromkeys(entry.task for entry in row.entries):
+        open_runs = [entry for entry in row.entries if entry.task == task and entry.completed is None]
         for command, runs in join(open_runs, "seed", lambda run: str(run.seed)).items():
             found.append(Unfilled(row.label, (task,), _states(runs), command))
     return found

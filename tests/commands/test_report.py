@@ -25,7 +25,7 @@ def test_report_shows_mean_and_deviation_of_what_is_there(
     table = rows(out(capsys, "report", f"results={results}"))
     assert any("RTE" in cell for cell in table[0])
     assert any("SST-2" in cell for cell in table[0])
-    lora = next(row for row in table if row[0] == "lora")
+    lora = next(row for row in table if row[0] == "LoRA")
     assert any(cell.startswith("62.50 ± 17.68") for cell in lora)
 
 
@@ -33,7 +33,7 @@ def test_task_and_method_choose_among_the_records(results: Path, capsys: pytest.
     text = out(capsys, "report", f"results={results}", "task=rte", "method=autolora")
     assert "SST-2" not in text
     scores, *_ = text.split("## Cost")
-    assert [row[0] for row in rows(scores)[2:]] == ["autolora"]
+    assert [row[0] for row in rows(scores)[2:]] == ["AutoLoRA"]
 
 
 def test_settings_say_what_was_meant_to_be_run_and_what_is_missing(
@@ -60,9 +60,9 @@ def test_other_peoples_records_are_merged(
     results: Path, a_run: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     a_run(tmp_path / "theirs", "full", 0, 0.875)
-    assert "full" not in [row[0] for row in rows(out(capsys, "report", f"results={results}"))]
+    assert "Full fine-tuning" not in [row[0] for row in rows(out(capsys, "report", f"results={results}"))]
     merged = out(capsys, "report", f"results={results}", f"merge={tmp_path / 'theirs'}")
-    assert "full" in [row[0] for row in rows(merged)]
+    assert "Full fine-tuning" in [row[0] for row in rows(merged)]
 
 
 def test_out_writes_every_format(results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -73,7 +73,7 @@ def test_out_writes_every_format(results: Path, tmp_path: Path, capsys: pytest.C
 
 
 def test_stability_of_equal_searches_is_perfect(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    head, _, row = rows(out(capsys, "stability", f"results={results}", "task=rte"))
+    head, _, row, *_ = rows(out(capsys, "stability", f"results={results}", "task=rte"))
     found = dict(zip(head, row, strict=True))
     assert found["seeds"] == "2"
     assert found["total rank"].startswith("4")

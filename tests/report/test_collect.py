@@ -1,15 +1,21 @@
 """Records are found, merged by identity, and nothing is dropped in silence."""
 
+import copy
+import csv
+import io
 import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from autolora_bench.errors import UserError
 from autolora_bench.record import RunRecord, Status, write_record
 from autolora_bench.report.collect import collect
+from autolora_bench.report.command import report
+from autolora_bench.report.folder import write_report
 
 Make = Callable[..., RunRecord]
 
@@ -115,3 +121,63 @@ def test_copies_inside_one_tree_are_merged_too(tmp_path: Path, make: Make) -> No
     folder = store(tmp_path / "runs", make("rte", "lora", 0, 0.7))
     shutil.copytree(folder, tmp_path / "copy")
     assert collect(tmp_path).duplicates == 1
+
+
+ODD = [
+    None,
+    [],
+    {},
+    "",
+    "x\x1b[31m\ud800\n",
+    1e308,
+    -1,
+    True,
+    [1, [2]],
+    {"a": {"b": [None]}},
+    10**30,
+    "9" * 3000,
+]
+"""What JSON can hold where something else is meant."""
+
+
+def nodes(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [found for name, one in items for found in [(*path, name), *nodes(one, (*path, name))]]
+
+
+@pytest.mark.parametrize("part", ["config", "data", "provenance", "locations", "error"])
+def test_odd_values_in_a_readable_record_never_stop_a_report(
+    make: Callable[..., RunRecord], part: str
+) -> None:
+    good = make("rte", "autolora", 0, 0.7, error={"type": "E", "message": "m", "mend": "", "traceback": ""})
+    count = 0
+    for number, path in enumerate(nodes(getattr(good, part))):
+        record = copy.deepcopy(good)
+        node = getattr(record, part)
+        for name in path[:-1]:
+            node = node[name]
+        node[path[-1]] = ODD[number % len(ODD)]
+        for form in ("markdown", "csv", "latex", "html"):
+            text = report([record, make("rte", "lora", 0, 0.6)], format=form, figures=False)
+            assert text.encode()
+            assert "\x1b" not in text
+            count += 1
+    assert count or part == "locations"
+
+
+def test_names_of_strangers_do_no_harm(make: Callable[..., RunRecord]) -> None:
+    record = make("rte", "lora", 0, 0.7)
+    record.method = "=1+1\x1b[2J"
+    line = list(csv.reader(io.StringIO(report([record], format="csv"))))[1]
+    assert line[1] == "'=1+1\N{REPLACEMENT CHARACTER}[2J"
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 100_000, '{"modules": ["a"], "alpha": [[1' + "0" * 400 + ']], "kept": [[1]]}']
+)
+def test_an_unreadable_selection_is_named(make: Callable[..., RunRecord], tmp_path: Path, text: str) -> None:
+    write_record(tmp_path / "runs" / "a", make("rte", "autolora", 0, 0.7))
+    (tmp_path / "runs" / "a" / "search").mkdir()
+    (tmp_path / "runs" / "a" / "search" / "selection.json").write_text(text)
+    write_report(tmp_path / "out", collect(tmp_path / "runs"))
+    assert "UNREADABLE" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")

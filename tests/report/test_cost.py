@@ -58,8 +58,8 @@ def test_ratio_is_of_means_over_shared_tasks(make: Make) -> None:
         make("mrpc", "autolora", 0, 0.7, phases=[phase("search", 50, 9000), phase("retrain", 50, 9000)]),
     ]
     (table,) = costs(records)
-    assert row(table, "adalora").relative == 1.0
-    autolora = row(table, "autolora")
+    assert row(table, "AdaLoRA").relative == 1.0
+    autolora = row(table, "AutoLoRA")
     assert autolora.relative == pytest.approx(100 / ((50 + 150) / 2))
     assert autolora.relative_search == pytest.approx(0.75)
     assert autolora.shared == ("rte", "cola")
@@ -74,8 +74,8 @@ def test_machines_are_never_mixed(make: Make) -> None:
     ]
     gpu, cpu = costs(records)
     assert (gpu.machine, cpu.machine) == ("Test GPU", "CPU X, 1 of 2 cores")
-    assert row(gpu, "lora").relative == 0.5
-    assert row(cpu, "lora").relative is None
+    assert row(gpu, "LoRA").relative == 0.5
+    assert row(cpu, "LoRA").relative is None
     assert any("No ratio" in note for note in cost_reports([cpu])[0].notes)
 
 
@@ -87,7 +87,7 @@ def test_the_grid_adds_up_the_ranks_that_were_run(make: Make) -> None:
         make("rte", "lora4", 0, 0.7, phases=[phase("finetune", 50, 15)]),
     ]
     (table,) = costs(records)
-    assert row(table, "lora, grid of 2 ranks").relative == pytest.approx((25 + 15) / 40)
+    assert row(table, "LoRA, grid of 2 ranks").relative == pytest.approx((25 + 15) / 40)
 
 
 def test_report_in_words(make: Make) -> None:
@@ -98,7 +98,7 @@ def test_report_in_words(make: Make) -> None:
     report = cost_reports(costs(records))[0]
     full, adalora = (dict(zip(report.head, line, strict=True)) for line in report.rows)
     assert full == {
-        "method": "full",
+        "method": "Full fine-tuning",
         "training / AdaLoRA": "5.00",
         "search": "--",
         "training": "3.3 min",
@@ -123,9 +123,9 @@ def test_processor_time_is_compared_where_every_record_has_it(make: Make) -> Non
         make("rte", "lora", 1, 0.7, phases=[with_cpu("finetune", None)]),
     ]
     (table,) = costs(records)
-    assert row(table, "autolora").mean("cpu") == 90
-    assert row(table, "autolora").relative_cpu == pytest.approx(90 / 40)
-    assert (row(table, "lora").relative, row(table, "lora").relative_cpu) == (1.0, None)
+    assert row(table, "AutoLoRA").mean("cpu") == 90
+    assert row(table, "AutoLoRA").relative_cpu == pytest.approx(90 / 40)
+    assert (row(table, "LoRA").relative, row(table, "LoRA").relative_cpu) == (1.0, None)
     (report,) = cost_reports([table])
     assert report.head[1:3] == ("training / AdaLoRA", "CPU / AdaLoRA")
     assert any("older record" in note for note in report.notes)

@@ -15,6 +15,7 @@ from autolora_bench.record import LayerRank, RunRecord, write_record
 from autolora_bench.report.aggregate import tables_of
 from autolora_bench.report.collect import Collection, collect
 from autolora_bench.report.command import report_stability
+from autolora_bench.report.comparisons import comparison_table, comparisons
 from autolora_bench.report.cost import cost_tables
 from autolora_bench.report.cost_report import cost_reports
 from autolora_bench.report.entries import entries_of
@@ -24,7 +25,6 @@ from autolora_bench.report.figures.pareto import Point, front, pareto_figures
 from autolora_bench.report.figures.ranks import published_ranks, rank_figures
 from autolora_bench.report.figures.style import legend_below, logarithmic, panels
 from autolora_bench.report.folder import write_report
-from autolora_bench.report.pairwise import pairwise
 from autolora_bench.report.plain import in_format
 from autolora_bench.report.scoreboard import Table
 
@@ -74,7 +74,7 @@ def test_a_folder_holds_every_format_and_figure_and_repeats(searched: Collection
     first = write_report(tmp_path / "a", searched, title="T")
     second = write_report(tmp_path / "b", searched, title="T")
     names = {path.relative_to(tmp_path / "a").as_posix() for path in first}
-    for stem in ("scores", "comparisons", "cost", "stability"):
+    for stem in ("scores", "comparisons", "cost", "stability", "movement"):
         assert {f"{stem}.md", f"{stem}.csv", f"{stem}.tex"} <= names or stem == "comparisons"
     kinds = {name.removeprefix("figures/").partition("-")[0] for name in names if name.endswith(".svg")}
     assert kinds == {"pareto", "cost", "ranks", "stability.svg", "estimator", "curves", "trajectory"}
@@ -95,7 +95,7 @@ def test_stability_as_text(searched: Collection) -> None:
     assert row["seeds"] == "3"
     assert row["initialisation"] == "own"
     assert row["alpha r"].startswith("(")
-    assert "rte, autolora" in report_stability(searched)
+    assert "rte, AutoLoRA" in report_stability(searched)
 
 
 def test_broken_artefacts_are_named_not_fatal(searched: Collection, tmp_path: Path) -> None:
@@ -210,7 +210,7 @@ def test_names_are_never_formulas(make: Make) -> None:
 
 def test_comparisons_and_costs_of_the_study(study: Study, golden: Callable[[str, str], None]) -> None:
     shown = tables_of(entries_of(*study)[0], epoch="best", metrics="paper", title="Study")
-    golden("comparisons.md", in_format([table for one in shown if (table := pairwise(one))], "markdown"))
+    golden("comparisons.md", in_format(comparisons(shown), "markdown"))
     golden("cost.md", in_format(cost_reports(cost_tables(shown)), "markdown"))
 
 
@@ -220,8 +220,8 @@ def test_differences_equal_scipys_exact_test(make: Make) -> None:
     records = [
         make("rte", name, seed, float(v)) for name, values in scores.items() for seed, v in enumerate(values)
     ]
-    (row,) = pairwise(tables(records)[0]).rows
-    differences = 100 * (scores["lora"] - scores["autolora"])
+    (row,) = comparison_table(tables(records)[0]).rows
+    differences = 100 * (scores["autolora"] - scores["lora"])
     expected = stats.permutation_test((differences,), np.sum, permutation_type="samples", n_resamples=np.inf)
-    assert row[2] == f"{differences.mean():+.2f}".replace("-", "\N{MINUS SIGN}")
-    assert row[6] == f"{expected.pvalue:.4f}"
+    assert row[3] == f"{differences.mean():+.2f}".replace("-", "\N{MINUS SIGN}")
+    assert row[7] == f"{expected.pvalue:.4f}"

@@ -161,13 +161,13 @@ def test_sorting_by_a_score_and_back(page: Browser) -> None:
     before = rows(page)
     sort = "document.querySelector('th[data-task=rte] button[data-sort]').click()"
     page.script(sort)
-    assert rows(page)[0] == "autolora (search.estimator=closed_form)"
+    assert rows(page)[0] == "AutoLoRA"
     assert rows(page)[-1].startswith("published")
     assert (
         page.script("return document.querySelector('th[data-task=rte][aria-sort]').ariaSort") == "descending"
     )
     page.script(sort)
-    assert rows(page)[0] == "autolora (search.estimator=released)"
+    assert rows(page)[0] == "AutoLoRA, released estimator"
     page.script(sort)
     assert rows(page) == before
 

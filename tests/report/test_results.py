@@ -1,5 +1,6 @@
 """What results/ shows is what its records give: `autolora-bench report records=... out=...` again."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -23,3 +24,11 @@ def test_the_committed_scores_are_those_of_the_records(
     assert cli.run(["report", *SHOWN[folder], f"format={form}"]) == 0
     committed = (RESULTS / folder / f"scores.{suffix}").read_text(encoding="utf-8")
     assert capsys.readouterr().out.startswith(committed)
+
+
+@pytest.mark.parametrize(("form", "suffix"), [("markdown", "md"), ("csv", "csv"), ("latex", "tex")])
+def test_the_report_of_all_records_is_unchanged(
+    form: str, suffix: str, golden: Callable[[str, str], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.run(["report", f"records={RESULTS / 'records'}", f"format={form}"]) == 0
+    golden(f"records.{suffix}", capsys.readouterr().out)

@@ -12,6 +12,9 @@ from scipy import stats
 from autolora_bench.errors import UserError
 from autolora_bench.record import RunRecord
 from autolora_bench.report.artefacts import read_search_path, read_search_result
+from autolora_bench.report.collect import Collection
+from autolora_bench.report.command import report
+from autolora_bench.report.movement import movement_of
 from autolora_bench.report.stability import pearson, places, spearman, stability
 
 Floats = Any
@@ -160,3 +163,44 @@ def test_a_record_cannot_point_outside_its_folder(run: tuple[Path, RunRecord]) -
     inner.mkdir()
     record.phases[0].artefact = "../search/selection.json"
     assert read_search_result(inner, record) is None
+
+
+def test_a_search_that_stayed_where_it_began_is_flat() -> None:
+    start = movement_of(np.full((3, 8), 1 / 8))
+    assert start is not None
+    assert (start.alpha_k_min, start.alpha_k_max, start.effective_components) == pytest.approx(
+        (1.0, 1.0, 8.0)
+    )
+    assert (start.near_threshold, start.flat) == (1.0, True)
+
+
+def test_a_search_that_chose_is_not_flat() -> None:
+    """Two of four components at one half: the entropy is that of two."""
+    found = movement_of(np.array([[0.5, 0.5, 0.0, 0.0]]))
+    assert found is not None
+    assert (found.alpha_k_min, found.alpha_k_max, found.effective_components) == pytest.approx(
+        (0.0, 2.0, 2.0)
+    )
+    assert (found.near_threshold, found.flat) == (0.0, False)
+
+
+def test_weights_that_are_no_distribution_have_no_movement() -> None:
+    assert movement_of(np.array([[0.5, 0.9], [0.1, 0.1]])) is None
+
+
+def test_a_flat_search_is_warned_of_and_what_the_record_says_counts(
+    run: tuple[Path, RunRecord], make: Callable[..., RunRecord]
+) -> None:
+    folder, record = run
+    flat = {"modules": ["a"], "alpha": [[0.51, 0.49]], "kept": [[True, False]]}
+    (folder / "search/selection.json").write_text(json.dumps(flat))
+    collection = Collection([record], {record.identity: folder})
+    text = report(collection)
+    assert "WARNING flat searches with roberta_base: AutoLoRA on rte." in text
+    assert "| roberta_base, rte, AutoLoRA | 1 | 0.98 to 1.02 | 2.00 | 2 | 0 % | yes |" in text
+    record.phases[0].details["movement"] = {
+        "alpha_k_min": 0.1, "alpha_k_max": 3.0, "effective_components": 2.5, "near_threshold": 0.25, "flat": False,
+    }  # fmt: skip
+    text = report(collection)
+    assert "WARNING flat" not in text
+    assert "| roberta_base, rte, AutoLoRA | 1 | 0.10 to 3.00 | 2.50 | 8 | 25 % |  |" in text

@@ -1,10 +1,12 @@
 """How figures look, and how they become bytes that are the same every time."""
 
+import hashlib
 import io
 import math
 import textwrap
 import warnings
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 import matplotlib as mpl
@@ -23,8 +25,15 @@ LEAST_WIDTH = 4.0
 """Inches: less leaves no room for a legend."""
 LETTER, HANDLE, LINE = 0.07, 0.65, 0.19
 """Inches that a letter of a legend takes, a line's sample with the gap between columns, and the height of a line."""
+LONGEST = 150
+"""Letters of a file name."""
 NARROW = 8.0
 """A logarithmic axis over a smaller factor has too few decades to mark."""
+SAVED: dict[str, dict[str, Any]] = {
+    "svg": {"metadata": {"Date": None, "Creator": None}},
+    "png": {"metadata": {"Software": None}, "dpi": 150},
+}
+"""How each format is saved."""
 SETTINGS: dict[Any, Any] = {
     "svg.hashsalt": "autolora-bench",
     "svg.fonttype": "path",
@@ -56,24 +65,31 @@ def line_style(position: int) -> dict[str, Any]:
 
 
 def picture(name: str, subject: str, caption: str, alt: str, draw: Callable[[], Figure]) -> Picture:
-    """Draw with the project's settings; no date and no program version goes into the files.
+    """A figure with the project's looks; no date and no program version goes into the files.
 
     Args:
         name: file name without suffix.
         subject: model, data and seeds, written above the figure.
         caption: what is drawn.
         alt: its content in a sentence.
-        draw: makes the figure.
+        draw: makes the figure, once, when its bytes are asked for.
     """
-    with mpl.rc_context(SETTINGS), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+
+    @cache
+    def drawn() -> Figure:
         figure = draw()
         lines = textwrap.wrap(subject, max(30, int(15 * figure.get_figwidth())))
         figure.suptitle("\n".join(lines), x=0.01, ha="left", fontsize=8, color="#444444")
-        svg, png = io.BytesIO(), io.BytesIO()
-        figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
-        figure.savefig(png, format="png", dpi=150, metadata={"Software": None})
-    return Picture(name, f"{caption} {subject}.", alt, svg.getvalue(), png.getvalue())
+        return figure
+
+    def render(form: str) -> bytes:
+        content = io.BytesIO()
+        with mpl.rc_context(SETTINGS), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+            drawn().savefig(content, format=form, **SAVED[form])
+        return content.getvalue()
+
+    return Picture(name, f"{caption} {subject}.", alt, render)
 
 
 def wrapped(label: str, width: int = 32) -> str:
@@ -128,6 +144,9 @@ def legend_below(figure: Figure, axes: Sequence[Any]) -> None:
 
 
 def file_name(*parts: str) -> str:
-    """A file name from parts of any text."""
+    """A file name from parts of any text, short enough for any file system."""
     text = "-".join(parts)
-    return "".join(char if char.isascii() and (char.isalnum() or char in "-_.") else "_" for char in text)
+    name = "".join(char if char.isascii() and (char.isalnum() or char in "-_.") else "_" for char in text)
+    return (
+        name if len(name) <= LONGEST else f"{name[:LONGEST]}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+    )

@@ -1,0 +1,158 @@
+"""How far a search moved its selection variables: ranks of a search that stayed where it began say little."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from autolora_bench.errors import UserError
+from autolora_bench.report.artefacts import Floats, read_search_result
+from autolora_bench.report.collect import Identity
+from autolora_bench.report.entries import Entry
+from autolora_bench.report.plain import PlainTable
+from autolora_bench.report.scoreboard import Table
+
+NEAR = 0.01
+"""A component is near the threshold 1/k where alpha x k is within this of 1."""
+FLAT = 0.95
+"""A search is flat where the effective number of components is at least this share of k."""
+HEAD = ("search", "seeds", "alpha x k", "effective components", "of", "near threshold", "flat")
+NOTES = (
+    "alpha x k: lowest to highest of all layers and components at the end of the search; 1 is where it starts.",
+    "effective components: exponential of the entropy of alpha, mean over layers; as many as there are where all are "
+    "equal. near threshold: share of components with alpha x k within 1 % of 1, which the next step may keep or drop.",
+    f"flat: searches with at least {FLAT:.0%} of the components effective. Ranges are over seeds.",
+)
+
+
+@dataclass(frozen=True)
+class Movement:
+    """The end of one search, k components a layer."""
+
+    components: int
+    alpha_k_min: float
+    alpha_k_max: float
+    effective_components: float
+    near_threshold: float | None
+    flat: bool
+
+
+@dataclass(frozen=True)
+class CellMovement:
+    """The searches of one row on one task."""
+
+    model: str
+    task: str
+    label: str
+    searches: tuple[Movement, ...]
+
+    @property
+    def flat(self) -> int:
+        """How many of them are flat."""
+        return sum(search.flat for search in self.searches)
+
+
+def movement_of(alpha: Floats) -> Movement | None:
+    """The movement of an (L, K) table of selection weights; None where its layers are no distributions."""
+    components = alpha.shape[1]
+    if alpha.size == 0 or (alpha < 0).any() or not np.allclose(alpha.sum(axis=1), 1.0, atol=1e-3):
+        return None
+    scaled = alpha * components
+    entropy = -(alpha * np.log(np.where(alpha > 0, alpha, 1.0))).sum(axis=1)
+    effective = float(np.exp(entropy).mean())
+    near = float((np.abs(scaled - 1.0) <= NEAR).mean())
+    flat = effective >= FLAT * components
+    return Movement(components, float(scaled.min()), float(scaled.max()), effective, near, flat)
+
+
+def cell_movements(tables: Sequence[Table], folders: Mapping[Identity, Path]) -> list[CellMovement]:
+    """Every cell whose runs searched: what their records say, of older ones what their selection says."""
+    found = []
+    for table in tables:
+        for row in table.rows:
+            by_task = {column.task: cell.entries for column, cell in row.cells.items() if cell.entries}
+            for task, entries in by_task.items():
+                searches = tuple(one for entry in entries if (one := _movement(entry, folders)) is not None)
+                if searches:
+                    found.append(CellMovement(table.model, task, row.label, searches))
+    return found
+
+
+def movement_table(cells: Sequence[CellMovement]) -> PlainTable | None:
+    """The table; None where no run searched."""
+    return PlainTable("Movement of the search", HEAD, tuple(map(_row, cells)), NOTES) if cells else None
+
+
+def movement_warnings(cells: Sequence[CellMovement]) -> list[str]:
+    """A line per model some of whose searches were flat."""
+    models: dict[str, list[CellMovement]] = {}
+    for cell in cells:
+        if cell.flat:
+            models.setdefault(cell.model, []).append(cell)
+    return [_warning(model, flat) for model, flat in models.items()]
+
+
+def _warning(model: str, flat: Sequence[CellMovement]) -> str:
+    rows: dict[str, list[str]] = {}
+    for cell in flat:
+        rows.setdefault(cell.label, []).append(cell.task)
+    where = "; ".join(f"{label} on {', '.join(tasks)}" for label, tasks in rows.items())
+    moved = _span([end for cell in flat for search in cell.searches for end in _ends(search)])
+    return (
+        f"WARNING flat searches with {model}: {where}. The variables hardly moved (alpha x k within {moved}): "
+        "their ranks say little."
+    )
+
+
+def _movement(entry: Entry, folders: Mapping[Identity, Path]) -> Movement | None:
+    record = entry.completed
+    phase = record.phase("search") if record else None
+    if record is None or phase is None:
+        return None
+    stated = _stated(phase.details.get("movement"), entry.setting("method", "search", "components"))
+    folder = folders.get(record.identity)
+    if stated is not None or folder is None:
+        return stated
+    try:
+        result = read_search_result(folder, record)
+    except UserError:
+        return None
+    return movement_of(result.alpha) if result else None
+
+
+def _stated(said: object, components: object) -> Movement | None:
+    if not isinstance(said, dict) or type(components) is not int:
+        return None
+    low, high, effective = (said.get(name) for name in ("alpha_k_min", "alpha_k_max", "effective_components"))
+    near, flat = said.get("near_threshold"), said.get("flat")
+    numbers = [value for value in (low, high, effective) if isinstance(value, int | float)]
+    if len(numbers) < 3:
+        return None
+    share = float(near) if isinstance(near, int | float) else None
+    judged = flat if isinstance(flat, bool) else numbers[2] >= FLAT * components
+    return Movement(components, float(numbers[0]), float(numbers[1]), float(numbers[2]), share, judged)
+
+
+def _row(cell: CellMovement) -> tuple[str, ...]:
+    searches = cell.searches
+    near = [search.near_threshold * 100 for search in searches if search.near_threshold is not None]
+    components = sorted({search.components for search in searches})
+    return (
+        f"{cell.model}, {cell.task}, {cell.label}",
+        str(len(searches)),
+        _span([value for search in searches for value in _ends(search)]),
+        _span([search.effective_components for search in searches]),
+        " or ".join(map(str, components)),
+        f"{_span(near, 0)} %" if near else "",
+        "" if not cell.flat else "yes" if cell.flat == len(searches) else f"{cell.flat} of {len(searches)}",
+    )
+
+
+def _ends(search: Movement) -> tuple[float, float]:
+    return search.alpha_k_min, search.alpha_k_max
+
+
+def _span(values: Sequence[float], decimals: int = 2) -> str:
+    low, high = (f"{value:.{decimals}f}" for value in (min(values), max(values)))
+    return low if low == high else f"{low} to {high}"

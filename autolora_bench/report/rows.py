@@ -1,0 +1,256 @@
+"""Which runs make one row: a method's configurations over all tasks, told apart by no more settings than is needed."""
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from autolora_bench.report.entries import Entry, flatten
+from autolora_bench.report.order import UNTRAINED, method_order
+
+Variant = tuple[tuple[str, str], ...]
+"""Settings and their values that tell one row of a method from its other rows; empty where there is one row."""
+Settings = dict[str, str]
+"""Dotted setting -> its value as one would type it."""
+
+SHOWN = 3
+"""More differing settings than this are named in a footnote, not in the row's label."""
+MOVED = 1e-8
+"""AdamW moves no weight by much more than learning rate x steps; less than this is lost in a weight's rounding."""
+PHRASES: dict[str, Callable[[str], str]] = {
+    "method.name": lambda value: f"as {value}",
+    "method.rank": lambda value: f"rank {value}",
+    "method.scaling": lambda value: f"{value.replace('_', ' ')} scaling",
+    "method.search.estimator": lambda value: f"{value.replace('_', ' ')} estimator",
+}
+"""How a row's label says a setting; others as one types them."""
+
+
+@dataclass(frozen=True)
+class RowRuns:
+    """The runs of one row."""
+
+    method: str
+    """`UNTRAINED` for models as they were before training."""
+    label: str
+    variant: Variant
+    """What tells the row from the method's other rows, as far as all of its tasks have it alike."""
+    main: bool
+    entries: tuple[Entry, ...]
+    untold: Variant = ()
+    """Of those settings the ones that the label leaves out."""
+    by_task: tuple[tuple[str, Variant], ...] = ()
+    """Of the settings that tell rows apart, the ones that differ from task to task in this row: its recipe's."""
+
+    @property
+    def alive(self) -> bool:
+        """Whether a run is completed or was planned; a row of neither is a try that came to nothing."""
+        return any(entry.completed or entry.planned for entry in self.entries)
+
+
+def rows_of(entries: Sequence[Entry]) -> list[RowRuns]:
+    """The rows of one model's runs, in the order of tables.
+
+    A row holds at most one configuration of each task, so that two are never averaged. A method's main row takes from
+    each task the configuration that most tasks agree on in what tells configurations apart; where a task has but one,
+    that one, whatever a recipe set for the task. Every other configuration of a task departs from the main one in some
+    settings: the same departure is the same row on every task.
+    """
+    methods: dict[str, list[Entry]] = defaultdict(list)
+    for entry in entries:
+        methods[UNTRAINED if is_untrained(entry) else entry.method].append(entry)
+    titles = {name: members[0].method_title for name, members in methods.items()}
+    if UNTRAINED in titles:
+        titles[UNTRAINED] = "Untrained model"
+    counts = Counter(titles.values())
+    found = []
+    for method in sorted(methods, key=method_order):
+        title = titles[method] if counts[titles[method]] < 2 else f"{titles[method]} ({method})"
+        found += _rows(method, title, methods[method])
+    return found
+
+
+def is_untrained(entry: Entry) -> bool:
+    """Whether the run's training was too small to move a weight: it shows the model as it was before."""
+    rate, most = entry.setting("method", "learning_rate"), entry.setting("train", "max_steps")
+    phases = entry.completed.phases if entry.completed else []
+    done = [phase.steps for phase in phases if phase.name != "search" and phase.steps is not None]
+    steps = most if _is_number(most) else sum(done) if done else None
+    return _is_number(rate) and _is_number(steps) and abs(rate * steps) <= MOVED
+
+
+@dataclass(frozen=True)
+class _Configuration:
+    """One configuration of a method on one task."""
+
+    task: str
+    settings: Settings
+    entries: tuple[Entry, ...]
+
+    @property
+    def completed(self) -> int:
+        return sum(entry.completed is not None for entry in self.entries)
+
+    @property
+    def alive(self) -> bool:
+        return any(entry.completed or entry.planned for entry in self.entries)
+
+    def on(self, names: Iterable[str]) -> Variant:
+        return tuple((name, self.settings.get(name, "default")) for name in names)
+
+
+def _rows(method: str, title: str, entries: Sequence[Entry]) -> list[RowRuns]:
+    tasks = _configurations(entries)
+    names = _telling(tasks)
+    usual, main = _main(tasks, names)
+    groups: dict[Variant, list[_Configuration]] = {(): list(main.values())}
+    for task, configurations in tasks.items():
+        for one in configurations:
+            if one is not main.get(task):
+                departure = _departure(one, main[task]) if task in main else _unlike(one.on(names), usual)
+                groups.setdefault(departure, []).append(one)
+    keys = sorted(groups, key=_order)
+    constant = {key: _constant(groups[key], names) for key in keys}
+    numbered = {name for key in keys for name, value in key if _number(value) is not None}
+    said = {key: key or tuple(one for one in constant[key] if one[0] in numbered) for key in keys}
+    lettered = any(len(variant) > SHOWN for variant in said.values())
+    labels = _lettered(title, len(keys)) if lettered else [_label(title, said[key]) for key in keys]
+    told = {key: () if lettered else said[key] if not key else constant[key] for key in keys}
+    rows = [
+        RowRuns(
+            method,
+            label,
+            constant[key],
+            main=not key,
+            entries=tuple(entry for one in groups[key] for entry in one.entries),
+            untold=tuple(one for one in constant[key] if one not in told[key]),
+            by_task=tuple(
+                (one.task, rest) for one in groups[key] if (rest := _rest(one, names, constant[key]))
+            ),
+        )
+        for key, label in zip(keys, labels, strict=True)
+    ]
+    return sorted(rows, key=lambda row: _order(row.variant))
+
+
+def _configurations(entries: Sequence[Entry]) -> dict[str, list[_Configuration]]:
+    by_id: dict[str, dict[tuple[str, str], list[Entry]]] = defaultdict(lambda: defaultdict(list))
+    for entry in entries:
+        by_id[entry.task][entry.method, entry.config_id].append(entry)
+    found: dict[str, list[_Configuration]] = {}
+    for task, configurations in by_id.items():
+        flat = {key: flatten(members[0].config) for key, members in configurations.items()}
+        twins = len({tuple(sorted(one.items())) for one in flat.values()}) < len(flat)
+        found[task] = [
+            _Configuration(task, flat[key] | ({"config_id": key[1]} if twins else {}), tuple(members))
+            for key, members in configurations.items()
+        ]
+    return found
+
+
+def _telling(tasks: dict[str, list[_Configuration]]) -> list[str]:
+    """The settings that differ between configurations of one task; of tries that came to nothing only if all are."""
+    names: set[str] = set()
+    for configurations in tasks.values():
+        counted = [one for one in configurations if one.alive] or configurations
+        for name in {name for one in counted for name in one.settings}:
+            if len({one.settings.get(name) for one in counted}) > 1:
+                names.add(name)
+    return sorted(names)
+
+
+def _main(
+    tasks: dict[str, list[_Configuration]], names: Sequence[str]
+) -> tuple[Variant, dict[str, _Configuration]]:
+    """What most tasks have of the telling settings, and the configuration of each task that comes nearest to it.
+
+    A task where the method's own settings were varied, and none has the usual values, has no main configuration.
+    """
+    support: dict[Variant, list[_Configuration]] = defaultdict(list)
+    for configurations in tasks.values():
+        for one in configurations:
+            support[one.on(names)].append(one)
+
+    def weight(variant: Variant) -> tuple[object, ...]:
+        members = support[variant]
+        known = sum(one.alive for one in members), len(members), sum(one.completed for one in members)
+        return (*(-number for number in known), _order(variant))
+
+    usual = min(support, key=weight)
+    main = {}
+    for task, configurations in tasks.items():
+        nearest = min(
+            configurations,
+            key=lambda one: (
+                not one.alive,
+                len(_unlike(one.on(names), usual)),
+                -one.completed,
+                _order(one.on(names)),
+            ),
+        )
+        varied = _telling({task: configurations})
+        unlike = [name for name, _ in _unlike(nearest.on(names), usual)]
+        if not any(name in varied and name.startswith("method.") for name in unlike):
+            main[task] = nearest
+    return usual, main
+
+
+def _unlike(variant: Variant, usual: Variant) -> Variant:
+    return tuple(pair for pair, other in zip(variant, usual, strict=True) if pair != other)
+
+
+def _departure(configuration: _Configuration, main: _Configuration) -> Variant:
+    names = sorted({*configuration.settings, *main.settings})
+    return _unlike(configuration.on(names), main.on(names))
+
+
+def _constant(configurations: Sequence[_Configuration], names: Sequence[str]) -> Variant:
+    """The values of the telling settings that a row has alike on all of its tasks."""
+    values = {name: {one.settings.get(name, "default") for one in configurations} for name in names}
+    return tuple((name, next(iter(values[name]))) for name in names if len(values[name]) == 1)
+
+
+def _rest(configuration: _Configuration, names: Sequence[str], constant: Variant) -> Variant:
+    alike = dict(constant)
+    return configuration.on(name for name in names if name not in alike)
+
+
+def settings(variant: Variant) -> str:
+    """`search.estimator=released, seed=1`; the prefix `method.` is understood."""
+    return ", ".join(f"{name.removeprefix('method.')}={value}" for name, value in variant)
+
+
+def _label(title: str, variant: Variant) -> str:
+    """`LoRA, rank 8`."""
+    return ", ".join([title, *(_phrase(*pair) for pair in variant)])
+
+
+def _lettered(title: str, count: int) -> list[str]:
+    """`LoRA [A]`, where a footnote has to say what A stands for."""
+    return [f"{title} [{_letters(index)}]" for index in range(count)]
+
+
+def _phrase(name: str, value: str) -> str:
+    return PHRASES[name](value) if name in PHRASES else settings(((name, value),))
+
+
+def _letters(index: int) -> str:
+    head, tail = divmod(index, 26)
+    return (_letters(head - 1) if head else "") + chr(ord("A") + tail)
+
+
+def _order(variant: Variant) -> tuple[tuple[str, float, str], ...]:
+    """Sorting key: numbers by size, words by the alphabet."""
+    return tuple((name, _number(value) or 0.0, value) for name, value in variant)
+
+
+def _number(value: str) -> float | None:
+    try:
+        number = float(value)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
