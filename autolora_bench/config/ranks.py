@@ -124,12 +124,10 @@ def _of_file(path: Path, task: str) -> dict[str, int]:
     try:
         text = path.read_text(encoding="utf-8")
         is_json = path.suffix.lower() == ".json"
-        rows: Sequence[Mapping[str, Any]] = (
-            json.loads(text) if is_json else [*csv.DictReader(text.splitlines())]
-        )
+        rows: Sequence[Mapping[str, Any]] = json.loads(text) if is_json else _csv_rows(text)
         wanted = [row for row in rows if row.get("task") in (None, "", task)]
         layers = [(layer_key(int(row["layer"]), str(row["projection"])), int(row["rank"])) for row in wanted]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, csv.Error) as error:
         raise UserError(
             f"{path} holds no ranks: {error!r}", f"give it the columns {', '.join(FIELDS)}"
         ) from error
@@ -141,6 +139,17 @@ def _of_file(path: Path, task: str) -> dict[str, int]:
             f"{path} has no ranks of task {task}", f"say method.source_task=NAME, one of: {', '.join(known)}"
         )
     return _unique(layers, path)
+
+
+def _csv_rows(text: str) -> list[dict[str, Any]]:
+    """Rows of a CSV with a header. Raises ValueError where a row has more or fewer cells than the header."""
+    reader = csv.DictReader(text.splitlines(), strict=True)
+    rows = []
+    for row in reader:
+        if None in row or None in row.values():
+            raise ValueError(f"line {reader.line_num} has another number of cells than the first line")
+        rows.append(row)
+    return rows
 
 
 def _unique(layers: Sequence[tuple[str, int]], path: Path) -> dict[str, int]:

@@ -1,16 +1,18 @@
-"""The E2E NLG challenge's CSV: a record (`mr`) and one reference (`ref`) per row."""
+"""The E2E NLG challenge's tables: a record (`mr`) and a text of it per row, which is a reference or an output."""
 
 import csv
-import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from autolora_bench.config.task import TaskConfig
-from autolora_bench.data.files import local_source, read_text
+from autolora_bench.data.files import local_source
 from autolora_bench.data.records import group_meanings, parse_meaning
 from autolora_bench.data.schema import Columns
+from autolora_bench.data.text_files import column, read_table, read_text
 from autolora_bench.errors import UserError
+
+OUTPUT_NAMES = ("output", "ref")
+"""Names of the column of outputs in a table of them; its other column is `mr`. Any case."""
 
 
 def read_e2e_csv(paths: Sequence[Path], task: TaskConfig) -> tuple[Columns, list[str]]:
@@ -22,40 +24,70 @@ def read_e2e_csv(paths: Sequence[Path], task: TaskConfig) -> tuple[Columns, list
         UserError: a column is missing, a record is not of the form key[value], or a reference is blank; with its line.
     """
     columns = local_source(task).columns
-    record, reference = columns.get("text", "mr"), columns.get("references", "ref")
-    pairs = [pair for path in paths for pair in _pairs(path, record, reference)]
+    names = columns.get("text", "mr"), columns.get("references", "ref")
+    pairs = [pair for path in paths for pair in read_references(path, *names)]
     grouped = group_meanings(pairs)
     return grouped, [f"{len(pairs)} references of {len(grouped['text'])} records"]
 
 
-def _pairs(path: Path, record: str, reference: str) -> Iterator[tuple[str, str]]:
-    rows = csv.reader(io.StringIO(read_text(path).replace("\r\n", "\n"), newline=""), strict=True)
-    header = next(rows)
-    missing = [name for name in (record, reference) if name not in header]
-    if missing:
-        raise UserError(
-            f"{path}: there is no column {missing[0]!r}; the first line has {', '.join(header)}",
-            "check that the file is the publisher's, or correct local.columns in the task's YAML",
-        )
-    count = 0
-    for text, words in _cells(path, rows, header.index(record), header.index(reference), len(header)):
-        count += 1
-        yield text, words
-    if not count:
+def read_references(path: Path, record: str = "mr", reference: str = "ref") -> list[tuple[str, str]]:
+    """(record, reference) of each row of the challenge's CSV, or of the same table with tabs.
+
+    Raises:
+        UserError: a column is missing, a row has another number of cells, a record is not of the form key[value], or a
+            reference is blank; with its line.
+    """
+    rows = _read_rows(path, record, reference)
+    if not rows:
         raise UserError(f"{path} has a header line and no rows", "download the file again")
-
-
-def _cells(path: Path, rows: Any, record: int, reference: int, width: int) -> Iterator[tuple[str, str]]:
-    try:
-        for cells in rows:
-            if len(cells) != width:
-                raise UserError(
-                    f"{path}, line {rows.line_num}: {len(cells)} columns where {width} are expected",
-                    "correct the line's commas and quotes",
-                )
-            parse_meaning(cells[record])
-            if not cells[reference].strip():
+    for number, text, words in rows:
+        try:
+            parse_meaning(text)
+            if not words.strip():
                 raise ValueError("the reference is blank")
-            yield cells[record], cells[reference]
-    except (ValueError, csv.Error) as error:
-        raise UserError(f"{path}, line {rows.line_num}: {error}", "correct the line") from error
+        except ValueError as error:
+            raise UserError(f"{path}, line {number}: {error}", "correct the line") from error
+    return [(text, words) for _, text, words in rows]
+
+
+def read_outputs(path: Path) -> list[tuple[int, str, str]] | None:
+    """(line, record, output) of each row of a table of outputs; None where the file is no such table.
+
+    As tuetschek/e2e-metrics reads them: tabs or commas, quoted or not, a first line with `MR` and `output`, or with
+    tabs none where the first line's first cell is a record.
+
+    Raises:
+        UserError: a row has another number of cells, with its line.
+    """
+    text = read_text(path, may_be_blank=True)
+    first = text.partition("\n")[0].removesuffix("\r")
+    delimiter = _delimiter(first)
+    cells = next(csv.reader([first], delimiter=delimiter), [])
+    names = [cell.strip().lower() for cell in cells]
+    found = [name for name in OUTPUT_NAMES if name in names]
+    if "mr" in names and found:
+        rows = read_table(path, delimiter, text)
+        places = names.index("mr"), names.index(found[0])
+        return [(number, cells[places[0]], cells[places[1]]) for number, cells in rows[1:]]
+    if delimiter == "\t" and len(cells) == 2 and _is_record(cells[0]):
+        return [(number, cells[0], cells[1]) for number, cells in read_table(path, delimiter, text)]
+    return None
+
+
+def _read_rows(path: Path, record: str, reference: str) -> list[tuple[int, str, str]]:
+    text = read_text(path)
+    (_, header), *rows = read_table(path, _delimiter(text.partition("\n")[0]), text)
+    mend = "check that the file is the publisher's, or correct local.columns in the task's YAML"
+    places = [column(path, header, name, mend) for name in (record, reference)]
+    return [(number, cells[places[0]], cells[places[1]]) for number, cells in rows]
+
+
+def _delimiter(first_line: str) -> str:
+    return "\t" if "\t" in first_line else ","
+
+
+def _is_record(text: str) -> bool:
+    try:
+        return bool(parse_meaning(text))
+    except ValueError:
+        return False

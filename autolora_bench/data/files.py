@@ -7,11 +7,10 @@ from pathlib import Path
 
 from autolora_bench.config.data import HELD_OUT, DataConfig, Source
 from autolora_bench.config.task import GeneratedSource, HubSource, Layout, LocalSource, TaskConfig
+from autolora_bench.data.text_files import read_bytes
 from autolora_bench.errors import UserError
 
 SUFFIXES = {Layout.glue_tsv: ".tsv", Layout.iob2: ".iob2", Layout.e2e_csv: ".csv", Layout.webnlg_xml: ".xml"}
-ABSTRACT = "###MEDLINE:"
-"""Begins the lines of JNLPBA's own files that name an abstract."""
 GENERATOR_VERSION = 1
 """Counts up whenever the generators' output changes."""
 
@@ -73,45 +72,6 @@ def file_fingerprint(task: TaskConfig, data: DataConfig) -> str:
             settings = [generated.generator, generated.rows, data.generator_seed, GENERATOR_VERSION]
             digest.update(json.dumps(settings, sort_keys=True).encode())
     return digest.hexdigest()
-
-
-def read_text(path: Path) -> str:
-    """A UTF-8 file without its byte-order mark, line ends as they are.
-
-    Raises:
-        UserError: the file cannot be read, is empty or is not UTF-8.
-    """
-    content = read_bytes(path)
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise UserError(
-            f"{path}, line {line}: byte 0x{content[error.start]:02x} is not UTF-8",
-            "convert the file to UTF-8",
-        ) from error
-
-
-def read_bytes(path: Path) -> bytes:
-    """A file's content. Raises UserError where it cannot be read or is empty."""
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise UserError(
-            f"{path} cannot be read: {error.strerror}", "check the file and its permissions"
-        ) from error
-    if not content.strip():
-        raise UserError(f"{path} is empty", "download the file again")
-    return content
-
-
-def lines(text: str) -> Iterator[tuple[int, str]]:
-    """(line number from 1, line without its end). Only LF and CRLF end a line: fields may hold any other separator."""
-    parts = text.split("\n")
-    if parts[-1] == "":
-        parts.pop()
-    for number, line in enumerate(parts, start=1):
-        yield number, line.removesuffix("\r")
 
 
 def _data_folder(data: DataConfig) -> Path:

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from autolora_bench.config.task import ClassificationTask, LocalSource, RegressionTask, TaskConfig
-from autolora_bench.data.files import lines, local_source, read_text
+from autolora_bench.data.files import local_source
 from autolora_bench.data.schema import Columns
+from autolora_bench.data.text_files import column, lines, quote, read_text
 from autolora_bench.errors import UserError
 
 
@@ -29,13 +30,16 @@ def _read_file(path: Path, source: LocalSource, columns: Columns, label: Callabl
     rows = lines(read_text(path))
     header = next(rows)[1].split("\t") if source.header else None
     positions = {name: _position(path, header, source.columns.get(name, name)) for name in columns}
-    width = len(header) if header else max(max(positions.values()) + 1, -min(positions.values()))
+    fewest = max(max(positions.values()) + 1, -min(positions.values()))
+    width = len(header) if header else None
     count = 0
     for number, line in rows:
         cells = line.split("\t")
-        if len(cells) < width or (header and len(cells) > width):
+        if width is None and min(positions.values()) >= 0:
+            width = max(len(cells), fewest)  # a further tab would cut a text
+        if len(cells) < fewest or (width is not None and len(cells) != width):
             raise UserError(
-                f"{path}, line {number}: {len(cells)} columns where {width} are expected",
+                f"{path}, line {number}: {len(cells)} columns where {width or fewest} are expected",
                 "restore the line's tabs or remove the line",
             )
         for name, position in positions.items():
@@ -48,15 +52,9 @@ def _read_file(path: Path, source: LocalSource, columns: Columns, label: Callabl
         raise UserError(f"{path} has a header line and no rows", "download the file again")
 
 
-def _position(path: Path, header: list[str] | None, column: Any) -> int:
-    if isinstance(column, int):
-        return column
-    if header is not None and column in header:
-        return header.index(column)
-    raise UserError(
-        f"{path}: there is no column {column!r}; the first line has {', '.join(header or ['no names'])}",
-        "check that the file is the publisher's, or correct local.columns in the task's YAML",
-    )
+def _position(path: Path, header: list[str] | None, named: Any) -> int:
+    mend = "check that the file is the publisher's, or correct local.columns in the task's YAML"
+    return named if isinstance(named, int) else column(path, header or [], named, mend)
 
 
 def _parse(path: Path, number: int, label: Callable[[str], Any], cell: str) -> Any:
@@ -81,7 +79,7 @@ def _class_parser(names: Sequence[str]) -> Callable[[str], int]:
 
     def parse(cell: str) -> int:
         if cell not in indices:
-            raise ValueError(f"label {cell!r} is none of {', '.join(names)}")
+            raise ValueError(f"label {quote(cell)} is none of {', '.join(names)}")
         return indices[cell]
 
     return parse
@@ -94,7 +92,7 @@ def _number_parser(minimum: float, maximum: float) -> Callable[[str], float]:
         except ValueError:
             value = math.nan
         if not minimum <= value <= maximum:
-            raise ValueError(f"{cell!r} is not a number from {minimum:g} to {maximum:g}")
+            raise ValueError(f"{quote(cell)} is not a number from {minimum:g} to {maximum:g}")
         return value
 
     return parse

@@ -1,15 +1,19 @@
 """CoNLL files in IOB2: a token, a tab and its tag per line, a blank line after each sentence.
 
-JNLPBA's own files also name each abstract in a line `###MEDLINE:...`, which ends a sentence and is no token.
+Lines that mark a document end a sentence and are no token: `###MEDLINE:...` in JNLPBA's own files, `-DOCSTART-` with
+whatever columns in the copies that several toolkits ship.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from autolora_bench.config.task import TaggingTask, TaskConfig
-from autolora_bench.data.files import ABSTRACT, lines, read_text
 from autolora_bench.data.schema import Columns, tag_names
+from autolora_bench.data.text_files import BLANKS, lines, quote, read_text
 from autolora_bench.errors import UserError
+
+DOCUMENT_MARKS = ("###MEDLINE:", "-DOCSTART-")
+Line = tuple[int, str]
 
 
 def read_iob2(paths: Sequence[Path], task: TaskConfig) -> tuple[Columns, list[str]]:
@@ -22,38 +26,57 @@ def read_iob2(paths: Sequence[Path], task: TaskConfig) -> tuple[Columns, list[st
         raise UserError(
             f"task {task.name} cannot be read from the layout iob2", "correct local.layout in its YAML"
         )
+    names = tag_names(task)
     columns: Columns = {"tokens": [], "tags": []}
     for path in paths:
-        _read_file(path, tag_names(task), columns)
+        for sentence in sentences(path):
+            tokens, tags = _tokens_and_tags(path, sentence, names)
+            columns["tokens"].append(tokens)
+            columns["tags"].append([names.index(tag) for tag in tags])
     return columns, []
 
 
-def _read_file(path: Path, names: list[str], columns: Columns) -> None:
-    indices = {name: index for index, name in enumerate(names)}
-    tokens: list[str] = []
-    tags: list[str] = []
+def sentences(path: Path) -> Iterator[list[Line]]:
+    """The lines of each sentence, each with its number in the file.
+
+    Raises:
+        UserError: the file cannot be read, is empty or is not UTF-8.
+    """
+    sentence: list[Line] = []
     for number, line in [*lines(read_text(path)), (0, "")]:
-        if line.strip() and not line.startswith(ABSTRACT):
-            token, tag = _token_and_tag(path, number, line, names)
-            _check_continuation(path, number, tag, tags[-1] if tags else "O")
-            tokens.append(token)
-            tags.append(tag)
-        elif tokens:
-            columns["tokens"].append(tokens)
-            columns["tags"].append([indices[tag] for tag in tags])
-            tokens, tags = [], []
+        if line.strip(BLANKS) and not is_document_mark(line):
+            sentence.append((number, line))
+        elif sentence:
+            yield sentence
+            sentence = []
+
+
+def is_document_mark(line: str) -> bool:
+    """Whether a line marks a document instead of holding a token."""
+    return line.startswith(DOCUMENT_MARKS)
+
+
+def _tokens_and_tags(path: Path, sentence: list[Line], names: list[str]) -> tuple[list[str], list[str]]:
+    tokens, tags = [], ["O"]
+    for number, line in sentence:
+        token, tag = _token_and_tag(path, number, line, names)
+        _check_continuation(path, number, tag, tags[-1])
+        tokens.append(token)
+        tags.append(tag)
+    return tokens, tags[1:]
 
 
 def _token_and_tag(path: Path, number: int, line: str, names: list[str]) -> tuple[str, str]:
     cells = line.split("\t")
     if len(cells) != 2 or not all(cells):
         raise UserError(
-            f"{path}, line {number}: expected a token, a tab and a tag, found {line!r}", "correct the line"
+            f"{path}, line {number}: expected a token, a tab and a tag, found {quote(line)}",
+            "correct the line",
         )
     token, tag = cells
     if tag not in names:
         raise UserError(
-            f"{path}, line {number}: tag {tag!r} is none of {', '.join(names)}",
+            f"{path}, line {number}: tag {quote(tag)} is none of {', '.join(names)}",
             "correct the tag, or the entities in the task's YAML",
         )
     return token, tag

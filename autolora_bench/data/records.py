@@ -5,10 +5,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from autolora_bench.data.schema import Columns
+from autolora_bench.data.text_files import quote
 
 GOOD = "good"
 """WebNLG's mark of a lexicalisation that its annotators accepted: the only ones the LoRA paper's set-up keeps."""
-_FIELD = re.compile(r"\s*([^\[\],]+)\[([^\[\]]*)\]\s*(?:,|$)")
+_FIELD = re.compile(r"([^\[\],]+)\[([^\[\]]*)\]\s*(?:,|$)")
 
 
 @dataclass(frozen=True)
@@ -31,8 +32,10 @@ def parse_meaning(text: str) -> list[list[str]]:
     while position < len(text):
         match = _FIELD.match(text, position)
         if match is None:
-            raise ValueError(f"{text!r} is not of the form key[value], key[value]")
+            raise ValueError(f"{quote(text)} is not of the form key[value], key[value]")
         fields.append([match[1].strip(), match[2].strip()])
+        if not fields[-1][0]:
+            raise ValueError(f"{quote(text)} has a value without its key")
         position = match.end()
     if not fields:
         raise ValueError("the record is blank")
@@ -43,7 +46,7 @@ def parse_triple(text: str) -> list[str]:
     """WebNLG's `subject | relation | object` -> its three parts. Raises ValueError where there are not three."""
     parts = [part.strip() for part in text.split("|")]
     if len(parts) != 3 or not all(parts):
-        raise ValueError(f"{text!r} is not of the form subject | relation | object")
+        raise ValueError(f"{quote(text)} is not of the form subject | relation | object")
     return parts
 
 

@@ -3,9 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
-
-from datasets import Dataset, Features, List, Value
+from typing import TYPE_CHECKING, Any
 
 from autolora_bench.config.task import (
     ClassificationTask,
@@ -14,7 +12,11 @@ from autolora_bench.config.task import (
     TaggingTask,
     TaskConfig,
 )
+from autolora_bench.data.text_files import quote
 from autolora_bench.errors import UserError
+
+if TYPE_CHECKING:
+    from datasets import Dataset, Features
 
 Columns = dict[str, list[Any]]
 """Column -> one value per example."""
@@ -30,7 +32,7 @@ class TaskData:
     publisher's own text of the record.
     """
 
-    splits: dict[str, Dataset]
+    splits: "dict[str, Dataset]"
     """train and the splits that the task evaluates and tests on."""
     fingerprint: str
     """SHA-256 over the rows of every split: the same whatever the source."""
@@ -56,8 +58,10 @@ def tag_names(task: TaggingTask) -> list[str]:
     return ["O", *(f"{prefix}-{entity}" for entity in task.entities for prefix in "BI")]
 
 
-def features(task: TaskConfig) -> Features:
+def features(task: TaskConfig) -> "Features":
     """Columns and types of a task's examples."""
+    from datasets import Features, List, Value
+
     match task:
         case ClassificationTask():
             return Features({**{text: Value("string") for text in task.texts}, "label": Value("int64")})
@@ -77,8 +81,10 @@ def features(task: TaskConfig) -> Features:
     raise TypeError(f"no schema for {type(task).__name__}")
 
 
-def to_dataset(task: TaskConfig, columns: Columns) -> Dataset:
+def to_dataset(task: TaskConfig, columns: Columns) -> "Dataset":
     """Checked columns as a data set with the task's types."""
+    from datasets import Dataset
+
     return Dataset.from_dict(columns, features=features(task))
 
 
@@ -128,7 +134,7 @@ def _row_check(task: TaskConfig) -> Callable[[tuple[Any, ...]], str | None]:
 
 def _texts(values: Sequence[Any]) -> str | None:
     wrong = [value for value in values if not isinstance(value, str)]
-    return f"{wrong[0]!r} is not a text" if wrong else None
+    return f"{quote(wrong[0])} is not a text" if wrong else None
 
 
 def _index(value: Any, names: Sequence[str], what: str) -> str | None:
@@ -153,7 +159,7 @@ def _tags(tokens: Sequence[str], tags: Sequence[Any], names: Sequence[str]) -> s
 
 def _record(fields: Any, references: Any, category: Any, text: Any) -> str | None:
     if not fields or not references:
-        return f"the record {text!r} has {len(fields)} fields and {len(references)} references"
+        return f"the record {quote(text)} has {len(fields)} fields and {len(references)} references"
     if any(isinstance(reference, str) and not reference.strip() for reference in references):
-        return f"a reference of the record {text!r} is blank"
+        return f"a reference of the record {quote(text)} is blank"
     return _texts([part for each in fields for part in each] + [*references, category, text])

@@ -5,11 +5,15 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from autolora_bench.data.text_files import BLANKS, holds_json, quote
 from autolora_bench.errors import UserError
-from autolora_bench.metrics.files import holds_json, read_lines
+from autolora_bench.metrics.files import read_lines
 
 Value = int | float | str
 HEADER = ("prediction", "label")
+LONGEST = 15
+"""Digits of a whole number that a float holds exactly."""
+_BLANKS = re.compile(f"[{BLANKS}]+")
 _WHOLE = re.compile(r"[+-]?\d+(\.0*)?")
 
 
@@ -18,8 +22,8 @@ def read_columns(
 ) -> list[list[Value]]:
     """The columns of a file, one list for each name.
 
-    Columns are separated by a tab or blanks. A first line with the names is a header. In a file ending in .jsonl there
-    is one column, blanks or not.
+    Columns are separated by a tab or blanks; other white space belongs to a name. A first line with the names is a
+    header. In a file ending in .jsonl there is one column, blanks or not.
 
     Args:
         path: the file.
@@ -38,7 +42,7 @@ def read_columns(
     rows = [
         [value(cell, number) for cell in _cells(path, number, line, names)]
         for number, line in enumerate(lines, start=1)
-        if number > 1 or tuple(line.lower().split()) != names
+        if number > 1 or tuple(_split(line.lower())) != names
     ]
     if not rows:
         raise UserError(f"{path}: a header and no example", "give one line for each example")
@@ -46,45 +50,49 @@ def read_columns(
 
 
 def _cells(path: Path, number: int, line: str, names: tuple[str, ...]) -> list[str]:
-    cells = _split(line) if not holds_json(path) else [line.strip()]
+    cells = _split(line) if not holds_json(path) else [line.strip(BLANKS)]
     if names == HEADER and any(cells[:1]) and not any(cells[1:]):
         raise UserError(
-            f"{path}, line {number}: a prediction and no label ({line!r})",
+            f"{path}, line {number}: a prediction and no label ({quote(line)})",
             "write the label in a second column, or give labels one a line (or GLUE's own dev.tsv) in references=FILE",
         )
     if len(cells) != len(names) or not all(cells):
         raise UserError(
-            f"{path}, line {number}: {len([c for c in cells if c])} columns where {len(names)} are expected ({line!r})",
+            f"{path}, line {number}: {sum(map(bool, cells))} columns where {len(names)} are expected ({quote(line)})",
             f"give on every line: {' and '.join(names)}" + (", separated by a tab" if len(names) > 1 else ""),
         )
     return cells
 
 
 def _split(line: str) -> list[str]:
-    return [cell.strip() for cell in line.split("\t")] if "\t" in line else line.split()
+    if "\t" in line:
+        return [cell.strip(BLANKS) for cell in line.split("\t")]
+    return _BLANKS.split(line.strip(BLANKS))
 
 
 def _number(cell: str, path: Path, number: int) -> float:
     try:
         value = float(cell)
     except ValueError:
-        raise UserError(f"{path}, line {number}: {cell!r} is not a number", "give one number") from None
+        raise UserError(f"{path}, line {number}: {quote(cell)} is not a number", "give one number") from None
     if not math.isfinite(value):
-        raise UserError(f"{path}, line {number}: {cell!r} is not a finite number", "give a finite number")
+        raise UserError(
+            f"{path}, line {number}: {quote(cell)} is not a finite number", "give a finite number"
+        )
     return value
 
 
 def _class(cell: str, classes: Sequence[str], path: Path, number: int) -> int | str:
-    value: int | str = int(float(cell)) if _WHOLE.fullmatch(cell) else cell
+    value: int | str = int(float(cell)) if len(cell) <= LONGEST and _WHOLE.fullmatch(cell) else cell
     if value == cell and _is_number(cell):
         raise UserError(
-            f"{path}, line {number}: {cell!r} is not a class",
+            f"{path}, line {number}: {quote(cell)} is not a class",
             "give the class's number or name, not its score",
         )
     if classes and value not in (*classes, *range(len(classes))):
         known = ", ".join(f"{index} or {name}" for index, name in enumerate(classes))
         raise UserError(
-            f"{path}, line {number}: {cell!r} is none of the task's classes",
+            f"{path}, line {number}: {quote(cell)} is none of the task's classes",
             f"classes are {known}; a header is `prediction label`; for classes of your own: task=classification",
         )
     return value

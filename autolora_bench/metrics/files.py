@@ -1,10 +1,10 @@
-"""Reading what `score` scores: lines, columns, groups. Every refusal names the file and, where it has one, the line."""
+"""What `score` reads of predictions: lines of text or JSON, and the records they say they are of."""
 
-import json
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from autolora_bench.data.text_files import holds_json, lines, quote, read_text, read_values
 from autolora_bench.errors import UserError
 
 
@@ -20,37 +20,19 @@ def read_lines(path: Path) -> list[str]:
     """
     if holds_json(path):
         return [_text(path, number, value) for number, value in read_values(path)]
-    return [line.removesuffix("\r") for line in _lines(path)]
+    return [line for _, line in lines(read_text(path, may_be_blank=True))]
 
 
-def read_values(path: Path) -> Iterator[tuple[int, Any]]:
-    """Number and value of each line of JSON.
+def read_records(path: Path) -> list[tuple[int, str]] | None:
+    """Line and `record` of each line of a run's own outputs; None where the file names no records.
 
     Raises:
-        UserError: the file is missing, empty, or not UTF-8; a line that is not JSON.
+        UserError: as `read_lines`.
     """
-    for number, line in enumerate(_lines(path), start=1):
-        try:
-            value = json.loads(line)
-        except ValueError as error:
-            raise UserError(
-                f"{path}, line {number}: not JSON ({error})", "give plain text another ending"
-            ) from error
-        yield number, value
-
-
-def holds_json(path: Path) -> bool:
-    """Whether the file's name says that every line is JSON."""
-    return path.suffix.lower() == ".jsonl"
-
-
-def _lines(path: Path) -> list[str]:
-    lines = read_text(path).split("\n")
-    if lines[-1] == "":
-        lines.pop()
-    if not lines:
-        raise UserError(f"{path}: the file is empty", "give a file with one line for each example")
-    return lines
+    if not holds_json(path):
+        return None
+    found = [(number, value.get("record")) for number, value in read_values(path) if isinstance(value, dict)]
+    return [(number, record) for number, record in found if isinstance(record, str)] or None
 
 
 def _text(path: Path, number: int, value: Any) -> str:
@@ -64,25 +46,6 @@ def _text(path: Path, number: int, value: Any) -> str:
     return " ".join(str(value).splitlines())
 
 
-def read_text(path: Path) -> str:
-    """Text of a UTF-8 file, byte-order mark dropped.
-
-    Raises:
-        UserError: the file is missing or not UTF-8.
-    """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise UserError(
-            f"{path}: {error.strerror}", "check the path and that it is a file you may read"
-        ) from error
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data[: error.start].count(b"\n") + 1
-        raise UserError(f"{path}, line {line}: not UTF-8", "save the file as UTF-8") from error
-
-
 def check_counts(predictions: Path, found: int, references: Path, expected: int) -> None:
     """Refuse two files that do not hold the same number of segments."""
     if found != expected:
@@ -90,3 +53,21 @@ def check_counts(predictions: Path, found: int, references: Path, expected: int)
             f"{predictions} has {found} segments, {references} has {expected}",
             "give one line for each segment, in the same order; an empty output is an empty line",
         )
+
+
+def check_records(
+    predictions: Path,
+    found: Sequence[tuple[int, str]] | None,
+    references: Path,
+    expected: Sequence[str] | None,
+) -> None:
+    """Refuse outputs of other records than the references', or in another order, where both files name them."""
+    if found is None or expected is None:
+        return
+    check_counts(predictions, len(found), references, len(expected))
+    for (number, record), wanted in zip(found, expected, strict=True):
+        if record.strip() != wanted.strip():
+            raise UserError(
+                f"{predictions}, line {number}: its record is {quote(record)}, that of {references} {quote(wanted)}",
+                "give the outputs of the references' records, in their order",
+            )

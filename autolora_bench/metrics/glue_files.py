@@ -3,8 +3,10 @@
 from pathlib import Path
 
 from autolora_bench.config.task import ClassificationTask
+from autolora_bench.data.files import local_source
+from autolora_bench.data.glue_tsv import read_glue_tsv
+from autolora_bench.data.text_files import read_text
 from autolora_bench.metrics.columns import Value
-from autolora_bench.metrics.files import read_text
 
 VARIANTS = {"mnli_mm": "mnli"}
 """Scored under a name of its own -> the task whose files have its layout."""
@@ -27,8 +29,6 @@ def read_glue_labels(path: Path, task: str, *, named: bool) -> list[Value]:
         UserError: the file is malformed, or is not of this task; with its line.
     """
     from autolora_bench.config.compose import compose_config, composer, to_objects
-    from autolora_bench.data.files import local_source
-    from autolora_bench.data.glue_tsv import read_glue_tsv
 
     with composer():
         config = to_objects(compose_config([f"task={VARIANTS.get(task, task)}"])).task

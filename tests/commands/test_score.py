@@ -28,7 +28,7 @@ def test_json_is_printed_with_sorted_keys(tmp_path: Path, capsys: pytest.Capture
         (["task=e2f", "predictions=x"], "there is no task 'e2f' to score"),
         (["task=e2e", "file.txt"], "'file.txt' is not NAME=VALUE"),
         (["task=e2e", "task=rte", "predictions=x"], "task= is given twice"),
-        (["task=bionlp", "predictions=/nowhere/x"], "/nowhere/x: No such file"),
+        (["task=bionlp", "predictions=/nowhere/x"], "/nowhere/x cannot be read: No such file"),
     ],
 )
 def test_mistakes_are_named(words: list[str], what: str, capsys: pytest.CaptureFixture[str]) -> None:

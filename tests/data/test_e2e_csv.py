@@ -73,6 +73,10 @@ def test_quotes_commas_and_line_ends(read: Callable[[str], TaskData]) -> None:
         ("mr,ref\n,text\n", ["line 2", "blank"]),
         ("mr,ref\nname[A],fine\nname[A], \n", ["line 3", "the reference is blank"]),
         ('mr,ref\nname[A],"never closed\n', ["line 2"]),
+        ("mr,ref\nname[A],fine\n\nname[B],one, two\n", ["line 4", "3 columns where 2"]),
+        ("mr,ref\n[A],text\n", ["line 2", "not of the form"]),
+        ("mr,ref\n [A],text\n", ["line 2", "a value without its key"]),
+        ("mr,mr,ref\nname[A],name[A],x\n", ["more than one column 'mr'"]),
         ("mr,ref\n", ["no rows"]),
         ("", ["empty"]),
     ],
@@ -81,3 +85,25 @@ def test_mistakes_are_named(
     content: str, words: list[str], read: Callable[[str], TaskData], refused: Callable[..., UserError]
 ) -> None:
     refused(lambda: read(content), "few.csv", *words)
+
+
+@pytest.mark.parametrize(
+    "record", [" " * 400_000, "a" * 120_000, "a[" * 60_000, "name[A]" + " " * 120_000 + "x"]
+)
+def test_of_a_long_record_the_message_shows_the_beginning(
+    record: str, read: Callable[[str], TaskData], refused: Callable[..., UserError]
+) -> None:
+    error = refused(lambda: read(f'mr,ref\nname[A],fine\n"{record}",x\n'), "few.csv", "line 3")
+    assert len(error.what) < 400
+
+
+def test_a_first_line_longer_than_a_cell_may_be(
+    read: Callable[[str], TaskData], refused: Callable[..., UserError]
+) -> None:
+    assert len(refused(lambda: read("m" * 200_000 + ",ref\nname[A],x\n"), "few.csv", "line 1").what) < 400
+    assert len(refused(lambda: read(",".join(["col"] * 50_000) + "\n"), "no column 'mr'").what) < 1000
+
+
+def test_blank_lines_and_further_columns_are_no_mistake(read: Callable[[str], TaskData]) -> None:
+    split = read("mr,id,ref\nname[A],1,One.\n\nname[B],2,Two.\n\n").splits["train"]
+    assert split["references"][:] == [["One."], ["Two."]]

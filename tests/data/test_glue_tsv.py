@@ -138,6 +138,18 @@ def test_no_header_and_positions_from_both_ends(read: Read) -> None:
     assert split["label"][:] == [1, 0]
 
 
+def test_without_a_header_a_further_tab_is_refused(read: Read, refused: Callable[..., UserError]) -> None:
+    columns = {"sentence1": 1, "sentence2": 2, "label": 0}
+    good = "yes\ta\tb\tx\nno\tc\td\ty\n"
+    assert read(good, header=False, columns=columns).splits["train"]["sentence2"][:] == ["b", "d"]
+    for line, count in [("no\tc\te\td\ty\n", "5"), ("no\tc\td\n", "3")]:
+        refused(
+            lambda line=line: read(good + line, header=False, columns=columns),
+            "few.tsv, line 3",
+            f"{count} columns where 4",
+        )
+
+
 def test_other_spellings_of_the_labels(read: Read) -> None:
     assert read(HEADER + "a\tb\t1\nc\td\t0\n", labels=["0", "1"]).splits["train"]["label"][:] == [1, 0]
 

@@ -182,7 +182,10 @@ def test_premise_and_hypothesis(hub: FakeHub, task_of: Callable[[str], TaskConfi
 
 
 def test_tags(hub: FakeHub, task_of: Callable[[str], TaskConfig], tmp_path: Path) -> None:
-    columns = {"tokens": [["IL-2", "gene", "."], ["T", "cells"]], "tags": [[1, 2, 0], [5, 6]]}
+    columns = {
+        "tokens": [["-DOCSTART-"], ["IL-2", "gene", "."], ["T", "cells"]],
+        "tags": [[0], [1, 2, 0], [5, 6]],
+    }
     task = task_of("bionlp")
     assert task.hub
     for split in ("train", "validation", "test"):

@@ -64,11 +64,19 @@ def test_lines_that_name_an_abstract_are_no_tokens(read: Callable[[str], TaskDat
     assert split["tokens"][:] == [["a"], ["b", "###"]]
 
 
+@pytest.mark.parametrize(
+    "mark", ["-DOCSTART-", "-DOCSTART-\tO", "-DOCSTART- O", "-DOCSTART- -X- O O", "-DOCSTART- (95369245)\tO"]
+)
+def test_marks_of_documents_are_no_sentences(mark: str, read: Callable[[str], TaskData]) -> None:
+    split = read(f"{mark}\n\na\tB-A\n{mark}\nb\tO\n\n{mark}\n\nDOCSTART\tO\n").splits["train"]
+    assert split["tokens"][:] == [["a"], ["b"], ["DOCSTART"]]
+
+
 def test_odd_tokens_stay(read: Callable[[str], TaskData]) -> None:
-    tokens = ["n/a", '"', "\u2028", "a b"]
+    tokens = ["n/a", '"', "\u2028", "a b", "\u00a0", "\u2003", "\u3000x"]
     split = read("".join(f"{token}\tO\n" for token in tokens)).splits["train"]
     assert split["tokens"][0] == tokens
-    assert Counter(split["tags"][0]) == {0: 4}
+    assert Counter(split["tags"][0]) == {0: 7}
 
 
 @pytest.mark.parametrize(
@@ -78,6 +86,7 @@ def test_odd_tokens_stay(read: Callable[[str], TaskData]) -> None:
         ("a\tO\nb\n", ["line 2", "a tab and a tag"]),
         ("a\tO\tO\n", ["line 1"]),
         ("\tO\n", ["line 1"]),
+        ("a\tO\n\u00a0\nb\tO\n", ["line 2", "a tab and a tag"]),
         ("a\tB-C\n", ["line 1", "'B-C'", "O, B-A, I-A, B-B, I-B"]),
         ("a\tO\nb\tI-A\n", ["line 2", "I-A follows O"]),
         ("a\tB-B\nb\tI-A\n", ["line 2", "I-A follows B-B"]),

@@ -127,3 +127,45 @@ def test_no_good_lexicalisation_at_all(
     read: Callable[..., TaskData], refused: Callable[..., UserError]
 ) -> None:
     refused(lambda: read(benchmark(ENTRY.replace('"good"', '"toFix"'))), "train", "no examples")
+
+
+def declared(encoding: str) -> str:
+    return f"<?xml version='1.0' encoding='{encoding}'?>" + benchmark(ENTRY.replace("Bad", "Café"))
+
+
+@pytest.mark.parametrize(
+    ("encoding", "codec"),
+    [("utf-8", "utf-8"), ("UTF-8", "utf-8-sig"), ("UTF-16", "utf-16"), ("iso-8859-1", "latin-1")],
+)
+def test_encodings_of_xml_are_read(encoding: str, codec: str, read: Callable[..., TaskData]) -> None:
+    content = declared(encoding).replace("A &amp; B.", "é").encode(codec)
+    assert read(content).splits["train"]["references"][:] == [["é"]]
+
+
+@pytest.mark.parametrize("encoding", ["utf-7", "x-evil", "rot13", "hex", "idna", "punycode", "shift_jis"])
+def test_an_encoding_that_xml_cannot_have_is_named(
+    encoding: str, read: Callable[..., TaskData], refused: Callable[..., UserError]
+) -> None:
+    refused(lambda: read(declared(encoding)), "0.xml", repr(encoding))
+
+
+@pytest.mark.parametrize(
+    ("encoding", "codec"),
+    [
+        ("iso-8859-1", "utf-8"),
+        ("windows-1252", "utf-8"),
+        ("us-ascii", "utf-8"),
+        ("utf-8", "latin-1"),
+        ("utf-16", "utf-8"),
+    ],
+)
+def test_a_declaration_that_contradicts_the_bytes_is_refused(
+    encoding: str, codec: str, read: Callable[..., TaskData], refused: Callable[..., UserError]
+) -> None:
+    refused(lambda: read(declared(encoding).encode(codec)), "0.xml")
+
+
+def test_a_blank_good_lexicalisation_is_refused(
+    read: Callable[..., TaskData], refused: Callable[..., UserError]
+) -> None:
+    refused(lambda: read(benchmark(ENTRY.replace(" A &amp; B. ", " "))), "0.xml", "Id1 of Food", "blank")

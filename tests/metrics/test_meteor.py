@@ -82,6 +82,39 @@ def test_equals_the_program_in_file_mode(java, tmp_path):
     assert meteor(HYPOTHESES, REFERENCES) == pytest.approx(official, abs=1e-9)
 
 
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {
+            "JAVA_TOOL_OPTIONS": "-Duser.language=de -Duser.country=DE -Duser.language.format=fr",
+            "LC_ALL": "C",
+        },
+        {"_JAVA_OPTIONS": "-Duser.language=ar -Duser.extensions=u-nu-arab -Dfile.encoding=ISO-8859-1"},
+        pytest.param(
+            {"JDK_JAVA_OPTIONS": "-Duser.language=tr -Duser.language.format=tr"}, marks=pytest.mark.slow
+        ),
+    ],
+)
+def test_a_machine_of_another_language_changes_no_score(java, variables, monkeypatch):
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(meteor_process, "_shared", None)
+    # The value of the official jar under en_US.
+    assert meteor(["the pub is cheap and good"], [["the pub is good and cheap"]]) == 0.4467352531109634
+    assert ptb_tokenize(["Zizzi, an ITALIAN café - £5!"]) == ["zizzi an italian café # 5"]
+    meteor_process.close_shared()
+
+
+def test_what_java_says_of_its_variables_is_not_its_error(fake_java, monkeypatch):
+    monkeypatch.setattr(meteor_process, "_shared", None)
+    fake_java("echo Picked up JAVA_TOOL_OPTIONS: -Dx=y >&2; echo Out of memory >&2; exit 1")
+    with pytest.raises(MetricUnavailableError, match="METEOR ended with status 1: Out of memory"):
+        meteor(["a"], [["a"]])
+    with pytest.raises(MetricUnavailableError, match="Out of memory"):
+        ptb_tokenize(["a"])
+    meteor_process.close_shared()
+
+
 def test_program_that_does_not_start_is_reported_with_its_own_words(fake_java, monkeypatch):
     monkeypatch.setattr(meteor_process, "_shared", None)
     fake_java("echo Could not reserve enough space >&2; exit 1")

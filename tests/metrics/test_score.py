@@ -144,7 +144,7 @@ def test_predictions_of_stsb_are_not_clipped(write):
         ("cola", "1 1\n0.73 0\n", "p, line 2: '0.73' is not a class"),
         ("stsb", "1 1\n2 two\n", "p, line 2: 'two' is not a number"),
         ("stsb", "nan 1\n", "p, line 1: 'nan' is not a finite number"),
-        ("cola", "", "p: the file is empty"),
+        ("cola", "", "p is empty"),
         ("cola", "prediction label\n", "no example"),
         ("rte", "1 entailment\n", "predictions are numbers and labels names"),
         ("rte", "entailment entailment\n0 0\n", "both numbers and names"),
@@ -165,9 +165,9 @@ def test_files_of_two_lengths_are_refused_with_both(write):
 
 
 def test_files_that_cannot_be_read(write, tmp_path):
-    refused("none: No such file", "cola", tmp_path / "none")
+    refused("none cannot be read: No such file", "cola", tmp_path / "none")
     refused("Is a directory", "cola", tmp_path)
-    refused("p, line 2: not UTF-8", "cola", write("p", b"1 1\n\xff 1\n"))
+    refused("p, line 2: byte 0xff is not UTF-8", "cola", write("p", b"1 1\n\xff 1\n"))
 
 
 CONLL = "IL-2\tB-protein\tB-protein\ngene\tI-protein\tO\n\nT cell\tO\tO\n"
@@ -198,7 +198,8 @@ def test_between_tabs_a_token_may_hold_blanks(write):
         ("a O O\n\nb O X-protein\n", "p, line 3: 'X-protein' is not a tag"),
         ("a o O\n", "p, line 1: 'o' is not a tag"),
         ("a B- O\n", "p, line 1: 'B-' is not a tag"),
-        ("\n\n", "no tagged token"),
+        ("\n\n", "p is empty"),
+        ("-DOCSTART- O O\n", "no tagged token"),
     ],
 )
 def test_malformed_conll_is_refused_with_its_line(write, content, what):
@@ -279,6 +280,48 @@ def test_the_home_folder_may_be_written_short(write, tmp_path, monkeypatch):
     assert score({"task": "webnlg", **words})["subsets"] == {"seen": 1, "unseen": 1}
 
 
+@pytest.mark.parametrize("token", ["\u00a0", "\u2003", "\u3000", "T\u00a0cell"])
+def test_white_space_that_parts_no_columns_is_a_token(write, token):
+    gold = write("gold.iob2", f"{token}\tO\nIL-2\tB-protein\n")
+    report = score_files("bionlp", write("tags.jsonl", '["O", "B-protein"]\n'), gold)
+    assert (report["tokens"], report["scores"]["f1"]) == (2, 1.0)
+    assert score_files("bionlp", write("p", f"{token} O\nIL-2 B-protein\n"), gold)["scores"]["f1"] == 1.0
+    named = write("p", f"{token} {token}\nb {token}\n")
+    assert score_files("classification", named, metrics="accuracy")["scores"] == {"accuracy": 0.5}
+
+
+@pytest.mark.parametrize(
+    "mark",
+    ["-DOCSTART-", "-DOCSTART- O", "-DOCSTART-\tO", "-DOCSTART- -X- O O", "-DOCSTART- (7) O", "###MEDLINE:7"],
+)
+def test_marks_of_documents_are_no_sentences(write, mark):
+    gold = write("gold.iob2", f"{mark}\n\nIL-2\tB-protein\n{mark}\nT\tO\n")
+    assert score_files("bionlp", write("p.jsonl", '["B-protein"]\n["O"]\n'), gold)["n"] == 2
+    assert score_files("bionlp", write("p", f"{mark}\nIL-2 B-protein O\n"))["n"] == 1
+
+
+@pytest.mark.parametrize(
+    ("predictions", "what"),
+    [
+        ("the\tB-protein\nIL-2\tI-protein\n\nof\tO\n", "p, line 1: the token is 'the', in"),
+        ("IL-2 B-protein\ngene I-protein\n\nt O\n", "p, line 4: the token is 't', in"),
+        ("IL-2 B-protein\n\ngene I-protein\nT O\n", "p, line 3: the token is 'gene', in"),
+    ],
+)
+def test_tags_of_another_text_are_refused(write, predictions, what):
+    gold = write("gold.iob2", "IL-2\tB-protein\ngene\tI-protein\n\nT\tO\n")
+    refused(what, "bionlp", write("p", predictions), gold)
+
+
+def test_a_number_that_is_no_class_and_json_without_end_are_refused(write):
+    refused("is not a class", "cola", write("p", "9" * 400 + " 1\n"))
+    refused("is not a class", "classification", write("p", f"{10**20} {10**20 + 1}\n"), metrics="accuracy")
+    refused("p.jsonl, line 1: not JSON", "cola", write("p.jsonl", "[" * 100_000 + "\n"), write("l", "1\n"))
+    with pytest.raises(UserError) as caught:
+        score_files("cola", write("p", "x" * 100_000 + " 1\n"))
+    assert len(caught.value.what) < 400
+
+
 def e2e(write, outputs, references, **options):
     return score_files("e2e", write("p", outputs), write("r", references), metrics="bleu", **options)
 
@@ -332,13 +375,90 @@ def test_references_in_the_challenges_csv_are_grouped_by_record(write):
     ("content", "what"),
     [
         ("meaning,ref\nx,y\n", "r.csv: there is no column 'mr'"),
-        ("mr,ref\nx\n", "r.csv, line 2: no reference in this row"),
-        ('mr,ref\nx,"y\n', "r.csv, after line 1: unexpected end of data"),
-        ("mr,ref\n", "r.csv: no references"),
+        ("mr,ref\nx\n", "r.csv, line 2: 1 columns where 2 are expected"),
+        ('mr,ref\nx,"y\n', "r.csv, line 2: unexpected end of data"),
+        ("mr,ref\n", "r.csv has a header line and no rows"),
     ],
 )
 def test_malformed_csv_is_refused(write, content, what):
     refused(what, "e2e", write("p", "a\n"), write("r.csv", content))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "mr,ref\nname[A],The pub, by the river.\nname[B],Quiet.\n",
+        "mr,ref\nname[A],The pub.\nname[B],Quiet., \n",
+        "mr,ref\nname[A],The pub.\nname[B]\n",
+        "mr,ref,id\nname[A],The pub.,1\nname[B],Quiet.\n",
+        "mr\tref\nname[A]\tThe pub.\tby the river.\nname[B]\tQuiet.\n",
+    ],
+)
+def test_a_row_of_another_length_is_refused_as_in_a_run(write, content):
+    name = "r.tsv" if "\t" in content else "r.csv"
+    refused("columns where", "e2e", write("p", "The pub\nQuiet.\n"), write(name, content))
+
+
+def test_a_comma_in_quotes_is_text_and_a_named_column_no_mistake(write):
+    outputs = write("p", "The pub, by the river.\nIt is quiet there.\n")
+    content = 'mr,ref,id\nname[A],"The pub, by the river.",1\nname[B],It is quiet there.,2\n'
+    for name, references in [
+        ("r.csv", content),
+        (
+            "r.tsv",
+            content.replace(",ref,", "\tref\t")
+            .replace("],", "]\t")
+            .replace(",1", "\t1")
+            .replace(",2", "\t2"),
+        ),
+    ]:
+        report = score_files("e2e", outputs, write(name, references), metrics="bleu")
+        assert report["scores"]["bleu"] == pytest.approx(1.0)
+
+
+RECORDS = 'mr,ref\n"name[A], food[Thai]","A serves Thai food."\nname[B],B is a pub.\n'
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "MR\toutput\nname[A], food[Thai]\tA serves Thai food.\nname[B]\tB is a pub.\n",
+        '\ufeff"MR"\t"output"\r\n"name[A], food[Thai]"\t"A serves Thai food."\r\n"name[B]"\t"B is a pub."\r\n',
+        '"mr","output"\n"name[A], food[Thai]","A serves Thai food."\nname[B],B is a pub.\n',
+        "name[A], food[Thai]\tA serves Thai food.\nname[B]\tB is a pub.\n",
+        "id\tMR\toutput\n1\tname[A], food[Thai]\tA serves Thai food.\n2\tname[B]\tB is a pub.\n",
+    ],
+)
+@pytest.mark.parametrize("name", ["out.tsv", "out.csv", "out.txt"])
+def test_outputs_in_the_challenges_table(write, content, name):
+    for references in (write("r.csv", RECORDS), write("r.txt", "A serves Thai food.\n\nB is a pub.\n")):
+        report = score_files("e2e", write(name, content), references, metrics="bleu")
+        assert (report["n"], report["scores"]["bleu"]) == (2, pytest.approx(1.0))
+
+
+def test_a_text_with_its_comma_is_no_table(write):
+    report = e2e(
+        write,
+        "output, mr and more\nname[B], quiet and cheap\n",
+        "output, mr and more\n\nname[B], quiet and cheap\n",
+    )
+    assert report["scores"]["bleu"] == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "what"),
+    [
+        ("p", "MR\toutput\nname[B]\tB is a pub.\nname[A], food[Thai]\tA.\n", "p, line 2: its record is 'name[B]'"),
+        ("p", "MR\toutput\nname[A], food[Thai]\tA.\nname[C]\tC.\n", "p, line 3: its record is 'name[C]'"),
+        ("p", "MR\toutput\nname[A], food[Thai]\tA.\n", "p has 1 segments"),
+        ("p", "MR\toutput\nname[A], food[Thai]\tA.\tB.\nname[B]\tB.\n", "p, line 2: 3 columns where 2"),
+        ("p.jsonl", '{"record": "name[B]", "output": "B."}\n{"record": "name[A], food[Thai]", "output": "A."}\n',
+         "p.jsonl, line 1: its record is 'name[B]'"),
+        ("p.jsonl", '{"record": "name[A], food[Thai]", "output": "A."}\n{"output": "B."}\n', "p.jsonl has 1 segments"),
+    ],
+)  # fmt: skip
+def test_outputs_of_other_records_are_refused(write, name, content, what):
+    refused(what, "e2e", write(name, content), write("r.csv", RECORDS))
 
 
 def webnlg(write, outputs, references, **options):
@@ -401,11 +521,40 @@ def test_webnlg_xml_takes_good_texts_only(write):
     assert report["mode"] == "generation_eval"
 
 
+def test_webnlg_outputs_of_other_records_are_refused(write):
+    triples = "<modifiedtripleset><mtriple>Bacon | is | food</mtriple><mtriple>A | b | C</mtriple></modifiedtripleset>"
+    references = write("r.xml", XML.replace('size="1">', f'size="1">{triples}'))
+    own, other = "Bacon | is | food && A | b | C", "Bacon | is | meat"
+    lines = [json.dumps({"record": own, "output": "bacon is good"})] * 2
+    good = write("p.jsonl", "\n".join(lines))
+    assert score_files("webnlg", good, references, metrics="ter")["n"] == 2
+    lines[1] = json.dumps({"record": other, "output": "x"})
+    refused(
+        "p.jsonl, line 2: its record is",
+        "webnlg",
+        write("p.jsonl", "\n".join(lines)),
+        references,
+        metrics="ter",
+    )
+
+
+@pytest.mark.parametrize("encoding", ["utf-7", "x-evil", "rot13"])
+def test_webnlg_xml_in_no_encoding_is_refused(write, encoding):
+    references = write("r.xml", XML.replace("UTF-8", encoding))
+    refused(f"r.xml: its encoding '{encoding}'", "webnlg", write("p", "a\n"), references)
+
+
+def test_webnlg_xml_in_utf_16_is_read(write):
+    references = write("r.xml", XML.replace("UTF-8", "UTF-16").encode("utf-16"))
+    assert score_files("webnlg", write("p", "a\nb\n"), references, metrics="ter")["n"] == 2
+
+
 def test_webnlg_xml_that_does_not_fit_is_refused(write):
     refused("1 outputs, but", "webnlg", write("p", "a\n"), write("r.xml", XML))
     refused("has 2 records", "webnlg", write("p", "a\n"), write("r.xml", XML))
-    refused("r.xml, line 2: not XML", "webnlg", write("p", "a\n"), write("r.xml", "<a>\n</b>"))
-    refused("no entry has", "webnlg", write("p", "a\n"), write("r.xml", "<a/>"))
+    refused("r.xml, line 2: the XML is malformed", "webnlg", write("p", "a\n"), write("r.xml", "<a>\n</b>"))
+    refused("r.xml has no entry", "webnlg", write("p", "a\n"), write("r.xml", "<a/>"))
+    refused("no entry has", "webnlg", write("p", "a\n"), write("r.xml", XML.replace('"good"', '"toFix"')))
 
 
 def test_arguments_are_checked(write):

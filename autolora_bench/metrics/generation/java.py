@@ -13,6 +13,13 @@ from autolora_bench.metrics.scores import MetricUnavailableError
 JAVA_VARIABLE = "AUTOLORA_BENCH_JAVA"
 T = TypeVar("T")
 _logger = logging.getLogger(__name__)
+_LOCALE = {"language": "en", "country": "US", "script": "", "variant": "", "extensions": ""}
+_PROPERTIES = (
+    *(f"-Duser.{name}{of}={value}" for name, value in _LOCALE.items() for of in ("", ".format", ".display")),
+    *(f"-D{name}.encoding=UTF-8" for name in ("file", "stdin", "stdout", "stderr")),
+)
+_OVERRULING = "_JAVA_OPTIONS"
+"""Java's variable that wins over a command line; JAVA_TOOL_OPTIONS and JDK_JAVA_OPTIONS do not."""
 
 
 class JavaDiedError(MetricUnavailableError):
@@ -31,6 +38,29 @@ def started_again(call: Callable[[], T]) -> T:
 def ending(status: int) -> str:
     """How a process ended, from what `subprocess` gives as its status."""
     return f"ended with status {status}" if status >= 0 else f"was killed by signal {-status}"
+
+
+def java_command(*arguments: str) -> list[str]:
+    """A command line of Java with a locale and an encoding of its own, whatever the machine's are.
+
+    Raises:
+        MetricUnavailableError: there is no Java runtime.
+    """
+    return [java_executable(), *_PROPERTIES, *arguments]
+
+
+def java_environment() -> dict[str, str]:
+    """This process's variables, with the one that overrules a Java command line saying what the command line says."""
+    variables = dict(os.environ)
+    if overruling := variables.get(_OVERRULING):
+        variables[_OVERRULING] = " ".join([overruling, *_PROPERTIES])
+    return variables
+
+
+def complaints(errors: bytes) -> list[str]:
+    """Lines that a Java program wrote to its stderr, without what the runtime says of its variables; never none."""
+    lines = errors.decode("utf-8", "replace").strip().splitlines()
+    return [line for line in lines if not line.startswith("Picked up ")] or ["it said nothing"]
 
 
 def java_executable() -> str:

@@ -9,7 +9,14 @@ from collections.abc import Iterable, Sequence
 from threading import RLock
 from typing import IO
 
-from autolora_bench.metrics.generation.java import JavaDiedError, ending, jar, java_executable
+from autolora_bench.metrics.generation.java import (
+    JavaDiedError,
+    complaints,
+    ending,
+    jar,
+    java_command,
+    java_environment,
+)
 from autolora_bench.metrics.generation.segments import References
 from autolora_bench.metrics.scores import MetricUnavailableError
 
@@ -24,13 +31,7 @@ class MeteorProcess:
     """
 
     def __init__(self) -> None:
-        command = [
-            java_executable(),
-            "-Xmx2G",
-            "-Dfile.encoding=UTF-8",
-            "-jar",
-            str(jar("meteor/meteor-1.5.jar")),
-        ]
+        command = java_command("-Xmx2G", "-jar", str(jar("meteor/meteor-1.5.jar")))
         self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
         self._owner = os.getpid()
         try:
@@ -39,6 +40,7 @@ class MeteorProcess:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._errors,
+                env=java_environment(),
             )
         except OSError as error:
             self._errors.close()
@@ -94,8 +96,7 @@ class MeteorProcess:
     def _death(self) -> JavaDiedError:
         status = self._program.wait()
         self._errors.seek(0)
-        words = self._errors.read().decode("utf-8", "replace").strip().splitlines() or ["it said nothing"]
-        return JavaDiedError(f"METEOR {ending(status)}: {words[0]}")
+        return JavaDiedError(f"METEOR {ending(status)}: {complaints(self._errors.read())[0]}")
 
 
 def _field(text: str) -> str:

@@ -8,7 +8,15 @@ import re
 import subprocess
 from collections.abc import Sequence
 
-from autolora_bench.metrics.generation.java import JavaDiedError, ending, jar, java_executable, started_again
+from autolora_bench.metrics.generation.java import (
+    JavaDiedError,
+    complaints,
+    ending,
+    jar,
+    java_command,
+    java_environment,
+    started_again,
+)
 from autolora_bench.metrics.scores import MetricUnavailableError
 
 PUNCTUATION = frozenset(
@@ -25,15 +33,10 @@ def ptb_tokenize(texts: Sequence[str]) -> list[str]:
     Raises:
         MetricUnavailableError: no Java runtime, or the tokenizer failed.
     """
-    command = [
-        *(
-            java_executable(),
-            "-Dfile.encoding=UTF-8",
-            "-cp",
-            str(jar("tokenizer/stanford-corenlp-3.4.1.jar")),
-        ),
-        *("edu.stanford.nlp.process.PTBTokenizer", "-preserveLines", "-lowerCase"),
-    ]
+    classpath = ("-cp", str(jar("tokenizer/stanford-corenlp-3.4.1.jar")))
+    command = java_command(
+        *classpath, "edu.stanford.nlp.process.PTBTokenizer", "-preserveLines", "-lowerCase"
+    )
     lines = [_LINE_BREAKS.sub(" ", text) for text in texts]
     tokenized = started_again(lambda: _answers(command, lines))
     # Not split(): a token may hold a no-break space.
@@ -44,14 +47,16 @@ def ptb_tokenize(texts: Sequence[str]) -> list[str]:
 
 def _answers(command: Sequence[str], lines: Sequence[str]) -> list[str]:
     try:
-        process = subprocess.run(command, input=_encode(lines), capture_output=True, check=False)
+        process = subprocess.run(
+            command, input=_encode(lines), capture_output=True, check=False, env=java_environment()
+        )
     except OSError as error:
         raise MetricUnavailableError(f"the PTB tokenizer did not start: {error}") from error
     tokenized = process.stdout.decode("utf-8", "replace").split("\n")[:-1]
     if process.returncode or len(tokenized) != len(lines):
-        reason = process.stderr.decode("utf-8", "replace").strip().splitlines()[-1:] or ["it said nothing"]
+        reason = complaints(process.stderr)[-1]
         count = f"{len(tokenized)} lines for {len(lines)}"
-        raise JavaDiedError(f"the PTB tokenizer {ending(process.returncode)} after {count}: {reason[0]}")
+        raise JavaDiedError(f"the PTB tokenizer {ending(process.returncode)} after {count}: {reason}")
     return tokenized
 
 

@@ -19,7 +19,7 @@ _INFIX = re.compile(
     r"(\.\.+|\u2026|(?<=[0-9])[-+*^](?=[0-9])|(?<=[a-zà-ÿ])\.(?=[A-Z])|(?<=[^\W\d_]),(?=[^\W\d_])"
     r"|(?<=[^\W\d_])(?:--+|[-\u2013\u2014~])(?=[^\W\d_])|(?<=[^\W_])[:<>=/](?=[^\W\d_]))"
 )
-_CONTRACTION = re.compile(r"(.*[^\W\d_])(n['\u2019]t|['\u2019](?:ll|re|ve|d|m))$", re.IGNORECASE)
+_CONTRACTION = re.compile(r"(?:n['\u2019]t|['\u2019](?:ll|re|ve|d|m))$", re.IGNORECASE)
 _SPECIAL = {
     "cannot": ["can", "not"],
     "dont": ["do", "nt"],
@@ -29,6 +29,7 @@ _SPECIAL = {
     "p.m.": ["p.m."],
     "o'clock": ["o'clock"],
 }
+LONGEST_SPECIAL = max(map(len, _SPECIAL))
 
 
 def pretokenize(text: str) -> str:
@@ -37,35 +38,44 @@ def pretokenize(text: str) -> str:
 
 
 def _tokens(chunk: str) -> Iterator[str]:
-    """Marks off the front, marks off the end, then what is inside."""
+    """Marks off the front, marks off the end, then what is inside; in time that grows with the length alone."""
     after: list[str] = []
-    while chunk and not _whole(chunk):
-        prefix, suffix = _PREFIX.match(chunk), _SUFFIX.search(chunk)
-        if prefix is not None:
+    start, stop = 0, len(chunk)
+    while start < stop and not _whole(chunk, start, stop):
+        if prefix := _PREFIX.match(chunk, start, stop):
             yield prefix[0]
-            chunk = chunk[prefix.end() :]
-        elif suffix is not None:
-            after.insert(0, suffix[0])
-            chunk = chunk[: suffix.start()]
+            start = prefix.end()
+        elif suffix := _SUFFIX.search(chunk, _where_suffixes_begin(chunk, start, stop), stop):
+            after.append(suffix[0])
+            stop = suffix.start()
         else:
             break
-    if chunk:
-        yield from _whole(chunk) or _inside(chunk)
-    yield from after
+    if start < stop:
+        yield from _whole(chunk, start, stop) or _inside(chunk[start:stop])
+    yield from reversed(after)
 
 
-def _whole(chunk: str) -> list[str]:
+def _where_suffixes_begin(chunk: str, start: int, stop: int) -> int:
+    """A suffix is a run of dots, or two characters at the most."""
+    dots = stop
+    while dots > start and chunk[dots - 1] == ".":
+        dots -= 1
+    return max(start, min(dots, stop - 2))
+
+
+def _whole(chunk: str, start: int, stop: int) -> list[str]:
     """A word that is an exception to the rules, or a contraction, in its parts; empty where it is neither."""
-    if chunk.lower() in _SPECIAL:
-        parts, start = [], 0
-        for part in _SPECIAL[chunk.lower()]:
-            parts.append(chunk[start : start + len(part)])
-            start += len(part)
+    word = chunk[start:stop] if stop - start <= LONGEST_SPECIAL else ""
+    if word.lower() in _SPECIAL:
+        parts, place = [], 0
+        for part in _SPECIAL[word.lower()]:
+            parts.append(word[place : place + len(part)])
+            place += len(part)
         return parts
-    found = _CONTRACTION.fullmatch(chunk)
-    if found is None or not found[1].isalpha():
-        return [chunk] if _is_token(chunk) else []
-    return [found[1], found[2]]
+    found = _CONTRACTION.search(chunk, max(start, stop - 3), stop)
+    if found is None or not chunk[start : found.start()].isalpha():
+        return [word] if _is_token(word) else []
+    return [chunk[start : found.start()], found[0]]
 
 
 def _is_token(chunk: str) -> bool:
