@@ -12,7 +12,7 @@ from annotated_types import Interval
 from autolora_bench.config.data import DataConfig, Source
 from autolora_bench.config.method import MethodConfig
 from autolora_bench.config.model import ModelConfig
-from autolora_bench.config.ranges import Between, Seed, Text
+from autolora_bench.config.ranges import Between, Positive, Seed, Text
 from autolora_bench.config.task import TaskConfig
 from autolora_bench.config.train import TrainConfig
 
@@ -39,7 +39,7 @@ class Rerun(Enum):
 class TuningConfig:
     """How a suite tunes what it compares before it compares it (suite=fair)."""
 
-    rates: list[float] = field(default_factory=lambda: [1e-4, 3e-4, 1e-3, 3e-3, 1e-2])
+    rates: list[Positive] = field(default_factory=lambda: [1e-4, 3e-4, 1e-3, 3e-3, 1e-2])
     """Values of method.learning_rate, ascending: the same for every method."""
     extensions: Annotated[int, Interval(ge=0, le=100)] = 4
     """At most so many rates beyond each end, one at a time, while the best one is at that end."""
