@@ -1,6 +1,7 @@
 """Settings that are each of the right type but make no sense, alone or together."""
 
 import re
+from collections.abc import Sequence
 
 from autolora_bench.config.bounds import require, seed
 from autolora_bench.config.data import Source
@@ -10,7 +11,13 @@ from autolora_bench.config.method import AutoLoraConfig, LoraConfig, RankedLoraC
 from autolora_bench.config.model import ALL_LINEAR, ModelConfig
 from autolora_bench.config.padding import check_padding_free
 from autolora_bench.config.support import check_support
-from autolora_bench.config.task import GenerationTask, RegressionTask, TaggingTask
+from autolora_bench.config.task import (
+    ClassificationTask,
+    GenerationTask,
+    RegressionTask,
+    TaggingTask,
+    TaskConfig,
+)
 from autolora_bench.config.validate_method import validate_method
 from autolora_bench.config.validate_train import validate_train
 from autolora_bench.config.validate_variant import validate_variant
@@ -34,6 +41,7 @@ def validate(experiment: ExperimentConfig) -> None:
         "name a split, as in task.evaluation=[validation]",
     )
     _validate_model(experiment.model)
+    _validate_classes(experiment.task)
     smoothing = experiment.train.label_smoothing
     require(
         smoothing == 0 or not isinstance(experiment.task, RegressionTask),
@@ -68,10 +76,33 @@ def _validate_model(model: ModelConfig) -> None:
     )
     targets = model.targets or []
     require(
+        model.targets != [],
+        "model.targets=[] leaves no layer to adapt",
+        "leave it out for the query and value projections, or name layers",
+    )
+    require(
         ALL_LINEAR not in targets or len(targets) == 1,
         f"model.targets=[{','.join(targets)}] names layers beside {ALL_LINEAR}",
         f"say model.targets=[{ALL_LINEAR}] alone, or names alone",
     )
+
+
+def _validate_classes(task: TaskConfig) -> None:
+    """What a head tells apart: transformers takes one output for a number, and two of one name are one class."""
+    if isinstance(task, ClassificationTask):
+        _distinct(task.labels, "task.labels", least=2)
+    if isinstance(task, TaggingTask):
+        _distinct(task.entities, "task.entities", least=1)
+    for source in ("hub", "local"):
+        spelt = getattr(getattr(task, source), "labels", None)
+        if spelt is not None:
+            _distinct(spelt, f"task.{source}.labels", least=1)
+
+
+def _distinct(names: Sequence[str], setting: str, least: int) -> None:
+    twice = next((name for place, name in enumerate(names) if name in names[:place]), None)
+    require(twice is None, f"{setting} names {twice!r} twice", "say every name once")
+    require(len(names) >= least, f"{setting}=[{','.join(names)}]", f"name {least} or more")
 
 
 def _validate_names(experiment: ExperimentConfig) -> None:

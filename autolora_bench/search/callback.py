@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from autolora_bench.errors import UserError
+
 if TYPE_CHECKING:
     from autolora_bench.search.trainer import SearchTrainer
 
@@ -19,7 +21,18 @@ class SelectionCallback(TrainerCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
-        """Open the trajectory, anew or where the resumed run stood."""
+        """Open the trajectory, anew or where the resumed run stood.
+
+        Raises:
+            UserError: the search ends before the selection variables move for the first time.
+        """
+        interval = self.trainer.options.interval
+        if state.max_steps < interval:
+            raise UserError(
+                f"the search has no step to move the selection variables in: {state.max_steps} steps, of which every "
+                f"{interval}th would move them",
+                f"search longer, or say an interval of at most {state.max_steps}",
+            )
         if state.is_world_process_zero:
             self.trainer.trajectory.begin(state.global_step, state.max_steps)
             if state.global_step == 0:

@@ -23,7 +23,7 @@ def check_vocabulary(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase,
         UserError: a token of an example, or padding, has no embedding; most tokens are unknown ones; or the model
             counts positions by another padding token.
     """
-    rows: Any = model.get_input_embeddings().num_embeddings  # type: ignore[no-untyped-call]
+    rows: Any = model.get_input_embeddings().num_embeddings
     highest = {name: _highest(split) for name, split in {"train": splits.train, **splits.held_out}.items()}
     padding = -1 if tokenizer.pad_token_id is None else int(tokenizer.pad_token_id)
     for name, token in {**highest, "padding": padding}.items():
