@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
+import torch
 from peft import PeftModel
 from transformers import PrinterCallback
 
@@ -29,6 +30,8 @@ from autolora_bench.training.search import MeteredSearchTrainer
 from autolora_bench.training.trainer import head_rate
 
 SELECTION = "search/selection.json"
+UNMOVED = 1e-6
+"""Relative change of a selection weight that is rounding."""
 
 
 @dataclass(frozen=True)
@@ -64,8 +67,14 @@ class SearchPhase:
         selection = selection_for(model, c.constraint, c.initial, budget, c.scope)
         trainer = self._trainer(model, selection, context, train, backbone.head_modules)
         trainer.allocation()  # a rule that does not fit these layers says so before the search, not after it
+        drawn = selection.alpha().detach().cpu()
         with kernels(model, train):
             trained = train_or_resume(trainer, context.identity)
+        if torch.allclose(selection.alpha().detach().cpu(), drawn, rtol=UNMOVED, atol=0):
+            raise UserError(
+                f"after {trained.global_step} steps of search all selection weights are what they were before it",
+                "search longer, with a smaller method.search.interval or a larger selection_learning_rate",
+            )
         on_main(lambda: write_atomically(context.folder / SELECTION, json.dumps(_readable(selection))))
         return PhaseResult(
             artefact=SELECTION,
