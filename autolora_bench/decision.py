@@ -5,10 +5,11 @@ from pathlib import Path
 
 from autolora_bench.config.data import Source
 from autolora_bench.config.experiment import ExperimentConfig, Rerun, experiment_identity
-from autolora_bench.data.files import file_fingerprint
+from autolora_bench.data.files import file_digests, file_fingerprint
 from autolora_bench.errors import UserError
 from autolora_bench.paths import RECORD
 from autolora_bench.record import RunRecord, Status, TornRecordError, read_record
+from autolora_bench.run_files import link_error, link_in
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,13 @@ class Decision:
 
 
 def decide(experiment: ExperimentConfig, folder: Path) -> Decision:
-    """Apply the rerun policy to the record in `folder`, if there is one."""
+    """Apply the rerun policy to the record in `folder`, if there is one; nothing runs where a link leads elsewhere."""
+    decision = _by_policy(experiment, folder)
+    link = link_in(Path(experiment.results).expanduser(), folder) if decision.run else None
+    return decision if link is None else Decision(False, problem=link_error(link))
+
+
+def _by_policy(experiment: ExperimentConfig, folder: Path) -> Decision:
     path = folder / RECORD
     if experiment.rerun is Rerun.all:
         return Decision(True)
@@ -48,12 +55,23 @@ def decide(experiment: ExperimentConfig, folder: Path) -> Decision:
 
 
 def _check_same(experiment: ExperimentConfig, record: RunRecord, path: Path) -> None:
-    """Raises UserError where the record is of another configuration or of other data than is asked for."""
+    """Raises UserError where the record is of another configuration or of other data than is asked for.
+
+    A completed run's data is compared only where another folder is named: it is not read again.
+    """
     mend = "choose another folder with results=DIR, or start it again with rerun=all"
     if record.config != experiment_identity(experiment):
         raise UserError(f"{path} was made with another configuration than its folder's name says", mend)
-    moved = record.locations.get("data.dir") != experiment.data.dir
+    task, data = experiment.task, experiment.data
+    moved = record.locations.get("data.dir") != data.dir
     files = record.data.get("files")
-    comparable = experiment.data.source is Source.local and moved and files is not None
-    if comparable and file_fingerprint(experiment.task, experiment.data) != files:
-        raise UserError(f"{path} was made with other files than those in {experiment.data.dir}", mend)
+    if data.source is not Source.local or files is None:
+        return
+    if (moved or record.status is not Status.completed) and file_fingerprint(task, data) != files:
+        known = record.inputs.get("data", {})
+        changed = [name for name, digest in file_digests(task, data).items() if known.get(name) != digest]
+        named = f" ({', '.join(changed)})" if known else ""
+        raise UserError(
+            f"{path} was made with other files than those in {data.dir}{named}",
+            f"put back what was there, {mend}",
+        )

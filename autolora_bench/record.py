@@ -73,6 +73,8 @@ class PhaseRecord:
     train_cpu_seconds: float | None = None
     """Processor time of the main process, all its threads, in optimizer steps alone; hardly changes where other
     programs share the machine, as wall-clock time does. Older records have none."""
+    checksums: dict[str, int] = field(default_factory=dict)
+    """File in the phase's folder -> CRC-32, of what the completed phase left for later ones and for readers."""
 
 
 @dataclass
@@ -139,6 +141,8 @@ class RunRecord:
     data: dict[str, Any] = field(default_factory=dict)
     """source, fingerprint (of the examples), files (hash of what they were read from), splits (rows), subsets
     (split -> [rows, official rows]), truncated (split -> examples cut), limit, notes."""
+    inputs: dict[str, dict[str, str]] = field(default_factory=dict)
+    """What was read (data, pretrained model) -> file -> SHA-256, noted before it was used: a resumption compares."""
     provenance: dict[str, Any] = field(default_factory=dict)
     error: dict[str, str] | None = None
     """type, message, mend, traceback of the failure."""
@@ -169,6 +173,7 @@ def write_atomically(path: Path, text: str) -> None:
     temporary = path.with_name(f".{path.name}.writing")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.unlink(missing_ok=True)  # not written through, should somebody have put a link there
         with temporary.open("w", encoding="utf-8") as file:
             file.write(text)
             file.flush()

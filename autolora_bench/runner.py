@@ -1,25 +1,27 @@
 """Runs one cell: its method's phases in order, each recorded as it ends. Knows no task and no method."""
 
 import errno
-import shutil
 import sys
 import time
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from autolora_bench import machine
+from autolora_bench.checksums import crc32_of, damaged
 from autolora_bench.config.experiment import ExperimentConfig, config_id, experiment_identity
 from autolora_bench.data.files import file_fingerprint
 from autolora_bench.errors import UserError
 from autolora_bench.methods.base import Phase, PhaseContext, PhaseResult
 from autolora_bench.methods.evaluation import EvaluatePhase
+from autolora_bench.methods.inputs import Inputs
 from autolora_bench.methods.table import build_method
 from autolora_bench.metrics.registry import lookup
-from autolora_bench.ownership import LOCK
 from autolora_bench.processes import is_lost, is_main, meet, on_main, rank, world_size
 from autolora_bench.provenance import provenance
 from autolora_bench.record import PhaseRecord, RunRecord, Status, now, write_record
+from autolora_bench.run_files import PHASE, RUN, clear
 from autolora_bench.training.checkpoints import CHECKPOINTS, remove_checkpoints
 from autolora_bench.training.memory import is_out_of_memory
 
@@ -54,14 +56,12 @@ def run_experiment(
         record.status = Status.completed
     except KeyboardInterrupt:
         _stop(record, Status.interrupted)
-        if is_main():
-            write_record(folder, record)
+        _write_if_main(folder, record)
         raise
     except Exception as error:
         _stop(record, Status.failed)
         record.error, record.finished = _describe(error), now()
-        if is_main():
-            write_record(folder, record)
+        _write_if_main(folder, record)
         _check_together(record.error["message"])
         return record
     record.finished = now()
@@ -71,19 +71,40 @@ def run_experiment(
 
 def _run_phases(experiment: ExperimentConfig, folder: Path, record: RunRecord) -> None:
     machine.prepare(experiment)
-    context = PhaseContext(experiment, folder, machine.device(experiment))
+    inputs = Inputs(record.inputs, lambda: _write_if_main(folder, record))
+    context = PhaseContext(experiment, folder, machine.device(experiment), inputs=inputs)
     record.provenance = {
         **provenance(),
         **machine.describe(context.device),
         "source": record.provenance.get("source"),
     }
     method = build_method(experiment.method)
-    for phase in [*method.phases(), EvaluatePhase(method)]:
-        done = record.phase(phase.name)
-        if done is None or done.status is not Status.completed or not _is_there(folder, done):
-            _run_phase(phase, context, folder, record)
+    phases = [*method.phases(), EvaluatePhase(method)]
+    for phase in phases[on_main(lambda: _done_before(phases, folder, record)) :]:
+        _run_phase(phase, context, folder, record)
         if is_main():
             remove_checkpoints(folder / phase.name / CHECKPOINTS)
+
+
+def _done_before(phases: Sequence[Phase], folder: Path, record: RunRecord) -> int:
+    """How many of the phases need not run again: completed ones up to the first whose files are gone or damaged.
+
+    What later phases made of such files is removed with them.
+    """
+    for number, phase in enumerate(phases):
+        entry = record.phase(phase.name)
+        if entry is None or entry.status is not Status.completed:
+            return number
+        problem = _problem(folder, entry)
+        if problem:
+            print(f"{problem}: the run starts again with phase {phase.name}", file=sys.stderr, flush=True)
+            again = {later.name for later in phases[number:]}
+            for name in again:
+                clear(folder / name, RUN.inside(name) or PHASE)
+            record.phases = [entry for entry in record.phases if entry.name not in again]
+            return number
+        remove_checkpoints(folder / phase.name / CHECKPOINTS)
+    return len(phases)
 
 
 def _run_phase(phase: Phase, context: PhaseContext, folder: Path, record: RunRecord) -> None:
@@ -97,15 +118,21 @@ def _run_phase(phase: Phase, context: PhaseContext, folder: Path, record: RunRec
     clock = _Clock(entry)
     context.saved = lambda: clock.write(folder, record)
     try:
+        if not record.data:
+            record.data = on_main(lambda: _describe_data(context))
         result = phase.run(context) if phase.parallel else on_main(lambda: phase.run(context))
     finally:
         clock.stop()
     entry.peak_memory_bytes = machine.peak_memory(context.device)
     _merge(record, entry, result)
-    if not record.data:
-        record.data = _describe_data(context)
+    entry.checksums = on_main(lambda: _checksums(folder / phase.name))
     entry.status = Status.completed
     on_main(lambda: write_record(folder, record))
+
+
+def _write_if_main(folder: Path, record: RunRecord) -> None:
+    if is_main():
+        write_record(folder, record)
 
 
 def _check_together(message: str) -> None:
@@ -166,11 +193,7 @@ def _begin(experiment: ExperimentConfig, command: str, earlier: RunRecord | None
 def _clear(folder: Path) -> None:
     """Nothing of an earlier attempt, least of all a checkpoint, may enter a run that starts afresh."""
     try:
-        for path in folder.glob("*"):
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path)
-            elif path.name != LOCK:
-                path.unlink()
+        clear(folder, RUN)
     except OSError as error:
         raise UserError(
             f"cannot clear {folder}: {error.strerror or error}", "choose another folder with results=DIR"
@@ -184,8 +207,17 @@ def _stop(record: RunRecord, status: Status) -> None:
             entry.status = status
 
 
-def _is_there(folder: Path, entry: PhaseRecord) -> bool:
-    return entry.artefact is not None and (folder / entry.artefact).exists()
+def _checksums(folder: Path) -> dict[str, int]:
+    """Of what a phase leaves for later phases and for readers; its export is not read again."""
+    return crc32_of(folder, (path.name for path in folder.iterdir() if path.is_file()))
+
+
+def _problem(folder: Path, entry: PhaseRecord) -> str:
+    """What is wrong with the files of a phase that is recorded as complete; empty where nothing is."""
+    if entry.artefact is None or not (folder / entry.artefact).exists():
+        return f"{folder / (entry.artefact or entry.name)} is gone"
+    names = damaged(folder / entry.name, entry.checksums)
+    return f"{', '.join(str(folder / entry.name / name) for name in names)} is damaged" if names else ""
 
 
 def _describe_data(context: PhaseContext) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "autolora_bench"
 LAYERS = [
-    {"errors", "interruption", "ownership", "processes"},
+    {"checksums", "errors", "interruption", "ownership", "processes", "run_files"},
     {"config", "paths", "record", "provenance", "plan"},
     {"search", "metrics", "backbone", "kernels", "data", "machine"},
     {"tasks"},
@@ -19,12 +19,14 @@ LAYERS = [
     {"cli", "__main__"},
 ]
 LIGHT = {
+    "checksums",
     "errors",
     "interruption",
     "ownership",
     "processes",
     "config",
     "paths",
+    "run_files",
     "record",
     "provenance",
     "plan",

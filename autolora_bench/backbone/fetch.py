@@ -9,7 +9,8 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from autolora_bench.backbone.locate import WEIGHTS, fetched_folder, is_whole, sha256
+from autolora_bench.backbone.locate import WEIGHTS, fetched_folder, is_whole
+from autolora_bench.checksums import sha256
 from autolora_bench.config.model import ModelConfig, PackageSource
 from autolora_bench.errors import UserError
 from autolora_bench.paths import remove_leftovers

@@ -7,7 +7,8 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 from transformers.utils import logging
 
-from autolora_bench.backbone.locate import ORIGIN, WEIGHTS, sha256
+from autolora_bench.backbone.locate import ORIGIN, WEIGHTS
+from autolora_bench.checksums import sha256
 
 
 def dequantise(gguf: Path, folder: Path) -> Path:

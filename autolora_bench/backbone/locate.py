@@ -1,11 +1,12 @@
 """Finds a model's weights: a folder, an installed package, fetched weights, the hub's cache or the hub."""
 
-import hashlib
 import json
+import re
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+from autolora_bench.checksums import sha256
 from autolora_bench.config.model import ModelConfig, PackageSource
 from autolora_bench.errors import UserError
 from autolora_bench.paths import cache_dir
@@ -24,6 +25,11 @@ TOKENIZERS = (
 """Files that hold a tokenizer's words, whatever kind it is: the first two are those of nearly all models."""
 ORIGIN = "origin.json"
 """Beside weights made from a GGUF file: the SHA-256 of that file and of the weights."""
+READ = re.compile(
+    r"(generation_|adapter_)?config\.json|(model.*|adapter_model)\.safetensors(\.index\.json)?|tokenizer.*|vocab.*"
+    r"|merges\.txt|special_tokens_map\.json|added_tokens\.json|.*\.(model|spm|tiktoken)|tekken\.json|bpe\.codes"
+)
+"""The files of a model's folder that transformers reads."""
 
 
 @dataclass(frozen=True)
@@ -83,14 +89,27 @@ def check_tokenizer_files(location: Location) -> None:
         )
 
 
+def model_digests(model: ModelConfig) -> dict[str, str]:
+    """SHA-256 of every file that loading the model or its tokenizer reads, by name; empty for one of the hub, whose
+    commit says as much.
+
+    Raises:
+        UserError: as `locate`, or a file cannot be read.
+    """
+    location = locate(model)
+    if location.kind == "hub":
+        return {}
+    files = [path for path in Path(location.source).iterdir() if READ.fullmatch(path.name) and path.is_file()]
+    try:
+        return {path.name: sha256(path) for path in sorted(files)}
+    except OSError as error:
+        raise UserError(
+            f"{error.filename} cannot be read: {error.strerror}", "check the file and its permissions"
+        ) from error
+
+
 def _packages(package: PackageSource) -> str:
     return f"{', '.join(package.names)} {package.version}"
-
-
-def sha256(path: Path) -> str:
-    """Checksum of a file, in hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _is_path(checkpoint: str) -> bool:
@@ -127,9 +146,6 @@ def is_whole(folder: Path, model: ModelConfig) -> bool:
     return (folder / WEIGHTS).is_file() and model.sha256 is not None
 
 
-_verified_files: dict[tuple[str, int, int], str] = {}
-
-
 def _verified(folder: Path, model: ModelConfig) -> Path:
     """The folder, after its weights' checksum was compared with the configuration's, once per process."""
     weights = folder / WEIGHTS
@@ -139,14 +155,10 @@ def _verified(folder: Path, model: ModelConfig) -> Path:
         raise UserError(
             f"{folder} holds no {WEIGHTS}", f"delete it and run: autolora-bench fetch {model.name}"
         )
-    expected = _expected(folder, model)
-    stat = weights.stat()
-    key = (str(weights), stat.st_size, stat.st_mtime_ns)
-    if key not in _verified_files:
-        _verified_files[key] = sha256(weights)
-    if _verified_files[key] != expected:
+    expected, found = _expected(folder, model), sha256(weights)
+    if found != expected:
         raise UserError(
-            f"{weights} has the wrong checksum: sha256 {_verified_files[key]}, expected {expected}",
+            f"{weights} has the wrong checksum: sha256 {found}, expected {expected}",
             f"it is damaged or another model: delete it and run: autolora-bench fetch {model.name}",
         )
     return folder

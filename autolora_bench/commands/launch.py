@@ -2,6 +2,7 @@
 
 import logging
 import sys
+import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -75,7 +76,7 @@ def _launch(words: Sequence[str]) -> int:
     problems = [decision.problem for _, decision in decisions if decision.problem is not None]
     for problem in problems:
         print(f"{problem.what}\n{problem.mend}", file=sys.stderr)
-    _announce(planned, pending)
+    _announce(planned, len(pending), len(problems))
     before = on_main(lambda: started(pending))
     if pending:
         with watched_signals():
@@ -173,11 +174,9 @@ def headline(record: RunRecord | None) -> float | None:
 def _check_results(planned: Sequence[PlannedRun]) -> None:
     """Raises UserError where a results folder cannot be written, before anything is computed."""
     for root in {Path(entry.experiment.results).expanduser() for entry in planned}:
-        probe = root / ".writable"
         try:
             root.mkdir(parents=True, exist_ok=True)
-            probe.touch()
-            probe.unlink()
+            tempfile.TemporaryFile(dir=root).close()
         except OSError as error:
             raise UserError(
                 f"cannot write results to {root}: {error.strerror or error}",
@@ -190,12 +189,13 @@ def _label(experiment: ExperimentConfig) -> str:
     return f"{e.task.name} {e.method.name} on {e.model.name}, {e.data.source.name} data, seed {e.seed}"
 
 
-def _announce(planned: Plan, pending: Sequence[PlannedRun]) -> None:
+def _announce(planned: Plan, pending: int, refused: int) -> None:
     for line in planned.left_out:
         print(f"left out: {line}", file=sys.stderr)
-    done = len(planned) - len(pending)
+    done = len(planned) - pending - refused
     skipped = f", {done} done before (rerun=all runs them again)" if done else ""
-    print(f"{len(pending)} of {len(planned)} runs to do{skipped}", file=sys.stderr)
+    skipped += f", {refused} refused" if refused else ""
+    print(f"{pending} of {len(planned)} runs to do{skipped}", file=sys.stderr)
 
 
 def _show(record: RunRecord) -> None:

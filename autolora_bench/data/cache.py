@@ -5,7 +5,6 @@ import json
 import logging
 import os
 import shutil
-import zlib
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -13,6 +12,7 @@ from uuid import uuid4
 
 from datasets import Dataset, load_from_disk
 
+from autolora_bench.checksums import crc32_of
 from autolora_bench.errors import UserError
 from autolora_bench.paths import cache_dir, remove_leftovers
 
@@ -106,20 +106,13 @@ def _largest() -> int:
         return LARGEST if said is None else int(float(said) * 2**30)
     except (ValueError, OverflowError) as error:
         raise UserError(
-            f"AUTOLORA_BENCH_CACHE_GIB={said} is not a number", "say how many GiB the cache may take, as in 20"
+            f"AUTOLORA_BENCH_CACHE_GIB={said} is not a number",
+            "say how many GiB the cache may take, as in 20",
         ) from error
 
 
 def _checksums(entry: Path) -> dict[str, int]:
-    return {path.name: _checksum(path) for path in sorted(entry.iterdir()) if path.name != CHECKSUMS}
-
-
-def _checksum(path: Path) -> int:
-    found = 0
-    with path.open("rb") as file:
-        while block := file.read(1 << 22):
-            found = zlib.crc32(block, found)
-    return found
+    return crc32_of(entry, (path.name for path in entry.iterdir() if path.name != CHECKSUMS))
 
 
 def _publish(temporary: Path, entry: Path) -> None:

@@ -5,9 +5,9 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+from autolora_bench.checksums import sha256
 from autolora_bench.config.data import HELD_OUT, DataConfig, Source
 from autolora_bench.config.task import GeneratedSource, HubSource, Layout, LocalSource, TaskConfig
-from autolora_bench.data.text_files import read_bytes
 from autolora_bench.errors import UserError
 
 SUFFIXES = {Layout.glue_tsv: ".tsv", Layout.iob2: ".iob2", Layout.e2e_csv: ".csv", Layout.webnlg_xml: ".xml"}
@@ -74,6 +74,19 @@ def file_fingerprint(task: TaskConfig, data: DataConfig) -> str:
     return digest.hexdigest()
 
 
+def file_digests(task: TaskConfig, data: DataConfig) -> dict[str, str]:
+    """SHA-256 of every local file that the task reads, by its path below data.dir; empty for other sources.
+
+    Raises:
+        UserError: as local_files.
+    """
+    if data.source is not Source.local:
+        return {}
+    folder = _data_folder(data)
+    paths = [path for paths in local_files(task, data).values() for path in paths]
+    return {path.relative_to(folder).as_posix(): _digest(path) for path in paths}
+
+
 def _data_folder(data: DataConfig) -> Path:
     if not data.dir:
         raise UserError(
@@ -112,7 +125,16 @@ def _content(files: dict[str, list[Path]], folder: Path) -> Iterator[bytes]:
     for split, paths in sorted(files.items()):
         for path in paths:
             yield f"{split}\0{path.relative_to(folder).as_posix()}\0".encode()
-            yield hashlib.sha256(read_bytes(path)).digest()
+            yield bytes.fromhex(_digest(path))
+
+
+def _digest(path: Path) -> str:
+    try:
+        return sha256(path)
+    except OSError as error:
+        raise UserError(
+            f"{path} cannot be read: {error.strerror}", "check the file and its permissions"
+        ) from error
 
 
 def _no_source(task: TaskConfig, what: str, name: str) -> UserError:

@@ -11,11 +11,14 @@ from torch import nn
 from transformers import PreTrainedTokenizerBase, set_seed
 
 from autolora_bench.backbone.load import Backbone, load_backbone, load_tokenizer
+from autolora_bench.backbone.locate import model_digests
 from autolora_bench.config.experiment import ExperimentConfig, config_id
 from autolora_bench.config.padding import check_padding_free
 from autolora_bench.config.support import check_architecture
+from autolora_bench.data.files import file_digests
 from autolora_bench.data.load import load_data
 from autolora_bench.data.schema import TaskData
+from autolora_bench.methods.inputs import DATA, EXAMPLES, MODEL, Inputs, changed_since, differing
 from autolora_bench.record import Evaluation, LayerRank, Parameters
 from autolora_bench.tasks.base import Splits, Task
 from autolora_bench.tasks.room import check_room
@@ -33,6 +36,8 @@ class PhaseContext:
     device: torch.device
     saved: Callable[[], None] = lambda: None
     """Called after every checkpoint, so that the record knows of it."""
+    inputs: Inputs = field(default_factory=Inputs)
+    """What the run has read so far, in earlier attempts too."""
 
     @property
     def identity(self) -> str:
@@ -46,12 +51,28 @@ class PhaseContext:
 
     @cached_property
     def data(self) -> TaskData:
-        """The task's examples."""
-        return load_data(self.experiment.task, self.experiment.data)
+        """The task's examples.
+
+        Raises:
+            UserError: they cannot be read, or are not those that the run began with.
+        """
+        task, data = self.experiment.task, self.experiment.data
+        files = file_digests(task, data)
+        found = load_data(task, data)
+        changed = differing(files, file_digests(task, data))
+        if changed:
+            raise changed_since(DATA, changed)
+        self.inputs.check(DATA, {**files, EXAMPLES: found.fingerprint})
+        return found
 
     @cached_property
     def tokenizer(self) -> PreTrainedTokenizerBase:
-        """The model's tokenizer."""
+        """The model's tokenizer.
+
+        Raises:
+            UserError: it cannot be read, or the model's files are not those that the run began with.
+        """
+        self.inputs.check(MODEL, model_digests(self.experiment.model))
         return load_tokenizer(self.experiment.model, self.task.head())
 
     @cached_property
@@ -63,18 +84,24 @@ class PhaseContext:
         """A freshly loaded model; torch's generator is seeded first, so that the head's first values repeat.
 
         Raises:
-            UserError: the model cannot be loaded, its tokenizer is another's, the method does not work on it, or an
-                example is too long for it.
+            UserError: the model cannot be loaded or is not the one that the run began with, its tokenizer is another's,
+                the method does not work on it, or an example is too long for it.
         """
         splits = self.splits  # not after the seed: nothing may come between it and the adapters' first values
         set_seed(self.experiment.seed if seed is None else seed)
         backbone = load_backbone(self.experiment.model, self.task.head())
+        self._check_model(backbone)
         architecture = backbone.model.config.model_type
         check_architecture(self.experiment.method, architecture, self.experiment.task)
         check_padding_free(self.experiment, architecture)
         check_vocabulary(backbone.model, backbone.tokenizer, splits)
         check_room(backbone.model, self.experiment.task, splits)
         return backbone
+
+    def _check_model(self, backbone: Backbone) -> None:
+        """After it was read, so that nothing can come between its noted files and the weights in memory."""
+        files, commit = model_digests(self.experiment.model), backbone.source.get("commit")
+        self.inputs.check(MODEL, files or ({"commit": str(commit)} if commit else {}))
 
     def phase_folder(self, name: str) -> Path:
         """The subfolder of a phase, made if need be."""

@@ -1,4 +1,4 @@
-"""What the search leaves on disk: `selection.safetensors` in every checkpoint, and the trajectory of alpha.
+"""What the search leaves on disk: the trajectory of alpha, and in every checkpoint a copy of it with the selection.
 
 L layers, K components.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
@@ -17,6 +18,8 @@ from autolora_bench.errors import UserError
 from autolora_bench.search.selection import Selection
 
 SELECTION_FILE = "selection.safetensors"
+TRAJECTORY = "trajectory.jsonl"
+"""Its copy in a checkpoint."""
 
 
 def save_selection(selection: Selection, folder: str | Path) -> None:
@@ -70,6 +73,18 @@ class Trajectory:
         partial = self.path.with_suffix(".partial")
         partial.write_text("".join(kept), encoding="utf-8")
         os.replace(partial, self.path)
+
+    def save(self, folder: str | Path) -> None:
+        """Put a copy into a checkpoint, so that nothing but the checkpoint decides what a resumed run goes on with."""
+        if self.path.exists():
+            shutil.copyfile(self.path, Path(folder) / TRAJECTORY)
+
+    def load(self, folder: str | Path) -> None:
+        """Take back what `save` left, if there is any."""
+        copy = Path(folder) / TRAJECTORY
+        if copy.exists():
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(copy, self.path)
 
     def record(self, step: int, alpha: Tensor) -> None:
         """Append one line if `step` is due."""

@@ -194,11 +194,15 @@ class SearchTrainer(Trainer):
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
         super()._save(output_dir, state_dict)
         if self.args.should_save:
-            save_selection(self.selection, output_dir or str(self.args.output_dir))
+            folder = output_dir or str(self.args.output_dir)
+            save_selection(self.selection, folder)
+            self.trajectory.save(folder)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         super()._load_from_checkpoint(resume_from_checkpoint, model)
         load_selection(self.selection, resume_from_checkpoint)
+        if self.args.should_save:
+            self.trajectory.load(resume_from_checkpoint)
 
     def _load_best_model(self) -> None:
         super()._load_best_model()

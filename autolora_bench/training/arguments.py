@@ -37,7 +37,6 @@ def training_arguments(
         "logging_steps": train.log_steps,
         "logging_nan_inf_filter": False,
         "save_strategy": "epoch",
-        "save_total_limit": 2,
         "report_to": list(train.trackers) or "none",
         "disable_tqdm": True,
     }

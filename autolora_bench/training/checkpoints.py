@@ -3,10 +3,11 @@
 import json
 import os
 import re
-import shutil
 import signal
+import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,28 +15,44 @@ import torch
 import torch.distributed as dist
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from autolora_bench.checksums import crc32_of, damaged
 from autolora_bench.interruption import raise_if_requested, request_stop, stop_requested
-from autolora_bench.processes import is_main
 from autolora_bench.record import write_atomically
+from autolora_bench.run_files import CHECKPOINT, clear
+from autolora_bench.run_files import CHECKPOINTS as LAYOUT
 
 CHECKPOINTS = "checkpoints"
 """Subfolder of a phase's folder for what is of no use once the phase is complete."""
 WHOLE = "WHOLE"
-"""File written last: of which run the checkpoint is, and the sizes of its files, which are on disk by then."""
+"""File written last: of which run the checkpoint is, and the CRC-32 of its files, which are on disk by then."""
+KEPT = 2
+"""Whole checkpoints that stay while a phase runs: the latest may turn out to be damaged."""
 
 
 def last_checkpoint(folder: Path, identity: str) -> Path | None:
-    """The latest whole checkpoint of the run `identity`; all others in `folder` are deleted."""
-    found = [path for path in folder.glob("checkpoint-*") if _is_whole(path, identity)]
-    if is_main():
-        for path in set(folder.glob("checkpoint-*")) - set(found):
-            shutil.rmtree(path, ignore_errors=True)
-    return max(found, key=step_of, default=None)
+    """The latest whole checkpoint of the run `identity`; what else is there of checkpoints is removed.
+
+    A checkpoint that was damaged after it had been whole is told.
+    """
+    whole: list[Path] = []
+    spoilt: list[str] = []
+    for path in _newest_first(folder):
+        problem = _problem(path, identity)
+        if problem is None:
+            whole.append(path)
+        else:
+            spoilt += [f"{path} is damaged ({problem})"] if problem else []
+            clear(path, CHECKPOINT)
+    for line in spoilt:
+        onward = f"the run goes on from {whole[0].name}" if whole else "the phase starts again"
+        print(f"{line}: {onward}", file=sys.stderr, flush=True)
+    return next(iter(whole), None)
 
 
 def remove_checkpoints(folder: Path) -> None:
     """Delete what a phase that is recorded as complete kept for its resumption."""
-    shutil.rmtree(folder, ignore_errors=True)
+    with suppress(OSError):
+        clear(folder, LAYOUT)
 
 
 def step_of(checkpoint: Path) -> int:
@@ -43,25 +60,43 @@ def step_of(checkpoint: Path) -> int:
     return int(re.sub(r"\D", "", checkpoint.name) or 0)
 
 
-def _sizes(folder: Path) -> dict[str, int]:
-    files = (path for path in folder.rglob("*") if path.is_file() and path.name != WHOLE)
-    return {path.relative_to(folder).as_posix(): path.stat().st_size for path in sorted(files)}
+def _newest_first(folder: Path) -> list[Path]:
+    found = [path for path in folder.glob("checkpoint-*") if LAYOUT.inside(path.name) and path.is_dir()]
+    return sorted(found, key=step_of, reverse=True)
 
 
-def _is_whole(folder: Path, identity: str) -> bool:
+def _files(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir() if path.is_file() and path.name != WHOLE]
+
+
+def _problem(folder: Path, identity: str) -> str | None:
+    """None for a whole checkpoint of this run, else what is damaged; "" where it never was one."""
+    if not (folder / WHOLE).is_file():
+        return ""
     try:
         mark = json.loads((folder / WHOLE).read_text(encoding="utf-8"))
-        return bool(mark == {"run": identity, "files": _sizes(folder)})
-    except (OSError, ValueError):
-        return False
+        files = {str(name): int(checksum) for name, checksum in mark["files"].items()}
+        if mark["run"] != identity:
+            return ""
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return WHOLE
+    strange = sorted(set(files) ^ set(_files(folder)))
+    return ", ".join(strange or damaged(folder, files)) or None
 
 
 def _mark_whole(folder: Path, identity: str) -> None:
-    sizes = _sizes(folder)
-    for name in sizes:
+    for name in _files(folder):
         with (folder / name).open("rb") as file:
             os.fsync(file.fileno())
-    write_atomically(folder / WHOLE, json.dumps({"run": identity, "files": sizes}))
+    files = crc32_of(folder, _files(folder))
+    write_atomically(folder / WHOLE, json.dumps({"run": identity, "files": files}))
+
+
+def _remove_older(folder: Path) -> None:
+    """Delete all but the latest checkpoints; called when the latest is whole."""
+    for path in _newest_first(folder)[KEPT:]:
+        with suppress(OSError):
+            clear(path, CHECKPOINT)
 
 
 class CheckpointPolicy(TrainerCallback):
@@ -96,7 +131,9 @@ class CheckpointPolicy(TrainerCallback):
         if args.world_size > 1:
             dist.barrier()
         if state.is_world_process_zero:
-            _mark_whole(Path(str(args.output_dir)) / f"checkpoint-{state.global_step}", self.identity)
+            folder = Path(str(args.output_dir))
+            _mark_whole(folder / f"checkpoint-{state.global_step}", self.identity)
+            _remove_older(folder)
             self.saved()
         self.last = time.monotonic()
         raise_if_requested()

@@ -1,8 +1,7 @@
 """What stops a training phase rather than spoil it: a loss that is no number, a checkpoint that cannot be written."""
 
-import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import torch
@@ -11,6 +10,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from autolora_bench.errors import UserError
+from autolora_bench.run_files import CHECKPOINT, clear
 
 NEVER = 2**62
 
@@ -52,7 +52,8 @@ def whole_or_removed(checkpoint: Path) -> Iterator[None]:
     except (OSError, RuntimeError, SafetensorError) as error:
         if isinstance(error, torch.OutOfMemoryError):
             raise
-        shutil.rmtree(checkpoint, ignore_errors=True)
+        with suppress(OSError):
+            clear(checkpoint, CHECKPOINT)
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise UserError(
             f"cannot write {checkpoint}: {reason}",

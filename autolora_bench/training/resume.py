@@ -8,6 +8,7 @@ from transformers import Trainer
 from transformers.trainer_utils import TrainOutput
 
 from autolora_bench.interruption import deferred_signals
+from autolora_bench.processes import on_main
 from autolora_bench.training.checkpoints import last_checkpoint
 
 
@@ -19,7 +20,7 @@ def train_or_resume(trainer: Trainer, identity: str) -> TrainOutput:
     Raises:
         Interrupted: SIGTERM or Ctrl-C, once a checkpoint is written.
     """
-    checkpoint = last_checkpoint(Path(str(trainer.args.output_dir)), identity)
+    checkpoint = on_main(lambda: last_checkpoint(Path(str(trainer.args.output_dir)), identity))
     if trainer.args.world_size > 1:
         dist.barrier()
         if checkpoint is None:

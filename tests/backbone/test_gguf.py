@@ -13,7 +13,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from autolora_bench.backbone import fetch as module
 from autolora_bench.backbone.fetch import fetch
-from autolora_bench.backbone.locate import locate, sha256
+from autolora_bench.backbone.locate import locate
+from autolora_bench.checksums import sha256
 from autolora_bench.config.model import ModelConfig, PackageSource
 from autolora_bench.errors import UserError
 

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +28,14 @@ class FinishedBatches:
         if lines[:1] == [{"key": key}]:
             self.outputs = {line["batch"]: line["outputs"] for line in lines[1:]}
         else:
-            path.write_text(json.dumps({"key": key}) + "\n", encoding="utf-8")
+            path.write_text(_line({"key": key}), encoding="utf-8")
 
     def add(self, batch: int, outputs: list[str]) -> None:
         """Keep a batch; it is on disk when this returns."""
         self.outputs[batch] = outputs
         if self.path is not None:
             with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps({"batch": batch, "outputs": outputs}, ensure_ascii=False) + "\n")
+                file.write(_line({"batch": batch, "outputs": outputs}))
                 file.flush()
                 os.fsync(file.fileno())
 
@@ -50,16 +50,26 @@ def decoding_key(model: nn.Module, *parts: Any) -> str:
     return digest.hexdigest()
 
 
-def _whole_lines(path: Path) -> Sequence[Any]:
-    """The file's lines up to the first that was cut off in writing, which is removed with all after it."""
+def _line(values: dict[str, Any]) -> str:
+    """JSON with its CRC-32: a bit that flips on disk must not become part of a score."""
+    return json.dumps({**values, "crc32": _checksum(values)}, ensure_ascii=False) + "\n"
+
+
+def _checksum(values: dict[str, Any]) -> int:
+    return zlib.crc32(json.dumps(values).encode())
+
+
+def _whole_lines(path: Path) -> list[dict[str, Any]]:
+    """The file's values up to the first line that was cut off or damaged, which is removed with all after it."""
     found, good = [], 0
     for line in path.read_bytes().splitlines(keepends=True) if path.is_file() else []:
         try:
-            if not line.endswith(b"\n"):
+            values = json.loads(line)
+            if not line.endswith(b"\n") or values.pop("crc32") != _checksum(values):
                 break
-            found.append(json.loads(line))
-        except ValueError:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             break
+        found.append(values)
         good += len(line)
     if found and good < path.stat().st_size:
         os.truncate(path, good)
