@@ -46,7 +46,8 @@ SomeNames = Annotated[list[str], MinLen(1), Distinct()]
 def check_ranges(node: Any, path: str = "") -> None:
     """Check every setting of a configuration object, and of those inside it, against what its field states.
 
-    What is None or not set asks for nothing and passes. Numbers are finite throughout: a record is JSON, which has no others.
+    What is None or not set asks for nothing and passes. Numbers are finite throughout: a record is JSON, which has no
+    others.
 
     Raises:
         UserError: at the first setting that cannot be, with its dotted name and what it may be.
