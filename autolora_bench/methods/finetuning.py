@@ -1,5 +1,6 @@
 """The phase that every method ends with: supervised training of an adapted model."""
 
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,15 +10,16 @@ from peft import LoraConfig, PeftModel
 from torch import nn
 
 from autolora_bench.backbone.export import export
+from autolora_bench.backbone.export_folder import complete_export
 from autolora_bench.backbone.load import Backbone
 from autolora_bench.backbone.targets import block_and_projection
-from autolora_bench.config.train import TrainConfig
+from autolora_bench.config.train import Keep, TrainConfig
 from autolora_bench.methods.base import PhaseContext, PhaseResult, count_parameters
 from autolora_bench.processes import on_main
 from autolora_bench.record import LayerRank
 from autolora_bench.search.layers import lora_layers
 from autolora_bench.training.companion import Companion
-from autolora_bench.training.finetune import WEIGHTS, Finetuning, finetune
+from autolora_bench.training.finetune import WEIGHTS, Finetuning, Outcome, finetune
 from autolora_bench.training.lora_optimizers import MakeOptimizer
 from autolora_bench.training.memory import with_less_memory
 from autolora_bench.training.trainer import head_rate
@@ -41,7 +43,8 @@ def plain_export(model: Any, backbone: Backbone, folder: Path) -> None:
 class FinetunePhase:
     """Adapt a fresh model, train it on all training data, save what was trained.
 
-    Leaves weights.safetensors (what was trained) and export/, which transformers or PEFT load anywhere.
+    Leaves weights.safetensors (what was trained) and export/, which stands alone: transformers or PEFT load it
+    anywhere.
     """
 
     parallel: ClassVar[bool] = True
@@ -83,7 +86,7 @@ class FinetunePhase:
             saved=context.saved,
         )
         outcome = finetune(model, setup)
-        on_main(lambda: self.export(model, backbone, folder / EXPORT))
+        on_main(lambda: self._export(model, backbone, context, outcome))
         return PhaseResult(
             artefact=self.name,
             train_seconds=outcome.meter.seconds,
@@ -100,6 +103,14 @@ class FinetunePhase:
             ranks=adapter_ranks(model, backbone.targets),
             source=backbone.source,
         )
+
+    def _export(self, model: Any, backbone: Backbone, context: PhaseContext, outcome: Outcome) -> None:
+        """Anew each time: nothing of an attempt that was stopped stays."""
+        folder, experiment = context.folder / self.name / EXPORT, context.experiment
+        shutil.rmtree(folder, ignore_errors=True)
+        self.export(model, backbone, folder)
+        kept = outcome.best if experiment.train.keep is Keep.best else outcome.last
+        complete_export(folder, model, context.tokenizer, context.task.head().kind, experiment, kept)
 
     def rebuild(self, context: PhaseContext) -> nn.Module:
         """The trained model, with the weights that were kept."""

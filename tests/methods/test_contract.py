@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import TrainerControl, TrainerState, TrainingArguments
+from transformers import AutoConfig, AutoTokenizer, TrainerControl, TrainerState, TrainingArguments
 
 from autolora_bench.config.method import (
     AdaLoraConfig,
@@ -217,7 +217,7 @@ def loaded(trained: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
         run = trained(method)
         export = run.folder / run.record.phases[-2].artefact / "export"
         kind = "peft" if (export / "adapter_config.json").is_file() else "transformers"
-        if kind == "peft" or (export / "config.json").is_file():
+        if kind == "peft" or (export / "model.safetensors").is_file():
             save_file({k: v for k, v in run.batch.items() if k != "labels"}, folder / f"{method}.batch")
             base, labels = run.experiment.model.checkpoint, LABELS if head(run) else 0
             jobs[f"{kind} {method}"] = (base, labels, str(export), str(folder / f"{method}.batch"))
@@ -235,6 +235,31 @@ def test_export_loads_elsewhere_with_the_same_logits(method: str, trained: Any, 
     else:
         found = run.logits_of(load_adapter(run.context.backbone(seed=99).model, export))
     torch.testing.assert_close(found, run.logits, rtol=0, atol=1e-6)
+
+
+def test_export_says_what_it_is_and_names_no_folder_of_this_machine(method: str, trained: Any) -> None:
+    run = trained(method)
+    export = run.folder / run.record.phases[-2].artefact / "export"
+    here = [str(place).encode() for place in (run.folder, run.experiment.model.checkpoint, Path.home())]
+    for path in export.rglob("*"):
+        assert not any(place in path.read_bytes() for place in here), path.name
+    config = AutoConfig.from_pretrained(export)
+    assert config.use_cache is True
+    if head(run):
+        assert list(config.id2label.values()) == run.experiment.task.labels
+    words = "the film is good"
+    tokens = AutoTokenizer.from_pretrained(export)(words)["input_ids"]
+    assert tokens == run.context.tokenizer(words)["input_ids"]
+    card = (export / "README.md").read_text()
+    assert f"seed {run.experiment.seed}" in card
+    assert f"| {run.record.headline} |" in card
+    assert "More Information Needed" not in card
+    if (export / "adapter_config.json").is_file():
+        said = json.loads((export / "adapter_config.json").read_text())
+        assert said["base_model_name_or_path"] is None
+        for name in ("target_modules", "modules_to_save"):
+            if isinstance(said.get(name), list):
+                assert said[name] == sorted(set(said[name]))
 
 
 def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(
