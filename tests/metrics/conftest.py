@@ -39,6 +39,17 @@ def fake_java(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str]
 
 
 @pytest.fixture(scope="session")
-def expected(metric_cases: Path) -> Callable[[str], dict[str, Any]]:
+def case_folder(request: pytest.FixtureRequest) -> Callable[[str], Path]:
+    """A function that gives a case's folder: the committed one, else the one beside the checkout, else skips."""
+
+    def folder(case: str) -> Path:
+        committed = Path(__file__).parent / "cases" / case
+        return committed if committed.is_dir() else request.getfixturevalue("metric_cases") / case
+
+    return folder
+
+
+@pytest.fixture(scope="session")
+def expected(case_folder: Callable[[str], Path]) -> Callable[[str], dict[str, Any]]:
     """A function that gives a case's expected.json."""
-    return lambda case: json.loads((metric_cases / case / "expected.json").read_text(encoding="utf-8"))
+    return lambda case: json.loads((case_folder(case) / "expected.json").read_text(encoding="utf-8"))

@@ -26,11 +26,10 @@ def _no_warning():
         yield
 
 
-def test_official_glue_cases_in_process_and_from_files(metric_cases, expected, tmp_path):
+def test_official_glue_cases_in_process_and_from_files(case_folder, expected, tmp_path):
     truth = expected("glue_2_acc_f1")
-    data = {
-        case["name"]: case for case in json.loads((metric_cases / "glue_2_acc_f1" / "data.json").read_text())
-    }
+    cases = json.loads((case_folder("glue_2_acc_f1") / "data.json").read_text())
+    data = {case["name"]: case for case in cases}
     for case in truth["cases"]:
         predictions, labels = data[case["name"]]["predictions"], data[case["name"]]["labels"]
         wanted = pytest.approx(case["expected"], abs=truth["tolerance_abs"])

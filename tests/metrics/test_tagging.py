@@ -10,9 +10,9 @@ CASES = ["ner_1_wellformed", "ner_3_malformed_both"]
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_official_cases(case, metric_cases, expected):
+def test_official_cases(case, case_folder, expected):
     truth = expected(case)
-    report = score({"task": "bionlp", "predictions": str(metric_cases / case / "data.conll")})
+    report = score({"task": "bionlp", "predictions": str(case_folder(case) / "data.conll")})
     assert report["n"] == truth["sentences"]
     assert report["tokens"] == truth["tokens"]
     assert report["entities"] == {key: truth[f"{key}_phrases"] for key in ("gold", "predicted", "correct")}
