@@ -1,3 +1,19 @@
 """autolora-bench: honest, fast, reproducible benchmarking of low-rank fine-tuning."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from autolora_bench.metrics.evaluate_modules import load_metric
+
 __version__ = "0.1.0"
+__all__ = ["__version__", "load_metric"]
+
+_HOMES = {"load_metric": "autolora_bench.metrics.evaluate_modules"}
+"""Where the public names live: importing this package imports none of their libraries."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

@@ -38,7 +38,10 @@ LIGHT = {
     "commands",
     "cli",
 }
-HEAVY = {"torch", "transformers", "peft", "datasets", "pandas", "pyarrow", "sklearn", "scipy", "matplotlib"}
+HEAVY = {
+    *("torch", "transformers", "peft", "datasets", "evaluate", "pandas"),
+    *("pyarrow", "sklearn", "scipy", "matplotlib"),
+}
 REPORT_MAY_USE = {"errors", "config", "paths", "record", "plan", "metrics", "report"}
 
 

@@ -40,7 +40,7 @@ def fake_java(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str]
 
 @pytest.fixture(scope="session")
 def case_folder(request: pytest.FixtureRequest) -> Callable[[str], Path]:
-    """A function that gives a case's folder: the committed one, else the one beside the checkout, else it skips."""
+    """A function that gives a case's folder: the committed one, else the one beside the checkout, else skips."""
 
     def folder(case: str) -> Path:
         committed = Path(__file__).parent / "cases" / case

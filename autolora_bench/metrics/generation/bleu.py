@@ -7,7 +7,7 @@ from autolora_bench.metrics.generation.segments import References, check_segment
 
 
 def bleu(
-    hypotheses: Sequence[str], references: References, *, lowercase: bool, tokenizer: str = "13a"
+    hypotheses: Sequence[str], references: References, *, lowercase: bool = False, tokenizer: str = "13a"
 ) -> float:
     """Unsmoothed BLEU, 0..1.
 

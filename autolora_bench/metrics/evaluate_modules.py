@@ -1,0 +1,250 @@
+"""Every official score as a module of Hugging Face's `evaluate`, for loops of one's own.
+
+`autolora_bench.load_metric("e2e")` is an `evaluate.EvaluationModule`: `add`, `add_batch`, `compute`, and a part of
+`evaluate.combine`. What it computes are this package's pure functions; no hub is asked.
+"""
+
+import logging
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from enum import StrEnum
+from functools import partial
+from types import MappingProxyType
+from typing import Any, TypeVar
+
+import evaluate
+from datasets import Features, List, Value
+
+from autolora_bench.errors import UserError
+from autolora_bench.metrics.classification import CORRELATIONS, FUNCTIONS, score_classification
+from autolora_bench.metrics.generation.bleu import bleu
+from autolora_bench.metrics.generation.cider import cider
+from autolora_bench.metrics.generation.e2e import score_e2e
+from autolora_bench.metrics.generation.meteor import meteor
+from autolora_bench.metrics.generation.mteval import MtevalMode
+from autolora_bench.metrics.generation.nist import nist
+from autolora_bench.metrics.generation.rouge_l import rouge_l, rouge_l_google
+from autolora_bench.metrics.generation.ter import ter
+from autolora_bench.metrics.generation.webnlg import WebnlgProtocol, pad_references, score_webnlg
+from autolora_bench.metrics.glue import GLUE_METRICS
+from autolora_bench.metrics.scores import MetricScores, collect
+from autolora_bench.metrics.tagging import TAGGING_METRICS, score_tagging
+from autolora_bench.paths import cache_dir
+
+_logger = logging.getLogger(__name__)
+Choice = TypeVar("Choice", bound=StrEnum)
+_OF_EVALUATE = frozenset(
+    [
+        *("keep_in_memory", "cache_dir", "num_process", "process_id", "seed", "experiment_id"),
+        *("max_concurrent_cache_files", "timeout"),
+    ]
+)
+"""Options of `evaluate.EvaluationModule` itself."""
+_CITATION = "Each score's own definition is named in the docstring of its function in autolora_bench.metrics."
+
+
+def _pairs(*kinds: tuple[Any, Any]) -> list[Features]:
+    return [Features({"predictions": prediction, "references": reference}) for prediction, reference in kinds]
+
+
+_NAME, _NUMBER = Value("string"), Value("float64")
+CLASSES = _pairs((_NAME, _NAME), (_NUMBER, _NUMBER))
+VALUES = _pairs((_NUMBER, _NUMBER))
+TAGS = _pairs((List(_NAME), List(_NAME)))
+TEXTS = _pairs((_NAME, List(_NAME)), (_NAME, _NAME))
+
+
+@dataclass(frozen=True)
+class _Definition:
+    """What a module computes.
+
+    Attributes:
+        score: predictions, references and options -> scores.
+        features: what one prediction and one reference may be.
+        options: names of what `score` takes beside them.
+        inputs: what to give it, in words.
+    """
+
+    score: Callable[..., MetricScores]
+    features: list[Features]
+    options: tuple[str, ...]
+    inputs: str
+
+
+class OfficialMetric(evaluate.Metric):  # type: ignore[misc]
+    """One metric or one benchmark's scores.
+
+    `compute` returns floats by name, as the records of runs name them. A score that is undefined or cannot be computed
+    here is NaN; the log says why.
+    """
+
+    def __init__(
+        self, name: str, definition: _Definition, options: Mapping[str, Any], **of_evaluate: Any
+    ) -> None:
+        self._definition = definition
+        self._options = dict(options)
+        super().__init__(config_name=name, **of_evaluate)
+        self.info.module_name = name
+
+    def _info(self) -> evaluate.MetricInfo:
+        return evaluate.MetricInfo(
+            description=self._definition.inputs,
+            citation=_CITATION,
+            features=self._definition.features,
+            inputs_description=self._definition.inputs,
+        )
+
+    def _compute(self, *, predictions: Any, references: Any, **options: Any) -> dict[str, float]:
+        _check_options(self.name, self._definition, options)
+        scores = self._definition.score(predictions, references, **{**self._options, **options})
+        for name, why in scores.missing.items():
+            _logger.warning("%s: %s", name, why)
+        return {**scores.values, **dict.fromkeys(scores.missing, math.nan)}
+
+
+def load_metric(name: str, **options: Any) -> evaluate.EvaluationModule:
+    """A metric for a loop of one's own.
+
+    Args:
+        name: `e2e`, `webnlg`, `bionlp`, a GLUE task's name, the kinds `tagging` and `classification` (with
+            `metrics=[...]`), or one metric of `metrics.registry`. `f1` is of classes; that of entities is in `tagging`.
+        options: what the scoring function takes (`metrics`, `mode`, `protocol`, `categories`, `lowercase`, ...), also
+            to be given to `compute`; and what every `evaluate.EvaluationModule` takes (`keep_in_memory`,
+            `experiment_id`, `num_process`, ...).
+
+    Raises:
+        UserError: an unknown name or option. `compute` raises it for inputs that cannot be scored.
+    """
+    if name not in DEFINITIONS:
+        close = get_close_matches(name.lower(), DEFINITIONS, n=1)
+        hint = f"did you mean {close[0]}? " if close else ""
+        raise UserError(f"there is no metric {name!r}", f"{hint}choose from {', '.join(DEFINITIONS)}")
+    own = {key: value for key, value in options.items() if key not in _OF_EVALUATE}
+    _check_options(name, DEFINITIONS[name], own)
+    of_evaluate = {"cache_dir": str(cache_dir() / "metrics"), **options}
+    return OfficialMetric(
+        name, DEFINITIONS[name], own, **{key: of_evaluate[key] for key in of_evaluate if key not in own}
+    )
+
+
+def _check_options(name: str, definition: _Definition, options: Mapping[str, Any]) -> None:
+    for option in options:
+        if option not in definition.options:
+            known = ", ".join(definition.options) or "it has none of its own"
+            raise UserError(f"the metric {name} has no option {option!r}", f"options: {known}")
+
+
+def _e2e(
+    predictions: Sequence[str], references: Any, mode: str = MtevalMode.CLEAN, **options: Any
+) -> MetricScores:
+    return score_e2e(predictions, _lists(references), _choice(MtevalMode, "mode", mode), **options)
+
+
+def _webnlg(
+    predictions: Sequence[str],
+    references: Any,
+    protocol: str = WebnlgProtocol.GENERATION_EVAL,
+    categories: Sequence[str] | None = None,
+    **options: Any,
+) -> MetricScores:
+    chosen = _choice(WebnlgProtocol, "protocol", protocol)
+    padded = [pad_references(texts, chosen) for texts in _lists(references)]
+    return score_webnlg(predictions, padded, categories, chosen, **options)
+
+
+def _text(
+    name: str, function: Callable[..., float], predictions: Sequence[str], references: Any, **options: Any
+) -> MetricScores:
+    return collect({name: lambda: function(predictions, _lists(references), **options)})
+
+
+def _nist(predictions: Sequence[str], references: Any, mode: str = MtevalMode.CLEAN) -> float:
+    return nist(predictions, references, _choice(MtevalMode, "mode", mode))
+
+
+def _choice(kind: type[Choice], option: str, value: str) -> Choice:
+    if value not in list(kind):
+        raise UserError(f"{option}={value} is unknown", f"choose from {', '.join(kind)}")
+    return kind(value)
+
+
+def _lists(references: Sequence[str] | Sequence[Sequence[str]]) -> list[list[str]]:
+    """One reference or a list of them per prediction, as lists."""
+    return [[texts] if isinstance(texts, str) else list(texts) for texts in references]
+
+
+def _classification(
+    predictions: Sequence[Any], references: Sequence[Any], metrics: Sequence[str] = ()
+) -> MetricScores:
+    if not metrics:
+        raise UserError("classification needs metrics=", 'name them: metrics=["accuracy", "f1"]')
+    if all(name in CORRELATIONS for name in metrics):
+        return score_classification(predictions, references, metrics)
+    return score_classification(_classes(predictions), _classes(references), metrics)
+
+
+def _classes(values: Sequence[Any]) -> list[Any]:
+    """Names, or whole numbers, which arrive as floats."""
+    for value in values:
+        if not isinstance(value, str) and not (value is not None and float(value).is_integer()):
+            raise UserError(f"{value!r} is not a class", "give the class's number or name, not its score")
+    return [value if isinstance(value, str) else int(value) for value in values]
+
+
+def _tagging(
+    predictions: Sequence[Sequence[str]],
+    references: Sequence[Sequence[str]],
+    metrics: Sequence[str] = TAGGING_METRICS,
+) -> MetricScores:
+    values = score_tagging(predictions, references).values
+    return MetricScores({name: value for name, value in values.items() if name.partition("/")[0] in metrics})
+
+
+_OF_TEXTS = "Predictions: a text each. References: a list of texts each, or one text. "
+_OF_TOKENS = _OF_TEXTS + "Texts are tokenised already, tokens joined by blanks. "
+_OF_CLASSES = "Predictions and references: a class each, as its number or its name."
+_OF_VALUES = "Predictions and references: a number each."
+_OF_TAGS = "Predictions and references: a list of tags (O, B-type, I-type) each."
+
+
+def _of_classes(metrics: tuple[str, ...]) -> _Definition:
+    values = all(name in CORRELATIONS for name in metrics)
+    return _Definition(
+        partial(_classification, metrics=metrics),
+        VALUES if values else CLASSES,
+        (),
+        _OF_VALUES if values else _OF_CLASSES,
+    )
+
+
+def _of_texts(name: str, function: Callable[..., float], inputs: str, *options: str) -> _Definition:
+    return _Definition(partial(_text, name, function), TEXTS, options, inputs)
+
+
+DEFINITIONS: Mapping[str, _Definition] = MappingProxyType(
+    {
+        "e2e": _Definition(_e2e, TEXTS, ("metrics", "mode"), _OF_TEXTS),
+        "webnlg": _Definition(
+            _webnlg, TEXTS, ("metrics", "protocol", "categories", "seen", "prepare"), _OF_TEXTS
+        ),
+        **dict.fromkeys(("bionlp", "tagging"), _Definition(_tagging, TAGS, ("metrics",), _OF_TAGS)),
+        **{task: _of_classes(metrics) for task, metrics in GLUE_METRICS.items()},
+        "classification": _Definition(_classification, CLASSES, ("metrics",), _OF_CLASSES),
+        **{name: _of_classes((name,)) for name in FUNCTIONS},
+        **{
+            name: _Definition(partial(_tagging, metrics=(name,)), TAGS, (), _OF_TAGS)
+            for name in TAGGING_METRICS
+            if name not in FUNCTIONS
+        },
+        "bleu": _of_texts("bleu", bleu, _OF_TEXTS, "lowercase", "tokenizer"),
+        "nist": _of_texts("nist", _nist, _OF_TEXTS, "mode"),
+        "meteor": _of_texts("meteor", meteor, _OF_TOKENS),
+        "rouge_l": _of_texts("rouge_l", rouge_l, _OF_TOKENS),
+        "rouge_l_google": _of_texts("rouge_l_google", rouge_l_google, _OF_TEXTS),
+        "cider": _of_texts("cider", cider, _OF_TOKENS),
+        "ter": _of_texts("ter", ter, _OF_TOKENS),
+    }
+)
+"""Benchmarks and kinds of tasks, then single metrics."""
