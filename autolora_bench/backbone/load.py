@@ -8,6 +8,7 @@ import torch
 from safetensors import SafetensorError
 from torch import nn
 from transformers import (
+    AutoModel,
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
     AutoModelForTokenClassification,
@@ -19,6 +20,8 @@ from transformers import (
 from autolora_bench.backbone.gpt2 import PARTS, split_attention
 from autolora_bench.backbone.locate import Location, locate
 from autolora_bench.backbone.mpnet import ask_registry, mpnet_with_sdpa
+from autolora_bench.backbone.random_net import NumberTokenizer, random_net
+from autolora_bench.backbone.recovering import recovering
 from autolora_bench.backbone.targets import target_modules
 from autolora_bench.config.model import ALL_LINEAR, Attention, ModelConfig
 from autolora_bench.errors import UserError
@@ -30,6 +33,8 @@ class HeadKind(Enum):
     sequence = AutoModelForSequenceClassification
     tokens = AutoModelForTokenClassification
     language_model = AutoModelForCausalLM
+    hidden_states = AutoModel
+    """No head: the outputs are the last hidden states."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,8 @@ def load_tokenizer(config: ModelConfig, head: HeadSpec) -> PreTrainedTokenizerBa
     Raises:
         UserError: the model cannot be found or read.
     """
+    if config.random is not None:
+        return NumberTokenizer(config.random)
     location = locate(config)
     tokenizer = _read(AutoTokenizer, location, config)
     if head.kind is HeadKind.tokens and getattr(tokenizer, "add_prefix_space", True) is False:
@@ -91,8 +98,13 @@ def load_backbone(config: ModelConfig, head: HeadSpec) -> Backbone:
         options["label2id"] = {label: index for index, label in enumerate(head.labels)}
     if head.regression:
         options["problem_type"] = "regression"
-    with mpnet_with_sdpa():
-        model, loading = _read(head.kind.value, location, config, output_loading_info=True, **options)
+    model: PreTrainedModel
+    loading: dict[str, Any] = {"missing_keys": []}
+    if config.random is not None:
+        model = random_net(config.random)
+    else:
+        with mpnet_with_sdpa():
+            model, loading = _read(head.kind.value, location, config, output_loading_info=True, **options)
     _check_architecture(model.config.model_type, config)
     if config.attention is Attention.sdpa:
         ask_registry(model)
@@ -100,7 +112,11 @@ def load_backbone(config: ModelConfig, head: HeadSpec) -> Backbone:
         model.config.pad_token_id = tokenizer.pad_token_id
     if model.config.model_type == "gpt2" and _adapts_parts(config):
         split_attention(model)
-    new = _new_modules(model, set(loading["missing_keys"])) + _drawn_anew(model, config.untrained)
+    if head.kind is HeadKind.hidden_states:
+        new: list[str] = []
+        recovering(model)
+    else:
+        new = _new_modules(model, set(loading["missing_keys"])) + _drawn_anew(model, config.untrained)
     source = {
         "name": location.label,
         "kind": location.kind,

@@ -113,6 +113,8 @@ class Allocation(Enum):
     random = "the total drawn from all layers' components without replacement"
     shuffled = "the ranks of `source`, permuted over the layers"
     given = "the ranks of `source`"
+    oracle = "the ranks that the task planted"
+    reversed = "the planted ranks with their order over the layers turned round"
 
 
 @dataclass
@@ -145,6 +147,11 @@ class RankedLoraConfig(MethodConfig):
     dropout: float = 0.1
     scaling: Scaling = Scaling.alpha_over_rank
     variant: VariantConfig = field(default_factory=VariantConfig, metadata=ADDED)
+
+
+@dataclass
+class PlantedRanksConfig(RankedLoraConfig):
+    """LoRA with the true ranks of a recovery task, or with those in reverse: the best and the worst of its controls."""
 
 
 @dataclass

@@ -11,6 +11,7 @@ from autolora_bench.config.method import (
     BitFitConfig,
     FullConfig,
     LoraConfig,
+    PlantedRanksConfig,
     RankedLoraConfig,
 )
 from autolora_bench.config.model import ModelConfig
@@ -21,7 +22,13 @@ from autolora_bench.config.prompts import (
     PromptConfig,
     PTuningConfig,
 )
-from autolora_bench.config.task import ClassificationTask, GenerationTask, RegressionTask, TaggingTask
+from autolora_bench.config.task import (
+    ClassificationTask,
+    GenerationTask,
+    RecoveryTask,
+    RegressionTask,
+    TaggingTask,
+)
 from autolora_bench.config.train import TrainConfig
 
 TASKS = {
@@ -29,6 +36,7 @@ TASKS = {
     "regression": RegressionTask,
     "tagging": TaggingTask,
     "generation": GenerationTask,
+    "recovery": RecoveryTask,
 }
 METHODS = {
     "full": FullConfig,
@@ -36,6 +44,7 @@ METHODS = {
     "bitfit": BitFitConfig,
     "lora": LoraConfig,
     "ranked_lora": RankedLoraConfig,
+    "planted_ranks": PlantedRanksConfig,
     "adalora": AdaLoraConfig,
     "autolora": AutoLoraConfig,
     "prefix_tuning": PrefixConfig,

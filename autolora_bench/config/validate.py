@@ -9,8 +9,9 @@ from autolora_bench.config.finite import check_finite
 from autolora_bench.config.method import AutoLoraConfig, LoraConfig, RankedLoraConfig
 from autolora_bench.config.model import ALL_LINEAR, ModelConfig
 from autolora_bench.config.padding import check_padding_free
-from autolora_bench.config.support import check_support
-from autolora_bench.config.task import GenerationTask, RegressionTask, TaggingTask
+from autolora_bench.config.support import UnsupportedError, check_support
+from autolora_bench.config.task import GenerationTask, RecoveryTask, RegressionTask, TaggingTask
+from autolora_bench.config.truth import check_truth
 from autolora_bench.config.validate_method import validate_method
 from autolora_bench.config.validate_train import validate_train
 from autolora_bench.config.validate_variant import validate_variant
@@ -34,9 +35,11 @@ def validate(experiment: ExperimentConfig) -> None:
         "name a split, as in task.evaluation=[validation]",
     )
     _validate_model(experiment.model)
+    _validate_random_net(experiment)
+    check_truth(experiment)
     smoothing = experiment.train.label_smoothing
     require(
-        smoothing == 0 or not isinstance(experiment.task, RegressionTask),
+        smoothing == 0 or not isinstance(experiment.task, RegressionTask | RecoveryTask),
         f"train.label_smoothing={smoothing:g} with task={experiment.task.name}, which has no labels to smooth",
         "say train.label_smoothing=0",
     )
@@ -72,6 +75,21 @@ def _validate_model(model: ModelConfig) -> None:
         f"model.targets=[{','.join(targets)}] names layers beside {ALL_LINEAR}",
         f"say model.targets=[{ALL_LINEAR}] alone, or names alone",
     )
+
+
+def _validate_random_net(experiment: ExperimentConfig) -> None:
+    net = experiment.model.random
+    if net is None:
+        return
+    for name in ("blocks", "units", "vocabulary"):
+        require(getattr(net, name) >= 1, f"model.random.{name}={getattr(net, name)}", "say 1 or more")
+    seed(net.seed, "model.random.seed")
+    if not isinstance(experiment.task, RecoveryTask) or experiment.data.source is not Source.planted:
+        raise UnsupportedError(
+            f"model={experiment.model.name} has random weights and reads no text: it is for task=planted data=planted, "
+            f"not for task={experiment.task.name} data={experiment.data.source.name}",
+            "choose another model, or say task=planted data=planted",
+        )
 
 
 def _validate_names(experiment: ExperimentConfig) -> None:

@@ -11,6 +11,7 @@ from autolora_bench.config.method import (
     AutoLoraConfig,
     LoraConfig,
     MethodConfig,
+    PlantedRanksConfig,
     RankedLoraConfig,
     Scaling,
 )
@@ -70,6 +71,7 @@ def _ranked(method: RankedLoraConfig) -> None:
         "say a smallest rank from 0 to the largest",
     )
     _given_ranks(method)
+    _planted_ranks(method)
     given = bool(method.ranks) or method.total is not None or method.cell is not None
     _reference_rank(method, not given, "leave it out: total, source or ranks decide the ranks")
 
@@ -96,6 +98,20 @@ def _given_ranks(method: RankedLoraConfig) -> None:
         all(rank >= 0 for rank in method.ranks.values()),
         f"method.ranks={method.ranks}",
         "say ranks of 0 or more",
+    )
+
+
+def _planted_ranks(method: RankedLoraConfig) -> None:
+    planted = method.allocation in (Allocation.oracle, Allocation.reversed)
+    require(
+        planted == isinstance(method, PlantedRanksConfig),
+        f"method.allocation={method.allocation.name} with method={method.name}",
+        "say method=oracle or method=reversed for the ranks of a recovery task, another allocation for others",
+    )
+    require(
+        not planted or (method.total is None and not method.ranks and method.cell is None),
+        f"method={method.name} has its ranks from the task",
+        "leave out method.total, method.source and method.ranks",
     )
 
 

@@ -6,7 +6,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from autolora_bench.config.data import DataConfig, Source
-from autolora_bench.config.task import GeneratedSource, HubSource, Layout, LocalSource, TaskConfig
+from autolora_bench.config.task import (
+    GeneratedSource,
+    HubSource,
+    Layout,
+    LocalSource,
+    PlantedSource,
+    RecoveryTask,
+    TaskConfig,
+)
 from autolora_bench.errors import UserError
 
 SUFFIXES = {Layout.glue_tsv: ".tsv", Layout.iob2: ".iob2", Layout.e2e_csv: ".csv", Layout.webnlg_xml: ".xml"}
@@ -17,7 +25,9 @@ GENERATOR_VERSION = 1
 
 
 def split_names(task: TaskConfig) -> list[str]:
-    """train, then the splits that the task evaluates and tests on, each once."""
+    """train, then the splits that the task evaluates and tests on, each once; a recovery task cuts those from train."""
+    if isinstance(task, RecoveryTask):
+        return ["train"]
     return list(dict.fromkeys(["train", *task.evaluation, *task.test]))
 
 
@@ -42,6 +52,13 @@ def generated_source(task: TaskConfig) -> GeneratedSource:
     return task.generated
 
 
+def planted_source(task: TaskConfig) -> PlantedSource:
+    """How random inputs are drawn. Raises UserError where the task needs texts."""
+    if task.planted is None:
+        raise _no_source(task, "random inputs", "planted")
+    return task.planted
+
+
 def local_files(task: TaskConfig, data: DataConfig) -> dict[str, list[Path]]:
     """Split -> its files, a folder's in the order of their relative paths.
 
@@ -54,7 +71,7 @@ def local_files(task: TaskConfig, data: DataConfig) -> dict[str, list[Path]]:
 
 
 def file_fingerprint(task: TaskConfig, data: DataConfig) -> str:
-    """SHA-256 of what decides the examples: the bytes of local files, or the hub's or the generator's settings.
+    """SHA-256 of what decides the examples: the bytes of local files, or the settings of the hub, generator or draw.
 
     Raises:
         UserError: as local_files.
@@ -71,6 +88,9 @@ def file_fingerprint(task: TaskConfig, data: DataConfig) -> str:
             generated = generated_source(task)
             settings = [generated.generator, generated.rows, data.generator_seed, GENERATOR_VERSION]
             digest.update(json.dumps(settings, sort_keys=True).encode())
+        case Source.planted:
+            drawn = [planted_source(task).length, data.generator_seed]
+            digest.update(json.dumps(drawn).encode())
     return digest.hexdigest()
 
 
@@ -155,8 +175,6 @@ def _content(files: dict[str, list[Path]], folder: Path) -> Iterator[bytes]:
 
 
 def _no_source(task: TaskConfig, what: str, name: str) -> UserError:
-    others = [
-        f"data={source}" for source in ("hub", "local", "generated") if getattr(task, source) is not None
-    ]
+    others = [f"data={source.name}" for source in Source if getattr(task, source.name) is not None]
     mend = f"use {' or '.join(others)}" if others else f"add `{name}:` to the task's YAML"
     return UserError(f"task {task.name} has no {what} (data={name})", mend)

@@ -10,6 +10,7 @@ from datasets import Dataset, Features, List, Value
 from autolora_bench.config.task import (
     ClassificationTask,
     GenerationTask,
+    RecoveryTask,
     RegressionTask,
     TaggingTask,
     TaskConfig,
@@ -25,9 +26,9 @@ class TaskData:
     """A task's examples.
 
     Columns: classification has task.texts (str) and `label` (index into task.labels); regression has task.texts and
-    `label` (float); tagging has `tokens` and `tags` (indices into tag_names); generation has `fields` (one list of
-    strings per key and value, or per triple), `references`, `category` ("" where there is none) and `text`, the
-    publisher's own text of the record.
+    `label` (float); recovery has task.texts alone; tagging has `tokens` and `tags` (indices into tag_names);
+    generation has `fields` (one list of strings per key and value, or per triple), `references`, `category` ("" where
+    there is none) and `text`, the publisher's own text of the record.
     """
 
     splits: dict[str, Dataset]
@@ -63,6 +64,8 @@ def features(task: TaskConfig) -> Features:
             return Features({**{text: Value("string") for text in task.texts}, "label": Value("int64")})
         case RegressionTask():
             return Features({**{text: Value("string") for text in task.texts}, "label": Value("float64")})
+        case RecoveryTask():
+            return Features({text: Value("string") for text in task.texts})
         case TaggingTask():
             return Features({"tokens": List(Value("string")), "tags": List(Value("int64"))})
         case GenerationTask():
@@ -120,6 +123,8 @@ def _row_check(task: TaskConfig) -> Callable[[tuple[Any, ...]], str | None]:
             return lambda row: _texts(row[:-1]) or _index(row[-1], task.labels, "label")
         case RegressionTask():
             return lambda row: _texts(row[:-1]) or _number(row[-1], task.minimum, task.maximum)
+        case RecoveryTask():
+            return _texts
         case TaggingTask():
             tags = tag_names(task)
             return lambda row: _texts(row[0]) or _tags(row[0], row[1], tags)

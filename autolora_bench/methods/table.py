@@ -11,6 +11,7 @@ from autolora_bench.config.method import (
     FullConfig,
     LoraConfig,
     MethodConfig,
+    PlantedRanksConfig,
     RankedLoraConfig,
 )
 from autolora_bench.config.prompts import (
@@ -38,6 +39,7 @@ METHODS: dict[type[MethodConfig], Callable[[Any], Method]] = {
     BitFitConfig: BitFit,
     LoraConfig: Lora,
     RankedLoraConfig: RankedLora,
+    PlantedRanksConfig: RankedLora,
     AdaLoraConfig: AdaLora,
     AutoLoraConfig: AutoLora,
     PrefixConfig: Prompts,
