@@ -231,6 +231,7 @@ def _describe_data(context: PhaseContext) -> dict[str, Any]:
         "truncated": splits.truncated,
         "limit": context.experiment.data.limit,
         "notes": [*data.notes, *splits.notes],
+        **splits.details,
     }
 
 

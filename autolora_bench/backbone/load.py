@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 from transformers import (
+    AutoModel,
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
     AutoModelForTokenClassification,
@@ -20,7 +21,9 @@ from autolora_bench.backbone.gpt2 import PARTS, split_attention
 from autolora_bench.backbone.head import check_whole, settle_head
 from autolora_bench.backbone.locate import Location, locate
 from autolora_bench.backbone.mpnet import ask_registry, mpnet_with_sdpa
+from autolora_bench.backbone.random_net import NumberTokenizer, random_net
 from autolora_bench.backbone.read import read, read_config
+from autolora_bench.backbone.recovering import recovering
 from autolora_bench.backbone.targets import target_modules
 from autolora_bench.backbone.tokenizer import read_tokenizer
 from autolora_bench.config.model import ALL_LINEAR, Attention, ModelConfig
@@ -34,6 +37,8 @@ class HeadKind(Enum):
     sequence = AutoModelForSequenceClassification
     tokens = AutoModelForTokenClassification
     language_model = AutoModelForCausalLM
+    hidden_states = AutoModel
+    """No head: the outputs are the last hidden states."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +71,8 @@ def load_tokenizer(config: ModelConfig, head: HeadSpec) -> PreTrainedTokenizerBa
     Raises:
         UserError: the model cannot be found or read, or it has no tokenizer.
     """
+    if config.random is not None:
+        return NumberTokenizer(config.random)
     location = locate(config)
     return read_tokenizer(location, config, read_config(location, config), head.kind is HeadKind.tokens)
 
@@ -78,27 +85,27 @@ def load_backbone(config: ModelConfig, head: HeadSpec) -> Backbone:
             `config.untrained` names something else than a linear layer.
     """
     location = locate(config)
-    stated = read_config(location, config)
-    _check_architecture(stated.model_type, config)
-    tokenizer = read_tokenizer(location, config, stated, head.kind is HeadKind.tokens)
-    generator = torch.get_rng_state()
-    with mpnet_with_sdpa():
-        model, loading = _load_weights(location, config, head, stated)
-        check_whole(model, loading, bool(head.labels), _untrained(model, config.untrained), config.name)
-        head_modules, became = settle_head(model, loading, head.labels, stated, generator)
+    if config.random is not None:
+        model: PreTrainedModel = random_net(config.random)
+        _check_architecture(model.config.model_type, config)
+        tokenizer: PreTrainedTokenizerBase = NumberTokenizer(config.random)
+        head_modules: list[str] = []
+        became = None
+    else:
+        model, tokenizer, head_modules, became = _pretrained(location, config, head)
     if config.attention is Attention.sdpa:
         ask_registry(model)
     if model.config.model_type in DECODERS or model.config.pad_token_id is None:
-        model.config.pad_token_id = (
-            tokenizer.pad_token_id
-        )  # a decoder's classifier reads what precedes the padding
+        # a decoder's classifier reads what precedes the padding
+        model.config.pad_token_id = tokenizer.pad_token_id
     if model.config.model_type == "gpt2" and _adapts_parts(config):
         split_attention(model)
-    drawn = _drawn_anew(model, config.untrained)
-    new = [
-        *head_modules,
-        *(name for name in drawn if not any(f"{name}.".startswith(f"{m}.") for m in head_modules)),
-    ]
+    new = list(head_modules)
+    if head.kind is HeadKind.hidden_states:
+        recovering(model)
+    else:
+        drawn = _drawn_anew(model, config.untrained)
+        new += [name for name in drawn if not any(f"{name}.".startswith(f"{m}.") for m in head_modules)]
     source = {
         "name": location.label,
         "kind": location.kind,
@@ -108,6 +115,20 @@ def load_backbone(config: ModelConfig, head: HeadSpec) -> Backbone:
         **({"head": became} if became else {}),
     }
     return Backbone(model, tokenizer, new, target_modules(model, config), source)
+
+
+def _pretrained(
+    location: Location, config: ModelConfig, head: HeadSpec
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, list[str], str | None]:
+    """The model, its tokenizer, its head's modules, and what became of the head that the checkpoint has."""
+    stated = read_config(location, config)
+    _check_architecture(stated.model_type, config)
+    tokenizer = read_tokenizer(location, config, stated, head.kind is HeadKind.tokens)
+    generator = torch.get_rng_state()
+    with mpnet_with_sdpa():
+        model, loading = _load_weights(location, config, head, stated)
+        check_whole(model, loading, bool(head.labels), _untrained(model, config.untrained), config.name)
+        return model, tokenizer, *settle_head(model, loading, head.labels, stated, generator)
 
 
 def _load_weights(

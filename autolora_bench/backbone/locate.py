@@ -39,7 +39,7 @@ class Location:
     source: str
     """Folder or hub name, as transformers takes it."""
     kind: str
-    """folder, package, fetched or hub."""
+    """folder, package, fetched, hub or drawn."""
     label: str
     """What a record says of it: no path of this machine."""
     revision: str | None = None
@@ -56,6 +56,8 @@ def locate(model: ModelConfig) -> Location:
     Raises:
         UserError: a named folder without a model in it, or weights whose checksum is wrong.
     """
+    if model.random is not None:
+        return Location("", "drawn", f"random weights, seed {model.random.seed}")
     if model.checkpoint is not None and _is_path(model.checkpoint):
         folder = _verified(_model_folder(model.checkpoint, "model.checkpoint"), model)
         return Location(str(folder), "folder", folder.name)

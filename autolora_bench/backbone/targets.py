@@ -23,10 +23,11 @@ QUERY_AND_VALUE = {
     "opt": ["q_proj", "v_proj"],
     "qwen2": ["q_proj", "v_proj"],
     "qwen3": ["q_proj", "v_proj"],
+    "residual_net": ["dense"],
     "roberta": ["query", "value"],
     "xlm-roberta": ["query", "value"],
 }
-"""Architecture (config.model_type) -> names of its query and value projections."""
+"""Architecture (config.model_type) -> names of its query and value projections; a residual net's only one."""
 SHARED_NAMES = ("dense", "c_proj")
 """Last parts of names that several layers of one block have."""
 IN_BLOCK = r"\.(\d+)\."

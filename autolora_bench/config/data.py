@@ -32,6 +32,7 @@ class Source(Enum):
     hub = "the Hugging Face hub, or its cache when offline"
     local = "files in the publisher's layout under data.dir"
     generated = "examples that the project generates"
+    planted = "random sequences of the model's own tokens, for tasks that need no text"
 
 
 @dataclass

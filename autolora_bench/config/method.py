@@ -125,6 +125,8 @@ class Allocation(Enum):
     random = "the total drawn from all layers' components without replacement"
     shuffled = "the ranks of `source`, permuted over the layers"
     given = "the ranks of `source`"
+    oracle = "the ranks that the task planted"
+    reversed = "the planted ranks with their order over the layers turned round"
 
 
 @dataclass
@@ -162,6 +164,11 @@ class RankedLoraConfig(MethodConfig):
 @dataclass
 class HeadOnlyConfig(MethodConfig):
     """Nothing but the task's head is trained: what every other method has to beat."""
+
+
+@dataclass
+class PlantedRanksConfig(RankedLoraConfig):
+    """LoRA with the true ranks of a recovery task, or with those in reverse: the best and the worst of its controls."""
 
 
 @dataclass

@@ -5,8 +5,8 @@ from enum import Enum
 
 from omegaconf import MISSING
 
-from autolora_bench.config.data import LABEL, LOCATION
-from autolora_bench.config.ranges import Names, SomeNames, Text
+from autolora_bench.config.data import ADDED, LABEL, LOCATION
+from autolora_bench.config.ranges import Names, Seed, Size, SomeNames, Text
 
 ALL_LINEAR = "all_linear"
 """Stands in `targets` for every linear layer of every block."""
@@ -34,8 +34,18 @@ class PackageSource:
 
 
 @dataclass
+class RandomNet:
+    """A residual network with weights drawn from a seed: it has no checkpoint and reads no text."""
+
+    blocks: Size = 12
+    units: Size = 48
+    vocabulary: Size = 1024
+    seed: Seed = 0
+
+
+@dataclass
 class ModelConfig:
-    """A pretrained model.
+    """A pretrained model, or a random one.
 
     Weights are looked for in this order: `path`, the installed package, the project's own cache of fetched
     weights, the hub's cache or the hub.
@@ -59,6 +69,8 @@ class ModelConfig:
     untrained: Names = field(default_factory=list)
     """Linear layers, by the end of their name, that are in the checkpoint but were never trained for use, as a sentence
     encoder's pooler: drawn anew and trained with the head, where the task's head has them."""
+    random: RandomNet | None = field(default=None, metadata=ADDED)
+    """Weights are drawn, not loaded; for recovery tasks alone, with data=planted."""
     attention: Attention = Attention.sdpa
     architecture: str | None = field(default=None, metadata=LABEL)
     """model_type of transformers' configuration: what a method does not work on then shows before weights are read."""

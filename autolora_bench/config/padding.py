@@ -4,6 +4,7 @@ from autolora_bench.config.experiment import ExperimentConfig
 from autolora_bench.config.model import Attention
 from autolora_bench.config.prompts import PrefixConfig
 from autolora_bench.config.support import UnsupportedError
+from autolora_bench.config.task import RecoveryTask
 
 ABLE = (
     *("bert", "distilbert", "electra", "gpt2", "llama", "mistral", "mpnet", "opt", "qwen2", "qwen3"),
@@ -23,6 +24,10 @@ def check_padding_free(experiment: ExperimentConfig, architecture: str | None) -
     if model.attention is not Attention.sdpa:
         asked = f"model.attention={model.attention.name} (model={model.name})"
         _refuse(asked, "leave it out, or say model.attention=sdpa")
+    if isinstance(experiment.task, RecoveryTask):
+        _refuse(
+            f"task={experiment.task.name}, whose hidden states are compared token by token", "leave it out"
+        )
     if isinstance(method, PrefixConfig):
         _refuse(f"method={method.name}, whose keys and values are not the tokens'", "leave it out")
 

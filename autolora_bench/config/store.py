@@ -12,6 +12,7 @@ from autolora_bench.config.method import (
     FullConfig,
     HeadOnlyConfig,
     LoraConfig,
+    PlantedRanksConfig,
     RankedLoraConfig,
 )
 from autolora_bench.config.model import ModelConfig
@@ -22,7 +23,13 @@ from autolora_bench.config.prompts import (
     PromptConfig,
     PTuningConfig,
 )
-from autolora_bench.config.task import ClassificationTask, GenerationTask, RegressionTask, TaggingTask
+from autolora_bench.config.task import (
+    ClassificationTask,
+    GenerationTask,
+    RecoveryTask,
+    RegressionTask,
+    TaggingTask,
+)
 from autolora_bench.config.train import TrainConfig
 
 TASKS = {
@@ -30,6 +37,7 @@ TASKS = {
     "regression": RegressionTask,
     "tagging": TaggingTask,
     "generation": GenerationTask,
+    "recovery": RecoveryTask,
 }
 METHODS = {
     "full": FullConfig,
@@ -37,6 +45,7 @@ METHODS = {
     "bitfit": BitFitConfig,
     "lora": LoraConfig,
     "ranked_lora": RankedLoraConfig,
+    "planted_ranks": PlantedRanksConfig,
     "adalora": AdaLoraConfig,
     "autolora": AutoLoraConfig,
     "prefix_tuning": PrefixConfig,

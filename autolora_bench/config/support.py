@@ -11,6 +11,7 @@ from autolora_bench.config.method import (
     HeadOnlyConfig,
     LoraConfig,
     MethodConfig,
+    PlantedRanksConfig,
     RankedLoraConfig,
 )
 from autolora_bench.config.prompts import (
@@ -23,6 +24,7 @@ from autolora_bench.config.prompts import (
 from autolora_bench.config.task import (
     ClassificationTask,
     GenerationTask,
+    RecoveryTask,
     RegressionTask,
     TaggingTask,
     TaskConfig,
@@ -34,6 +36,7 @@ KINDS: dict[type[TaskConfig], str] = {
     RegressionTask: "regression",
     TaggingTask: "tagging",
     GenerationTask: "generation",
+    RecoveryTask: "recovery",
 }
 """Task kinds as they are spoken of."""
 
@@ -69,6 +72,10 @@ class Support:
 
 
 EVERYTHING = Support()
+ANSWERS = tuple(kind for kind in KINDS if kind is not RecoveryTask)
+"""Tasks whose answers a head gives."""
+NO_PROMPTS = "it compares hidden states with those of a teacher that has no prompts"
+"""Why a recovery task takes no method that only answers."""
 REMEMBERING = ("bert", "electra", "roberta", "xlm-roberta")
 """Encoders whose attention takes keys and values from before the input (transformers 5)."""
 ENCODERS = (*REMEMBERING, "albert", "deberta-v2", "distilbert", "mpnet")
@@ -80,6 +87,7 @@ ADAPTED = (
 UNBIASED = ("gemma2", "llama", "mistral", "qwen3")
 """Architectures whose layers and norms have no bias terms."""
 PROMPTED = Support(
+    ANSWERS,
     architectures=(*ENCODERS, *DECODERS),
     labels_on=ENCODERS,
     reason="it is not known to find the last token, which a decoder's classifier reads, behind embeddings",
@@ -91,9 +99,11 @@ SUPPORT: dict[type[MethodConfig], Support] = {
     BitFitConfig: Support(never_on=UNBIASED, reason="it has no bias terms"),
     LoraConfig: EVERYTHING,
     RankedLoraConfig: EVERYTHING,
+    PlantedRanksConfig: Support((RecoveryTask,), reason="only a planted truth is known"),
     AdaLoraConfig: EVERYTHING,
     AutoLoraConfig: EVERYTHING,
     PrefixConfig: Support(
+        ANSWERS,
         architectures=(*REMEMBERING, *DECODERS),
         reason="its attention takes no keys and values from before the input",
         starts_unchanged=False,
@@ -128,8 +138,9 @@ def check_task(method: MethodConfig, task: TaskConfig) -> None:
     """Raises UnsupportedError where the method does not work on this kind of task."""
     support = SUPPORT[type(method)]
     if not isinstance(task, support.tasks):
+        because = f": {NO_PROMPTS}" if isinstance(task, RecoveryTask) else _because(support)
         raise UnsupportedError(
-            f"method={method.name} does not work on {KINDS[type(task)]} (task={task.name}){_because(support)}",
+            f"method={method.name} does not work on {KINDS[type(task)]} (task={task.name}){because}",
             f"it works on {', '.join(KINDS[kind] for kind in support.tasks)}; choose another method or task",
         )
 

@@ -7,8 +7,19 @@ from typing import Annotated, Any
 from annotated_types import Interval, MinLen
 from omegaconf import MISSING
 
-from autolora_bench.config.data import LABEL
-from autolora_bench.config.ranges import Distinct, Names, Number, Size, SomeNames, Steps, Text
+from autolora_bench.config.data import ADDED, LABEL
+from autolora_bench.config.ranges import (
+    Distinct,
+    Names,
+    Number,
+    Positive,
+    Rank,
+    Seed,
+    Size,
+    SomeNames,
+    Steps,
+    Text,
+)
 
 
 class Layout(Enum):
@@ -62,6 +73,14 @@ class GeneratedSource:
 
 
 @dataclass
+class PlantedSource:
+    """Random sequences of tokens, each drawn from the model's vocabulary without its special tokens."""
+
+    length: Size = 8
+    """Tokens of a sequence, special ones apart."""
+
+
+@dataclass
 class TaskConfig:
     """What every task has.
 
@@ -80,6 +99,7 @@ class TaskConfig:
     hub: HubSource | None = None
     local: LocalSource | None = None
     generated: GeneratedSource | None = None
+    planted: PlantedSource | None = field(default=None, metadata=ADDED)
 
 
 @dataclass
@@ -166,3 +186,33 @@ class GenerationTask(TaskConfig):
     """Categories whose test records count as seen; empty where a task has no such division."""
     epoch_records: Size = 100
     """Records decoded after an epoch; a score on fewer than all is labelled as such. The test is complete."""
+
+
+class PlantMode(Enum):
+    """How strongly each planted layer changes the model's output."""
+
+    equal = "every planted component alone by the same amount: a layer's change grows with its rank"
+    size = "every planted layer by the same amount, whatever its rank: rank is not size"
+
+
+@dataclass
+class RecoveryTask(TaskConfig):
+    """Inputs -> the hidden states of a teacher: the same frozen model with low-rank updates of known ranks.
+
+    Splits are cut from the source's inputs, each of which counts once; see `rows`.
+    """
+
+    texts: SomeNames = field(default_factory=lambda: ["sentence1", "sentence2"])
+    """Columns of the source; every text in them is an input of its own."""
+    rows: dict[str, Size] = field(default_factory=lambda: {"train": 2048, "validation": 512, "test": 512})
+    """Split -> inputs. They are disjoint; validation is the part of the training data that chooses settings."""
+    mode: PlantMode = PlantMode.equal
+    truth: Any = "graded"
+    """Ranks of the layers before the plant's seed permutes them (config.truth): graded, uniform, none, or a list."""
+    rank: Rank = 4
+    """Mean rank of the truth: every method's budget is rank x layers."""
+    change: Positive = 0.35
+    """Root mean square of the planted change of the output, over the output's standard deviation, if the parts of the
+    change were uncorrelated."""
+    plant_seed: Seed | None = None
+    """Draws the truth and the planted updates; none means the run's seed."""

@@ -10,8 +10,9 @@ from autolora_bench.config.model import ALL_LINEAR, ModelConfig
 from autolora_bench.config.padding import check_padding_free
 from autolora_bench.config.ranges import check_ranges
 from autolora_bench.config.steps import check_selection_moves
-from autolora_bench.config.support import check_support
-from autolora_bench.config.task import RegressionTask
+from autolora_bench.config.support import UnsupportedError, check_support
+from autolora_bench.config.task import RecoveryTask, RegressionTask
+from autolora_bench.config.truth import check_truth
 from autolora_bench.config.validate_method import validate_method
 from autolora_bench.config.validate_train import validate_train
 from autolora_bench.config.validate_variant import validate_variant
@@ -42,9 +43,11 @@ def validate(experiment: ExperimentConfig) -> None:
         "say device=cpu, or leave train.cpu_kernels out",
     )
     _validate_model(experiment.model)
+    _validate_random_net(experiment)
+    check_truth(experiment)
     smoothing = experiment.train.label_smoothing
     require(
-        smoothing == 0 or not isinstance(experiment.task, RegressionTask),
+        smoothing == 0 or not isinstance(experiment.task, RegressionTask | RecoveryTask),
         f"train.label_smoothing={smoothing:g} with task={experiment.task.name}, which has no labels to smooth",
         "say train.label_smoothing=0",
     )
@@ -83,6 +86,17 @@ def _validate_model(model: ModelConfig) -> None:
         f"model.targets=[{','.join(targets)}] names layers beside {ALL_LINEAR}",
         f"say model.targets=[{ALL_LINEAR}] alone, or names alone",
     )
+
+
+def _validate_random_net(experiment: ExperimentConfig) -> None:
+    if experiment.model.random is None:
+        return
+    if not isinstance(experiment.task, RecoveryTask) or experiment.data.source is not Source.planted:
+        raise UnsupportedError(
+            f"model={experiment.model.name} has random weights and reads no text: it is for task=planted data=planted, "
+            f"not for task={experiment.task.name} data={experiment.data.source.name}",
+            "choose another model, or say task=planted data=planted",
+        )
 
 
 def _validate_names(experiment: ExperimentConfig) -> None:

@@ -9,6 +9,7 @@ from autolora_bench.config.method import (
     Allocation,
     AutoLoraConfig,
     MethodConfig,
+    PlantedRanksConfig,
     RankedLoraConfig,
     Scaling,
 )
@@ -42,6 +43,7 @@ def _ranked(method: RankedLoraConfig) -> None:
         "say a smallest rank from 0 to the largest",
     )
     _given_ranks(method)
+    _planted_ranks(method)
     given = bool(method.ranks) or method.total is not None or method.cell is not None
     _reference_rank(method, not given, "leave it out: total, source or ranks decide the ranks")
 
@@ -63,6 +65,20 @@ def _given_ranks(method: RankedLoraConfig) -> None:
         method.total is None or (method.cell is None and not method.ranks),
         f"method.total={method.total} and method.{'ranks' if method.ranks else 'source'}, which gives the total",
         "say one of them",
+    )
+
+
+def _planted_ranks(method: RankedLoraConfig) -> None:
+    planted = method.allocation in (Allocation.oracle, Allocation.reversed)
+    require(
+        planted == isinstance(method, PlantedRanksConfig),
+        f"method.allocation={method.allocation.name} with method={method.name}",
+        "say method=oracle or method=reversed for the ranks of a recovery task, another allocation for others",
+    )
+    require(
+        not planted or (method.total is None and not method.ranks and method.cell is None),
+        f"method={method.name} has its ranks from the task",
+        "leave out method.total, method.source and method.ranks",
     )
 
 

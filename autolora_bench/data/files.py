@@ -7,7 +7,15 @@ from pathlib import Path
 
 from autolora_bench.checksums import sha256
 from autolora_bench.config.data import HELD_OUT, DataConfig, Source
-from autolora_bench.config.task import GeneratedSource, HubSource, Layout, LocalSource, TaskConfig
+from autolora_bench.config.task import (
+    GeneratedSource,
+    HubSource,
+    Layout,
+    LocalSource,
+    PlantedSource,
+    RecoveryTask,
+    TaskConfig,
+)
 from autolora_bench.errors import UserError
 
 SUFFIXES = {Layout.glue_tsv: ".tsv", Layout.iob2: ".iob2", Layout.e2e_csv: ".csv", Layout.webnlg_xml: ".xml"}
@@ -16,7 +24,10 @@ GENERATOR_VERSION = 1
 
 
 def split_names(task: TaskConfig) -> list[str]:
-    """train, then the splits of the source that the task evaluates and tests on, each once."""
+    """train, then the splits of the source that the task evaluates and tests on, each once. A recovery task cuts those
+    from train, and so does data.held_out."""
+    if isinstance(task, RecoveryTask):
+        return ["train"]
     names = dict.fromkeys(["train", *task.evaluation, *task.test])
     return [name for name in names if name != HELD_OUT]
 
@@ -42,6 +53,13 @@ def generated_source(task: TaskConfig) -> GeneratedSource:
     return task.generated
 
 
+def planted_source(task: TaskConfig) -> PlantedSource:
+    """How random inputs are drawn. Raises UserError where the task needs texts."""
+    if task.planted is None:
+        raise _no_source(task, "random inputs", "planted")
+    return task.planted
+
+
 def local_files(task: TaskConfig, data: DataConfig) -> dict[str, list[Path]]:
     """Split -> its files, a folder's in the order of their relative paths.
 
@@ -54,7 +72,7 @@ def local_files(task: TaskConfig, data: DataConfig) -> dict[str, list[Path]]:
 
 
 def file_fingerprint(task: TaskConfig, data: DataConfig) -> str:
-    """SHA-256 of what decides the examples: the bytes of local files, or the hub's or the generator's settings.
+    """SHA-256 of what decides the examples: the bytes of local files, or the settings of the hub, generator or draw.
 
     Raises:
         UserError: as local_files.
@@ -71,6 +89,9 @@ def file_fingerprint(task: TaskConfig, data: DataConfig) -> str:
             generated = generated_source(task)
             settings = [generated.generator, generated.rows, data.generator_seed, GENERATOR_VERSION]
             digest.update(json.dumps(settings, sort_keys=True).encode())
+        case Source.planted:
+            drawn = [planted_source(task).length, data.generator_seed]
+            digest.update(json.dumps(drawn).encode())
     return digest.hexdigest()
 
 
@@ -138,8 +159,6 @@ def _digest(path: Path) -> str:
 
 
 def _no_source(task: TaskConfig, what: str, name: str) -> UserError:
-    others = [
-        f"data={source}" for source in ("hub", "local", "generated") if getattr(task, source) is not None
-    ]
+    others = [f"data={source.name}" for source in Source if getattr(task, source.name) is not None]
     mend = f"use {' or '.join(others)}" if others else f"add `{name}:` to the task's YAML"
     return UserError(f"task {task.name} has no {what} (data={name})", mend)

@@ -5,7 +5,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from autolora_bench.config.task import ClassificationTask, LocalSource, RegressionTask, TaskConfig
+from autolora_bench.config.task import (
+    ClassificationTask,
+    LocalSource,
+    RecoveryTask,
+    RegressionTask,
+    TaskConfig,
+)
 from autolora_bench.data.files import local_source
 from autolora_bench.data.schema import Columns
 from autolora_bench.data.text_files import column, lines, quote, read_text
@@ -13,17 +19,28 @@ from autolora_bench.errors import UserError
 
 
 def read_glue_tsv(paths: Sequence[Path], task: TaskConfig) -> tuple[Columns, list[str]]:
-    """Texts and labels of the files, in their order, every cell exactly as it stands.
+    """Texts and labels of the files, in their order, every cell exactly as it stands; for a recovery task texts alone.
 
     Raises:
         UserError: a row lacks a column, or a label is not one of the task's; with file and line.
     """
     source = local_source(task)
-    names = [*task.texts, "label"] if isinstance(task, ClassificationTask | RegressionTask) else []
+    names = _names(task)
     columns: Columns = {name: [] for name in names}
     for path in paths:
         _read_file(path, source, columns, _label_parser(task, source))
     return columns, []
+
+
+def _names(task: TaskConfig) -> list[str]:
+    match task:
+        case ClassificationTask() | RegressionTask():
+            return [*task.texts, "label"]
+        case RecoveryTask():
+            return list(task.texts)
+    raise UserError(
+        f"task {task.name} cannot be read from the layout glue_tsv", "correct local.layout in its YAML"
+    )
 
 
 def _read_file(path: Path, source: LocalSource, columns: Columns, label: Callable[[str], Any]) -> None:
@@ -69,9 +86,7 @@ def _label_parser(task: TaskConfig, source: LocalSource) -> Callable[[str], Any]
         return _class_parser(source.labels or task.labels)
     if isinstance(task, RegressionTask):
         return _number_parser(task.minimum, task.maximum)
-    raise UserError(
-        f"task {task.name} cannot be read from the layout glue_tsv", "correct local.layout in its YAML"
-    )
+    return str
 
 
 def _class_parser(names: Sequence[str]) -> Callable[[str], int]:

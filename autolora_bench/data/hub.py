@@ -12,6 +12,7 @@ from autolora_bench.config.task import (
     ClassificationTask,
     GenerationTask,
     HubSource,
+    RecoveryTask,
     RegressionTask,
     TaggingTask,
     TaskConfig,
@@ -48,6 +49,8 @@ def columns_of(task: TaskConfig) -> list[str]:
     match task:
         case ClassificationTask() | RegressionTask():
             return [*task.texts, "label"]
+        case RecoveryTask():
+            return list(task.texts)
         case TaggingTask():
             return ["tokens", "tags"]
     assert task.hub is not None
@@ -93,6 +96,8 @@ def _convert(task: TaskConfig, source: HubSource, split: str, table: pa.Table) -
                 for value in table["label"].to_pylist()
             ]
             return {**_texts(table, task.texts), "label": scores}, []
+        case RecoveryTask():
+            return _texts(table, task.texts), []
         case TaggingTask():
             to_ours = _index_map(tag_names(task), source, table, "tags")
             rows = zip(table["tokens"].to_pylist(), table["tags"].to_pylist(), strict=True)

@@ -14,6 +14,7 @@ from autolora_bench.data.fingerprint import fingerprint
 from autolora_bench.data.generated.source import read_generated
 from autolora_bench.data.hub import read_hub
 from autolora_bench.data.local import read_local
+from autolora_bench.data.planted import read_planted
 from autolora_bench.data.schema import Loaded, TaskData, check_schema, to_dataset
 from autolora_bench.data.splits import hold_out, limit
 from autolora_bench.errors import UserError
@@ -22,6 +23,7 @@ SOURCES: dict[Source, Callable[[TaskConfig, DataConfig], Loaded]] = {
     Source.hub: read_hub,
     Source.local: read_local,
     Source.generated: read_generated,
+    Source.planted: read_planted,
 }
 
 
@@ -92,8 +94,8 @@ def _strata(task: TaskConfig, train: Dataset) -> list[Any]:
 
 
 def _subsets(task: TaskConfig, data: DataConfig, splits: dict[str, Dataset]) -> dict[str, tuple[int, int]]:
-    """Splits with fewer rows than the publisher's; generated data has no publisher."""
-    if task.local is None or data.source is Source.generated:
+    """Splits with fewer rows than the publisher's; generated and random data have no publisher."""
+    if task.local is None or data.source in (Source.generated, Source.planted):
         return {}
     official = task.local.official_rows
     return {

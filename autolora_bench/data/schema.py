@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from autolora_bench.config.task import (
     ClassificationTask,
     GenerationTask,
+    RecoveryTask,
     RegressionTask,
     TaggingTask,
     TaskConfig,
@@ -27,9 +28,9 @@ class TaskData:
     """A task's examples.
 
     Columns: classification has task.texts (str) and `label` (index into task.labels); regression has task.texts and
-    `label` (float); tagging has `tokens` and `tags` (indices into tag_names); generation has `fields` (one list of
-    strings per key and value, or per triple), `references`, `category` ("" where there is none) and `text`, the
-    publisher's own text of the record.
+    `label` (float); recovery has task.texts alone; tagging has `tokens` and `tags` (indices into tag_names);
+    generation has `fields` (one list of strings per key and value, or per triple), `references`, `category` ("" where
+    there is none) and `text`, the publisher's own text of the record.
     """
 
     splits: "dict[str, Dataset]"
@@ -67,6 +68,8 @@ def features(task: TaskConfig) -> "Features":
             return Features({**{text: Value("string") for text in task.texts}, "label": Value("int64")})
         case RegressionTask():
             return Features({**{text: Value("string") for text in task.texts}, "label": Value("float64")})
+        case RecoveryTask():
+            return Features({text: Value("string") for text in task.texts})
         case TaggingTask():
             return Features({"tokens": List(Value("string")), "tags": List(Value("int64"))})
         case GenerationTask():
@@ -126,6 +129,8 @@ def _row_check(task: TaskConfig) -> Callable[[tuple[Any, ...]], str | None]:
             return lambda row: _texts(row[:-1]) or _index(row[-1], task.labels, "label")
         case RegressionTask():
             return lambda row: _texts(row[:-1]) or _number(row[-1], task.minimum, task.maximum)
+        case RecoveryTask():
+            return _texts
         case TaggingTask():
             tags = tag_names(task)
             return lambda row: _texts(row[0]) or _tags(row[0], row[1], tags)

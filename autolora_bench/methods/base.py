@@ -47,7 +47,7 @@ class PhaseContext:
     @cached_property
     def task(self) -> Task:
         """The task kind."""
-        return build_task(self.experiment.task)
+        return build_task(self.experiment)
 
     @cached_property
     def data(self) -> TaskData:

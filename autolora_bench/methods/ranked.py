@@ -14,9 +14,10 @@ from torch import nn
 
 from autolora_bench.backbone.load import Backbone
 from autolora_bench.backbone.targets import block_and_projection
-from autolora_bench.config.method import Allocation, RankedLoraConfig
+from autolora_bench.config.method import Allocation, PlantedRanksConfig, RankedLoraConfig
 from autolora_bench.config.ranks import layer_key, read_ranks
 from autolora_bench.config.search import Rule
+from autolora_bench.config.truth import reversed_ranks
 from autolora_bench.errors import UserError
 from autolora_bench.methods.base import Phase, PhaseContext, PhaseResult
 from autolora_bench.methods.finetuning import FinetunePhase
@@ -28,6 +29,7 @@ from autolora_bench.methods.ranked_model import (
     write_allocation,
 )
 from autolora_bench.search import RankAllocation, allocate_ranks
+from autolora_bench.tasks.recovery import Recovery
 from autolora_bench.training.lora_optimizers import optimizer_of
 
 RANKS = "allocate/ranks.json"
@@ -80,10 +82,19 @@ class AllocatePhase:
         c = self.config
         modules = context.backbone().targets
         seed = context.experiment.seed if c.allocation_seed is None else c.allocation_seed
-        ranks = ranks_for(c, modules, self._source(context), seed)
+        ranks = self._planted(context, modules) or ranks_for(c, modules, self._source(context), seed)
         write_allocation(ranks, context.folder / RANKS)
         details = {"total_rank": ranks.total, "mean_rank": ranks.mean, "origin": c.origin}
         return PhaseResult(artefact=RANKS, details=details)
+
+    def _planted(self, context: PhaseContext, modules: Sequence[str]) -> RankAllocation | None:
+        """The true ranks, or their reverse; none for a method that has ranks of its own."""
+        if not isinstance(self.config, PlantedRanksConfig):
+            return None
+        assert isinstance(context.task, Recovery)
+        truth = [context.task.truth[name] for name in modules]
+        turned = self.config.allocation is Allocation.reversed
+        return RankAllocation.from_ranks(modules, reversed_ranks(truth) if turned else truth)
 
     def _source(self, context: PhaseContext) -> dict[str, int] | None:
         """Ranks that are part of the configuration are taken from there: their file may have changed since."""

@@ -12,6 +12,7 @@ from autolora_bench.config.method import (
     HeadOnlyConfig,
     LoraConfig,
     MethodConfig,
+    PlantedRanksConfig,
     RankedLoraConfig,
 )
 from autolora_bench.config.prompts import (
@@ -40,6 +41,7 @@ METHODS: dict[type[MethodConfig], Callable[[Any], Method]] = {
     BitFitConfig: BitFit,
     LoraConfig: Lora,
     RankedLoraConfig: RankedLora,
+    PlantedRanksConfig: RankedLora,
     AdaLoraConfig: AdaLora,
     AutoLoraConfig: AutoLora,
     PrefixConfig: Prompts,

@@ -6,6 +6,7 @@ from difflib import get_close_matches
 from autolora_bench.config.task import (
     ClassificationTask,
     GenerationTask,
+    RecoveryTask,
     RegressionTask,
     Scorer,
     TaggingTask,
@@ -17,6 +18,8 @@ from autolora_bench.metrics.generation.e2e import E2E_METRICS, OPTIONAL_METRICS
 from autolora_bench.metrics.generation.webnlg import WEBNLG_METRICS
 from autolora_bench.metrics.glue import GLUE_CLASSES, GLUE_METRICS
 from autolora_bench.metrics.tagging import TAGGING_METRICS
+
+RECOVERY_METRICS = ("relative_error", "rank_correlation")
 
 
 def check_metrics(task: TaskConfig) -> None:
@@ -47,6 +50,8 @@ def metrics_of(task: TaskConfig) -> tuple[str, ...]:
             return _with_parts(TAGGING_METRICS, task.entities)
         case RegressionTask():
             return CORRELATIONS
+        case RecoveryTask():
+            return RECOVERY_METRICS
     assert isinstance(task, ClassificationTask)
     return metrics_of_classes(len(task.labels))
 

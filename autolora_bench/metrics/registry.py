@@ -45,6 +45,8 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
             Metric("rouge_l_google"),
             Metric("cider", published_scale=1.0),
             Metric("ter", higher_is_better=False),
+            Metric("relative_error", higher_is_better=False),
+            Metric("rank_correlation"),
         )
     }
 )

@@ -19,7 +19,7 @@ FAMILIES = (
 ADAPTERS = ("adapter", "houlsby", "pfeiffer", "bottleneck")
 PROMPTS = ("prefix", "prompt", "p_tuning", "llama_adapter", "ia3")
 VARIANTS = ("rslora", "dora", "pissa", "olora", "lora_plus", "lora_ga", "lora_pro", "eva")
-CONTROLS = ("control", "uniform", "random", "shuffle", "from_ranks")
+CONTROLS = ("control", "uniform", "random", "shuffle", "from_ranks", "oracle", "reversed")
 
 
 def family_of(method: str) -> str:

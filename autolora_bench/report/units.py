@@ -17,6 +17,8 @@ TITLES = {
     "rouge_l": "ROUGE-L",
     "cider": "CIDEr",
     "ter": "TER",
+    "relative_error": "relative error",
+    "rank_correlation": "rank correlation",
 }
 
 

@@ -32,6 +32,8 @@ class Splits:
     """Split -> examples longer than the task's max_length."""
     notes: list[str] = field(default_factory=list)
     """What a reader of the scores has to know about the examples' form."""
+    details: dict[str, Any] = field(default_factory=dict)
+    """What else the record keeps of the data, as JSON."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,335 @@
+"""Recovery: what the student sees, what its error means, and that whole runs are scored, kept and resumed rightly."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from scipy.stats import spearmanr
+from torch import Tensor
+from transformers import TrainerControl, TrainerState, TrainingArguments
+
+from autolora_bench.backbone.load import Backbone
+from autolora_bench.config.compose import compose_config, composer, to_experiment
+from autolora_bench.config.experiment import ExperimentConfig
+from autolora_bench.errors import UserError
+from autolora_bench.methods.base import PhaseContext
+from autolora_bench.methods.table import build_method
+from autolora_bench.record import RunRecord, Status, read_record
+from autolora_bench.runner import run_experiment
+from autolora_bench.tasks import recovery_teacher
+from autolora_bench.tasks.base import EvaluationContext
+from autolora_bench.tasks.recovery import Recovery
+from autolora_bench.training.checkpoints import CheckpointPolicy
+
+WORDS = [
+    "task=planted",
+    "model=small",
+    "model.random={blocks: 4, units: 16, vocabulary: 200}",
+    "task.rows={train: 96, validation: 24, test: 32}",
+    "task.truth=[0,1,3,4]",
+    "task.rank=2",
+    "train.max_steps=30",
+    "train.warmup=0",
+    "method.learning_rate=1e-2",
+    "device=cpu",
+]
+SEARCH = ["method.search.components=4", "method.search.diagnose_steps=[2]"]
+CPU = torch.device("cpu")
+
+
+def experiment(*words: str) -> ExperimentConfig:
+    with composer():
+        said = {word.partition("=")[0] for word in words}
+        said |= {"model.random"} if "model=any" in words else set()
+        return to_experiment(compose_config([*(w for w in WORDS if w.partition("=")[0] not in said), *words]))
+
+
+def prepared(folder: Path, *words: str) -> PhaseContext:
+    context = PhaseContext(experiment(*words), folder, CPU)
+    assert context.splits
+    return context
+
+
+def task_of(context: PhaseContext) -> Recovery:
+    assert isinstance(context.task, Recovery)
+    return context.task
+
+
+def run(folder: Path, *words: str) -> RunRecord:
+    record = run_experiment(experiment(*words), folder, "autolora-bench ...", None)
+    assert record.error is None, record.error["traceback"]
+    return record
+
+
+def evaluated(context: PhaseContext, model: Any, split: str = "test", final: bool = True) -> Any:
+    found = EvaluationContext(context.tokenizer, CPU, batch_size=7, final=final)
+    return context.task.evaluate(model, context.splits.held_out[split], found)
+
+
+def batch_of(context: PhaseContext, rows: int) -> dict[str, Tensor]:
+    train = context.splits.train
+    return context.task.collator(context.tokenizer)([train[i] for i in range(rows)])
+
+
+def test_an_untrained_student_has_the_error_one(tmp_path: Path) -> None:
+    context = prepared(tmp_path, "method=oracle")
+    model = context.backbone().model
+    for split in ("validation", "test"):
+        assert evaluated(context, model, split).scores.values["relative_error"] == pytest.approx(1, abs=1e-6)
+    whole = batch_of(context, len(context.splits.train))
+    assert float(model(**whole).loss.detach()) == pytest.approx(1, abs=1e-5)
+
+
+def test_a_student_with_the_planted_weights_has_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found: dict[str, Tensor] = {}
+    real = recovery_teacher.planted
+    monkeypatch.setattr(
+        recovery_teacher, "planted", lambda model, deltas: found.update(deltas) or real(model, deltas)
+    )
+    monkeypatch.setenv("AUTOLORA_BENCH_CACHE", str(tmp_path / "cache"))
+    context = prepared(tmp_path, "method=oracle", "task.plant_seed=3")
+    truth = task_of(context).truth
+    assert {name: int(torch.linalg.matrix_rank(delta)) for name, delta in found.items()} == {
+        name: rank for name, rank in truth.items() if rank
+    }
+    backbone = context.backbone()
+    with torch.no_grad():
+        for name, delta in found.items():
+            backbone.model.get_submodule(name).weight += delta
+    assert evaluated(context, backbone.model).scores.values["relative_error"] < 1e-10
+
+
+def test_the_loss_is_the_mean_square_over_the_variance_and_counts_no_padding(
+    tmp_path: Path, tiny_encoder: Path
+) -> None:
+    context = prepared(tmp_path, "method=oracle", *encoder(tiny_encoder), "task.planted.length=9")
+    task, model = task_of(context), context.backbone().model.train()
+    batch = batch_of(context, 3)
+    shorter = {name: value.clone() for name, value in batch.items()}
+    shorter["attention_mask"][1, 5:] = 0
+    shorter["labels"][1, 5:] = -100
+    with torch.no_grad():
+        loss = float(model(**shorter).loss)
+        states = model(
+            input_ids=shorter["input_ids"], attention_mask=shorter["attention_mask"]
+        ).last_hidden_state
+    rows = [(states[i, : 5 if i == 1 else 11] - task.teacher.of(i)[: 5 if i == 1 else 11]) for i in range(3)]
+    expected = torch.cat(rows).square().mean() / task.variance
+    assert loss == pytest.approx(float(expected), rel=1e-5)
+
+
+def encoder(folder: Path) -> list[str]:
+    return ["model=any", f"model.checkpoint={folder}", "task.change=0.002"]
+
+
+def test_no_dropout_and_no_head_on_a_transformer(tmp_path: Path, tiny_encoder: Path) -> None:
+    context = prepared(tmp_path, "method=lora", *encoder(tiny_encoder))
+    backbone = context.backbone()
+    assert backbone.head_modules == []
+    batch = batch_of(context, 4)
+    model = backbone.model.train()
+    with torch.no_grad():
+        assert model(**batch).loss == model(**batch).loss == model.eval()(**batch).loss
+
+
+def test_inputs_of_the_splits_are_disjoint(tmp_path: Path, shared_data: Path, tiny_encoder: Path) -> None:
+    rows = "task.rows={train: 300, validation: 100, test: 100}"
+    local = prepared(tmp_path, *encoder(tiny_encoder), "data=local", f"data.dir={shared_data}", rows)
+    for context in (prepared(tmp_path, "method=lora"), local):
+        splits = {"train": context.splits.train, **context.splits.held_out}
+        tokens = {name: {tuple(row) for row in split["input_ids"]} for name, split in splits.items()}
+        assert {name: len(split) for name, split in splits.items()} == context.experiment.task.rows  # type: ignore[attr-defined]
+        assert {name: len(found) for name, found in tokens.items()} == context.experiment.task.rows  # type: ignore[attr-defined]
+        assert not tokens["train"] & tokens["test"]
+        assert not tokens["train"] & tokens["validation"]
+        assert not tokens["validation"] & tokens["test"]
+
+
+def test_random_tokens_are_the_models_own(tmp_path: Path, tiny_encoder: Path) -> None:
+    context = prepared(tmp_path, *encoder(tiny_encoder), "task.planted.length=6")
+    special = context.tokenizer.all_special_ids
+    for row in context.splits.train["input_ids"]:
+        assert len(row) == 8
+        assert [token in special for token in row] == [True, *[False] * 6, True]
+        assert max(row) < len(context.tokenizer)
+
+
+def test_too_few_inputs_are_refused(tmp_path: Path, tiny_encoder: Path) -> None:
+    tsv = tmp_path / "glue/STS-B/train.tsv"
+    tsv.parent.mkdir(parents=True)
+    tsv.write_text("sentence1\tsentence2\tscore\na good film\ta bad film\t1\na good film\tA good  film\t2\n")
+    with pytest.raises(UserError, match="has 2 different inputs, and task"):
+        prepared(tmp_path, *encoder(tiny_encoder), "data=local", f"data.dir={tmp_path}")
+
+
+def test_the_teacher_is_computed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUTOLORA_BENCH_CACHE", str(tmp_path / "cache"))
+    first = task_of(prepared(tmp_path, "method=lora")).teacher
+
+    def never(*_: Any) -> None:
+        raise AssertionError("computed again")
+
+    monkeypatch.setattr(recovery_teacher, "_outputs", never)
+    again = task_of(prepared(tmp_path, "method=oracle")).teacher
+    assert torch.equal(first.states, again.states)
+    assert first.changes == again.changes
+    for other in ("seed=1", "task.mode=size", "task.change=0.2", "model.random.seed=1", "task.truth=uniform"):
+        with pytest.raises(AssertionError, match="computed again"):
+            prepared(tmp_path, "method=oracle", other)
+
+
+def test_the_plants_seed_is_the_runs_unless_it_is_said(tmp_path: Path) -> None:
+    plants = [
+        task_of(prepared(tmp_path, *words)).teacher.states
+        for words in (["seed=5"], ["seed=1", "task.plant_seed=5"], ["seed=1"])
+    ]
+    assert torch.equal(plants[0], plants[1])
+    assert not torch.allclose(plants[0], plants[2])
+
+
+def test_a_teacher_without_updates_is_noise_of_the_same_size(tmp_path: Path) -> None:
+    context = prepared(tmp_path, "method=lora", "task.truth=none")
+    task = task_of(context)
+    assert set(task.truth.values()) == {0}
+    model = context.backbone().model
+    assert evaluated(context, model).scores.values["relative_error"] == pytest.approx(1, abs=1e-6)
+    with torch.no_grad():
+        batch = batch_of(context, 96)
+        states = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).last_hidden_state
+    spread = (states.flatten(0, 1) - states.flatten(0, 1).mean(dim=0)).square().mean()
+    assert task.variance / float(spread) == pytest.approx(0.35**2, rel=0.05)
+
+
+def test_the_oracle_beats_uniform_and_uniform_the_reverse(tmp_path: Path) -> None:
+    steps = ["train.max_steps=300", "task.rows.train=400"]
+    records = {m: run(tmp_path / m, f"method={m}", *steps) for m in ("oracle", "lora_uniform", "reversed")}
+    errors = {name: record.test["test"].scores["relative_error"] for name, record in records.items()}
+    assert errors["oracle"] < 0.7 * errors["lora_uniform"] < errors["lora_uniform"] < errors["reversed"]  # type: ignore[operator]
+    for record in records.values():
+        assert sum(layer.rank for layer in record.ranks) == 8
+        assert record.data["plant"]["truth"] == records["oracle"].data["plant"]["truth"]
+    truth = records["oracle"].data["plant"]["truth"]
+    assert {layer.module: layer.rank for layer in records["oracle"].ranks} == truth
+    assert records["oracle"].test["test"].scores["rank_correlation"] == pytest.approx(1)
+    assert records["reversed"].test["test"].scores["rank_correlation"] == pytest.approx(-1)
+    uniform = records["lora_uniform"].test["test"]
+    assert uniform.scores["rank_correlation"] is None
+    assert "rank_correlation: undefined" in (uniform.note or "")
+
+
+@pytest.mark.parametrize("method", ["autolora", "autolora_topk", "adalora", "eva", "full", "bitfit"])
+def test_methods_run_on_it(tmp_path: Path, method: str) -> None:
+    rate = "method.learning_rate=1e-3" if method == "full" else "method.learning_rate=1e-2"
+    record = run(tmp_path, f"method={method}", rate, *(SEARCH if method.startswith("autolora") else ()))
+    scores = record.test["test"].scores
+    assert 0 < scores["relative_error"] < 1  # type: ignore[operator]
+    assert record.headline == "relative_error"
+    assert record.metrics == {"relative_error": False, "rank_correlation": True}
+    if method in ("full", "bitfit"):
+        assert scores["rank_correlation"] is None
+        assert "gives layers no ranks" in (record.test["test"].note or "")
+        return
+    truth = record.data["plant"]["truth"]
+    found = {layer.module: layer.rank for layer in record.ranks}
+    assert list(found) == list(truth)
+    if len(set(found.values())) > 1:
+        expected = spearmanr(list(found.values()), list(truth.values())).statistic
+        assert scores["rank_correlation"] == pytest.approx(expected)
+
+
+def test_query_and_value_are_scored_apart(tmp_path: Path, tiny_encoder: Path) -> None:
+    words = ["method=reversed", *encoder(tiny_encoder), "task.truth=[0,1,2,5]", "train.max_steps=2"]
+    record = run(tmp_path, *words)
+    scores = record.test["test"].scores
+    assert scores["rank_correlation/query"] in (pytest.approx(1), pytest.approx(-1))
+    assert scores["rank_correlation/value"] in (pytest.approx(1), pytest.approx(-1))
+    assert scores["rank_correlation/planted"] == pytest.approx(-1)
+
+
+def test_the_best_epoch_is_the_one_with_the_smallest_error(tmp_path: Path) -> None:
+    words = ["method=lora", "train.keep=best", "method.learning_rate=0.3", "train.max_steps=60"]
+    record = run(tmp_path, *words)
+    errors = [e.scores["relative_error"] for e in record.history]
+    assert min(errors) < errors[-1]  # type: ignore[type-var, operator]
+    assert record.best["validation"].scores["relative_error"] == min(errors)  # type: ignore[type-var]
+    assert record.phase("evaluate").details["validation"]["relative_error"] == pytest.approx(min(errors))  # type: ignore[union-attr, type-var]
+
+
+@pytest.mark.parametrize("method", ["autolora_topk", "oracle"])
+def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    words = [f"method={method}", *(SEARCH if method.startswith("autolora") else ())]
+    whole = run(tmp_path / "whole", *words)
+    interrupted = interrupt_every_training_once(monkeypatch, step=8)
+    record: RunRecord | None = None
+    while record is None or record.status is not Status.completed:
+        try:
+            record = run_experiment(experiment(*words), tmp_path / "parts", "autolora-bench ...", record)
+            assert record.error is None, record.error["traceback"]
+        except KeyboardInterrupt:
+            record = read_record(tmp_path / "parts" / "run.json")
+    assert len(interrupted) == 1 + method.startswith("autolora")
+    assert record.history == whole.history
+    assert record.test == whole.test
+    assert record.ranks == whole.ranks
+    assert record.data == whole.data
+
+
+def interrupt_every_training_once(monkeypatch: pytest.MonkeyPatch, step: int) -> list[str]:
+    interrupted: list[str] = []
+    on_step_end = CheckpointPolicy.on_step_end
+
+    def interrupting(
+        self: CheckpointPolicy,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **more: Any,
+    ) -> TrainerControl:
+        control = on_step_end(self, args, state, control, **more)
+        if str(args.output_dir) not in interrupted:
+            control.should_save |= state.global_step == step
+            if state.global_step == step + 1:
+                interrupted.append(str(args.output_dir))
+                raise KeyboardInterrupt
+        return control
+
+    monkeypatch.setattr(CheckpointPolicy, "on_step_end", interrupting)
+    return interrupted
+
+
+def test_accumulation_changes_nothing_but_rounding(tmp_path: Path) -> None:
+    words = ["method=oracle", "train.max_steps=12"]
+    parts = [run(tmp_path / str(n), *words, f"train.accumulation={n}") for n in (1, 4)]
+    errors = [record.test["test"].scores["relative_error"] for record in parts]
+    assert errors[0] == pytest.approx(errors[1], rel=1e-4)
+
+
+def test_the_adapter_of_a_transformer_loads_on_the_plain_model(tmp_path: Path, tiny_encoder: Path) -> None:
+    from peft import PeftModel
+    from transformers import AutoModel
+
+    words = ["method=oracle", *encoder(tiny_encoder)]
+    run(tmp_path, *words)
+    context = prepared(tmp_path, *words)
+    method: Callable[..., Any] = build_method(context.experiment.method).rebuild
+    rebuilt = method(context).eval()
+    loaded = PeftModel.from_pretrained(
+        AutoModel.from_pretrained(tiny_encoder), tmp_path / "finetune/export"
+    ).eval()
+    batch = {
+        name: value for name, value in batch_of(context, 5).items() if name not in ("labels", "variance")
+    }
+    with torch.no_grad():
+        torch.testing.assert_close(
+            loaded(**batch).last_hidden_state, rebuilt(**batch).last_hidden_state, atol=1e-6, rtol=0
+        )
+
+
+def test_a_backbone_keeps_the_names_of_its_layers(tmp_path: Path, tiny_encoder: Path) -> None:
+    backbone: Backbone = prepared(tmp_path, *encoder(tiny_encoder)).backbone()
+    assert backbone.targets[0] == "encoder.layer.0.attention.self.query"
+    assert type(backbone.model).__name__ == "BertModel"
