@@ -67,6 +67,10 @@ class ResidualNet(PreTrainedModel):  # type: ignore[no-untyped-call]
         self.post_init()  # type: ignore[no-untyped-call]
         self._draw(torch.Generator().manual_seed(config.net_seed))
 
+    def get_input_embeddings(self) -> nn.Module:
+        """Of the tokens; transformers looks for it by names that this network does not have."""
+        return self.embeddings
+
     def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None, **_: Any) -> BaseModelOutput:
         """(B, T) tokens -> last_hidden_state (B, T, D)."""
         embedded = self.embeddings(input_ids)
