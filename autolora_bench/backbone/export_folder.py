@@ -91,17 +91,19 @@ def complete_export(
         UserError: the folder cannot be written.
     """
     base = public_name(experiment.model)
-    _save_configuration(model.get_base_model() if isinstance(model, PeftModel) else model, folder)
+    _save_configuration(model.get_base_model() if isinstance(model, PeftModel) else model, head, folder)
     _save_tokenizer(tokenizer, folder)
     if (folder / ADAPTER).is_file():
         _settle_adapter(folder / ADAPTER, base)
     write_atomically(folder / CARD, _card(folder, head, experiment, base, scores))
 
 
-def _save_configuration(model: Any, folder: Path) -> None:
-    """Of the model with its head; that a training keeps no keys and values is no part of it."""
+def _save_configuration(model: Any, head: HeadKind, folder: Path) -> None:
+    """Of the model with its head: the same whether it was trained just now or resumed at its end."""
     config = copy.deepcopy(model.config)
     config.architectures = [type(model).__name__]
+    if head is HeadKind.sequence and config.problem_type is None:  # the first training pass notes it
+        config.problem_type = "single_label_classification"
     if hasattr(config, "use_cache"):
         config.use_cache = True
     config.save_pretrained(folder)
