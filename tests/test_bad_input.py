@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from autolora_bench import cli
 from autolora_bench.cli import COMMANDS
@@ -128,6 +129,38 @@ class Bomb:
 def pickled(folder: Path) -> None:
     (folder / "model.safetensors").unlink()
     (folder / "pytorch_model.bin").write_bytes(pickle.dumps(Bomb(str(folder.parent / "EXECUTED"))))
+
+
+def without(pattern: str) -> Callable[[Path], object]:
+    """Removes the files that fit."""
+    return lambda folder: [file.unlink() for file in folder.glob(pattern)]
+
+
+def without_second_block(folder: Path) -> None:
+    file = folder / "model.safetensors"
+    kept = {name: weight for name, weight in load_file(file).items() if "layer.1." not in name}
+    save_file(kept, file, {"format": "pt"})
+
+
+def of_other_words(folder: Path) -> None:
+    """A tokenizer that knows words of another language."""
+    tokenizer = json.loads((folder / "tokenizer.json").read_text())
+    words = tokenizer["model"]["vocab"]
+    special = [word for word in words if word.startswith("[")]
+    tokenizer["model"]["vocab"] = {
+        word if word in special else f"mot{place}": place for word, place in words.items()
+    }
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
+
+
+def of_more_words(folder: Path) -> None:
+    """A tokenizer of a model with more embeddings."""
+    tokenizer = json.loads((folder / "tokenizer.json").read_text())
+    words = tokenizer["model"]["vocab"]
+    tokenizer["model"]["vocab"] = {
+        word: place if word.startswith("[") else place + 1000 for word, place in words.items()
+    }
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
 
 
 def remote_code(folder: Path) -> None:
@@ -405,6 +438,41 @@ CASES = {
     "weights a malicious pickle": bad(expected="w", base=WEIGHTS, starts=True, prepare=damaged(pickled)),
     "weights with code": bad(expected="w", base=WEIGHTS, starts=True, prepare=damaged(remote_code)),
     "tokenizer cut off": bad(expected="w", base=WEIGHTS, starts=True, prepare=damaged(cut("tokenizer.json"))),
+    "no tokenizer": bad(
+        expected="has no tokenizer", base=WEIGHTS, starts=True, prepare=damaged(without("tokenizer*"))
+    ),
+    "a tokenizer of other words": bad(
+        expected="train: the tokenizer does not know",
+        base=WEIGHTS,
+        starts=True,
+        prepare=damaged(of_other_words),
+    ),
+    "a tokenizer of more words": bad(
+        expected="and the model has embeddings for",
+        base=WEIGHTS,
+        starts=True,
+        prepare=damaged(of_more_words),
+    ),
+    "weights of one block missing": bad(
+        "method=full",
+        expected="lacks weights of its model: bert.encoder.layer.1.attention.self.query.weight",
+        base=WEIGHTS,
+        starts=True,
+        prepare=damaged(without_second_block),
+    ),
+    "a search that never moves a selection variable": bad(
+        "method=autolora",
+        "method.search.interval=1000000",
+        expected="the search has no step to move the selection variables in",
+        base=WEIGHTS,
+        starts=True,
+        prepare=damaged(bool),
+    ),
+    "no layers to adapt": bad("model.targets=[]", expected="model.targets=[] leaves no layer"),
+    "a label twice": bad("task.labels=[no,yes,no]", expected="task.labels names 'no' twice"),
+    "a single label": bad("task.labels=[yes]", expected="task.labels=[yes]"),
+    "an entity twice": bad("task=bionlp", "task.entities=[x,x]", expected="task.entities names 'x' twice"),
+    "nothing to tag": bad("task=bionlp", "task.entities=[]", expected="task.entities=[]"),
     "no such layers": bad(
         "model.targets=[nothing]", expected="nothing", base=WEIGHTS, starts=True, prepare=damaged(bool)
     ),

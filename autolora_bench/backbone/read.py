@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from transformers import AutoConfig, PreTrainedConfig
 from transformers.utils.peft_utils import find_adapter_config_file
@@ -25,7 +26,16 @@ PASSED_OVER = (
 forms its outputs and losses have."""
 QUANTISED = ("quantization_config", "compression_config")
 """Entries that say how to read weights that are not plain numbers."""
-UNREADABLE = (OSError, ValueError, TypeError, AttributeError, LookupError, ImportError, SafetensorError)
+UNREADABLE = (
+    OSError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    LookupError,
+    ImportError,
+    SafetensorError,
+    StrictDataclassError,
+)
 """What transformers raises for files that are damaged, missing, or not what their config.json says."""
 
 
@@ -78,7 +88,8 @@ def read(kind: Any, location: Location, model: str, **options: Any) -> Any:
             location.source, revision=location.revision, trust_remote_code=False, **options
         )
     except UNREADABLE as error:
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        first = " ".join(" ".join(lines[: 2 if lines[0].endswith(":") else 1]).split())
         if location.kind == "hub":
             raise UserError(
                 f"model {model!r} is not on this machine, and the hub has no {location.source} "

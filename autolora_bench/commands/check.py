@@ -60,10 +60,10 @@ def _data(experiment: ExperimentConfig) -> list[str]:
 
 
 def _weights(experiment: ExperimentConfig) -> list[str]:
-    from autolora_bench.backbone.locate import locate
+    from autolora_bench.backbone.locate import check_tokenizer_files, locate
 
     try:
-        locate(experiment.model)
+        check_tokenizer_files(locate(experiment.model))
     except UserError as error:
         return [f"{error.what} ({error.mend})"]
     return []

@@ -67,7 +67,7 @@ class SearchPhase:
         selection = selection_for(model, c.constraint, c.initial, budget, c.scope)
         trainer = self._trainer(model, selection, context, train, backbone.head_modules)
         trainer.allocation()  # a rule that does not fit these layers says so before the search, not after it
-        drawn = selection.alpha().detach().cpu()
+        drawn = selection.alpha().detach().cpu().clone()
         with kernels(model, train):
             trained = train_or_resume(trainer, context.identity)
         if torch.allclose(selection.alpha().detach().cpu(), drawn, rtol=UNMOVED, atol=0):

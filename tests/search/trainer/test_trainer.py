@@ -233,3 +233,13 @@ def test_the_passes_of_an_estimator_are_those_that_run(name, runs, tmp_path):
 
     passes = (2 + ESTIMATORS[name].extra_passes) / 2
     assert operations(name) / operations("first_order") == pytest.approx(passes, rel=0.15)
+
+
+@pytest.mark.parametrize("interval", [7, 1000])
+def test_a_search_without_a_selection_step_is_refused(interval, runs, tmp_path):
+    """Six steps: the variables would stay as they were drawn."""
+    with pytest.raises(UserError, match=f"6 steps, of which every {interval}th would move them"):
+        runs.search(tmp_path, {"interval": interval}).train()
+    last = runs.search(tmp_path / "last", {"interval": 6})
+    last.train()
+    assert not torch.equal(last.selection.beta, torch.ones_like(last.selection.beta))

@@ -1,0 +1,96 @@
+"""A tokenizer that is not the model's is refused before anything is trained."""
+
+from typing import Any
+
+import pytest
+import torch
+from datasets import Dataset
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from transformers import (
+    AutoConfig,
+    AutoModelForSequenceClassification,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    PreTrainedTokenizerFast,
+)
+
+from autolora_bench.errors import UserError
+from autolora_bench.tasks.base import Splits
+from autolora_bench.tasks.vocabulary import check_vocabulary
+
+SIZES = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 8}
+
+
+def model(architecture: str = "bert", rows: int = 10) -> PreTrainedModel:
+    config = AutoConfig.for_model(architecture, vocab_size=rows, **SIZES)
+    with torch.device("meta"):
+        found: PreTrainedModel = AutoModelForSequenceClassification.from_config(config)
+    return found
+
+
+def tokenizer(padding: int = 0, unknown: str = "[UNK]") -> PreTrainedTokenizerBase:
+    names = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "b"]
+    names[0], names[padding] = names[padding], names[0]
+    words = {word: number for number, word in enumerate(names)}
+    return PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer(WordLevel(words, unk_token=unknown)),
+        pad_token="[PAD]",
+        unk_token=unknown,
+        cls_token="[CLS]",
+        sep_token="[SEP]",
+    )
+
+
+def splits(train: list[Any], validation: list[Any] | None = None) -> Splits:
+    held_out = {} if validation is None else {"validation": Dataset.from_dict({"input_ids": validation})}
+    return Splits(Dataset.from_dict({"input_ids": train}), held_out)
+
+
+def test_tokens_with_embeddings_pass() -> None:
+    check_vocabulary(model(), tokenizer(), splits([[2, 4, 9, 3], [2, 4, 3]], [[[2, 5, 3], [2, 3]], [[2, 3]]]))
+    check_vocabulary(model(), tokenizer(), splits([]))
+
+
+@pytest.mark.parametrize(
+    ("train", "validation", "expected"),
+    [
+        ([[2, 4, 10]], [[2, 4]], "train: the tokenizer gives token 10, and the model has embeddings for 10"),
+        ([[2, 4]], [[2, 4], [2, 11, 3]], "validation: the tokenizer gives token 11"),
+        ([[2, 4]], [[[2, 4], [2, 12]], [[2]]], "validation: the tokenizer gives token 12"),
+    ],
+)
+def test_tokens_without_embeddings_are_refused(train: Any, validation: Any, expected: str) -> None:
+    with pytest.raises(UserError, match=expected):
+        check_vocabulary(model(), tokenizer(), splits(train, validation))
+
+
+def test_only_the_rows_that_are_used_count() -> None:
+    rows = splits([[2, 4], [2, 99], [2, 5]])
+    check_vocabulary(model(), tokenizer(), Splits(rows.train.select([0, 2]), {}))
+
+
+def test_padding_without_an_embedding_is_refused() -> None:
+    with pytest.raises(UserError, match="padding: the tokenizer gives token 5"):
+        check_vocabulary(model(rows=5), tokenizer(padding=5), splits([[2, 4]]))
+
+
+def test_mostly_unknown_words_are_refused() -> None:
+    check_vocabulary(model(), tokenizer(), splits([[2, 1, 4, 3], [2, 4, 1, 3]]))
+    with pytest.raises(UserError, match=r"does not know 75% of the examples' tokens \(\[UNK\]\)"):
+        check_vocabulary(model(), tokenizer(), splits([[2, 1, 1, 3], [2, 4, 1, 3]]))
+
+
+def test_an_end_of_text_that_stands_for_unknown_ones_too_is_no_unknown_word() -> None:
+    """As in GPT-2."""
+    ends = tokenizer()
+    ends.unk_token = ends.eos_token = "[SEP]"
+    check_vocabulary(model("gpt2"), ends, splits([[3, 3, 3]]))
+
+
+@pytest.mark.parametrize("architecture", ["roberta", "xlm-roberta", "mpnet"])
+def test_positions_counted_by_another_padding_are_refused(architecture: str) -> None:
+    """These models find a token's position by counting those that are no padding, which is their token 1."""
+    check_vocabulary(model(architecture), tokenizer(padding=1), splits([[2, 4]]))
+    with pytest.raises(UserError, match="pads with token 0, and the model counts positions after token 1"):
+        check_vocabulary(model(architecture), tokenizer(padding=0), splits([[2, 4]]))
