@@ -10,7 +10,7 @@ LAYERS = [
     {"errors", "interruption", "ownership", "processes"},
     {"config", "paths", "record", "provenance", "plan"},
     {"search", "metrics", "backbone", "kernels", "data", "machine"},
-    {"tasks"},
+    {"tasks", "scoring"},
     {"training"},
     {"methods"},
     {"runner"},
