@@ -15,8 +15,8 @@ from pathlib import Path
 from rounds import timed
 
 from autolora_bench.errors import UserError
-from autolora_bench.metrics.files import read_lines
 from autolora_bench.metrics.generation.ter import ter
+from autolora_bench.scoring.predictions import read_lines
 
 Corpus = tuple[list[str], list[list[str]]]
 

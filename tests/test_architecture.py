@@ -10,7 +10,7 @@ LAYERS = [
     {"checksums", "errors", "interruption", "ownership", "processes", "run_files"},
     {"config", "paths", "record", "provenance", "plan"},
     {"search", "metrics", "backbone", "kernels", "data", "machine"},
-    {"tasks"},
+    {"tasks", "scoring"},
     {"training"},
     {"methods"},
     {"runner"},

@@ -8,7 +8,7 @@ from autolora_bench.errors import UserError
 
 def run(words: Sequence[str]) -> int:
     """Print the scores; a metric that cannot be computed here is named with the reason under `missing`."""
-    from autolora_bench.metrics.score import score
+    from autolora_bench.scoring.score import score
 
     print(json.dumps(score(_arguments(words)), indent=1, sort_keys=True, ensure_ascii=False))
     return 0

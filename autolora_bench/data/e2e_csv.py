@@ -50,8 +50,8 @@ def read_references(path: Path, record: str = "mr", reference: str = "ref") -> l
     return [(text, words) for _, text, words in rows]
 
 
-def read_outputs(path: Path) -> list[tuple[int, str, str]] | None:
-    """(line, record, output) of each row of a table of outputs; None where the file is no such table.
+def read_outputs(path: Path, text: str) -> list[tuple[int, str, str]] | None:
+    """(line, record, output) of each row of a table of outputs, whose content is `text`; None for any other text.
 
     As tuetschek/e2e-metrics reads them: tabs or commas, quoted or not, a first line with `MR` and `output`, or with
     tabs none where the first line's first cell is a record.
@@ -59,7 +59,6 @@ def read_outputs(path: Path) -> list[tuple[int, str, str]] | None:
     Raises:
         UserError: a row has another number of cells, with its line.
     """
-    text = read_text(path, may_be_blank=True)
     first = text.partition("\n")[0].removesuffix("\r")
     delimiter = _delimiter(first)
     cells = next(csv.reader([first], delimiter=delimiter), [])

@@ -1,11 +1,13 @@
 """Examples from parquet files on the Hugging Face hub, or from its cache: no loading script ever runs."""
 
-from collections.abc import Callable, Iterator
+import json
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from autolora_bench.config.data import DataConfig
 from autolora_bench.config.task import (
@@ -20,7 +22,6 @@ from autolora_bench.config.task import (
 from autolora_bench.data.files import hub_source, split_names
 from autolora_bench.data.hub_files import commit_of, fetch
 from autolora_bench.data.iob2 import is_document_mark
-from autolora_bench.data.parquet import label_names, read_parquet
 from autolora_bench.data.records import Entry, entry_columns, group_meanings
 from autolora_bench.data.schema import Columns, Loaded, tag_names
 from autolora_bench.errors import UserError
@@ -70,16 +71,47 @@ def _rows(source: HubSource, split: str, path: Path, columns: list[str]) -> pa.T
     """Our columns under our names, only the rows that hub.where keeps."""
     names = {column: source.columns.get(column, column) for column in columns}
     keep = source.where.get(split, {})
-    table = read_parquet(path, [*names.values(), *keep])
+    table = _read_parquet(path, [*names.values(), *keep])
     for column, value in keep.items():
         table = table.filter(pc.field(column) == value)
     return pa.table({column: table[name] for column, name in names.items()}).replace_schema_metadata(
         {
             f"names:{column}": "\t".join(found)
             for column, name in names.items()
-            if (found := label_names(table, name))
+            if (found := _label_names(table, name))
         }
     )
+
+
+def _read_parquet(path: Path, columns: Sequence[str]) -> pa.Table:
+    """These columns of a file.
+
+    Raises:
+        UserError: the file is no parquet file or lacks a column.
+    """
+    try:
+        present = pq.read_schema(path).names
+        missing = [name for name in columns if name not in present]
+        if missing:
+            raise UserError(
+                f"{path}: there is no column {missing[0]!r} among {', '.join(present)}",
+                "correct hub.columns in the task's YAML",
+            )
+        return pq.read_table(path, columns=list(columns))
+    except (pa.ArrowInvalid, OSError) as error:
+        reason = str(error).partition("\n")[0]
+        raise UserError(f"{path} is no readable parquet file: {reason}", "download it again") from error
+
+
+def _label_names(table: pa.Table, column: str) -> list[str]:
+    """What a column's indices stand for, where the file says so itself (a ClassLabel feature); else empty."""
+    try:
+        recorded: Any = json.loads((table.schema.metadata or {})[b"huggingface"])["info"]["features"][column]
+    except (KeyError, ValueError):
+        return []
+    while isinstance(recorded, dict) and "names" not in recorded:
+        recorded = recorded.get("feature")
+    return list(recorded["names"]) if isinstance(recorded, dict) else []
 
 
 def _convert(task: TaskConfig, source: HubSource, split: str, table: pa.Table) -> tuple[Columns, list[str]]:

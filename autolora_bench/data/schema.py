@@ -1,5 +1,7 @@
 """The one schema that every source is brought to, and the check that it was."""
 
+import hashlib
+import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -168,3 +170,15 @@ def _record(fields: Any, references: Any, category: Any, text: Any) -> str | Non
     if any(isinstance(reference, str) and not reference.strip() for reference in references):
         return f"a reference of the record {quote(text)} is blank"
     return _texts([part for each in fields for part in each] + [*references, category, text])
+
+
+def fingerprint(splits: "Mapping[str, Dataset]") -> str:
+    """SHA-256 over split names, column names and rows in their order; floats by their shortest decimal form."""
+    digest = hashlib.sha256()
+    for split, dataset in sorted(splits.items()):
+        names = sorted(dataset.column_names)
+        digest.update(json.dumps([split, names, len(dataset)]).encode())
+        columns = dataset[:]
+        for row in zip(*(columns[name] for name in names), strict=True):
+            digest.update(json.dumps(row, ensure_ascii=False).encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()

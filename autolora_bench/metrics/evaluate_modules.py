@@ -18,17 +18,15 @@ import evaluate
 from datasets import Features, List, Value
 
 from autolora_bench.errors import UserError
-from autolora_bench.metrics.classification import CORRELATIONS, FUNCTIONS, score_classification
+from autolora_bench.metrics.classification import CORRELATIONS, FUNCTIONS, GLUE_METRICS, score_classification
 from autolora_bench.metrics.generation.bleu import bleu
-from autolora_bench.metrics.generation.cider import cider
+from autolora_bench.metrics.generation.captions import cider, rouge_l, rouge_l_google
 from autolora_bench.metrics.generation.e2e import score_e2e
 from autolora_bench.metrics.generation.meteor import meteor
 from autolora_bench.metrics.generation.mteval import MtevalMode
 from autolora_bench.metrics.generation.nist import nist
-from autolora_bench.metrics.generation.rouge_l import rouge_l, rouge_l_google
 from autolora_bench.metrics.generation.ter import ter
 from autolora_bench.metrics.generation.webnlg import WebnlgProtocol, pad_references, score_webnlg
-from autolora_bench.metrics.glue import GLUE_METRICS
 from autolora_bench.metrics.scores import MetricScores, collect
 from autolora_bench.metrics.tagging import TAGGING_METRICS, score_tagging
 from autolora_bench.paths import cache_dir

@@ -13,10 +13,16 @@ from autolora_bench.config.task import (
     TaskConfig,
 )
 from autolora_bench.errors import UserError
-from autolora_bench.metrics.classification import BINARY, CORRELATIONS, FUNCTIONS, metrics_of_classes
+from autolora_bench.metrics.classification import (
+    BINARY,
+    CORRELATIONS,
+    FUNCTIONS,
+    GLUE_CLASSES,
+    GLUE_METRICS,
+    metrics_of_classes,
+)
 from autolora_bench.metrics.generation.e2e import E2E_METRICS, OPTIONAL_METRICS
 from autolora_bench.metrics.generation.webnlg import WEBNLG_METRICS
-from autolora_bench.metrics.glue import GLUE_CLASSES, GLUE_METRICS
 from autolora_bench.metrics.tagging import TAGGING_METRICS
 
 RECOVERY_METRICS = ("relative_error", "rank_correlation")

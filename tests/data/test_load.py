@@ -19,9 +19,8 @@ from autolora_bench.config.task import (
     TaskConfig,
 )
 from autolora_bench.data.files import split_names
-from autolora_bench.data.fingerprint import fingerprint
 from autolora_bench.data.load import load_data
-from autolora_bench.data.schema import Loaded, check_schema
+from autolora_bench.data.schema import Loaded, check_schema, fingerprint
 from autolora_bench.errors import UserError
 from autolora_bench.metrics.registry import lookup
 

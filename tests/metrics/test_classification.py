@@ -8,6 +8,7 @@ import pytest
 
 from autolora_bench.errors import UserError
 from autolora_bench.metrics.classification import (
+    GLUE_METRICS,
     accuracy,
     f1,
     matthews_correlation,
@@ -15,8 +16,7 @@ from autolora_bench.metrics.classification import (
     score_classification,
     spearman,
 )
-from autolora_bench.metrics.glue import GLUE_METRICS
-from autolora_bench.metrics.score import score
+from autolora_bench.scoring.score import score
 
 
 @pytest.fixture(autouse=True)

@@ -2,9 +2,9 @@ import pytest
 
 from autolora_bench.errors import UserError
 from autolora_bench.metrics.generation.e2e import E2E_METRICS, score_e2e
-from autolora_bench.metrics.generation.e2e_files import read_e2e
 from autolora_bench.metrics.generation.mteval import MtevalMode
-from autolora_bench.metrics.score import score
+from autolora_bench.scoring.score import score
+from autolora_bench.scoring.texts import read_e2e
 
 CASES = ["e2e_1_official_example", "e2e_4_edge_short_and_empty"]
 OFFICIAL = {"bleu": "BLEU", "nist": "NIST", "meteor": "METEOR", "rouge_l": "ROUGE_L", "cider": "CIDEr"}

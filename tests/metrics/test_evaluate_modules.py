@@ -13,20 +13,23 @@ import autolora_bench
 from autolora_bench import load_metric
 from autolora_bench.errors import UserError
 from autolora_bench.metrics import evaluate_modules
-from autolora_bench.metrics.classification import FUNCTIONS, score_classification
+from autolora_bench.metrics.classification import FUNCTIONS, GLUE_CLASSES, GLUE_METRICS, score_classification
 from autolora_bench.metrics.generation.bleu import bleu
-from autolora_bench.metrics.generation.cider import cider
-from autolora_bench.metrics.generation.e2e import score_e2e
-from autolora_bench.metrics.generation.e2e_files import read_e2e
+from autolora_bench.metrics.generation.captions import cider, rouge_l, rouge_l_google
+from autolora_bench.metrics.generation.e2e import E2E_METRICS, OPTIONAL_METRICS, score_e2e
 from autolora_bench.metrics.generation.mteval import MtevalMode
 from autolora_bench.metrics.generation.nist import nist
-from autolora_bench.metrics.generation.rouge_l import rouge_l, rouge_l_google
 from autolora_bench.metrics.generation.ter import ter
-from autolora_bench.metrics.generation.webnlg import WebnlgProtocol, pad_references, score_webnlg
-from autolora_bench.metrics.glue import GLUE_CLASSES, GLUE_METRICS
+from autolora_bench.metrics.generation.webnlg import (
+    WEBNLG_METRICS,
+    WebnlgProtocol,
+    pad_references,
+    score_webnlg,
+)
 from autolora_bench.metrics.registry import METRICS
-from autolora_bench.metrics.tag_files import read_tags
-from autolora_bench.metrics.tagging import score_tagging
+from autolora_bench.metrics.tagging import TAGGING_METRICS, score_tagging
+from autolora_bench.scoring.tags import read_tags
+from autolora_bench.scoring.texts import read_e2e
 
 OUTPUTS = [
     "The Mill is a cheap pub near the river.",
@@ -74,7 +77,9 @@ def equal(found, wanted):
 
 
 def test_every_metric_and_every_benchmark_has_a_module():
-    names = {*METRICS, *GLUE_METRICS, "e2e", "webnlg", "bionlp", "tagging", "classification"}
+    metrics = {*FUNCTIONS, *TAGGING_METRICS, *E2E_METRICS, *OPTIONAL_METRICS, *WEBNLG_METRICS}
+    names = {*metrics, *GLUE_METRICS, "e2e", "webnlg", "bionlp", "tagging", "classification"}
+    assert metrics <= set(METRICS)
     assert names <= set(evaluate_modules.DEFINITIONS)
     for name in evaluate_modules.DEFINITIONS:
         module = load_metric(name)

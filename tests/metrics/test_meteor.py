@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from autolora_bench.errors import UserError
-from autolora_bench.metrics.generation import meteor_process
+from autolora_bench.metrics.generation import meteor as meteor_module
 from autolora_bench.metrics.generation.e2e import score_e2e
 from autolora_bench.metrics.generation.java import JAVA_VARIABLE, jar, java_executable
 from autolora_bench.metrics.generation.meteor import meteor, meteor_subsets
@@ -40,10 +40,10 @@ def test_identical_texts_score_one_and_others_less(java):
 
 def test_one_program_serves_all_calls_and_subsets(java):
     meteor(HYPOTHESES, REFERENCES)
-    program = meteor_process.shared_process()
+    program = meteor_module.shared_process()
     subsets = {"all": range(4), "head": [0, 1], "tail": [3]}
     values = meteor_subsets(HYPOTHESES, REFERENCES, subsets)
-    assert meteor_process.shared_process() is program
+    assert meteor_module.shared_process() is program
     for name, chosen in subsets.items():
         assert values[name] == meteor([HYPOTHESES[i] for i in chosen], [REFERENCES[i] for i in chosen])
 
@@ -98,33 +98,33 @@ def test_equals_the_program_in_file_mode(java, tmp_path):
 def test_a_machine_of_another_language_changes_no_score(java, variables, monkeypatch):
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(meteor_process, "_shared", None)
+    monkeypatch.setattr(meteor_module, "_shared", None)
     # The value of the official jar under en_US.
     assert meteor(["the pub is cheap and good"], [["the pub is good and cheap"]]) == 0.4467352531109634
     assert ptb_tokenize(["Zizzi, an ITALIAN café - £5!"]) == ["zizzi an italian café # 5"]
-    meteor_process.close_shared()
+    meteor_module.close_shared()
 
 
 def test_what_java_says_of_its_variables_is_not_its_error(fake_java, monkeypatch):
-    monkeypatch.setattr(meteor_process, "_shared", None)
+    monkeypatch.setattr(meteor_module, "_shared", None)
     fake_java("echo Picked up JAVA_TOOL_OPTIONS: -Dx=y >&2; echo Out of memory >&2; exit 1")
     with pytest.raises(MetricUnavailableError, match="METEOR ended with status 1: Out of memory"):
         meteor(["a"], [["a"]])
     with pytest.raises(MetricUnavailableError, match="Out of memory"):
         ptb_tokenize(["a"])
-    meteor_process.close_shared()
+    meteor_module.close_shared()
 
 
 def test_program_that_does_not_start_is_reported_with_its_own_words(fake_java, monkeypatch):
-    monkeypatch.setattr(meteor_process, "_shared", None)
+    monkeypatch.setattr(meteor_module, "_shared", None)
     fake_java("echo Could not reserve enough space >&2; exit 1")
     with pytest.raises(MetricUnavailableError, match=r"status 1: Could not reserve enough space"):
         meteor(["a"], [["a"]])
-    meteor_process.close_shared()
+    meteor_module.close_shared()
 
 
 def test_program_that_dies_is_reported_and_started_again(fake_java, monkeypatch):
-    monkeypatch.setattr(meteor_process, "_shared", None)
+    monkeypatch.setattr(meteor_module, "_shared", None)
     path = fake_java(ANSWERING)
     assert meteor(["a"], [["a"]]) == 0.5
     (path.parent / "java.dies").touch()
@@ -132,7 +132,7 @@ def test_program_that_dies_is_reported_and_started_again(fake_java, monkeypatch)
         meteor(["a", "b"], [["a"], ["b"]])
     (path.parent / "java.dies").unlink()
     assert meteor(["a"], [["a"]]) == 0.5
-    meteor_process.close_shared()
+    meteor_module.close_shared()
 
 
 @pytest.mark.parametrize("answered", [2, *(pytest.param(n, marks=pytest.mark.slow) for n in (0, 5))])
@@ -156,7 +156,7 @@ def test_a_program_that_is_killed_twice_costs_its_metric_alone(java, monkeypatch
 
 def killing(monkeypatch, answered, times):
     """Kill METEOR before it is asked for one more answer than `answered`, so often; the programs that were killed."""
-    read, answers, killed = meteor_process.MeteorProcess._read, [], []
+    read, answers, killed = meteor_module.MeteorProcess._read, [], []
 
     def reading(self):
         if len(answers) == answered and len(killed) < times:
@@ -168,7 +168,7 @@ def killing(monkeypatch, answered, times):
             answers.append(None)
         return read(self)
 
-    monkeypatch.setattr(meteor_process.MeteorProcess, "_read", reading)
+    monkeypatch.setattr(meteor_module.MeteorProcess, "_read", reading)
     return killed
 
 
@@ -176,9 +176,9 @@ def killing(monkeypatch, answered, times):
 def test_a_killed_run_takes_meteor_with_it(java):
     code = (
         "import time\n"
-        "from autolora_bench.metrics.generation import meteor, meteor_process\n"
+        "from autolora_bench.metrics.generation import meteor\n"
         "meteor.meteor(['a'], [['a']])\n"
-        "print(meteor_process.shared_process()._program.pid, flush=True)\n"
+        "print(meteor.shared_process()._program.pid, flush=True)\n"
         "time.sleep(600)"
     )
     run = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
@@ -197,16 +197,16 @@ def alive(pid):
 
 
 def test_an_interrupted_call_leaves_no_answer_for_the_next(fake_java, monkeypatch):
-    monkeypatch.setattr(meteor_process, "_shared", None)
+    monkeypatch.setattr(meteor_module, "_shared", None)
     fake_java(ANSWERING)
     with monkeypatch.context() as patch:
         patch.setattr(
-            meteor_process.MeteorProcess, "_read", lambda self: (_ for _ in ()).throw(KeyboardInterrupt)
+            meteor_module.MeteorProcess, "_read", lambda self: (_ for _ in ()).throw(KeyboardInterrupt)
         )
         with pytest.raises(KeyboardInterrupt):
             meteor(["a"], [["a"]])
     assert meteor(["a"], [["a"]]) == 0.5
-    meteor_process.close_shared()
+    meteor_module.close_shared()
 
 
 def test_java_is_the_chosen_one_else_the_packaged_one_else_that_on_path(monkeypatch, tmp_path):

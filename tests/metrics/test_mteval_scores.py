@@ -7,9 +7,8 @@ from itertools import product
 import pytest
 
 from autolora_bench.errors import UserError
-from autolora_bench.metrics.generation.bleu import bleu
+from autolora_bench.metrics.generation.bleu import bleu, mteval_bleu
 from autolora_bench.metrics.generation.mteval import MtevalMode, tokenize
-from autolora_bench.metrics.generation.mteval_bleu import mteval_bleu
 from autolora_bench.metrics.generation.nist import nist
 
 CLEAN, PYMTEVAL, PERL = MtevalMode

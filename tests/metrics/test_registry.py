@@ -60,13 +60,19 @@ def test_a_task_has_the_metrics_of_its_kind_and_of_its_parts(task, names, refuse
 @pytest.mark.parametrize(
     ("module", "absent"),
     [
-        ("registry", "numpy sklearn scipy sacrebleu pycocoevalcap seqeval rapidfuzz pandas torch subprocess"),
-        ("glue", "numpy sklearn scipy sacrebleu pycocoevalcap seqeval rapidfuzz pandas torch subprocess"),
-        ("score", "numpy sklearn scipy sacrebleu pycocoevalcap seqeval rapidfuzz pandas torch"),
+        (
+            "metrics.registry",
+            "numpy sklearn scipy sacrebleu pycocoevalcap seqeval rapidfuzz pandas torch subprocess",
+        ),
+        (
+            "metrics.classification",
+            "numpy sklearn scipy sacrebleu pycocoevalcap seqeval rapidfuzz pandas torch subprocess",
+        ),
+        ("scoring.score", "numpy sklearn scipy sacrebleu pycocoevalcap seqeval rapidfuzz pandas torch"),
     ],
 )
 def test_importing_loads_no_library(module, absent):
-    code = f"import autolora_bench.metrics.{module}, sys; print(*sys.modules)"
+    code = f"import autolora_bench.{module}, sys; print(*sys.modules)"
     loaded = set(
         subprocess.run(
             [sys.executable, "-c", code], capture_output=True, text=True, check=True

@@ -3,8 +3,8 @@ import random
 import pytest
 
 from autolora_bench.errors import UserError
-from autolora_bench.metrics.score import score
 from autolora_bench.metrics.tagging import count_entities, score_tagging, total
+from autolora_bench.scoring.score import score
 
 CASES = ["ner_1_wellformed", "ner_3_malformed_both"]
 

@@ -4,8 +4,7 @@ import math
 
 import pytest
 
-from autolora_bench.metrics.generation.cider import cider
-from autolora_bench.metrics.generation.rouge_l import rouge_l, rouge_l_google
+from autolora_bench.metrics.generation.captions import cider, rouge_l, rouge_l_google
 
 
 def f_beta(precision, recall, beta=1.2):

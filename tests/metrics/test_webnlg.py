@@ -3,10 +3,15 @@ import re
 import pytest
 
 from autolora_bench.errors import UserError
-from autolora_bench.metrics.generation.text import fold_to_ascii, split_at_non_words
-from autolora_bench.metrics.generation.webnlg import WebnlgProtocol, pad_references, score_webnlg
-from autolora_bench.metrics.generation.webnlg_files import read_xml
-from autolora_bench.metrics.score import score
+from autolora_bench.metrics.generation.webnlg import (
+    WebnlgProtocol,
+    fold_to_ascii,
+    pad_references,
+    score_webnlg,
+    split_at_non_words,
+)
+from autolora_bench.scoring.score import score
+from autolora_bench.scoring.texts import read_xml
 
 CASE = "webnlg_2_generationeval_example"
 GENERATION_EVAL, CHALLENGE_2017 = WebnlgProtocol
@@ -123,16 +128,16 @@ def test_texts_as_they_are():
 
 
 def test_without_java_bleu_and_ter_remain(fake_java, monkeypatch):
-    from autolora_bench.metrics.generation import meteor_process
+    from autolora_bench.metrics.generation import meteor as meteor_module
 
-    monkeypatch.setattr(meteor_process, "_shared", None)
+    monkeypatch.setattr(meteor_module, "_shared", None)
     fake_java("exit 1")
     scores = score_webnlg(HYPOTHESES, REFERENCES, ["Food", "Artist", "Artist"])
     assert set(scores.missing) == {"meteor", "meteor/seen", "meteor/unseen"}
     assert set(scores.values) == {
         f"{name}{part}" for name in ("bleu", "ter") for part in ("", "/seen", "/unseen")
     }
-    meteor_process.close_shared()
+    meteor_module.close_shared()
 
 
 def test_the_challenge_of_2017_ignores_accents_and_uses_corpus_ter(java):

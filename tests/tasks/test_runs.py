@@ -12,9 +12,9 @@ from autolora_bench.config.experiment import ExperimentConfig
 from autolora_bench.data.load import load_data
 from autolora_bench.data.schema import tag_names
 from autolora_bench.metrics.generation.webnlg import WebnlgProtocol, pad_references
-from autolora_bench.metrics.score import score
 from autolora_bench.record import RunRecord, Status
 from autolora_bench.runner import run_experiment
+from autolora_bench.scoring.score import score
 
 Compose = Callable[..., ExperimentConfig]
 SMALL = [

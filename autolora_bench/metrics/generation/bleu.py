@@ -1,8 +1,17 @@
-"""Corpus BLEU-4 with the closest reference length, from raw texts, as a fraction."""
+"""Corpus BLEU-4, closest reference length: sacrebleu's, and with the edge cases of the E2E scorer's implementations."""
 
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from itertools import zip_longest
 
+from autolora_bench.metrics.generation.mteval import (
+    MtevalMode,
+    matches,
+    ngram_total,
+    tokenize,
+    tokenize_references,
+)
 from autolora_bench.metrics.generation.segments import References, check_segments
 
 
@@ -31,3 +40,64 @@ def bleu(
     streams = list(zip_longest(*([text or " " for text in candidates] for candidates in references)))
     scorer = BLEU(tokenize=tokenizer, lowercase=lowercase, smooth_method="none", force=True)
     return float(scorer.corpus_score(list(hypotheses), streams).score) / 100.0
+
+
+ORDERS = range(1, 5)
+
+
+@dataclass
+class _Counts:
+    length: int = 0
+    reference_length: int = 0
+    correct: list[int] = field(default_factory=lambda: [0] * len(ORDERS))
+    total: list[int] = field(default_factory=lambda: [0] * len(ORDERS))
+
+
+def mteval_bleu(
+    hypotheses: Sequence[str], references: References, mode: MtevalMode = MtevalMode.CLEAN
+) -> float:
+    """Lower-cased corpus BLEU of raw texts, 0..1, in the mode asked for.
+
+    Raises:
+        UserError: see `check_segments`.
+    """
+    if mode is MtevalMode.CLEAN:
+        return bleu(hypotheses, references, lowercase=True)
+    check_segments(hypotheses, references)
+    counts = _count(hypotheses, references, mode)
+    return _pymteval(counts) if mode is MtevalMode.PYMTEVAL else _perl(counts)
+
+
+def _count(hypotheses: Sequence[str], references: References, mode: MtevalMode) -> _Counts:
+    counts = _Counts()
+    for text, texts in zip(hypotheses, references, strict=True):
+        hypothesis, candidates = tokenize(text, mode), tokenize_references(texts, mode)
+        lengths = [len(candidate) for candidate in candidates] or [0]
+        counts.length += len(hypothesis)
+        counts.reference_length += min(lengths, key=lambda length: (abs(length - len(hypothesis)), length))
+        for index, order in enumerate(ORDERS):
+            counts.correct[index] += matches(hypothesis, candidates, order).total()
+            counts.total[index] += ngram_total(hypothesis, order, mode)
+    return counts
+
+
+def _pymteval(counts: _Counts) -> float:
+    """pymteval.py's BLEUScore: orders without a match or an n-gram count 1e-15 and 1e-9."""
+    precisions = (max(c, 1e-15) / max(t, 1e-9) for c, t in zip(counts.correct, counts.total, strict=True))
+    penalty = min(0.0, 1.0 - counts.reference_length / (counts.length or 1e-5))
+    return math.exp(penalty + math.fsum(map(math.log, precisions)) / len(ORDERS))
+
+
+def _perl(counts: _Counts) -> float:
+    """mteval-v13a's bleu_score: the k-th order without a match counts 1/2^k matches, one without n-grams is skipped."""
+    if not counts.length:
+        return 0.0
+    logarithms, smoothing = [], 1.0
+    for correct, total in zip(counts.correct, counts.total, strict=True):
+        if not total:
+            continue
+        if not correct:
+            smoothing /= 2
+        logarithms.append(math.log((correct or smoothing) / total))
+    penalty = min(0.0, 1.0 - counts.reference_length / counts.length)
+    return math.exp(penalty + math.fsum(logarithms) / len(ORDERS))

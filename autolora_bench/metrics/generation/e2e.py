@@ -4,13 +4,12 @@ from collections.abc import Callable, Sequence
 from functools import cache
 
 from autolora_bench.errors import UserError
-from autolora_bench.metrics.generation.cider import cider
+from autolora_bench.metrics.generation.bleu import mteval_bleu
+from autolora_bench.metrics.generation.captions import cider, rouge_l, rouge_l_google
 from autolora_bench.metrics.generation.meteor import meteor
 from autolora_bench.metrics.generation.mteval import MtevalMode
-from autolora_bench.metrics.generation.mteval_bleu import mteval_bleu
 from autolora_bench.metrics.generation.nist import nist
 from autolora_bench.metrics.generation.ptb import ptb_tokenize
-from autolora_bench.metrics.generation.rouge_l import rouge_l, rouge_l_google
 from autolora_bench.metrics.generation.segments import References, check_segments
 from autolora_bench.metrics.scores import MetricScores, collect
 

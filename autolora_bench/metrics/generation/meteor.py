@@ -1,10 +1,132 @@
-"""METEOR 1.5 (Denkowski and Lavie 2014) over tokenised texts, aggregated over segments."""
+"""METEOR 1.5 (Denkowski and Lavie 2014): pycocoevalcap's jar with `-l en -norm`, as a program that stays up."""
 
-from collections.abc import Mapping, Sequence
+import atexit
+import os
+import re
+import subprocess
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from threading import RLock
+from typing import IO
 
-from autolora_bench.metrics.generation.java import started_again
-from autolora_bench.metrics.generation.meteor_process import LOCK, close_shared, shared_process
+from autolora_bench.metrics.generation.java import (
+    JavaDiedError,
+    complaints,
+    ending,
+    jar,
+    java_command,
+    java_environment,
+    started_again,
+)
 from autolora_bench.metrics.generation.segments import References, check_segments
+from autolora_bench.metrics.scores import MetricUnavailableError
+
+BATCH = 64  # the answers to so many lines fit a pipe's buffer, so that neither side waits for the other
+_SEPARATOR = re.compile(r"\|\|\||[\r\n]")
+
+
+class MeteorProcess:
+    """METEOR's line protocol (`-stdio`): SCORE gives a segment's statistics, EVAL the scores of many.
+
+    Raises MetricUnavailableError where the program does not start, JavaDiedError where it has died.
+    """
+
+    def __init__(self) -> None:
+        command = java_command("-Xmx2G", "-jar", str(jar("meteor/meteor-1.5.jar")))
+        self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
+        self._owner = os.getpid()
+        try:
+            self._program = subprocess.Popen(
+                [*command, "-", "-", "-stdio", "-l", "en", "-norm"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._errors,
+                env=java_environment(),
+            )
+        except OSError as error:
+            self._errors.close()
+            raise MetricUnavailableError(f"METEOR did not start: {error}") from error
+
+    @property
+    def usable(self) -> bool:
+        """Whether the program still runs and is this process's own, not a forking parent's."""
+        return self._owner == os.getpid() and self._program.poll() is None
+
+    def statistics(self, hypotheses: Sequence[str], references: References) -> list[str]:
+        """Sufficient statistics of each segment against its best reference; repeated references are read once."""
+        lines = [
+            " ||| ".join(["SCORE", *dict.fromkeys(map(_field, candidates)), _field(hypothesis)])
+            for hypothesis, candidates in zip(hypotheses, references, strict=True)
+        ]
+        answers: list[str] = []
+        for start in range(0, len(lines), BATCH):
+            batch = lines[start : start + BATCH]
+            self._write(batch)
+            answers.extend(self._read() for _ in batch)
+        return answers
+
+    def aggregate(self, statistics: Sequence[str]) -> float:
+        """Score of a set of segments, 0..1."""
+        self._write([" ||| ".join(["EVAL", *statistics])])
+        for _ in statistics:
+            self._read()
+        return float(self._read())
+
+    def close(self) -> None:
+        """End the program, if it is this process's own."""
+        if self._owner == os.getpid():
+            self._program.kill()
+            self._program.communicate()
+        self._errors.close()
+
+    def _write(self, lines: Iterable[str]) -> None:
+        assert self._program.stdin is not None
+        try:
+            self._program.stdin.write("".join(f"{line}\n" for line in lines).encode("utf-8", "replace"))
+            self._program.stdin.flush()
+        except OSError as error:
+            raise self._death() from error
+
+    def _read(self) -> str:
+        assert self._program.stdout is not None
+        line = self._program.stdout.readline()
+        if not line.endswith(b"\n"):
+            raise self._death()
+        return line.decode("utf-8").strip()
+
+    def _death(self) -> JavaDiedError:
+        status = self._program.wait()
+        self._errors.seek(0)
+        return JavaDiedError(f"METEOR {ending(status)}: {complaints(self._errors.read())[0]}")
+
+
+def _field(text: str) -> str:
+    """A text as one field of one line."""
+    return " ".join(_SEPARATOR.sub(" ", text).split())
+
+
+LOCK = RLock()
+_shared: MeteorProcess | None = None
+
+
+def shared_process() -> MeteorProcess:
+    """This process's METEOR, started where there is none or it has died. Hold LOCK while talking to it."""
+    global _shared
+    with LOCK:
+        if _shared is None or not _shared.usable:
+            close_shared()
+            _shared = MeteorProcess()
+        return _shared
+
+
+@atexit.register
+def close_shared() -> None:
+    """End this process's METEOR, if there is one."""
+    global _shared
+    with LOCK:
+        if _shared is not None:
+            _shared.close()
+        _shared = None
 
 
 def meteor(hypotheses: Sequence[str], references: References) -> float:

@@ -1,11 +1,12 @@
-"""Translation edit rate as WebNLG's GenerationEval computes it with pyter3 0.3: neither tercom's nor corpus TER.
+"""Translation edit rates of WebNLG: GenerationEval's, a mean over segments, and the 2017 challenge's corpus TER.
 
-Greedy search: of all moves of a run of matching words to where it stands in the reference, take the one after which
-the edit distance is least (ties: the greatest word sequence), while it gets smaller. Words are mapped to characters
-in their alphabetical order, so that strings compare and have distances as the lists of words do.
+GenerationEval's is pyter3 0.3's, a greedy search: of all moves of a run of matching words to where it stands in the
+reference, take the one after which the edit distance is least (ties: the greatest word sequence), while it gets
+smaller. Words are mapped to characters in their alphabetical order, so that strings compare and have distances as the
+lists of words do.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from autolora_bench.metrics.generation.segments import References, check_segments
 
@@ -79,3 +80,27 @@ def _common_run(source: str, target: str, start: int, place: int) -> int:
     while length < longest and source[start + length] == target[place + length]:
         length += 1
     return length
+
+
+def tercom_subsets(
+    hypotheses: Sequence[str], references: References, subsets: Mapping[str, Sequence[int]]
+) -> dict[str, float]:
+    """Corpus TER (0 or more, case ignored) of several subsets of one corpus, given by their segments' positions.
+
+    Through sacrebleu, within .0005 of tercom 0.7.25; blank references are left out.
+
+    Raises:
+        UserError: see `check_segments`.
+    """
+    from sacrebleu.metrics.ter import TER
+
+    check_segments(hypotheses, references)
+    scorer = TER()
+    segments = [
+        scorer.sentence_score(hypothesis, [text for text in candidates if text.strip()])
+        for hypothesis, candidates in zip(hypotheses, references, strict=True)
+    ]
+    return {
+        name: sum(segments[i].num_edits for i in chosen) / sum(segments[i].ref_length for i in chosen)
+        for name, chosen in subsets.items()
+    }

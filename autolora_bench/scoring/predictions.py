@@ -8,19 +8,24 @@ from autolora_bench.data.text_files import holds_json, lines, quote, read_text, 
 from autolora_bench.errors import UserError
 
 
-def read_lines(path: Path) -> list[str]:
+def read_lines(path: Path, text: str | None = None) -> list[str]:
     """Lines of a UTF-8 file, without their ends; one newline at the end of the file makes no further line.
 
     A byte-order mark and carriage returns at line ends are dropped. Only the newline separates lines: other
     characters that Unicode calls separators belong to the text. In a file ending in .jsonl every line is a JSON text
     or number, or an object whose `output` is one; line breaks inside are blanks.
 
+    Args:
+        path: the file.
+        text: its content, where it has been read: a pipe can be read only once.
+
     Raises:
         UserError: the file is missing, empty, or not UTF-8; a line that is not such JSON.
     """
     if holds_json(path):
         return [_text(path, number, value) for number, value in read_values(path)]
-    return [line for _, line in lines(read_text(path, may_be_blank=True))]
+    content = read_text(path, may_be_blank=True) if text is None else text
+    return [line for _, line in lines(content)]
 
 
 def read_records(path: Path) -> list[tuple[int, str]] | None:

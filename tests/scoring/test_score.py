@@ -1,12 +1,13 @@
 """`score` on files: forms it takes, and everything it refuses with the file and line."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
 from autolora_bench.errors import UserError
-from autolora_bench.metrics.score import score, score_files
+from autolora_bench.scoring.score import score, score_files
 
 
 @pytest.fixture
@@ -434,6 +435,23 @@ def test_outputs_in_the_challenges_table(write, content, name):
     for references in (write("r.csv", RECORDS), write("r.txt", "A serves Thai food.\n\nB is a pub.\n")):
         report = score_files("e2e", write(name, content), references, metrics="bleu")
         assert (report["n"], report["scores"]["bleu"]) == (2, pytest.approx(1.0))
+
+
+@pytest.mark.skipif(not Path("/dev/fd").is_dir(), reason="the system does not show open files as paths")
+@pytest.mark.parametrize(
+    "content",
+    [
+        "A serves Thai food.\nB is a pub.\n",
+        "MR\toutput\nname[A], food[Thai]\tA serves Thai food.\nname[B]\tB is a pub.\n",
+    ],
+)
+def test_outputs_may_come_through_a_pipe(write, content):
+    end, start = os.pipe()
+    os.write(start, content.encode())
+    os.close(start)
+    report = score_files("e2e", Path(f"/dev/fd/{end}"), write("r.csv", RECORDS), metrics="bleu")
+    os.close(end)
+    assert report["scores"]["bleu"] == pytest.approx(1.0)
 
 
 def test_a_text_with_its_comma_is_no_table(write):

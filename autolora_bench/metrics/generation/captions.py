@@ -1,4 +1,4 @@
-"""ROUGE-L: MS-COCO's, which the E2E challenge reports, and Google's, a second score under its own name."""
+"""MS-COCO's caption scores ROUGE-L and CIDEr-D, which E2E reports, and Google's ROUGE-L under its own name."""
 
 from collections.abc import Sequence
 
@@ -38,3 +38,18 @@ def rouge_l_google(hypotheses: Sequence[str], references: References) -> float:
         scorer.score_multi(list(r), h)["rougeL"].fmeasure for h, r in zip(hypotheses, references, strict=True)
     ]
     return float(sum(scores)) / len(scores)
+
+
+def cider(hypotheses: Sequence[str], references: References) -> float:
+    """CIDEr-D of tokenised texts, 0..10, mean over segments; 0 for a corpus of one segment, whose idf is 0.
+
+    Raises:
+        UserError: see `check_segments`.
+    """
+    from pycocoevalcap.cider.cider import Cider
+
+    check_segments(hypotheses, references)
+    truth = {index: list(texts) for index, texts in enumerate(references)}
+    outputs = {index: [text] for index, text in enumerate(hypotheses)}
+    score, _ = Cider().compute_score(truth, outputs)
+    return float(score)

@@ -1,0 +1,211 @@
+"""Classes or values and their labels: from one file with both, from two, or from GLUE's own."""
+
+import math
+import re
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from autolora_bench.config.task import ClassificationTask
+from autolora_bench.data.files import local_source
+from autolora_bench.data.glue_tsv import read_glue_tsv
+from autolora_bench.data.text_files import BLANKS, holds_json, quote, read_text
+from autolora_bench.errors import UserError
+from autolora_bench.metrics.classification import BINARY, CORRELATIONS, GLUE_CLASSES, GLUE_METRICS, POSITIVE
+from autolora_bench.scoring.predictions import check_counts, read_lines
+
+Value = int | float | str
+Values = list[Value]
+HEADER = ("prediction", "label")
+VARIANTS = {"mnli_mm": "mnli"}
+"""Scored under a name of its own -> the task whose files have its layout."""
+LONGEST = 15
+"""Digits of a whole number that a float holds exactly."""
+_BLANKS = re.compile(f"[{BLANKS}]+")
+_WHOLE = re.compile(r"[+-]?\d+(\.0*)?")
+
+
+def read_labelled(
+    predictions: Path, references: Path | None, task: str, metrics: Sequence[str]
+) -> tuple[Values, Values]:
+    """Predictions and labels of a GLUE task, or of the kind `classification`: numbers where the classes are known.
+
+    Args:
+        predictions: file with both in two columns, or where there are references with predictions alone.
+        references: labels one a line, or a file of the GLUE task's own.
+        task: the task's name, or the kind.
+        metrics: correlations read numbers, others classes.
+
+    Raises:
+        UserError: naming file and line of the first malformed line, both line counts, or why the metrics cannot be.
+    """
+    classes = GLUE_CLASSES.get(task, ())
+    read = partial(read_columns, numeric=_are_of_values(metrics), classes=classes)
+    if references is None:
+        predicted, labels = read(predictions, HEADER)
+    else:
+        (predicted,) = read(predictions, HEADER[:1])
+        if task in GLUE_METRICS and is_glue_file(references):
+            labels = read_glue_labels(references, task, named=_are_names(predicted))
+        else:
+            (labels,) = read(references, HEADER[1:])
+        check_counts(predictions, len(predicted), references, len(labels))
+    _check_spelling(predicted, labels, classes)
+    if classes:
+        return _numbers(predicted, classes), _numbers(labels, classes)
+    _check_binary([*predicted, *labels], metrics)
+    return predicted, labels
+
+
+def _are_of_values(metrics: Sequence[str]) -> bool:
+    of_values = metrics[0] in CORRELATIONS
+    for name in metrics:
+        if (name in CORRELATIONS) is not of_values:
+            raise UserError(
+                f"metrics: of {metrics[0]} and {name} one is of values, the other of classes",
+                "ask for one kind at a time",
+            )
+    return of_values
+
+
+def _are_names(values: Values) -> bool:
+    return any(isinstance(value, str) for value in values)
+
+
+def _numbers(values: Values, classes: Sequence[str]) -> Values:
+    return [classes.index(value) if isinstance(value, str) else value for value in values]
+
+
+def _check_spelling(predicted: Values, labels: Values, classes: Sequence[str]) -> None:
+    """Refuse numbers scored against names, whose order may be another."""
+    if _are_names(predicted) != _are_names(labels):
+        sides = "names and labels numbers" if _are_names(predicted) else "numbers and labels names"
+        raise UserError(f"predictions are {sides}", "write both as numbers or both as names")
+    if classes and len({isinstance(value, str) for value in (*predicted, *labels)}) > 1:
+        raise UserError("there are both numbers and names", "write all as numbers or all as names")
+
+
+def _check_binary(values: Values, metrics: Sequence[str]) -> None:
+    """Refuse more classes than two, and classes of which the positive one is not known."""
+    others = [value for value in values if value not in (0, POSITIVE)]
+    if others and BINARY in metrics:
+        raise UserError(
+            f"{BINARY} needs the classes 0 and {POSITIVE}, there is {others[0]!r} too",
+            f"write {POSITIVE} for the positive class, 0 for the other; of more classes than two it is not defined",
+        )
+
+
+def read_columns(
+    path: Path, names: tuple[str, ...], *, numeric: bool, classes: Sequence[str] = ()
+) -> list[list[Value]]:
+    """The columns of a file, one list for each name.
+
+    Columns are separated by a tab or blanks; other white space belongs to a name. A first line with the names is a
+    header. In a file ending in .jsonl there is one column, blanks or not.
+
+    Args:
+        path: the file.
+        names: what the columns hold: `HEADER`, or a part of it.
+        numeric: read real numbers; else classes, which are whole numbers or names.
+        classes: names of all classes, in the order of their numbers; without them any class is taken.
+
+    Raises:
+        UserError: naming the first malformed line.
+    """
+
+    def value(cell: str, number: int) -> Value:
+        return _number(cell, path, number) if numeric else _class(cell, classes, path, number)
+
+    lines = read_lines(path)
+    rows = [
+        [value(cell, number) for cell in _cells(path, number, line, names)]
+        for number, line in enumerate(lines, start=1)
+        if number > 1 or tuple(_split(line.lower())) != names
+    ]
+    if not rows:
+        raise UserError(f"{path}: a header and no example", "give one line for each example")
+    return [list(column) for column in zip(*rows, strict=True)]
+
+
+def _cells(path: Path, number: int, line: str, names: tuple[str, ...]) -> list[str]:
+    cells = _split(line) if not holds_json(path) else [line.strip(BLANKS)]
+    if names == HEADER and any(cells[:1]) and not any(cells[1:]):
+        raise UserError(
+            f"{path}, line {number}: a prediction and no label ({quote(line)})",
+            "write the label in a second column, or give labels one a line (or GLUE's own dev.tsv) in references=FILE",
+        )
+    if len(cells) != len(names) or not all(cells):
+        raise UserError(
+            f"{path}, line {number}: {sum(map(bool, cells))} columns where {len(names)} are expected ({quote(line)})",
+            f"give on every line: {' and '.join(names)}" + (", separated by a tab" if len(names) > 1 else ""),
+        )
+    return cells
+
+
+def _split(line: str) -> list[str]:
+    if "\t" in line:
+        return [cell.strip(BLANKS) for cell in line.split("\t")]
+    return _BLANKS.split(line.strip(BLANKS))
+
+
+def _number(cell: str, path: Path, number: int) -> float:
+    try:
+        value = float(cell)
+    except ValueError:
+        raise UserError(f"{path}, line {number}: {quote(cell)} is not a number", "give one number") from None
+    if not math.isfinite(value):
+        raise UserError(
+            f"{path}, line {number}: {quote(cell)} is not a finite number", "give a finite number"
+        )
+    return value
+
+
+def _class(cell: str, classes: Sequence[str], path: Path, number: int) -> int | str:
+    value: int | str = int(float(cell)) if len(cell) <= LONGEST and _WHOLE.fullmatch(cell) else cell
+    if value == cell and _is_number(cell):
+        raise UserError(
+            f"{path}, line {number}: {quote(cell)} is not a class",
+            "give the class's number or name, not its score",
+        )
+    if classes and value not in (*classes, *range(len(classes))):
+        known = ", ".join(f"{index} or {name}" for index, name in enumerate(classes))
+        raise UserError(
+            f"{path}, line {number}: {quote(cell)} is none of the task's classes",
+            f"classes are {known}; a header is `prediction label`; for classes of your own: task=classification",
+        )
+    return value
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
+def is_glue_file(path: Path) -> bool:
+    """Whether the file has columns, as GLUE's have; labels alone have none."""
+    return "\t" in read_text(path).partition("\n")[0].strip()
+
+
+def read_glue_labels(path: Path, task: str, *, named: bool) -> list[Value]:
+    """The labels of one of the task's files, as data=local reads them.
+
+    Args:
+        path: the file.
+        task: name of the GLUE task.
+        named: write classes by name also where the file has their numbers.
+
+    Raises:
+        UserError: the file is malformed, or is not of this task; with its line.
+    """
+    from autolora_bench.config.compose import compose_config, composer, to_objects
+
+    with composer():
+        config = to_objects(compose_config([f"task={VARIANTS.get(task, task)}"])).task
+    columns, _ = read_glue_tsv([path], config)
+    labels: list[Value] = columns["label"]
+    if isinstance(config, ClassificationTask) and (named or local_source(config).labels is None):
+        return [config.labels[int(label)] for label in labels]
+    return labels
