@@ -179,8 +179,10 @@ def test_every_suite_composes(suite: str) -> None:
     assert plan(Request((f"suite={suite}", "data=generated")))
 
 
-NOT_IN_METHODS = {"lora_uniform", "lora_shuffled_ranks", "lora_from_ranks"}
+FOR_SEARCHES = {"lora_uniform", "lora_shuffled_ranks", "lora_from_ranks"}
 """Controls for ranks that a finished search left: suite=controls."""
+NOT_IN_METHODS = FOR_SEARCHES | {"oracle", "reversed"}
+"""The last two are for planted ranks alone: suite=arena."""
 
 
 def test_the_suite_of_methods_has_every_method_of_its_own(tmp_path: Path) -> None:
@@ -239,7 +241,7 @@ def test_minilms_controls_are_trained_as_its_searches_are(tmp_path: Path) -> Non
     record.ranks = [LayerRank(f"layer.{b}.{p}", b, p, 3) for b in range(6) for p in ("query", "value")]
     write_record(search.folder, record)
     found = plan(Request(("suite=controls", "model=minilm", "recipe=minilm/rte", *words)))
-    assert {e.experiment.method.name for e in found} == NOT_IN_METHODS - {"lora_from_ranks"} | {
+    assert {e.experiment.method.name for e in found} == FOR_SEARCHES - {"lora_from_ranks"} | {
         "lora_random_ranks"
     }
     for control in (entry.experiment for entry in found):
@@ -269,7 +271,8 @@ def test_every_task_and_method_compose(task: str, method: str) -> None:
 
 @pytest.mark.parametrize("model", choices("model", CONF))
 def test_every_model_composes(model: str) -> None:
-    [entry] = plan(Request((f"model={model}", "data=generated")))
+    words = ("task=planted",) if model == "small" else ("data=generated",)
+    [entry] = plan(Request((f"model={model}", *words)))
     assert entry.experiment.model.name == model
 
 

@@ -123,7 +123,7 @@ def test_plants_of_several_seeds_are_one_cell() -> None:
 def test_what_cannot_be_is_refused(words: tuple[str, ...], what: str) -> None:
     said = {word.partition("=")[0] for word in words}
     rest = tuple(word for word in SMALL if word.partition("=")[0] not in said)
-    with pytest.raises(UserError) as caught:  # noqa: PT011
+    with pytest.raises(UserError) as caught:
         plan(Request((*rest, *words)))
     assert what in caught.value.what
     assert caught.value.mend

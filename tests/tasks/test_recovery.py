@@ -221,7 +221,7 @@ def test_the_oracle_beats_uniform_and_uniform_the_reverse(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("method", ["autolora", "autolora_topk", "adalora", "eva", "full", "bitfit"])
 def test_methods_run_on_it(tmp_path: Path, method: str) -> None:
-    rate = "method.learning_rate=1e-3" if method == "full" else "method.learning_rate=1e-2"
+    rate = "method.learning_rate=1e-3" if method in ("full", "bitfit") else "method.learning_rate=1e-2"
     record = run(tmp_path, f"method={method}", rate, *(SEARCH if method.startswith("autolora") else ()))
     scores = record.test["test"].scores
     assert 0 < scores["relative_error"] < 1  # type: ignore[operator]
