@@ -25,7 +25,7 @@ from rounds import timed
 
 from autolora_bench.record import write_record
 from autolora_bench.report.collect import collect
-from autolora_bench.report.command import prepare, render
+from autolora_bench.report.build import prepare, render
 
 STEP, RECORDS = "closed_form", "records"
 SIZES = {
