@@ -5,11 +5,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from autolora_bench.metrics.evaluate_modules import load_metric
+    from autolora_bench.report.frames import load_results
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "load_metric"]
+__all__ = ["__version__", "load_metric", "load_results"]
 
-_HOMES = {"load_metric": "autolora_bench.metrics.evaluate_modules"}
+_HOMES = {
+    "load_metric": "autolora_bench.metrics.evaluate_modules",
+    "load_results": "autolora_bench.report.frames",
+}
 """Where the public names live: importing this package imports none of their libraries."""
 
 

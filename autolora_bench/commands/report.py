@@ -13,7 +13,7 @@ def run(words: Sequence[str]) -> int:
     """Print the report, or write it to out=DIR."""
     options, rest = split_options(words, OPTIONS)
     asked = find_asked(rest)
-    from autolora_bench.report.command import report
+    from autolora_bench.report.build import report
     from autolora_bench.report.published import own_values
 
     epoch, metrics = options.get("epoch", "best"), options.get("metrics", "paper")
@@ -36,7 +36,7 @@ def run(words: Sequence[str]) -> int:
         )
         print(text, end="")
         return 0
-    from autolora_bench.report.folder import write_report
+    from autolora_bench.report.build import write_report
 
     folder = Path(options["out"]).expanduser()
     files = write_report(

@@ -10,7 +10,7 @@ def run(words: Sequence[str]) -> int:
     """Print correlations, agreement against chance and budgets of every searched cell."""
     options, rest = split_options(words, ("format", "title"))
     asked = find_asked(rest)
-    from autolora_bench.report.command import report_stability
+    from autolora_bench.report.build import report_stability
 
     options.setdefault("title", asked.title)
     print(report_stability(asked.collection, asked.planned, **options), end="")

@@ -1,13 +1,16 @@
-"""The declared comparisons in words: differences, intervals, tests, and what they could have found."""
+"""The declared comparisons in words, with what they could have found; and whether rank makes a difference."""
 
 import statistics
 from collections.abc import Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
 from autolora_bench.report import numerals
-from autolora_bench.report.entries import Entry
-from autolora_bench.report.numerals import plural
-from autolora_bench.report.plain import PlainTable
-from autolora_bench.report.scoreboard import ALPHA, Claim, Row, Table
+from autolora_bench.report.formats import PlainTable
+from autolora_bench.report.numerals import plural, stated
+from autolora_bench.report.runs import Run
+from autolora_bench.report.scoreboard import ALPHA, Claim, Column, Row, Table
 from autolora_bench.report.significance import (
     ALL_ROWS,
     EXACT_UNITS,
@@ -17,8 +20,9 @@ from autolora_bench.report.significance import (
     detectable_effect,
     smallest_separable,
 )
-from autolora_bench.report.stated import stated
 
+RANK = "method.rank"
+DRAWS = 10_000
 HEAD = (
     "first", "second", "on", "difference", "95 % interval", "pairs", "unit", "p", "p, Holm", "separated", "detectable",
 )  # fmt: skip
@@ -102,14 +106,14 @@ def _sharing(table: Table) -> list[str]:
     for row in [
         table.rows[place] for place in dict.fromkeys(p for c in table.claims for p in (c.first, c.second))
     ]:
-        entries = _entries(row)
-        draws = _shared_draws(entries)
+        runs = [run for run in row.runs if run.completed]
+        draws = _shared_draws(runs)
         if draws:
             lines.append(
-                f"{row.label}: {plural(len(entries), 'run')} share {plural(draws, 'random draw')} of ranks."
+                f"{row.label}: {plural(len(runs), 'run')} share {plural(draws, 'random draw')} of ranks."
             )
-        starts = {stated(entry.setting("method", "search", "initialisation_seed")) for entry in entries}
-        if len({entry.seed for entry in entries}) > 1 and len(starts) == 1 and starts != {stated(None)}:
+        starts = {stated(run.setting("method", "search", "initialisation_seed")) for run in runs}
+        if len({run.seed for run in runs}) > 1 and len(starts) == 1 and starts != {stated(None)}:
             lines.append(
                 f"{row.label}: the searches of all seeds start from the same LoRA values "
                 f"(method.search.initialisation_seed={starts.pop()}), so its seeds differ less than independent runs."
@@ -117,16 +121,71 @@ def _sharing(table: Table) -> list[str]:
     return lines
 
 
-def _entries(row: Row) -> list[Entry]:
-    found = {id(entry): entry for cell in row.cells.values() for entry in cell.entries if entry.completed}
-    return list(found.values())
-
-
-def _shared_draws(entries: Sequence[Entry]) -> int:
+def _shared_draws(runs: Sequence[Run]) -> int:
     """How many different random allocations there are, where several tasks use one; else 0."""
-    drawn = [entry for entry in entries if entry.setting("method", "allocation") == "random"]
+    drawn = [run for run in runs if run.setting("method", "allocation") == "random"]
     draws: dict[tuple[int, ...], set[str]] = {}
-    for entry in drawn:
-        ranks = tuple(layer.rank for layer in entry.record.ranks) if entry.record else ()
-        draws.setdefault(ranks, set()).add(entry.task)
+    for run in drawn:
+        ranks = tuple(layer.rank for layer in run.record.ranks) if run.record else ()
+        draws.setdefault(ranks, set()).add(run.task)
     return len(draws) if len(draws) < len(drawn) and any(len(tasks) > 1 for tasks in draws.values()) else 0
+
+
+def rank_rows(rows: Sequence[Row]) -> dict[int, Row]:
+    """Rows of LoRA that differ in nothing but the rank, by it."""
+    found = {}
+    for row in rows:
+        settings = dict(row.variant)
+        if row.method == "lora" and list(settings) == [RANK] and settings[RANK].isdecimal():
+            found[int(settings[RANK])] = row
+    return dict(sorted(found.items())) if len(found) > 1 else {}
+
+
+def rank_notes(table: Table) -> list[str]:
+    """A line per task on which LoRA was run with several ranks."""
+    rows = rank_rows(table.rows)
+    columns = {column.task: column for column in table.columns if column.headline}
+    return [note for column in columns.values() if (note := _note(rows, column))]
+
+
+def rank_test(scores: NDArray[np.float64], *, draws: int = DRAWS, seed: int = 0) -> float:
+    """p of the hypothesis that rank makes no difference, by permuting the ranks of each seed.
+
+    The statistic is the sum of squares between the ranks' means.
+
+    Args:
+        scores: (seeds, ranks).
+        draws: random permutations; p is (1 + hits) / (1 + draws).
+        seed: of the draws.
+    """
+    random = np.random.default_rng(seed)
+
+    def between(values: NDArray[np.float64]) -> NDArray[np.float64]:
+        means = values.mean(axis=-2)
+        return np.asarray(((means - means.mean(axis=-1, keepdims=True)) ** 2).sum(axis=-1))
+
+    observed = between(scores)
+    drawn = between(random.permuted(np.broadcast_to(scores, (draws, *scores.shape)), axis=-1))
+    return float((1 + np.count_nonzero(drawn >= observed * (1 - 1e-9) - 1e-12)) / (1 + draws))
+
+
+def _note(rows: dict[int, Row], column: Column) -> str | None:
+    by_rank = {rank: row.cells[column].scores for rank, row in rows.items() if row.cells[column].scores}
+    if len(by_rank) < 2:
+        return None
+    seeds = sorted(set.intersection(*(set(scores) for scores in by_rank.values())))
+    ranks = ", ".join(map(str, by_rank))
+    where = f"Rank, {column.title} {column.subtitle}: LoRA of ranks {ranks}"
+    if len(seeds) < 2:
+        return f"{where} share {plural(len(seeds), 'seed')}, too few to say whether rank makes a difference there."
+    table = np.array([[by_rank[rank][seed] for rank in by_rank] for seed in seeds])
+    means, p = table.mean(axis=0), rank_test(table)
+    span = (
+        f"{numerals.score(float(means.max() - means.min()))} points apart over {plural(len(seeds), 'seed')}"
+    )
+    answer = (
+        "rank makes a difference there."
+        if p < ALPHA
+        else "no difference by rank is seen, so allocations of ranks cannot be compared there."
+    )
+    return f"{where} lie {span}, p {p:.3f} (ranks permuted within seeds): {answer}"

@@ -55,3 +55,8 @@ def csv_field(text: str) -> str:
 def plural(count: int, noun: str) -> str:
     """`1 run`, `2 runs`, `1,234 runs`."""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def stated(value: object) -> str:
+    """A value in words."""
+    return "not stated" if value is None else str(value)

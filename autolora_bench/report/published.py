@@ -1,12 +1,15 @@
-"""Values that papers print: read from results/published.csv, matched to rows and columns of a table."""
+"""Values that papers print: read from results/published.csv, and set beside our rows of the same setting."""
 
 import csv
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import fmean
 
 from autolora_bench.errors import UserError
+from autolora_bench.report.scoreboard import AVERAGE, Cell, Column, PublishedRow, Row, Table
+from autolora_bench.report.units import in_published_unit
 
 FIELDS = (
     "source",
@@ -21,11 +24,13 @@ FIELDS = (
     "how_known",
     "note",
 )
-AVERAGE = "average"
 HOULSBY = frozenset({"adapter_houlsby", "adapter_h"})
 """Names of Houlsby's adapter in the AdaLoRA and LoRA papers."""
 WITHIN = 0.15
 """A published row counts as our setting if its number of weights is that close to ours."""
+
+
+Group = tuple[str, str, str, str, str]
 
 
 @dataclass(frozen=True)
@@ -132,13 +137,6 @@ def backbone_name(model: str) -> str:
     return model.rstrip("/").rpartition("/")[2].lower().replace("_", "-")
 
 
-def published_task(task: str, split: str, metric: str) -> tuple[str, str]:
-    """The task and metric under which published values of a column are filed."""
-    base, _, subset = metric.partition("/")
-    name = f"{task}_mm" if split.endswith("_mismatched") else task
-    return (f"{name}/{subset}" if subset else name), base
-
-
 def method_names(method: str, rank: object = None, placement: object = None) -> set[str]:
     """Names under which published tables may list our method: `lora` of rank 4 also as `lora_r4`."""
     names = {method, f"{method}_r{rank}"} if type(rank) is int else {method}
@@ -155,3 +153,117 @@ def same_size(published: Published, ours: float | None) -> bool:
     if published.weights is None or ours is None or family(published.method) == "full":
         return True
     return abs(published.weights - ours) <= WITHIN * max(published.weights, ours)
+
+
+def attach_published(
+    table: Table, published: Sequence[Published], backbone: str, generated: Collection[str] = ()
+) -> Table:
+    """The table with published rows: under ours where the setting is the same, else below, without a difference.
+
+    Args:
+        table: our rows.
+        published: all published values.
+        backbone: the table's, as papers write it.
+        generated: tasks of made-up examples, beside which nothing is set.
+    """
+    columns = [column for column in table.columns if column.task not in generated]
+    if generated:
+        columns = [column for column in columns if not column.is_average]
+    groups: dict[Group, list[Published]] = {}
+    for item in published:
+        groups.setdefault(item.group, []).append(item)
+    names = {family(row.method) for row in table.rows}
+    same = {group for group in groups if group[2] == backbone}
+    tasks = {group: _averaged_tasks(group, published) for group in groups}
+    rows, matched = [], set()
+    for row in table.rows:
+        mine = [group for group in same if _is_same_setting(groups[group][0], row)]
+        matched.update(mine)
+        cut = [
+            _cut(groups[group], columns, _comparable(table, row), averaged=tasks[group])
+            for group in groups
+            if group in mine
+        ]
+        rows.append(replace(row, published=[published_row for published_row in cut if published_row.values]))
+    others = [
+        _cut(groups[group], columns, averaged=tasks[group]) for group in groups if group in same - matched
+    ]
+    elsewhere = [
+        _cut(items, columns, averaged=tasks[group])
+        for group, items in groups.items()
+        if group not in same and family(group[3]) in names
+    ]
+    return replace(
+        table,
+        rows=rows,
+        others=[row for row in others if row.values],
+        elsewhere=[row for row in elsewhere if row.values],
+    )
+
+
+def _is_same_setting(published: Published, row: Row) -> bool:
+    """Same method, same rank where the published name states one, same number of weights where both are known."""
+    rank, placement = _common_setting(row, "rank"), _common_setting(row, "placement")
+    ours = fmean(row.parameters) if row.parameters else None
+    return published.method in method_names(row.method, rank, placement) and same_size(published, ours)
+
+
+def _comparable(table: Table, row: Row) -> Row:
+    """The row without the scores of tasks that were not run on the whole data, and without averages over them."""
+    cells = {
+        column: Cell() if column.task in table.marked or (column.is_average and table.marked) else cell
+        for column, cell in row.cells.items()
+    }
+    return replace(row, cells=cells)
+
+
+def _common_setting(row: Row, name: str) -> object:
+    """A setting of the method that all runs of a row share; None where they do not."""
+    values = {repr(value): value for value in (run.setting("method", name) for run in row.runs)}
+    return next(iter(values.values())) if len(values) == 1 else None
+
+
+def _averaged_tasks(group: Group, published: Sequence[Published]) -> set[str]:
+    """The tasks a published average is over: those of its table; of its backbone where the table's are not on file."""
+    source, table, backbone = group[:3]
+    here = {p.task for p in published if (p.source, p.table, p.backbone) == (source, table, backbone)}
+    there = {p.task for p in published if p.backbone == backbone}
+    tasks = here - {AVERAGE} or there - {AVERAGE}
+    return {task for task in tasks if not task.endswith("_mm") and "/" not in task}
+
+
+def _cut(
+    items: list[Published],
+    columns: Sequence[Column],
+    ours: Row | None = None,
+    *,
+    averaged: set[str],
+) -> PublishedRow:
+    """The published row's values in our columns, with differences where `ours` is given.
+
+    Its average stands beside ours only where it is over the same tasks, which are `averaged`.
+    """
+    found = {(item.task, item.metric): item for item in items}
+    tasks = {column.task for column in columns if column.headline}
+    held = {
+        column: found[column.published_key]
+        for column in columns
+        if column.published_key in found and (not column.is_average or tasks == averaged)
+    }
+    values = {column: in_published_unit(column.metric, item.value) for column, item in held.items()}
+    stds = {column: _scaled_std(column, item) for column, item in held.items() if item.std is not None}
+    differences = {}
+    for column, value in values.items() if ours else ():
+        mean = ours.cells[column].mean if ours else None
+        if mean is not None:
+            differences[column] = mean - value
+    first = items[0]
+    remarks = [(item.note, item.how_known) for item in held.values()]
+    notes = dict.fromkeys(text for note, known in remarks for text in (note, known) if text)
+    return PublishedRow(*first.group, values, stds, differences, tuple(notes))
+
+
+def _scaled_std(column: Column, item: Published) -> float:
+    """The published standard deviation in the unit of its value."""
+    scale = in_published_unit(column.metric, item.value) / item.value if item.value else 1.0
+    return float(item.std or 0.0) * scale

@@ -5,8 +5,8 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from autolora_bench.report.entries import Entry, flatten
 from autolora_bench.report.order import UNTRAINED, method_order
+from autolora_bench.report.runs import Run, flatten
 
 Variant = tuple[tuple[str, str], ...]
 """Settings and their values that tell one row of a method from its other rows; empty where there is one row."""
@@ -36,7 +36,7 @@ class RowRuns:
     variant: Variant
     """What tells the row from the method's other rows, as far as all of its tasks have it alike."""
     main: bool
-    entries: tuple[Entry, ...]
+    runs: tuple[Run, ...]
     untold: Variant = ()
     """Of those settings the ones that the label leaves out."""
     by_task: tuple[tuple[str, Variant], ...] = ()
@@ -45,10 +45,10 @@ class RowRuns:
     @property
     def alive(self) -> bool:
         """Whether a run is completed or was planned; a row of neither is a try that came to nothing."""
-        return any(entry.completed or entry.planned for entry in self.entries)
+        return any(run.completed or run.planned for run in self.runs)
 
 
-def rows_of(entries: Sequence[Entry]) -> list[RowRuns]:
+def rows_of(runs: Sequence[Run]) -> list[RowRuns]:
     """The rows of one model's runs, in the order of tables.
 
     A row holds at most one configuration of each task, so that two are never averaged. A method's main row takes from
@@ -56,9 +56,9 @@ def rows_of(entries: Sequence[Entry]) -> list[RowRuns]:
     that one, whatever a recipe set for the task. Every other configuration of a task departs from the main one in some
     settings: the same departure is the same row on every task.
     """
-    methods: dict[str, list[Entry]] = defaultdict(list)
-    for entry in entries:
-        methods[UNTRAINED if is_untrained(entry) else entry.method].append(entry)
+    methods: dict[str, list[Run]] = defaultdict(list)
+    for run in runs:
+        methods[UNTRAINED if is_untrained(run) else run.method].append(run)
     titles = {name: members[0].method_title for name, members in methods.items()}
     if UNTRAINED in titles:
         titles[UNTRAINED] = "Untrained model"
@@ -70,10 +70,10 @@ def rows_of(entries: Sequence[Entry]) -> list[RowRuns]:
     return found
 
 
-def is_untrained(entry: Entry) -> bool:
+def is_untrained(run: Run) -> bool:
     """Whether the run's training was too small to move a weight: it shows the model as it was before."""
-    rate, most = entry.setting("method", "learning_rate"), entry.setting("train", "max_steps")
-    phases = entry.completed.phases if entry.completed else []
+    rate, most = run.setting("method", "learning_rate"), run.setting("train", "max_steps")
+    phases = run.completed.phases if run.completed else []
     done = [phase.steps for phase in phases if phase.name != "search" and phase.steps is not None]
     steps = most if _is_number(most) else sum(done) if done else None
     return _is_number(rate) and _is_number(steps) and abs(rate * steps) <= MOVED
@@ -85,22 +85,22 @@ class _Configuration:
 
     task: str
     settings: Settings
-    entries: tuple[Entry, ...]
+    runs: tuple[Run, ...]
 
     @property
     def completed(self) -> int:
-        return sum(entry.completed is not None for entry in self.entries)
+        return sum(run.completed is not None for run in self.runs)
 
     @property
     def alive(self) -> bool:
-        return any(entry.completed or entry.planned for entry in self.entries)
+        return any(run.completed or run.planned for run in self.runs)
 
     def on(self, names: Iterable[str]) -> Variant:
         return tuple((name, self.settings.get(name, "default")) for name in names)
 
 
-def _rows(method: str, title: str, entries: Sequence[Entry]) -> list[RowRuns]:
-    tasks = _configurations(entries)
+def _rows(method: str, title: str, runs: Sequence[Run]) -> list[RowRuns]:
+    tasks = _configurations(runs)
     names = _telling(tasks)
     usual, main = _main(tasks, names)
     groups: dict[Variant, list[_Configuration]] = {(): list(main.values())}
@@ -122,7 +122,7 @@ def _rows(method: str, title: str, entries: Sequence[Entry]) -> list[RowRuns]:
             label,
             constant[key],
             main=not key,
-            entries=tuple(entry for one in groups[key] for entry in one.entries),
+            runs=tuple(run for one in groups[key] for run in one.runs),
             untold=tuple(one for one in constant[key] if one not in told[key]),
             by_task=tuple(
                 (one.task, rest) for one in groups[key] if (rest := _rest(one, names, constant[key]))
@@ -133,10 +133,10 @@ def _rows(method: str, title: str, entries: Sequence[Entry]) -> list[RowRuns]:
     return sorted(rows, key=lambda row: _order(row.variant))
 
 
-def _configurations(entries: Sequence[Entry]) -> dict[str, list[_Configuration]]:
-    by_id: dict[str, dict[tuple[str, str], list[Entry]]] = defaultdict(lambda: defaultdict(list))
-    for entry in entries:
-        by_id[entry.task][entry.method, entry.config_id].append(entry)
+def _configurations(runs: Sequence[Run]) -> dict[str, list[_Configuration]]:
+    by_id: dict[str, dict[tuple[str, str], list[Run]]] = defaultdict(lambda: defaultdict(list))
+    for run in runs:
+        by_id[run.task][run.method, run.config_id].append(run)
     found: dict[str, list[_Configuration]] = {}
     for task, configurations in by_id.items():
         flat = {key: flatten(members[0].config) for key, members in configurations.items()}

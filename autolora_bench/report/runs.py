@@ -1,148 +1,213 @@
-"""What the page shows of one run: short tables of text, ready to be shown as they are."""
+"""What a report is made of: runs that have a record and runs that are still to be made."""
 
+import json
+import re
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
-from autolora_bench.record import Evaluation, PhaseRecord, RunRecord
-from autolora_bench.report import numerals
-from autolora_bench.report.entries import Entry, flatten
-from autolora_bench.report.hardware import hardware
-from autolora_bench.report.units import metric_of, metric_title
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
-Section = dict[str, Any]
-"""title, head (list of texts), rows (lists of texts)."""
+from autolora_bench.config.data import Source
+from autolora_bench.config.experiment import experiment_identity
+from autolora_bench.paths import conf_dir
+from autolora_bench.plan import PlannedRun, State
+from autolora_bench.record import RunRecord
+from autolora_bench.report.collect import Identity, Unreadable
 
-HISTORY_RUNS = 1000
-"""A page of more runs than this leaves their histories out, to stay small."""
-
-
-def page_data(entries: Sequence[Entry]) -> dict[str, Any]:
-    """Runs by position and, once each, the settings they share, for the page's script."""
-    settings = {entry.config_id: sorted(flatten(entry.config).items()) for entry in entries}
-    with_history = len(entries) <= HISTORY_RUNS
-    return {"settings": settings, "runs": [_run(entry, with_history) for entry in entries]}
+NAME = re.compile(r"[\w-]{1,100}")
+WAYS = ("cpu_kernels", "padding_free")
+"""Settings of `train` that change the time of the same computation."""
 
 
-def _run(entry: Entry, with_history: bool) -> dict[str, Any]:
-    run: dict[str, Any] = {
-        "title": f"{entry.task}, {entry.method}, {entry.model}, seed {entry.seed}",
-        "state": entry.state.value,
-        "command": entry.command,
-        "settings": entry.config_id,
-        "sections": [],
-    }
-    record = entry.record
-    if record is None:
-        return run
-    sections = [
-        _scores(record),
-        _phases(record),
-        _history(record, with_history),
-        _ranks(record),
-        _facts(record),
+@dataclass(frozen=True)
+class Run:
+    """One run, made or planned."""
+
+    task: str
+    model: str
+    """The model's name; with its checkpoint where one replaces the named weights."""
+    method: str
+    config_id: str
+    seed: int
+    config: dict[str, Any]
+    command: str
+    state: State
+    record: RunRecord | None
+    title: str | None = None
+    """The task's title."""
+    method_title: str = ""
+    planned: bool = False
+    """Whether it is part of what was meant to be run."""
+    note: str | None = None
+    """What a reader of the model's scores must know."""
+
+    @property
+    def completed(self) -> RunRecord | None:
+        """Its record, if the run has come to its end."""
+        return self.record if self.state is State.completed else None
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """Task and seed: runs of two methods with the same key make a pair."""
+        return self.task, self.seed
+
+    def setting(self, *path: str) -> Any:
+        """A value of its configuration, None where there is none."""
+        node: Any = self.config
+        for name in path:
+            node = node.get(name) if isinstance(node, dict) else None
+        return node
+
+
+def runs_of(
+    records: Sequence[RunRecord], planned: Sequence[PlannedRun] | None, unreadable: Sequence[Unreadable] = ()
+) -> tuple[list[Run], list[RunRecord]]:
+    """Runs in the plan's order (without a plan, the records' order), and records that no plan asks for."""
+    if planned is None:
+        return [_from_record(record) for record in records], []
+    by_identity: dict[Identity, RunRecord] = {record.identity: record for record in records}
+    lost = {item.path.parent.resolve() for item in unreadable}
+    runs = []
+    for run in planned:
+        record = by_identity.pop(run.identity, None)
+        if record is not None:
+            runs.append(_told(_from_record(record), run))
+        else:
+            state = State.unreadable if run.folder.resolve() in lost else State.missing
+            runs.append(_from_plan(run, state))
+    return runs, list(by_identity.values())
+
+
+def unasked(record: RunRecord, planned: Sequence[PlannedRun]) -> str:
+    """The settings in which a record differs from the planned run it comes nearest to, empty where nothing is near it.
+
+    `data.source=local instead of hub`: what a reader says to have it shown.
+    """
+    cell = (record.task, record.model, record.method, record.seed)
+    near: list[list[str]] = []
+    for run in planned:
+        task, model, method, _, seed = run.identity
+        if (task, model, method, seed) == cell:
+            near.append(_differences(record.config, experiment_identity(run.experiment)))
+    return ", ".join(sorted(near, key=len)[0]) if near else ""
+
+
+def _differences(made: dict[str, Any], asked: dict[str, Any]) -> list[str]:
+    ours, theirs = flatten(made), flatten(asked)
+    places = tuple(f"task.{source.name}." for source in Source)
+    return [
+        f"{name}={ours.get(name, 'default')} instead of {theirs.get(name, 'default')}"
+        for name in sorted({*ours, *theirs})
+        if ours.get(name) != theirs.get(name) and not name.startswith(places)
     ]
-    run["sections"] = [section for section in sections if section["rows"]]
-    run["curve"] = _curve(record)
-    if record.error:
-        run["error"] = {
-            name: str(record.error.get(name, "")) for name in ("type", "message", "mend", "traceback")
-        }
-    return run
 
 
-def _scores(record: RunRecord) -> Section:
-    moments = (("best epoch", record.best), ("last epoch", record.last), ("test", record.test))
-    rows = [
-        [
-            moment,
-            split,
-            f"{evaluation.epoch:g}",
-            metric_title(metric),
-            _value(record, metric, value),
-            evaluation.note or "",
-        ]
-        for moment, evaluations in moments
-        for split, evaluation in evaluations.items()
-        for metric, value in evaluation.scores.items()
-    ]
-    return {"title": "Scores", "head": ["moment", "split", "epoch", "metric", "value", "note"], "rows": rows}
+def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, str]:
+    """Dotted setting -> its value as one would type it."""
+    flat: dict[str, str] = {}
+    for name, value in config.items():
+        if isinstance(value, dict):
+            flat.update(flatten(value, f"{prefix}{name}."))
+        else:
+            flat[f"{prefix}{name}"] = _typed(value)
+    return flat
 
 
-def _phases(record: RunRecord) -> Section:
-    head = ["phase", "status", "time", "training", "CPU", "steps", "tokens/s", "peak memory"]
-    return {"title": "Phases", "head": head, "rows": [_phase(phase) for phase in record.phases]}
+def _typed(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
-def _phase(phase: PhaseRecord) -> list[str]:
-    speed = f"{phase.tokens / phase.train_seconds:,.0f}" if phase.tokens and phase.train_seconds else ""
-    memory = f"{phase.peak_memory_bytes / 2**30:.2f} GiB" if phase.peak_memory_bytes is not None else ""
-    steps = "" if phase.steps is None else f"{phase.steps:,}"
-    training, cpu = (
-        "" if seconds is None else numerals.duration(seconds)
-        for seconds in (phase.train_seconds, phase.train_cpu_seconds)
+def _from_record(record: RunRecord) -> Run:
+    return Run(
+        task=record.task,
+        model=_model_label(record.model, record.config),
+        method=record.method,
+        config_id=record.config_id,
+        seed=record.seed,
+        config=record.config,
+        command=record.command,
+        state=State(record.status.value),
+        record=record,
+        title=label("task", record.task, "title"),
+        method_title=label("method", record.method, "title") or record.method,
+        note=None if _checkpoint(record.config) else label("model", record.model, "note"),
     )
-    time = numerals.duration(phase.seconds)
-    return [phase.name, str(phase.status), time, training, cpu, steps, speed, memory]
 
 
-def _history(record: RunRecord, wanted: bool) -> Section:
-    metrics = list(dict.fromkeys(metric for evaluation in record.history for metric in evaluation.scores))
-    head = ["phase", "split", "epoch", "step", "training loss", *[metric_title(metric) for metric in metrics]]
-    rows = [_moment(record, evaluation, metrics) for evaluation in record.history] if wanted else []
-    return {"title": "History", "head": head, "rows": rows}
+def _from_plan(run: PlannedRun, state: State) -> Run:
+    task, model, method, config_id, seed = run.identity
+    config = experiment_identity(run.experiment)
+    label = _model_label(model, config)
+    return _told(Run(task, label, method, config_id, seed, config, run.command, state, None), run)
 
 
-def _moment(record: RunRecord, evaluation: Evaluation, metrics: list[str]) -> list[str]:
-    loss = "" if evaluation.train_loss is None else f"{evaluation.train_loss:.4f}"
-    scores = [
-        _value(record, metric, evaluation.scores[metric]) if metric in evaluation.scores else ""
-        for metric in metrics
-    ]
-    return [evaluation.phase, evaluation.split, f"{evaluation.epoch:g}", str(evaluation.step), loss, *scores]
-
-
-def _curve(record: RunRecord) -> list[list[float]]:
-    """Epoch and headline score on the first split, in the published unit."""
-    if not record.history or record.headline is None:
-        return []
-    split, scale = record.history[0].split, metric_of(record.headline, [record]).published_scale
-    points = [(e.epoch, e.scores.get(record.headline)) for e in record.history if e.split == split]
-    return [[round(epoch, 4), round(value * scale, 3)] for epoch, value in points if value is not None]
-
-
-def _ranks(record: RunRecord) -> Section:
-    projections = list(dict.fromkeys(layer.projection for layer in record.ranks))
-    by_block: dict[str, dict[str, str]] = {}
-    for layer in record.ranks:
-        name = layer.module if layer.block is None else str(layer.block)
-        by_block.setdefault(name, {})[layer.projection] = str(layer.rank)
-    rows = [[block, *[ranks.get(name, "") for name in projections]] for block, ranks in by_block.items()]
-    return {"title": "Ranks", "head": ["block", *projections], "rows": rows}
-
-
-def _facts(record: RunRecord) -> Section:
-    facts = {
-        "started": record.started,
-        "finished": record.finished,
-        "hardware": hardware(record),
-        **(
-            {
-                "parameters": f"{record.parameters.method:,} of the method, {record.parameters.head:,} of the head"
-            }
-            if record.parameters
-            else {}
-        ),
-        **{f"data {name}": value for name, value in flatten(record.data).items()},
-        **flatten(record.provenance),
-    }
-    return {
-        "title": "Data and origin",
-        "head": ["", ""],
-        "rows": [[name, str(value)] for name, value in facts.items() if value],
-    }
-
-
-def _value(record: RunRecord, metric: str, value: float | None) -> str:
-    return (
-        "undefined" if value is None else numerals.score(value * metric_of(metric, [record]).published_scale)
+def _told(made: Run, run: PlannedRun) -> Run:
+    """The run with what only the plan says for sure: title, note, and the command that goes on from here."""
+    model = run.experiment.model
+    return replace(
+        made,
+        title=run.experiment.task.title,
+        method_title=run.experiment.method.title,
+        planned=True,
+        note=None if model.checkpoint else model.note,
+        command=made.command if made.completed else run.command,
     )
+
+
+def _model_label(model: str, config: dict[str, Any]) -> str:
+    checkpoint = _checkpoint(config)
+    return f"{model} (checkpoint {checkpoint})" if checkpoint else model
+
+
+def _checkpoint(config: dict[str, Any]) -> Any:
+    """The weights that replace the named model's own, if any."""
+    node = config.get("model")
+    return node.get("checkpoint") if isinstance(node, dict) else None
+
+
+@cache
+def label(group: str, name: str, key: str) -> str | None:
+    """The value of `key` in conf/<group>/<name>.yaml; None where there is no such file or key."""
+    values = _configuration(group, name)
+    nested = values.get(group)
+    value = values.get(key, nested.get(key) if isinstance(nested, dict) else None)
+    return value if isinstance(value, str) and value else None
+
+
+@cache
+def _configuration(group: str, name: str) -> dict[str, Any]:
+    path = conf_dir() / group / f"{name}.yaml"
+    if not NAME.fullmatch(name) or not path.is_file():
+        return {}
+    try:
+        values = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
+    except (OSError, ValueError, YAMLError, OmegaConfBaseException):
+        return {}
+    return {str(key): value for key, value in values.items()} if isinstance(values, dict) else {}
+
+
+def hardware(record: RunRecord) -> str:
+    """The accelerator's name; on a processor its name, threads used, cores; and which of WAYS were on;
+    `unknown machine` without either."""
+    facts = record.provenance
+    ways = [name for name in WAYS if setting(record, "train", name)]
+    device, processor = facts.get("device"), facts.get("processor")
+    if isinstance(device, str) and device not in ("cpu", "mps"):
+        return ", ".join([device, *ways])
+    if not processor:
+        return "unknown machine"
+    threads, cores = facts.get("threads"), facts.get("cores")
+    used = [f"{threads} of {cores} cores" if threads and cores else "", "mps" if device == "mps" else ""]
+    return ", ".join([str(processor), *filter(None, used), *ways])
+
+
+def setting(record: RunRecord, node: str, name: str) -> Any:
+    """A setting of the record's configuration, None where there is none."""
+    values = record.config.get(node)
+    return values.get(name) if isinstance(values, dict) else None

@@ -5,11 +5,17 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from autolora_bench.report.columns import Column
-from autolora_bench.report.entries import Entry
+import pandas as pd
+
+from autolora_bench.metrics.registry import Metric
 from autolora_bench.report.rows import Variant
+from autolora_bench.report.runs import Run
+from autolora_bench.report.units import metric_title
 
 ALPHA = 0.05
+AVERAGE = "average"
+"""The task of a column that is a mean over tasks, here and in published tables."""
+DOWN = "\N{DOWNWARDS ARROW}"
 FEW = 3
 """Fewer seeds than this earn a dagger."""
 
@@ -21,16 +27,56 @@ def seeds_of(seeds: Iterable[int]) -> str:
 
 
 @dataclass(frozen=True)
+class Column:
+    """One score of one task."""
+
+    task: str
+    title: str
+    split: str
+    score: str
+    """The score's name in the record, e.g. `bleu/unseen`."""
+    metric: Metric
+    epoch: str
+    """best, last, or kept for test splits, which are scored once with the weights that were kept."""
+    headline: bool
+    """Whether this is the task's first metric on its first split."""
+    epoch_shown: bool = False
+    variant: str = ""
+    """What tells this split from the task's other splits, e.g. mismatched."""
+
+    @property
+    def is_average(self) -> bool:
+        """Whether this is a mean over tasks, not a score of one."""
+        return self.task == AVERAGE
+
+    @property
+    def subtitle(self) -> str:
+        """Metric, split variant, epoch; an arrow where lower is better."""
+        metric = "" if self.is_average else metric_title(self.score)
+        parts = [metric, self.variant, self.epoch if self.epoch_shown else ""]
+        return " ".join(part for part in parts if part) + ("" if self.metric.higher_is_better else f" {DOWN}")
+
+    @property
+    def published_key(self) -> tuple[str, str]:
+        """The task and metric under which published values of this score are filed."""
+        base, _, subset = self.score.partition("/")
+        name = f"{self.task}_mm" if self.split.endswith("_mismatched") else self.task
+        return (f"{name}/{subset}" if subset else name), base
+
+
+@dataclass(frozen=True)
 class Cell:
     """One score of one row: its runs and what they give."""
 
-    entries: tuple[Entry, ...] = ()
+    runs: tuple[Run, ...] = ()
     scores: dict[int, float] = field(default_factory=dict)
     """Seed -> score in the published unit."""
     pairs: dict[tuple[str, int], float] = field(default_factory=dict)
     """(task, seed) -> score: what a paired test compares."""
-    mean_of_means: float | None = None
-    """An average's value where its tasks have different seeds; it has no standard deviation then."""
+    mean: float | None = None
+    """Over seeds; of an average whose tasks have different seeds, over the tasks' means."""
+    std: float | None = None
+    """Sample standard deviation over seeds; None for one seed."""
     best: bool = False
     """Whether the paired test separates it from the second best."""
 
@@ -40,16 +86,6 @@ class Cell:
         return min(Counter(task for task, _ in self.pairs).values(), default=0)
 
     @property
-    def mean(self) -> float | None:
-        """Mean over seeds."""
-        return statistics.fmean(self.scores.values()) if self.scores else self.mean_of_means
-
-    @property
-    def std(self) -> float | None:
-        """Sample standard deviation over seeds; None for one seed."""
-        return statistics.stdev(self.scores.values()) if len(self.scores) > 1 else None
-
-    @property
     def few(self) -> bool:
         """Whether it rests on fewer than three seeds."""
         return 0 < self.n < FEW
@@ -57,7 +93,7 @@ class Cell:
     @property
     def state(self) -> str:
         """Why there is no score: failed, undefined, or `--` where nothing is completed."""
-        states = {entry.state.value for entry in self.entries}
+        states = {run.state.value for run in self.runs}
         if "completed" in states:
             return "undefined"
         return "failed" if states == {"failed"} else "--"
@@ -97,6 +133,7 @@ class Row:
     """What a table calls it: the method's title, with those settings where there are several rows."""
     main: bool
     """Whether it is the method's main configuration, which declared comparisons mean."""
+    runs: tuple[Run, ...]
     cells: dict[Column, Cell]
     parameters: list[float]
     """Method parameters of every completed run."""
@@ -107,6 +144,14 @@ class Row:
     record does not say, or the table's runs were made on several machines."""
     published: list[PublishedRow] = field(default_factory=list)
     """Published rows of this very setting."""
+
+    @property
+    def by_task(self) -> dict[str, list[Run]]:
+        """Task -> its runs, made or planned."""
+        found: dict[str, list[Run]] = {}
+        for run in self.runs:
+            found.setdefault(run.task, []).append(run)
+        return found
 
 
 @dataclass(frozen=True)
@@ -186,27 +231,21 @@ class Table:
     """The family of comparisons; it marks the best cells too."""
     compare: tuple[str, ...] = ()
     """The declared comparisons, `method:other`."""
+    costs: pd.DataFrame = field(default_factory=pd.DataFrame)
+    """`Frames.costs` of the rows' runs, with row (its position), task and seed."""
 
     @property
     def subject(self) -> str:
         """Model, seeds and data in a line, for figures."""
-        entries = [
-            entry
-            for row in self.rows
-            for cell in row.cells.values()
-            for entry in cell.entries
-            if entry.completed
-        ]
+        seeds = [run.seed for row in self.rows for run in row.runs if run.completed]
         tasks = dict.fromkeys(column.task for column in self.columns if not column.is_average)
-        return (
-            f"{self.model}; {', '.join(map(self.named, tasks))}; {seeds_of(entry.seed for entry in entries)}"
-        )
+        return f"{self.model}; {', '.join(map(self.named, tasks))}; {seeds_of(seeds)}"
 
     def named(self, task: str) -> str:
         """The task's title; with a mark where its data were not the whole ones."""
         columns = [column for column in self.columns if column.task == task]
-        entries = [entry for row in self.rows for column in columns for entry in row.cells[column].entries]
-        made_up = any(entry.setting("data", "source") == "generated" for entry in entries)
+        runs = [run for row in self.rows for run in row.runs if run.task == task]
+        made_up = any(run.setting("data", "source") == "generated" for run in runs)
         mark = " (generated)" if made_up else " (not the whole data)"
         return columns[0].title + (mark if task in self.marked else "")
 

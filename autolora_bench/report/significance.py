@@ -14,9 +14,8 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from autolora_bench.report.columns import Column
 from autolora_bench.report.order import UNTRAINED, family_of
-from autolora_bench.report.scoreboard import ALPHA, Claim, Row
+from autolora_bench.report.scoreboard import ALPHA, Claim, Column, Row
 
 Floats = NDArray[np.float64]
 Key = TypeVar("Key", bound=Hashable)

@@ -6,19 +6,43 @@ one run has nothing to do with component j of another, so that correlations of a
 components compare unrelated things and must come out at chance; then only figures that do not name components
 count: ranks, total budget, and alphas sorted within each layer.
 
-L layers, K components, S seeds. Pure numpy.
+L layers, K components, S seeds.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from autolora_bench.errors import UserError
+from autolora_bench.report.collect import Identity
+from autolora_bench.report.formats import PlainTable
+from autolora_bench.report.runs import Run
+from autolora_bench.report.scoreboard import Table
+from autolora_bench.report.searches import SearchResult, read_search_result
+
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 DRAWS = 2000
+HEAD = (
+    "cell", "seeds", "alpha r", "alpha rho", "sorted alpha r", "sorted alpha rho", "rank r", "rank rho", "rank p",
+    "kept agree", "by chance", "kept p", "total rank", "initialisation",
+)  # fmt: skip
+
+NOTES = (
+    "r Pearson, rho Spearman, each the mean over pairs of seeds; empty where not defined, e.g. all ranks equal.",
+    "initialisation, shared (method.search.initialisation_seed set): every seed starts from the same LoRA values, so "
+    "a component is the same in every seed, and alpha and kept compare like with like.",
+    "initialisation, own: component j of one seed has nothing to do with component j of another. Alpha and kept, in "
+    "brackets, then compare unrelated components and must come out at chance; read sorted alpha, rank and total rank.",
+    "sorted alpha: sorted within each layer, minus the layers' mean: do the same layers come out peaked or flat?",
+    "kept agree: share of components that two seeds both keep or both drop; by chance: each layer's rank as found, its "
+    "components drawn at random; p by 2,000 draws. rank p: layers permuted.",
+    "total rank: mean ± standard deviation over seeds; the threshold rule sets it more than the data does.",
+)
 
 
 @dataclass(frozen=True)
@@ -157,3 +181,91 @@ def _rank_test(ranks: Sequence[Floats], draws: int, random: np.random.Generator)
         return None
     drawn = [_over_pairs([random.permutation(rank) for rank in ranks], pearson) or 0.0 for _ in range(draws)]
     return float((1 + np.count_nonzero(np.array(drawn) >= observed - 1e-12)) / (1 + draws))
+
+
+@dataclass(frozen=True)
+class CellStability:
+    """Stability of one row on one task."""
+
+    model: str
+    task: str
+    label: str
+    figures: Stability
+    data: str
+    """The task's title, with a mark where its data were not the whole ones."""
+    seeds: tuple[int, ...]
+
+
+def cell_stabilities(
+    tables: Sequence[Table], folders: Mapping[Identity, Path]
+) -> tuple[list[CellStability], list[str]]:
+    """Every cell whose runs left a search result, and a line per artefact that cannot be read."""
+    found: list[CellStability] = []
+    problems: list[str] = []
+    for table in tables:
+        for row in table.rows:
+            for task, runs in row.by_task.items():
+                results = [(e, r) for e in runs if (r := _read(e, folders, problems)) is not None]
+                for group in _comparable(results):
+                    seeds = tuple(sorted(run.seed for run, _ in group))
+                    found.append(
+                        CellStability(table.model, task, row.label, _figures(group), table.named(task), seeds)
+                    )
+    return found, problems
+
+
+def stability_report(cells: Sequence[CellStability], problems: Sequence[str] = ()) -> PlainTable | None:
+    """The table; None where no run left a search result."""
+    if not cells and not problems:
+        return None
+    rows = tuple(_row(cell) for cell in cells)
+    return PlainTable("Stability of the search over seeds", HEAD, rows, (*NOTES, *problems))
+
+
+def _read(run: Run, folders: Mapping[Identity, Path], problems: list[str]) -> SearchResult | None:
+    record = run.completed
+    folder = folders.get(record.identity) if record else None
+    if record is None or folder is None:
+        return None
+    try:
+        return read_search_result(folder, record)
+    except UserError as error:
+        problems.append(error.what)
+        return None
+
+
+def _comparable(results: list[tuple[Run, SearchResult]]) -> list[list[tuple[Run, SearchResult]]]:
+    """Searches over the same layers with the same number of components."""
+    groups: dict[object, list[tuple[Run, SearchResult]]] = {}
+    for run, result in results:
+        groups.setdefault((result.modules, result.alpha.shape), []).append((run, result))
+    return list(groups.values())
+
+
+def _figures(group: list[tuple[Run, SearchResult]]) -> Stability:
+    shared = all(run.setting("method", "search", "initialisation_seed") is not None for run, _ in group)
+    return stability(
+        [result.alpha for _, result in group], [result.kept for _, result in group], shared=shared
+    )
+
+
+def _row(cell: CellStability) -> tuple[str, ...]:
+    f = cell.figures
+    named = [_number(value) for value in (f.alpha_pearson, f.alpha_spearman)]
+    kept = [_number(value) for value in (f.kept_agreement, f.kept_chance)] + [_p(f.kept_p)]
+    if not f.shared:
+        named, kept = [[f"({text})" if text else "" for text in texts] for texts in (named, kept)]
+    others = [_number(v) for v in (f.sorted_pearson, f.sorted_spearman, f.rank_pearson, f.rank_spearman)]
+    budget = f"{f.budget_mean:.1f}" + (f" ± {f.budget_std:.1f}" if f.budget_std is not None else "")
+    mean_rank = f"{np.mean(f.budgets) / f.layers:.2f} a layer" if f.layers else ""
+    where = f"{cell.model}, {cell.task}, {cell.label}"
+    start = "shared" if f.shared else "own"
+    return (where, str(f.seeds), *named, *others, _p(f.rank_p), *kept, f"{budget} ({mean_rank})", start)
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}".replace("-", "\N{MINUS SIGN}")
+
+
+def _p(value: float | None) -> str:
+    return "" if value is None else "<0.001" if value < 0.001 else f"{value:.3f}"

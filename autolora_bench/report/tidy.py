@@ -1,62 +1,56 @@
 """Tables as one tidy CSV: a line per cell, numbers unrounded, for other programs."""
 
-import csv
-import io
 from collections.abc import Iterator, Sequence
 from statistics import fmean
 
-from autolora_bench.report.columns import Column
-from autolora_bench.report.cost import mean_cost, run_cost
-from autolora_bench.report.hardware import hardware
+import pandas as pd
+
+from autolora_bench.report.formats import MISSING
 from autolora_bench.report.numerals import csv_field
 from autolora_bench.report.rows import settings
-from autolora_bench.report.scoreboard import PublishedRow, Row, Table
+from autolora_bench.report.scoreboard import Cell, Column, PublishedRow, Row, Table
 
+COSTS = {
+    "wall_seconds": "wall", "search_seconds": "search", "train_seconds": "train", "cpu_seconds": "cpu",
+    "peak_bytes": "peak", "tokens": "tokens", "flops": "flops",
+}  # fmt: skip
 FIELDS = (
     "model", "method", "settings", "task", "split", "metric", "epoch", "mean", "std", "n", "seeds", "best", "state",
     "parameters", "trainable", "seconds", "subset", "published", "published_std", "difference", "source", "table",
-    "backbone", "wall_seconds", "search_seconds", "train_seconds", "cpu_seconds", "peak_bytes", "tokens", "flops",
-    "hardware",
+    "backbone", *COSTS, "hardware",
 )  # fmt: skip
 
 
 def tidy(tables: Sequence[Table]) -> str:
-    """CSV text.
+    """One tidy CSV: a line per cell, numbers unrounded, for other programs.
 
     Scores are in published units, parameters in weights; seconds are those of optimizer steps, mean over the row's
     tasks. The columns from wall_seconds on are the mean cost of the cell's own runs, empty where a record does not say
     or they were made on several machines. A published value stands in the line of our cell of the same setting, with
     its difference; all other published values have lines of their own with an empty mean.
     """
-    text = io.StringIO()
-    writer = csv.DictWriter(text, FIELDS, restval="", lineterminator="\n")
-    writer.writeheader()
-    for line in _lines(tables):
-        writer.writerow(
-            {name: csv_field(value) if isinstance(value, str) else value for name, value in line.items()}
-        )
-    return text.getvalue()
+    lines = pd.DataFrame(
+        [line for table in tables for line in _lines(table)], columns=list(FIELDS), dtype=object
+    )
+    return str(lines.map(_field).to_csv(index=False, lineterminator="\n"))
 
 
-def _lines(tables: Sequence[Table]) -> Iterator[dict[str, object]]:
-    for table in tables:
-        for row in table.rows:
-            yield from _ours(table, row)
-        for published in [*table.others, *table.elsewhere]:
-            yield from _theirs(table, published)
+def _field(value: object) -> object:
+    return csv_field(value) if isinstance(value, str) else value
 
 
-def _ours(table: Table, row: Row) -> Iterator[dict[str, object]]:
-    for column in table.columns:
-        line = {**_place(table, column), **_row(row), **_cell(row, column), **_cost(row, column)}
-        published = [one for one in row.published if column in one.values]
-        yield {**line, **(_value(published[0], column) if published else {})}
-        yield from ({**_place(table, column), **_value(more, column)} for more in published[1:])
-
-
-def _theirs(table: Table, published: PublishedRow) -> Iterator[dict[str, object]]:
-    for column in published.values:
-        yield {**_place(table, column), "method": published.method, **_value(published, column)}
+def _lines(table: Table) -> Iterator[dict[str, object]]:
+    costs = _costs(table)
+    for number, row in enumerate(table.rows):
+        for column in table.columns:
+            cost = costs.get((number, column.task), {})
+            line = {**_place(table, column), **_row(row), **_cell(row.cells[column]), **cost}
+            published = [one for one in row.published if column in one.values]
+            yield {**line, **(_value(published[0], column) if published else {})}
+            yield from ({**_place(table, column), **_value(more, column)} for more in published[1:])
+    for one in [*table.others, *table.elsewhere]:
+        for column in one.values:
+            yield {**_place(table, column), "method": one.method, **_value(one, column)}
 
 
 def _place(table: Table, column: Column) -> dict[str, object]:
@@ -76,42 +70,40 @@ def _row(row: Row) -> dict[str, object]:
         "settings": settings(row.variant),
         "parameters": fmean(row.parameters) if row.parameters else "",
         "trainable": fmean(row.trainable) if row.trainable else "",
-        "seconds": _plain(row.seconds),
+        "seconds": _rounded(row.seconds),
     }
 
 
-def _cell(row: Row, column: Column) -> dict[str, object]:
-    cell = row.cells[column]
+def _cell(cell: Cell) -> dict[str, object]:
     return {
         "mean": "" if cell.mean is None else repr(round(cell.mean, 10)),
         "std": "" if cell.std is None else repr(round(cell.std, 10)),
-        "n": cell.n,
+        "n": str(cell.n),
         "seeds": " ".join(str(seed) for seed in cell.scores),
         "best": "yes" if cell.best else "",
-        "state": "completed" if cell.mean is not None else cell.state.replace("--", "missing"),
+        "state": "completed" if cell.mean is not None else cell.state.replace(MISSING, "missing"),
     }
 
 
-def _cost(row: Row, column: Column) -> dict[str, object]:
-    records = [entry.completed for entry in row.cells[column].entries if entry.completed]
-    machines = {hardware(record) for record in records}
-    if len(machines) != 1:
-        return {}
-    cost = mean_cost([run_cost(record) for record in records])
-    return {
-        "wall_seconds": _plain(cost.wall),
-        "search_seconds": _plain(cost.search),
-        "train_seconds": _plain(cost.train),
-        "cpu_seconds": _plain(cost.cpu),
-        "peak_bytes": _plain(cost.peak),
-        "tokens": _plain(cost.tokens),
-        "flops": _plain(cost.flops),
-        "hardware": machines.pop(),
-    }
+def _costs(table: Table) -> dict[tuple[int, str], dict[str, object]]:
+    """The mean cost of every row and task whose runs were made on one machine."""
+    found: dict[tuple[int, str], dict[str, object]] = {}
+    for (row, task), own in table.costs.groupby(["row", "task"]):
+        if own["hardware"].nunique() == 1:
+            means = own[list(COSTS.values())].mean(skipna=False)
+            peak = own["peak"].max()
+            found[row, task] = {name: _rounded(means[of]) for name, of in COSTS.items()}
+            found[row, task] |= {
+                "peak_bytes": "" if pd.isna(peak) else str(int(peak)),
+                "hardware": own["hardware"].iloc[0],
+            }
+    return found
 
 
-def _plain(value: float | None) -> str:
-    return "" if value is None else repr(round(value, 3))
+def _rounded(value: float | None) -> str:
+    if value is None or pd.isna(value):
+        return ""
+    return repr(round(float(value), 3))
 
 
 def _value(published: PublishedRow, column: Column) -> dict[str, object]:

@@ -8,7 +8,7 @@ import pytest
 
 from autolora_bench import cli
 from autolora_bench.record import Status, read_record, write_record
-from autolora_bench.report.thin import thin_command
+from autolora_bench.report.export_records import thin_command
 
 
 def out(capsys: pytest.CaptureFixture[str], *words: str) -> str:

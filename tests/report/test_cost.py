@@ -3,24 +3,25 @@
 from collections.abc import Callable
 from dataclasses import replace
 
+import pandas as pd
 import pytest
 
 from autolora_bench.record import PhaseRecord, RunRecord, Status
-from autolora_bench.report.aggregate import tables_of
-from autolora_bench.report.cost import CostRow, CostTable, cost_tables, run_cost
-from autolora_bench.report.cost_report import cost_reports
-from autolora_bench.report.entries import entries_of
+from autolora_bench.report.costs import CostTable, cost_reports, cost_tables
+from autolora_bench.report.frames import frames_of, run_cost
+from autolora_bench.report.runs import runs_of
+from autolora_bench.report.tables import tables_of
 
 Make = Callable[..., RunRecord]
 
 
 def costs(records: list[RunRecord]) -> list[CostTable]:
-    entries, _ = entries_of(records, None)
-    return cost_tables(tables_of(entries, epoch="best", metrics="paper", title="T"))
+    runs, _ = runs_of(records, None)
+    return cost_tables(tables_of(frames_of(runs), epoch="best", metrics="paper", title="T"))
 
 
-def row(table: CostTable, label: str) -> CostRow:
-    return next(one for one in table.rows if one.label == label)
+def row(table: CostTable, label: str) -> pd.Series:
+    return table.rows.loc[label]
 
 
 def phase(name: str, seconds: float, train: float | None, peak: int = 10, tokens: int = 100) -> PhaseRecord:
@@ -75,7 +76,7 @@ def test_machines_are_never_mixed(make: Make) -> None:
     gpu, cpu = costs(records)
     assert (gpu.machine, cpu.machine) == ("Test GPU", "CPU X, 1 of 2 cores")
     assert row(gpu, "LoRA").relative == 0.5
-    assert row(cpu, "LoRA").relative is None
+    assert pd.isna(row(cpu, "LoRA").relative)
     assert any("No ratio" in note for note in cost_reports([cpu])[0].notes)
 
 
@@ -123,9 +124,10 @@ def test_processor_time_is_compared_where_every_record_has_it(make: Make) -> Non
         make("rte", "lora", 1, 0.7, phases=[with_cpu("finetune", None)]),
     ]
     (table,) = costs(records)
-    assert row(table, "AutoLoRA").mean("cpu") == 90
+    assert row(table, "AutoLoRA").cpu == 90
     assert row(table, "AutoLoRA").relative_cpu == pytest.approx(90 / 40)
-    assert (row(table, "LoRA").relative, row(table, "LoRA").relative_cpu) == (1.0, None)
+    assert row(table, "LoRA").relative == 1.0
+    assert pd.isna(row(table, "LoRA").relative_cpu)
     (report,) = cost_reports([table])
     assert report.head[1:3] == ("training / AdaLoRA", "CPU / AdaLoRA")
     assert any("older record" in note for note in report.notes)

@@ -12,21 +12,19 @@ from scipy import stats
 
 from autolora_bench.plan import PlannedRun
 from autolora_bench.record import LayerRank, RunRecord, write_record
-from autolora_bench.report.aggregate import tables_of
+from autolora_bench.report.build import report_stability, write_report
 from autolora_bench.report.collect import Collection, collect
-from autolora_bench.report.command import report_stability
 from autolora_bench.report.comparisons import comparison_table, comparisons
-from autolora_bench.report.cost import cost_tables
-from autolora_bench.report.cost_report import cost_reports
-from autolora_bench.report.entries import entries_of
-from autolora_bench.report.figures.curves import curve_figures
-from autolora_bench.report.figures.estimator import diagnostics, estimator_figures
-from autolora_bench.report.figures.pareto import Point, front, pareto_figures
+from autolora_bench.report.costs import cost_reports, cost_tables
+from autolora_bench.report.figures.quality import Point, curve_figures, front, pareto_figures
 from autolora_bench.report.figures.ranks import published_ranks, rank_figures
+from autolora_bench.report.figures.searches import diagnostics, estimator_figures
 from autolora_bench.report.figures.style import legend_below, logarithmic, panels
-from autolora_bench.report.folder import write_report
-from autolora_bench.report.plain import in_format
+from autolora_bench.report.formats import in_format
+from autolora_bench.report.frames import frames_of
+from autolora_bench.report.runs import runs_of
 from autolora_bench.report.scoreboard import Table
+from autolora_bench.report.tables import tables_of
 
 Make = Callable[..., RunRecord]
 Study = tuple[list[RunRecord], list[PlannedRun]]
@@ -34,7 +32,7 @@ RANKS = Path(__file__).resolve().parents[2] / "results" / "published_ranks.csv"
 
 
 def tables(records: Sequence[RunRecord]) -> list[Table]:
-    return tables_of(entries_of(records, None)[0], epoch="best", metrics="paper", title="T")
+    return tables_of(frames_of(runs_of(records, None)[0]), epoch="best", metrics="paper", title="T")
 
 
 @pytest.fixture
@@ -209,7 +207,7 @@ def test_names_are_never_formulas(make: Make) -> None:
 
 
 def test_comparisons_and_costs_of_the_study(study: Study, golden: Callable[[str, str], None]) -> None:
-    shown = tables_of(entries_of(*study)[0], epoch="best", metrics="paper", title="Study")
+    shown = tables_of(frames_of(runs_of(*study)[0]), epoch="best", metrics="paper", title="Study")
     golden("comparisons.md", in_format(comparisons(shown), "markdown"))
     golden("cost.md", in_format(cost_reports(cost_tables(shown)), "markdown"))
 

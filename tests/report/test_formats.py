@@ -13,9 +13,8 @@ import pytest
 from autolora_bench.errors import UserError
 from autolora_bench.plan import PlannedRun
 from autolora_bench.record import RunRecord
-from autolora_bench.report.command import FORMATS, prepare, report
-from autolora_bench.report.latex import latex
-from autolora_bench.report.markdown import escape
+from autolora_bench.report.build import FORMATS, prepare, report
+from autolora_bench.report.formats import escape, latex
 
 Make = Callable[..., RunRecord]
 Study = tuple[list[RunRecord], list[PlannedRun]]

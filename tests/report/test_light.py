@@ -5,14 +5,14 @@ import sys
 
 
 def test_a_text_report_does_without_the_library_of_figures() -> None:
-    code = "import autolora_bench.report.command, sys; print('matplotlib' in sys.modules)"
+    code = "import autolora_bench.report.build, sys; print('matplotlib' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 
 
 def test_no_torch_no_transformers() -> None:
     code = (
-        "import autolora_bench.report.folder, autolora_bench.report.command, sys;"
+        "import autolora_bench.report.build, autolora_bench.report.page, sys;"
         "print([m for m in ('torch', 'transformers', 'peft', 'datasets', 'hydra') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -1,5 +1,7 @@
 """The page in a headless Chromium, driven as a person would: by keyboard and mouse."""
 
+import base64
+import hashlib
 import json
 import re
 import shutil
@@ -14,7 +16,7 @@ import pytest
 
 from autolora_bench.plan import PlannedRun
 from autolora_bench.record import RunRecord
-from autolora_bench.report.command import report
+from autolora_bench.report.build import report
 
 Study = tuple[list[RunRecord], list[PlannedRun]]
 PUBLISHED = Path(__file__).parent / "golden" / "published.csv"
@@ -96,6 +98,19 @@ def page(study: Study, browser: Browser, tmp_path: Path) -> Browser:
     browser.size(1300, 900)
     browser.open(path)
     return browser
+
+
+def test_the_policy_names_the_very_style_and_script(study: Study) -> None:
+    text = report(*study, format="html", figures=False)
+    style, script = (
+        re.search(r"(?s)<style>(.*?)</style>", text),
+        re.search(r"(?s)<script>(.*?)</script>", text),
+    )
+    assert style
+    assert script
+    for kind, content in (("style", style[1]), ("script", script[1])):
+        digest = base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
+        assert f"{kind}-src 'sha256-{digest}'" in text
 
 
 def errors(browser: Browser) -> list[str]:

@@ -8,10 +8,11 @@ import pytest
 from autolora_bench.errors import UserError
 from autolora_bench.plan import PlannedRun
 from autolora_bench.record import RunRecord
-from autolora_bench.report.aggregate import tables_of
-from autolora_bench.report.entries import entries_of
+from autolora_bench.report.frames import frames_of
 from autolora_bench.report.published import read_published
+from autolora_bench.report.runs import runs_of
 from autolora_bench.report.scoreboard import Table
+from autolora_bench.report.tables import tables_of
 
 Make = Callable[..., RunRecord]
 Study = tuple[list[RunRecord], list[PlannedRun]]
@@ -19,9 +20,9 @@ PUBLISHED = Path(__file__).parent / "golden" / "published.csv"
 
 
 def table(records: list[RunRecord], planned: list[PlannedRun] | None = None, **choices: str) -> Table:
-    entries, _ = entries_of(records, planned)
+    runs, _ = runs_of(records, planned)
     options = {"epoch": "best", "metrics": "paper", "title": "T", **choices}
-    return tables_of(entries, read_published(PUBLISHED), **options)[0]
+    return tables_of(frames_of(runs), read_published(PUBLISHED), **options)[0]
 
 
 def test_difference_only_for_the_same_backbone_and_setting(make: Make) -> None:
@@ -83,14 +84,14 @@ def test_average_is_compared_over_the_same_tasks_only(make: Make, tmp_path: Path
     records = [make("rte", "full", 0, 0.7), make("cola", "full", 0, 0.6)]
 
     def compared(chosen: list[RunRecord]) -> list[str]:
-        entries, _ = entries_of(chosen, None)
-        (shown,) = tables_of(entries, read_published(path), epoch="best", metrics="paper", title="T")
+        runs, _ = runs_of(chosen, None)
+        (shown,) = tables_of(frames_of(runs), read_published(path), epoch="best", metrics="paper", title="T")
         return [column.task for row in shown.rows for one in row.published for column in one.differences]
 
     assert compared(records) == ["rte", "cola", "average"]
     assert compared([*records, make("mrpc", "full", 0, 0.5)]) == ["rte", "cola"]
-    entries, _ = entries_of([records[0], make("mrpc", "full", 0, 0.5)], None)
-    (other,) = tables_of(entries, read_published(path), epoch="best", metrics="paper", title="T")
+    runs, _ = runs_of([records[0], make("mrpc", "full", 0, 0.5)], None)
+    (other,) = tables_of(frames_of(runs), read_published(path), epoch="best", metrics="paper", title="T")
     (published,) = other.rows[0].published
     assert [column.task for column in published.values] == ["rte"], "no average over other tasks is shown"
 
@@ -104,8 +105,8 @@ def test_a_users_own_values_stand_beside_the_projects(make: Make, tmp_path: Path
     assert len(both) == len(read_published(PUBLISHED)) + 1
     assert 12.3 in [one.value for one in both]
     assert 87.6 not in [one.value for one in both if one.group == both[0].group and one.task == "mnli"]
-    entries, _ = entries_of([make("rte", "autolora", 0, 0.8)], None)
-    (shown,) = tables_of(entries, both, epoch="best", metrics="paper", title="T")
+    runs, _ = runs_of([make("rte", "autolora", 0, 0.8)], None)
+    (shown,) = tables_of(frames_of(runs), both, epoch="best", metrics="paper", title="T")
     (published,) = shown.rows[0].published
     assert list(published.differences.values()) == [pytest.approx(80 - 85.1)]
 

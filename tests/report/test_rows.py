@@ -10,13 +10,14 @@ import pytest
 
 from autolora_bench.plan import PlannedRun
 from autolora_bench.record import RunRecord, Status
-from autolora_bench.report.aggregate import tables_of
-from autolora_bench.report.command import FORMATS, report
+from autolora_bench.report.build import FORMATS, report
 from autolora_bench.report.comparisons import comparison_table
-from autolora_bench.report.cost import cost_tables
-from autolora_bench.report.entries import entries_of
-from autolora_bench.report.figures.pareto import pareto_figures
+from autolora_bench.report.costs import cost_tables
+from autolora_bench.report.figures.quality import pareto_figures
+from autolora_bench.report.frames import frames_of
+from autolora_bench.report.runs import runs_of
 from autolora_bench.report.scoreboard import Table
+from autolora_bench.report.tables import tables_of
 
 Make = Callable[..., RunRecord]
 EPOCHS = {"rte": 1, "cola": 3, "mrpc": 2}
@@ -24,7 +25,7 @@ EPOCHS = {"rte": 1, "cola": 3, "mrpc": 2}
 
 def table(records: list[RunRecord], planned: list[PlannedRun] | None = None, **choices: Any) -> Table:
     options = {"epoch": "best", "metrics": "headline", "title": "T", **choices}
-    return tables_of(entries_of(records, planned)[0], **options)[0]
+    return tables_of(frames_of(runs_of(records, planned)[0]), **options)[0]
 
 
 def changed(record: RunRecord, **settings: Any) -> RunRecord:
@@ -100,7 +101,7 @@ def test_the_untrained_model_is_a_row_called_so_everywhere(make: Make) -> None:
     shown = table([*records, before])
     assert means(shown)["Untrained model"] == [None, 0.0, None, None]
     assert means(shown)["LoRA"] == [70.5, 70.5, 70.5, 70.5]
-    assert [row.label for row in cost_tables([shown])[0].rows] == ["Untrained model", "LoRA", "AdaLoRA"]
+    assert list(cost_tables([shown])[0].rows.index) == ["Untrained model", "LoRA", "AdaLoRA"]
     assert {row[0] for row in comparison_table(shown).rows} == {"LoRA"}
     assert "Untrained model" in pareto_figures([shown])[0].alt
     lines = csv.DictReader(io.StringIO(report([*records, before], format="csv")))

@@ -10,12 +10,13 @@ import pytest
 from autolora_bench.paths import conf_dir
 from autolora_bench.plan import PlannedRun
 from autolora_bench.record import RunRecord, Status
-from autolora_bench.report.aggregate import tables_of
-from autolora_bench.report.cost import cost_tables
-from autolora_bench.report.entries import entries_of
+from autolora_bench.report.costs import cost_tables
+from autolora_bench.report.frames import frames_of
 from autolora_bench.report.order import family_of
 from autolora_bench.report.published import read_published
+from autolora_bench.report.runs import runs_of
 from autolora_bench.report.scoreboard import Row, Table
+from autolora_bench.report.tables import tables_of
 
 Make = Callable[..., RunRecord]
 Study = tuple[list[RunRecord], list[PlannedRun]]
@@ -23,9 +24,9 @@ PUBLISHED = Path(__file__).parent / "golden" / "published.csv"
 
 
 def table(records: list[RunRecord], planned: list[PlannedRun] | None = None, **choices: str) -> Table:
-    entries, _ = entries_of(records, planned)
+    runs, _ = runs_of(records, planned)
     options = {"epoch": "best", "metrics": "paper", "title": "T", **choices}
-    return tables_of(entries, read_published(PUBLISHED), **options)[0]
+    return tables_of(frames_of(runs), read_published(PUBLISHED), **options)[0]
 
 
 def cells(row: Row) -> dict[str, float | None]:

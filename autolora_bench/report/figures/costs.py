@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
+import pandas as pd
 from matplotlib.figure import Figure
 
-from autolora_bench.report.cost import CostRow, CostTable
-from autolora_bench.report.figures.style import COLOURS, file_name, picture, row_height, wrapped
-from autolora_bench.report.picture import Picture
+from autolora_bench.report.costs import CostTable
+from autolora_bench.report.figures.style import COLOURS, Picture, file_name, picture, row_height, wrapped
 from autolora_bench.report.scoreboard import seeds_of
 
 
@@ -14,30 +14,30 @@ def cost_figures(tables: Sequence[CostTable]) -> list[Picture]:
     """One figure per model and machine on which AdaLoRA and another method were run."""
     found = []
     for table in tables:
-        rows = [row for row in table.rows if row.relative is not None]
+        rows = table.rows[table.rows["relative"].notna()]
         if len(rows) > 1:
             found.append(_picture(table, rows))
     return found
 
 
-def _picture(table: CostTable, rows: list[CostRow]) -> Picture:
-    tasks = dict.fromkeys(table.titles[task] for row in rows for task in row.shared)
+def _picture(table: CostTable, rows: pd.DataFrame) -> Picture:
+    tasks = dict.fromkeys(table.titles[task] for shared in rows["shared"] for task in shared)
     caption = (
         "Training time, AdaLoRA = 1, mean over seeds, then over tasks. Evaluation and loading are left out. "
         "grid: the ranks of LoRA that were run, added up."
     )
     subject = f"{table.model} on {table.machine}; {', '.join(tasks)}; {seeds_of(table.seeds)}"
-    alt = "Bars: " + ", ".join(f"{row.label} {row.relative:.2f}" for row in rows) + "."
+    alt = "Bars: " + ", ".join(f"{label} {ratio:.2f}" for label, ratio in rows["relative"].items()) + "."
     return picture(file_name("cost", table.model, table.machine), subject, caption, alt, lambda: _draw(rows))
 
 
-def _draw(rows: list[CostRow]) -> Figure:
-    labels = [wrapped(row.label) for row in rows]
+def _draw(rows: pd.DataFrame) -> Figure:
+    labels = [wrapped(str(label)) for label in rows.index]
     figure = Figure(figsize=(6.0, row_height(labels) * len(rows) + 1.1), layout="constrained")
     axis = figure.subplots()
     places = range(len(rows))
-    search = [row.relative_search or 0.0 for row in rows]
-    train = [(row.relative or 0.0) - part for row, part in zip(rows, search, strict=True)]
+    whole, search = rows["relative"].tolist(), rows["relative_search"].tolist()
+    train = [ratio - part for ratio, part in zip(whole, search, strict=True)]
     axis.barh(places, search, color=COLOURS[4], edgecolor="#333333", hatch="///", label="search")
     axis.barh(
         places,
@@ -47,10 +47,10 @@ def _draw(rows: list[CostRow]) -> Figure:
         edgecolor="#333333",
         label="training of the final weights",
     )
-    for place, row in zip(places, rows, strict=True):
+    for place, ratio in zip(places, whole, strict=True):
         axis.annotate(
-            f"{row.relative:.2f}",
-            (row.relative or 0.0, place),
+            f"{ratio:.2f}",
+            (ratio, place),
             xytext=(5, 0),
             textcoords="offset points",
             va="center",

@@ -11,11 +11,10 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from autolora_bench.errors import UserError
-from autolora_bench.report.entries import Entry
-from autolora_bench.report.figures.style import HEAT, file_name, picture
+from autolora_bench.report.figures.style import HEAT, Picture, file_name, picture
 from autolora_bench.report.order import family_of
-from autolora_bench.report.picture import Picture
 from autolora_bench.report.published import backbone_name, read_rows, results_dir
+from autolora_bench.report.runs import Run
 from autolora_bench.report.scoreboard import Row, Table
 
 COLUMNS = ("source", "backbone", "task", "layer", "projection", "rank")
@@ -70,27 +69,26 @@ def published_ranks(path: Path | None = None) -> dict[str, RankMap]:
     }
 
 
-def _runs(row: Row) -> dict[str, list[Entry]]:
-    entries = {column.task: cell.entries for column, cell in row.cells.items() if cell.entries}
+def _runs(row: Row) -> dict[str, list[Run]]:
     return {
-        task: [e for e in members if e.completed and e.completed.ranks] for task, members in entries.items()
+        task: [r for r in made if r.completed and r.completed.ranks] for task, made in row.by_task.items()
     }
 
 
-def _is_generated(entry: Entry) -> bool:
-    return bool(entry.setting("data", "source") == "generated")
+def _is_generated(run: Run) -> bool:
+    return bool(run.setting("data", "source") == "generated")
 
 
-def _mean_map(task: str, entries: list[Entry]) -> RankMap | None:
+def _mean_map(task: str, runs: list[Run]) -> RankMap | None:
     values: dict[tuple[int, str], list[float]] = defaultdict(list)
-    for entry in entries:
-        for layer in entry.completed.ranks if entry.completed else ():
+    for run in runs:
+        for layer in run.completed.ranks if run.completed else ():
             if layer.block is not None:
                 values[layer.block, layer.projection].append(layer.rank)
     ranks = {place: fmean(found) for place, found in values.items()}
-    seeds = ", ".join(str(entry.seed) for entry in entries)
+    seeds = ", ".join(str(run.seed) for run in runs)
     return (
-        _map(f"{task}, seed {seeds}" if len(entries) == 1 else f"{task}, mean of seeds {seeds}", ranks)
+        _map(f"{task}, seed {seeds}" if len(runs) == 1 else f"{task}, mean of seeds {seeds}", ranks)
         if ranks
         else None
     )

@@ -6,14 +6,13 @@ import math
 import textwrap
 import warnings
 from collections.abc import Callable, Sequence
-from functools import cache
+from dataclasses import dataclass
+from functools import cache, cached_property
 from typing import Any
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, NullLocator, StrMethodFormatter
-
-from autolora_bench.report.picture import Picture
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#7f7f7f")
 """Okabe and Ito's palette, told apart by the colour-blind; markers and dashes tell lines apart in print."""
@@ -52,6 +51,33 @@ SETTINGS: dict[Any, Any] = {
     "lines.markersize": 5.0,
     "text.parse_math": False,
 }
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One figure.
+
+    Attributes:
+        name: file name without suffix.
+        caption: what it shows, of which model, seeds and data.
+        alt: its content in a sentence.
+        render: its bytes in a format, svg or png.
+    """
+
+    name: str
+    caption: str
+    alt: str
+    render: Callable[[str], bytes]
+
+    @cached_property
+    def svg(self) -> bytes:
+        """Scalable form, text as outlines."""
+        return self.render("svg")
+
+    @cached_property
+    def png(self) -> bytes:
+        """Raster form."""
+        return self.render("png")
 
 
 def line_style(position: int) -> dict[str, Any]:

@@ -1,17 +1,32 @@
-"""How far a search moved its selection variables: ranks of a search that stayed where it began say little."""
+"""What the search phase of a run left, its final selection and its trajectory, and how far it moved.
 
-from collections.abc import Mapping, Sequence
+Ranks of a search that stayed where it began say little.
+"""
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from autolora_bench.errors import UserError
-from autolora_bench.report.artefacts import Floats, read_search_result
+from autolora_bench.record import RunRecord
 from autolora_bench.report.collect import Identity
-from autolora_bench.report.entries import Entry
-from autolora_bench.report.plain import PlainTable
+from autolora_bench.report.formats import PlainTable
+from autolora_bench.report.runs import Run
 from autolora_bench.report.scoreboard import Table
+
+Floats = NDArray[np.float64]
+LARGEST = 64 * 2**20
+"""Bytes; a larger file is no artefact of ours."""
+
+DRAWN_POINTS = 40
+"""Points of a trajectory that are drawn, and kept in records without weights."""
+
 
 NEAR = 0.01
 """A component is near the threshold 1/k where alpha x k is within this of 1."""
@@ -24,6 +39,112 @@ NOTES = (
     "equal. near threshold: share of components with alpha x k within 1 % of 1, which the next step may keep or drop.",
     f"flat: searches with at least {FLAT:.0%} of the components effective. Ranges are over seeds.",
 )
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """The end of one search. L layers, K components."""
+
+    modules: tuple[str, ...]
+    alpha: Floats
+    """(L, K)"""
+    kept: NDArray[np.bool_]
+    """(L, K)"""
+
+
+@dataclass(frozen=True)
+class SearchPath:
+    """Selection weights over the optimizer steps of one search. T points, L layers, K components."""
+
+    steps: NDArray[np.int64]
+    """(T,)"""
+    alpha: Floats
+    """(T, L, K)"""
+
+
+def read_search_result(folder: Path, record: RunRecord) -> SearchResult | None:
+    """The final selection of a run; None where the run has no search phase or its files are gone.
+
+    The kept components stand in the selection's own file or in the threshold phase's.
+
+    Raises:
+        UserError: a file is not what it should be.
+    """
+    path = artefact_path(folder, record, "search", "selection.json")
+    if path is None:
+        return None
+    found = read_json(path)
+    threshold = artefact_path(folder, record, "threshold", "ranks.json")
+    kept = found.get("kept") or (read_json(threshold).get("kept") if threshold else None)
+    if kept is None:
+        return None
+    try:
+        modules = tuple(str(name) for name in found["modules"])
+        flags = [kept[name] for name in modules] if isinstance(kept, dict) else kept
+        result = SearchResult(modules, _matrix(found["alpha"]), _matrix(flags) != 0)
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise UserError(f"{path} is no selection: {error!r}", "run the search phase again") from error
+    if result.alpha.shape != result.kept.shape or len(modules) != len(result.alpha):
+        raise UserError(f"{path}: modules, alpha and kept differ in size", "run the search phase again")
+    return result
+
+
+def read_search_path(folder: Path, record: RunRecord) -> SearchPath | None:
+    """The trajectory of a run's search; None where there is none.
+
+    Raises:
+        UserError: a line is not {"step": s, "alpha": L rows of K numbers}.
+    """
+    path = artefact_path(folder, record, "search", "trajectory.jsonl")
+    if path is None:
+        return None
+    try:
+        points = [(int(point["step"]), _matrix(point["alpha"])) for point in _lines(path)]
+        if not points:
+            return None
+        return SearchPath(np.array([step for step, _ in points]), np.stack([alpha for _, alpha in points]))
+    except (OSError, KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise UserError(f"{path} is no trajectory: {error!r}", "run the search phase again") from error
+
+
+def evenly(count: int, most: int) -> list[int]:
+    """At most `most` positions, evenly spread over `count`, first and last among them."""
+    return [int(place) for place in np.unique(np.linspace(0, count - 1, min(count, most)).round())]
+
+
+def artefact_path(folder: Path, record: RunRecord, phase: str, name: str) -> Path | None:
+    """The file `name` beside or inside the phase's artefact, never outside the run's folder."""
+    entry = record.phase(phase)
+    if entry is None:
+        return None
+    stated = folder / (entry.artefact or phase)
+    place = stated if stated.is_dir() else stated.parent
+    path = place / name
+    inside = path.resolve().is_relative_to(folder.resolve())
+    return path if inside and path.is_file() and path.stat().st_size <= LARGEST else None
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object, empty where the file holds something else. Raises UserError where it is no JSON."""
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{path} is not readable: {error}", "run the search phase again") from error
+    return values if isinstance(values, dict) else {}
+
+
+def _lines(path: Path) -> Iterator[Any]:
+    with path.open(encoding="utf-8") as file:
+        for line in file:
+            if line.strip():
+                yield json.loads(line)
+
+
+def _matrix(values: Any) -> Floats:
+    matrix = np.array(values, dtype=np.float64)
+    if matrix.ndim != 2 or not all(math.isfinite(value) for value in matrix.flat):
+        raise ValueError("not a table of finite numbers")
+    return matrix
 
 
 @dataclass(frozen=True)
@@ -71,9 +192,8 @@ def cell_movements(tables: Sequence[Table], folders: Mapping[Identity, Path]) ->
     found = []
     for table in tables:
         for row in table.rows:
-            by_task = {column.task: cell.entries for column, cell in row.cells.items() if cell.entries}
-            for task, entries in by_task.items():
-                searches = tuple(one for entry in entries if (one := _movement(entry, folders)) is not None)
+            for task, runs in row.by_task.items():
+                searches = tuple(one for run in runs if (one := _movement(run, folders)) is not None)
                 if searches:
                     found.append(CellMovement(table.model, task, row.label, searches))
     return found
@@ -105,12 +225,12 @@ def _warning(model: str, flat: Sequence[CellMovement]) -> str:
     )
 
 
-def _movement(entry: Entry, folders: Mapping[Identity, Path]) -> Movement | None:
-    record = entry.completed
+def _movement(run: Run, folders: Mapping[Identity, Path]) -> Movement | None:
+    record = run.completed
     phase = record.phase("search") if record else None
     if record is None or phase is None:
         return None
-    stated = _stated(phase.details.get("movement"), entry.setting("method", "search", "components"))
+    stated = _stated(phase.details.get("movement"), run.setting("method", "search", "components"))
     folder = folders.get(record.identity)
     if stated is not None or folder is None:
         return stated

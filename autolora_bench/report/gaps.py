@@ -5,11 +5,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-from autolora_bench.report.entries import Entry
 from autolora_bench.report.rows import RowRuns
+from autolora_bench.report.runs import Run
 from autolora_bench.report.scoreboard import Unfilled
 
-Made = TypeVar("Made", Entry, Unfilled)
+Made = TypeVar("Made", Run, Unfilled)
 """What a command makes."""
 
 
@@ -20,8 +20,8 @@ def unfilled_of(rows: Sequence[RowRuns]) -> list[Unfilled]:
 
 def _by_task(row: RowRuns) -> list[Unfilled]:
     found = []
-    for task in dict.fromkeys(entry.task for entry in row.entries):
-        open_runs = [entry for entry in row.entries if entry.task == task and entry.completed is None]
+    for task in dict.fromkeys(run.task for run in row.runs):
+        open_runs = [run for run in row.runs if run.task == task and run.completed is None]
         for command, runs in join(open_runs, "seed", lambda run: str(run.seed)).items():
             found.append(Unfilled(row.label, (task,), _states(runs), command))
     return found
@@ -40,14 +40,14 @@ def _join_tasks(gaps: Sequence[Unfilled]) -> list[Unfilled]:
     ]
 
 
-def _states(runs: Sequence[Entry]) -> str:
+def _states(runs: Sequence[Run]) -> str:
     by_state: dict[str, list[str]] = {}
     for run in sorted(runs, key=lambda run: run.seed):
         by_state.setdefault(_reason(run), []).append(str(run.seed))
     return "; ".join(f"{reason} (seed {', '.join(seeds)})" for reason, seeds in by_state.items())
 
 
-def _reason(run: Entry) -> str:
+def _reason(run: Run) -> str:
     """`failed: ValueError: no such file`, shortened to a line."""
     error = run.record.error if run.record else None
     if not error:

@@ -5,10 +5,9 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from autolora_bench.report.figures.style import COLOURS, panels, picture, row_height, wrapped
-from autolora_bench.report.picture import Picture
+from autolora_bench.report.figures.style import COLOURS, Picture, panels, picture, row_height, wrapped
 from autolora_bench.report.scoreboard import seeds_of
-from autolora_bench.report.stability_report import CellStability
+from autolora_bench.report.stability import CellStability
 
 
 def stability_figures(cells: Sequence[CellStability]) -> list[Picture]:

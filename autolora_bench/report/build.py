@@ -1,0 +1,322 @@
+"""A report from records: as text in one format, or as a folder with every format, every figure and a page."""
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from autolora_bench.config.choices import choices, nearest
+from autolora_bench.config.experiment import COMPARE
+from autolora_bench.errors import UserError
+from autolora_bench.paths import conf_dir
+from autolora_bench.plan import PlannedRun
+from autolora_bench.record import RunRecord, write_atomically
+from autolora_bench.report.collect import Collection, legible
+from autolora_bench.report.comparisons import comparisons
+from autolora_bench.report.costs import CostTable, cost_reports, cost_tables
+from autolora_bench.report.formats import PlainTable, in_format, latex, markdown
+from autolora_bench.report.frames import frames_of
+from autolora_bench.report.numerals import plural
+from autolora_bench.report.published import read_published
+from autolora_bench.report.runs import Run, runs_of, unasked
+from autolora_bench.report.scoreboard import Table
+from autolora_bench.report.searches import CellMovement, cell_movements, movement_table, movement_warnings
+from autolora_bench.report.stability import cell_stabilities, stability_report
+from autolora_bench.report.tables import tables_of
+from autolora_bench.report.tidy import tidy
+
+if TYPE_CHECKING:
+    from autolora_bench.report.figures.style import Picture
+
+FORMATS = ("markdown", "latex", "csv", "html")
+EPOCHS = ("best", "last", "both")
+METRICS = ("headline", "paper", "all")
+SUFFIXES = {"markdown": "md", "csv": "csv", "latex": "tex", "json": "json"}
+SAID = 5
+"""So many ways in which records differ from what was asked for are named."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything a report shows, before it takes a format."""
+
+    title: str
+    runs: list[Run]
+    tables: list[Table]
+    remarks: list[str]
+    collection: Collection
+    movements: list[CellMovement]
+    comparisons: list[PlainTable]
+    costs: list[CostTable]
+
+    @property
+    def moved(self) -> list[PlainTable]:
+        """The movement of its searches, if there are any."""
+        return list(filter(None, [movement_table(self.movements)]))
+
+    @property
+    def further(self) -> list[PlainTable]:
+        """The tables beside the scores that need no figure."""
+        return [*self.comparisons, *cost_reports(self.costs), *self.moved]
+
+
+@dataclass(frozen=True)
+class Exhibits:
+    """What a page and a folder show beyond: stability, figures, and what could not be read for them."""
+
+    stability: list[PlainTable]
+    figures: "list[Picture]" = field(default_factory=list)
+    trajectories: "list[Picture]" = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+
+def prepare(
+    records: Collection | Sequence[RunRecord],
+    planned: Sequence[PlannedRun] | None = None,
+    *,
+    epoch: str = "best",
+    metrics: str = "paper",
+    title: str = "Results",
+    published: Sequence[Path] = (),
+    compare: Sequence[str] | None = None,
+) -> Report:
+    """Tables and remarks. Arguments and errors as `report`."""
+    choose("epoch", epoch, EPOCHS)
+    choose("metrics", metrics, METRICS)
+    given = (
+        records if isinstance(records, Collection) else Collection([legible(record) for record in records])
+    )
+    runs, outside = runs_of(given.records, planned, given.unreadable)
+    if not runs:
+        raise UserError(
+            "there is nothing to report: no record was found", "run something, or say where: results=DIR"
+        )
+    family = _family(compare, runs, planned)
+    values = read_published(*published)
+    tables = tables_of(frames_of(runs), values, epoch=epoch, metrics=metrics, title=title, compare=family)
+    movements = cell_movements(tables, given.folders)
+    remarks = [*_remarks(given, outside, planned or ()), *movement_warnings(movements)]
+    return Report(title, runs, tables, remarks, given, movements, comparisons(tables), cost_tables(tables))
+
+
+def report(
+    records: Collection | Sequence[RunRecord],
+    planned: Sequence[PlannedRun] | None = None,
+    *,
+    format: str = "markdown",
+    epoch: str = "best",
+    metrics: str = "paper",
+    title: str = "Results",
+    published: Sequence[Path] = (),
+    compare: Sequence[str] | None = None,
+    figures: bool = True,
+) -> str:
+    """The report as text.
+
+    Args:
+        records: what `collect` found; plain records do as well, without figures that need a run's folder.
+        planned: what was meant to be run; only these runs are shown, and gaps are listed with their commands.
+        format: markdown, latex, csv or html (one self-contained page with figures).
+        epoch: best, last or both, for splits that are scored after every epoch.
+        metrics: `headline`, `all`, or `paper`, which adds what published tables hold.
+        title: heading.
+        published: CSV files of published values; none takes the project's own.
+        compare: the comparisons that are tested and corrected together, `method:other`; None takes what the plan's
+            suite declares, without a plan AutoLoRA against LoRA and its controls.
+        figures: whether a page holds figures and further tables, which take seconds to draw.
+
+    Raises:
+        UserError: nothing to report, an unknown choice, or a malformed file of published values.
+    """
+    choose("format", format, FORMATS)
+    prepared = prepare(
+        records, planned, epoch=epoch, metrics=metrics, title=title, published=published, compare=compare
+    )
+    return render(prepared, format, figures=figures)
+
+
+def render(prepared: Report, format: str, *, figures: bool = True) -> str:
+    """The report in one format."""
+    if format == "html":
+        return _page(prepared, exhibits(prepared) if figures else None)
+    return scores(prepared, format, prepared.further)
+
+
+def scores(prepared: Report, format: str, further: Sequence[PlainTable] = ()) -> str:
+    """The score tables and what follows them as markdown, latex or csv, which holds a line per score and no more."""
+    if format == "csv":
+        return tidy(prepared.tables)
+    write = {"markdown": markdown, "latex": latex}[format]
+    return write(prepared.tables, prepared.remarks, further)
+
+
+def exhibits(prepared: Report) -> Exhibits:
+    """Figures and stability; the library of figures is loaded here, for it takes longer than a text report."""
+    from autolora_bench.report.figures import figures_of, trajectory_figures
+
+    cells, problems = cell_stabilities(prepared.tables, prepared.collection.folders)
+    trajectories, more = trajectory_figures(prepared.tables, prepared.collection.folders)
+    return Exhibits(
+        stability=list(filter(None, [stability_report(cells)])),
+        figures=figures_of(prepared.tables, prepared.costs, cells),
+        trajectories=trajectories,
+        problems=[*problems, *more],
+    )
+
+
+def _page(prepared: Report, shown: Exhibits | None) -> str:
+    from autolora_bench.report.page import TRAJECTORIES, page
+
+    found = shown or Exhibits([])
+    return page(
+        prepared.tables,
+        prepared.runs,
+        title=prepared.title,
+        pictures=[*found.figures, *found.trajectories[:TRAJECTORIES]],
+        extra=[*prepared.comparisons, *cost_reports(prepared.costs), *found.stability, *prepared.moved]
+        if shown
+        else [],
+        remarks=[*prepared.remarks, *(f"UNREADABLE {problem}" for problem in found.problems)],
+    )
+
+
+def write_report(
+    folder: Path,
+    records: Collection | Sequence[RunRecord],
+    planned: Sequence[PlannedRun] | None = None,
+    *,
+    epoch: str = "best",
+    metrics: str = "paper",
+    title: str = "Results",
+    published: Sequence[Path] = (),
+    compare: Sequence[str] | None = None,
+    figures: Sequence[str] = ("svg",),
+) -> list[Path]:
+    """Write scores, comparisons, costs, stability and movement in every format, figures, and report.html.
+
+    The same records give the same bytes. Arguments as `report`; `figures` names their formats, svg or png.
+
+    Returns:
+        The files, in the order a reader wants them.
+
+    Raises:
+        UserError: as `report`, or the folder cannot be written.
+    """
+    for form in figures:
+        choose("figures", form, ("svg", "png"))
+    prepared = prepare(
+        records, planned, epoch=epoch, metrics=metrics, title=title, published=published, compare=compare
+    )
+    shown = exhibits(prepared)
+    texts = {"report.html": _page(prepared, shown)}
+    texts |= {f"scores.{SUFFIXES[name]}": scores(prepared, name) for name in ("markdown", "csv", "latex")}
+    groups = {
+        "comparisons": prepared.comparisons,
+        "cost": cost_reports(prepared.costs),
+        "stability": shown.stability,
+        "movement": prepared.moved,
+    }
+    texts |= {
+        f"{group}.{suffix}": in_format(tables, name)
+        for group, tables in groups.items()
+        for name, suffix in SUFFIXES.items()
+        if tables
+    }
+    for name, text in texts.items():
+        write_atomically(folder / name, text)
+    pictures = [*shown.figures, *shown.trajectories]
+    drawn = [path for picture in pictures for path in _write_figure(folder / "figures", picture, figures)]
+    return [*(folder / name for name in texts), *drawn]
+
+
+def _write_figure(folder: Path, picture: "Picture", formats: Sequence[str]) -> list[Path]:
+    paths = []
+    for suffix in formats:
+        path = folder / f"{picture.name}.{suffix}"
+        partial = path.with_name(f".{path.name}.partial")
+        content = picture.svg if suffix == "svg" else picture.png
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            partial.write_bytes(content)
+            os.replace(partial, path)
+        except OSError as error:
+            raise UserError(
+                f"cannot write {path}: {error.strerror or error}", "choose another folder: out=DIR"
+            ) from error
+        paths.append(path)
+    write_atomically(folder / f"{picture.name}.txt", f"{picture.caption}\n\n{picture.alt}\n")
+    return paths
+
+
+def report_stability(
+    records: Collection | Sequence[RunRecord],
+    planned: Sequence[PlannedRun] | None = None,
+    *,
+    format: str = "markdown",
+    title: str = "Results",
+) -> str:
+    """Stability of the rank search over the seeds of every cell, and how far each search moved, as text.
+
+    Args:
+        records: what `collect` found; the search's artefacts are read from the runs' folders.
+        planned: as for `report`.
+        format: markdown, csv, json, html or latex.
+        title: heading of the study.
+
+    Raises:
+        UserError: nothing to report, an unknown format, or no run left a search result.
+    """
+    choose("format", format, ("markdown", "csv", "json", "html", "latex"))
+    prepared = prepare(records, planned, title=title)
+    table = stability_report(*cell_stabilities(prepared.tables, prepared.collection.folders))
+    if table is None:
+        raise UserError(
+            "no run left a search result", "run method=autolora with several seeds: -m seed=0,1,2"
+        )
+    shown = [table, *prepared.moved]
+    if format == "html":
+        from autolora_bench.report.page import fragment
+
+        return "\n".join(map(fragment, shown))
+    return in_format(shown, format)
+
+
+def _family(
+    compare: Sequence[str] | None, runs: Sequence[Run], planned: Sequence[PlannedRun] | None
+) -> Sequence[str]:
+    """The comparisons to test. Raises UserError where one is not `method:other` or names a method that is none."""
+    if compare is None:
+        return planned[0].experiment.compare if planned else COMPARE
+    known = [*choices("method", [conf_dir()]), *(run.method for run in runs)]
+    for text in compare:
+        for method in text.split(":"):
+            if text.count(":") != 1 or method not in known:
+                raise UserError(
+                    f"compare={text} is no comparison of two methods",
+                    f"{nearest(method, known)}write method:other, as in compare=autolora:lora,autolora:adalora",
+                )
+    return compare
+
+
+def _remarks(
+    collection: Collection, outside: Sequence[RunRecord], planned: Sequence[PlannedRun]
+) -> list[str]:
+    remarks = [f"CONFLICT {conflict}" for conflict in collection.conflicts]
+    remarks += [f"UNREADABLE {item}" for item in collection.unreadable]
+    if collection.duplicates:
+        remarks.append(
+            f"{plural(collection.duplicates, 'record')} met twice with equal scores, counted once."
+        )
+    if outside:
+        near = Counter(filter(None, (unasked(record, planned) for record in outside)))
+        told = "".join(f"; {plural(count, 'record')} with {what}" for what, count in near.most_common(SAID))
+        remarks.append(f"{plural(len(outside), 'record')} found that this report does not ask for{told}.")
+    return remarks
+
+
+def choose(name: str, value: str, among: Sequence[str]) -> None:
+    """Raises UserError where `value` is none of the choices."""
+    if value not in among:
+        raise UserError(f"{name}={value} is not known", f"choose among: {', '.join(among)}")

@@ -1,0 +1,187 @@
+"""What runs cost (the paper's Table 5): time, memory, throughput, arithmetic; ratios within one machine only."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from autolora_bench.report import numerals
+from autolora_bench.report.comparisons import RANK
+from autolora_bench.report.formats import PlainTable
+from autolora_bench.report.scoreboard import Table
+
+REFERENCE = "adalora"
+MEANS = ["wall", "search", "train", "total", "cpu", "tokens", "flops"]
+PEAKS = ["peak_search", "peak_train", "peak"]
+RATIOS = {"relative": "total", "relative_search": "search", "relative_cpu": "cpu"}
+HEAD = (
+    "method", "training / AdaLoRA", "CPU / AdaLoRA", "search", "training", "CPU", "wall clock", "tokens/s",
+    "peak, search", "peak, training", "peak, all", "PFLOP", "runs",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class CostTable:
+    """Costs of one model on one machine."""
+
+    model: str
+    machine: str
+    rows: pd.DataFrame
+    """By label, in the order of the score table: the means of `MEANS` over seeds, then over tasks, NaN where a run does
+    not say; the largest of `PEAKS`; runs and tasks (a tuple); relative to AdaLoRA's, on the tasks that both have
+    (shared, a tuple), the training time, the search's share of it, and the processor time."""
+    seeds: tuple[int, ...]
+    titles: dict[str, str]
+    """Task -> its title, with a mark where its data were not the whole ones."""
+
+
+def cost_tables(tables: Sequence[Table]) -> list[CostTable]:
+    """One table per model and machine, rows as in the score tables, and the LoRA grid where several ranks were run."""
+    found = []
+    for table in tables:
+        recorded = table.costs[table.costs["wall"].notna()]
+        for machine, costs in recorded.groupby("hardware", sort=False):
+            cells = _cells(costs)
+            labels = {number: row.label for number, row in enumerate(table.rows)}
+            cells = pd.concat([cells, _grid(cells, table)])
+            rows = pd.DataFrame([_row(cells, number) for number in cells.index.unique("row")])
+            rows.index = pd.Index(
+                [labels.get(n, f"LoRA, grid of {-n} ranks") for n in cells.index.unique("row")]
+            )
+            reference = next((n for n, row in enumerate(table.rows) if row.method == REFERENCE), None)
+            rows = rows.join(_ratios(cells, rows, reference))
+            titles = {
+                task: table.named(task) for task in dict.fromkeys(t for tasks in rows["tasks"] for t in tasks)
+            }
+            found.append(
+                CostTable(table.model, str(machine), rows, tuple(sorted(set(costs["seed"]))), titles)
+            )
+    return found
+
+
+def _cells(costs: pd.DataFrame) -> pd.DataFrame:
+    """Means over seeds, NaN where one does not say, and largest peaks, by row and task; rows in order, tasks as run."""
+    groups = costs.sort_values("row", kind="stable").groupby(["row", "task"], sort=False)
+    means = groups[MEANS].agg(lambda values: values.mean(skipna=False))
+    return means.join(groups[PEAKS].max()).assign(runs=groups.size())
+
+
+def _grid(cells: pd.DataFrame, table: Table) -> pd.DataFrame:
+    """The price of choosing LoRA's rank by trying: all ranks that were run, added up task by task.
+
+    Its row is minus the number of ranks.
+    """
+    ranks = [
+        number
+        for number, row in enumerate(table.rows)
+        if row.method == "lora"
+        and [name for name, _ in row.variant] == [RANK]
+        and number in cells.index.get_level_values(0)
+    ]
+    own = cells[cells.index.isin(ranks, level="row")]
+    tasks = [task for task, count in own.groupby("task", sort=False).size().items() if count == len(ranks)]
+    if len(ranks) < 2 or not tasks:
+        return cells.iloc[:0]
+    groups = own[own.index.isin(tasks, level="task")].groupby("task", sort=False)
+    grid = groups[MEANS].agg(lambda values: values.sum(skipna=False)).join(groups[PEAKS].max()).assign(runs=1)
+    return pd.concat({-len(ranks): grid}, names=["row"])
+
+
+def _row(cells: pd.DataFrame, number: int) -> dict[str, object]:
+    own = cells.loc[number]
+    return {
+        **own[MEANS].mean(skipna=False).to_dict(),
+        **own[PEAKS].max().to_dict(),
+        "runs": int(own["runs"].sum()),
+        "tasks": tuple(own.index),
+    }
+
+
+def _ratios(cells: pd.DataFrame, rows: pd.DataFrame, reference: int | None) -> pd.DataFrame:
+    """Every row over AdaLoRA's, where AdaLoRA was run on the same machine."""
+    numbers = cells.index.unique("row")
+    lines: list[dict[str, object]] = []
+    for number in numbers:
+        line: dict[str, object] = {**dict.fromkeys(RATIOS, float("nan")), "shared": ()}
+        if reference in numbers:
+            base, own = cells.loc[reference], cells.loc[number]
+            shared = [task for task in own.index if task in base.index]
+            if shared:
+                times = own.loc[shared, MEANS].mean(skipna=False)
+                basis = base.loc[shared, MEANS].mean(skipna=False)
+                line = {
+                    name: times[of] / basis["cpu" if of == "cpu" else "total"] for name, of in RATIOS.items()
+                }
+                line["shared"] = tuple(shared) if pd.notna(line["relative"]) else ()
+        lines.append(line)
+    return pd.DataFrame(lines, index=rows.index)
+
+
+def cost_reports(tables: Sequence[CostTable]) -> list[PlainTable]:
+    """The cost tables in words. Times on different machines never stand in one table."""
+    return [_report(table) for table in tables]
+
+
+def _report(table: CostTable) -> PlainTable:
+    tasks = list(table.titles)
+    head, *rows = _without_empty(
+        [HEAD, *(_words(str(label), row, tasks) for label, row in table.rows.iterrows())]
+    )
+    title, notes = f"Cost: {table.model} on {table.machine}", tuple(_notes(table, tasks))
+    return PlainTable(title, head, tuple(rows), notes, table.model)
+
+
+def _without_empty(lines: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    """The lines without the columns that only the first of them fills."""
+    filled = [place for place in range(len(lines[0])) if any(line[place] for line in lines[1:])]
+    return [tuple(line[place] for place in filled) for line in lines]
+
+
+def _words(label: str, row: pd.Series, tasks: Sequence[str]) -> tuple[str, ...]:
+    speed = row["tokens"] / row["total"] if row["tokens"] and row["total"] else float("nan")
+    return (
+        label + ("" if set(row["tasks"]) == set(tasks) else "*"),
+        _number(row["relative"], ".2f"),
+        _number(row["relative_cpu"], ".2f"),
+        *(_time(row[name]) for name in ("search", "train", "cpu", "wall")),
+        _number(speed, ",.0f"),
+        *(_number(row[name] / 2**30, ".2f", " GiB") for name in ("peak_search", "peak_train", "peak")),
+        _number(row["flops"] / 1e15, ".3g"),
+        str(row["runs"]),
+    )
+
+
+def _number(value: float, form: str, unit: str = "") -> str:
+    return "" if pd.isna(value) else f"{value:{form}}{unit}"
+
+
+def _time(seconds: float) -> str:
+    return "" if pd.isna(seconds) else "--" if seconds == 0 else numerals.duration(seconds)
+
+
+def _notes(table: CostTable, tasks: Sequence[str]) -> list[str]:
+    notes = [
+        f"Means over seeds, then over the tasks {', '.join(tasks)}. Search and training: optimizer steps alone; "
+        "wall clock: everything, loading and evaluation included. Peak: most memory of any run in the search, in the "
+        "training of the final weights, in any phase.",
+        "Times were taken on this one machine; times of different machines are never set side by side.",
+    ]
+    if table.rows["cpu"].notna().any():
+        notes.append(
+            "CPU: processor time of search and training together, which other programs on the machine change little; "
+            "empty where an older record does not say."
+        )
+    partial = [
+        f"{label} {', '.join(own)}" for label, own in table.rows["tasks"].items() if set(own) != set(tasks)
+    ]
+    if partial:
+        notes.append(f"*: fewer tasks: {'; '.join(partial)}.")
+    if table.rows["relative"].notna().any():
+        notes.append(
+            "training / AdaLoRA: search and training together, over the tasks that both have; AdaLoRA = 1."
+        )
+    else:
+        notes.append("No ratio: AdaLoRA was not run here, or a record does not say how long its steps took.")
+    if any(str(label).startswith("LoRA, grid of ") for label in table.rows.index):
+        notes.append("grid: what choosing LoRA's rank by trying cost, the ranks that were run added up.")
+    return notes

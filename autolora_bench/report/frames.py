@@ -1,0 +1,170 @@
+"""Records as three pandas frames, from which every table is made: runs, their scores, what they cost."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+
+from autolora_bench.record import PhaseRecord, RunRecord
+from autolora_bench.report.collect import collect
+from autolora_bench.report.rows import RowRuns, rows_of, settings
+from autolora_bench.report.runs import Run, hardware, runs_of
+from autolora_bench.report.units import metric_of
+
+SEARCH = "search"
+MOMENTS = {"best": "best", "last": "last", "kept": "test"}
+"""What an epoch is called -> where a record holds its scores; test splits are scored once, with the weights kept."""
+SCORE = ("run", "task", "seed", "split", "metric", "epoch", "value")
+
+
+class RunCost(NamedTuple):
+    """Cost of one run; None where its record does not say."""
+
+    wall: float | None
+    """Seconds of all phases, loading and evaluation included."""
+    search: float | None
+    """Seconds of optimizer steps in the search; 0 for methods without one."""
+    train: float | None
+    """Seconds of optimizer steps that make the final weights."""
+    total: float | None
+    """Seconds of optimizer steps, search included."""
+    cpu: float | None
+    """Processor seconds of optimizer steps, search included."""
+    tokens: float | None
+    """Through forward and backward passes, padding included."""
+    flops: float | None
+    peak_search: int | None
+    """Bytes."""
+    peak_train: int | None
+    peak: int | None
+    """The largest of all phases."""
+
+
+@dataclass(frozen=True)
+class Frames:
+    """What the records say. A run's number, the index of `runs` and `costs`, is its place in `made`."""
+
+    made: tuple[Run, ...]
+    rows: dict[str, list[RowRuns]]
+    """Model -> the rows of its table, in order."""
+    runs: pd.DataFrame
+    """One line per run: task, model, method, title (of its row), settings (that tell rows apart), config_id, seed,
+    state, parameters (of the method), trainable (with the head), row (its place in `rows`)."""
+    scores: pd.DataFrame
+    """One line per score of a completed run: run, task, seed, split, metric, epoch (best, last or kept), value in the
+    unit that papers print, NaN where it is not defined."""
+    costs: pd.DataFrame
+    """One line per completed run: the fields of `RunCost`, NaN for None, and hardware."""
+
+
+def frames_of(made: Sequence[Run]) -> Frames:
+    """The frames of some runs."""
+    by_model: dict[str, list[Run]] = {}
+    for run in made:
+        by_model.setdefault(run.model, []).append(run)
+    rows = {model: rows_of(members) for model, members in by_model.items()}
+    place = {
+        id(run): (number, row)
+        for members in rows.values()
+        for number, row in enumerate(members)
+        for run in row.runs
+    }
+    runs = pd.DataFrame([_run(run, *place[id(run)]) for run in made])
+    scores = [
+        line
+        for number, run in enumerate(made)
+        if run.completed
+        for line in _scores(number, run, run.completed)
+    ]
+    done = {number: run.completed for number, run in enumerate(made) if run.completed}
+    costs = pd.DataFrame(
+        [run_cost(record) for record in done.values()], index=list(done), columns=RunCost._fields
+    )
+    return Frames(
+        made=tuple(made),
+        rows=rows,
+        runs=runs,
+        scores=pd.DataFrame(scores, columns=list(SCORE)).astype({"value": "float64"}),
+        costs=costs.astype("float64").assign(hardware=[hardware(record) for record in done.values()]),
+    )
+
+
+def load_results(*folders: str | Path) -> pd.DataFrame:
+    """Every score of every completed run below the folders: a line per run, split, metric and epoch.
+
+    Columns: those of `Frames.runs` without row, split, metric, epoch, value, those of `RunCost`, and hardware. Scores
+    are in the unit that papers print (accuracy x 100); times are seconds, memory bytes.
+
+    Raises:
+        UserError: a folder does not exist.
+    """
+    made, _ = runs_of(collect(*map(Path, folders)).records, None)
+    if not made:
+        return pd.DataFrame()
+    frames = frames_of(made)
+    scores = frames.scores.drop(columns=["task", "seed"])
+    whole = frames.runs.drop(columns="row").join(scores.set_index("run"), how="right").join(frames.costs)
+    return whole.reset_index(drop=True)
+
+
+def run_cost(record: RunRecord) -> RunCost:
+    """Sum a record's phases."""
+    search = [phase for phase in record.phases if phase.name == SEARCH]
+    train = [phase for phase in record.phases if phase.name != SEARCH and phase.steps]
+    seconds = [_total([phase.train_seconds for phase in phases]) for phases in (search, train)]
+    searched, trained = seconds[0], seconds[1] if train else None
+    steps = [*search, *train]
+    return RunCost(
+        wall=sum(phase.seconds for phase in record.phases) if record.phases else None,
+        search=searched,
+        train=trained,
+        total=_total([searched, trained]),
+        cpu=_total([phase.train_cpu_seconds for phase in steps]) if train else None,
+        tokens=_total([phase.tokens for phase in steps]),
+        flops=_total([phase.flops for phase in steps]),
+        peak_search=_peak(search),
+        peak_train=_peak(train),
+        peak=_peak(record.phases),
+    )
+
+
+def _run(run: Run, number: int, row: RowRuns) -> dict[str, object]:
+    counts = run.completed.parameters if run.completed else None
+    return {
+        "task": run.task,
+        "model": run.model,
+        "method": row.method,
+        "title": row.label,
+        "settings": settings(row.variant),
+        "config_id": run.config_id,
+        "seed": run.seed,
+        "state": run.state.value,
+        "parameters": counts.method if counts else None,
+        "trainable": counts.trainable if counts else None,
+        "row": number,
+    }
+
+
+def _scores(number: int, run: Run, record: RunRecord) -> list[tuple[object, ...]]:
+    return [
+        (number, run.task, run.seed, split, metric, epoch, _in_unit(record, metric, value))
+        for epoch, place in MOMENTS.items()
+        for split, evaluation in getattr(record, place).items()
+        for metric, value in evaluation.scores.items()
+    ]
+
+
+def _in_unit(record: RunRecord, metric: str, value: float | None) -> float | None:
+    return None if value is None else value * metric_of(metric, [record]).published_scale
+
+
+def _peak(phases: Sequence[PhaseRecord]) -> int | None:
+    return max((p.peak_memory_bytes for p in phases if p.peak_memory_bytes is not None), default=None)
+
+
+def _total(values: Sequence[float | None]) -> float | None:
+    """The sum; None where any is unknown."""
+    known = [value for value in values if value is not None]
+    return sum(known) if len(known) == len(values) else None

@@ -1,0 +1,77 @@
+"""The frames that every table is made of, and the same as a user gets them."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import autolora_bench
+from autolora_bench.errors import UserError
+from autolora_bench.record import RunRecord, Status, write_record
+from autolora_bench.report.build import prepare
+from autolora_bench.report.collect import collect
+from autolora_bench.report.frames import frames_of
+from autolora_bench.report.runs import runs_of
+
+Make = Callable[..., RunRecord]
+RECORDS = Path(__file__).parents[2] / "results" / "records"
+
+
+def test_a_score_is_a_line_in_the_unit_that_papers_print(make: Make, tmp_path: Path) -> None:
+    write_record(tmp_path / "a", make("rte", "lora", 3, 0.8))
+    write_record(tmp_path / "b", make("webnlg", "autolora", 0, {"bleu": 0.5, "meteor": None, "ter": 0.4}))
+    write_record(tmp_path / "c", make("rte", "full", 0, status=Status.failed))
+    found = autolora_bench.load_results(tmp_path)
+    (best,) = found.query("task == 'rte' and epoch == 'best'").to_dict("records")
+    assert (best["method"], best["title"], best["seed"], best["split"]) == ("lora", "LoRA", 3, "validation")
+    assert best["value"] == pytest.approx(80.0)
+    assert (best["parameters"], best["total"], best["peak"]) == (294_912, 35.0, 2_000_000_000)
+    last = found.query("task == 'rte' and epoch == 'last'")["value"].item()
+    assert last == pytest.approx(79.0), "made a point worse in the last epoch"
+    kept = found.query("task == 'webnlg' and epoch == 'kept'").set_index("metric")
+    assert kept.loc["bleu/seen", "value"] == pytest.approx(60.0)
+    assert kept["value"].isna().to_dict()["meteor"]
+    assert kept.loc["bleu", "search"] == 66.0
+    assert set(found["method"]) == {"lora", "autolora"}
+
+
+def test_the_frame_gives_the_means_of_the_committed_tables() -> None:
+    """Mean, deviation and number of seeds by pandas alone, against the cells of the report."""
+    found = autolora_bench.load_results(RECORDS)
+    stats = found.groupby(["model", "title", "task", "split", "metric", "epoch"])["value"].agg(
+        ["mean", "std", "count"]
+    )
+    cells = 0
+    for table in prepare(collect(RECORDS)).tables:
+        for row in table.rows:
+            for column, cell in row.cells.items():
+                if cell.mean is not None and not column.is_average:
+                    key = (table.model, row.label, column.task, column.split, column.score, column.epoch)
+                    assert stats.loc[key, "mean"] == pytest.approx(cell.mean)
+                    assert stats.loc[key, "count"] == cell.n
+                    assert (cell.std is None) or stats.loc[key, "std"] == pytest.approx(cell.std)
+                    cells += 1
+    assert cells > 40
+
+
+def test_every_run_has_a_place_and_every_cost_a_run(make: Make) -> None:
+    records = [make(task, "lora", seed, 0.5) for task in ("rte", "cola") for seed in (0, 1)]
+    records.append(make("rte", "full", 0, status=Status.failed))
+    frames = frames_of(runs_of(records, None)[0])
+    assert len(frames.runs) == 5
+    assert frames.costs.index.tolist() == [0, 1, 2, 3]
+    assert frames.runs["title"].tolist() == ["LoRA"] * 4 + ["Full fine-tuning"]
+
+
+def test_no_record_is_an_empty_frame_and_no_folder_an_error(tmp_path: Path) -> None:
+    assert autolora_bench.load_results(tmp_path).empty
+    with pytest.raises(UserError, match="there is no folder"):
+        autolora_bench.load_results(tmp_path / "none")
+
+
+def test_the_package_is_imported_without_pandas() -> None:
+    code = "import autolora_bench as a, autolora_bench.cli, sys; print('pandas' in sys.modules, a.load_results.__name__)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "load_results"]
