@@ -12,7 +12,7 @@ from torch.optim import AdamW
 
 from autolora_bench import cli
 from autolora_bench.config.compose import compose_config, composer, to_experiment
-from autolora_bench.config.experiment import config_id
+from autolora_bench.config.experiment import config_id, experiment_identity
 from autolora_bench.data.load import load_data
 from autolora_bench.errors import UserError
 from autolora_bench.fair import Contender, contenders, is_fair, planned_runs
@@ -49,7 +49,8 @@ def completed(run: PlannedRun, score: float, higher: bool = True) -> None:
     scores = {"accuracy": score}
     evaluation = Evaluation("finetune", split, epoch=1.0, step=1, scores=scores, examples=4)  # type: ignore[arg-type]
     record = RunRecord(
-        e.task.name, e.model.name, e.method.name, config_id(e), e.seed, Status.completed, {}, run.command
+        *(e.task.name, e.model.name, e.method.name, config_id(e), e.seed, Status.completed),
+        *(experiment_identity(e), run.command),
     )
     record.headline, record.metrics = "accuracy", {"accuracy": higher}
     record.last = record.best = {split: evaluation}
@@ -275,3 +276,32 @@ def test_only_the_head_has_the_heads_rate() -> None:
         expected = (1e-2 if name.startswith("classifier") else 1e-4, 0.1 if weight.ndim > 1 else 0.0)
         assert found[id(weight)] == expected
     assert sum(len(group["params"]) for group in optimizer.param_groups) == 4
+
+
+def test_a_report_answers_first_and_shows_no_tuning_run_as_a_row(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = (*TASK, "method=lora,bitfit", "seed=0,1,2,3,4,5", f"results={tmp_path}")
+    best = {"lora": 1e-3, "bitfit": 3e-3}
+    for _ in range(5):
+        for contender in contenders(Request(words)):
+            name = contender.example.method.name
+            for one in contender.candidates:
+                if one.merit is None:
+                    # bitfit is behind lora at lora's rate and ahead of it at its own
+                    score = 0.8 + 0.05 * peak(best[name])(one.rate) + 0.02 * (name == "bitfit")
+                    completed(one.runs[0], score)
+    finals = [run for contender in contenders(Request(words)) for run in contender.final_runs()]
+    for run in finals:
+        ahead = run.experiment.method.name == "bitfit"
+        completed(run, 0.8 + 0.01 * run.experiment.seed + (0.03 + 0.001 * run.experiment.seed) * ahead)
+    assert cli.run(["report", *words, "compare=bitfit:lora"]) == 0
+    said = capsys.readouterr().out
+    first = said.splitlines()[0]
+    assert first.startswith("- Tuned alike on minilm, against LoRA: BitFit +3.25 (")
+    assert "6 pairs on 1 task" in first
+    assert first.endswith("separated from it: BitFit.")
+    assert "Tuning turned the order of 1 of 1 pair" in said
+    assert "| LoRA | 82.50" in said
+    assert "| sst2, LoRA | 68.49 | 73.98 | 80.00 | 74.51 | 68.49 | 0.001 |" in said
+    assert "held_out" not in said

@@ -16,7 +16,7 @@ def run(words: Sequence[str]) -> int:
     from autolora_bench.report.build import report
     from autolora_bench.report.published import own_values
 
-    epoch, metrics = options.get("epoch", "best"), options.get("metrics", "paper")
+    epoch, metrics = options.get("epoch"), options.get("metrics", "paper")
     title = options.get("title", asked.title)
     own = [Path(options["published"]).expanduser()] if "published" in options else []
     published = [*own_values(), *own]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from autolora_bench.config.choices import choices, nearest
 from autolora_bench.config.experiment import COMPARE
+from autolora_bench.config.train import Keep
 from autolora_bench.errors import UserError
 from autolora_bench.paths import conf_dir
 from autolora_bench.plan import PlannedRun
@@ -26,6 +27,7 @@ from autolora_bench.report.searches import CellMovement, cell_movements, movemen
 from autolora_bench.report.stability import cell_stabilities, stability_report
 from autolora_bench.report.tables import tables_of
 from autolora_bench.report.tidy import tidy
+from autolora_bench.report.tuning import TunedCell, answers, is_tuning, tuned_cells, tuning_table
 
 if TYPE_CHECKING:
     from autolora_bench.report.figures.style import Picture
@@ -50,6 +52,13 @@ class Report:
     movements: list[CellMovement]
     comparisons: list[PlainTable]
     costs: list[CostTable]
+    tuned: list[TunedCell] = field(default_factory=list)
+    """What was tuned before it was compared."""
+
+    @property
+    def rates(self) -> list[PlainTable]:
+        """What each learning rate scored, where rates were tuned."""
+        return list(filter(None, [tuning_table(self.tuned)]))
 
     @property
     def moved(self) -> list[PlainTable]:
@@ -59,7 +68,7 @@ class Report:
     @property
     def further(self) -> list[PlainTable]:
         """The tables beside the scores that need no figure."""
-        return [*self.comparisons, *cost_reports(self.costs), *self.moved]
+        return [*self.rates, *self.comparisons, *cost_reports(self.costs), *self.moved]
 
 
 @dataclass(frozen=True)
@@ -76,14 +85,15 @@ def prepare(
     records: Collection | Sequence[RunRecord],
     planned: Sequence[PlannedRun] | None = None,
     *,
-    epoch: str = "best",
+    epoch: str | None = None,
     metrics: str = "paper",
     title: str = "Results",
     published: Sequence[Path] = (),
     compare: Sequence[str] | None = None,
 ) -> Report:
     """Tables and remarks. Arguments and errors as `report`."""
-    choose("epoch", epoch, EPOCHS)
+    if epoch is not None:
+        choose("epoch", epoch, EPOCHS)
     choose("metrics", metrics, METRICS)
     given = (
         records if isinstance(records, Collection) else Collection([legible(record) for record in records])
@@ -95,10 +105,23 @@ def prepare(
         )
     family = _family(compare, runs, planned)
     values = read_published(*published)
-    tables = tables_of(frames_of(runs), values, epoch=epoch, metrics=metrics, title=title, compare=family)
+    tuned = tuned_cells(runs)
+    compared = [run for run in runs if not is_tuning(run)] if tuned else runs
+    moment = epoch or ("last" if all(_keeps_last(run) for run in compared) else "best")
+    frames = frames_of(compared)
+    tables = tables_of(frames, values, epoch=moment, metrics=metrics, title=title, compare=family)
     movements = cell_movements(tables, given.folders)
-    remarks = [*_remarks(given, outside, planned or ()), *movement_warnings(movements)]
-    return Report(title, runs, tables, remarks, given, movements, comparisons(tables), cost_tables(tables))
+    remarks = [
+        *answers(tables, tuned),
+        *_remarks(given, outside, planned or ()),
+        *movement_warnings(movements),
+    ]
+    found = comparisons(tables)
+    return Report(title, compared, tables, remarks, given, movements, found, cost_tables(tables), tuned)
+
+
+def _keeps_last(run: Run) -> bool:
+    return bool(run.setting("train", "keep") == Keep.last.name)
 
 
 def report(
@@ -106,7 +129,7 @@ def report(
     planned: Sequence[PlannedRun] | None = None,
     *,
     format: str = "markdown",
-    epoch: str = "best",
+    epoch: str | None = None,
     metrics: str = "paper",
     title: str = "Results",
     published: Sequence[Path] = (),
@@ -119,7 +142,8 @@ def report(
         records: what `collect` found; plain records do as well, without figures that need a run's folder.
         planned: what was meant to be run; only these runs are shown, and gaps are listed with their commands.
         format: markdown, latex, csv or html (one self-contained page with figures).
-        epoch: best, last or both, for splits that are scored after every epoch.
+        epoch: best, last or both, for splits that are scored after every epoch; None takes that of the weights that
+            the runs keep, the best one where they differ.
         metrics: `headline`, `all`, or `paper`, which adds what published tables hold.
         title: heading.
         published: CSV files of published values; none takes the project's own.
@@ -155,12 +179,13 @@ def scores(prepared: Report, format: str, further: Sequence[PlainTable] = ()) ->
 def exhibits(prepared: Report) -> Exhibits:
     """Figures and stability; the library of figures is loaded here, for it takes longer than a text report."""
     from autolora_bench.report.figures import figures_of, trajectory_figures
+    from autolora_bench.report.figures.rates import rate_figures
 
     cells, problems = cell_stabilities(prepared.tables, prepared.collection.folders)
     trajectories, more = trajectory_figures(prepared.tables, prepared.collection.folders)
     return Exhibits(
         stability=list(filter(None, [stability_report(cells)])),
-        figures=figures_of(prepared.tables, prepared.costs, cells),
+        figures=[*rate_figures(prepared.tuned), *figures_of(prepared.tables, prepared.costs, cells)],
         trajectories=trajectories,
         problems=[*problems, *more],
     )
@@ -175,7 +200,13 @@ def _page(prepared: Report, shown: Exhibits | None) -> str:
         prepared.runs,
         title=prepared.title,
         pictures=[*found.figures, *found.trajectories[:TRAJECTORIES]],
-        extra=[*prepared.comparisons, *cost_reports(prepared.costs), *found.stability, *prepared.moved]
+        extra=[
+            *prepared.rates,
+            *prepared.comparisons,
+            *cost_reports(prepared.costs),
+            *found.stability,
+            *prepared.moved,
+        ]
         if shown
         else [],
         remarks=[*prepared.remarks, *(f"UNREADABLE {problem}" for problem in found.problems)],
@@ -187,7 +218,7 @@ def write_report(
     records: Collection | Sequence[RunRecord],
     planned: Sequence[PlannedRun] | None = None,
     *,
-    epoch: str = "best",
+    epoch: str | None = None,
     metrics: str = "paper",
     title: str = "Results",
     published: Sequence[Path] = (),
@@ -213,6 +244,7 @@ def write_report(
     texts = {"report.html": _page(prepared, shown)}
     texts |= {f"scores.{SUFFIXES[name]}": scores(prepared, name) for name in ("markdown", "csv", "latex")}
     groups = {
+        "rates": prepared.rates,
         "comparisons": prepared.comparisons,
         "cost": cost_reports(prepared.costs),
         "stability": shown.stability,
