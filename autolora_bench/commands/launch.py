@@ -1,9 +1,11 @@
 """`autolora-bench task=... method=...`: runs one cell, a sweep or a suite through Hydra."""
 
 import logging
+import os
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
@@ -17,6 +19,7 @@ from autolora_bench.commands.through_hydra import ask, sweep
 from autolora_bench.config.compose import to_experiment
 from autolora_bench.config.experiment import ExperimentConfig
 from autolora_bench.config.support import UnsupportedError
+from autolora_bench.config.trackers import SWEEP, check_trackers
 from autolora_bench.decision import decide
 from autolora_bench.errors import UserError
 from autolora_bench.interruption import Interrupted, watched_signals
@@ -25,7 +28,15 @@ from autolora_bench.paths import run_folder
 from autolora_bench.plan import PlannedRun, State, command_line
 from autolora_bench.processes import is_main, leave, on_main, silent, world_size
 from autolora_bench.record import Evaluation, RunRecord
-from autolora_bench.sweep import Plan, beside, plan, words_for_hydra, words_of_first
+from autolora_bench.sweep import (
+    Plan,
+    Request,
+    beside,
+    plan,
+    sweep_name,
+    words_for_hydra,
+    words_of_first,
+)
 from autolora_bench.tuning import Study, is_tuned, studies
 
 WITH_VALUE = ("--cfg", "-c", "--info", "-i", "--package", "-p")
@@ -72,13 +83,31 @@ def _launch(words: Sequence[str]) -> int:
     for problem in problems:
         print(f"{problem.what}\n{problem.mend}", file=sys.stderr)
     _announce(planned, pending)
+    for entry in pending:
+        check_trackers(entry.experiment)
     before = on_main(lambda: started(pending))
     if pending:
-        with watched_signals():
+        with watched_signals(), _named_sweep(request):
             for one in [request, *beside(request)]:
                 once = [*one.overrides, "hydra.sweeper.n_trials=1"]
                 sweep([*one.flags, *(once if is_tuned(one) else words_for_hydra(one))], job)
     return on_main(lambda: _tally(planned, pending, before)) or (2 if problems else 0)
+
+
+@contextmanager
+def _named_sweep(request: Request) -> Iterator[None]:
+    """Trackers group the runs of a sweep by its name; launchers hand the environment to their processes."""
+    name = sweep_name(request)
+    before = os.environ.get(SWEEP)
+    if name:
+        os.environ[SWEEP] = name
+    try:
+        yield
+    finally:
+        if name and before is None:
+            del os.environ[SWEEP]
+        elif before is not None:
+            os.environ[SWEEP] = before
 
 
 def _study(study: Study) -> None:
@@ -86,7 +115,7 @@ def _study(study: Study) -> None:
     import optuna
 
     optuna.logging.set_verbosity(logging.WARNING)
-    with watched_signals():
+    with watched_signals(), _named_sweep(study.request):
         sweep([*study.request.flags, *study.request.overrides], job)
 
 

@@ -20,6 +20,7 @@ from autolora_bench.record import Evaluation, LayerRank, Parameters
 from autolora_bench.tasks.base import Splits, Task
 from autolora_bench.tasks.room import check_room
 from autolora_bench.tasks.table import build_task
+from autolora_bench.training.trackers import Trackers
 
 
 @dataclass
@@ -32,6 +33,8 @@ class PhaseContext:
     device: torch.device
     saved: Callable[[], None] = lambda: None
     """Called after every checkpoint, so that the record knows of it."""
+    trackers: Trackers = field(default_factory=Trackers)
+    """Experiment trackers that the run's trainings report to."""
 
     @property
     def identity(self) -> str:

@@ -79,6 +79,7 @@ class FinetunePhase:
             context.experiment.seed,
             context.device,
             self.companion(model),
+            callbacks=(context.trackers.callback(self.name),),
             optimizer=self.optimizer,
             identity=context.identity,
             saved=context.saved,
