@@ -24,6 +24,7 @@ from autolora_bench.record import PhaseRecord, RunRecord, Status, now, write_rec
 from autolora_bench.run_files import PHASE, RUN, clear
 from autolora_bench.training.checkpoints import CHECKPOINTS, remove_checkpoints
 from autolora_bench.training.memory import is_out_of_memory
+from autolora_bench.training.trackers import Trackers, tracked
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
 """What a disk answers that takes no more."""
@@ -52,7 +53,8 @@ def run_experiment(
     record = _begin(experiment, command, earlier)
     on_main(lambda: write_record(folder, record))
     try:
-        _run_phases(experiment, folder, record)
+        with tracked(experiment, folder, record, fresh=earlier is None) as trackers:
+            _run_phases(experiment, folder, record, trackers)
         record.status = Status.completed
     except KeyboardInterrupt:
         _stop(record, Status.interrupted)
@@ -69,10 +71,11 @@ def run_experiment(
     return record
 
 
-def _run_phases(experiment: ExperimentConfig, folder: Path, record: RunRecord) -> None:
+def _run_phases(experiment: ExperimentConfig, folder: Path, record: RunRecord, trackers: Trackers) -> None:
     machine.prepare(experiment)
     inputs = Inputs(record.inputs, lambda: _write_if_main(folder, record))
-    context = PhaseContext(experiment, folder, machine.device(experiment), inputs=inputs)
+    device = machine.device(experiment)
+    context = PhaseContext(experiment, folder, device, inputs=inputs, trackers=trackers)
     record.provenance = {
         **provenance(),
         **machine.describe(context.device),

@@ -122,6 +122,14 @@ def beside(request: Request) -> list[Request]:
     return [replace(request, overrides=(*rest, f"suite={name}")) for name in _suite(request).beside]
 
 
+def sweep_name(request: Request) -> str:
+    """The suite, or the words that name several values, or nothing for one run."""
+    if "suite" in request.said:
+        return request.said["suite"]
+    overrides = parse_words(request.overrides, request.folders)
+    return " ".join(o.input_line or "" for o in overrides if o.is_sweep_override())
+
+
 def words_for_hydra(request: Request) -> list[str]:
     """The request's words, such that a setting of what is swept waits for the jobs.
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from autolora_bench.commands.request import read_request
 from autolora_bench.config.data import Source
 from autolora_bench.config.experiment import ExperimentConfig
+from autolora_bench.config.trackers import check_trackers
 from autolora_bench.errors import UserError
 from autolora_bench.fair import planned_runs
 from autolora_bench.plan import PlannedRun
@@ -32,7 +33,7 @@ def run(words: Sequence[str]) -> int:
 
 def missing(entry: PlannedRun) -> list[str]:
     """What this run needs and this machine lacks."""
-    return [problem for find in (_data, _weights) for problem in find(entry.experiment)]
+    return [problem for find in (_trackers, _data, _weights) for problem in find(entry.experiment)]
 
 
 def from_hub(experiment: ExperimentConfig) -> list[str]:
@@ -49,6 +50,14 @@ def from_hub(experiment: ExperimentConfig) -> list[str]:
     if location.kind == "hub":
         notes.append(f"weights of {experiment.model.name} from the hub: {location.source}")
     return notes
+
+
+def _trackers(experiment: ExperimentConfig) -> list[str]:
+    try:
+        check_trackers(experiment)
+    except UserError as error:
+        return [f"{error.what} ({error.mend})"]
+    return []
 
 
 def _data(experiment: ExperimentConfig) -> list[str]:

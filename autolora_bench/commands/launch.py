@@ -1,10 +1,12 @@
 """`autolora-bench task=... method=...`: runs one cell, a sweep or a suite through Hydra."""
 
 import logging
+import os
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
@@ -19,6 +21,7 @@ from autolora_bench.commands.through_hydra import ask, sweep
 from autolora_bench.config.compose import to_experiment
 from autolora_bench.config.experiment import ExperimentConfig
 from autolora_bench.config.support import UnsupportedError
+from autolora_bench.config.trackers import SWEEP, check_trackers
 from autolora_bench.decision import decide
 from autolora_bench.errors import UserError
 from autolora_bench.fair import is_fair
@@ -28,7 +31,15 @@ from autolora_bench.paths import run_folder
 from autolora_bench.plan import PlannedRun, State, command_line
 from autolora_bench.processes import is_main, leave, on_main, silent, world_size
 from autolora_bench.record import Evaluation, RunRecord
-from autolora_bench.sweep import Plan, beside, plan, words_for_hydra, words_of_first
+from autolora_bench.sweep import (
+    Plan,
+    Request,
+    beside,
+    plan,
+    sweep_name,
+    words_for_hydra,
+    words_of_first,
+)
 from autolora_bench.tuning import Study, is_tuned, studies
 
 WITH_VALUE = ("--cfg", "-c", "--info", "-i", "--package", "-p")
@@ -65,7 +76,8 @@ def _launch(words: Sequence[str]) -> int:
             "torchrun starts the processes of one run, a launcher those of a sweep", "use one of the two"
         )
     if is_fair(request):
-        return run_fair(request, _sweep, _check_results)
+        with _named_sweep(request):
+            return run_fair(request, _sweep, _check_results)
     wanted = studies(request)
     if wanted:
         return run_studies(wanted, _study, headline)
@@ -77,9 +89,11 @@ def _launch(words: Sequence[str]) -> int:
     for problem in problems:
         print(f"{problem.what}\n{problem.mend}", file=sys.stderr)
     _announce(planned, len(pending), len(problems))
+    for entry in pending:
+        check_trackers(entry.experiment)
     before = on_main(lambda: started(pending))
     if pending:
-        with watched_signals():
+        with watched_signals(), _named_sweep(request):
             for one in [request, *beside(request)]:
                 once = [*one.overrides, "hydra.sweeper.n_trials=1"]
                 sweep([*one.flags, *(once if is_tuned(one) else words_for_hydra(one))], job)
@@ -91,12 +105,28 @@ def _sweep(words: Sequence[str]) -> None:
         sweep(words, job)
 
 
+@contextmanager
+def _named_sweep(request: Request) -> Iterator[None]:
+    """Trackers group the runs of a sweep by its name; launchers hand the environment to their processes."""
+    name = sweep_name(request)
+    before = os.environ.get(SWEEP)
+    if name:
+        os.environ[SWEEP] = name
+    try:
+        yield
+    finally:
+        if name and before is None:
+            del os.environ[SWEEP]
+        elif before is not None:
+            os.environ[SWEEP] = before
+
+
 def _study(study: Study) -> None:
     """Run a study; where no trial was completed, that is told."""
     import optuna
 
     optuna.logging.set_verbosity(logging.WARNING)
-    with watched_signals():
+    with watched_signals(), _named_sweep(study.request):
         sweep(study.words, job)
 
 

@@ -66,4 +66,4 @@ class TrainConfig:
     checkpoint_minutes: Amount = field(default=10.0, metadata=LOCATION)
     """Longest time between checkpoints inside an epoch; one is also written after every epoch."""
     trackers: Names = field(default_factory=list, metadata=LOCATION)
-    """Experiment trackers of transformers: tensorboard, wandb, trackio, mlflow."""
+    """Experiment trackers that are told losses and scores: tensorboard, wandb, mlflow, trackio."""

@@ -24,6 +24,7 @@ from autolora_bench.tasks.base import Splits, Task
 from autolora_bench.tasks.room import check_room
 from autolora_bench.tasks.table import build_task
 from autolora_bench.tasks.vocabulary import check_vocabulary
+from autolora_bench.training.trackers import Trackers
 
 
 @dataclass
@@ -38,6 +39,8 @@ class PhaseContext:
     """Called after every checkpoint, so that the record knows of it."""
     inputs: Inputs = field(default_factory=Inputs)
     """What the run has read so far, in earlier attempts too."""
+    trackers: Trackers = field(default_factory=Trackers)
+    """Experiment trackers that the run's trainings report to."""
 
     @property
     def identity(self) -> str:

@@ -80,6 +80,7 @@ class FinetunePhase:
             context.experiment.seed,
             context.device,
             self.companion(model),
+            callbacks=(context.trackers.callback(self.name),),
             optimizer=self.optimizer,
             head_rate=head_rate(train, backbone.head_modules),
             identity=context.identity,

@@ -120,6 +120,7 @@ class SearchPhase:
             callbacks=[
                 CheckpointPolicy(train.checkpoint_minutes, context.identity, context.saved),
                 ProgressDisplay(self.name),
+                context.trackers.callback(self.name),
             ],
             padding_free=train.padding_free,
             head_rate=head_rate(train, head_modules),

@@ -37,7 +37,7 @@ def training_arguments(
         "logging_steps": train.log_steps,
         "logging_nan_inf_filter": False,
         "save_strategy": "epoch",
-        "report_to": list(train.trackers) or "none",
+        "report_to": "none",  # training.trackers reports, over all phases of a run
         "disable_tqdm": True,
     }
     arguments = TrainingArguments(**{**options, **changes})
