@@ -22,8 +22,8 @@ from autolora_bench.record import (
     Status,
     write_record,
 )
-from autolora_bench.report.collect import collect
 from autolora_bench.report.build import prepare, render
+from autolora_bench.report.collect import collect
 
 TASKS = ("cola", "mnli", "mrpc", "qnli", "qqp", "rte", "sst2", "stsb")
 METHODS = (
