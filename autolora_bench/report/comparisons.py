@@ -21,7 +21,6 @@ from autolora_bench.report.significance import (
     smallest_separable,
 )
 
-RANK = "method.rank"
 DRAWS = 10_000
 HEAD = (
     "first", "second", "on", "difference", "95 % interval", "pairs", "unit", "p", "p, Holm", "separated", "detectable",
@@ -135,9 +134,8 @@ def rank_rows(rows: Sequence[Row]) -> dict[int, Row]:
     """Rows of LoRA that differ in nothing but the rank, by it."""
     found = {}
     for row in rows:
-        settings = dict(row.variant)
-        if row.method == "lora" and list(settings) == [RANK] and settings[RANK].isdecimal():
-            found[int(settings[RANK])] = row
+        if row.is_rank and row.variant[0][1].isdecimal():
+            found[int(row.variant[0][1])] = row
     return dict(sorted(found.items())) if len(found) > 1 else {}
 
 

@@ -2,18 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
 from autolora_bench.report import numerals
-from autolora_bench.report.comparisons import RANK
 from autolora_bench.report.formats import PlainTable
 from autolora_bench.report.scoreboard import Table
 
 REFERENCE = "adalora"
 MEANS = ["wall", "search", "train", "total", "cpu", "tokens", "flops"]
 PEAKS = ["peak_search", "peak_train", "peak"]
-RATIOS = {"relative": "total", "relative_search": "search", "relative_cpu": "cpu"}
 HEAD = (
     "method", "training / AdaLoRA", "CPU / AdaLoRA", "search", "training", "CPU", "wall clock", "tokens/s",
     "peak, search", "peak, training", "peak, all", "PFLOP", "runs",
@@ -41,29 +40,41 @@ def cost_tables(tables: Sequence[Table]) -> list[CostTable]:
     for table in tables:
         recorded = table.costs[table.costs["wall"].notna()]
         for machine, costs in recorded.groupby("hardware", sort=False):
-            cells = _cells(costs)
-            labels = {number: row.label for number, row in enumerate(table.rows)}
-            cells = pd.concat([cells, _grid(cells, table)])
-            rows = pd.DataFrame([_row(cells, number) for number in cells.index.unique("row")])
-            rows.index = pd.Index(
-                [labels.get(n, f"LoRA, grid of {-n} ranks") for n in cells.index.unique("row")]
-            )
-            reference = next((n for n, row in enumerate(table.rows) if row.method == REFERENCE), None)
-            rows = rows.join(_ratios(cells, rows, reference))
-            titles = {
-                task: table.named(task) for task in dict.fromkeys(t for tasks in rows["tasks"] for t in tasks)
-            }
+            rows = _rows(table, costs)
+            tasks = dict.fromkeys(task for tasks in rows["tasks"] for task in tasks)
+            titles = {task: table.named(task) for task in tasks}
             found.append(
                 CostTable(table.model, str(machine), rows, tuple(sorted(set(costs["seed"]))), titles)
             )
     return found
 
 
-def _cells(costs: pd.DataFrame) -> pd.DataFrame:
-    """Means over seeds, NaN where one does not say, and largest peaks, by row and task; rows in order, tasks as run."""
-    groups = costs.sort_values("row", kind="stable").groupby(["row", "task"], sort=False)
-    means = groups[MEANS].agg(lambda values: values.mean(skipna=False))
-    return means.join(groups[PEAKS].max()).assign(runs=groups.size())
+def _rows(table: Table, costs: pd.DataFrame) -> pd.DataFrame:
+    by_seed = costs.sort_values("row", kind="stable").groupby(["row", "task"], sort=False)
+    cells = _whole(by_seed[MEANS], "mean").join(by_seed[PEAKS].max()).assign(runs=by_seed.size())
+    cells = pd.concat([cells, _grid(cells, table)])
+    by_task = cells.groupby("row", sort=False)
+    rows = _whole(by_task[MEANS], "mean").join(by_task[PEAKS].max()).assign(runs=by_task["runs"].sum())
+    rows["tasks"] = _tasks(cells)
+    rows = rows.join(_ratios(cells, table))
+    rows["shared"] = [shared if isinstance(shared, tuple) else () for shared in rows["shared"]]
+    labels = {number: row.label for number, row in enumerate(table.rows)}
+    rows.index = pd.Index([labels.get(number, f"LoRA, grid of {-number} ranks") for number in rows.index])
+    return rows
+
+
+def _whole(groups: Any, combine: str) -> pd.DataFrame:
+    """The groups combined, NaN where a member does not say."""
+    found: pd.DataFrame = groups.agg(combine)
+    return found.where(groups.count().eq(groups.size(), axis=0))
+
+
+def _tasks(cells: pd.DataFrame) -> pd.Series:
+    """Row -> its tasks, a tuple."""
+    found: dict[int, list[str]] = {}
+    for row, task in cells.index:
+        found.setdefault(row, []).append(task)
+    return pd.Series({row: tuple(tasks) for row, tasks in found.items()}, dtype=object)
 
 
 def _grid(cells: pd.DataFrame, table: Table) -> pd.DataFrame:
@@ -71,50 +82,33 @@ def _grid(cells: pd.DataFrame, table: Table) -> pd.DataFrame:
 
     Its row is minus the number of ranks.
     """
-    ranks = [
-        number
-        for number, row in enumerate(table.rows)
-        if row.method == "lora"
-        and [name for name, _ in row.variant] == [RANK]
-        and number in cells.index.get_level_values(0)
-    ]
-    own = cells[cells.index.isin(ranks, level="row")]
-    tasks = [task for task, count in own.groupby("task", sort=False).size().items() if count == len(ranks)]
-    if len(ranks) < 2 or not tasks:
+    run = set(cells.index.get_level_values("row"))
+    ranks = [n for n, row in enumerate(table.rows) if row.is_rank and n in run]
+    own = cells[cells.index.isin(ranks, level="row")].groupby("task", sort=False)
+    if len(ranks) < 2 or not (own.size() == len(ranks)).any():
         return cells.iloc[:0]
-    groups = own[own.index.isin(tasks, level="task")].groupby("task", sort=False)
-    grid = groups[MEANS].agg(lambda values: values.sum(skipna=False)).join(groups[PEAKS].max()).assign(runs=1)
-    return pd.concat({-len(ranks): grid}, names=["row"])
+    grid = _whole(own[MEANS], "sum").join(own[PEAKS].max()).assign(runs=1)
+    return pd.concat({-len(ranks): grid[own.size() == len(ranks)]}, names=["row"])
 
 
-def _row(cells: pd.DataFrame, number: int) -> dict[str, object]:
-    own = cells.loc[number]
-    return {
-        **own[MEANS].mean(skipna=False).to_dict(),
-        **own[PEAKS].max().to_dict(),
-        "runs": int(own["runs"].sum()),
-        "tasks": tuple(own.index),
-    }
-
-
-def _ratios(cells: pd.DataFrame, rows: pd.DataFrame, reference: int | None) -> pd.DataFrame:
-    """Every row over AdaLoRA's, where AdaLoRA was run on the same machine."""
-    numbers = cells.index.unique("row")
-    lines: list[dict[str, object]] = []
-    for number in numbers:
-        line: dict[str, object] = {**dict.fromkeys(RATIOS, float("nan")), "shared": ()}
-        if reference in numbers:
-            base, own = cells.loc[reference], cells.loc[number]
-            shared = [task for task in own.index if task in base.index]
-            if shared:
-                times = own.loc[shared, MEANS].mean(skipna=False)
-                basis = base.loc[shared, MEANS].mean(skipna=False)
-                line = {
-                    name: times[of] / basis["cpu" if of == "cpu" else "total"] for name, of in RATIOS.items()
-                }
-                line["shared"] = tuple(shared) if pd.notna(line["relative"]) else ()
-        lines.append(line)
-    return pd.DataFrame(lines, index=rows.index)
+def _ratios(cells: pd.DataFrame, table: Table) -> pd.DataFrame:
+    """Every row over AdaLoRA's on the tasks that both have, where AdaLoRA was run on the same machine."""
+    reference = next((number for number, row in enumerate(table.rows) if row.method == REFERENCE), -1)
+    base = (
+        cells[cells.index.isin([reference], level="row")]
+        .droplevel("row")[["total", "cpu"]]
+        .add_prefix("base_")
+    )
+    both = cells[["total", "search", "cpu"]].join(base, on="task", how="inner")
+    times = _whole(both.groupby("row", sort=False), "mean")
+    ratios = pd.DataFrame(
+        {
+            "relative": times["total"] / times["base_total"],
+            "relative_search": times["search"] / times["base_total"],
+            "relative_cpu": times["cpu"] / times["base_cpu"],
+        }
+    )
+    return ratios.assign(shared=_tasks(both))[ratios["relative"].notna()]
 
 
 def cost_reports(tables: Sequence[CostTable]) -> list[PlainTable]:

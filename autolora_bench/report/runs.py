@@ -7,9 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
+import yaml
 
 from autolora_bench.config.data import Source
 from autolora_bench.config.experiment import experiment_identity
@@ -186,10 +184,12 @@ def _configuration(group: str, name: str) -> dict[str, Any]:
     if not NAME.fullmatch(name) or not path.is_file():
         return {}
     try:
-        values = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
-    except (OSError, ValueError, YAMLError, OmegaConfBaseException):
+        values = yaml.load(
+            path.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+        )
+    except (OSError, ValueError, yaml.YAMLError):
         return {}
-    return {str(key): value for key, value in values.items()} if isinstance(values, dict) else {}
+    return values if isinstance(values, dict) else {}
 
 
 def hardware(record: RunRecord) -> str:

@@ -146,6 +146,11 @@ class Row:
     """Published rows of this very setting."""
 
     @property
+    def is_rank(self) -> bool:
+        """Whether it is one of several rows of LoRA that differ in nothing but the rank."""
+        return self.method == "lora" and [name for name, _ in self.variant] == ["method.rank"]
+
+    @property
     def by_task(self) -> dict[str, list[Run]]:
         """Task -> its runs, made or planned."""
         found: dict[str, list[Run]] = {}

@@ -10,6 +10,7 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from scipy import stats
 
+from autolora_bench.errors import UserError
 from autolora_bench.plan import PlannedRun
 from autolora_bench.record import LayerRank, RunRecord, write_record
 from autolora_bench.report.build import report_stability, write_report
@@ -79,6 +80,16 @@ def test_a_folder_holds_every_format_and_figure_and_repeats(searched: Collection
     assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
     page = (tmp_path / "a" / "report.html").read_text(encoding="utf-8")
     assert page.count("data:image/svg+xml;base64,") == sum(name.endswith(".svg") for name in names)
+
+
+def test_figures_are_saved_once_in_the_formats_asked_for(make: Make, tmp_path: Path) -> None:
+    records = [make("rte", method, 0, 0.7) for method in ("lora", "full")]
+    names = {path.name for path in write_report(tmp_path, records, figures=["png"])}
+    assert {path.name for path in (tmp_path / "figures").iterdir()} >= {"pareto-roberta_base.png"}
+    assert not any(name.endswith(".svg") for name in names)
+    assert (tmp_path / "figures/pareto-roberta_base.png").read_bytes().startswith(b"\x89PNG")
+    with pytest.raises(UserError, match="figures=gif is not known"):
+        write_report(tmp_path, records, figures=["gif"])
 
 
 def test_figures_hold_no_date(searched: Collection, tmp_path: Path) -> None:
