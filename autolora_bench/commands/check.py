@@ -7,7 +7,7 @@ from autolora_bench.commands.request import read_request
 from autolora_bench.config.data import Source
 from autolora_bench.config.experiment import ExperimentConfig
 from autolora_bench.errors import UserError
-from autolora_bench.plan import PlannedRun
+from autolora_bench.plan import PlannedRun, missing_references
 from autolora_bench.sweep import plan
 
 
@@ -15,6 +15,7 @@ def run(words: Sequence[str]) -> int:
     """Print what would run and what is missing; exit status 2 where something is."""
     planned = plan(read_request(words))
     problems = list(dict.fromkeys(problem for entry in planned for problem in missing(entry)))
+    problems += missing_references(planned)
     notes = list(dict.fromkeys(note for entry in planned for note in from_hub(entry.experiment)))
     for entry in planned:
         print(f"{entry.state().value:12}{entry.command}  ->  {entry.folder}")

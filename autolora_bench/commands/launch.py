@@ -22,7 +22,7 @@ from autolora_bench.errors import UserError
 from autolora_bench.interruption import Interrupted, watched_signals
 from autolora_bench.ownership import owned
 from autolora_bench.paths import run_folder
-from autolora_bench.plan import PlannedRun, State, command_line
+from autolora_bench.plan import PlannedRun, State, check_references, command_line
 from autolora_bench.processes import is_main, leave, on_main, silent, world_size
 from autolora_bench.record import Evaluation, RunRecord
 from autolora_bench.sweep import Plan, beside, plan, words_for_hydra, words_of_first
@@ -71,6 +71,7 @@ def _launch(words: Sequence[str]) -> int:
     problems = [decision.problem for _, decision in decisions if decision.problem is not None]
     for problem in problems:
         print(f"{problem.what}\n{problem.mend}", file=sys.stderr)
+    on_main(lambda: check_references(pending, planned))
     _announce(planned, pending)
     before = on_main(lambda: started(pending))
     if pending:

@@ -9,14 +9,17 @@ from typing import Any, cast
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from autolora_bench.config.choices import nearest
+from autolora_bench.config.choices import nearest, schema_of
+from autolora_bench.config.corrections import note_corrections
 from autolora_bench.config.experiment import ExperimentConfig
 from autolora_bench.config.ranks import resolve_ranks
+from autolora_bench.config.reference import name_reference
 from autolora_bench.config.store import register_schemas
 from autolora_bench.config.validate import validate
 from autolora_bench.errors import UserError
@@ -69,9 +72,39 @@ def to_objects(config: DictConfig) -> ExperimentConfig:
             f"{nearest(name, known)}autolora-bench --cfg job shows all",
         )
     try:
-        return cast(ExperimentConfig, OmegaConf.to_object(plain))
+        experiment = cast(ExperimentConfig, OmegaConf.to_object(plain))
     except OmegaConfBaseException as error:
         raise explain(error) from error
+    _name_reference(experiment, config)
+    return experiment
+
+
+def _name_reference(experiment: ExperimentConfig, config: DictConfig) -> None:
+    """Look up the run that a control is compared with, from the words that Hydra has composed."""
+    composed = config.get("hydra")
+    if composed is None and HydraConfig.initialized():  # Hydra gives a job its settings alone
+        composed = HydraConfig.get()
+    if composed is None:
+        return
+    sources = [source["path"] for source in composed.runtime.config_sources if source["schema"] == "file"]
+    path = ",".join(composed.searchpath or ())
+    extra = [f"hydra.searchpath=[{path}]"] if path else []
+
+    def compose_reference(words: Sequence[str]) -> ExperimentConfig:
+        if GlobalHydra.instance().is_initialized():
+            return to_experiment(compose_config([*extra, *words]))
+        with composer():  # a launcher's worker
+            return to_experiment(compose_config([*extra, *words]))
+
+    name_reference(
+        experiment,
+        [
+            str(word)
+            for word in cast(list[Any], OmegaConf.to_container(composed.overrides.task, resolve=False))
+        ],
+        lambda name: schema_of("method", name, [Path(source) for source in sources]),
+        compose_reference,
+    )
 
 
 def asks_for_the_seed(config: DictConfig) -> bool:
@@ -84,6 +117,7 @@ def asks_for_the_seed(config: DictConfig) -> bool:
 def checked(experiment: ExperimentConfig) -> ExperimentConfig:
     """The experiment with the ranks that its method takes from elsewhere; raises UserError for what cannot be."""
     resolve_ranks(experiment)
+    note_corrections(experiment)
     validate(experiment)
     return experiment
 
