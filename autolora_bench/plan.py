@@ -7,6 +7,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from autolora_bench.config.experiment import ExperimentConfig, config_id
+from autolora_bench.config.method import RankedLoraConfig
 from autolora_bench.errors import UserError
 from autolora_bench.ownership import is_owned
 from autolora_bench.paths import RECORD, run_folder
@@ -63,6 +64,41 @@ class PlannedRun:
             return State.missing
         abandoned = record.status is Status.running and not is_owned(self.folder)
         return State.interrupted if abandoned else State(record.status.value)
+
+
+def missing_references(planned: Sequence[PlannedRun], among: Sequence[PlannedRun] = ()) -> list[str]:
+    """Which runs that controls of `planned` are compared with are neither there nor to be run, each once.
+
+    Args:
+        planned: the runs that are asked about.
+        among: what else will be run; they themselves are counted in.
+    """
+    folders = {entry.folder for entry in (*planned, *among)}
+    found = []
+    for method, seed in ((entry.experiment.method, entry.experiment.seed) for entry in planned):
+        if isinstance(method, RankedLoraConfig) and method.reference and method.source:
+            folder = Path(method.source) / f"seed{seed}"
+            if folder not in folders and not _has_ranks(folder / RECORD):
+                found.append(f"{folder}, a finished run of {method.reference} for {method.name}")
+    return list(dict.fromkeys(found))
+
+
+def check_references(planned: Sequence[PlannedRun], among: Sequence[PlannedRun]) -> None:
+    """Raises UserError where a control has nothing to be compared with. Arguments as of `missing_references`."""
+    lacking = missing_references(planned, among)
+    if lacking:
+        more = f", and {len(lacking) - 1} more" if len(lacking) > 1 else ""
+        raise UserError(
+            f"there is no {lacking[0]}{more}",
+            "run it first, or in the same sweep: -m method=autolora,...; or say method.source=RUN, or method.total=N",
+        )
+
+
+def _has_ranks(path: Path) -> bool:
+    try:
+        return bool(read_record(path).ranks)
+    except UserError:
+        return False
 
 
 def command_line(experiment: ExperimentConfig, words: Sequence[str]) -> str:

@@ -236,7 +236,8 @@ class _JobComposer:
 
     def __init__(self, extra: Sequence[str]) -> None:
         self.extra = extra
-        self.composed: dict[tuple[str, ...], DictConfig] = {}
+        self.composed: dict[tuple[str, ...], tuple[DictConfig, DictConfig]] = {}
+        """Words that choose files -> what they compose to, and Hydra's own node."""
         self.made: dict[tuple[str, ...], ExperimentConfig] = {}
 
     def __call__(self, job: Sequence[str]) -> ExperimentConfig:
@@ -247,18 +248,21 @@ class _JobComposer:
             return replace(copy.deepcopy(self.made[rest]), seed=seed)
         files = tuple(o.input_line or "" for o in overrides if not _gives_value(o))
         if files not in self.composed:
-            config = compose_config([*self.extra, *files])
-            with open_dict(config):
-                del config["hydra"]
-            self.composed[files] = config
-        config = copy.deepcopy(self.composed[files])
+            whole = compose_config([*self.extra, *files])
+            hydra = whole.hydra
+            with open_dict(whole):
+                del whole["hydra"]
+            self.composed[files] = whole, hydra
+        whole, hydra = self.composed[files]
+        config = copy.deepcopy(whole)
         try:
             for override in overrides:
                 if _gives_value(override):
                     OmegaConf.update(config, override.key_or_group, override.value(), merge=True)
         except OmegaConfBaseException:  # composed in full, it is said as for a run alone
             return to_objects(compose_config([*self.extra, *job]))
-        experiment = to_objects(config)
+        said = [word for word in job if not word.lstrip("+~").startswith("hydra")]
+        experiment = to_objects(config, hydra, said)
         if not asks_for_the_seed(config):
             self.made[rest] = experiment
         return copy.deepcopy(experiment)

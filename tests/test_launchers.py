@@ -144,6 +144,31 @@ def test_a_setting_that_only_the_swept_methods_have(tiny_encoder: Path, tmp_path
     }
 
 
+@pytest.mark.parametrize("launcher", ["basic", pytest.param("submitit_local", marks=pytest.mark.slow)])
+def test_a_control_takes_the_ranks_of_its_sweeps_own_search(
+    launcher: str, tiny_encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Alone it has none to take, which is said; after the search it is drawn with the total and spread of its ranks."""
+    words = [word for word in line(tiny_encoder, tmp_path / "runs", "seed=0,1") if word != "method=lora"]
+    control = ["-m", *words, "method=lora_random_ranks"]
+    assert cli.run(control) == 2
+    said = capsys.readouterr().err
+    assert "a finished run of autolora for lora_random_ranks, and 1 more" in said
+    assert not list(find_records(tmp_path / "runs"))
+    assert cli.run(["-m", *words, "method=autolora"]) == 0
+    assert cli.run([*control, *LAUNCHERS[launcher][1], f"hydra/launcher={launcher}"]) == 0
+    found = {(r.method, r.seed): r for r in map(read_record, find_records(tmp_path / "runs"))}
+    for seed in (0, 1):
+        learnt, drawn = (
+            [layer.rank for layer in found[method, seed].ranks]
+            for method in ("autolora", "lora_random_ranks")
+        )
+        assert sum(learnt) == sum(drawn)
+        assert sum(rank**2 for rank in learnt) == sum(rank**2 for rank in drawn)
+        origin = found["lora_random_ranks", seed].phases[0].details["origin"]
+        assert origin == f"sst2/any/autolora-{found['autolora', seed].config_id}/seed{seed}"
+
+
 def test_a_setting_that_only_what_a_suite_chooses_has(tiny_encoder: Path, tmp_path: Path) -> None:
     (tmp_path / "conf" / "suite").mkdir(parents=True)
     (tmp_path / "conf" / "suite" / "mine.yaml").write_text(

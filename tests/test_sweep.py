@@ -10,9 +10,10 @@ from autolora_bench.commands import launch
 from autolora_bench.config.choices import choices
 from autolora_bench.config.compose import compose_config, composer
 from autolora_bench.config.experiment import config_id
-from autolora_bench.config.method import LoraConfig
+from autolora_bench.config.method import LoraConfig, RankedLoraConfig
 from autolora_bench.errors import UserError
 from autolora_bench.paths import conf_dir
+from autolora_bench.plan import PlannedRun, missing_references
 from autolora_bench.record import LayerRank, RunRecord, Status, write_record
 from autolora_bench.sweep import Request, plan, words_for_hydra
 
@@ -134,6 +135,59 @@ def test_what_is_interpolated_from_the_seed_is_of_each_seed(word: str) -> None:
     assert len({folder.parent for folder in together}) == 2
 
 
+CONTROLS = "method=autolora,lora_uniform,lora_random_ranks,lora_shuffled_ranks"
+
+
+def cell_of(entry: PlannedRun) -> str:
+    return entry.folder.parent.relative_to(entry.experiment.results).as_posix()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("task=rte", CONTROLS, "method.reference=autolora"),
+        ("task=rte", CONTROLS, "method.reference=autolora", "method.scaling=constant", "method.rank=2"),
+        (
+            "task=rte",
+            CONTROLS,
+            "method.reference=autolora",
+            "~recipe",
+            "train.epochs=2",
+            "results=elsewhere",
+        ),
+        ("suite=controls", "task=rte", "method.learning_rate=1e-3"),
+        ("suite=minilm_glue", "task=cola", "method=autolora,lora_random_ranks", "data.dir=/none"),
+    ],
+)
+def test_a_control_is_compared_with_the_run_of_the_same_words(words: tuple[str, ...]) -> None:
+    """It is the sweep's own run, before that has been run; each control of every seed."""
+    own = [word for word in words if "reference" not in word]
+    said = own if "suite=controls" not in words else ["suite=table1", "method=autolora", *own[1:]]
+    said = [word.replace(CONTROLS, "method=autolora") for word in said]
+    controls = [word.replace("autolora,", "", 1) if word.startswith("method=") else word for word in words]
+    data = ("data=generated",) if "data.dir=/none" not in words else ()
+    [reference] = {
+        cell_of(e)
+        for e in plan(Request((*said, *data, "seed=0,1"), True))
+        if e.experiment.method.name == "autolora"
+    }
+    found = plan(Request((*controls, *data, "seed=0,1"), True))
+    assert len(found) in (2, 6)
+    methods = [e.experiment.method for e in found]
+    assert all(isinstance(m, RankedLoraConfig) for m in methods)
+    assert {m.cell for m in methods} == {reference}  # type: ignore[attr-defined]
+    again = [plan(Request(tuple(e.overrides)))[0] for e in found]
+    assert [e.folder for e in again] == [e.folder for e in found]
+
+
+def test_a_control_with_ranks_or_a_total_of_its_own_is_compared_with_no_run() -> None:
+    for word in ("method.total=40", "method.reference=null"):
+        [entry] = plan(Request(("task=rte", "method=lora_random_ranks", "data=generated", word)))
+        assert getattr(entry.experiment.method, "cell", "none") is None
+    with pytest.raises(UserError, match=r"method\.reference=lora is no method that learns ranks"):
+        plan(Request(("task=rte", "method=lora_random_ranks", "data=generated", "method.reference=lora")))
+
+
 def test_choices_of_a_suite_are_nothing_to_a_single_run(tmp_path: Path) -> None:
     (tmp_path / "suite").mkdir()
     text = "# @package _global_\nhydra: {sweeper: {params: {task: 'cola,mrpc', method: autolora}}}\n"
@@ -158,11 +212,13 @@ def test_several_values_need_a_sweep() -> None:
         plan(Request(("task=rte,cola",)))
 
 
-PRODUCTS = [name for name in choices("suite", CONF) if name not in ("controls", "tune")]
-"""Suites that need no finished runs, and whose runs are known beforehand."""
+PRODUCTS = [name for name in choices("suite", CONF) if name != "tune"]
+"""Suites whose runs are known beforehand."""
 
 
-@pytest.mark.parametrize("suite", [name for name in PRODUCTS if name not in ("table5", "methods", "lora_rank")])
+@pytest.mark.parametrize(
+    "suite", [name for name in PRODUCTS if name not in ("table5", "methods", "lora_rank")]
+)
 def test_every_choice_of_a_suite_composes(suite: str) -> None:
     """Each with the first choice of everything else; three suites have their own tests."""
     params = OmegaConf.load(choices("suite", CONF)[suite]).hydra.sweeper.params
@@ -228,8 +284,18 @@ def test_nothing_but_what_a_method_does_not_work_on_is_refused(multirun: bool) -
 
 
 def test_controls_ask_for_the_searches_they_are_about(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=str(tmp_path)):
-        plan(Request(("suite=controls", "data=generated", f"results={tmp_path}")))
+    """Those that are not there, unless the same words run them."""
+    words = ("suite=controls", "data=generated", f"results={tmp_path}", "task=rte", "seed=0")
+    found = plan(Request(words))
+    [first, *_] = missing = missing_references(found)
+    assert len(missing) == 3
+    assert first.startswith(f"{tmp_path}/rte/roberta_base/autolora-")
+    searches = plan(Request((*words[1:], "suite=table1", "method=autolora")))
+    assert missing_references(found, searches) == missing_references([*searches, *found]) == []
+    with pytest.raises(
+        UserError, match=r"there is no .*/seed0, a finished run of autolora for lora_uniform, and 2"
+    ):
+        launch.run(words)
 
 
 def test_minilms_controls_are_trained_as_its_searches_are(tmp_path: Path) -> None:
@@ -244,10 +310,11 @@ def test_minilms_controls_are_trained_as_its_searches_are(tmp_path: Path) -> Non
     assert {e.experiment.method.name for e in found} == FOR_SEARCHES - {"lora_from_ranks"} | {
         "lora_random_ranks"
     }
+    assert missing_references(found) == []
     for control in (entry.experiment for entry in found):
         assert control.method.learning_rate == cell.method.learning_rate == 1e-3
         assert control.train == cell.train
-        assert control.method.origin == f"rte/minilm/autolora-{config_id(cell)}/seed0"  # type: ignore[attr-defined]
+        assert control.method.cell == f"rte/minilm/autolora-{config_id(cell)}"  # type: ignore[attr-defined]
 
 
 TASKS, METHODS = choices("task", CONF), choices("method", CONF)

@@ -9,13 +9,14 @@ from autolora_bench.config.experiment import ExperimentConfig
 from autolora_bench.config.trackers import check_trackers
 from autolora_bench.errors import UserError
 from autolora_bench.fair import planned_runs
-from autolora_bench.plan import PlannedRun
+from autolora_bench.plan import PlannedRun, missing_references
 
 
 def run(words: Sequence[str]) -> int:
     """Print what would run and what is missing; exit status 2 where something is."""
     planned = planned_runs(read_request(words))
     problems = list(dict.fromkeys(problem for entry in planned for problem in missing(entry)))
+    problems += missing_references(planned)
     notes = list(dict.fromkeys(note for entry in planned for note in from_hub(entry.experiment)))
     for entry in planned:
         print(f"{entry.state().value:12}{entry.command}  ->  {entry.folder}")

@@ -28,7 +28,7 @@ from autolora_bench.fair import is_fair
 from autolora_bench.interruption import Interrupted, watched_signals
 from autolora_bench.ownership import owned
 from autolora_bench.paths import run_folder
-from autolora_bench.plan import PlannedRun, State, command_line
+from autolora_bench.plan import PlannedRun, State, check_references, command_line
 from autolora_bench.processes import is_main, leave, on_main, silent, world_size
 from autolora_bench.record import Evaluation, RunRecord
 from autolora_bench.sweep import (
@@ -88,6 +88,7 @@ def _launch(words: Sequence[str]) -> int:
     problems = [decision.problem for _, decision in decisions if decision.problem is not None]
     for problem in problems:
         print(f"{problem.what}\n{problem.mend}", file=sys.stderr)
+    on_main(lambda: check_references(pending, planned))
     _announce(planned, len(pending), len(problems))
     for entry in pending:
         check_trackers(entry.experiment)

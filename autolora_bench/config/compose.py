@@ -9,15 +9,18 @@ from typing import Any, cast
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from autolora_bench.config.choices import nearest
+from autolora_bench.config.choices import nearest, schema_of
+from autolora_bench.config.corrections import note_corrections
 from autolora_bench.config.data import HELD_OUT
 from autolora_bench.config.experiment import ExperimentConfig
 from autolora_bench.config.ranks import resolve_ranks
+from autolora_bench.config.reference import name_reference
 from autolora_bench.config.store import register_schemas
 from autolora_bench.config.validate import validate
 from autolora_bench.errors import UserError
@@ -63,8 +66,16 @@ def to_experiment(config: DictConfig) -> ExperimentConfig:
     return checked(to_objects(config))
 
 
-def to_objects(config: DictConfig) -> ExperimentConfig:
-    """Plain dataclasses as composed. Raises UserError for a missing value."""
+def to_objects(
+    config: DictConfig, hydra: DictConfig | None = None, words: Sequence[str] | None = None
+) -> ExperimentConfig:
+    """Plain dataclasses as composed. Raises UserError for a missing value.
+
+    Args:
+        config: with or without Hydra's own node.
+        hydra: that node, where `config` is without it.
+        words: what `config` was composed from, where Hydra's node does not say it.
+    """
     plain = config.copy()
     if "hydra" in plain:
         with open_dict(plain):
@@ -76,9 +87,38 @@ def to_objects(config: DictConfig) -> ExperimentConfig:
         )
     _check_size(OmegaConf.to_container(plain, resolve=False))
     try:
-        return cast(ExperimentConfig, OmegaConf.to_object(plain))
+        experiment = cast(ExperimentConfig, OmegaConf.to_object(plain))
     except OmegaConfBaseException as error:
         raise explain(error) from error
+    _name_reference(experiment, hydra or config.get("hydra"), words)
+    return experiment
+
+
+def _name_reference(
+    experiment: ExperimentConfig, composed: DictConfig | None, words: Sequence[str] | None
+) -> None:
+    """Look up the run that a control is compared with, from the words that Hydra has composed."""
+    if composed is None and HydraConfig.initialized():  # Hydra gives a job its settings alone
+        composed = HydraConfig.get()
+    if composed is None:
+        return
+    sources = [source["path"] for source in composed.runtime.config_sources if source["schema"] == "file"]
+    path = ",".join(composed.searchpath or ())
+    extra = [f"hydra.searchpath=[{path}]"] if path else []
+
+    def compose_reference(words: Sequence[str]) -> ExperimentConfig:
+        if GlobalHydra.instance().is_initialized():
+            return to_experiment(compose_config([*extra, *words]))
+        with composer():  # a launcher's worker
+            return to_experiment(compose_config([*extra, *words]))
+
+    said = words or cast(list[Any], OmegaConf.to_container(composed.overrides.task, resolve=False))
+    name_reference(
+        experiment,
+        [str(word) for word in said],
+        lambda name: schema_of("method", name, [Path(source) for source in sources]),
+        compose_reference,
+    )
 
 
 def asks_for_the_seed(config: DictConfig) -> bool:
@@ -94,6 +134,7 @@ def checked(experiment: ExperimentConfig) -> ExperimentConfig:
     resolve_ranks(experiment)
     if experiment.data.held_out:
         experiment.task.evaluation, experiment.task.test = [HELD_OUT], []
+    note_corrections(experiment)
     validate(experiment)
     return experiment
 

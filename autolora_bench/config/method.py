@@ -30,6 +30,8 @@ class MethodConfig:
     title: str = field(default=MISSING, metadata=LABEL)
     learning_rate: Positive = MISSING
     """Peak learning rate of the training that makes the final weights."""
+    corrections: list[str] = field(default_factory=list, metadata=ADDED)
+    """Rules by which the same settings now give other numbers than before (config.corrections). Filled in."""
 
 
 @dataclass
@@ -122,7 +124,7 @@ class Allocation(Enum):
     """How ranks are distributed that are not learnt in the run itself."""
 
     uniform = "as evenly as the total allows, the larger ranks spread over the depth"
-    random = "the total drawn from all layers' components without replacement"
+    random = "drawn from the ranks of `source`, with their total and spread; without any, a total drawn from components"
     shuffled = "the ranks of `source`, permuted over the layers"
     given = "the ranks of `source`"
     oracle = "the ranks that the task planted"
@@ -136,6 +138,9 @@ class RankedLoraConfig(MethodConfig):
     allocation: Allocation = MISSING
     total: Steps | None = None
     """Total rank over all layers (uniform, random); none takes that of `source`, or else rank x layers."""
+    reference: Text | None = field(default=None, metadata=LOCATION)
+    """The method that this one is compared with, where `source`, `ranks` and `total` are left out: `source` is then its
+    run of the same task, model, settings and seed, below the same results folder (config.reference)."""
     source: Text | None = field(default=None, metadata=LOCATION)
     """Whose ranks, or whose total: a finished run's folder or run.json; the folder that holds its seeds, for each
     seed its own; or a CSV or JSON file with layer, projection, rank and perhaps task. May be a pattern (`*`)."""
@@ -144,15 +149,15 @@ class RankedLoraConfig(MethodConfig):
     ranks: dict[str, LayerRank] = field(default_factory=dict)
     """`block.projection` -> rank. Filled in from `source`, so that the ranks are part of what a run is."""
     cell: str | None = None
-    """task/model/method-id of the runs that give each seed its own ranks. Filled in from `source`."""
+    """task/model/method-id of the runs that give each seed its own ranks. Filled in from `source` or `reference`."""
     origin: str | None = field(default=None, metadata=LABEL)
     """What the record says of `source`. Filled in."""
     allocation_seed: Seed | None = None
-    """Seed of random and shuffled; none means the run's own."""
+    """Seed of random and shuffled, beside the task; none means the run's own."""
     components: Rank = 8
-    """Largest rank of a layer (random)."""
+    """Largest rank of a layer (random, where it draws a total)."""
     minimum_rank: LayerRank = 1
-    """Smallest rank of a layer (random)."""
+    """Smallest rank of a layer (random, where it draws a total)."""
     rank: Rank = 4
     """Reference rank of constant scaling, and the mean rank where neither total nor source is given."""
     alpha: Positive = 16.0

@@ -1,8 +1,8 @@
 """Ranks from elsewhere: of a finished run, of every seed of a cell, or from a file.
 
-What counts for a run's identity is the ranks (or their total), not where they were read: `resolve_ranks` puts them into
-the configuration before it is hashed. Where every seed has ranks of its own, they follow from the cell that they come
-from and the seed; the cell is then the identity, so that the seeds stay one row of a table.
+What counts for a run's identity is the ranks (of uniform their total), not where they were read: `resolve_ranks` puts
+them into the configuration before it is hashed. Where every seed has ranks of its own, they follow from the cell that
+they come from and the seed; the cell is then the identity, so that the seeds stay one row of a table.
 """
 
 import csv
@@ -54,7 +54,7 @@ def resolve_ranks(experiment: ExperimentConfig) -> None:
         UserError: the source cannot be read, or is given beside the ranks themselves.
     """
     method = experiment.method
-    if not isinstance(method, RankedLoraConfig) or method.source is None:
+    if not isinstance(method, RankedLoraConfig) or method.source is None or method.reference is not None:
         return
     if method.ranks or method.cell is not None:
         raise UserError(
@@ -65,7 +65,7 @@ def resolve_ranks(experiment: ExperimentConfig) -> None:
     method.origin = found.origin
     if found.cell is not None:
         method.cell = found.cell
-    elif method.allocation in (Allocation.shuffled, Allocation.given):
+    elif method.allocation is not Allocation.uniform:
         method.ranks = found.ranks
     elif method.total is None:
         method.total = sum(found.ranks.values())

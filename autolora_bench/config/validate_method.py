@@ -38,6 +38,11 @@ def _adalora(method: AdaLoraConfig) -> None:
 
 def _ranked(method: RankedLoraConfig) -> None:
     require(
+        method.reference is None or method.cell is not None,
+        f"method.reference={method.reference} was not looked up",
+        "say method.source=FOLDER_OF_A_FINISHED_RUN, or method.reference=null",
+    )
+    require(
         method.minimum_rank <= method.components,
         f"method.minimum_rank={method.minimum_rank} with method.components={method.components}",
         "say a smallest rank from 0 to the largest",
@@ -63,7 +68,7 @@ def _given_ranks(method: RankedLoraConfig) -> None:
     )
     require(
         method.total is None or (method.cell is None and not method.ranks),
-        f"method.total={method.total} and method.{'ranks' if method.ranks else 'source'}, which gives the total",
+        f"method.total={method.total} and method.{'source' if method.source else 'ranks'}, which gives the total",
         "say one of them",
     )
 

@@ -1,8 +1,13 @@
 """LoRA with ranks that are not learnt in the run: controls for learnt ranks, and ranks from elsewhere.
 
+A control answers one question about the run that it is compared with. Uniform: is its total what counts? Shuffled: do
+its very ranks belong to their layers? Random: are ranks of the same total and spread as good wherever they come from?
+Random and shuffled ranks are drawn anew for every task and seed: tasks that shared a draw would be one comparison.
+
 Trained, without the head: sum of r_l (D_l + O_l) over the layers, D inputs and O outputs.
 """
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +38,8 @@ from autolora_bench.tasks.recovery import Recovery
 from autolora_bench.training.lora_optimizers import optimizer_of
 
 RANKS = "allocate/ranks.json"
+AT_ONCE, DRAWS = 4096, 200
+"""Allocations that are drawn together, and how often at most."""
 
 
 @dataclass(frozen=True)
@@ -79,10 +86,12 @@ class AllocatePhase:
 
     def run(self, context: PhaseContext) -> PhaseResult:
         """Take, read or draw the ranks."""
-        c = self.config
+        c, experiment = self.config, context.experiment
+        source = self._source(context)
         modules = context.backbone().targets
-        seed = context.experiment.seed if c.allocation_seed is None else c.allocation_seed
-        ranks = self._planted(context, modules) or ranks_for(c, modules, self._source(context), seed)
+        seed = experiment.seed if c.allocation_seed is None else c.allocation_seed
+        drawn = draw_seed(c.allocation, experiment.task.name, seed)
+        ranks = self._planted(context, modules) or ranks_for(c, modules, source, drawn)
         write_allocation(ranks, context.folder / RANKS)
         details = {"total_rank": ranks.total, "mean_rank": ranks.mean, "origin": c.origin}
         return PhaseResult(artefact=RANKS, details=details)
@@ -101,7 +110,17 @@ class AllocatePhase:
         c, experiment = self.config, context.experiment
         if c.cell is None or c.source is None:
             return c.ranks or None
-        found = read_ranks(c.source, c.source_task or experiment.task.name, experiment.seed)
+        try:
+            found = read_ranks(c.source, c.source_task or experiment.task.name, experiment.seed)
+        except UserError as error:
+            if c.reference is None:
+                raise
+            raise UserError(
+                f"{c.name} is compared with {c.reference}, which has no finished run of these settings and seed: "
+                f"{error.what}",
+                f"run the same with method={c.reference} first; or name one by method.source=FOLDER",
+            ) from error
+        c.origin = found.origin
         if found.cell != c.cell:
             raise UserError(f"{c.source} holds {found.cell}, not {c.cell}", "run the command again")
         return found.ranks
@@ -113,8 +132,9 @@ def ranks_for(
     """The allocation over `modules`, in the model's order.
 
     uniform: layer i of L gets floor((i + 1) T / L) - floor(i T / L) of the total T: ranks differ by one at most, and
-    the larger ones are spread over the depth. random: T of the L x components components drawn without replacement,
-    every layer keeping at least minimum_rank. shuffled: the source's ranks, permuted over all layers.
+    the larger ones are spread over the depth. random, with a source: ranks drawn from the source's, with their total
+    and spread (`alike`); without: T of the L x components components drawn without replacement, every layer keeping at
+    least minimum_rank. shuffled: the source's ranks, permuted over all layers.
 
     Args:
         config: the allocation and its settings.
@@ -131,6 +151,8 @@ def ranks_for(
         ranks = [(i + 1) * total // layers - i * total // layers for i in range(layers)]
         return RankAllocation.from_ranks(modules, ranks)
     generator = torch.Generator().manual_seed(seed)
+    if config.allocation is Allocation.random and source:
+        return RankAllocation.from_ranks(modules, alike(_matched(source, modules), generator))
     if config.allocation is Allocation.random:
         values = torch.rand(layers, config.components, generator=generator, dtype=torch.float64)
         return allocate_ranks(values, modules, Rule.budget, budget=total, minimum=config.minimum_rank)
@@ -138,6 +160,27 @@ def ranks_for(
     if config.allocation is Allocation.shuffled:
         ranks = [ranks[i] for i in torch.randperm(layers, generator=generator).tolist()]
     return RankAllocation.from_ranks(modules, ranks)
+
+
+def draw_seed(allocation: Allocation, task: str, seed: int) -> int:
+    """A seed of its own for every allocation, task and seed, below 2^63."""
+    digest = hashlib.sha256(f"{allocation.name}/{task}/{seed}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+def alike(ranks: Sequence[int], generator: torch.Generator) -> list[int]:
+    """L ranks drawn independently from the L given, until sum and sum of squares, so mean and deviation, are theirs.
+
+    Where that is too rare (a permutation of the given ranks always fits, but few may), a permutation.
+    """
+    given = torch.tensor(list(ranks))
+    wanted = (int(given.sum()), int(given.square().sum()))
+    for _ in range(DRAWS):
+        drawn = given[torch.randint(len(given), (AT_ONCE, len(given)), generator=generator)]
+        fits = (drawn.sum(dim=1) == wanted[0]) & (drawn.square().sum(dim=1) == wanted[1])
+        if fits.any():
+            return [int(rank) for rank in drawn[int(fits.int().argmax())]]
+    return [int(rank) for rank in given[torch.randperm(len(given), generator=generator)]]
 
 
 def _matched(source: dict[str, int], modules: Sequence[str]) -> list[int]:

@@ -7,13 +7,18 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
+from autolora_bench.backbone.targets import block_and_projection
+from autolora_bench.config.corrections import earlier_rules
 from autolora_bench.config.experiment import config_id, experiment_identity
 from autolora_bench.config.method import Allocation, RankedLoraConfig
 from autolora_bench.config.ranks import layer_key, read_ranks
 from autolora_bench.errors import UserError
-from autolora_bench.methods.ranked import ranks_for
+from autolora_bench.methods.ranked import alike, draw_seed, ranks_for
+from autolora_bench.paths import conf_dir
 from autolora_bench.record import LayerRank, RunRecord, Status, write_record
 
 MODULES = [f"bert.encoder.layer.{i}.attention.self.{p}" for i in range(6) for p in ("query", "value")]
@@ -47,6 +52,44 @@ def test_random_ranks_keep_the_total_and_follow_the_seed() -> None:
     assert draws[3] == ranks_for(config(Allocation.random, total=40), MODULES, None, 3).ranks
     means = [sum(ranks[layer] for ranks in draws) / len(draws) for layer in range(12)]
     assert all(abs(mean - 40 / 12) < 0.5 for mean in means), "no layer is favoured"
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        (4, 3, 5, 4, 1, 8, 2, 6, 3, 4, 5, 3),
+        (0, 0, 0, 1, 2, 3, 4, 6, 8, 8, 8, 8),
+        (4,) * 12,
+        (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048),
+    ],
+)
+def test_random_ranks_have_the_total_and_the_spread_of_their_source(given: tuple[int, ...]) -> None:
+    """Mean and deviation exactly, with the ranks of the source; the last list leaves nothing but permutations."""
+    source = {layer_key(*block_and_projection(name)): rank for name, rank in zip(MODULES, given, strict=True)}
+    draws = [ranks_for(config(Allocation.random), MODULES, source, seed).ranks for seed in range(40)]
+    for ranks in draws:
+        assert np.mean(ranks) == pytest.approx(np.mean(given), abs=1e-12)
+        assert np.std(ranks) == pytest.approx(np.std(given), abs=1e-12)
+        assert set(ranks) <= set(given)
+    assert len(set(draws)) >= (35 if len(set(given)) > 1 else 1)
+    assert draws[7] == ranks_for(config(Allocation.random), MODULES, source, 7).ranks
+
+
+def test_no_layer_is_favoured_by_random_ranks_with_a_source() -> None:
+    given = (1, 2, 3, 4, 5, 6, 1, 2, 3, 4, 5, 6)
+    generator = torch.Generator().manual_seed(0)
+    draws = np.array([alike(given, generator) for _ in range(400)])
+    assert abs(draws.mean(axis=0) - 3.5).max() < 0.4
+    counts = [np.count_nonzero(draws == rank) / draws.size for rank in range(1, 7)]
+    assert max(abs(share - 1 / 6) for share in counts) < 0.02, "the source's distribution of ranks"
+
+
+def test_every_task_and_seed_and_allocation_has_a_draw_of_its_own() -> None:
+    tasks = [path.stem for path in (conf_dir() / "task").glob("*.yaml")]
+    seeds = {draw_seed(a, task, seed) for a in Allocation for task in tasks for seed in range(5)}
+    assert len(seeds) == len(Allocation) * len(tasks) * 5
+    assert all(0 <= seed < 2**63 for seed in seeds)
+    assert draw_seed(Allocation.random, "rte", 1) == draw_seed(Allocation.random, "rte", 1)
 
 
 def test_random_ranks_may_drop_layers_when_asked() -> None:
@@ -152,9 +195,20 @@ def test_identity_holds_what_was_read_not_where(method: str, composed: Any, tmp_
     assert ids[0] == ids[1] != ids[2]
     identity = experiment_identity(composed(method, f"method.source={first}"))["method"]
     assert str(tmp_path) not in json.dumps(identity)
-    copies = method in ("lora_from_ranks", "lora_shuffled_ranks")
+    copies = method != "lora_uniform"
     assert identity["ranks"] == ({"0.query": 3, "0.value": 0, "1.query": 1, "1.value": 2} if copies else {})
     assert identity["total"] == (None if copies else 6)
+
+
+def test_controls_of_before_have_another_identity_and_are_said_to_be_of_before(composed: Any) -> None:
+    for method in ("lora_random_ranks", "lora_shuffled_ranks"):
+        found = experiment_identity(composed(method))
+        assert found["method"].pop("corrections") == ["own_draw"]
+        assert "seed alone" in "".join(earlier_rules(found))
+        assert not earlier_rules(experiment_identity(composed(method)))
+    assert "corrections" not in experiment_identity(composed("lora_uniform"))["method"]
+    with pytest.raises(UserError, match="filled in by the program"):
+        composed("lora", "method.corrections=[own_draw]")
 
 
 def test_seeds_with_their_own_ranks_stay_one_cell(composed: Any, tmp_path: Path) -> None:
