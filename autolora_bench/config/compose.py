@@ -94,9 +94,7 @@ def to_objects(
     return experiment
 
 
-def _name_reference(
-    experiment: ExperimentConfig, composed: DictConfig | None, words: Sequence[str] | None
-) -> None:
+def _name_reference(experiment: ExperimentConfig, composed: Any, words: Sequence[str] | None) -> None:
     """Look up the run that a control is compared with, from the words that Hydra has composed."""
     if composed is None and HydraConfig.initialized():  # Hydra gives a job its settings alone
         composed = HydraConfig.get()
