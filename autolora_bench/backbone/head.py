@@ -31,7 +31,7 @@ def check_whole(
         loading: transformers' report.
         has_head: the task puts a head on the model, which a checkpoint need not have, as it need have no poolers.
         untrained: modules that are drawn at random whatever the checkpoint has.
-        name: of the checkpoint, for the message.
+        name: of the model, for the message.
 
     Raises:
         UserError: naming the first weight that is missing or has another shape.
@@ -44,7 +44,7 @@ def check_whole(
             first = next((weight for weight, _ in model.named_parameters() if weight in lost), min(lost))
             more = f" and {len(lost) - 1} more" if len(lost) > 1 else ""
             raise UserError(
-                f"the checkpoint {name} {what} weights of its model: {first}{more}",
+                f"the checkpoint of {name!r} {what} weights of its model: {first}{more}",
                 "name a whole checkpoint; linear layers that are to be drawn at random can be named in model.untrained",
             )
 

@@ -84,7 +84,7 @@ def load_backbone(config: ModelConfig, head: HeadSpec) -> Backbone:
     generator = torch.get_rng_state()
     with mpnet_with_sdpa():
         model, loading = _load_weights(location, config, head, stated)
-        check_whole(model, loading, bool(head.labels), _untrained(model, config.untrained), location.label)
+        check_whole(model, loading, bool(head.labels), _untrained(model, config.untrained), config.name)
         head_modules, became = settle_head(model, loading, head.labels, stated, generator)
     if config.attention is Attention.sdpa:
         ask_registry(model)
