@@ -14,7 +14,7 @@ LAYERS = [
     {"training"},
     {"methods"},
     {"runner"},
-    {"words", "sweep", "plan_cache", "tuning", "report", "decision"},
+    {"words", "sweep", "plan_cache", "tuning", "fair", "report", "decision"},
     {"commands"},
     {"cli", "__main__"},
 ]
@@ -34,6 +34,7 @@ LIGHT = {
     "sweep",
     "plan_cache",
     "tuning",
+    "fair",
     "decision",
     "commands",
     "cli",

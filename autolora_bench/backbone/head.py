@@ -29,7 +29,7 @@ def check_whole(
     Args:
         model: as transformers loaded it.
         loading: transformers' report.
-        has_head: the task puts a head on the model, which a checkpoint need not have; nor need it have poolers then.
+        has_head: the task puts a head on the model, which a checkpoint need not have, as it need have no poolers.
         untrained: modules that are drawn at random whatever the checkpoint has.
         name: of the model, for the message.
 
@@ -37,7 +37,7 @@ def check_whole(
         UserError: naming the first weight that is missing or has another shape.
     """
     missing, changed = _missing(loading), _changed(loading)
-    new = [*untrained, *([*head_of(model), *_new_poolers(model, missing)] if has_head else [])]
+    new = [*untrained, *_new_poolers(model, missing), *(head_of(model) if has_head else [])]
     for what, weights in (("lacks", missing), ("has in another shape", changed)):
         lost = {weight for weight in weights if not any(weight.startswith(f"{module}.") for module in new)}
         if lost:

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from autolora_bench.methods import searching
 from autolora_bench.methods.autolora import AutoLora
 from autolora_bench.methods.base import PhaseContext
 from autolora_bench.methods.searching import SearchPhase, total_rank
+from autolora_bench.runner import run_experiment
+from autolora_bench.search import SearchTrainer
 
 MODULES = [f"bert.encoder.layer.{i}.attention.self.{p}" for i in range(2) for p in ("query", "value")]
 
@@ -287,3 +290,14 @@ def test_the_reference_rank_counts_where_it_has_an_effect(composed: Any) -> None
 def test_contradictions_are_refused(words: list[str], match: str, composed: Any) -> None:
     with pytest.raises(UserError, match=match):
         composed(*words)
+
+
+def test_a_search_that_moved_nothing_is_no_autolora(
+    composed: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Steps were taken, and every selection weight is what it was."""
+    monkeypatch.setattr(SearchTrainer, "_move_selection", lambda *_: None)
+    record = run_experiment(composed("autolora"), tmp_path, "autolora-bench ...", None)
+    assert record.error is not None
+    assert record.error["type"] == "UserError"
+    assert "all selection weights are what they were before it" in record.error["message"]
