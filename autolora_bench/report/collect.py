@@ -11,6 +11,7 @@ from autolora_bench.record import RunRecord, Status, find_records, read_record
 from autolora_bench.report.checks import check_record
 
 Identity = tuple[str, str, str, str, int]
+PLAIN = (int, float, bool, type(None), Status)
 
 
 @dataclass(frozen=True)
@@ -78,24 +79,30 @@ def legible(record: RunRecord) -> RunRecord:
 
     Records come from strangers: control characters move a terminal's cursor, half a surrogate pair has no encoding.
     """
-    return cast(RunRecord, _legible(record))
+    return record if _is_legible(record) else cast(RunRecord, _legible(record))
+
+
+def _is_legible(value: Any) -> bool:
+    """Nearly all records are; this looks at every value and copies none."""
+    kind = type(value)
+    if kind is str:
+        return bool(value.isprintable())
+    if kind is dict:
+        return all(map(_is_legible, value)) and all(map(_is_legible, value.values()))
+    if kind is list:
+        return all(map(_is_legible, value))
+    return kind in PLAIN or all(map(_is_legible, getattr(value, "__dict__", {}).values()))
 
 
 def _legible(value: Any) -> Any:
-    """The very value where there is nothing to replace."""
-    if isinstance(value, str):
-        return value if value.isprintable() else "".join(map(_sign, value))
+    if type(value) is str:
+        return "".join(map(_sign, value))
     if isinstance(value, dict):
-        pairs = [(_legible(name), _legible(one)) for name, one in value.items()]
-        same = all(a is b and value[b] is one for (a, one), b in zip(pairs, value, strict=True))
-        return value if same else dict(pairs)
+        return {_legible(name): _legible(one) for name, one in value.items()}
     if isinstance(value, list):
-        items = [_legible(one) for one in value]
-        return value if all(a is b for a, b in zip(items, value, strict=True)) else items
+        return [_legible(one) for one in value]
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        found = {name: _legible(one) for name, one in vars(value).items()}
-        changed = {name: one for name, one in found.items() if one is not getattr(value, name)}
-        return dataclasses.replace(value, **changed) if changed else value
+        return dataclasses.replace(value, **{name: _legible(one) for name, one in vars(value).items()})
     return value
 
 
