@@ -26,11 +26,11 @@ from torch import Tensor
 from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 
 from autolora_bench import machine
-from autolora_bench.backbone.merged import merged
 from autolora_bench.config.task import DecodingConfig
 from autolora_bench.config.train import Precision
 from autolora_bench.methods.base import PhaseContext
 from autolora_bench.methods.lora import lora_model
+from autolora_bench.models.merged import merged
 from autolora_bench.sweep import Request, plan
 from autolora_bench.tasks.base import EvaluationContext
 from autolora_bench.tasks.generation.beam import exclude_repeats

@@ -24,9 +24,9 @@ from peft import PeftModel
 from sacrebleu.metrics import BLEU
 from sacrebleu.significance import PairedTest
 
-from autolora_bench.backbone.merged import merged
 from autolora_bench.config.task import DecodingConfig
 from autolora_bench.methods.base import PhaseContext
+from autolora_bench.models.merged import merged
 from autolora_bench.tasks.base import EvaluationContext
 from autolora_bench.tasks.generation import model as step_model
 from autolora_bench.tasks.generation.decode import decode

@@ -30,9 +30,9 @@ from torch import Tensor
 from transformers import BertConfig, BertForSequenceClassification, logging
 
 from autolora_bench.config.train import Precision, TrainConfig
-from autolora_bench.kernels.choice import kernels
 from autolora_bench.search import ESTIMATORS, InnerStep, attach, estimator, lora_factors, selection_for
 from autolora_bench.search.diagnostics import compare, exact_terms
+from autolora_bench.speedups.choice import kernels
 
 Batch = dict[str, Tensor]
 VOCABULARY = 30522

@@ -35,9 +35,9 @@ from transformers import (
 
 from autolora_bench import machine
 from autolora_bench.config.experiment import ExperimentConfig
-from autolora_bench.kernels.choice import kernels
 from autolora_bench.methods.base import PhaseContext
 from autolora_bench.methods.lora import lora_model
+from autolora_bench.speedups.choice import kernels
 from autolora_bench.sweep import Request, plan
 from autolora_bench.training.finetune import Finetuning, build_trainer
 

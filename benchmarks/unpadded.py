@@ -23,10 +23,10 @@ from torch import Tensor, nn
 
 from autolora_bench import machine
 from autolora_bench.config.train import TrainConfig
-from autolora_bench.kernels.choice import kernels
-from autolora_bench.kernels.layout import computed_tokens
 from autolora_bench.methods.base import PhaseContext
 from autolora_bench.methods.lora import lora_model
+from autolora_bench.speedups.choice import kernels
+from autolora_bench.speedups.layout import computed_tokens
 from autolora_bench.sweep import Request, plan
 
 WAYS = {

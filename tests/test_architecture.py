@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "autolora_bench"
 LAYERS = [
     {"checksums", "errors", "interruption", "ownership", "processes", "run_files"},
     {"config", "paths", "record", "provenance", "plan"},
-    {"search", "metrics", "backbone", "kernels", "data", "machine"},
+    {"search", "metrics", "models", "speedups", "data", "machine"},
     {"tasks", "scoring"},
     {"training"},
     {"methods"},

@@ -39,7 +39,7 @@ def missing(entry: PlannedRun) -> list[str]:
 
 def from_hub(experiment: ExperimentConfig) -> list[str]:
     """What will be asked of the hub."""
-    from autolora_bench.backbone.locate import locate
+    from autolora_bench.models.locate import locate
 
     notes = []
     if experiment.data.source is Source.hub and experiment.task.hub is not None:
@@ -70,7 +70,7 @@ def _data(experiment: ExperimentConfig) -> list[str]:
 
 
 def _weights(experiment: ExperimentConfig) -> list[str]:
-    from autolora_bench.backbone.locate import check_tokenizer_files, locate
+    from autolora_bench.models.locate import check_tokenizer_files, locate
 
     try:
         check_tokenizer_files(locate(experiment.model))

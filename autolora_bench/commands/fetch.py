@@ -16,7 +16,7 @@ def run(words: Sequence[str]) -> int:
         raise UserError("fetch: which model?", "as in: autolora-bench fetch minilm")
     for name in words:
         check_choice("model", name, [conf_dir()])
-    from autolora_bench.backbone.fetch import fetch
+    from autolora_bench.models.fetch import fetch
 
     for name in words:
         print(f"fetching {name}", file=sys.stderr)

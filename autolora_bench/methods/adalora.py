@@ -14,13 +14,13 @@ import peft
 from peft import PeftModel
 from torch import nn
 
-from autolora_bench.backbone.export import export
-from autolora_bench.backbone.load import Backbone
 from autolora_bench.config.method import AdaLoraConfig
 from autolora_bench.methods.base import Phase, PhaseContext
 from autolora_bench.methods.finetuning import FinetunePhase
 from autolora_bench.methods.lora import peft_model
 from autolora_bench.methods.rank_schedule import RankSchedule, prune
+from autolora_bench.models.export import export
+from autolora_bench.models.load import Backbone
 from autolora_bench.record import write_atomically
 from autolora_bench.training.finetune import WEIGHTS
 from autolora_bench.training.weights import load_trainable

@@ -18,12 +18,12 @@ from typing import Any
 from torch import nn
 from transformers import PreTrainedModel
 
-from autolora_bench.backbone.load import Backbone
 from autolora_bench.config.method import Activation, AdapterConfig, Placement
 from autolora_bench.errors import UserError
 from autolora_bench.methods.base import Phase, PhaseContext
 from autolora_bench.methods.bottleneck import insert_adapters
 from autolora_bench.methods.finetuning import FinetunePhase
+from autolora_bench.models.load import Backbone
 from autolora_bench.record import write_atomically
 from autolora_bench.training.weights import load_trainable, save_trainable
 

@@ -10,7 +10,6 @@ import torch
 from peft import PeftModel
 from torch import nn
 
-from autolora_bench.backbone.load import Backbone
 from autolora_bench.config.method import AutoLoraConfig
 from autolora_bench.config.search import SearchConfig
 from autolora_bench.methods.base import Phase, PhaseContext, PhaseResult
@@ -23,6 +22,7 @@ from autolora_bench.methods.ranked_model import (
     write_allocation,
 )
 from autolora_bench.methods.searching import SELECTION, SearchPhase, minimum_rank, total_rank
+from autolora_bench.models.load import Backbone
 from autolora_bench.search import RankAllocation, allocate_ranks
 from autolora_bench.training.lora_optimizers import optimizer_of
 

@@ -10,8 +10,6 @@ import torch
 from torch import nn
 from transformers import PreTrainedTokenizerBase, set_seed
 
-from autolora_bench.backbone.load import Backbone, load_backbone, load_tokenizer
-from autolora_bench.backbone.locate import model_digests
 from autolora_bench.config.experiment import ExperimentConfig, config_id
 from autolora_bench.config.padding import check_padding_free
 from autolora_bench.config.support import check_architecture
@@ -19,6 +17,8 @@ from autolora_bench.data.files import file_digests
 from autolora_bench.data.load import load_data
 from autolora_bench.data.schema import TaskData
 from autolora_bench.methods.inputs import DATA, EXAMPLES, MODEL, Inputs, changed_since, differing
+from autolora_bench.models.load import Backbone, load_backbone, load_tokenizer
+from autolora_bench.models.locate import model_digests
 from autolora_bench.record import Evaluation, LayerRank, Parameters
 from autolora_bench.tasks.base import Splits, Task
 from autolora_bench.tasks.room import check_room

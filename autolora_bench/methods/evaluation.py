@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from autolora_bench.config.train import Precision
-from autolora_bench.kernels.choice import kernels
 from autolora_bench.methods.base import Method, PhaseContext, PhaseResult
 from autolora_bench.record import write_atomically
+from autolora_bench.speedups.choice import kernels
 from autolora_bench.tasks.base import PARTIAL, EvaluationContext
 from autolora_bench.tasks.scoring import evaluation_of
 from autolora_bench.training.progress import EvaluationProgress

@@ -9,12 +9,12 @@ from typing import Any, ClassVar
 from peft import LoraConfig, PeftModel
 from torch import nn
 
-from autolora_bench.backbone.export import export
-from autolora_bench.backbone.export_folder import complete_export
-from autolora_bench.backbone.load import Backbone
-from autolora_bench.backbone.targets import block_and_projection
 from autolora_bench.config.train import Keep, TrainConfig
 from autolora_bench.methods.base import PhaseContext, PhaseResult, count_parameters
+from autolora_bench.models.export import export
+from autolora_bench.models.export_folder import complete_export
+from autolora_bench.models.load import Backbone
+from autolora_bench.models.targets import block_and_projection
 from autolora_bench.processes import on_main
 from autolora_bench.record import LayerRank
 from autolora_bench.search.layers import lora_layers

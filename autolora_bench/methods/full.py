@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from autolora_bench.backbone.load import Backbone
 from autolora_bench.config.method import FullConfig
 from autolora_bench.methods.base import Phase, PhaseContext
 from autolora_bench.methods.finetuning import FinetunePhase
+from autolora_bench.models.load import Backbone
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from autolora_bench.backbone.load import Backbone
 from autolora_bench.config.method import HeadOnlyConfig
 from autolora_bench.errors import UserError
 from autolora_bench.methods.base import Phase, PhaseContext
 from autolora_bench.methods.finetuning import FinetunePhase
+from autolora_bench.models.load import Backbone
 
 
 @dataclass(frozen=True)

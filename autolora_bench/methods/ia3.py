@@ -13,13 +13,13 @@ import peft
 from peft import PeftModel
 from torch import nn
 
-from autolora_bench.backbone.fused_scales import save_scales
-from autolora_bench.backbone.inner import scaled_modules
-from autolora_bench.backbone.load import Backbone
 from autolora_bench.config.prompts import IA3Config
 from autolora_bench.methods.base import Phase, PhaseContext
 from autolora_bench.methods.finetuning import FinetunePhase
 from autolora_bench.methods.lora import TASK_TYPES
+from autolora_bench.models.fused_scales import save_scales
+from autolora_bench.models.inner import scaled_modules
+from autolora_bench.models.load import Backbone
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from transformers.pytorch_utils import Conv1D
 
-from autolora_bench.backbone.load import Backbone, HeadKind
 from autolora_bench.config.method import LoraConfig as UniformConfig
 from autolora_bench.config.variant import LoraGaConfig, Start
 from autolora_bench.errors import UserError
@@ -22,6 +21,7 @@ from autolora_bench.methods.base import Phase, PhaseContext, PhaseResult
 from autolora_bench.methods.factors import FACTORS, Factors, write_factors
 from autolora_bench.methods.lora import lora_model
 from autolora_bench.methods.ranked_model import LowRankConfig, lora_options, write_allocation
+from autolora_bench.models.load import Backbone, HeadKind
 from autolora_bench.search import RankAllocation
 from autolora_bench.search.layers import lora_factors, lora_layers
 

@@ -11,12 +11,12 @@ import peft
 from peft import PeftModel
 from torch import nn
 
-from autolora_bench.backbone.load import Backbone
 from autolora_bench.config.prompts import LlamaAdapterConfig
 from autolora_bench.errors import UserError
 from autolora_bench.methods.base import Phase, PhaseContext
 from autolora_bench.methods.finetuning import FinetunePhase
 from autolora_bench.methods.lora import TASK_TYPES
+from autolora_bench.models.load import Backbone
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ import peft
 from peft import PeftModel, TaskType
 from transformers.pytorch_utils import Conv1D
 
-from autolora_bench.backbone.load import Backbone, HeadKind
 from autolora_bench.methods.base import PhaseContext
+from autolora_bench.models.load import Backbone, HeadKind
 
 TASK_TYPES = {
     HeadKind.sequence: TaskType.SEQ_CLS,

@@ -21,12 +21,12 @@ from peft import PeftModel
 from torch import nn
 from torch.nn import functional
 
-from autolora_bench.backbone.labels import IGNORED
-from autolora_bench.backbone.load import Backbone, HeadKind
 from autolora_bench.config.prompts import PrefixConfig, PromptConfig, PromptStart, PTuningConfig
 from autolora_bench.methods.base import Phase, PhaseContext
 from autolora_bench.methods.finetuning import FinetunePhase
 from autolora_bench.methods.lora import TASK_TYPES
+from autolora_bench.models.labels import IGNORED
+from autolora_bench.models.load import Backbone, HeadKind
 from autolora_bench.tasks.room import check_room
 
 

@@ -17,8 +17,6 @@ import torch
 from peft import PeftModel
 from torch import nn
 
-from autolora_bench.backbone.load import Backbone
-from autolora_bench.backbone.targets import block_and_projection
 from autolora_bench.config.method import Allocation, PlantedRanksConfig, RankedLoraConfig
 from autolora_bench.config.ranks import layer_key, read_ranks
 from autolora_bench.config.search import Rule
@@ -33,6 +31,8 @@ from autolora_bench.methods.ranked_model import (
     read_allocation,
     write_allocation,
 )
+from autolora_bench.models.load import Backbone
+from autolora_bench.models.targets import block_and_projection
 from autolora_bench.search import RankAllocation, allocate_ranks
 from autolora_bench.tasks.recovery import Recovery
 from autolora_bench.training.lora_optimizers import optimizer_of

@@ -7,13 +7,13 @@ from typing import Any
 
 from peft import PeftModel
 
-from autolora_bench.backbone.export import export
-from autolora_bench.backbone.load import Backbone
 from autolora_bench.config.method import AutoLoraConfig, LoraConfig, RankedLoraConfig, Scaling
 from autolora_bench.config.variant import Start
 from autolora_bench.methods.base import PhaseContext
 from autolora_bench.methods.factors import FACTORS, read_factors, start_from
 from autolora_bench.methods.lora import lora_model
+from autolora_bench.models.export import export
+from autolora_bench.models.load import Backbone
 from autolora_bench.record import write_atomically
 from autolora_bench.search import RankAllocation, rank_pattern, verify_applied
 

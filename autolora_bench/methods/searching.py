@@ -9,18 +9,18 @@ import torch
 from peft import PeftModel
 from transformers import PrinterCallback
 
-from autolora_bench.backbone.load import HeadKind
 from autolora_bench.config.experiment import ExperimentConfig
 from autolora_bench.config.search import Constraint, Rule, SearchConfig
 from autolora_bench.config.train import TrainConfig
 from autolora_bench.data.splits import search_split
 from autolora_bench.errors import UserError
-from autolora_bench.kernels.choice import kernels
 from autolora_bench.methods.base import PhaseContext, PhaseResult
 from autolora_bench.methods.lora import lora_model
+from autolora_bench.models.load import HeadKind
 from autolora_bench.processes import on_main, world_size
 from autolora_bench.record import write_atomically
 from autolora_bench.search import SearchOptions, Selection, selection_for
+from autolora_bench.speedups.choice import kernels
 from autolora_bench.training.arguments import training_arguments
 from autolora_bench.training.checkpoints import CHECKPOINTS, CheckpointPolicy
 from autolora_bench.training.memory import with_less_memory

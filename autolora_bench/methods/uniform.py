@@ -11,13 +11,13 @@ from pathlib import Path
 from peft import PeftModel
 from torch import nn
 
-from autolora_bench.backbone.load import Backbone
 from autolora_bench.config.method import LoraConfig
 from autolora_bench.config.variant import Start
 from autolora_bench.methods.base import Phase, PhaseContext
 from autolora_bench.methods.finetuning import FinetunePhase
 from autolora_bench.methods.initialising import START_RANKS, initialising
 from autolora_bench.methods.ranked_model import export_adapter, ranked_model, read_allocation
+from autolora_bench.models.load import Backbone
 from autolora_bench.search import RankAllocation
 from autolora_bench.training.lora_optimizers import optimizer_of
 

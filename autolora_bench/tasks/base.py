@@ -10,10 +10,10 @@ from datasets import Dataset
 from torch import nn
 from transformers import PreTrainedTokenizerBase
 
-from autolora_bench.backbone.load import HeadSpec
 from autolora_bench.config.task import TaskConfig
 from autolora_bench.data.schema import TaskData
 from autolora_bench.metrics.scores import MetricScores
+from autolora_bench.models.load import HeadSpec
 
 Batch = dict[str, Any]
 

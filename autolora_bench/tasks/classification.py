@@ -9,10 +9,10 @@ from datasets import Dataset
 from torch import nn
 from transformers import DataCollatorWithPadding, PreTrainedTokenizerBase
 
-from autolora_bench.backbone.load import HeadKind, HeadSpec
 from autolora_bench.config.task import ClassificationTask, RegressionTask
 from autolora_bench.data.schema import TaskData
 from autolora_bench.metrics.classification import score_classification
+from autolora_bench.models.load import HeadKind, HeadSpec
 from autolora_bench.tasks.base import Batch, EvaluationContext, Result, Splits
 from autolora_bench.tasks.encode import TRUNCATED, encode_texts
 from autolora_bench.tasks.inference import logits

@@ -16,9 +16,6 @@ from peft import PeftModel
 from torch import nn
 from transformers import DataCollatorWithPadding, PreTrainedTokenizerBase
 
-from autolora_bench.backbone.labels import IGNORED
-from autolora_bench.backbone.load import HeadKind, HeadSpec, load_backbone
-from autolora_bench.backbone.targets import block_and_projection
 from autolora_bench.config.data import Source
 from autolora_bench.config.experiment import ExperimentConfig
 from autolora_bench.config.ranks import PROJECTIONS
@@ -27,6 +24,9 @@ from autolora_bench.config.truth import plant_seed, planted_ranks
 from autolora_bench.data.schema import TaskData
 from autolora_bench.metrics.classification import spearman
 from autolora_bench.metrics.scores import UNDEFINED, MetricScores
+from autolora_bench.models.labels import IGNORED
+from autolora_bench.models.load import HeadKind, HeadSpec, load_backbone
+from autolora_bench.models.targets import block_and_projection
 from autolora_bench.search.layers import lora_layers
 from autolora_bench.tasks.base import Batch, EvaluationContext, Result, Splits
 from autolora_bench.tasks.inference import by_length, evaluation_mode

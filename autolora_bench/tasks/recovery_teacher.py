@@ -16,11 +16,11 @@ from datasets import Dataset
 from torch import Tensor, nn
 from transformers import DataCollatorWithPadding, PreTrainedTokenizerBase
 
-from autolora_bench.backbone.load import Backbone
-from autolora_bench.backbone.teacher import calibrated, draw_updates, hidden_states, layer_inputs, planted
 from autolora_bench.config.task import RecoveryTask
 from autolora_bench.config.truth import Truth
 from autolora_bench.data.cache import cached_dataset
+from autolora_bench.models.load import Backbone
+from autolora_bench.models.teacher import calibrated, draw_updates, hidden_states, layer_inputs, planted
 
 VERSION = "1"
 """Counts up whenever the same settings give another teacher."""

@@ -5,9 +5,9 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
-from autolora_bench.backbone.positions import positions
 from autolora_bench.config.task import GenerationTask, TaskConfig
 from autolora_bench.errors import UserError
+from autolora_bench.models.positions import positions
 from autolora_bench.tasks.base import Splits
 
 

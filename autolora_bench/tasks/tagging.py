@@ -9,11 +9,11 @@ from datasets import Dataset
 from torch import nn
 from transformers import DataCollatorForTokenClassification, PreTrainedTokenizerBase
 
-from autolora_bench.backbone.labels import IGNORED
-from autolora_bench.backbone.load import HeadKind, HeadSpec
 from autolora_bench.config.task import LongSentences, TaggingTask
 from autolora_bench.data.schema import TaskData, tag_names
 from autolora_bench.metrics.tagging import score_tagging
+from autolora_bench.models.labels import IGNORED
+from autolora_bench.models.load import HeadKind, HeadSpec
 from autolora_bench.tasks.base import Batch, EvaluationContext, Result, Splits
 from autolora_bench.tasks.encode_words import LONG, encode_words
 from autolora_bench.tasks.inference import logits

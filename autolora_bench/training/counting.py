@@ -5,8 +5,8 @@ from typing import Any
 from torch import nn
 
 from autolora_bench.errors import UserError
-from autolora_bench.kernels.entries import may_pad_in_front
-from autolora_bench.kernels.layout import computed_tokens
+from autolora_bench.speedups.entries import may_pad_in_front
+from autolora_bench.speedups.layout import computed_tokens
 from autolora_bench.training.meter import Meter
 from autolora_bench.training.weighting import WeightingTrainer
 

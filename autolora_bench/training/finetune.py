@@ -8,12 +8,12 @@ import torch
 from torch import nn
 from transformers import PreTrainedTokenizerBase, PrinterCallback, TrainerCallback
 
-from autolora_bench.backbone.load import HeadKind
 from autolora_bench.config.train import Keep, Precision, TrainConfig
-from autolora_bench.kernels.choice import kernels
 from autolora_bench.metrics.registry import lookup
+from autolora_bench.models.load import HeadKind
 from autolora_bench.processes import on_main
 from autolora_bench.record import Evaluation
+from autolora_bench.speedups.choice import kernels
 from autolora_bench.tasks.base import EvaluationContext, Splits, Task
 from autolora_bench.tasks.scoring import evaluation_of
 from autolora_bench.training.arguments import training_arguments

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import Trainer
 
-from autolora_bench.backbone.labels import IGNORED
+from autolora_bench.models.labels import IGNORED
 
 
 class WeightingTrainer(Trainer):

@@ -80,8 +80,8 @@ def test_wrong_combinations_are_refused_before_anything_is_loaded(words: list[st
 
 
 def test_adapters_and_ia3_work_on_what_their_tables_name() -> None:
-    from autolora_bench.backbone.inner import SCALED
     from autolora_bench.methods.bottleneck import SUBLAYERS
+    from autolora_bench.models.inner import SCALED
 
     assert set(SUPPORT[AdapterConfig].architectures or ()) == set(SUBLAYERS)
     assert set(SUPPORT[IA3Config].architectures or ()) == set(SCALED)

@@ -31,7 +31,6 @@ from transformers import (
     RobertaModel,
 )
 
-from autolora_bench.backbone.head import head_of
 from autolora_bench.config.choices import schema_of
 from autolora_bench.config.experiment import ExperimentConfig
 from autolora_bench.config.store import METHODS as SCHEMAS
@@ -42,6 +41,7 @@ from autolora_bench.data.schema import tag_names
 from autolora_bench.methods import base, searching
 from autolora_bench.methods.base import PhaseContext, count_parameters
 from autolora_bench.methods.table import build_method
+from autolora_bench.models.head import head_of
 from autolora_bench.paths import conf_dir
 from autolora_bench.search import SearchTrainer
 from autolora_bench.training import finetune

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 import torch
 
-from autolora_bench.backbone.targets import block_and_projection
 from autolora_bench.config.corrections import earlier_rules
 from autolora_bench.config.experiment import config_id, experiment_identity
 from autolora_bench.config.method import Allocation, RankedLoraConfig
 from autolora_bench.config.ranks import layer_key, read_ranks
 from autolora_bench.errors import UserError
 from autolora_bench.methods.ranked import alike, draw_seed, ranks_for
+from autolora_bench.models.targets import block_and_projection
 from autolora_bench.paths import conf_dir
 from autolora_bench.record import LayerRank, RunRecord, Status, write_record
 

@@ -172,7 +172,7 @@ def test_batches_pad_labels_with_the_ignored_index(wordpiece: Any) -> None:
 
 
 def test_predictions_do_not_depend_on_the_batch(composed: Compose, tiny_encoder: Any) -> None:
-    from autolora_bench.backbone.load import load_backbone
+    from autolora_bench.models.load import load_backbone
 
     experiment = composed(
         "task=bionlp", "model=any", f"model.checkpoint={tiny_encoder}", "data.limit_evaluation=9"

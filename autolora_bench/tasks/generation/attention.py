@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from autolora_bench.backbone.attention import PYTORCH, attention_replaced
+from autolora_bench.models.attention import PYTORCH, attention_replaced
 from autolora_bench.tasks.generation.cache import BeamLayer, Beams, forgets_nothing
 
 HARMLESS = {"is_causal", "position_ids", "use_cache"}

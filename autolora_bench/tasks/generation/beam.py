@@ -17,8 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from autolora_bench.backbone.virtual import VirtualTokens
 from autolora_bench.config.task import DecodingConfig
+from autolora_bench.models.virtual import VirtualTokens
 from autolora_bench.tasks.generation.model import StepModel
 from autolora_bench.tasks.generation.stops import Stops
 

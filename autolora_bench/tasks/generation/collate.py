@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from autolora_bench.backbone.labels import IGNORED
+from autolora_bench.models.labels import IGNORED
 
 
 def training_batch(examples: Sequence[Mapping[str, Any]], padding: int) -> dict[str, Tensor]:

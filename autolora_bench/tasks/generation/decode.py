@@ -6,12 +6,12 @@ from typing import Any
 
 from torch import nn
 
-from autolora_bench.backbone.merged import merged
-from autolora_bench.backbone.positions import positions as positions_of
-from autolora_bench.backbone.virtual import virtual_count, virtual_tokens
 from autolora_bench.config.task import DecodingConfig
 from autolora_bench.errors import UserError
-from autolora_bench.kernels.packed import packed_linears
+from autolora_bench.models.merged import merged
+from autolora_bench.models.positions import positions as positions_of
+from autolora_bench.models.virtual import virtual_count, virtual_tokens
+from autolora_bench.speedups.packed import packed_linears
 from autolora_bench.tasks.base import PARTIAL, EvaluationContext
 from autolora_bench.tasks.generation.beam import beam_search
 from autolora_bench.tasks.generation.collate import prompt_batch

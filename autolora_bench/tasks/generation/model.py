@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from autolora_bench.backbone.virtual import VirtualTokens
+from autolora_bench.models.virtual import VirtualTokens
 from autolora_bench.tasks.generation.attention import beam_attention, can_share
 from autolora_bench.tasks.generation.cache import Beams
 

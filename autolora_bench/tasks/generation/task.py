@@ -8,11 +8,11 @@ from datasets import Dataset
 from torch import nn
 from transformers import PreTrainedTokenizerBase
 
-from autolora_bench.backbone.load import HeadKind, HeadSpec
 from autolora_bench.config.task import GenerationTask
 from autolora_bench.data.cache import cached_dataset
 from autolora_bench.data.schema import TaskData
 from autolora_bench.data.splits import limit
+from autolora_bench.models.load import HeadKind, HeadSpec
 from autolora_bench.tasks.base import Batch, EvaluationContext, Result, Splits
 from autolora_bench.tasks.encode import TRUNCATED, tokenizer_fingerprint
 from autolora_bench.tasks.generation.collate import training_batch

@@ -23,7 +23,7 @@ from transformers import (
 from transformers.cache_utils import DynamicCache, DynamicLayer, DynamicSlidingWindowLayer
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from autolora_bench.backbone.virtual import VirtualTokens
+from autolora_bench.models.virtual import VirtualTokens
 from autolora_bench.tasks.generation import model as step_model
 from autolora_bench.tasks.generation.attention import beam_attention
 from autolora_bench.tasks.generation.cache import BeamLayer, Beams, Spare

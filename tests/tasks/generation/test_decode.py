@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import torch
 
-from autolora_bench.backbone.merged import merged
 from autolora_bench.errors import UserError
+from autolora_bench.models.merged import merged
 from autolora_bench.tasks.base import PARTIAL
 from autolora_bench.tasks.generation import decode as module
 from autolora_bench.tasks.generation.decode import decode

@@ -1,0 +1,187 @@
+"""Makes an exported folder stand alone: the same bytes from the same run, no path of this machine, and beside the
+weights the tokenizer, the model's configuration with its class names, and a card that says how to load it."""
+
+import copy
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from peft import PeftModel
+from transformers import PreTrainedTokenizerBase
+
+from autolora_bench.config.experiment import ExperimentConfig, config_id
+from autolora_bench.config.model import ModelConfig
+from autolora_bench.errors import UserError
+from autolora_bench.models.load import HeadKind
+from autolora_bench.models.locate import locate
+from autolora_bench.record import Evaluation, write_atomically
+
+ADAPTER = "adapter_config.json"
+CARD = "README.md"
+UNORDERED = ("target_modules", "modules_to_save", "feedforward_modules", "exclude_modules")
+"""What PEFT keeps as sets, whose order changes from process to process."""
+PIPELINES = {HeadKind.sequence: "text-classification", HeadKind.tokens: "token-classification"}
+PEFT_TEXT = """\
+from peft import PeftModel
+from transformers import AutoConfig, {auto}, AutoTokenizer
+
+config = AutoConfig.from_pretrained(FOLDER)
+base = {auto}.from_pretrained({base}, config=config{revision})
+model = PeftModel.from_pretrained(base, FOLDER)
+tokenizer = AutoTokenizer.from_pretrained(FOLDER)
+"""
+PLAIN_TEXT = """\
+from transformers import {auto}, AutoTokenizer
+
+model = {auto}.from_pretrained(FOLDER)
+tokenizer = AutoTokenizer.from_pretrained(FOLDER)
+"""
+ADAPTERS_TEXT = """\
+from pathlib import Path
+
+from autolora_bench.methods.adapter import load_adapter
+from transformers import AutoConfig, {auto}, AutoTokenizer
+
+config = AutoConfig.from_pretrained(FOLDER)
+base = {auto}.from_pretrained({base}, config=config{revision})
+model = load_adapter(base, Path(FOLDER))
+tokenizer = AutoTokenizer.from_pretrained(FOLDER)
+"""
+
+
+@dataclass(frozen=True)
+class PublicName:
+    """How others name a pretrained model."""
+
+    hub: str | None
+    """Its name on the Hugging Face hub; None where it has none, as a folder of this machine."""
+    revision: str | None
+    shown: str
+    """For a reader, without a path of this machine."""
+
+
+def public_name(model: ModelConfig) -> PublicName:
+    """The pretrained model's name for others. Raises UserError as `locate`."""
+    location = locate(model)
+    hub = location.source if location.kind == "hub" else None if model.checkpoint is not None else model.hub
+    return PublicName(hub, model.revision if hub else None, hub or location.label)
+
+
+def complete_export(
+    folder: Path,
+    model: Any,
+    tokenizer: PreTrainedTokenizerBase,
+    head: HeadKind,
+    experiment: ExperimentConfig,
+    scores: Mapping[str, Evaluation],
+) -> None:
+    """Add to a folder that holds the exported weights what makes it stand alone.
+
+    Args:
+        folder: what a method's export has written.
+        model: the trained model; its configuration has the names of the classes.
+        tokenizer: the model's.
+        head: which of transformers' classes loads it.
+        experiment: the run.
+        scores: split -> evaluation of the exported weights, for the card.
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
+    base = public_name(experiment.model)
+    _save_configuration(model.get_base_model() if isinstance(model, PeftModel) else model, head, folder)
+    _save_tokenizer(tokenizer, folder)
+    if (folder / ADAPTER).is_file():
+        _settle_adapter(folder / ADAPTER, base)
+    write_atomically(folder / CARD, _card(folder, head, experiment, base, scores))
+
+
+def _save_configuration(model: Any, head: HeadKind, folder: Path) -> None:
+    """Of the model with its head: the same whether it was trained just now or resumed at its end."""
+    config = copy.deepcopy(model.config)
+    config.architectures = [type(model).__name__]
+    if head is HeadKind.sequence and config.problem_type is None:  # the first training pass notes it
+        config.problem_type = "single_label_classification"
+    if hasattr(config, "use_cache"):
+        config.use_cache = True
+    config.save_pretrained(folder)
+
+
+def _save_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    """As it was loaded: what the last batch was cut and padded to is no part of it, nor where it lay."""
+    fresh = copy.deepcopy(tokenizer)
+    backend = getattr(fresh, "backend_tokenizer", None)
+    if backend is not None:
+        backend.no_truncation()
+        backend.no_padding()
+    for name in ("is_local", "local_files_only", "name_or_path"):
+        fresh.init_kwargs.pop(name, None)
+    try:
+        fresh.save_pretrained(folder)
+    except Exception as error:  # of the tokenizers library, which has no other class for a full disk
+        raise UserError(
+            f"cannot write {folder}: {error}", "free some space or choose another folder with results=DIR"
+        ) from error
+
+
+def _settle_adapter(path: Path, base: PublicName) -> None:
+    said = json.loads(path.read_text(encoding="utf-8"))
+    said |= {"base_model_name_or_path": base.hub, "revision": base.revision}
+    for name in UNORDERED:
+        if isinstance(said.get(name), list):
+            said[name] = sorted(set(said[name]))
+    write_atomically(path, json.dumps(said, indent=2, sort_keys=True) + "\n")
+
+
+def _card(
+    folder: Path,
+    head: HeadKind,
+    experiment: ExperimentConfig,
+    base: PublicName,
+    scores: Mapping[str, Evaluation],
+) -> str:
+    e = experiment
+    complete = (folder / "model.safetensors").is_file()
+    text = PEFT_TEXT if (folder / ADAPTER).is_file() else PLAIN_TEXT if complete else ADAPTERS_TEXT
+    loading = text.format(
+        auto=head.value.__name__,
+        base=repr(base.hub) if base.hub else "BASE",
+        revision=f", revision={base.revision!r}" if base.revision else "",
+    )
+    if head in PIPELINES:
+        loading += f'pipeline("{PIPELINES[head]}", model=model, tokenizer=tokenizer)\n'
+        loading = loading.replace("AutoTokenizer\n", "AutoTokenizer, pipeline\n", 1)
+    where = "FOLDER is this folder" + ("." if base.hub or complete else f", BASE that of {base.shown}.")
+    rows = [
+        f"| {split} | {name} | {value:.6g} |"
+        for split, evaluation in scores.items()
+        for name, value in evaluation.scores.items()
+        if value is not None
+    ]
+    front = {
+        "base_model": base.hub,
+        "library_name": "peft" if (folder / ADAPTER).is_file() else "transformers",
+    }
+    lines = [
+        "---",
+        *(f"{name}: {value}" for name, value in front.items() if value),
+        f"tags: [autolora-bench, {e.method.name}]",
+        "---",
+        f"# {base.shown}, {e.method.title}, {e.task.title}",
+        "",
+        f"Trained by autolora-bench: task `{e.task.name}`, method `{e.method.name}`, model `{e.model.name}`, "
+        f"{e.data.source.name} data, seed {e.seed}, configuration `{config_id(e)}`.",
+        "",
+        "| split | metric | score |",
+        "| :--- | :--- | ---: |",
+        *rows,
+        "",
+        "```python",
+        loading.rstrip(),
+        "```",
+        "",
+        where,
+    ]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,191 @@
+"""Loads a pretrained model with a task's head, and its tokenizer."""
+
+import copy
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import (
+    AutoModel,
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from autolora_bench.config.model import ALL_LINEAR, Attention, ModelConfig
+from autolora_bench.config.support import DECODERS
+from autolora_bench.errors import UserError
+from autolora_bench.models.gpt2 import PARTS, split_attention
+from autolora_bench.models.head import check_whole, settle_head
+from autolora_bench.models.locate import Location, locate
+from autolora_bench.models.mpnet import ask_registry, mpnet_with_sdpa
+from autolora_bench.models.random_net import NumberTokenizer, random_net
+from autolora_bench.models.read import read, read_config
+from autolora_bench.models.recovering import recovering
+from autolora_bench.models.targets import target_modules
+from autolora_bench.models.tokenizer import read_tokenizer
+
+
+class HeadKind(Enum):
+    """What a task puts on top of the backbone."""
+
+    sequence = AutoModelForSequenceClassification
+    tokens = AutoModelForTokenClassification
+    language_model = AutoModelForCausalLM
+    hidden_states = AutoModel
+    """No head: the outputs are the last hidden states."""
+
+
+@dataclass(frozen=True)
+class HeadSpec:
+    """The head a task needs; `labels` is empty for a language model, one name for a regression."""
+
+    kind: HeadKind
+    labels: tuple[str, ...] = ()
+    regression: bool = False
+
+
+@dataclass
+class Backbone:
+    """A model ready to be adapted."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    head_modules: list[str]
+    """The head of a classifier or tagger, whether the checkpoint brought one or not, and what `ModelConfig.untrained`
+    names: every method trains them."""
+    targets: list[str]
+    """Full names of the layers that low-rank methods adapt."""
+    source: dict[str, Any] = field(default_factory=dict)
+    """Where the weights came from, for the record; `head` says what became of a head that the checkpoint has."""
+
+
+def load_tokenizer(config: ModelConfig, head: HeadSpec) -> PreTrainedTokenizerBase:
+    """The model's tokenizer, with a padding token; for a token head one that takes sentences as words.
+
+    Raises:
+        UserError: the model cannot be found or read, or it has no tokenizer.
+    """
+    if config.random is not None:
+        return NumberTokenizer(config.random)
+    location = locate(config)
+    return read_tokenizer(location, config, read_config(location, config), head.kind is HeadKind.tokens)
+
+
+def load_backbone(config: ModelConfig, head: HeadSpec) -> Backbone:
+    """Load the weights, draw a new head's first values from torch's global generator, find the target layers.
+
+    Raises:
+        UserError: the model cannot be found or read, it lacks weights, none of its layers matches `config.targets`, or
+            `config.untrained` names something else than a linear layer.
+    """
+    location = locate(config)
+    if config.random is not None:
+        model: PreTrainedModel = random_net(config.random)
+        _check_architecture(model.config.model_type, config)
+        tokenizer: PreTrainedTokenizerBase = NumberTokenizer(config.random)
+        head_modules: list[str] = []
+        became = None
+    else:
+        model, tokenizer, head_modules, became = _pretrained(location, config, head)
+    if config.attention is Attention.sdpa:
+        ask_registry(model)
+    if model.config.model_type in DECODERS or model.config.pad_token_id is None:
+        # a decoder's classifier reads what precedes the padding
+        model.config.pad_token_id = tokenizer.pad_token_id
+    if model.config.model_type == "gpt2" and _adapts_parts(config):
+        split_attention(model)
+    new = list(head_modules)
+    if head.kind is HeadKind.hidden_states:
+        recovering(model)
+    else:
+        drawn = _drawn_anew(model, config.untrained)
+        new += [name for name in drawn if not any(f"{name}.".startswith(f"{m}.") for m in head_modules)]
+    source = {
+        "name": location.label,
+        "kind": location.kind,
+        "revision": location.revision,
+        "commit": getattr(model.config, "_commit_hash", None),
+        "sha256": config.sha256,
+        **({"head": became} if became else {}),
+    }
+    return Backbone(model, tokenizer, new, target_modules(model, config), source)
+
+
+def _pretrained(
+    location: Location, config: ModelConfig, head: HeadSpec
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, list[str], str | None]:
+    """The model, its tokenizer, its head's modules, and what became of the head that the checkpoint has."""
+    stated = read_config(location, config)
+    _check_architecture(stated.model_type, config)
+    tokenizer = read_tokenizer(location, config, stated, head.kind is HeadKind.tokens)
+    generator = torch.get_rng_state()
+    with mpnet_with_sdpa():
+        model, loading = _load_weights(location, config, head, stated)
+        check_whole(model, loading, bool(head.labels), _untrained(model, config.untrained), config.name)
+        return model, tokenizer, *settle_head(model, loading, head.labels, stated, generator)
+
+
+def _load_weights(
+    location: Location, config: ModelConfig, head: HeadSpec, stated: PreTrainedConfig
+) -> tuple[PreTrainedModel, dict[str, Any]]:
+    """The model with the task's head, and transformers' report on its weights."""
+    wanted = copy.deepcopy(stated)
+    if head.labels:
+        wanted.id2label = dict(enumerate(head.labels))
+        wanted.label2id = {label: index for index, label in enumerate(head.labels)}
+        wanted.problem_type = "regression" if head.regression else None
+    found: tuple[PreTrainedModel, dict[str, Any]] = read(
+        head.kind.value,
+        location,
+        config.name,
+        config=wanted,
+        attn_implementation=config.attention.name,
+        use_safetensors=True,
+        dtype=torch.float32,
+        ignore_mismatched_sizes=True,
+        output_loading_info=True,
+    )
+    return found
+
+
+def _check_architecture(found: str, config: ModelConfig) -> None:
+    """Raises UserError where the weights are not of the architecture that the configuration states."""
+    if config.architecture not in (None, found):
+        raise UserError(
+            f"model={config.name} states model.architecture={config.architecture}, its weights are of a {found} model",
+            f"say model.architecture={found}, or name other weights",
+        )
+
+
+def _adapts_parts(config: ModelConfig) -> bool:
+    """Whether query, key or value of GPT-2 are adapted by themselves, and not `c_attn` as a whole."""
+    return config.targets in (None, [ALL_LINEAR]) or any(
+        target.split(".")[-1] in PARTS for target in config.targets or []
+    )
+
+
+def _untrained(model: PreTrainedModel, endings: list[str]) -> list[str]:
+    return [
+        name
+        for name, _ in model.named_modules()
+        if any(f".{name}".endswith(f".{ending}") for ending in endings)
+    ]
+
+
+def _drawn_anew(model: PreTrainedModel, endings: list[str]) -> list[str]:
+    """Give the linear layers with these endings first values, as transformers gives a new head; their names."""
+    found = _untrained(model, endings)
+    for name in found:
+        module = model.get_submodule(name)
+        if not isinstance(module, nn.Linear):
+            raise UserError(f"model.untrained: {name} is not a linear layer", "name linear layers")
+        nn.init.normal_(module.weight, std=model.config.initializer_range)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+    return found

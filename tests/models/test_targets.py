@@ -1,0 +1,69 @@
+"""Every linear layer of the blocks, by one word, whatever the architecture."""
+
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification
+
+from autolora_bench.config.model import ModelConfig
+from autolora_bench.models.gpt2 import split_attention
+from autolora_bench.models.targets import block_and_projection, target_modules
+
+SMALL = {
+    "bert": {"num_hidden_layers": 3, "hidden_size": 32, "num_attention_heads": 2, "intermediate_size": 48},
+    "gpt2": {"n_layer": 3, "n_embd": 32, "n_head": 2},
+    "llama": {"num_hidden_layers": 3, "hidden_size": 32, "num_attention_heads": 2, "intermediate_size": 48},
+    "distilbert": {"n_layers": 3, "dim": 32, "n_heads": 2, "hidden_dim": 48},
+}
+BERT = {"query", "key", "value", "attention.output.dense", "intermediate.dense", "output.dense"}
+LLAMA = {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
+LAYERS = {
+    "bert": BERT,
+    "roberta": BERT,
+    "xlm-roberta": BERT,
+    "electra": BERT,
+    "mpnet": {"q", "k", "v", "o", "intermediate.dense", "output.dense"},
+    "distilbert": {"q_lin", "k_lin", "v_lin", "out_lin", "lin1", "lin2"},
+    "gpt2": {"query", "key", "value", "attn.c_proj", "c_fc", "mlp.c_proj"},
+    "llama": LLAMA,
+    "qwen2": LLAMA,
+}
+
+
+def empty(architecture: str, kind: Any = AutoModelForSequenceClassification) -> Any:
+    """A model of three blocks without weights."""
+    settings = SMALL.get(architecture, SMALL["bert"])
+    with torch.device("meta"):
+        model = kind.from_config(AutoConfig.for_model(architecture, vocab_size=9, **settings))
+        if architecture == "gpt2":
+            split_attention(model)
+    return model
+
+
+@pytest.mark.parametrize(("architecture", "layers"), LAYERS.items())
+def test_all_linear_layers_of_every_block_have_names_of_their_own(
+    architecture: str, layers: set[str]
+) -> None:
+    model = empty(architecture)
+    targets = target_modules(model, ModelConfig(name="m", targets=["all_linear"]))
+    places = [block_and_projection(name) for name in targets]
+    assert len(set(places)) == len(places) == 3 * len(layers)
+    assert set(places) == {(block, projection) for block in range(3) for projection in layers}
+
+
+@pytest.mark.parametrize("architecture", ["gpt2", "llama"])
+def test_the_output_layer_is_not_among_them(architecture: str) -> None:
+    targets = target_modules(
+        empty(architecture, AutoModelForCausalLM), ModelConfig(name="m", targets=["all_linear"])
+    )
+    assert not [name for name in targets if "lm_head" in name]
+
+
+@pytest.mark.parametrize("architecture", sorted(LAYERS))
+def test_the_papers_layers_are_a_part_of_them(architecture: str) -> None:
+    model = empty(architecture)
+    some = target_modules(model, ModelConfig(name="m"))
+    every = target_modules(model, ModelConfig(name="m", targets=["all_linear"]))
+    assert set(some) < set(every)
+    assert len(some) == 6
