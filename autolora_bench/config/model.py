@@ -67,7 +67,7 @@ class ModelConfig:
     """Layers that low-rank methods adapt, by the end of their name, or all_linear: every linear layer of the blocks
     (no embedding, pooler or head). None means the architecture's query and value projections."""
     untrained: Names = field(default_factory=list)
-    """Linear layers, by the end of their name, that the checkpoint lacks, or has but that were never trained for use, as
+    """Linear layers, by the end of their name, that the checkpoint lacks, or that were never trained for use there, as
     a sentence encoder's pooler: drawn anew and trained with the head, where the task's head has them."""
     random: RandomNet | None = field(default=None, metadata=ADDED)
     """Weights are drawn, not loaded; for recovery tasks alone, with data=planted."""
