@@ -2,6 +2,7 @@
 
 from hydra.core.config_store import ConfigStore
 
+from autolora_bench.config.allocators import ALLOCATORS
 from autolora_bench.config.data import DataConfig
 from autolora_bench.config.experiment import ExperimentConfig
 from autolora_bench.config.method import (
@@ -43,6 +44,7 @@ METHODS = {
     "p_tuning": PTuningConfig,
     "llama_adapter": LlamaAdapterConfig,
     "ia3": IA3Config,
+    **ALLOCATORS,
 }
 
 

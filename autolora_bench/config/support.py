@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from autolora_bench.config.allocators import ALLOCATORS
 from autolora_bench.config.method import (
     AdaLoraConfig,
     AdapterConfig,
@@ -105,6 +106,7 @@ SUPPORT: dict[type[MethodConfig], Support] = {
         reason="its prompts are PEFT's, for Llama-like language models",
     ),
     IA3Config: Support(architectures=(*ENCODERS, *DECODERS)),
+    **dict.fromkeys(ALLOCATORS.values(), EVERYTHING),
 }
 """Every kind of method states what it supports."""
 

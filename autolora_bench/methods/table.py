@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+from autolora_bench.config.allocators import LoraSvdRanksConfig
 from autolora_bench.config.method import (
     AdaLoraConfig,
     AdapterConfig,
@@ -22,6 +23,7 @@ from autolora_bench.config.prompts import (
 )
 from autolora_bench.methods.adalora import AdaLora
 from autolora_bench.methods.adapter import Adapter
+from autolora_bench.methods.allocators.svd_ranks import lora_svd_ranks
 from autolora_bench.methods.autolora import AutoLora
 from autolora_bench.methods.base import Method
 from autolora_bench.methods.bitfit import BitFit
@@ -45,6 +47,7 @@ METHODS: dict[type[MethodConfig], Callable[[Any], Method]] = {
     PTuningConfig: Prompts,
     LlamaAdapterConfig: LlamaAdapter,
     IA3Config: IA3,
+    LoraSvdRanksConfig: lora_svd_ranks,
 }
 
 

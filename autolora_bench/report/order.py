@@ -9,12 +9,14 @@ FAMILIES = (
     "variant",
     "adalora",
     "autolora",
+    "allocator",
     "control",
     "other",
 )
 ADAPTERS = ("adapter", "houlsby", "pfeiffer", "bottleneck")
 PROMPTS = ("prefix", "prompt", "p_tuning", "llama_adapter", "ia3")
 VARIANTS = ("rslora", "dora", "pissa", "olora", "lora_plus", "lora_ga", "lora_pro", "eva")
+ALLOCATORS = ("lora_svd_ranks",)
 CONTROLS = ("control", "uniform", "random", "shuffle", "from_ranks")
 
 
@@ -23,6 +25,8 @@ def family_of(method: str) -> str:
     name = method.lower()
     if name in ("full", "bitfit", "lora", "adalora"):
         return name
+    if name.startswith(ALLOCATORS):
+        return "allocator"
     if any(word in name for word in CONTROLS):
         return "control"
     if name.startswith("autolora"):
@@ -36,5 +40,5 @@ def family_of(method: str) -> str:
 
 def method_order(method: str) -> tuple[int, str]:
     """Sorting key: full, adapters, bitfit, prompts and scales, lora, its variants, adalora, autolora and its variants,
-    controls, others by name."""
+    other allocators of ranks, controls, others by name."""
     return FAMILIES.index(family_of(method)), method
