@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from omegaconf import MISSING
 
-from autolora_bench.config.bounds import at_least, positive, require
+from autolora_bench.config.bounds import at_least, positive, require, share
 from autolora_bench.config.data import ADDED
 from autolora_bench.config.method import MethodConfig, Scaling
 from autolora_bench.config.variant import VariantConfig
@@ -50,8 +50,93 @@ class LoraSvdRanksConfig(TrainedAllocatorConfig):
     """Singular values of a trained LoRA's updates, the largest over all layers."""
 
 
+@dataclass
+class GradientAllocatorConfig(AllocatorConfig):
+    """An allocator that reads the ranks off gradients at the start, on a few training batches."""
+
+    batches: int = MISSING
+    """Batches of the run's size."""
+
+
+@dataclass
+class LoraGradientRanksConfig(GradientAllocatorConfig):
+    """Singular values of the loss's gradient with respect to the adapted weights, the largest over all layers."""
+
+
+@dataclass
+class FimConfig(GradientAllocatorConfig):
+    """FIM-LoRA (Sathyavageeswaran, 2026): ranks in proportion to the mean squared gradient of every layer's B."""
+
+
+@dataclass
+class StableRankConfig(AllocatorConfig):
+    """SR-LoRA (Zhang et al., 2025): ranks in proportion to the stable rank of every layer's pretrained weight."""
+
+
+@dataclass
+class GoraRanksConfig(AllocatorConfig):
+    """GoRA (He et al., 2025): ranks in proportion to |weight x gradient|; `variant.gora` says of which gradients."""
+
+
+@dataclass
+class SoraConfig(TrainedAllocatorConfig):
+    """SoRA (Ding et al., 2023): gates on components, driven to zero by proximal steps; the largest are kept."""
+
+    l1: float = 0.375
+    """lambda: a gate is shrunk by its learning rate times this after every optimizer step."""
+    gate_learning_rate: float | None = None
+    """Peak learning rate of the gates; none takes that of the allocator's training."""
+
+
+@dataclass
+class L1raConfig(TrainedAllocatorConfig):
+    """L1RA (Singh et al., 2025): gates with an L1 decay; pruned ranks are given to other layers."""
+
+    l1: float = 1e-3
+    """A gate is lowered by its learning rate times this after every optimizer step."""
+    gate_learning_rate: float = 2e-2
+    """Of the gates, constant."""
+    interval_share: float = 0.1
+    """Share of the optimizer steps between two prunings."""
+    prune_below: float = 1e-10
+    """Components with smaller gates are pruned."""
+
+
+@dataclass
+class IncreLoraConfig(TrainedAllocatorConfig):
+    """IncreLoRA (Zhang et al., 2023): ranks grow where the weights matter most."""
+
+    layers_per_round: int = 3
+    """Layers whose rank grows by one at a time."""
+    warmup_share: float = 0.02
+    """Share of the optimizer steps before the first growth."""
+    growth_share: float = 0.4
+    """Share of the optimizer steps after which the budget is reached."""
+    sensitivity_beta: float = 0.85
+    uncertainty_beta: float = 0.85
+    """Of the moving averages."""
+    orthogonality: float = 0.1
+    """Weight of the penalty that keeps A's rows and B's columns orthogonal."""
+
+
+@dataclass
+class DyLoraConfig(TrainedAllocatorConfig):
+    """DyLoRA (Valipour et al., 2023): nested ranks trained together, then cut where the update's energy ends."""
+
+    frozen: bool = True
+    """In a step of rank b only the b-th component learns."""
+
+
 ALLOCATORS: dict[str, type[AllocatorConfig]] = {
     "lora_svd_ranks": LoraSvdRanksConfig,
+    "lora_gradient_ranks": LoraGradientRanksConfig,
+    "fim": FimConfig,
+    "stable_rank": StableRankConfig,
+    "gora": GoraRanksConfig,
+    "sora": SoraConfig,
+    "l1ra": L1raConfig,
+    "increlora": IncreLoraConfig,
+    "dylora": DyLoraConfig,
 }
 """Schema -> settings."""
 
@@ -78,7 +163,26 @@ def validate_allocator(method: AllocatorConfig) -> None:
         f"method.maximum_rank={method.maximum_rank}",
         "say a mean rank between the two",
     )
+    if isinstance(method, GradientAllocatorConfig):
+        at_least(method, "batches", 1)
     if isinstance(method, TrainedAllocatorConfig):
         positive(method, "search_epochs")
         at_least(method, "search_max_steps", 1)
         positive(method, "search_learning_rate")
+    for name in ("l1", "gate_learning_rate", "prune_below"):
+        if hasattr(method, name):
+            positive(method, name)
+    for name in ("interval_share", "warmup_share", "growth_share", "sensitivity_beta", "uncertainty_beta"):
+        if hasattr(method, name):
+            share(method, name)
+    if isinstance(method, L1raConfig):
+        positive(method, "interval_share")
+    if isinstance(method, IncreLoraConfig):
+        at_least(method, "layers_per_round", 1)
+        at_least(method, "orthogonality", 0)
+        require(
+            method.warmup_share < method.growth_share,
+            f"method.warmup_share={method.warmup_share:g} and method.growth_share={method.growth_share:g} leave no "
+            "steps to grow in",
+            "say a warm-up below the share after which the budget is reached",
+        )

@@ -6,7 +6,7 @@ from autolora_bench.config.variant import VariantConfig
 
 def validate_variant(variant: VariantConfig) -> None:
     """Raises UserError at the first setting that cannot be."""
-    ratio, ga, eva = variant.rate_ratio, variant.lora_ga, variant.eva
+    ratio, ga, eva, gora = variant.rate_ratio, variant.lora_ga, variant.eva, variant.gora
     require(ratio > 0, f"method.variant.rate_ratio={ratio}", "say a number above 0; LoRA+ takes 16")
     require(
         not (variant.lora_pro and variant.dora),
@@ -25,3 +25,6 @@ def validate_variant(variant: VariantConfig) -> None:
     for name in ("batch_size", "most_batches"):
         value = getattr(eva, name)
         require(value >= 1, f"method.variant.eva.{name}={value}", "say 1 or more")
+    require(gora.batches >= 1, f"method.variant.gora.batches={gora.batches}", "say 1 or more")
+    rate = gora.learning_rate
+    require(rate > 0, f"method.variant.gora.learning_rate={rate}", "say a number above 0")

@@ -16,7 +16,10 @@ FAMILIES = (
 ADAPTERS = ("adapter", "houlsby", "pfeiffer", "bottleneck")
 PROMPTS = ("prefix", "prompt", "p_tuning", "llama_adapter", "ia3")
 VARIANTS = ("rslora", "dora", "pissa", "olora", "lora_plus", "lora_ga", "lora_pro", "eva")
-ALLOCATORS = ("lora_svd_ranks",)
+ALLOCATORS = (
+    *("lora_svd_ranks", "lora_gradient_ranks", "fim", "stable_rank", "gora"),
+    *("sora", "l1ra", "increlora", "dylora"),
+)
 CONTROLS = ("control", "uniform", "random", "shuffle", "from_ranks")
 
 

@@ -32,7 +32,7 @@ from autolora_bench.config.prompts import (
     PTuningConfig,
 )
 from autolora_bench.config.support import SUPPORT
-from autolora_bench.config.variant import VariantConfig
+from autolora_bench.config.variant import Start, VariantConfig
 from autolora_bench.methods.adapter import load_adapter
 from autolora_bench.methods.table import build_method
 from autolora_bench.paths import conf_dir
@@ -159,8 +159,11 @@ def stated(table: dict[type[MethodConfig], Any], config: MethodConfig) -> Any:
 
 
 def departure(c: MethodConfig) -> float:
-    """How far from the pretrained logits a method may start: not at all, by rounding, or as adapters near identity."""
+    """How far from the pretrained logits a method may start: not at all, by rounding, as adapters near identity, or
+    by a first step down the gradient."""
     variant = getattr(c, "variant", VariantConfig())
+    if variant.start is Start.gora:
+        return 1e-3
     if variant.start.changes_weights or variant.dora:
         return 2e-6
     return 1e-4 if isinstance(c, AdapterConfig) else 0

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from autolora_bench.backbone.load import Backbone
 from autolora_bench.config.allocators import AllocatorConfig
+from autolora_bench.config.variant import Start
 from autolora_bench.methods.base import Phase, PhaseContext, PhaseResult
 from autolora_bench.methods.finetuning import FinetunePhase
 from autolora_bench.methods.initialising import initialising
@@ -23,7 +24,6 @@ from autolora_bench.methods.ranked_model import (
     read_allocation,
     write_allocation,
 )
-from autolora_bench.processes import on_main
 from autolora_bench.record import write_atomically
 from autolora_bench.search import RankAllocation
 from autolora_bench.training.lora_optimizers import optimizer_of
@@ -42,14 +42,13 @@ class Found:
 
 
 def leave(found: Found, context: PhaseContext, result: PhaseResult) -> PhaseResult:
-    """Write ranks.json and scores.json into the search's folder; `result` with what the record says of them."""
+    """Write scores.json and ranks.json into the search's folder; `result` with what the record says of them.
+
+    For the main process alone.
+    """
     scores = dict(zip(found.ranks.modules, found.scores.double().cpu().tolist(), strict=True))
-
-    def write() -> None:
-        write_atomically(context.folder / SCORES, json.dumps(scores, indent=1))
-        write_allocation(found.ranks, context.folder / RANKS)
-
-    on_main(write)
+    write_atomically(context.folder / SCORES, json.dumps(scores, indent=1))
+    write_allocation(found.ranks, context.folder / RANKS)
     result.details |= {"total_rank": found.ranks.total, "mean_rank": found.ranks.mean}
     return result
 
@@ -61,10 +60,13 @@ class AllocatedLora:
     config: AllocatorConfig
     search: Phase
     """Leaves RANKS; its name is `search`."""
+    start: Start | None = None
+    """A start whose first values the search leaves as well (FACTORS), so that no phase need compute them."""
 
     def phases(self) -> Sequence[Phase]:
         """Search, first values where the final LoRA's start computes any, and the final training."""
-        return [self.search, *initialising(self.config, _found), self._retrain()]
+        computed = self.config.variant.start is self.start
+        return [self.search, *([] if computed else initialising(self.config, _found)), self._retrain()]
 
     def rebuild(self, context: PhaseContext) -> nn.Module:
         """The finally trained model."""

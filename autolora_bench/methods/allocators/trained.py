@@ -14,6 +14,7 @@ from autolora_bench.methods.allocators.allocated import RANKS, Found, leave
 from autolora_bench.methods.allocators.budget import Budget
 from autolora_bench.methods.base import PhaseContext, PhaseResult
 from autolora_bench.methods.lora import lora_model
+from autolora_bench.processes import on_main
 from autolora_bench.training.arguments import training_arguments
 from autolora_bench.training.checkpoints import CHECKPOINTS, CheckpointPolicy
 from autolora_bench.training.companion import Companion
@@ -82,7 +83,7 @@ class TrainedSearch:
             details=allocator.details(),
             source=backbone.source,
         )
-        return leave(allocator.found(), context, result)
+        return on_main(lambda: leave(allocator.found(), context, result))
 
     def _trainer(
         self, model: PeftModel, allocator: Allocator, context: PhaseContext, train: TrainConfig
