@@ -2,6 +2,7 @@
 
 from hydra.core.config_store import ConfigStore
 
+from autolora_bench.config.allocators import ALLOCATORS
 from autolora_bench.config.data import DataConfig
 from autolora_bench.config.experiment import ExperimentConfig
 from autolora_bench.config.method import (
@@ -54,6 +55,7 @@ METHODS = {
     "llama_adapter": LlamaAdapterConfig,
     "ia3": IA3Config,
     "head_only": HeadOnlyConfig,
+    **ALLOCATORS,
 }
 
 

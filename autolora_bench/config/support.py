@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from autolora_bench.config.allocators import ALLOCATORS
 from autolora_bench.config.method import (
     AdaLoraConfig,
     AdapterConfig,
@@ -119,6 +120,7 @@ SUPPORT: dict[type[MethodConfig], Support] = {
     HeadOnlyConfig: Support(
         (ClassificationTask, RegressionTask, TaggingTask), reason="a language model gets no new head"
     ),
+    **dict.fromkeys(ALLOCATORS.values(), EVERYTHING),
 }
 """Every kind of method states what it supports."""
 

@@ -2,6 +2,7 @@
 
 import re
 
+from autolora_bench.config.allocators import AllocatorConfig
 from autolora_bench.config.bounds import require
 from autolora_bench.config.data import HELD_OUT, Source
 from autolora_bench.config.experiment import IDENTITY_NODES, ExperimentConfig
@@ -61,7 +62,7 @@ def validate(experiment: ExperimentConfig) -> None:
     validate_method(experiment.method)
     check_support(experiment.method, experiment.task, experiment.model.architecture)
     check_padding_free(experiment, experiment.model.architecture)
-    if isinstance(experiment.method, LoraConfig | RankedLoraConfig | AutoLoraConfig):
+    if isinstance(experiment.method, LoraConfig | RankedLoraConfig | AutoLoraConfig | AllocatorConfig):
         validate_variant(experiment.method.variant)
     if isinstance(experiment.method, AutoLoraConfig):
         size, parts = experiment.method.search.batch_size, experiment.train.accumulation

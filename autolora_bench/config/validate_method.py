@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+from autolora_bench.config.allocators import AllocatorConfig, validate_allocator
 from autolora_bench.config.bounds import require
 from autolora_bench.config.method import (
     AdaLoraConfig,
@@ -93,7 +94,14 @@ def _autolora(method: AutoLoraConfig) -> None:
     _reference_rank(method, False, f"leave it out: {decides}")
 
 
-def _reference_rank(method: RankedLoraConfig | AutoLoraConfig, is_mean: bool, mend: str) -> None:
+def _allocator(method: AllocatorConfig) -> None:
+    validate_allocator(method)
+    _reference_rank(method, False, "leave it out: method.mean_rank or method.total is the budget")
+
+
+def _reference_rank(
+    method: RankedLoraConfig | AutoLoraConfig | AllocatorConfig, is_mean: bool, mend: str
+) -> None:
     """Raises UserError where `rank` is not the default and decides nothing.
 
     It counts for a run's identity all the same: a sweep over it would run the same numbers again. It decides constant
@@ -110,4 +118,5 @@ CHECKS: dict[type[MethodConfig], Callable[[Any], None]] = {
     AdaLoraConfig: _adalora,
     RankedLoraConfig: _ranked,
     AutoLoraConfig: _autolora,
+    AllocatorConfig: _allocator,
 }

@@ -20,6 +20,8 @@ class Start(StrEnum):
     eva: A's rows are the principal components of the layer's inputs on training batches, B zero (EVA: Paischer et al.,
         2024). With one rank for all layers EVA redistributes the ranks by explained variance; ranks that were learnt
         or given stay.
+    gora: A random, B such that their product is a step down the gradient, as far as A's rows reach (GoRA: He et al.,
+        2025). The pretrained weight stays, so the output starts changed.
     """
 
     lora = "lora"
@@ -27,6 +29,7 @@ class Start(StrEnum):
     olora = "olora"
     lora_ga = "lora_ga"
     eva = "eva"
+    gora = "gora"
 
     @property
     def changes_weights(self) -> bool:
@@ -58,6 +61,16 @@ class EvaConfig:
 
 
 @dataclass
+class GoraConfig:
+    """GoRA's start, and the gradients that method gora reads its ranks off."""
+
+    batches: Size = field(default=32, metadata=ADDED)
+    """Training batches of the run's size whose mean gradient is taken."""
+    learning_rate: Positive = field(default=0.05, metadata=ADDED)
+    """Length of the step over the gradient's, were A's rows to reach it in proportion to their number."""
+
+
+@dataclass
 class VariantConfig:
     """What is different from plain LoRA. In AutoLoRA all of it is about the retraining; method.search.rslora is the
     search's."""
@@ -76,3 +89,5 @@ class VariantConfig:
     """For start=lora_ga."""
     eva: EvaConfig = field(default_factory=EvaConfig, metadata=ADDED)
     """For start=eva."""
+    gora: GoraConfig = field(default_factory=GoraConfig, metadata=ADDED)
+    """For start=gora."""

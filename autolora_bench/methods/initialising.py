@@ -19,6 +19,7 @@ from autolora_bench.config.variant import LoraGaConfig, Start
 from autolora_bench.errors import UserError
 from autolora_bench.methods.base import Phase, PhaseContext, PhaseResult
 from autolora_bench.methods.factors import FACTORS, Factors, write_factors
+from autolora_bench.methods.gora_start import gora_start
 from autolora_bench.methods.lora import lora_model
 from autolora_bench.methods.ranked_model import LowRankConfig, lora_options, write_allocation
 from autolora_bench.models.load import Backbone, HeadKind
@@ -53,7 +54,7 @@ class InitialisePhase:
         backbone = context.backbone()
         asked = self.allocate(backbone, context)
         _check_size(backbone, asked, 2 if self.config.variant.start is Start.lora_ga else 1)
-        batches = _Batches(context)
+        batches = Batches(context)
         factors = FIRST_VALUES[self.config.variant.start](self.config, asked, backbone, context, batches)
         ranks = [len(factors[name][0]) if name in factors else 0 for name in asked.modules]
         found = RankAllocation.from_ranks(asked.modules, ranks)
@@ -69,7 +70,7 @@ class InitialisePhase:
         )
 
 
-class _Batches:
+class Batches:
     """Training batches on the run's device, in an order drawn from its seed; counts what was read."""
 
     def __init__(self, context: PhaseContext) -> None:
@@ -97,7 +98,7 @@ class _Batches:
 
 
 def _by_peft(
-    config: LowRankConfig, asked: RankAllocation, backbone: Backbone, context: PhaseContext, _: _Batches
+    config: LowRankConfig, asked: RankAllocation, backbone: Backbone, context: PhaseContext, _: Batches
 ) -> Factors:
     """PiSSA: W = U S V', A = (S / scale)^(1/2) V', B = U (S / scale)^(1/2), r of each. OLoRA: W = Q R, A = R, B = Q."""
     start = config.variant.start
@@ -112,7 +113,7 @@ def _by_peft(
 
 
 def _lora_ga(
-    config: LowRankConfig, asked: RankAllocation, backbone: Backbone, context: PhaseContext, batches: _Batches
+    config: LowRankConfig, asked: RankAllocation, backbone: Backbone, context: PhaseContext, batches: Batches
 ) -> Factors:
     """LoRA-GA, section 3 and algorithm 1: A the first right singular vectors of the gradient, B the next left ones."""
     ga = config.variant.lora_ga
@@ -149,8 +150,41 @@ def gradient_factors(gradient: Tensor, rank: int, config: LoraGaConfig) -> tuple
     return (scale * v[:rank]).float(), (scale * u[:, rank : 2 * rank]).float()
 
 
+def _gora(
+    config: LowRankConfig, asked: RankAllocation, backbone: Backbone, context: PhaseContext, batches: Batches
+) -> Factors:
+    gradients = mean_gradients(backbone, context, list(_kept(asked)), batches, config.variant.gora.batches)
+    return gora_start(config, asked, backbone, context, gradients)
+
+
+def mean_gradients(
+    backbone: Backbone,
+    context: PhaseContext,
+    names: list[str],
+    batches: Batches,
+    count: int,
+    accumulation: int | None = None,
+) -> dict[str, Tensor]:
+    """Layer -> gradient (O, D) of the mean loss with respect to its pretrained weight, in training mode.
+
+    Args:
+        backbone: the fresh model, moved to the run's device.
+        context: the run.
+        names: the layers.
+        batches: the training data.
+        count: how many batches of the run's size are read; fewer where the data end before.
+        accumulation: micro-batches per batch; none takes the run's.
+    """
+    train = context.experiment.train
+    loader = batches.loader(
+        train.batch_size // (accumulation or train.accumulation), count * train.batch_size
+    )
+    model = backbone.model.to(context.device)  # type: ignore[arg-type]
+    return weight_gradients(model, names, map(batches.counted, loader), len(loader))
+
+
 def _eva(
-    config: LowRankConfig, asked: RankAllocation, backbone: Backbone, context: PhaseContext, batches: _Batches
+    config: LowRankConfig, asked: RankAllocation, backbone: Backbone, context: PhaseContext, batches: Batches
 ) -> Factors:
     """EVA, section 3, as PEFT computes it: incremental principal components of every layer's inputs."""
     eva, ranks = config.variant.eva, _kept(asked)
@@ -191,6 +225,7 @@ FIRST_VALUES: dict[Start, Callable[..., Factors]] = {
     Start.olora: _by_peft,
     Start.lora_ga: _lora_ga,
     Start.eva: _eva,
+    Start.gora: _gora,
 }
 
 

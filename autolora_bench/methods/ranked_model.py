@@ -7,6 +7,7 @@ from typing import Any
 
 from peft import PeftModel
 
+from autolora_bench.config.allocators import AllocatorConfig
 from autolora_bench.config.method import AutoLoraConfig, LoraConfig, RankedLoraConfig, Scaling
 from autolora_bench.config.variant import Start
 from autolora_bench.methods.base import PhaseContext
@@ -17,7 +18,7 @@ from autolora_bench.models.load import Backbone
 from autolora_bench.record import write_atomically
 from autolora_bench.search import RankAllocation, rank_pattern, verify_applied
 
-LowRankConfig = LoraConfig | AutoLoraConfig | RankedLoraConfig
+LowRankConfig = LoraConfig | AutoLoraConfig | RankedLoraConfig | AllocatorConfig
 """Methods that end in training a LoRA."""
 
 

@@ -3,6 +3,17 @@
 from collections.abc import Callable
 from typing import Any
 
+from autolora_bench.config.allocators import (
+    DyLoraConfig,
+    FimConfig,
+    GoraRanksConfig,
+    IncreLoraConfig,
+    L1raConfig,
+    LoraGradientRanksConfig,
+    LoraSvdRanksConfig,
+    SoraConfig,
+    StableRankConfig,
+)
 from autolora_bench.config.method import (
     AdaLoraConfig,
     AdapterConfig,
@@ -24,6 +35,15 @@ from autolora_bench.config.prompts import (
 )
 from autolora_bench.methods.adalora import AdaLora
 from autolora_bench.methods.adapter import Adapter
+from autolora_bench.methods.allocators.dylora import dylora
+from autolora_bench.methods.allocators.fim import fim
+from autolora_bench.methods.allocators.gora import gora
+from autolora_bench.methods.allocators.gradient_ranks import lora_gradient_ranks
+from autolora_bench.methods.allocators.increlora import increlora
+from autolora_bench.methods.allocators.l1ra import l1ra
+from autolora_bench.methods.allocators.sora import sora
+from autolora_bench.methods.allocators.stable_rank import stable_ranks
+from autolora_bench.methods.allocators.svd_ranks import lora_svd_ranks
 from autolora_bench.methods.autolora import AutoLora
 from autolora_bench.methods.base import Method
 from autolora_bench.methods.bitfit import BitFit
@@ -50,6 +70,15 @@ METHODS: dict[type[MethodConfig], Callable[[Any], Method]] = {
     LlamaAdapterConfig: LlamaAdapter,
     IA3Config: IA3,
     HeadOnlyConfig: HeadOnly,
+    LoraSvdRanksConfig: lora_svd_ranks,
+    LoraGradientRanksConfig: lora_gradient_ranks,
+    FimConfig: fim,
+    StableRankConfig: stable_ranks,
+    GoraRanksConfig: gora,
+    SoraConfig: sora,
+    L1raConfig: l1ra,
+    IncreLoraConfig: increlora,
+    DyLoraConfig: dylora,
 }
 
 

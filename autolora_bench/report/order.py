@@ -13,6 +13,7 @@ FAMILIES = (
     "variant",
     "adalora",
     "autolora",
+    "allocator",
     "control",
     "other",
 )
@@ -20,6 +21,10 @@ ADAPTERS = ("adapter", "houlsby", "pfeiffer", "bottleneck")
 PROMPTS = ("prefix", "prompt", "p_tuning", "llama_adapter", "ia3")
 VARIANTS = ("rslora", "dora", "pissa", "olora", "lora_plus", "lora_ga", "lora_pro", "eva")
 CONTROLS = ("control", "uniform", "random", "shuffle", "from_ranks", "oracle", "reversed")
+ALLOCATORS = (
+    *("lora_svd_ranks", "lora_gradient_ranks", "fim", "stable_rank", "gora"),
+    *("sora", "l1ra", "increlora", "dylora"),
+)
 
 
 def family_of(method: str) -> str:
@@ -27,6 +32,8 @@ def family_of(method: str) -> str:
     name = method.lower()
     if name in (UNTRAINED, "full", "head_only", "bitfit", "lora", "adalora"):
         return name
+    if name.startswith(ALLOCATORS):
+        return "allocator"
     if any(word in name for word in CONTROLS):
         return "control"
     if name.startswith("autolora"):
@@ -40,5 +47,5 @@ def family_of(method: str) -> str:
 
 def method_order(method: str) -> tuple[int, str]:
     """Sorting key: untrained, full, the head alone, adapters, bitfit, prompts and scales, lora, its variants, adalora,
-    autolora and its variants, controls, others by name."""
+    autolora and its variants, other allocators of ranks, controls, others by name."""
     return FAMILIES.index(family_of(method)), method

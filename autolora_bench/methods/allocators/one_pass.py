@@ -1,0 +1,77 @@
+"""The search of an allocator that trains nothing: it looks at the weights, or at gradients on a few batches.
+
+It is short, so one that was interrupted starts again.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from torch import Tensor
+
+from autolora_bench.config.allocators import AllocatorConfig
+from autolora_bench.methods.allocators.allocated import RANKS, Found, leave
+from autolora_bench.methods.allocators.budget import Budget
+from autolora_bench.methods.base import PhaseContext, PhaseResult
+from autolora_bench.methods.initialising import Batches, mean_gradients
+from autolora_bench.models.load import Backbone
+from autolora_bench.training.memory import with_less_memory
+
+
+@dataclass(frozen=True)
+class Look:
+    """What an allocator may look at."""
+
+    backbone: Backbone
+    """Freshly loaded; it may be changed."""
+    budget: Budget
+    context: PhaseContext
+    batches: Batches
+    """Training batches; counts what is read."""
+    accumulation: int
+    """Micro-batches per batch."""
+
+    def mean_gradients(self, batches: int) -> dict[str, Tensor]:
+        """Target layer -> gradient (O, D) of the mean loss of `batches` batches of the run's size."""
+        names = self.backbone.targets
+        return mean_gradients(self.backbone, self.context, names, self.batches, batches, self.accumulation)
+
+
+@dataclass(frozen=True)
+class OnePassSearch:
+    """Looks, and leaves ranks.json and scores.json."""
+
+    config: AllocatorConfig
+    find: Callable[[Look], Found]
+    parallel: ClassVar[bool] = False
+    name: str = "search"
+
+    def run(self, context: PhaseContext) -> PhaseResult:
+        """Find the ranks; the time of loading the model does not count."""
+        train = context.experiment.train
+        result, memory = with_less_memory(
+            train, train.batch_size, lambda train: self._run(context, train.accumulation)
+        )
+        return replace(result, details=result.details | memory)
+
+    def _run(self, context: PhaseContext, accumulation: int) -> PhaseResult:
+        context.phase_folder(self.name)
+        backbone = context.backbone()
+        weights = backbone.model.num_parameters(exclude_embeddings=True)
+        look = Look(
+            backbone, Budget.of(self.config, backbone.targets), context, Batches(context), accumulation
+        )
+        begun, cpu_begun = time.perf_counter(), time.process_time()
+        found = self.find(look)
+        tokens = look.batches.tokens or 0
+        result = PhaseResult(
+            artefact=RANKS,
+            train_seconds=time.perf_counter() - begun,
+            train_cpu_seconds=time.process_time() - cpu_begun,
+            examples=look.batches.examples or 0,
+            tokens=tokens,
+            flops=6.0 * tokens * weights,
+            source=backbone.source,
+        )
+        return leave(found, context, result)

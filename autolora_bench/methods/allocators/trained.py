@@ -1,0 +1,117 @@
+"""The search of an allocator that trains: a LoRA of the largest rank on all training data, without evaluations."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from peft import PeftModel
+from transformers import PrinterCallback
+
+from autolora_bench.config.allocators import TrainedAllocatorConfig
+from autolora_bench.config.train import TrainConfig
+from autolora_bench.methods.allocators.allocated import RANKS, Found, leave
+from autolora_bench.methods.allocators.budget import Budget
+from autolora_bench.methods.base import PhaseContext, PhaseResult
+from autolora_bench.methods.lora import lora_model
+from autolora_bench.processes import on_main
+from autolora_bench.speedups.choice import kernels
+from autolora_bench.training.arguments import training_arguments
+from autolora_bench.training.checkpoints import CHECKPOINTS, CheckpointPolicy
+from autolora_bench.training.companion import Companion
+from autolora_bench.training.lora_optimizers import MakeOptimizer
+from autolora_bench.training.memory import with_less_memory
+from autolora_bench.training.progress import ProgressDisplay
+from autolora_bench.training.resume import train_or_resume
+from autolora_bench.training.trainer import FinetuneTrainer
+
+
+class Allocator(Companion):
+    """An allocator's part in its training, and what it finds at the end."""
+
+    optimizer: MakeOptimizer | None = None
+    """None is AdamW."""
+
+    def found(self) -> Found:
+        """Ranks within the budget, once the training is over."""
+        raise NotImplementedError
+
+
+MakeAllocator = Callable[[PeftModel, Budget], Allocator]
+"""The model that is trained (changed in place where the allocator needs it) and the budget -> the allocator."""
+
+
+@dataclass(frozen=True)
+class TrainedSearch:
+    """Trains a LoRA with an allocator, and leaves ranks.json and scores.json."""
+
+    config: TrainedAllocatorConfig
+    allocator: MakeAllocator
+    parallel: ClassVar[bool] = True
+    name: str = "search"
+
+    def run(self, context: PhaseContext) -> PhaseResult:
+        """Train, or go on from the last checkpoint."""
+        c, train = self.config, context.experiment.train
+        train = replace(train, epochs=c.search_epochs, max_steps=c.search_max_steps)
+        result, memory = with_less_memory(train, train.batch_size, lambda train: self._search(context, train))
+        result.details.update(memory)
+        return result
+
+    def _search(self, context: PhaseContext, train: TrainConfig) -> PhaseResult:
+        c, backbone = self.config, context.backbone()
+        budget = Budget.of(c, backbone.targets)
+        model = lora_model(
+            backbone,
+            context,
+            r=c.maximum_rank,
+            lora_alpha=c.alpha,
+            lora_dropout=c.dropout,
+            target_modules=backbone.targets,
+        )
+        allocator = self.allocator(model, budget)
+        trainer = self._trainer(model, allocator, context, train)
+        with kernels(model, train):
+            trained = train_or_resume(trainer, context.identity)
+        result = PhaseResult(
+            artefact=RANKS,
+            train_seconds=trainer.meter.seconds,
+            train_cpu_seconds=trainer.meter.cpu_seconds,
+            steps=trained.global_step,
+            examples=trainer.meter.examples,
+            tokens=trainer.meter.tokens,
+            flops=float(trainer.state.total_flos),
+            details=allocator.details(),
+            source=backbone.source,
+        )
+        return on_main(lambda: leave(allocator.found(), context, result))
+
+    def _trainer(
+        self, model: PeftModel, allocator: Allocator, context: PhaseContext, train: TrainConfig
+    ) -> FinetuneTrainer:
+        c, folder = self.config, context.phase_folder(self.name)
+        arguments = training_arguments(
+            train,
+            folder / CHECKPOINTS,
+            learning_rate=c.learning_rate if c.search_learning_rate is None else c.search_learning_rate,
+            seed=context.experiment.seed,
+            device=context.device,
+        )
+        trainer = FinetuneTrainer(
+            model=model,
+            args=arguments,
+            optimizers=(allocator.optimizer(model, arguments) if allocator.optimizer else None, None),
+            train_dataset=context.splits.train,
+            data_collator=context.task.collator(context.tokenizer),
+            callbacks=[
+                CheckpointPolicy(train.checkpoint_minutes, context.identity, context.saved),
+                ProgressDisplay(self.name),
+            ],
+            evaluate_splits=lambda trained: {},
+            headline="",
+            higher_is_better=True,
+            best=folder / CHECKPOINTS / "best.safetensors",
+            companion=allocator,
+            padding_free=train.padding_free,
+        )
+        trainer.remove_callback(PrinterCallback)
+        return trainer
