@@ -20,13 +20,18 @@ def read_tokenizer(
         of_words: it is to take sentences as words.
 
     Raises:
-        UserError: there is none, or one without words.
+        UserError: there is none, or one without words or outside of the tokenizers library.
     """
     check_tokenizer_files(location)
     tokenizer = read(AutoTokenizer, location, config.name, config=stated)
     if of_words and getattr(tokenizer, "add_prefix_space", True) is False:
         tokenizer = read(AutoTokenizer, location, config.name, config=stated, add_prefix_space=True)
     assert isinstance(tokenizer, PreTrainedTokenizerBase)
+    if not tokenizer.is_fast:
+        raise UserError(
+            f"the tokenizer of {location.source} is a {type(tokenizer).__name__}, which has no fast form",
+            "choose a model whose tokenizer the tokenizers library can read",
+        )
     if set(tokenizer.get_vocab()) <= {str(token) for token in tokenizer.added_tokens_decoder.values()}:
         raise UserError(
             f"the tokenizer of {location.source} has no words: its files are empty or not there",

@@ -367,9 +367,9 @@ def test_every_head_is_trained_and_counted(method: str, architecture: str, cell:
         labels = len(classes(experiment))
         weights = HEAD_WEIGHTS[architecture](labels) if task == "sst2" else (D + 1) * labels
         absent = found[0][-1]
-        for other in (trainers[-1] for trainers in found):
-            assert other.head == weights
-            assert other.trainable == absent.trainable >= weights
+        for trainers in found:
+            assert all(trainer.head == weights for trainer in trainers)
+            assert trainers[-1].trainable == absent.trainable >= weights
         for name, drawn in absent.drawn.items():
             assert not torch.equal(drawn, found[1][-1].drawn[name])
             assert torch.equal(drawn, found[2][-1].drawn[name])

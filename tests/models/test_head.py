@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from transformers import (
+    AutoConfig,
+    AutoModel,
     AutoTokenizer,
     BertConfig,
     BertForSequenceClassification,
@@ -20,17 +23,40 @@ from transformers import (
 )
 
 from autolora_bench.config.model import ModelConfig
-from autolora_bench.models.head import order_by_name
+from autolora_bench.config.support import DECODERS, ENCODERS
+from autolora_bench.models.head import head_of, order_by_name
 from autolora_bench.models.load import Backbone, HeadKind, HeadSpec, load_backbone
 
 SIZES = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
 NAMES = ("negative", "positive")
 TEXTS = ["a good film", "a bad film", "film", "the good the bad"]
+HEADS = [
+    (architecture, kind)
+    for architecture, kind in product([*ENCODERS, *DECODERS], [HeadKind.sequence, HeadKind.tokens])
+    if type(AutoConfig.for_model(architecture)) in kind.value._model_mapping
+]
+"""All but tagging on OPT, which transformers has not."""
 Save = Callable[..., Path]
 
 
 def named(names: list[str]) -> PreTrainedConfig:
     return PreTrainedConfig(id2label=dict(enumerate(names)))
+
+
+@pytest.mark.parametrize(("architecture", "kind"), HEADS)
+def test_a_head_is_what_the_backbone_alone_has_not(architecture: str, kind: HeadKind) -> None:
+    config = AutoConfig.for_model(architecture, vocab_size=50)
+    with torch.device("meta"):
+        model, backbone = kind.value.from_config(config), AutoModel.from_config(config)
+    prefix = model.base_model_prefix
+    lacking = {name for name, _ in model.named_parameters()} - {
+        f"{prefix}.{name}" for name, _ in backbone.named_parameters()
+    }
+    assert lacking == {
+        f"{name}.{weight}"
+        for name in head_of(model)
+        for weight, _ in model.get_submodule(name).named_parameters()
+    }
 
 
 @pytest.mark.parametrize(
@@ -155,8 +181,10 @@ def test_a_number_is_told_by_a_head_of_that_name_alone(save: Save) -> None:
     spec = HeadSpec(HeadKind.sequence, ("score",), regression=True)
     kept = load_backbone(ModelConfig(name="mine", checkpoint=str(save("score"))), spec)
     assert kept.source["head"].startswith("kept")
-    drawn = load_backbone(ModelConfig(name="mine", checkpoint=str(save("LABEL_0"))), spec)
-    assert drawn.source["head"].startswith("drawn anew")
+    for names in (["LABEL_0"], ["contradiction", "neutral", "entailment"]):
+        drawn = load_backbone(ModelConfig(name="mine", checkpoint=str(save(*names))), spec)
+        assert drawn.source["head"].startswith("drawn anew")
+        assert drawn.model.classifier.weight.shape == (1, 16)
 
 
 def test_the_loss_is_the_tasks_whatever_the_checkpoint_was_trained_for(save: Save) -> None:
