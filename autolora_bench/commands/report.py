@@ -5,6 +5,7 @@ from pathlib import Path
 
 from autolora_bench.commands.asked import find_asked
 from autolora_bench.commands.request import split_options
+from autolora_bench.untrusted import printable
 
 OPTIONS = ("format", "epoch", "metrics", "title", "out", "published")
 
@@ -26,7 +27,7 @@ def run(words: Sequence[str]) -> int:
         text = report(
             records, planned, format=layout, epoch=epoch, metrics=metrics, title=title, published=published
         )
-        print(text, end="")
+        print(printable(text), end="")
         return 0
     from autolora_bench.report.folder import write_report
 

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from autolora_bench.errors import UserError
 from autolora_bench.record import RunRecord, Status, find_records, read_record
-from autolora_bench.report.checks import check_record
 
 Identity = tuple[str, str, str, str, int]
 
@@ -74,11 +73,11 @@ def collect(*folders: Path) -> Collection:
 def _add(collection: Collection, found: dict[Identity, RunRecord], path: Path) -> None:
     try:
         record = read_record(path)
-        identity = check_record(record).identity
     except UserError as error:
         reason = error.what.removeprefix(str(path)).lstrip(" :")
         collection.unreadable.append(Unreadable(path, reason.removeprefix("is not a readable record: ")))
         return
+    identity = record.identity
     earlier = found.get(identity)
     if earlier is None:
         found[identity], collection.folders[identity] = record, path.parent

@@ -12,6 +12,7 @@ from autolora_bench.report.command import prepare, render_page, scores
 from autolora_bench.report.exhibits import Exhibits, exhibits
 from autolora_bench.report.picture import Picture
 from autolora_bench.report.plain import in_format
+from autolora_bench.untrusted import printable
 
 SUFFIXES = {"markdown": "md", "csv": "csv", "latex": "tex"}
 
@@ -42,7 +43,7 @@ def write_report(
     texts |= {f"scores.{suffix}": scores(prepared, name) for name, suffix in SUFFIXES.items()}
     texts |= _texts(shown)
     for name, text in texts.items():
-        write_atomically(folder / name, text)
+        write_atomically(folder / name, printable(text))
     figures = [path for picture in shown.pictures for path in _write_figure(folder / "figures", picture)]
     return [*(folder / name for name in texts), *figures]
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from autolora_bench.report import latex, markdown
 from autolora_bench.report.markup import escape
+from autolora_bench.untrusted import csv_cell
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,8 @@ class PlainTable:
     def csv(self) -> str:
         """The rows alone, with a heading line."""
         text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows([self.head, *self.rows])
+        rows = [map(csv_cell, row) for row in (self.head, *self.rows)]
+        csv.writer(text, lineterminator="\n").writerows(rows)
         return text.getvalue()
 
     def json(self) -> str:

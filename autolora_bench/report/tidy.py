@@ -10,6 +10,7 @@ from autolora_bench.report.cost import mean_cost, run_cost
 from autolora_bench.report.hardware import hardware
 from autolora_bench.report.scoreboard import PublishedRow, Row, Table
 from autolora_bench.report.variants import settings
+from autolora_bench.untrusted import csv_cell
 
 FIELDS = (
     "model", "method", "settings", "task", "split", "metric", "epoch", "mean", "std", "n", "seeds", "best", "state",
@@ -32,10 +33,14 @@ def tidy(tables: Sequence[Table]) -> str:
     writer.writeheader()
     for table in tables:
         for row in table.rows:
-            writer.writerows(_ours(table, row))
+            writer.writerows(map(_cells, _ours(table, row)))
         for published in [*table.others, *table.elsewhere]:
-            writer.writerows(_theirs(table, published))
+            writer.writerows(map(_cells, _theirs(table, published)))
     return text.getvalue()
+
+
+def _cells(line: dict[str, object]) -> dict[str, object]:
+    return {name: csv_cell(value) for name, value in line.items()}
 
 
 def _ours(table: Table, row: Row) -> Iterator[dict[str, object]]:
