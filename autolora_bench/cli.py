@@ -9,6 +9,7 @@ from importlib import import_module
 from autolora_bench.config.choices import nearest
 from autolora_bench.errors import UserError
 from autolora_bench.interruption import Interrupted
+from autolora_bench.untrusted import printable
 
 COMMANDS = ("ls", "check", "status", "report", "stability", "records", "score", "fetch", "help")
 
@@ -19,15 +20,16 @@ def main() -> None:
 
 
 def run(words: Sequence[str]) -> int:
-    """Exit status of the command line `words`: 0 done, 1 a run failed, 2 a user's mistake, 130 or 143 interrupted."""
+    """Exit status of the command line `words`: 0 done, 1 a run failed, 2 a user's mistake, 3 nothing failed and other
+    processes are still making runs of it, 130 or 143 interrupted."""
     try:
         return _dispatch(list(words))
     except UserError as error:
         if os.environ.get("HYDRA_FULL_ERROR"):
             raise
-        print(f"autolora-bench: {error.what}", file=sys.stderr)
+        print(printable(f"autolora-bench: {error.what}"), file=sys.stderr)
         if error.mend:
-            print(error.mend, file=sys.stderr)
+            print(printable(error.mend), file=sys.stderr)
         return 2
     except KeyboardInterrupt as stop:
         print("interrupted; the same command goes on from here", file=sys.stderr)

@@ -1,5 +1,6 @@
 """Whether a cell is to be run, resumed, skipped or refused; made from the record, before torch is imported."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,14 +37,13 @@ def _by_policy(experiment: ExperimentConfig, folder: Path) -> Decision:
     path = folder / RECORD
     if experiment.rerun is Rerun.all:
         return Decision(True)
-    if not path.is_file():
+    if not os.path.lexists(path):
         return Decision(experiment.rerun is not Rerun.failed)
     try:
         record = read_record(path)
+        _check_same(experiment, record, path)
     except TornRecordError as error:
         return Decision(experiment.rerun is not Rerun.failed, note=f"{error.what}: the run starts again")
-    try:
-        _check_same(experiment, record, path)
     except UserError as error:
         return Decision(False, problem=error)
     wanted = {

@@ -4,6 +4,8 @@ import json
 import os
 import platform
 import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -19,6 +21,9 @@ except ImportError:  # pragma: no cover - Windows has no advisory locks
     fcntl = None  # type: ignore[assignment]
 
 LOCK = "run.lock"
+LARGEST = 4096
+"""Bytes; a larger file is no lock of ours."""
+WAITING_SECONDS = 1.0
 
 
 class BusyError(UserError):
@@ -42,20 +47,27 @@ class Owner:
         moment = datetime.now(UTC).isoformat(timespec="seconds")
         return cls(platform.node(), os.getpid(), _started(os.getpid()), moment)
 
+    def __str__(self) -> str:
+        return f"process {self.pid} on {self.host} since {self.since}"
+
     def may_live(self) -> bool:
         """False only where the process is known to be gone; one on another host cannot be asked."""
         return self.host != platform.node() or (self.started != "" and _started(self.pid) == self.started)
 
 
 @contextmanager
-def owned(folder: Path) -> Iterator[None]:
+def owned(folder: Path, wait: bool = False) -> Iterator[None]:
     """Hold the lock of a run's folder, once for all its processes; that of a dead process is taken over.
 
+    Args:
+        folder: the run's folder.
+        wait: until a process that holds it has let go, as where its result is needed to go on.
+
     Raises:
-        BusyError: a process that may still live holds it.
+        BusyError: a process that may still live holds it, and `wait` is false.
         UserError: the folder cannot be written.
     """
-    on_main(lambda: _take(folder))
+    on_main(lambda: _wait_for(folder) if wait else _take(folder))
     try:
         yield
     finally:
@@ -63,12 +75,24 @@ def owned(folder: Path) -> Iterator[None]:
             (folder / LOCK).unlink(missing_ok=True)
 
 
+def _wait_for(folder: Path) -> None:
+    told = False
+    while True:
+        try:
+            return _take(folder)
+        except BusyError as busy:
+            if not told:
+                print(f"{busy.what.removesuffix('skipped')}waiting", file=sys.stderr, flush=True)
+            told = True
+            time.sleep(WAITING_SECONDS)
+
+
 def _take(folder: Path) -> None:
     with _locked(folder) as handle:
-        other = _read(folder / LOCK)
-        if other is not None and other.may_live():
+        other = owner_of(folder)
+        if other is not None:
             raise BusyError(
-                f"{folder} is being run by process {other.pid} on {other.host} since {other.since}: skipped",
+                f"{folder} is being run by {other}: skipped",
                 f"if that process is gone, delete {folder / LOCK}",
             )
         os.truncate(handle, 0)
@@ -76,10 +100,10 @@ def _take(folder: Path) -> None:
         os.fsync(handle)
 
 
-def is_owned(folder: Path) -> bool:
-    """Whether a process that may still live holds the lock."""
+def owner_of(folder: Path) -> Owner | None:
+    """The process that holds the lock, unless it is known to be gone."""
     owner = _read(folder / LOCK)
-    return owner is not None and owner.may_live()
+    return owner if owner is not None and owner.may_live() else None
 
 
 @contextmanager
@@ -88,6 +112,8 @@ def _locked(folder: Path) -> Iterator[int]:
     path = folder / LOCK
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        if path.exists() and not path.is_file():
+            raise UserError(f"{path} is not a file, so that it cannot be a lock", "remove it")
         handle = _open(path)
     except OSError as error:
         raise UserError(
@@ -111,10 +137,17 @@ def _open(path: Path) -> int:
 
 
 def _read(path: Path) -> Owner | None:
+    """The owner that a lock names; None where there is no lock, or one that was torn or never was a lock."""
     try:
-        return Owner(**json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+        if not path.is_file() or path.stat().st_size > LARGEST:
+            return None
+        values = json.loads(path.read_text(encoding="utf-8"))
+        owner = Owner(**values)
+    except (OSError, ValueError, TypeError, RecursionError):
         return None
+    texts = (owner.host, owner.started, owner.since)
+    good = type(owner.pid) is int and all(isinstance(t, str) and t.isprintable() for t in texts)
+    return owner if good else None
 
 
 def _started(pid: int) -> str:

@@ -1,5 +1,6 @@
 """What is meant to be run: one entry per cell and seed, with the command that runs it."""
 
+import os
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from pathlib import Path
 from autolora_bench.config.experiment import ExperimentConfig, config_id
 from autolora_bench.config.method import RankedLoraConfig
 from autolora_bench.errors import UserError
-from autolora_bench.ownership import is_owned
+from autolora_bench.ownership import owner_of
 from autolora_bench.paths import RECORD, run_folder
 from autolora_bench.record import RunRecord, Status, read_record
 
@@ -52,18 +53,24 @@ class PlannedRun:
     def record(self) -> RunRecord | None:
         """Its record, if there is one. Raises UserError where it cannot be read."""
         path = self.folder / RECORD
-        return read_record(path) if path.is_file() else None
+        return read_record(path) if os.path.lexists(path) else None
 
     def state(self) -> State:
-        """How far it is, by its record; one that nobody is running any more was interrupted."""
+        """How far it is: completed, being run by a process that may still live, or what its record says.
+
+        A record of a running run that nobody runs any more is one of an interrupted run.
+        """
         try:
             record = self.record()
         except UserError:
             return State.unreadable
+        if record is not None and record.status is Status.completed:
+            return State.completed
+        if owner_of(self.folder) is not None:
+            return State.running
         if record is None:
             return State.missing
-        abandoned = record.status is Status.running and not is_owned(self.folder)
-        return State.interrupted if abandoned else State(record.status.value)
+        return State.interrupted if record.status is Status.running else State(record.status.value)
 
 
 def missing_references(planned: Sequence[PlannedRun], among: Sequence[PlannedRun] = ()) -> list[str]:

@@ -8,13 +8,45 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+from annotated_types import Len, Predicate
 
 from autolora_bench.errors import UserError
 from autolora_bench.paths import RECORD
+from autolora_bench.untrusted import check_plain, in_a_line, read_bytes
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter, ValidationError
 
 VERSION = 1
+Name = Annotated[str, Len(1, 100), Predicate(str.isprintable)]
+"""Becomes part of tables and of file names."""
+STRICT = {"strict": True, "extra": "forbid", "allow_inf_nan": False}
+"""How records are read, in pydantic's words: no conversion of types, no unknown field, no number that is none."""
+
+
+MEND = "move it away; its run starts again"
+WRONG = {
+    "int_type": "is not a whole number",
+    "float_type": "is not a number (undefined scores are null)",
+    "finite_number": "is not a number (undefined scores are null)",
+    "string_type": "is not text",
+    "bool_type": "is neither true nor false",
+    "dict_type": "is not a mapping",
+    "list_type": "is not a list",
+    "dataclass_type": "is not a mapping",
+    "missing": "is missing",
+    "unexpected_keyword_argument": "is unknown",
+    "too_long": "is longer than a name may be",
+    "string_too_long": "is longer than a name may be",
+    "too_short": "is empty",
+    "string_too_short": "is empty",
+    "predicate_failed": "has characters that cannot be printed",
+}
+"""pydantic's kinds of errors, in plain words."""
 
 
 class TornRecordError(UserError):
@@ -34,11 +66,12 @@ class Status(StrEnum):
 class Evaluation:
     """Scores of one split at one moment of one phase."""
 
-    phase: str
-    split: str
+    __pydantic_config__ = STRICT
+    phase: Name
+    split: Name
     epoch: float
     step: int
-    scores: dict[str, float | None]
+    scores: dict[Name, float | None]
     """Metric -> value in the metric's own unit (metrics.registry); None where it is not defined."""
     examples: int
     train_loss: float | None = None
@@ -51,7 +84,8 @@ class Evaluation:
 class PhaseRecord:
     """One phase of a method: search, threshold, retrain, finetune, evaluate."""
 
-    name: str
+    __pydantic_config__ = STRICT
+    name: Name
     status: Status
     seconds: float = 0.0
     """Wall-clock time of all attempts, loading included."""
@@ -66,7 +100,7 @@ class PhaseRecord:
     """Tokens computed by forward and backward passes, padding included where it is computed."""
     flops: float | None = None
     """Floating-point operations, estimated as transformers does (6 x weights x tokens)."""
-    artefact: str | None = None
+    artefact: Name | None = None
     """File or folder inside the run's folder."""
     details: dict[str, Any] = field(default_factory=dict)
     """What the phase reports beyond this, e.g. budget schedule, diagnostics."""
@@ -81,9 +115,10 @@ class PhaseRecord:
 class LayerRank:
     """The rank of one adapted layer; 0 where it was dropped."""
 
-    module: str
+    __pydantic_config__ = STRICT
+    module: Name
     block: int | None
-    projection: str
+    projection: Name
     rank: int
 
 
@@ -91,6 +126,7 @@ class LayerRank:
 class Parameters:
     """Numbers of weights."""
 
+    __pydantic_config__ = STRICT
     total: int
     """Of the pretrained model with its head, without adapters."""
     trainable: int
@@ -107,10 +143,11 @@ class Parameters:
 class RunRecord:
     """Everything a report needs to know of one run."""
 
-    task: str
-    model: str
-    method: str
-    config_id: str
+    __pydantic_config__ = STRICT
+    task: Name
+    model: Name
+    method: Name
+    config_id: Name
     seed: int
     status: Status
     config: dict[str, Any]
@@ -123,18 +160,18 @@ class RunRecord:
     started: str | None = None
     finished: str | None = None
     """ISO 8601, UTC."""
-    headline: str | None = None
+    headline: Name | None = None
     """The metric that chooses the best epoch."""
-    metrics: dict[str, bool] = field(default_factory=dict)
+    metrics: dict[Name, bool] = field(default_factory=dict)
     """Metric -> whether higher is better."""
     phases: list[PhaseRecord] = field(default_factory=list)
     history: list[Evaluation] = field(default_factory=list)
     """Every evaluation of the training that makes the final weights."""
-    best: dict[str, Evaluation] = field(default_factory=dict)
+    best: dict[Name, Evaluation] = field(default_factory=dict)
     """Evaluation split -> evaluation at the best epoch (chosen on the first evaluation split)."""
-    last: dict[str, Evaluation] = field(default_factory=dict)
+    last: dict[Name, Evaluation] = field(default_factory=dict)
     """Evaluation split -> evaluation at the last epoch."""
-    test: dict[str, Evaluation] = field(default_factory=dict)
+    test: dict[Name, Evaluation] = field(default_factory=dict)
     """Test split -> evaluation with the weights that were kept."""
     parameters: Parameters | None = None
     ranks: list[LayerRank] = field(default_factory=list)
@@ -195,33 +232,65 @@ def write_record(folder: Path, record: RunRecord) -> None:
 
 
 def read_record(path: Path) -> RunRecord:
-    """Read a run.json.
+    """Read a run.json, whoever wrote it.
 
     Raises:
         TornRecordError: not JSON: cut off in writing.
-        UserError: not a record, another version, or a field missing or unknown.
+        UserError: not a file, not a record, another version, or a field missing, unknown, of another type or with a
+            value that no record has.
     """
     try:
-        values = _parse(path)
-        if values.get("version") != VERSION:
-            raise UserError(
-                f"{path} is a record of version {values.get('version')}; this program reads version {VERSION}",
-                "use the autolora-bench that wrote it, or move it away",
-            )
-        return record_from(values)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise UserError(
-            f"{path} is not a readable record: {error}", "move it away; its run starts again"
-        ) from error
+        content = read_bytes(path)
+    except OSError as error:
+        raise UserError(f"{path} is not a readable record: {error.strerror or error}", MEND) from error
+    from pydantic import ValidationError
 
-
-def _parse(path: Path) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        record = _adapter().validate_json(content)
+        check_plain(record)
+    except ValidationError as error:
+        raise _refusal(path, content, error) from error
     except ValueError as error:
-        raise TornRecordError(
-            f"{path} is not a readable record: {error}", "move it away; its run starts again"
-        ) from error
+        raise UserError(f"{path} is not a readable record: {error}", MEND) from error
+    if record.version != VERSION:
+        raise _other_version(path, record.version)
+    return record
+
+
+def _refusal(path: Path, content: bytes, error: "ValidationError") -> UserError:
+    """Why the content is no record: the first thing that is wrong with it."""
+    from pydantic_core import from_json
+
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    if first["type"] == "json_invalid":
+        return TornRecordError(f"{path} is not a readable record: {in_a_line(first['msg'])}", MEND)
+    values = from_json(content)
+    version = values.get("version", VERSION) if isinstance(values, dict) else VERSION
+    if version != VERSION:
+        return _other_version(path, version)
+    *above, last = ["record", *map(str, first["loc"])]
+    where = (
+        f"score {last} of {'.'.join(above[1:-1])}"
+        if above[-1:] == ["scores"]
+        else ".".join([*above[1:], last])
+    )
+    wrong = WRONG.get(first["type"], f"is refused: {first['msg']}")
+    return UserError(f"{path} is not a readable record: {in_a_line(f'{where} {wrong}')}", MEND)
+
+
+def _other_version(path: Path, version: object) -> UserError:
+    return UserError(
+        f"{path} is a record of version {in_a_line(str(version))}; this program reads version {VERSION}",
+        "use the autolora-bench that wrote it, or move it away",
+    )
+
+
+@cache
+def _adapter() -> "TypeAdapter[RunRecord]":
+    """Made when the first record is read: commands that read none do without the time that pydantic takes to load."""
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(RunRecord)
 
 
 def find_records(root: Path) -> Iterator[Path]:
@@ -234,14 +303,5 @@ def find_records(root: Path) -> Iterator[Path]:
 
 
 def record_from(values: dict[str, Any]) -> RunRecord:
-    """The record that `dataclasses.asdict` took apart. Raises KeyError, TypeError or ValueError where it is none."""
-    plain = dict(values)
-    plain["status"] = Status(plain["status"])
-    plain["phases"] = [PhaseRecord(**{**v, "status": Status(v["status"])}) for v in plain.get("phases", [])]
-    plain["history"] = [Evaluation(**v) for v in plain.get("history", [])]
-    for name in ("best", "last", "test"):
-        plain[name] = {split: Evaluation(**v) for split, v in plain.get(name, {}).items()}
-    plain["ranks"] = [LayerRank(**v) for v in plain.get("ranks", [])]
-    if plain.get("parameters") is not None:
-        plain["parameters"] = Parameters(**plain["parameters"])
-    return RunRecord(**plain)
+    """The record that `dataclasses.asdict` took apart. Raises ValueError where it is none."""
+    return _adapter().validate_json(json.dumps(values))

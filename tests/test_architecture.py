@@ -7,7 +7,7 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "autolora_bench"
 LAYERS = [
-    {"checksums", "errors", "interruption", "ownership", "processes", "run_files"},
+    {"checksums", "errors", "interruption", "ownership", "processes", "run_files", "untrusted"},
     {"config", "paths", "record", "provenance", "plan"},
     {"search", "metrics", "models", "speedups", "data", "machine"},
     {"tasks", "scoring"},
@@ -27,6 +27,7 @@ LIGHT = {
     "config",
     "paths",
     "run_files",
+    "untrusted",
     "record",
     "provenance",
     "plan",
@@ -43,7 +44,7 @@ HEAVY = {
     *("torch", "transformers", "peft", "datasets", "evaluate", "pandas"),
     *("pyarrow", "sklearn", "scipy", "matplotlib"),
 }
-REPORT_MAY_USE = {"errors", "config", "paths", "record", "plan", "metrics", "report"}
+REPORT_MAY_USE = {"errors", "config", "paths", "record", "plan", "metrics", "report", "untrusted"}
 
 
 def part(path: Path) -> str:

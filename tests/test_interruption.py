@@ -9,12 +9,13 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from threading import Event, Thread, Timer
 from typing import Any
 
 import pytest
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
-from autolora_bench import cli
+from autolora_bench import cli, ownership
 from autolora_bench.config.compose import compose_config, composer, to_experiment
 from autolora_bench.methods.finetuning import FinetunePhase
 from autolora_bench.ownership import LOCK, BusyError, Owner, owned
@@ -266,12 +267,59 @@ class TestOwnership:
     ) -> None:
         line = words(tmp_path)
         with owned(folder_of(line)):
-            assert cli.run(line) == 1
+            assert cli.run(line) == 3
         said = capsys.readouterr().err
         assert f"is being run by process {os.getpid()}" in said
+        assert "1 running" in said
+        assert f"running by process {os.getpid()}" in said
+        assert "failed" not in said
         assert "Traceback" not in said
         assert not list(tmp_path.rglob("run.json"))
         assert cli.run(line) == 0
+
+    def test_a_sweep_whose_other_runs_are_being_made_elsewhere_did_not_fail(
+        self, words: Callable[..., list[str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        line = ["-m", "seed=0,1", *words(tmp_path)]
+        busy = folder_of([*words(tmp_path), "seed=1"])
+        with owned(busy):
+            assert cli.run(line) == 3
+            said = capsys.readouterr().err
+            assert "1 completed, 1 running" in said
+            assert f"running by process {os.getpid()}" in said
+            assert cli.run(["status", *line]) == 0
+            assert "1 completed, 1 running" in capsys.readouterr().out
+        assert cli.run(line) == 0
+
+    def test_a_run_that_failed_counts_whatever_others_do(
+        self, words: Callable[..., list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def broken(*_: Any) -> None:
+            raise RuntimeError("planted")
+
+        monkeypatch.setattr(FinetunePhase, "run", broken)
+        with owned(folder_of([*words(tmp_path), "seed=1"])):
+            assert cli.run(["-m", "seed=0,1", *words(tmp_path)]) == 1
+
+    def test_a_study_waits_for_a_score_that_another_process_makes(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.setattr(ownership, "WAITING_SECONDS", 0.01)
+        held, free = Event(), Event()
+
+        def hold() -> None:
+            with owned(tmp_path):
+                held.set()
+                free.wait(30)
+
+        other = Thread(target=hold)
+        other.start()
+        held.wait(30)
+        Timer(0.1, free.set).start()
+        with owned(tmp_path, wait=True):
+            assert free.is_set()
+        other.join()
+        assert capsys.readouterr().err.count("waiting") == 1
 
     def test_a_living_owner_keeps_its_lock_and_a_dead_one_loses_it(self, tmp_path: Path) -> None:
         code = (

@@ -240,7 +240,8 @@ def test_two_sweeps_at_once_lose_nothing(tiny_encoder: Path, tmp_path: Path) -> 
     both = [start(words, tmp_path), start([*words[:-1], "seed=2,1,0"], tmp_path)]
     for process in both:
         said = process.communicate()[1]
-        assert process.returncode in (0, 1), said
+        assert process.returncode in (0, 3), said
+        assert "failed" not in said
         assert "Traceback" not in said
     assert [read_record(path).status for path in find_records(tmp_path / "runs")] == [Status.completed] * 3
     assert not list((tmp_path / "runs").rglob("run.lock"))

@@ -26,7 +26,7 @@ from autolora_bench.decision import decide
 from autolora_bench.errors import UserError
 from autolora_bench.fair import is_fair
 from autolora_bench.interruption import Interrupted, watched_signals
-from autolora_bench.ownership import owned
+from autolora_bench.ownership import owned, owner_of
 from autolora_bench.paths import run_folder
 from autolora_bench.plan import PlannedRun, State, check_references, command_line
 from autolora_bench.processes import is_main, leave, on_main, silent, world_size
@@ -41,13 +41,17 @@ from autolora_bench.sweep import (
     words_of_first,
 )
 from autolora_bench.tuning import Study, is_tuned, studies
+from autolora_bench.untrusted import printable
 
 WITH_VALUE = ("--cfg", "-c", "--info", "-i", "--package", "-p")
+ELSEWHERE = 3
+"""Exit status where nothing failed, and other processes are still making some of the runs."""
 PASSED_TO_HYDRA = (*WITH_VALUE, "--hydra-help", "--resolve")
 
 
 def run(words: Sequence[str]) -> int:
-    """Run what is asked for and is not there yet; exit status 0 when every run is completed."""
+    """Run what is asked for and is not there yet; exit status 0 when every run is completed, ELSEWHERE when others are
+    being made by other processes."""
     if "--version" in words:
         print(__version__)
         return 0
@@ -87,7 +91,7 @@ def _launch(words: Sequence[str]) -> int:
     pending = [entry for entry, decision in decisions if decision.run]
     problems = [decision.problem for _, decision in decisions if decision.problem is not None]
     for problem in problems:
-        print(f"{problem.what}\n{problem.mend}", file=sys.stderr)
+        print(printable(f"{problem.what}\n{problem.mend}"), file=sys.stderr)
     on_main(lambda: check_references(pending, planned))
     _announce(planned, len(pending), len(problems))
     for entry in pending:
@@ -128,7 +132,7 @@ def _study(study: Study) -> None:
 
     optuna.logging.set_verbosity(logging.WARNING)
     with watched_signals(), _named_sweep(study.request):
-        sweep(study.words, job)
+        sweep(study.words, trial)
 
 
 def _ask_hydra(words: Sequence[str]) -> int:
@@ -154,6 +158,15 @@ def job(config: DictConfig) -> float | None:
     Never raises for a failed run: the failure is recorded and printed, and the other runs of a sweep go on. What the
     plan left out Hydra asks for all the same; it is passed over.
     """
+    return _job(config)
+
+
+def trial(config: DictConfig) -> float | None:
+    """As `job`, for a study: it needs the score, and waits for it where another process makes the run."""
+    return _job(config, wait=True)
+
+
+def _job(config: DictConfig, wait: bool = False) -> float | None:
     try:
         experiment = to_experiment(config)
     except UnsupportedError:
@@ -163,10 +176,10 @@ def job(config: DictConfig) -> float | None:
     if not decision.run:
         return headline(decision.record)
     try:
-        with watched_signals(), owned(folder):
+        with watched_signals(), owned(folder, wait):
             return headline(_run(experiment, folder))
     except UserError as error:
-        print(f"{error.what}\n{error.mend}", file=sys.stderr)
+        print(printable(f"{error.what}\n{error.mend}"), file=sys.stderr)
         return None
 
 
@@ -231,7 +244,7 @@ def _announce(planned: Plan, pending: int, refused: int) -> None:
 
 def _show(record: RunRecord) -> None:
     if record.error is not None:
-        print(f"failed: {record.error['message']}", file=sys.stderr)
+        print(printable(f"failed: {record.error['message']}"), file=sys.stderr)
         print(record.error["mend"] or "the traceback is in run.json", file=sys.stderr)
         return
     for split, evaluation in record.best.items():
@@ -273,15 +286,25 @@ def _tally(
         tally = Counter(state for _, state in states)
         print(", ".join(f"{tally[state]} {state.value}" for state in State if tally[state]), file=sys.stderr)
     for entry, state in unfinished:
-        print(f"  {state.value}: {entry.command}", file=sys.stderr)
+        owner = owner_of(entry.folder) if state is State.running else None
+        by = f" by {owner}" if owner else ""
+        print(f"  {state.value}{by}: {entry.command}", file=sys.stderr)
     kept = not_run_again(pending, before)
     for entry in kept:
         print(f"  not run again: {entry.command}", file=sys.stderr)
-    return _exit_status([entry for entry, _ in unfinished if entry in pending]) or (2 if kept else 0)
+    return _exit_status([(entry, state) for entry, state in unfinished if entry in pending]) or (
+        2 if kept else 0
+    )
 
 
-def _exit_status(unfinished: Sequence[PlannedRun]) -> int:
-    """0 when all is done, 2 when a user's mistake alone stands in the way, 1 otherwise."""
-    records = [entry.record() for entry in unfinished]
+def _exit_status(unfinished: Sequence[tuple[PlannedRun, State]]) -> int:
+    """0 when all is done, ELSEWHERE when nothing is left but what other processes are running, 2 when a user's mistake
+    alone stands in the way, 1 otherwise."""
+    if not unfinished:
+        return 0
+    left = [entry for entry, state in unfinished if state is not State.running]
+    if not left:
+        return ELSEWHERE
+    records = [entry.record() for entry in left]
     mistakes = [r is not None and r.error is not None and r.error["type"] == "UserError" for r in records]
-    return 0 if not unfinished else 2 if all(mistakes) else 1
+    return 2 if all(mistakes) else 1

@@ -7,6 +7,7 @@ from autolora_bench.commands.asked import find_asked
 from autolora_bench.commands.request import split_options
 from autolora_bench.errors import UserError
 from autolora_bench.record import Status
+from autolora_bench.untrusted import printable
 
 OPTIONS = ("to",)
 ENDED = (Status.completed, Status.failed)
@@ -19,22 +20,27 @@ def run(words: Sequence[str]) -> int:
         raise UserError("records: where to?", "as in: autolora-bench records suite=table1 to=results/records")
     asked = find_asked(rest)
     from autolora_bench.report.export_records import thin_folder, write_thin
+    from autolora_bench.report.searches import UnreadableArtefactError
 
     root = Path(options["to"]).expanduser()
     wanted = None if asked.planned is None else {entry.identity for entry in asked.planned}
     chosen = [r for r in asked.collection.records if wanted is None or r.identity in wanted]
     ended = [record for record in chosen if record.status in ENDED]
-    folders = [asked.collection.folders[record.identity] for record in ended]
-    targets = [thin_folder(root, folder, record) for folder, record in zip(folders, ended, strict=True)]
-    staying = [
-        line
-        for target, folder, record in zip(targets, folders, ended, strict=True)
-        for line in write_thin(target, folder, record)
-    ]
+    staying: list[str] = []
+    problems: list[str] = [str(one) for one in [*asked.collection.conflicts, *asked.collection.unreadable]]
+    pairs = [(record, asked.collection.folders[record.identity]) for record in ended]
+    targets = [thin_folder(root, folder, record) for record, folder in pairs]
+    written = 0
+    for target, (record, folder) in zip(targets, pairs, strict=True):
+        try:
+            staying += write_thin(target, folder, record)
+            written += 1
+        except UnreadableArtefactError as error:
+            problems.append(f"{error.what}: its run is left out")
     for line in dict.fromkeys(staying):
-        print(f"note: {line} names a folder and is part of what was run: it stays as it is")
-    for problem in [*asked.collection.conflicts, *asked.collection.unreadable]:
-        print(f"note: {problem}")
+        print(printable(f"note: {line} names a folder and is part of what was run: it stays as it is"))
+    for problem in problems:
+        print(printable(f"note: {problem}"))
     left = len(chosen) - len(ended)
-    print(f"{len(ended)} records in {root}" + (f"; {left} not ended, left out" if left else ""))
+    print(f"{written} records in {root}" + (f"; {left} not ended, left out" if left else ""))
     return 0

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from autolora_bench.commands.asked import find_asked
 from autolora_bench.commands.request import split_options
+from autolora_bench.untrusted import printable
 
 OPTIONS = ("format", "epoch", "metrics", "title", "out", "published", "compare", "figures")
 
@@ -34,7 +35,7 @@ def run(words: Sequence[str]) -> int:
             published=published,
             compare=compare,
         )
-        print(text, end="")
+        print(printable(text), end="")
         return 0
     from autolora_bench.report.build import write_report
 

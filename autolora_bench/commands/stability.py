@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from autolora_bench.commands.asked import find_asked
 from autolora_bench.commands.request import split_options
+from autolora_bench.untrusted import printable
 
 
 def run(words: Sequence[str]) -> int:
@@ -13,5 +14,5 @@ def run(words: Sequence[str]) -> int:
     from autolora_bench.report.build import report_stability
 
     options.setdefault("title", asked.title)
-    print(report_stability(asked.collection, asked.planned, **options), end="")
+    print(printable(report_stability(asked.collection, asked.planned, **options)), end="")
     return 0

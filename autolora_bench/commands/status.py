@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from autolora_bench.commands.request import read_request
 from autolora_bench.fair import planned_runs
 from autolora_bench.plan import State
+from autolora_bench.untrusted import printable
 
 
 def run(words: Sequence[str]) -> int:
@@ -14,7 +15,7 @@ def run(words: Sequence[str]) -> int:
     states = [(entry, entry.state()) for entry in planned]
     for entry, state in states:
         if state is not State.completed:
-            print(f"{state.value:12}{entry.command}")
+            print(printable(f"{state.value:12}{entry.command}"))
     for line in planned.left_out:
         print(f"left out: {line}")
     for line in planned.later:

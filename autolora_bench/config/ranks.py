@@ -7,7 +7,6 @@ they come from and the seed; the cell is then the identity, so that the seeds st
 
 import csv
 import glob
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from autolora_bench.config.method import Allocation, RankedLoraConfig
 from autolora_bench.errors import UserError
 from autolora_bench.paths import RECORD
 from autolora_bench.record import RunRecord, read_record
+from autolora_bench.untrusted import in_a_line, parse_json, read_bytes
 
 PROJECTIONS = {
     alias: name
@@ -122,14 +122,14 @@ def _of_record(record: RunRecord, path: Path) -> dict[str, int]:
 
 def _of_file(path: Path, task: str) -> dict[str, int]:
     try:
-        text = path.read_text(encoding="utf-8")
+        content = read_bytes(path)
         is_json = path.suffix.lower() == ".json"
-        rows: Sequence[Mapping[str, Any]] = json.loads(text) if is_json else _csv_rows(text)
+        rows: Sequence[Mapping[str, Any]] = parse_json(content) if is_json else _csv_rows(content.decode())
         wanted = [row for row in rows if row.get("task") in (None, "", task)]
         layers = [(layer_key(int(row["layer"]), str(row["projection"])), int(row["rank"])) for row in wanted]
     except (OSError, ValueError, KeyError, TypeError, AttributeError, csv.Error) as error:
         raise UserError(
-            f"{path} holds no ranks: {error!r}", f"give it the columns {', '.join(FIELDS)}"
+            f"{path} holds no ranks: {in_a_line(repr(error))}", f"give it the columns {', '.join(FIELDS)}"
         ) from error
     if not rows:
         raise UserError(f"{path} holds no ranks", f"give it the columns {', '.join(FIELDS)}")

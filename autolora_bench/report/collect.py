@@ -8,7 +8,6 @@ from typing import Any, cast
 
 from autolora_bench.errors import UserError
 from autolora_bench.record import RunRecord, Status, find_records, read_record
-from autolora_bench.report.checks import check_record
 
 Identity = tuple[str, str, str, str, int]
 PLAIN = (int, float, bool, type(None), Status)
@@ -114,12 +113,12 @@ def _sign(char: str) -> str:
 
 def _add(collection: Collection, found: dict[Identity, RunRecord], path: Path) -> None:
     try:
-        record = legible(check_record(read_record(path)))
-        identity = record.identity
+        record = legible(read_record(path))
     except UserError as error:
         reason = error.what.removeprefix(str(path)).lstrip(" :")
         collection.unreadable.append(Unreadable(path, reason.removeprefix("is not a readable record: ")))
         return
+    identity = record.identity
     earlier = found.get(identity)
     if earlier is None:
         found[identity], collection.folders[identity] = record, path.parent

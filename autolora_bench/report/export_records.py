@@ -94,13 +94,18 @@ def thin_record(record: RunRecord) -> RunRecord:
     values = {name: value for name, value in asdict(record).items() if name != "config"}
     thin = record_from({**_cut(values), "config": record.config})
     locations = {name: value for name, value in record.locations.items() if name not in FOLDERS}
-    return replace(thin, command=thin_command(record.command), locations=locations)
+    phases = [replace(phase, checksums={}) for phase in thin.phases]  # of files that are thinned too
+    return replace(thin, command=thin_command(record.command), locations=locations, phases=phases)
 
 
 def thin_command(command: str) -> str:
     """The command with DIR for the machine's folders, without results=, and with other absolute paths cut."""
     words: list[str] = []
-    for word in shlex.split(command):
+    try:
+        given_words = shlex.split(command)
+    except ValueError:  # a command of somebody else's, with a quotation that never ends
+        return str(_cut(command))
+    for word in given_words:
         name, given, _ = word.partition("=")
         if words and words[-1] in FOLDERS:
             words.append(DIR)

@@ -10,6 +10,7 @@ import pandas as pd
 
 from autolora_bench.report import numerals
 from autolora_bench.report.scoreboard import Cell, Column, PublishedRow, Row, Table
+from autolora_bench.untrusted import csv_cell
 
 MISSING = "--"
 ELSEWHERE = "Published on other backbones, for orientation: not comparable with the scores above."
@@ -172,7 +173,7 @@ class PlainTable:
     model: str = ""
     """Where it is about one."""
 
-    def frame(self, write: Callable[[str], str] = str) -> pd.DataFrame:
+    def frame(self, write: Callable[[str], object] = str) -> pd.DataFrame:
         """Headings and fields as a format writes them."""
         lines = [[write(field) for field in row] for row in self.rows]
         return pd.DataFrame(lines, columns=[write(field) for field in self.head])
@@ -321,7 +322,7 @@ def _letter(char: str) -> str:
 
 
 def _plain_csv(table: PlainTable) -> str:
-    return str(table.frame(numerals.csv_field).to_csv(index=False, lineterminator="\n"))
+    return str(table.frame(csv_cell).to_csv(index=False, lineterminator="\n"))
 
 
 PLAIN: dict[str, Callable[[PlainTable], str]] = {

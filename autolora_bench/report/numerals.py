@@ -1,9 +1,6 @@
 """How numbers are written: one place, so that every table, page and figure agrees."""
 
-import re
-
 MINUS = "\N{MINUS SIGN}"
-NUMBERS = re.compile(r"[+-]?[\d.,]+(e[+-]?\d+)?( to [+-]?[\d.,]+)?")
 
 
 def score(value: float) -> str:
@@ -44,12 +41,6 @@ def duration(seconds: float) -> str:
 def seconds(value: float) -> str:
     """Seconds as a number to compare: whole ones, or three significant digits below ten."""
     return f"{value:,.0f}" if value >= 10 else f"{value:.3g}"
-
-
-def csv_field(text: str) -> str:
-    """Text for a field of a CSV file, which no spreadsheet takes for a formula."""
-    harmless = text[:1] not in ("=", "+", "-", "@", "\t", "\r") or NUMBERS.fullmatch(text)
-    return text if harmless else f"'{text}"
 
 
 def plural(count: int, noun: str) -> str:

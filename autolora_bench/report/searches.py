@@ -3,7 +3,6 @@
 Ranks of a search that stayed where it began say little.
 """
 
-import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,11 +18,9 @@ from autolora_bench.report.collect import Identity
 from autolora_bench.report.formats import PlainTable
 from autolora_bench.report.runs import Run
 from autolora_bench.report.scoreboard import Table
+from autolora_bench.untrusted import in_a_line, parse_json, read_bytes
 
 Floats = NDArray[np.float64]
-LARGEST = 64 * 2**20
-"""Bytes; a larger file is no artefact of ours."""
-
 DRAWN_POINTS = 40
 """Points of a trajectory that are drawn, and kept in records without weights."""
 
@@ -39,6 +36,10 @@ NOTES = (
     "equal. near threshold: share of components with alpha x k within 1 % of 1, which the next step may keep or drop.",
     f"flat: searches with at least {FLAT:.0%} of the components effective. Ranges are over seeds.",
 )
+
+
+class UnreadableArtefactError(UserError):
+    """A file that a phase left is not what it should be."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ def read_search_result(folder: Path, record: RunRecord) -> SearchResult | None:
     The kept components stand in the selection's own file or in the threshold phase's.
 
     Raises:
-        UserError: a file is not what it should be.
+        UnreadableArtefactError: a file is not what it should be.
     """
     path = artefact_path(folder, record, "search", "selection.json")
     if path is None:
@@ -83,9 +84,13 @@ def read_search_result(folder: Path, record: RunRecord) -> SearchResult | None:
         flags = [kept[name] for name in modules] if isinstance(kept, dict) else kept
         result = SearchResult(modules, _matrix(found["alpha"]), _matrix(flags) != 0)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise UserError(f"{path} is no selection: {error!r}", "run the search phase again") from error
+        raise UnreadableArtefactError(
+            f"{path} is no selection: {in_a_line(repr(error))}", "run the search phase again"
+        ) from error
     if result.alpha.shape != result.kept.shape or len(modules) != len(result.alpha):
-        raise UserError(f"{path}: modules, alpha and kept differ in size", "run the search phase again")
+        raise UnreadableArtefactError(
+            f"{path}: modules, alpha and kept differ in size", "run the search phase again"
+        )
     return result
 
 
@@ -93,7 +98,7 @@ def read_search_path(folder: Path, record: RunRecord) -> SearchPath | None:
     """The trajectory of a run's search; None where there is none.
 
     Raises:
-        UserError: a line is not {"step": s, "alpha": L rows of K numbers}.
+        UnreadableArtefactError: a line is not {"step": s, "alpha": L rows of K numbers}.
     """
     path = artefact_path(folder, record, "search", "trajectory.jsonl")
     if path is None:
@@ -121,23 +126,24 @@ def artefact_path(folder: Path, record: RunRecord, phase: str, name: str) -> Pat
     place = stated if stated.is_dir() else stated.parent
     path = place / name
     inside = path.resolve().is_relative_to(folder.resolve())
-    return path if inside and path.is_file() and path.stat().st_size <= LARGEST else None
+    return path if inside and path.is_file() else None
 
 
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object, empty where the file holds something else. Raises UserError where it is no JSON."""
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = parse_json(read_bytes(path))
     except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{path} is not readable: {error}", "run the search phase again") from error
+        raise UnreadableArtefactError(
+            f"{path} is not readable: {in_a_line(str(error))}", "run the search phase again"
+        ) from error
     return values if isinstance(values, dict) else {}
 
 
 def _lines(path: Path) -> Iterator[Any]:
-    with path.open(encoding="utf-8") as file:
-        for line in file:
-            if line.strip():
-                yield json.loads(line)
+    for line in read_bytes(path).split(b"\n"):
+        if line.strip():
+            yield parse_json(line)
 
 
 def _matrix(values: Any) -> Floats:

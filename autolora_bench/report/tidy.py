@@ -6,9 +6,9 @@ from statistics import fmean
 import pandas as pd
 
 from autolora_bench.report.formats import MISSING
-from autolora_bench.report.numerals import csv_field
 from autolora_bench.report.rows import settings
 from autolora_bench.report.scoreboard import Cell, Column, PublishedRow, Row, Table
+from autolora_bench.untrusted import csv_cell
 
 COSTS = {
     "wall_seconds": "wall", "search_seconds": "search", "train_seconds": "train", "cpu_seconds": "cpu",
@@ -32,11 +32,7 @@ def tidy(tables: Sequence[Table]) -> str:
     lines = pd.DataFrame(
         [line for table in tables for line in _lines(table)], columns=list(FIELDS), dtype=object
     )
-    return str(lines.map(_field).to_csv(index=False, lineterminator="\n"))
-
-
-def _field(value: object) -> object:
-    return csv_field(value) if isinstance(value, str) else value
+    return str(lines.map(csv_cell).to_csv(index=False, lineterminator="\n"))
 
 
 def _lines(table: Table) -> Iterator[dict[str, object]]:

@@ -6,6 +6,7 @@ import re
 import signal
 import sys
 import time
+import zlib
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -76,6 +77,8 @@ def _problem(folder: Path, identity: str) -> str | None:
     try:
         mark = json.loads((folder / WHOLE).read_text(encoding="utf-8"))
         files = {str(name): int(checksum) for name, checksum in mark["files"].items()}
+        if mark != _mark(mark["run"], files):
+            return WHOLE
         if mark["run"] != identity:
             return ""
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
@@ -88,8 +91,14 @@ def _mark_whole(folder: Path, identity: str) -> None:
     for name in _files(folder):
         with (folder / name).open("rb") as file:
             os.fsync(file.fileno())
-    files = crc32_of(folder, _files(folder))
-    write_atomically(folder / WHOLE, json.dumps({"run": identity, "files": files}))
+    mark = _mark(identity, crc32_of(folder, _files(folder)))
+    write_atomically(folder / WHOLE, json.dumps(mark))
+
+
+def _mark(identity: str, files: dict[str, int]) -> dict[str, Any]:
+    """The content of WHOLE, with a checksum of its own."""
+    content = {"run": identity, "files": files}
+    return {**content, "crc32": zlib.crc32(json.dumps(content, sort_keys=True).encode())}
 
 
 def _remove_older(folder: Path) -> None:

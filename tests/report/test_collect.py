@@ -72,7 +72,7 @@ def test_the_same_folder_given_twice_is_no_duplicate(tmp_path: Path, make: Make)
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        ("{", "Expecting property name"),
+        ("{", "Invalid JSON"),
         ("[1, 2]", "not a readable record"),
         ('{"version": 99}', "version 99"),
         ("\x00\xff", "not a readable record"),
@@ -81,10 +81,13 @@ def test_the_same_folder_given_twice_is_no_duplicate(tmp_path: Path, make: Make)
         ({"config": []}, "config is not a mapping"),
         ({"surprise": 1}, "surprise"),
         ({"best": {"validation": {"phase": "finetune"}}}, "split"),
-        ({"parameters": {"total": "many", "trainable": 1, "head": 1}}, "parameters are not whole numbers"),
+        (
+            {"parameters": {"total": "many", "trainable": 1, "head": 1}},
+            "parameters.total is not a whole number",
+        ),
         (
             {"ranks": [{"module": "m", "block": 0, "projection": "query", "rank": 1.5}]},
-            "ranks are not whole numbers",
+            "ranks.0.rank is not a whole number",
         ),
     ],
 )
