@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 from autolora_bench.commands.request import read_request
 from autolora_bench.plan import State
@@ -10,7 +11,7 @@ from autolora_bench.sweep import plan
 
 def run(words: Sequence[str]) -> int:
     """Print a line per unfinished run with the command that finishes it, then the tally."""
-    planned = plan(read_request(words))
+    planned = plan(replace(read_request(words), reads_data=False))
     states = [(entry, entry.state()) for entry in planned]
     for entry, state in states:
         if state is not State.completed:

@@ -87,10 +87,15 @@ def asks_for_the_seed(config: DictConfig) -> bool:
     return any(SEED.search(str(setting)) for name, setting in settings.items() if name != "hydra")
 
 
-def checked(experiment: ExperimentConfig) -> ExperimentConfig:
-    """The experiment with the ranks that its method takes from elsewhere; raises UserError for what cannot be."""
+def checked(experiment: ExperimentConfig, reads_data: bool = True) -> ExperimentConfig:
+    """The experiment with the ranks that its method takes from elsewhere; raises UserError for what cannot be.
+
+    Args:
+        experiment: what was composed.
+        reads_data: whether it is to be run; a report of it needs no data.dir.
+    """
     resolve_ranks(experiment)
-    validate(experiment)
+    validate(experiment, reads_data)
     return experiment
 
 
