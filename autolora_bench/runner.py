@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from autolora_bench import machine
+from autolora_bench.backbone.preflight import check_model
 from autolora_bench.config.experiment import ExperimentConfig, config_id, experiment_identity
 from autolora_bench.data.files import file_fingerprint
 from autolora_bench.errors import UserError
@@ -73,6 +74,7 @@ def run_experiment(
 
 def _run_phases(experiment: ExperimentConfig, folder: Path, record: RunRecord, trackers: Trackers) -> None:
     machine.prepare(experiment)
+    on_main(lambda: check_model(experiment))
     context = PhaseContext(experiment, folder, machine.device(experiment), trackers=trackers)
     record.provenance = {
         **provenance(),
@@ -216,4 +218,5 @@ def _describe(error: Exception) -> dict[str, str]:
         mend = "its own message says why; the same command goes on from the last checkpoint"
     elif is_out_of_memory(error):
         mend = "halve the memory of a step: train.accumulation=2, or train.evaluation_batch_size=16"
-    return {"type": type(error).__name__, "message": what, "mend": mend, "traceback": traceback.format_exc()}
+    kind = UserError if isinstance(error, UserError) else type(error)
+    return {"type": kind.__name__, "message": what, "mend": mend, "traceback": traceback.format_exc()}

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from enum import Enum
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from transformers import (
 )
 
 from autolora_bench.backbone.gpt2 import PARTS, split_attention
+from autolora_bench.backbone.hub import available
 from autolora_bench.backbone.locate import Location, locate
 from autolora_bench.backbone.mpnet import ask_registry, mpnet_with_sdpa
 from autolora_bench.backbone.targets import target_modules
@@ -61,7 +63,7 @@ def load_tokenizer(config: ModelConfig, head: HeadSpec) -> PreTrainedTokenizerBa
     Raises:
         UserError: the model cannot be found or read.
     """
-    location = locate(config)
+    location = available(locate(config))
     tokenizer = _read(AutoTokenizer, location, config)
     if head.kind is HeadKind.tokens and getattr(tokenizer, "add_prefix_space", True) is False:
         tokenizer = _read(AutoTokenizer, location, config, add_prefix_space=True)
@@ -78,7 +80,7 @@ def load_backbone(config: ModelConfig, head: HeadSpec) -> Backbone:
         UserError: the model cannot be found or read, none of its layers matches `config.targets`, or
             `config.untrained` names something else than a linear layer.
     """
-    location = locate(config)
+    location = available(locate(config))
     tokenizer = load_tokenizer(config, head)
     options: dict[str, Any] = {
         "attn_implementation": config.attention.name,
@@ -105,7 +107,7 @@ def load_backbone(config: ModelConfig, head: HeadSpec) -> Backbone:
         "name": location.label,
         "kind": location.kind,
         "revision": location.revision,
-        "commit": getattr(model.config, "_commit_hash", None),
+        "commit": Path(location.source).name if location.kind == "hub" else None,
         "sha256": config.sha256,
     }
     return Backbone(model, tokenizer, new, target_modules(model, config), source)
@@ -158,12 +160,6 @@ def _read(kind: Any, location: Location, config: ModelConfig, **options: Any) ->
         )
     except (OSError, ValueError, SafetensorError) as error:
         first = str(error).strip().splitlines()[0]
-        if location.kind == "hub":
-            raise UserError(
-                f"model {config.name!r} is not on this machine, and the hub has no {location.source} "
-                f"or was not reached: {first}",
-                f"go online once, run: autolora-bench fetch {config.name}, or say model.path=FOLDER",
-            ) from error
         raise UserError(
             f"cannot load a model from {location.source}: {first}", "see README: Models"
         ) from error
