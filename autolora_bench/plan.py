@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from autolora_bench.config.data import Source
 from autolora_bench.config.experiment import ExperimentConfig, config_id
 from autolora_bench.config.method import RankedLoraConfig
 from autolora_bench.errors import UserError
@@ -111,10 +112,13 @@ def _has_ranks(path: Path) -> bool:
 def command_line(experiment: ExperimentConfig, words: Sequence[str]) -> str:
     """The command, quoted for a shell, that runs exactly `experiment` when `words` are what it was composed from.
 
-    Task and method are always said, so that it is a run even where every word is a default.
+    Task and method are always said, so that it is a run even where every word is a default. Where the folder of local
+    data is not known, DIR stands for it.
     """
     said = {word.partition("=")[0] for word in words}
     defaults = [
         f"{group}={getattr(experiment, group).name}" for group in ("task", "method") if group not in said
     ]
+    if experiment.data.source is Source.local and experiment.data.dir is None:
+        defaults.append("data.dir=DIR")
     return shlex.join(["autolora-bench", *words, *defaults])

@@ -18,6 +18,7 @@ from autolora_bench.methods.evaluation import EvaluatePhase
 from autolora_bench.methods.inputs import Inputs
 from autolora_bench.methods.table import build_method
 from autolora_bench.metrics.registry import lookup
+from autolora_bench.models.preflight import check_model
 from autolora_bench.processes import is_lost, is_main, meet, on_main, rank, world_size
 from autolora_bench.provenance import provenance
 from autolora_bench.record import PhaseRecord, RunRecord, Status, now, write_record
@@ -73,6 +74,7 @@ def run_experiment(
 
 def _run_phases(experiment: ExperimentConfig, folder: Path, record: RunRecord, trackers: Trackers) -> None:
     machine.prepare(experiment)
+    on_main(lambda: check_model(experiment))
     inputs = Inputs(record.inputs, lambda: _write_if_main(folder, record))
     device = machine.device(experiment)
     context = PhaseContext(experiment, folder, device, inputs=inputs, trackers=trackers)
@@ -250,4 +252,5 @@ def _describe(error: Exception) -> dict[str, str]:
         mend = "its own message says why; the same command goes on from the last checkpoint"
     elif is_out_of_memory(error):
         mend = "halve the memory of a step: train.accumulation=2, or train.evaluation_batch_size=16"
-    return {"type": type(error).__name__, "message": what, "mend": mend, "traceback": traceback.format_exc()}
+    kind = UserError if isinstance(error, UserError) else type(error)
+    return {"type": kind.__name__, "message": what, "mend": mend, "traceback": traceback.format_exc()}

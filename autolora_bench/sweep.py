@@ -42,6 +42,8 @@ class Request:
     overrides: tuple[str, ...] = ()
     multirun: bool = False
     config_dir: Path | None = None
+    reads_data: bool = True
+    """False where only records of the runs are read: then data.dir need not be said."""
 
     @property
     def flags(self) -> list[str]:
@@ -221,7 +223,7 @@ def _planned(request: Request, cell: Cell) -> PlannedRun:
     words, experiment = cell
     own = ("--config-dir", str(request.config_dir)) if request.config_dir else ()
     said = [word for word in words if not word.lstrip("+~").startswith(ENGINE)]
-    planned = PlannedRun(checked(experiment), (*own, *said))
+    planned = PlannedRun(checked(experiment, request.reads_data), (*own, *said))
     check_metrics(planned.experiment.task)
     return planned
 

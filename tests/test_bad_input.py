@@ -223,13 +223,16 @@ CASES = {
         "task=stsb", "task.metrics=[accuracy]", expected="accuracy is no metric of task=stsb"
     ),
     "metric of another protocol": bad(
-        "task=e2e", "task.metrics=[bleu,ter]", expected="ter is no metric of task=e2e"
+        "task=e2e", "model=gpt2", "task.metrics=[bleu,ter]", expected="ter is no metric of task=e2e"
     ),
     "setting of the chosen task": bad(
         "task=e2e", "task.decoding.beam=4", expected="did you mean task.decoding.beams"
     ),
     "length penalty no number": bad(
-        "task=e2e", "task.decoding.length_penalty=nan", expected="task.decoding.length_penalty=nan"
+        "task=e2e",
+        "model=gpt2",
+        "task.decoding.length_penalty=nan",
+        expected="task.decoding.length_penalty=nan",
     ),
     "stride backwards": bad("task=bionlp", "task.stride=-1", expected="task.stride=-1"),
     "empty value": bad("seed=", expected="seed"),

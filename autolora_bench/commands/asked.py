@@ -1,8 +1,9 @@
 """Which records a report is about."""
 
 import sys
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,7 +44,7 @@ def find_asked(words: Sequence[str]) -> Asked:
         UserError: as `sweep.plan`, a folder that is not there, a word that chooses nothing, or a name no record has.
     """
     options, rest = split_options(words, OPTIONS)
-    request = read_request(rest)
+    request = replace(read_request(rest), reads_data=False)
     planned = None
     if _asks_for_runs(request):
         planned = planned_runs(request)
@@ -57,6 +58,8 @@ def find_asked(words: Sequence[str]) -> Asked:
     collection = collect(*folders, *_folders(options.get("merge", "")))
     if planned is None:
         collection.records = _choose(collection.records, request)
+    else:
+        _tell_other_data(planned, collection.records)
     return Asked(collection, planned, _title(request))
 
 
@@ -107,6 +110,25 @@ def _choose(records: Sequence[RunRecord], request: Request) -> list[RunRecord]:
 
 def _value(record: RunRecord, name: str) -> str:
     return str(record.config["data"]["source"] if name == "data" else getattr(record, name))
+
+
+def _tell_other_data(planned: Sequence[PlannedRun], records: Sequence[RunRecord]) -> None:
+    """Say where records of the very cells are there, but of data from another source than is asked for."""
+    wanted = {entry.identity for entry in planned}
+    cells = {(*identity[:3], identity[4]) for identity in wanted}
+    others = Counter(
+        _value(record, "data")
+        for record in records
+        if record.identity not in wanted and (*record.identity[:3], record.seed) in cells
+    )
+    asked = {entry.experiment.data.source.name for entry in planned}
+    for source, count in sorted(others.items()):
+        if source not in asked:
+            print(
+                f"note: {count} records of these cells are of data={source}, which is another experiment than "
+                f"data={', '.join(sorted(asked))}: data={source} asks for them",
+                file=sys.stderr,
+            )
 
 
 def _title(request: Request) -> str:

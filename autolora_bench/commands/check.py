@@ -1,25 +1,38 @@
-"""`autolora-bench check ...`: composes and validates every run, names missing data and weights, runs nothing."""
+"""`autolora-bench check ...`: composes and validates every run, names what each would refuse, says how long all will
+take; runs nothing."""
 
-from collections.abc import Sequence
+import json
+import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from autolora_bench.commands.request import read_request
+from autolora_bench.commands.duration import duration_lines, read_rate
+from autolora_bench.commands.request import read_request, split_options
 from autolora_bench.config.data import Source
-from autolora_bench.config.experiment import ExperimentConfig
+from autolora_bench.config.experiment import ExperimentConfig, identity
+from autolora_bench.config.steps import expected_rows
 from autolora_bench.config.trackers import check_trackers
+from autolora_bench.decision import decide
 from autolora_bench.errors import UserError
 from autolora_bench.fair import planned_runs
 from autolora_bench.plan import PlannedRun, missing_references
 
+OPTIONS = ("rate",)
+
 
 def run(words: Sequence[str]) -> int:
-    """Print what would run and what is missing; exit status 2 where something is."""
-    planned = planned_runs(read_request(words))
+    """Print what would run, what is missing or refused, and how long it will take; exit status 2 where something is."""
+    options, rest = split_options(words, OPTIONS)
+    rate = read_rate(options.get("rate"))
+    planned = planned_runs(read_request(rest))
     problems = list(dict.fromkeys(problem for entry in planned for problem in missing(entry)))
     problems += missing_references(planned)
     notes = list(dict.fromkeys(note for entry in planned for note in from_hub(entry.experiment)))
-    for entry in planned:
+    decisions = [(entry, decide(entry.experiment, entry.folder)) for entry in planned]
+    for entry, decision in decisions:
         print(f"{entry.state().value:12}{entry.command}  ->  {entry.folder}")
+        if decision.problem is not None:
+            problems.append(_line(decision.problem))
     for line in planned.left_out:
         print(f"left out: {line}")
     for line in planned.later:
@@ -28,13 +41,23 @@ def run(words: Sequence[str]) -> int:
         print(f"note: {note}")
     for problem in problems:
         print(f"missing: {problem}")
+    pending = [entry for entry, decision in decisions if decision.run]
+    rows = {entry.folder: training_rows(entry.experiment) for entry in pending}
+    for line in duration_lines(pending, rows, rate):
+        print(line)
     print(f"{len(planned)} runs, {len(problems)} problems")
     return 2 if problems else 0
 
 
 def missing(entry: PlannedRun) -> list[str]:
-    """What this run needs and this machine lacks."""
-    return [problem for find in (_trackers, _data, _weights) for problem in find(entry.experiment)]
+    """What this run needs and this machine lacks, and what the run would refuse of what there is."""
+    found = []
+    for check in CHECKS:
+        try:
+            check(entry.experiment)
+        except UserError as error:
+            found.append(_line(error))
+    return found
 
 
 def from_hub(experiment: ExperimentConfig) -> list[str]:
@@ -53,27 +76,85 @@ def from_hub(experiment: ExperimentConfig) -> list[str]:
     return notes
 
 
-def _trackers(experiment: ExperimentConfig) -> list[str]:
+def training_rows(experiment: ExperimentConfig) -> int | None:
+    """Training examples of a run: counted where the files are here, else as their publisher says, where it does."""
+    if experiment.data.source is not Source.local:
+        return expected_rows(experiment)
     try:
-        check_trackers(experiment)
-    except UserError as error:
-        return [f"{error.what} ({error.mend})"]
-    return []
+        rows = _read(experiment)
+    except UserError:
+        return None
+    return rows if experiment.data.limit is None else min(rows, experiment.data.limit)
 
 
-def _data(experiment: ExperimentConfig) -> list[str]:
-    source = experiment.task.local
-    if experiment.data.source is not Source.local or source is None or experiment.data.dir is None:
-        return []
-    folder = Path(experiment.data.dir).expanduser()
-    return [str(folder / name) for name in source.splits.values() if not (folder / name).exists()]
+def _line(error: UserError) -> str:
+    return f"{error.what} ({error.mend})" if error.mend else error.what
 
 
-def _weights(experiment: ExperimentConfig) -> list[str]:
-    from autolora_bench.models.locate import check_tokenizer_files, locate
+def _check_results(experiment: ExperimentConfig) -> None:
+    root = Path(experiment.results).expanduser().absolute()
+    there = next(path for path in (root, *root.parents) if path.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        raise UserError(
+            f"cannot write results to {experiment.results}", "choose another folder with results=DIR"
+        )
 
-    try:
-        check_tokenizer_files(locate(experiment.model))
-    except UserError as error:
-        return [f"{error.what} ({error.mend})"]
-    return []
+
+def _check_data(experiment: ExperimentConfig) -> None:
+    if experiment.data.source is Source.local:
+        _read(experiment)
+    elif experiment.data.source is Source.hub:
+        from autolora_bench.data.hub_files import check_there
+
+        check_there(experiment.task)
+
+
+_found: dict[str, int | UserError] = {}
+"""By what is read: the training examples of local files, or what is wrong with them."""
+
+
+def _read(experiment: ExperimentConfig) -> int:
+    """Read the local files of a run, all its splits, as the run would, once for all runs; how many train it."""
+    task, data = experiment.task, experiment.data
+    key = json.dumps([type(task).__name__, identity(task), data.dir])
+    if key not in _found:
+        from autolora_bench.data.local import read_local
+        from autolora_bench.data.schema import check_schema
+
+        try:
+            _check_files(experiment)
+            loaded = read_local(task, data)
+            check_schema(task, loaded)
+            _found[key] = len(next(iter(loaded.splits["train"].values())))
+        except UserError as error:
+            _found[key] = error
+    found = _found[key]
+    if isinstance(found, UserError):
+        raise found
+    return found
+
+
+def _check_files(experiment: ExperimentConfig) -> None:
+    """Raises UserError that names all files that are not there, not the first alone."""
+    source, folder = experiment.task.local, Path(experiment.data.dir or "").expanduser()
+    names = source.splits.values() if source is not None else ()
+    lacking = [str(folder / name) for name in names if not (folder / name).exists()]
+    if lacking:
+        raise UserError(
+            f"there is no {', no '.join(lacking)}",
+            f"put them under data.dir={experiment.data.dir}, or name another",
+        )
+
+
+def _check_model(experiment: ExperimentConfig) -> None:
+    from autolora_bench.models.preflight import check_model
+
+    check_model(experiment)
+
+
+CHECKS: tuple[Callable[[ExperimentConfig], None], ...] = (
+    check_trackers,
+    _check_results,
+    _check_data,
+    _check_model,
+)

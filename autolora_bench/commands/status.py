@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 from autolora_bench.commands.request import read_request
 from autolora_bench.fair import planned_runs
@@ -11,7 +12,7 @@ from autolora_bench.untrusted import printable
 
 def run(words: Sequence[str]) -> int:
     """Print a line per unfinished run with the command that finishes it, then the tally."""
-    planned = planned_runs(read_request(words))
+    planned = planned_runs(replace(read_request(words), reads_data=False))
     states = [(entry, entry.state()) for entry in planned]
     for entry, state in states:
         if state is not State.completed:

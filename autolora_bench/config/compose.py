@@ -126,14 +126,19 @@ def asks_for_the_seed(config: DictConfig) -> bool:
     return any(SEED.search(str(setting)) for name, setting in settings.items() if name != "hydra")
 
 
-def checked(experiment: ExperimentConfig) -> ExperimentConfig:
+def checked(experiment: ExperimentConfig, reads_data: bool = True) -> ExperimentConfig:
     """The experiment with what follows from its settings filled in: ranks that its method takes from elsewhere, and the
-    split that takes the place of the task's own under data.held_out. Raises UserError for what cannot be."""
+    split that takes the place of the task's own under data.held_out. Raises UserError for what cannot be.
+
+    Args:
+        experiment: what was composed.
+        reads_data: whether it is to be run; a report of it needs no data.dir.
+    """
     resolve_ranks(experiment)
     if experiment.data.held_out:
         experiment.task.evaluation, experiment.task.test = [HELD_OUT], []
     note_corrections(experiment)
-    validate(experiment)
+    validate(experiment, reads_data)
     return experiment
 
 

@@ -67,13 +67,9 @@ def check_selection_moves(experiment: ExperimentConfig) -> None:
         steps = search.max_steps
     else:
         return
-    check_interval(search.interval, steps)
-
-
-def check_interval(interval: int, steps: int) -> None:
-    """Raises UserError where the first selection step would come after the last optimizer step."""
-    if interval > steps:
+    if search.interval > steps:
         raise UserError(
-            f"method.search.interval={interval} in a search of {steps} steps: the selection variables would never move",
+            f"method.search.interval={search.interval} in a search of {steps} steps: the selection variables would "
+            "never move",
             f"say {steps} or less, or more method.search.epochs",
         )

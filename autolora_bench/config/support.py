@@ -80,6 +80,7 @@ NO_PROMPTS = "it compares hidden states with those of a teacher that has no prom
 REMEMBERING = ("bert", "electra", "roberta", "xlm-roberta")
 """Encoders whose attention takes keys and values from before the input (transformers 5)."""
 ENCODERS = (*REMEMBERING, "albert", "deberta-v2", "distilbert", "mpnet")
+"""Architectures that read a whole input at once."""
 DECODERS = ("gemma2", "gpt2", "llama", "mistral", "opt", "qwen2", "qwen3")
 ADAPTED = (
     *REMEMBERING,
@@ -148,7 +149,13 @@ def check_task(method: MethodConfig, task: TaskConfig) -> None:
 
 
 def check_architecture(method: MethodConfig, architecture: str, task: TaskConfig) -> None:
-    """Raises UnsupportedError where the method does not work on this `model_type`, or not for this kind of task."""
+    """Raises UnsupportedError where the method does not work on this `model_type`, or not for this kind of task, and
+    where the model itself cannot do the task."""
+    if isinstance(task, GenerationTask) and architecture in ENCODERS:
+        raise UnsupportedError(
+            f"task={task.name} is to write text, and a {architecture} model is an encoder, which cannot",
+            f"choose a language model, such as {', '.join(DECODERS)}",
+        )
     support = SUPPORT[type(method)]
     models = support.models(task)
     if models is not None and architecture not in models:

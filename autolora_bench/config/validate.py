@@ -24,12 +24,17 @@ SPLITS = {Source.hub: "files", Source.local: "splits", Source.generated: "rows"}
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
-def validate(experiment: ExperimentConfig) -> None:
-    """Raises UserError at the first setting that cannot be."""
+def validate(experiment: ExperimentConfig, reads_data: bool = True) -> None:
+    """Raises UserError at the first setting that cannot be.
+
+    Args:
+        experiment: what was composed.
+        reads_data: whether it is to be run; a report of it needs no data.dir.
+    """
     for name in reversed(IDENTITY_NODES):  # train first: a search repeats what is said there
         check_ranges(getattr(experiment, name), name)
     check_ranges(experiment)
-    _validate_data(experiment)
+    _validate_data(experiment, reads_data)
     _validate_splits(experiment)
     validate_train(experiment.train)
     _validate_names(experiment)
@@ -111,10 +116,10 @@ def _validate_names(experiment: ExperimentConfig) -> None:
         )
 
 
-def _validate_data(experiment: ExperimentConfig) -> None:
+def _validate_data(experiment: ExperimentConfig, reads_data: bool) -> None:
     data, task = experiment.data, experiment.task
     require(
-        data.source is not Source.local or data.dir is not None,
+        data.source is not Source.local or data.dir is not None or not reads_data,
         "data=local needs data.dir",
         "say data.dir=FOLDER with the publishers' files (README: Data), or data=generated",
     )

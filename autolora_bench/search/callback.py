@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from autolora_bench.config.steps import check_interval
-
 if TYPE_CHECKING:
     from autolora_bench.search.trainer import SearchTrainer
 
@@ -21,8 +19,7 @@ class SelectionCallback(TrainerCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
-        """Open the trajectory, anew or where the resumed run stood. Raises UserError where no step moves beta."""
-        check_interval(self.trainer.options.interval, state.max_steps)
+        """Open the trajectory, anew or where the resumed run stood."""
         if state.is_world_process_zero:
             self.trainer.trajectory.begin(state.global_step, state.max_steps)
             if state.global_step == 0:

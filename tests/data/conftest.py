@@ -19,7 +19,7 @@ from autolora_bench.errors import UserError
 def shipped_task(name: str) -> TaskConfig:
     """The task of conf/task/<name>.yaml."""
     with composer():
-        return to_experiment(compose_config([f"task={name}", "data=generated"])).task
+        return to_experiment(compose_config([f"task={name}", "data=generated", "model=any"])).task
 
 
 @pytest.fixture(scope="session")

@@ -37,7 +37,7 @@ def composed() -> Callable[..., ExperimentConfig]:
 
     def compose(*words: str) -> ExperimentConfig:
         with composer():
-            return to_experiment(compose_config(["data=generated", "~recipe", "~cell", *words]))
+            return to_experiment(compose_config(["data=generated", "model=any", "~recipe", "~cell", *words]))
 
     return compose
 

@@ -1,0 +1,96 @@
+"""Models of the Hugging Face hub: from its cache if they are whole there, else fetched; the hub is asked once."""
+
+import json
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+from huggingface_hub import constants, get_session, snapshot_download
+
+from autolora_bench.errors import UserError
+from autolora_bench.models.locate import WEIGHTS, Location
+
+TIMEOUT = 5.0
+"""Seconds to wait for the hub's first answer; its own client would repeat for minutes, once for every file."""
+INDEX = f"{WEIGHTS}.index.json"
+WANTED = ["*.json", "*.safetensors", "*.txt", "*.model", "*.spm", "*.jinja", "*.tiktoken"]
+"""Configuration, weights and tokenizer."""
+UNWANTED = ["*/*", "consolidated*"]
+"""Folders of other formats, and a second copy of the same weights."""
+
+
+@cache
+def hub_problem() -> str:
+    """Why the hub cannot be asked; empty where it answers. Found out once in a process."""
+    if constants.HF_HUB_OFFLINE:
+        return "HF_HUB_OFFLINE forbids to ask the hub"
+    try:
+        get_session().head(constants.ENDPOINT, timeout=TIMEOUT)
+    except Exception:  # transport errors differ between versions
+        return f"{constants.ENDPOINT} does not answer"
+    return ""
+
+
+def cached(location: Location) -> Location | None:
+    """The folder of the hub's cache that holds the whole model; None where something is lacking."""
+    try:
+        folder = Path(_snapshot(location, local_files_only=True))
+    except Exception:  # not in the cache, or a name that no repository can have
+        return None
+    return replace(location, source=str(folder)) if _is_whole(folder) else None
+
+
+def check_reachable(location: Location) -> None:
+    """Raises UserError where a model of the hub is not in its cache and the hub cannot be asked for it."""
+    if cached(location) is None and hub_problem():
+        raise UserError(
+            f"the model {location.source} is not on this machine, and {hub_problem()}",
+            f"go online once, or {location.otherwise}",
+        )
+
+
+def available(location: Location) -> Location:
+    """A location whose source is a folder of this machine; what is on the hub is fetched first.
+
+    Raises:
+        UserError: the hub does not answer, or has no such model.
+    """
+    if location.kind != "hub":
+        return location
+    found = cached(location)
+    if found is not None:
+        return found
+    check_reachable(location)
+    try:
+        return replace(location, source=str(_snapshot(location, local_files_only=False)))
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"the model {location.source} was not to be had from the hub: {reason}", location.otherwise
+        ) from error
+
+
+def _snapshot(location: Location, local_files_only: bool) -> str:
+    return str(
+        snapshot_download(
+            location.source,
+            revision=location.revision,
+            allow_patterns=WANTED,
+            ignore_patterns=UNWANTED,
+            local_files_only=local_files_only,
+        )
+    )
+
+
+def _is_whole(folder: Path) -> bool:
+    """Whether configuration, weights and a tokenizer are there, which one file each may have been asked for alone."""
+    tokenizer = any(any(folder.glob(name)) for name in ("tokenizer.json", "vocab*", "*.model", "*.spm"))
+    if not tokenizer or not (folder / "config.json").is_file():
+        return False
+    if (folder / WEIGHTS).is_file():
+        return True
+    try:
+        shards = json.loads((folder / INDEX).read_text(encoding="utf-8"))["weight_map"].values()
+    except (OSError, ValueError, KeyError, AttributeError):
+        return False
+    return all((folder / str(shard)).is_file() for shard in shards)

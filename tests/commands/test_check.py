@@ -1,0 +1,248 @@
+"""`check` finds what a run refuses, in the same words, without torch; and says how long runs will take."""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from autolora_bench import cli
+from autolora_bench.commands.duration import in_words
+from autolora_bench.models import hub
+from autolora_bench.provenance import provenance
+from autolora_bench.record import PhaseRecord, RunRecord, Status, read_record, write_record
+from autolora_bench.sweep import Request, plan
+
+SMALL = (
+    "data=generated",
+    "data.limit=16",
+    "data.limit_evaluation=4",
+    "train.epochs=1",
+    "device=cpu",
+    "model=any",
+)
+
+
+def edit(name: str, **changes: object) -> Callable[[Path], object]:
+    def write(folder: Path) -> None:
+        said = json.loads((folder / name).read_text())
+        (folder / name).write_text(json.dumps({**said, **changes}))
+
+    return write
+
+
+def cut(name: str) -> Callable[[Path], object]:
+    return lambda folder: (folder / name).write_bytes((folder / name).read_bytes()[:100])
+
+
+def shards(folder: Path) -> None:
+    """Weights in two files, one of which is not there."""
+    tensors = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    save_file(tensors, folder / "one.safetensors")
+    places = {name: f"{'one' if place else 'two'}.safetensors" for place, name in enumerate(tensors)}
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": places}))
+
+
+@pytest.mark.parametrize(
+    ("change", "words", "said"),
+    [
+        (None, ["task=e2e"], "task=e2e is to write text, and a bert model is an encoder, which cannot"),
+        (
+            edit("config.json", model_type="albert"),
+            ["train.padding_free=true"],
+            "train.padding_free=true does not work with the architecture albert",
+        ),
+        (None, ["model.targets=[nothing]"], "no linear layer of 'any' is called 'nothing'"),
+        (lambda folder: (folder / "config.json").write_text("{"), [], "config.json: Expecting"),
+        (edit("config.json", model_type="odd"), [], "model_type 'odd' is no architecture"),
+        (edit("config.json", model_type="bloom"), [], "which layers of a bloom model to adapt is not known"),
+        (cut("model.safetensors"), [], "model.safetensors: Error while deserializing"),
+        (lambda folder: (folder / "model.safetensors").unlink(), [], "there is no model.safetensors"),
+        (shards, [], "there is no two.safetensors"),
+        (cut("tokenizer.json"), [], "tokenizer.json: "),
+        (lambda folder: (folder / "tokenizer.json").unlink(), [], "has no tokenizer"),
+    ],
+)  # fmt: skip
+def test_check_says_what_the_run_says(
+    change: Callable[[Path], object] | None,
+    words: list[str],
+    said: str,
+    tiny_encoder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    shutil.copytree(tiny_encoder, tmp_path / "model")
+    if change is not None:
+        change(tmp_path / "model")
+    line = [
+        "task=rte",
+        "method=lora",
+        *SMALL,
+        f"model.checkpoint={tmp_path / 'model'}",
+        f"results={tmp_path}",
+        *words,
+    ]
+    assert cli.run(["check", *line]) == 2
+    checked = capsys.readouterr().out
+    [found] = [
+        text.removeprefix("missing: ") for text in checked.splitlines() if text.startswith("missing: ")
+    ]
+    assert said in found
+    assert "1 runs, 1 problems" in checked
+    assert cli.run(line) == 2
+    ran = capsys.readouterr().err
+    what, _, mend = found.rpartition(" (")
+    assert f"failed: {what}\n{mend.removesuffix(')')}\n" in ran
+
+
+def test_a_decoder_without_an_end(
+    tiny_decoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(tiny_decoder, tmp_path / "model")
+    edit("tokenizer_config.json", eos_token=None, tokenizer_class="PreTrainedTokenizerFast")(
+        tmp_path / "model"
+    )
+    (tmp_path / "model" / "special_tokens_map.json").unlink(missing_ok=True)
+    words = ["task=e2e", "method=lora", *SMALL, f"model.checkpoint={tmp_path / 'model'}"]
+    assert cli.run(["check", *words]) == 2
+    assert "has no end-of-text token" in capsys.readouterr().out
+
+
+ROWS = "index\tsentence1\tsentence2\tlabel\n" + "0\ta\tb\tentailment\n1\tc\td\tnot_entailment\n" * 20
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (ROWS.encode() + b"2\t\xff\tb\tentailment\n", "is not UTF-8"),
+        (b"", "is empty"),
+        (ROWS.replace("not_entailment", "perhaps").encode(), "perhaps"),
+        (None, "train.tsv"),
+    ],
+)
+def test_data_that_a_run_could_not_read(
+    content: bytes | None, said: str, tiny_encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "data/glue/RTE"
+    folder.mkdir(parents=True)
+    (folder / "dev.tsv").write_text(ROWS)
+    if content is not None:
+        (folder / "train.tsv").write_bytes(content)
+    words = [*SMALL[1:], "data=local", f"data.dir={tmp_path / 'data'}", f"model.checkpoint={tiny_encoder}"]
+    assert cli.run(["check", "task=rte", "method=lora", *words]) == 2
+    assert said in capsys.readouterr().out
+
+
+def test_steps_are_counted_from_the_data_and_timed_by_a_given_rate(
+    tiny_encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "data/glue/RTE"
+    folder.mkdir(parents=True)
+    for name in ("train.tsv", "dev.tsv"):
+        (folder / name).write_text(ROWS)
+    words = ["data=local", f"data.dir={tmp_path / 'data'}", "model=any", f"model.checkpoint={tiny_encoder}"]
+    more = ["task=rte", "method=lora,autolora", "train.epochs=3", "train.batch_size=8", f"results={tmp_path}"]
+    assert cli.run(["check", "-m", *words, *more, "rate=0.5"]) == 0
+    # 40 rows in batches of 8: LoRA 3 x 5 steps; AutoLoRA as many again and, on half of the rows, 3 x 3 of its search
+    assert "time: about 78 s for 2 runs: 39 optimizer steps at 0.5 a second" in capsys.readouterr().out
+
+
+def test_a_rate_that_is_none(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["check", "task=rte", "data=generated", "rate=fast"]) == 2
+    assert "rate=fast is no rate" in capsys.readouterr().err
+
+
+def completed(words: tuple[str, ...], **changes: object) -> None:
+    """A record of a run on this machine: 100 s for 32 examples of training, 10 s for the rest."""
+    [entry] = plan(Request(words))
+    phases = [
+        PhaseRecord("finetune", Status.completed, seconds=100.0, steps=2, examples=32),
+        PhaseRecord("evaluate", Status.completed, seconds=10.0),
+    ]
+    record = RunRecord(*entry.identity, Status.completed, {}, "x", phases=phases, provenance=provenance())
+    for name, value in changes.items():
+        record.provenance[name] = value
+    write_record(entry.folder, record)
+
+
+def test_the_time_is_measured_where_the_like_was_completed_here(
+    tiny_encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("task=rte", *SMALL, f"model.checkpoint={tiny_encoder}", f"results={tmp_path}")
+    completed((*words, "method=lora", "seed=0", "train.epochs=2"))
+    completed((*words, "method=bitfit", "seed=0", "train.epochs=2"), processor="another machine's")
+    assert cli.run(["check", "-m", *words, "method=lora,bitfit", "seed=1,2"]) == 0
+    said = capsys.readouterr().out
+    assert "time: about 2 min for 2 runs: 2 optimizer steps, as long as those of completed runs" in said
+    assert "time: not known for 2 runs of 2 optimizer steps: none like them was completed here" in said
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(3, "3 s"), (1500, "25 min"), (12_000, "3 h 20 min"), (190_000, "2 d 4 h")]
+)
+def test_times_in_words(seconds: float, words: str) -> None:
+    assert in_words(seconds) == words
+
+
+def test_checking_needs_no_torch(tiny_encoder: Path) -> None:
+    words = ["check", "task=rte", "method=lora", *SMALL, f"model.checkpoint={tiny_encoder}"]
+    program = f"import sys; from autolora_bench import cli; print(cli.run({words}), 'torch' in sys.modules)"
+    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert answer.stdout.split()[-2:] == ["0", "False"]
+
+
+def test_without_a_connection_the_hub_is_asked_once_and_the_advice_works(
+    tmp_path: Path, tiny_encoder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[str] = []
+
+    class Nowhere:
+        def head(self, address: str, timeout: float) -> None:
+            asked.append(address)
+            raise ConnectionError("no route")
+
+    monkeypatch.setattr(hub, "get_session", Nowhere)
+    monkeypatch.setattr(hub.constants, "HF_HUB_OFFLINE", False)
+    hub.hub_problem.cache_clear()
+    words = ["task=rte", "method=lora", "data=generated", "data.limit=16", f"results={tmp_path}"]
+    assert cli.run(["check", *words, "model=roberta_base"]) == 2
+    assert cli.run([*words, "model=roberta_base"]) == 2
+    said = capsys.readouterr()
+    assert len(asked) == 1
+    for text in (said.out, said.err):
+        assert (
+            "FacebookAI/roberta-base is not on this machine, and https://huggingface.co does not answer"
+            in text
+        )
+        assert "autolora-bench fetch" not in text
+        assert "go online once, or say model.path=FOLDER" in text
+    hub.hub_problem.cache_clear()
+    assert cli.run(["fetch", "roberta_base"]) == 2
+    assert "model.path=FOLDER" in capsys.readouterr().err
+    followed = [*words, "model=roberta_base", "model.architecture=null", f"model.path={tiny_encoder}"]
+    assert cli.run([*followed, "train.epochs=1", "data.limit_evaluation=4", "device=cpu"]) == 0
+
+
+def test_a_report_of_a_suite_needs_no_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    record = tmp_path / "rte/minilm/lora-0/seed0"
+    write_record(
+        record,
+        RunRecord(
+            *("rte", "minilm", "lora", "0", 0),
+            Status.completed,
+            {"data": {"source": "hub"}, "train": {}, "method": {}, "task": {}, "model": {}},
+            "x",
+        ),
+    )
+    assert read_record(record / "run.json").status is Status.completed
+    assert cli.run(["report", "suite=minilm_glue", f"records={tmp_path}"]) == 0
+    said = capsys.readouterr()
+    assert "suite=minilm_glue data.dir=DIR" in said.out
+    assert "1 records of these cells are of data=hub" in said.err
+    assert cli.run(["status", "suite=minilm_glue"]) == 0
+    assert "90 runs: 90 missing" in capsys.readouterr().out
