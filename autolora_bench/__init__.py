@@ -1,25 +1,19 @@
 """autolora-bench: honest, fast, reproducible benchmarking of low-rank fine-tuning."""
 
-from pathlib import Path
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    import pandas
+    from autolora_bench.report.frames import load_results
 
 __version__ = "0.1.0"
+__all__ = ["__version__", "load_results"]
+
+_HOMES = {"load_results": "autolora_bench.report.frames"}
+"""Where the public names live: importing this package imports none of their libraries."""
 
 
-def load_results(*folders: str | Path) -> "pandas.DataFrame":
-    """Every score of every completed run below the folders, as a pandas frame: a line per run, split, metric and epoch.
-
-    Columns: task, model, method, title (of its row in a report), settings (that tell its rows apart), config_id, seed,
-    state, parameters, trainable, split, metric, epoch (best, last or kept), value (in the unit that papers print), and
-    what the run cost: wall, search, train, total and cpu (seconds), tokens, flops, peak_search, peak_train and peak
-    (bytes), and hardware.
-
-    Raises:
-        UserError: a folder does not exist.
-    """
-    from autolora_bench.report.frames import load_results as load
-
-    return load(*folders)
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
