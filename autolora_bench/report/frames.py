@@ -94,8 +94,10 @@ def frames_of(made: Sequence[Run]) -> Frames:
 def load_results(*folders: str | Path) -> pd.DataFrame:
     """Every score of every completed run below the folders: a line per run, split, metric and epoch.
 
-    Columns: those of `Frames.runs` without row, split, metric, epoch, value, those of `RunCost`, and hardware. Scores
-    are in the unit that papers print (accuracy x 100); times are seconds, memory bytes.
+    Columns: task, model, method, title (of its row in a report), settings (that tell its rows apart), config_id, seed,
+    state, parameters, trainable, split, metric, epoch (best, last or kept), value (in the unit that papers print), and
+    what the run cost: wall, search, train, total and cpu (seconds), tokens, flops, peak_search, peak_train and peak
+    (bytes), and hardware.
 
     Raises:
         UserError: a folder does not exist.

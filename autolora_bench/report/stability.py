@@ -157,30 +157,37 @@ def _over_pairs(values: Sequence[Floats], measure: Callable[[Floats, Floats], fl
     return float(np.mean(defined)) if defined else None
 
 
-def _agreement(kept: Sequence[Flags]) -> float:
-    return float(np.mean([np.mean(a == b) for a, b in combinations(kept, 2)]))
-
-
 def _kept_test(kept: Sequence[Flags], draws: int, random: np.random.Generator) -> tuple[float | None, ...]:
     """Agreement, agreement by chance, and p: components permuted within each layer, independently for each seed."""
     if len(kept) < 2:
         return None, None, None
-    observed = _agreement(kept)
-    drawn = np.array([_agreement([random.permuted(flags, axis=1) for flags in kept]) for _ in range(draws)])
-    return (
-        observed,
-        float(drawn.mean()),
-        float((1 + np.count_nonzero(drawn >= observed - 1e-12)) / (1 + draws)),
-    )
+    table = np.stack(kept)
+    first, second = np.triu_indices(len(kept), 1)
+
+    def agreement(flags: Flags) -> Floats:
+        return np.asarray((flags[..., first, :, :] == flags[..., second, :, :]).mean(axis=(-3, -2, -1)))
+
+    observed = float(agreement(table))
+    drawn = agreement(random.permuted(np.broadcast_to(table, (draws, *table.shape)), axis=-1))
+    return observed, float(drawn.mean()), _share_reaching(drawn, observed)
 
 
 def _rank_test(ranks: Sequence[Floats], draws: int, random: np.random.Generator) -> float | None:
-    """Layers permuted, independently for each seed."""
+    """Layers permuted, independently for each seed; seeds of constant ranks correlate with none."""
     observed = _over_pairs(ranks, pearson)
     if observed is None:
         return None
-    drawn = [_over_pairs([random.permutation(rank) for rank in ranks], pearson) or 0.0 for _ in range(draws)]
-    return float((1 + np.count_nonzero(np.array(drawn) >= observed - 1e-12)) / (1 + draws))
+    table = np.stack(ranks)
+    drawn = random.permuted(np.broadcast_to(table, (draws, *table.shape)), axis=-1)
+    drawn = drawn[:, [pearson(rank, rank) is not None for rank in ranks]]
+    drawn = drawn - drawn.mean(axis=-1, keepdims=True)
+    drawn = drawn / np.linalg.norm(drawn, axis=-1, keepdims=True)
+    first, second = np.triu_indices(drawn.shape[1], 1)
+    return _share_reaching((drawn[:, first] * drawn[:, second]).sum(axis=-1).mean(axis=-1), observed)
+
+
+def _share_reaching(drawn: Floats, observed: float) -> float:
+    return float((1 + np.count_nonzero(drawn >= observed - 1e-12)) / (1 + drawn.size))
 
 
 @dataclass(frozen=True)

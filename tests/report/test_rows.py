@@ -4,13 +4,15 @@ import csv
 import io
 import itertools
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from autolora_bench.errors import UserError
 from autolora_bench.plan import PlannedRun
 from autolora_bench.record import RunRecord, Status
-from autolora_bench.report.build import FORMATS, report
+from autolora_bench.report.build import FORMATS, prepare, report
 from autolora_bench.report.comparisons import comparison_table
 from autolora_bench.report.costs import cost_tables
 from autolora_bench.report.figures.quality import pareto_figures
@@ -246,3 +248,19 @@ def test_it_is_said_why_a_record_is_not_shown(make: Make, plan: Callable[..., Pl
         "2 records found that this report does not ask for; 1 record with data.source=local instead of hub."
         in text
     )
+
+
+def test_a_suite_declares_its_family(make: Make, plan: Callable[..., PlannedRun]) -> None:
+    records = six(make, {"full": 0.5, "lora": 0.6, "autolora": 0.8})
+    planned = [plan("rte", name, seed) for name in ("full", "lora", "autolora") for seed in range(6)]
+    planned = [replace(run, experiment=replace(run.experiment, compare=["full:lora"])) for run in planned]
+    (table,) = prepare(records, planned).tables
+    assert [(table.rows[c.first].method, table.rows[c.second].method) for c in table.claims] == [
+        ("full", "lora")
+    ]
+    (table,) = prepare(records, planned, compare=["autolora:full"]).tables
+    assert [(table.rows[c.first].method, table.rows[c.second].method) for c in table.claims] == [
+        ("autolora", "full")
+    ]
+    with pytest.raises(UserError, match="compare=lora:adolora is no comparison"):
+        prepare(records, compare=["lora:adolora"])
