@@ -56,8 +56,8 @@ class ModelConfig:
     """Layers that low-rank methods adapt, by the end of their name, or all_linear: every linear layer of the blocks
     (no embedding, pooler or head). None means the architecture's query and value projections."""
     untrained: list[str] = field(default_factory=list)
-    """Linear layers, by the end of their name, that the checkpoint lacks, or has but nobody trained for use, as a sentence
-    encoder's pooler: drawn anew and trained with the head, where the task's head has them."""
+    """Linear layers, by the end of their name, that the checkpoint lacks, or has but never trained for use, as a
+    sentence encoder's pooler: drawn anew and trained with the head, where the task's head has them."""
     attention: Attention = Attention.sdpa
     architecture: str | None = field(default=None, metadata=LABEL)
     """model_type of transformers' configuration: what a method does not work on then shows before weights are read."""
