@@ -13,12 +13,15 @@ from autolora_bench.data.load import load_data
 def generated_words() -> list[str]:
     """Every word of the generated tasks, sorted."""
     words: set[str] = set()
+    split_up = pre_tokenizers.Whitespace().pre_tokenize_str
     with composer():
-        for task in ("sst2", "rte", "stsb"):
+        for task in ("sst2", "rte", "stsb", "bionlp"):
             experiment = to_experiment(compose_config([f"task={task}", "data=generated"]))
             for split in load_data(experiment.task, experiment.data).splits.values():
-                for text in experiment.task.texts:
-                    words |= {word for row in split[text] for word in row.lower().replace(".", " . ").split()}
+                for column in getattr(experiment.task, "texts", ["tokens"]):
+                    for row in split[column]:
+                        text = row if isinstance(row, str) else " ".join(row)
+                        words |= {word for word, _ in split_up(text.lower())}
     return sorted(words)
 
 

@@ -252,7 +252,9 @@ def test_padding_is_left_out_of_the_search_and_the_retraining_alone_and_not_coun
     for before, now in zip(padded.phases, found.phases, strict=True):
         if before.tokens and before.flops:
             assert (now.tokens or 0) < 0.9 * before.tokens
-            assert (now.flops or 0) / before.flops == pytest.approx((now.tokens or 0) / before.tokens)
+            same = before.name == "search"  # other masks may lead to other ranks, so to a few other weights
+            expected = pytest.approx((now.tokens or 0) / before.tokens, rel=1e-6 if same else 0.02)
+            assert (now.flops or 0) / before.flops == expected
 
 
 def test_several_devices_in_one_process_are_refused(
