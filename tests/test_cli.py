@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from autolora_bench.cli import COMMANDS
-from autolora_bench.commands import asked, ls, records, report
+from autolora_bench.commands import asked, check, ls, records, report
 from autolora_bench.commands.help import help_text
 
 LIGHT = "import sys; from autolora_bench.cli import run; run({words!r}); print('torch' in sys.modules, file=sys.stderr)"
@@ -49,7 +49,7 @@ def test_bare_call_names_every_command_and_choice(tmp_path: Path) -> None:
 
 
 def test_help_names_every_option_of_the_commands() -> None:
-    options = {*report.OPTIONS, *asked.OPTIONS, *records.OPTIONS, "rerun", "results"}
+    options = {*report.OPTIONS, *asked.OPTIONS, *records.OPTIONS, *check.OPTIONS, "rerun", "results"}
     assert not [name for name in options if f"{name}=" not in help_text()]
     assert "--config-dir" in help_text()
     assert all(kind in help_text() for kind in ls.KINDS)

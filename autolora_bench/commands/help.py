@@ -13,7 +13,8 @@ autolora-bench: honest, fast, reproducible benchmarking of low-rank fine-tuning
   autolora-bench suite=SUITE                              a table of the paper, or what is missing of it
 
 commands (after them the same words choose what they are about)
-  check      compose and validate every run, name missing data and weights; runs nothing
+  check      what each run would refuse or lacks, and how long all will take; runs nothing
+             rate=STEPS_PER_SECOND (instead of that of completed runs)
   status     what is completed, failed or missing, with the command that finishes it
   report     tables of the results; out=DIR for all formats, figures and a page
              format=markdown|latex|csv|html  epoch=best|last|both  metrics=paper|headline|all  title=TEXT
