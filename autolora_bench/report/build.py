@@ -3,7 +3,7 @@
 import os
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,8 @@ from autolora_bench.errors import UserError
 from autolora_bench.paths import conf_dir
 from autolora_bench.plan import PlannedRun
 from autolora_bench.record import RunRecord, write_atomically
+from autolora_bench.report.arena import Arena, arenas_of, is_planted
+from autolora_bench.report.arena_tables import arena_csv, arena_tables
 from autolora_bench.report.collect import Collection, legible
 from autolora_bench.report.comparisons import comparisons
 from autolora_bench.report.costs import CostTable, cost_reports, cost_tables
@@ -44,12 +46,20 @@ class Report:
 
     title: str
     runs: list[Run]
+    """Of the score tables."""
     tables: list[Table]
     remarks: list[str]
     collection: Collection
     movements: list[CellMovement]
     comparisons: list[PlainTable]
     costs: list[CostTable]
+    arenas: list[Arena]
+    """Of the runs whose true ranks are known, which no score table holds."""
+
+    @property
+    def first(self) -> list[PlainTable]:
+        """The tables before the scores."""
+        return arena_tables(self.arenas)
 
     @property
     def moved(self) -> list[PlainTable]:
@@ -81,8 +91,9 @@ def prepare(
     title: str = "Results",
     published: Sequence[Path] = (),
     compare: Sequence[str] | None = None,
+    arena: bool = True,
 ) -> Report:
-    """Tables and remarks. Arguments and errors as `report`."""
+    """Tables and remarks. Arguments and errors as `report`; without `arena` planted ranks are a task like others."""
     choose("epoch", epoch, EPOCHS)
     choose("metrics", metrics, METRICS)
     given = (
@@ -95,10 +106,15 @@ def prepare(
         )
     family = _family(compare, runs, planned)
     values = read_published(*published)
-    tables = tables_of(frames_of(runs), values, epoch=epoch, metrics=metrics, title=title, compare=family)
+    planted = [run for run in runs if arena and is_planted(run)]
+    others = [run for run in runs if run not in planted] if planted else runs
+    tables = tables_of(frames_of(others), values, epoch=epoch, metrics=metrics, title=title, compare=family)
     movements = cell_movements(tables, given.folders)
     remarks = [*_remarks(given, outside, planned or ()), *movement_warnings(movements)]
-    return Report(title, runs, tables, remarks, given, movements, comparisons(tables), cost_tables(tables))
+    costs = cost_tables(tables)
+    return Report(
+        title, others, tables, remarks, given, movements, comparisons(tables), costs, arenas_of(planted)
+    )
 
 
 def report(
@@ -145,22 +161,26 @@ def render(prepared: Report, format: str, *, figures: bool = True) -> str:
 
 
 def scores(prepared: Report, format: str, further: Sequence[PlainTable] = ()) -> str:
-    """The score tables and what follows them as markdown, latex or csv, which holds a line per score and no more."""
+    """The score tables and what stands around them as markdown or latex; as csv a line per score and no more."""
     if format == "csv":
-        return tidy(prepared.tables)
+        parts = [arena_csv(prepared.arenas)] if prepared.arenas else []
+        return "\n".join([*parts, *([tidy(prepared.tables)] if prepared.tables or not parts else [])])
     write = {"markdown": markdown, "latex": latex}[format]
-    return write(prepared.tables, prepared.remarks, further)
+    return write(prepared.tables, prepared.remarks, further, prepared.first)
 
 
 def exhibits(prepared: Report) -> Exhibits:
     """Figures and stability; the library of figures is loaded here, for it takes longer than a text report."""
-    from autolora_bench.report.figures import figures_of, trajectory_figures
+    from autolora_bench.report.figures import arena_figures, figures_of, trajectory_figures
 
     cells, problems = cell_stabilities(prepared.tables, prepared.collection.folders)
     trajectories, more = trajectory_figures(prepared.tables, prepared.collection.folders)
     return Exhibits(
         stability=list(filter(None, [stability_report(cells)])),
-        figures=figures_of(prepared.tables, prepared.costs, cells),
+        figures=[
+            *arena_figures(prepared.arenas),
+            *figures_of(prepared.tables, prepared.costs, cells),
+        ],
         trajectories=trajectories,
         problems=[*problems, *more],
     )
@@ -174,6 +194,7 @@ def _page(prepared: Report, shown: Exhibits | None) -> str:
         prepared.tables,
         prepared.runs,
         title=prepared.title,
+        first=prepared.first,
         pictures=[*found.figures, *found.trajectories[:TRAJECTORIES]],
         extra=[*prepared.comparisons, *cost_reports(prepared.costs), *found.stability, *prepared.moved]
         if shown
@@ -194,7 +215,7 @@ def write_report(
     compare: Sequence[str] | None = None,
     figures: Sequence[str] = ("svg",),
 ) -> list[Path]:
-    """Write scores, comparisons, costs, stability and movement in every format, figures, and report.html.
+    """Write the arena, scores, comparisons, costs, stability and movement in every format, figures, and report.html.
 
     The same records give the same bytes. Arguments as `report`; `figures` names their formats, svg or png.
 
@@ -211,8 +232,11 @@ def write_report(
     )
     shown = exhibits(prepared)
     texts = {"report.html": _page(prepared, shown)}
-    texts |= {f"scores.{SUFFIXES[name]}": scores(prepared, name) for name in ("markdown", "csv", "latex")}
+    if prepared.tables:
+        own = replace(prepared, arenas=[])
+        texts |= {f"scores.{SUFFIXES[name]}": scores(own, name) for name in ("markdown", "csv", "latex")}
     groups = {
+        "arena": prepared.first,
         "comparisons": prepared.comparisons,
         "cost": cost_reports(prepared.costs),
         "stability": shown.stability,
@@ -224,6 +248,8 @@ def write_report(
         for name, suffix in SUFFIXES.items()
         if tables
     }
+    if prepared.arenas:
+        texts["arena.csv"] = arena_csv(prepared.arenas)
     for name, text in texts.items():
         write_atomically(folder / name, text)
     pictures = [*shown.figures, *shown.trajectories]
@@ -269,7 +295,7 @@ def report_stability(
         UserError: nothing to report, an unknown format, or no run left a search result.
     """
     choose("format", format, ("markdown", "csv", "json", "html", "latex"))
-    prepared = prepare(records, planned, title=title)
+    prepared = prepare(records, planned, title=title, arena=False)
     table = stability_report(*cell_stabilities(prepared.tables, prepared.collection.folders))
     if table is None:
         raise UserError(
