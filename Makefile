@@ -9,6 +9,8 @@ BENCH := $(VENV)/bin/autolora-bench
 demo: $(VENV)/complete
 	$(BENCH) suite=demo
 	$(BENCH) report suite=demo
+	$(BENCH) suite=arena_small
+	$(BENCH) report suite=arena_small
 
 test: $(VENV)/complete
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n auto

@@ -3,7 +3,7 @@
 import os
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,8 @@ from autolora_bench.errors import UserError
 from autolora_bench.paths import conf_dir
 from autolora_bench.plan import PlannedRun
 from autolora_bench.record import RunRecord, write_atomically
+from autolora_bench.report.arena import Arena, arenas_of, is_planted
+from autolora_bench.report.arena_tables import arena_csv, arena_tables
 from autolora_bench.report.collect import Collection, legible
 from autolora_bench.report.comparisons import comparisons
 from autolora_bench.report.costs import CostTable, cost_reports, cost_tables
@@ -46,6 +48,7 @@ class Report:
 
     title: str
     runs: list[Run]
+    """Of the score tables."""
     tables: list[Table]
     remarks: list[str]
     collection: Collection
@@ -54,11 +57,18 @@ class Report:
     costs: list[CostTable]
     tuned: list[TunedCell] = field(default_factory=list)
     """What was tuned before it was compared."""
+    arenas: list[Arena] = field(default_factory=list)
+    """Of the runs whose true ranks are known, which no score table holds."""
 
     @property
     def rates(self) -> list[PlainTable]:
         """What each learning rate scored, where rates were tuned."""
         return list(filter(None, [tuning_table(self.tuned)]))
+
+    @property
+    def first(self) -> list[PlainTable]:
+        """The tables before the scores."""
+        return arena_tables(self.arenas)
 
     @property
     def moved(self) -> list[PlainTable]:
@@ -90,8 +100,9 @@ def prepare(
     title: str = "Results",
     published: Sequence[Path] = (),
     compare: Sequence[str] | None = None,
+    arena: bool = True,
 ) -> Report:
-    """Tables and remarks. Arguments and errors as `report`."""
+    """Tables and remarks. Arguments and errors as `report`; without `arena` planted ranks are a task like others."""
     if epoch is not None:
         choose("epoch", epoch, EPOCHS)
     choose("metrics", metrics, METRICS)
@@ -106,7 +117,8 @@ def prepare(
     family = _family(compare, runs, planned)
     values = read_published(*published)
     tuned = tuned_cells(runs)
-    compared = [run for run in runs if not is_tuning(run)] if tuned else runs
+    planted = [run for run in runs if arena and is_planted(run)]
+    compared = [run for run in runs if run not in planted and not (tuned and is_tuning(run))]
     moment = epoch or ("last" if all(_keeps_last(run) for run in compared) else "best")
     frames = frames_of(compared)
     tables = tables_of(frames, values, epoch=moment, metrics=metrics, title=title, compare=family)
@@ -116,8 +128,18 @@ def prepare(
         *_remarks(given, outside, planned or ()),
         *movement_warnings(movements),
     ]
-    found = comparisons(tables)
-    return Report(title, compared, tables, remarks, given, movements, found, cost_tables(tables), tuned)
+    return Report(
+        title=title,
+        runs=compared,
+        tables=tables,
+        remarks=remarks,
+        collection=given,
+        movements=movements,
+        comparisons=comparisons(tables),
+        costs=cost_tables(tables),
+        tuned=tuned,
+        arenas=arenas_of(planted),
+    )
 
 
 def _keeps_last(run: Run) -> bool:
@@ -169,23 +191,28 @@ def render(prepared: Report, format: str, *, figures: bool = True) -> str:
 
 
 def scores(prepared: Report, format: str, further: Sequence[PlainTable] = ()) -> str:
-    """The score tables and what follows them as markdown, latex or csv, which holds a line per score and no more."""
+    """The score tables and what stands around them as markdown or latex; as csv a line per score and no more."""
     if format == "csv":
-        return tidy(prepared.tables)
+        parts = [arena_csv(prepared.arenas)] if prepared.arenas else []
+        return "\n".join([*parts, *([tidy(prepared.tables)] if prepared.tables or not parts else [])])
     write = {"markdown": markdown, "latex": latex}[format]
-    return write(prepared.tables, prepared.remarks, further)
+    return write(prepared.tables, prepared.remarks, further, prepared.first)
 
 
 def exhibits(prepared: Report) -> Exhibits:
     """Figures and stability; the library of figures is loaded here, for it takes longer than a text report."""
-    from autolora_bench.report.figures import figures_of, trajectory_figures
+    from autolora_bench.report.figures import arena_figures, figures_of, trajectory_figures
     from autolora_bench.report.figures.rates import rate_figures
 
     cells, problems = cell_stabilities(prepared.tables, prepared.collection.folders)
     trajectories, more = trajectory_figures(prepared.tables, prepared.collection.folders)
     return Exhibits(
         stability=list(filter(None, [stability_report(cells)])),
-        figures=[*rate_figures(prepared.tuned), *figures_of(prepared.tables, prepared.costs, cells)],
+        figures=[
+            *arena_figures(prepared.arenas),
+            *rate_figures(prepared.tuned),
+            *figures_of(prepared.tables, prepared.costs, cells),
+        ],
         trajectories=trajectories,
         problems=[*problems, *more],
     )
@@ -199,6 +226,7 @@ def _page(prepared: Report, shown: Exhibits | None) -> str:
         prepared.tables,
         prepared.runs,
         title=prepared.title,
+        first=prepared.first,
         pictures=[*found.figures, *found.trajectories[:TRAJECTORIES]],
         extra=[
             *prepared.rates,
@@ -225,7 +253,7 @@ def write_report(
     compare: Sequence[str] | None = None,
     figures: Sequence[str] = ("svg",),
 ) -> list[Path]:
-    """Write scores, comparisons, costs, stability and movement in every format, figures, and report.html.
+    """Write the arena, scores, comparisons, costs, stability and movement in every format, figures, and report.html.
 
     The same records give the same bytes. Arguments as `report`; `figures` names their formats, svg or png.
 
@@ -242,8 +270,11 @@ def write_report(
     )
     shown = exhibits(prepared)
     texts = {"report.html": _page(prepared, shown)}
-    texts |= {f"scores.{SUFFIXES[name]}": scores(prepared, name) for name in ("markdown", "csv", "latex")}
+    if prepared.tables:
+        own = replace(prepared, arenas=[])
+        texts |= {f"scores.{SUFFIXES[name]}": scores(own, name) for name in ("markdown", "csv", "latex")}
     groups = {
+        "arena": prepared.first,
         "rates": prepared.rates,
         "comparisons": prepared.comparisons,
         "cost": cost_reports(prepared.costs),
@@ -256,6 +287,8 @@ def write_report(
         for name, suffix in SUFFIXES.items()
         if tables
     }
+    if prepared.arenas:
+        texts["arena.csv"] = arena_csv(prepared.arenas)
     for name, text in texts.items():
         write_atomically(folder / name, text)
     pictures = [*shown.figures, *shown.trajectories]
@@ -301,7 +334,7 @@ def report_stability(
         UserError: nothing to report, an unknown format, or no run left a search result.
     """
     choose("format", format, ("markdown", "csv", "json", "html", "latex"))
-    prepared = prepare(records, planned, title=title)
+    prepared = prepare(records, planned, title=title, arena=False)
     table = stability_report(*cell_stabilities(prepared.tables, prepared.collection.folders))
     if table is None:
         raise UserError(

@@ -37,7 +37,8 @@ LATEX = {
     "|": r"\textbar{}", '"': r"\textquotedbl{}", "-": "-{}", "`": r"\textasciigrave{}", "'": r"\textquotesingle{}",
     "\N{PLUS-MINUS SIGN}": r"$\pm$", "\N{MULTIPLICATION SIGN}": r"$\times$", "\N{DAGGER}": r"$\dagger$",
     "\N{MINUS SIGN}": r"$-$", "\N{EN DASH}": "--", "\N{EM DASH}": "---", "\N{DOWNWARDS ARROW}": r"$\downarrow$",
-    "\N{GREEK CAPITAL LETTER DELTA}": r"$\Delta$", "[": "{[}", "]": "{]}",
+    "\N{GREEK CAPITAL LETTER DELTA}": r"$\Delta$", "[": "{[}", "]": "{]}", "\N{MIDDLE DOT}": r"\textperiodcentered{}",
+    **{chr(0x2580 + eighths): rf"\rule{{.5em}}{{{eighths / 8}em}}" for eighths in range(1, 9)},
 }  # fmt: skip
 
 
@@ -172,6 +173,8 @@ class PlainTable:
     notes: tuple[str, ...] = ()
     model: str = ""
     """Where it is about one."""
+    drawn: bool = False
+    """Whether it is a drawing in letters, which a terminal shows in columns of one width."""
 
     def frame(self, write: Callable[[str], object] = str) -> pd.DataFrame:
         """Headings and fields as a format writes them."""
@@ -190,10 +193,16 @@ def in_format(tables: Sequence[PlainTable], format: str) -> str:
     return "\n".join(PLAIN[format](table) for table in tables)
 
 
-def markdown(tables: Sequence[Table], remarks: Sequence[str] = (), further: Sequence[PlainTable] = ()) -> str:
-    """Remarks on the whole, tables with their footnotes and the commands that fill their gaps, and further ones."""
+def markdown(
+    tables: Sequence[Table],
+    remarks: Sequence[str] = (),
+    further: Sequence[PlainTable] = (),
+    first: Sequence[PlainTable] = (),
+) -> str:
+    """Remarks on the whole, the first tables, score tables with footnotes and commands that fill gaps, further ones."""
     parts = [
         _listed(remarks),
+        *(_plain_markdown(one).rstrip("\n") for one in first),
         *map(_markdown, tables),
         *(_plain_markdown(one).rstrip("\n") for one in further),
     ]
@@ -216,8 +225,17 @@ def _markdown(table: Table) -> str:
 
 
 def _plain_markdown(table: PlainTable) -> str:
-    parts = [f"## {escape(table.title)}", _pipes(table.frame(escape)), _listed(table.notes)]
+    fields = _columns(table) if table.drawn else _pipes(table.frame(escape))
+    parts = [f"## {escape(table.title)}", fields, _listed(table.notes)]
     return "\n\n".join(filter(None, parts)) + "\n"
+
+
+def _columns(table: PlainTable) -> str:
+    """The fields below each other as they are, without headings."""
+    fields = [[" ".join(field.split()) for field in row] for row in table.rows]
+    widths = [max(map(len, column)) for column in zip(*fields, strict=True)]
+    lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in fields]
+    return "\n".join(["```text", *(line.replace("`", "'") for line in lines), "```"])
 
 
 def _listed(notes: Sequence[str]) -> str:
@@ -255,14 +273,16 @@ def latex(
     tables: Sequence[Table],
     remarks: Sequence[str] = (),
     further: Sequence[PlainTable] = (),
+    first: Sequence[PlainTable] = (),
     *,
     standalone: bool = True,
 ) -> str:
-    """Remarks, tables, further ones with booktabs, everything escaped, so that any record compiles.
+    """Remarks, first tables, score tables, further ones with booktabs, everything escaped: any record compiles.
 
     With a minimal preamble unless `standalone` is False, for \\input in a paper.
     """
-    body = "\n".join([*map(_note, remarks), *map(_latex, tables), *map(_plain_latex, further)]) + "\n"
+    before, after = map(_plain_latex, first), map(_plain_latex, further)
+    body = "\n".join([*map(_note, remarks), *before, *map(_latex, tables), *after]) + "\n"
     return f"{PREAMBLE}{body}{END}" if standalone else body
 
 

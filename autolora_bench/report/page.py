@@ -37,6 +37,7 @@ def page(
     runs: Sequence[Run],
     *,
     title: str,
+    first: Sequence[PlainTable] = (),
     pictures: "Sequence[Picture]" = (),
     extra: Sequence[PlainTable] = (),
     remarks: Sequence[str] = (),
@@ -47,6 +48,7 @@ def page(
         tables: score tables, one per model.
         runs: those that the tables' cells rest on.
         title: heading of the page.
+        first: tables before the scores.
         pictures: figures, shown below the tables.
         extra: further tables.
         remarks: what a reader must know of the whole, e.g. conflicts and unreadable records.
@@ -65,6 +67,7 @@ def page(
             remarks=remarks,
             filters=_filters(tables),
             scores=[_score_section(table, number) for table in tables],
+            first=first,
             extra=extra,
             figures=figures,
             elsewhere=ELSEWHERE,

@@ -9,12 +9,12 @@ import pytest
 from huggingface_hub.errors import LocalEntryNotFoundError
 from safetensors.numpy import load_file, save_file
 
+from autolora_bench.config.model import ModelConfig
+from autolora_bench.errors import UserError
 from autolora_bench.models import hub
 from autolora_bench.models.hub import available, cached
 from autolora_bench.models.load import HeadKind, HeadSpec, load_backbone
 from autolora_bench.models.locate import Location, locate
-from autolora_bench.config.model import ModelConfig
-from autolora_bench.errors import UserError
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 

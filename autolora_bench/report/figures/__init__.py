@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from autolora_bench.report.costs import CostTable
+from autolora_bench.report.figures.arena import arena_figures
 from autolora_bench.report.figures.costs import cost_figures
 from autolora_bench.report.figures.quality import curve_figures, pareto_figures
 from autolora_bench.report.figures.ranks import rank_figures
@@ -12,7 +13,7 @@ from autolora_bench.report.figures.style import Picture
 from autolora_bench.report.scoreboard import Table
 from autolora_bench.report.stability import CellStability
 
-__all__ = ["figures_of", "trajectory_figures"]
+__all__ = ["arena_figures", "figures_of", "trajectory_figures"]
 
 
 def figures_of(

@@ -1,0 +1,319 @@
+"""The planted-rank arena: who finds ranks that are known? From the runs of recovery tasks to one line per allocator.
+
+A plant is one draw of true ranks and updates; an arena is one model, one task setting and one mode. What counts of a
+plant is the run whose learning rate has the lowest error on the validation inputs: they are held out of the training
+inputs and are not the test's, and neither the test nor the truth has a say.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from autolora_bench.record import RunRecord
+from autolora_bench.report.frames import run_cost
+from autolora_bench.report.gaps import unfilled_of
+from autolora_bench.report.rows import RowRuns, rows_of
+from autolora_bench.report.runs import Run, flatten, hardware, setting
+from autolora_bench.report.scoreboard import Unfilled
+from autolora_bench.report.stability import Floats, spearman
+
+ERROR, CORRELATION = "relative_error", "rank_correlation"
+ORACLE, UNIFORM = "oracle", "lora_uniform"
+CLEAR = 0.9
+"""The oracle beats uniform ranks clearly where its error is at most this share of theirs."""
+FEWEST = 6
+"""No interval over fewer plants."""
+DRAWS = 10_000
+RATE = ("method.learning_rate", "method.search.learning_rate")
+MEASURES = ("error", "regret", "agreement", "cost", "total")
+"""Columns of `Arena.plants` beside the correlations, whose names are the record's."""
+
+
+@dataclass(frozen=True)
+class RankProfile:
+    """Ranks over layers in the order of their true ranks, means over plants."""
+
+    label: str
+    ranks: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Arena:
+    """What the allocators found on the plants of one model, task setting and mode."""
+
+    model: str
+    mode: str
+    setting: str
+    """What tells its task from the other arenas' of this report, empty where nothing does."""
+    rows: pd.DataFrame
+    """One line per allocator, the best first: method, title, plants (how many), rates (rate -> plants that chose it),
+    and of every measure its mean over plants, and `_low` and `_high` of its interval, NaN under `FEWEST` plants."""
+    plants: pd.DataFrame
+    """By row (its place before sorting) and plant: the measures of the runs that count, NaN where not defined."""
+    correlations: tuple[str, ...]
+    """The correlations that some run has: of all layers, then of parts of them."""
+    unclear: tuple[int, ...]
+    """Plants where the oracle does not clearly beat uniform ranks: they are left out of the regret."""
+    truth: RankProfile | None
+    found: tuple[RankProfile, ...]
+    """In the order of `rows`, of those that give layers ranks; without the oracle, whose ranks are the truth."""
+    grids: Mapping[str, tuple[float, ...]]
+    """Title -> the learning rates that were tried."""
+    unfilled: tuple[Unfilled, ...]
+    ordered: bool
+    """Whether the truth prefers some layers: otherwise nothing can be found."""
+
+    @property
+    def title(self) -> str:
+        """Mode, model, and what else tells it apart."""
+        return ", ".join(filter(None, [f"Planted ranks, {self.mode}", self.model, self.setting]))
+
+
+def is_planted(run: Run) -> bool:
+    """Whether a run's true ranks are known."""
+    return run.setting("task", "truth") is not None
+
+
+def arenas_of(runs: Sequence[Run]) -> list[Arena]:
+    """One per model, task setting and mode, in the runs' order. Runs without a planted truth are left out."""
+    groups: dict[str, list[Run]] = {}
+    for run in filter(is_planted, runs):
+        groups.setdefault(_key(run), []).append(run)
+    tasks = {key: _task(members[0]) for key, members in groups.items()}
+    names = {name for task in tasks.values() for name in task} - {"mode"}
+    telling = sorted(n for n in names if len({task.get(n) for task in tasks.values()}) > 1)
+    return [
+        _arena(members, ", ".join(f"{name}={tasks[key].get(name, 'default')}" for name in telling))
+        for key, members in groups.items()
+    ]
+
+
+def chosen(tries: pd.DataFrame) -> pd.DataFrame:
+    """Of every row, plant and start the try with the lowest validation error; of equal ones the lowest rate.
+
+    Args:
+        tries: with row, plant, seed, rate and validation; it may hold test errors and truths, which are not looked at.
+    """
+    known = tries[tries["validation"].notna()].sort_values(["validation", "rate"], kind="stable")
+    keys = ["row", "plant", "seed"]
+    return known.drop_duplicates(keys).sort_values(keys)
+
+
+def regret(error: pd.Series, oracle: pd.Series, uniform: pd.Series) -> pd.Series:
+    """(error - oracle's) / (uniform's - oracle's): 0 is as good as to know the truth, 1 as good as uniform ranks.
+
+    NaN where the oracle does not clearly beat uniform ranks (`CLEAR`). All three have the same plants.
+    """
+    return ((error - oracle) / (uniform - oracle)).where(oracle <= CLEAR * uniform)
+
+
+def interval(values: Floats) -> tuple[float, float]:
+    """95 % interval of the mean over plants, percentile bootstrap with fixed draws; NaN for fewer than `FEWEST`."""
+    if len(values) < FEWEST:
+        return float("nan"), float("nan")
+    draws = np.random.default_rng(0).integers(0, len(values), (DRAWS, len(values)))
+    low, high = np.quantile(values[draws].mean(axis=1), [0.025, 0.975])
+    return float(low), float(high)
+
+
+def _task(run: Run) -> dict[str, str]:
+    """The task's settings and those of its data, but for the plant's seed."""
+    task = {name: value for name, value in run.config["task"].items() if name != "plant_seed"}
+    return flatten(task) | flatten({"data": run.config.get("data", {})})
+
+
+def _key(run: Run) -> str:
+    return json.dumps([run.model, sorted(_task(run).items())])
+
+
+def _without_rate(run: Run) -> Run:
+    """The run as its row knows it: without what is chosen by validation error, and without the plant."""
+    flat = flatten(run.config)
+    rate = flat.get(RATE[0])
+    method = {k: v for k, v in run.config["method"].items() if k != "learning_rate"}
+    if isinstance(method.get("search"), dict) and flat.get(RATE[1]) == rate:
+        method["search"] = {k: v for k, v in method["search"].items() if k != "learning_rate"}
+    task = {name: value for name, value in run.config["task"].items() if name != "plant_seed"}
+    config = run.config | {"method": method, "task": task}
+    digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
+    return replace(run, config=config, config_id=digest)
+
+
+def _arena(runs: Sequence[Run], telling: str) -> Arena:
+    found = rows_of([_without_rate(run) for run in runs])
+    rows = [row for row in found if row.alive] or found
+    tries = _tries(rows)
+    plants = _by_plant(tries)
+    oracle, uniform = (_reference(plants, rows, name) for name in (ORACLE, UNIFORM))
+    unclear = _unclear(oracle["error"], uniform["error"])
+    for number in plants.index.unique("row"):
+        own = plants.loc[number]
+        known = (frame["error"].reindex(own.index) for frame in (oracle, uniform))
+        plants.loc[[number], "regret"] = regret(own["error"], *known).values
+        plants.loc[[number], "cost"] = _cost(own, uniform).values
+        plants.loc[[number], "agreement"] = _agreement(tries[tries["row"] == number], own.index).values
+    correlations = tuple(name for name in plants.columns if name.startswith(CORRELATION))
+    lines = _summary(plants, rows, tries, correlations)
+    profiles = [_profile(tries, n, rows[n].label) for n in lines.index if rows[n].method != ORACLE]
+    truths = [planted for planted in tries["truth"] if planted]
+    return Arena(
+        model=runs[0].model,
+        mode=str(runs[0].setting("task", "mode")),
+        setting=telling,
+        rows=lines,
+        plants=plants,
+        correlations=correlations,
+        unclear=unclear,
+        truth=RankProfile("planted", tuple(map(float, sorted(truths[0].values())))) if truths else None,
+        found=tuple(profile for profile in profiles if profile),
+        grids={
+            rows[int(n)].label: tuple(sorted(set(own["rate"].dropna()))) for n, own in tries.groupby("row")
+        },
+        unfilled=tuple(unfilled_of(rows)),
+        ordered=any(len(set(planted.values())) > 1 for planted in truths),
+    )
+
+
+def _tries(rows: Sequence[RowRuns]) -> pd.DataFrame:
+    """One line per completed run."""
+    lines = [
+        _try(number, run.completed) for number, row in enumerate(rows) for run in row.runs if run.completed
+    ]
+    columns = [
+        "row",
+        "plant",
+        "seed",
+        "rate",
+        "validation",
+        "error",
+        "cpu",
+        "hardware",
+        "total",
+        "truth",
+        "ranks",
+    ]
+    return pd.DataFrame(
+        lines, columns=list(dict.fromkeys([*columns, CORRELATION, *(n for one in lines for n in one)]))
+    )
+
+
+def _try(number: int, record: RunRecord) -> dict[str, Any]:
+    moment = record.last if setting(record, "train", "keep") == "last" else record.best
+    split = next(iter(setting(record, "task", "evaluation") or []), "")
+    test = next(iter(record.test.values()), None)
+    scores = test.scores if test else {}
+    planted, seed = record.data.get("plant", {}), setting(record, "task", "plant_seed")
+    return {
+        "row": number,
+        "plant": record.seed if seed is None else seed,
+        "seed": record.seed,
+        "rate": setting(record, "method", "learning_rate"),
+        "validation": moment[split].scores.get(ERROR) if split in moment else None,
+        "error": scores.get(ERROR),
+        "cpu": run_cost(record).cpu,
+        "hardware": hardware(record),
+        "total": sum(layer.rank for layer in record.ranks) if record.ranks else None,
+        "truth": planted.get("truth", {}),
+        "ranks": {layer.module: layer.rank for layer in record.ranks},
+        **{name: value for name, value in scores.items() if name.startswith(CORRELATION)},
+    }
+
+
+def _by_plant(tries: pd.DataFrame) -> pd.DataFrame:
+    """Means over the starts of a plant that were tried with as many rates as any of its starts."""
+    best = chosen(tries).set_index(["row", "plant", "seed"])
+    tried = tries[tries["validation"].notna()].groupby(["row", "plant", "seed"])["rate"].nunique()
+    whole = tried == tried.groupby(["row", "plant"]).transform("max")
+    own = best[whole.reindex(best.index).astype(bool)]
+    correlations = [name for name in tries.columns if name.startswith(CORRELATION)]
+    numbers = ["error", "cpu", "total", *correlations]
+    means = own[numbers].astype("float64").groupby(["row", "plant"]).mean()
+    first = own.groupby(["row", "plant"])[["hardware", "rate"]].first()
+    return means.join(first).assign(regret=np.nan, cost=np.nan, agreement=np.nan)
+
+
+def _reference(plants: pd.DataFrame, rows: Sequence[RowRuns], method: str) -> pd.DataFrame:
+    """A control's measures by plant; no line where it was not run."""
+    numbers = [n for n, row in enumerate(rows) if row.method == method and n in plants.index.unique("row")]
+    numbers.sort(key=lambda n: not rows[n].main)
+    if not numbers:
+        return plants.iloc[:0].droplevel("row")
+    return plants.loc[numbers[0]]
+
+
+def _unclear(oracle: pd.Series, uniform: pd.Series) -> tuple[int, ...]:
+    both = pd.concat({"oracle": oracle, "uniform": uniform}, axis=1).dropna()
+    return tuple(int(plant) for plant in both.index[both["oracle"] > CLEAR * both["uniform"]])
+
+
+def _cost(own: pd.DataFrame, uniform: pd.DataFrame) -> pd.Series:
+    """Processor seconds of optimizer steps over those of LoRA with uniform ranks, on the same plant and machine."""
+    base = uniform.reindex(own.index)
+    return (own["cpu"] / base["cpu"]).where(own["hardware"] == base["hardware"])
+
+
+def _agreement(tries: pd.DataFrame, plants: pd.Index) -> pd.Series:
+    """By plant: mean Spearman correlation of the ranks of every two starts, NaN for one start.
+
+    All with the learning rate that most starts were tried with; of equally common ones that of the lowest mean error.
+    """
+    found = pd.Series(np.nan, index=plants)
+    for plant, own in tries[tries["validation"].notna()].groupby("plant"):
+        rates = (
+            own.groupby("rate")["validation"]
+            .agg(["size", "mean"])
+            .sort_values(["size", "mean"], ascending=[False, True])
+        )
+        starts = own[own["rate"] == rates.index[0]].drop_duplicates("seed") if len(rates) else own.iloc[:0]
+        tables = [
+            np.array([ranks.get(name, 0) for name in truth], dtype=np.float64)
+            for truth, ranks in zip(starts["truth"], starts["ranks"], strict=True)
+            if truth and ranks
+        ]
+        pairs = [spearman(first, second) for first, second in combinations(tables, 2)]
+        defined = [value for value in pairs if value is not None]
+        if defined and plant in found.index:
+            found[plant] = float(np.mean(defined))
+    return found
+
+
+def _summary(
+    plants: pd.DataFrame, rows: Sequence[RowRuns], tries: pd.DataFrame, correlations: Sequence[str]
+) -> pd.DataFrame:
+    lines = {}
+    names = [f"{name}{end}" for name in (*correlations, *MEASURES) for end in ("", "_low", "_high")]
+    for number in plants.index.unique("row"):
+        own = plants.loc[number]
+        line: dict[str, Any] = {
+            "method": rows[number].method,
+            "title": rows[number].label,
+            "plants": len(own),
+            "rates": own["rate"].value_counts().sort_index().to_dict(),
+        }
+        for name in (*correlations, *MEASURES):
+            values = own[name].dropna().to_numpy(dtype=np.float64)
+            line[name] = float(values.mean()) if len(values) else float("nan")
+            line[f"{name}_low"], line[f"{name}_high"] = interval(values)
+        lines[number] = line
+    columns = ["method", "title", "plants", "rates", *names]
+    frame = pd.DataFrame(list(lines.values()), index=list(lines), columns=columns)
+    return frame.sort_values(["regret", "error"], kind="stable")
+
+
+def _profile(tries: pd.DataFrame, number: int, label: str) -> RankProfile | None:
+    """Found ranks with the layers in the order of the truth, the first start of every plant."""
+    best = chosen(tries[tries["row"] == number]).drop_duplicates("plant")
+    lines = [
+        [ranks.get(name, 0) for name in sorted(truth, key=truth.__getitem__)]
+        for truth, ranks in zip(best["truth"], best["ranks"], strict=True)
+        if truth and ranks
+    ]
+    if not lines or len({len(line) for line in lines}) > 1:
+        return None
+    return RankProfile(label, tuple(np.mean(lines, axis=0).tolist()))

@@ -1,0 +1,121 @@
+"""The arena's figures: true beside found ranks, and regret against cost."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib as mpl
+import pandas as pd
+from matplotlib.figure import Figure
+
+from autolora_bench.report.arena import Arena, RankProfile
+from autolora_bench.report.figures.style import (
+    HEAT,
+    Picture,
+    file_name,
+    legend_below,
+    line_style,
+    logarithmic,
+    panels,
+    picture,
+    wrapped,
+)
+
+
+def arena_figures(arenas: Sequence[Arena]) -> list[Picture]:
+    """A heat map per arena, and one scatter per model."""
+    maps = [_heat_map(arena, arena.truth) for arena in arenas if arena.truth and arena.found]
+    scattered = []
+    for model in dict.fromkeys(arena.model for arena in arenas):
+        shown = [one for one in arenas if one.model == model and not _points(one).empty]
+        if shown:
+            scattered.append(_scatter(model, shown))
+    return [*maps, *scattered]
+
+
+def _plants(arenas: Sequence[Arena]) -> str:
+    plants = sorted({plant for arena in arenas for plant in arena.plants.index.unique("plant")})
+    return f"plant{'s' if len(plants) > 1 else ''} {', '.join(map(str, plants))}"
+
+
+def _heat_map(arena: Arena, truth: RankProfile) -> Picture:
+    profiles = [truth, *arena.found]
+    return picture(
+        file_name("arena-ranks", *filter(None, [arena.model, arena.mode, arena.setting])),
+        f"{arena.title}; {_plants([arena])}",
+        "Planted ranks and below them those each method found, layers in the order of their planted ranks, means over "
+        "plants; darker is higher.",
+        "Heat map of ranks: "
+        + "; ".join(f"{p.label} {', '.join(f'{rank:.1f}' for rank in p.ranks)}" for p in profiles)
+        + ".",
+        lambda: _draw_map(profiles),
+    )
+
+
+def _draw_map(profiles: Sequence[RankProfile]) -> Figure:
+    layers, top = len(profiles[0].ranks), max(rank for p in profiles for rank in p.ranks)
+    figure = Figure(figsize=(0.34 * layers + 3.0, 0.3 * len(profiles) + 0.9), layout="constrained")
+    axis: Any = figure.subplots()
+    axis.grid(visible=False)
+    colours = mpl.colormaps[HEAT]
+    for y, profile in enumerate(profiles):
+        for x, rank in enumerate(profile.ranks):
+            colour = colours(0.05 + 0.9 * rank / max(top, 1.0))
+            axis.add_patch(
+                mpl.patches.Rectangle((x - 0.5, y - 0.5), 1, 1, facecolor=colour, edgecolor="white")
+            )
+            text = f"{rank:.0f}" if abs(rank - round(rank)) < 0.05 else f"{rank:.1f}"
+            ink = "white" if rank > 0.6 * top else "#1b1f24"
+            axis.text(x, y, text, ha="center", va="center", fontsize=7, color=ink)
+    axis.axhline(0.5, color="black", linewidth=1.0)
+    axis.set(xlim=(-0.5, layers - 0.5), ylim=(len(profiles) - 0.5, -0.5), xlabel="layers, by planted rank")
+    axis.set_xticks([])
+    axis.set_yticks(range(len(profiles)), [wrapped(profile.label) for profile in profiles])
+    axis.tick_params(length=0)
+    return figure
+
+
+def _points(arena: Arena) -> pd.DataFrame:
+    return arena.rows.dropna(subset=["regret", "cost"])
+
+
+def _scatter(model: str, arenas: Sequence[Arena]) -> Picture:
+    told = [
+        f"{arena.title}: "
+        + ", ".join(f"{row['title']} {row['regret']:.2f}" for _, row in _points(arena).iterrows())
+        for arena in arenas
+    ]
+    return picture(
+        file_name("arena-regret", model),
+        f"{model}; {_plants(arenas)}",
+        "Regret (0: as good as to know the truth, 1: as good as uniform ranks) against cost in LoRA trainings. Bars: "
+        "95 % interval over plants, where there are six.",
+        f"Scatter plot of regret against cost. Regret by panel: {'; '.join(told)}.",
+        lambda: _draw_scatter(arenas),
+    )
+
+
+def _draw_scatter(arenas: Sequence[Arena]) -> Figure:
+    figure, axes = panels(len(arenas), 3.4, 2.8, columns=2)
+    titles = sorted({str(title) for arena in arenas for title in arena.rows["title"]})
+    style = {title: line_style(number) for number, title in enumerate(titles)}
+    for axis, arena in zip(axes, arenas, strict=True):
+        points = _points(arena)
+        for _, row in points.iterrows():
+            look = {**style[row["title"]], "linestyle": "none", "markerfacecolor": "none"}
+            bars = [
+                [max(row["regret"] - row["regret_low"], 0.0)],
+                [max(row["regret_high"] - row["regret"], 0.0)],
+            ]
+            known = pd.notna(row["regret_low"])
+            axis.errorbar(row["cost"], row["regret"], bars if known else None, label=row["title"], **look)
+        axis.set_xlim(points["cost"].min() / 1.3, points["cost"].max() * 1.3)
+        logarithmic(axis, "x")
+        for level in (0.0, 1.0):
+            axis.axhline(level, color="#999999", linewidth=0.8)
+        axis.set(
+            title=wrapped(", ".join(filter(None, [arena.mode, arena.setting])), 50),
+            xlabel="cost, LoRA trainings",
+            ylabel="regret",
+        )
+    legend_below(figure, axes)
+    return figure

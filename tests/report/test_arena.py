@@ -1,0 +1,289 @@
+"""The arena: rates are chosen blindly, regret and intervals by closed forms, and every format shows it."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import bootstrap, spearmanr
+
+from autolora_bench.config.compose import compose_config, composer, to_experiment
+from autolora_bench.config.experiment import config_id, experiment_identity
+from autolora_bench.errors import UserError
+from autolora_bench.plan import PlannedRun
+from autolora_bench.record import Evaluation, LayerRank, PhaseRecord, RunRecord, Status
+from autolora_bench.report.arena import Arena, arenas_of, chosen, interval, regret
+from autolora_bench.report.arena_tables import arena_csv, arena_tables
+from autolora_bench.report.build import report, report_stability, write_report
+from autolora_bench.report.runs import runs_of
+
+TRUTH = {f"blocks.{i}.dense": rank for i, rank in enumerate((0, 0, 2, 3, 4, 15))}
+RANKS = {
+    "oracle": list(TRUTH.values()),
+    "lora_uniform": [4] * 6,
+    "lora_random_ranks": [9, 3, 1, 5, 2, 4],
+    "autolora_topk": [0, 1, 3, 2, 4, 14],
+    "autolora": [5, 3, 4, 4, 3, 5],
+}
+ERRORS = {
+    "oracle": 0.1,
+    "lora_uniform": 0.5,
+    "lora_random_ranks": 0.54,
+    "autolora_topk": 0.2,
+    "autolora": 0.5,
+}
+CPU = {"autolora_topk": 12.0, "autolora": 10.0}
+
+
+class Planted:
+    """Makes planned runs and their records; a configuration is composed once."""
+
+    def __init__(self) -> None:
+        self.known: dict[tuple[str, ...], Any] = {}
+
+    def plan(self, method: str, seed: int = 0, rate: float = 0.01, *words: str) -> PlannedRun:
+        said = (f"method={method}", f"method.learning_rate={rate:g}", *words)
+        if (*said, str(seed)) not in self.known:
+            with composer():
+                config = compose_config(["task=planted", "model=small", *said, f"seed={seed}"])
+            self.known[*said, str(seed)] = to_experiment(config)
+        return PlannedRun(
+            self.known[*said, str(seed)], ("task=planted", "model=small", *said, f"seed={seed}")
+        )
+
+    def record(
+        self,
+        method: str,
+        seed: int = 0,
+        rate: float = 0.01,
+        *words: str,
+        validation: float | None = None,
+        test: float | None = None,
+        ranks: list[int] | None = None,
+        truth: dict[str, int] = TRUTH,
+        device: str = "AMD",
+    ) -> RunRecord:
+        run = self.plan(method, seed, rate, *words)
+        found = ranks or RANKS[method]
+        error = ERRORS[method] if test is None else test
+        constant = len(set(truth.values())) == 1 or len(set(found)) == 1
+        correlation = np.nan if constant else float(spearmanr(list(truth.values()), found).statistic)
+        scores: dict[str, float | None] = {
+            "relative_error": error,
+            "rank_correlation": None if np.isnan(correlation) else correlation,
+        }
+        chosen_by = {"relative_error": error if validation is None else validation}
+        moment = {"validation": Evaluation("finetune", "validation", 3.0, 400, dict(chosen_by), 512)}
+        cpu = CPU.get(method, 4.0)
+        return RunRecord(
+            task="planted", model="small", method=method, config_id=config_id(run.experiment), seed=seed,
+            status=Status.completed, config=experiment_identity(run.experiment), command=run.command,
+            headline="relative_error", metrics={"relative_error": False, "rank_correlation": True},
+            phases=[PhaseRecord("finetune", Status.completed, cpu + 1, cpu, steps=400, train_cpu_seconds=cpu)],
+            best=moment, last=moment, test={"test": Evaluation("evaluate", "test", 0.0, 0, scores, 512)},
+            ranks=[LayerRank(name, i, "dense", r) for i, (name, r) in enumerate(zip(truth, found, strict=True))],
+            data={"plant": {"seed": seed, "truth": dict(truth)}},
+            provenance={"processor": device, "threads": 1, "cores": 2, "device": "cpu"},
+        )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def planted() -> Planted:
+    return Planted()
+
+
+def arena(records: list[RunRecord]) -> Arena:
+    (found,) = arenas_of(runs_of(records, None)[0])
+    return found
+
+
+def line(found: Arena, method: str) -> pd.Series:
+    return found.rows.set_index("method").loc[method]
+
+
+def test_the_rate_is_chosen_by_validation_where_test_and_truth_say_otherwise(planted: Planted) -> None:
+    records = [
+        planted.record("autolora_topk", 0, 0.003, validation=0.3, test=0.1, ranks=list(TRUTH.values())),
+        planted.record("autolora_topk", 0, 0.01, validation=0.2, test=0.4),
+        planted.record("autolora_topk", 0, 0.03, validation=0.25, test=0.05, ranks=list(TRUTH.values())),
+    ]
+    found = line(arena(records), "autolora_topk")
+    assert found["error"] == 0.4
+    assert found["rates"] == {0.01: 1}
+    assert found["rank_correlation"] == pytest.approx(
+        spearmanr(list(TRUTH.values()), RANKS["autolora_topk"])[0]
+    )
+    assert len(arena(records).rows) == 1, "rates are one row"
+
+
+def test_a_try_without_a_validation_error_is_never_chosen_and_equal_ones_give_the_lowest_rate() -> None:
+    tries = pd.DataFrame(
+        [(0, 0, 0, 0.03, 0.2), (0, 0, 0, 0.01, 0.2), (0, 0, 0, 0.1, None), (0, 1, 1, 0.03, None)],
+        columns=["row", "plant", "seed", "rate", "validation"],
+    )
+    assert chosen(tries)[["plant", "rate"]].to_numpy().tolist() == [[0, 0.01]]
+
+
+def test_the_choice_is_the_same_whatever_test_and_truth_are(planted: Planted) -> None:
+    rates = {0.003: 0.3, 0.01: 0.2, 0.03: 0.25}
+    for tests in ((0.1, 0.2, 0.3), (0.3, 0.2, 0.1), (0.2, 0.9, 0.1)):
+        records = [
+            planted.record("adalora", 0, rate, validation=error, test=test, ranks=[4] * 6)
+            for (rate, error), test in zip(rates.items(), tests, strict=True)
+        ]
+        assert line(arena(records), "adalora")["rates"] == {0.01: 1}
+
+
+def test_regret_is_zero_for_the_oracle_one_for_uniform_and_between_by_its_formula(planted: Planted) -> None:
+    found = arena([planted.record(method) for method in RANKS])
+    assert line(found, "oracle")["regret"] == 0.0
+    assert line(found, "lora_uniform")["regret"] == 1.0
+    assert line(found, "autolora_topk")["regret"] == pytest.approx((0.2 - 0.1) / (0.5 - 0.1))
+    assert line(found, "lora_random_ranks")["regret"] == pytest.approx((0.54 - 0.1) / (0.5 - 0.1))
+    assert line(found, "autolora_topk")["cost"] == pytest.approx(3.0)
+    assert np.isnan(line(found, "lora_uniform")["rank_correlation"])
+    assert found.rows["method"].tolist()[:2] == ["oracle", "autolora_topk"]
+
+
+def test_costs_of_two_machines_are_never_divided(planted: Planted) -> None:
+    records = [planted.record("lora_uniform", device="Intel"), planted.record("autolora_topk")]
+    assert np.isnan(line(arena(records), "autolora_topk")["cost"])
+
+
+def test_a_plant_where_the_oracle_does_not_beat_uniform_is_named_and_left_out(planted: Planted) -> None:
+    records = [
+        planted.record(method, seed, test=0.49 if method == "oracle" and seed == 1 else None)
+        for method in ("oracle", "lora_uniform", "autolora_topk")
+        for seed in (0, 1)
+    ]
+    found = arena(records)
+    assert found.unclear == (1,)
+    assert line(found, "autolora_topk")["regret"] == pytest.approx(0.25), "of plant 0 alone"
+    assert line(found, "autolora_topk")["plants"] == 2
+    assert any(
+        "not clearly beat uniform ranks on plants 1" in note for note in arena_tables([found])[0].notes
+    )
+
+
+def test_regret_without_a_clear_oracle_is_not_defined() -> None:
+    errors = {"oracle": [0.1, 0.46, 0.7], "uniform": [0.5, 0.5, 0.5], "own": [0.3, 0.3, 0.3]}
+    own, oracle, uniform = (pd.Series(errors[name]) for name in ("own", "oracle", "uniform"))
+    assert regret(own, oracle, uniform).isna().tolist() == [False, True, True]
+    assert regret(own, oracle, uniform)[0] == pytest.approx(0.5)
+
+
+def test_the_interval_is_that_of_a_percentile_bootstrap_and_none_under_six() -> None:
+    values = np.random.default_rng(3).normal(size=12)
+    theirs = bootstrap((values,), np.mean, method="percentile", n_resamples=20_000, rng=1).confidence_interval
+    assert interval(values) == pytest.approx((theirs.low, theirs.high), abs=0.02)
+    assert np.isnan(interval(values[:5])).all()
+    assert interval(np.full(6, 0.3)) == pytest.approx((0.3, 0.3))
+
+
+def test_a_null_plant_has_no_correlation_no_regret_and_says_so(planted: Planted) -> None:
+    flat = dict.fromkeys(TRUTH, 4)
+    records = [
+        planted.record(method, seed, 0.01, "task.truth=uniform", truth=flat, test=0.5, ranks=RANKS[method])
+        for method in ("lora_uniform", "lora_random_ranks", "autolora_topk")
+        for seed in (0, 1)
+    ]
+    records += [
+        planted.record("oracle", seed, 0.01, "task.truth=uniform", truth=flat, test=0.5, ranks=[4] * 6)
+        for seed in (0, 1)
+    ]
+    found = arena(records)
+    assert not found.ordered
+    assert found.rows[["rank_correlation", "regret"]].isna().all(axis=None)
+    assert found.unclear == (0, 1)
+    notes = " ".join(arena_tables([found])[0].notes)
+    assert "The truth prefers no layer" in notes
+    assert "does not clearly beat uniform ranks on plants 0, 1" in notes
+
+
+def test_starts_of_one_plant_agree_as_their_ranks_do_and_the_best_tried_start_counts(
+    planted: Planted,
+) -> None:
+    other = [1, 0, 2, 4, 3, 14]
+    records = [
+        planted.record("autolora_topk", 0, 0.003, validation=0.9),
+        planted.record("autolora_topk", 0, 0.01, validation=0.2, test=0.2),
+        planted.record("autolora_topk", 3, 0.01, "task.plant_seed=0", test=0.8, ranks=other),
+    ]
+    found = arena(records)
+    own = line(found, "autolora_topk")
+    assert own["agreement"] == pytest.approx(spearmanr(RANKS["autolora_topk"], other).statistic)
+    assert own["plants"] == 1
+    assert own["error"] == 0.2, "seed 3 was not tried with the whole grid"
+
+
+def test_modes_settings_and_variants_of_a_method_are_not_mixed(planted: Planted) -> None:
+    records = [planted.record("autolora_topk", 0, 0.01, f"task.mode={mode}") for mode in ("equal", "size")]
+    records.append(planted.record("autolora_topk", 0, 0.01, "task.change=0.7"))
+    records.append(planted.record("autolora_topk", 0, 0.01, "method.search.components=16"))
+    arenas = arenas_of(runs_of(records, None)[0])
+    assert [one.mode for one in arenas] == ["equal", "size", "equal"]
+    assert ["change=0.7" in one.title for one in arenas] == [False, False, True]
+    assert sorted(arenas[0].rows["title"]) == [
+        "AutoLoRA, smooth top-k, search.components=16",
+        "AutoLoRA, smooth top-k, search.components=8",
+    ]
+
+
+def test_missing_runs_and_unequal_grids_are_told(planted: Planted) -> None:
+    made = [planted.record("oracle", 0, rate) for rate in (0.003, 0.01)] + [planted.record("autolora")]
+    planned = [planted.plan("oracle", 0, rate) for rate in (0.003, 0.01)] + [planted.plan("autolora")]
+    text = report(made, [*planned, planted.plan("autolora", 0, 0.003)])
+    assert "AutoLoRA was tried with the learning rates 0.01 alone, others with 0.003, 0.01" in text
+    assert "Not completed: AutoLoRA on planted: missing (seed 0)" in text
+    assert "method.learning_rate=0.003 seed=0" in text
+
+
+def test_every_format_leads_with_the_arena_and_shows_no_second_table_of_its_scores(
+    planted: Planted, make: Callable[..., RunRecord]
+) -> None:
+    records = [make("rte", "lora", seed, 0.8) for seed in range(3)]
+    records += [planted.record(method, seed) for method in RANKS for seed in range(6)]
+    texts = {name: report(records, format=name) for name in ("markdown", "latex", "csv", "html")}
+    for name, text in texts.items():
+        place = text.index("AutoLoRA, smooth top")
+        assert place < text.rindex("RTE" if name != "csv" else ",rte,"), name
+        assert text.count("lora_random_ranks" if name == "csv" else "Random ranks") <= 4
+    assert "planted                 ··▁▂▂█  0 0 2 3 4 15" in texts["markdown"]
+    assert "[0.25, 0.25]" in texts["markdown"], "an interval over six plants"
+    assert r"\rule{.5em}{1.0em}" in texts["latex"]
+    assert (
+        "?"
+        not in texts["latex"]
+        .split(r"\caption{Planted ranks, equal, small: true", 1)[1]
+        .split(r"\end{table}")[0]
+    )
+
+
+def test_a_folder_holds_the_arena_in_every_format_byte_for_byte(planted: Planted, tmp_path: Path) -> None:
+    records = [planted.record(method, seed) for method in RANKS for seed in range(2)]
+    first, second = (
+        {path.name: path.read_bytes() for path in write_report(tmp_path / name, given)}
+        for name, given in (("a", records), ("b", records))
+    )
+    assert first == second
+    assert {"report.html", "arena.md", "arena.csv", "arena.tex", "arena.json"} <= set(first)
+    assert {"arena-ranks-small-equal.svg", "arena-regret-small.svg"} <= set(first)
+    assert "scores.csv" not in first
+    told = pd.read_csv(tmp_path / "a" / "arena.csv").set_index("method")
+    assert told.loc["autolora_topk", "regret"] == pytest.approx(0.25)
+    assert json.loads(first["arena.json"])[0]["rows"][0]["method"] == "True ranks"
+
+
+def test_nothing_completed_is_an_empty_table_with_its_command(planted: Planted) -> None:
+    text = report([], [planted.plan("oracle")])
+    assert "No run is completed" in text
+    assert "Not completed: True ranks on planted: missing (seed 0)" in text
+    assert arena_csv(arenas_of(runs_of([], [planted.plan("oracle")])[0])).startswith("model,mode,setting")
+
+
+def test_the_stability_of_searches_still_reads_planted_runs(planted: Planted) -> None:
+    with pytest.raises(UserError, match="no run left a search result"):
+        report_stability([planted.record("autolora_topk")])
