@@ -24,6 +24,7 @@ from autolora_bench.provenance import provenance
 from autolora_bench.record import PhaseRecord, RunRecord, Status, now, write_record
 from autolora_bench.run_files import PHASE, RUN, clear
 from autolora_bench.training.checkpoints import CHECKPOINTS, remove_checkpoints
+from autolora_bench.training.guards import DivergenceError
 from autolora_bench.training.memory import is_out_of_memory
 from autolora_bench.training.trackers import Trackers, tracked
 
@@ -252,5 +253,10 @@ def _describe(error: Exception) -> dict[str, str]:
         mend = "its own message says why; the same command goes on from the last checkpoint"
     elif is_out_of_memory(error):
         mend = "halve the memory of a step: train.accumulation=2, or train.evaluation_batch_size=16"
-    kind = UserError if isinstance(error, UserError) else type(error)
-    return {"type": kind.__name__, "message": what, "mend": mend, "traceback": traceback.format_exc()}
+    mistake = isinstance(error, UserError) and not isinstance(error, DivergenceError)
+    return {
+        "type": "UserError" if mistake else type(error).__name__,
+        "message": what,
+        "mend": mend,
+        "traceback": traceback.format_exc(),
+    }

@@ -8,6 +8,7 @@ from autolora_bench.report import numerals
 from autolora_bench.report.arena import CLEAR, CORRELATION, FEWEST, MEASURES, Arena, RankProfile
 from autolora_bench.report.formats import MISSING, PlainTable
 from autolora_bench.report.units import metric_title
+from autolora_bench.untrusted import csv_cell
 
 BLOCKS = "\N{MIDDLE DOT}▁▂▃▄▅▆▇█"
 """No rank, then eighths of the largest."""
@@ -32,7 +33,7 @@ def arena_csv(arenas: Sequence[Arena]) -> str:
         frames.append(told)
     whole = pd.concat(frames, ignore_index=True)
     for name in ("model", "setting", "title"):
-        whole[name] = whole[name].map(numerals.csv_field)
+        whole[name] = whole[name].map(csv_cell)
     return str(whole.to_csv(index=False, lineterminator="\n"))
 
 
