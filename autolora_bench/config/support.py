@@ -151,11 +151,6 @@ def check_task(method: MethodConfig, task: TaskConfig) -> None:
 def check_architecture(method: MethodConfig, architecture: str, task: TaskConfig) -> None:
     """Raises UnsupportedError where the method does not work on this `model_type`, or not for this kind of task, and
     where the model itself cannot do the task."""
-    if isinstance(task, GenerationTask) and architecture in ENCODERS:
-        raise UnsupportedError(
-            f"task={task.name} is to write text, and a {architecture} model is an encoder, which cannot",
-            f"choose a language model, such as {', '.join(DECODERS)}",
-        )
     support = SUPPORT[type(method)]
     models = support.models(task)
     if models is not None and architecture not in models:
@@ -167,6 +162,11 @@ def check_architecture(method: MethodConfig, architecture: str, task: TaskConfig
         raise UnsupportedError(
             f"method={method.name} does not work on a {architecture} model{_because(support)}",
             "choose another method or model",
+        )
+    if isinstance(task, GenerationTask) and architecture in ENCODERS:
+        raise UnsupportedError(
+            f"task={task.name} is to write text, and a {architecture} model is an encoder, which cannot",
+            f"choose a language model, such as {', '.join(DECODERS)}",
         )
 
 
