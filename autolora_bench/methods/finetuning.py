@@ -1,7 +1,7 @@
 """The phase that every method ends with: supervised training of an adapted model."""
 
-import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -17,6 +17,8 @@ from autolora_bench.models.load import Backbone
 from autolora_bench.models.targets import block_and_projection
 from autolora_bench.processes import on_main
 from autolora_bench.record import LayerRank
+from autolora_bench.run_files import EXPORT as EXPORTED
+from autolora_bench.run_files import clear
 from autolora_bench.search.layers import lora_layers
 from autolora_bench.training.companion import Companion
 from autolora_bench.training.finetune import WEIGHTS, Finetuning, Outcome, finetune
@@ -106,9 +108,10 @@ class FinetunePhase:
         )
 
     def _export(self, model: Any, backbone: Backbone, context: PhaseContext, outcome: Outcome) -> None:
-        """Anew each time: nothing of an attempt that was stopped stays."""
+        """Anew each time: nothing that an attempt which was stopped had exported stays."""
         folder, experiment = context.folder / self.name / EXPORT, context.experiment
-        shutil.rmtree(folder, ignore_errors=True)
+        with suppress(OSError):
+            clear(folder, EXPORTED)
         self.export(model, backbone, folder)
         kept = outcome.best if experiment.train.keep is Keep.best else outcome.last
         complete_export(folder, model, context.tokenizer, context.task.head().kind, experiment, kept)

@@ -30,6 +30,7 @@ from autolora_bench.report.stability import cell_stabilities, stability_report
 from autolora_bench.report.tables import tables_of
 from autolora_bench.report.tidy import tidy
 from autolora_bench.report.tuning import TunedCell, answers, is_tuning, tuned_cells, tuning_table
+from autolora_bench.untrusted import printable
 
 if TYPE_CHECKING:
     from autolora_bench.report.figures.style import Picture
@@ -290,7 +291,7 @@ def write_report(
     if prepared.arenas:
         texts["arena.csv"] = arena_csv(prepared.arenas)
     for name, text in texts.items():
-        write_atomically(folder / name, text)
+        write_atomically(folder / name, printable(text))
     pictures = [*shown.figures, *shown.trajectories]
     drawn = [path for picture in pictures for path in _write_figure(folder / "figures", picture, figures)]
     return [*(folder / name for name in texts), *drawn]
