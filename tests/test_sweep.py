@@ -161,29 +161,29 @@ def test_several_values_need_a_sweep() -> None:
 
 PRODUCTS = [name for name in choices("suite", CONF) if name not in ("controls", "tune")]
 """Suites that need no finished runs, and whose runs are known beforehand."""
-OWN_TESTS = ("table5", "methods", "lora_rank", "arena")
 
 
-def data_of(suite: str) -> str:
-    """Data without files."""
-    return "data=planted" if suite.startswith("arena") else "data=generated"
-
-
-@pytest.mark.parametrize("suite", [name for name in PRODUCTS if name not in OWN_TESTS])
+@pytest.mark.parametrize("suite", [name for name in PRODUCTS if name not in ("table5", "methods", "lora_rank")])
 def test_every_choice_of_a_suite_composes(suite: str) -> None:
-    """Each with the first choice of everything else; `OWN_TESTS` says which suites have their own."""
+    """Each with the first choice of everything else; three suites have their own tests."""
     params = OmegaConf.load(choices("suite", CONF)[suite]).hydra.sweeper.params
     values = {name: [value.strip() for value in str(listed).split(",")] for name, listed in params.items()}
     for varied in values.keys() - {"seed"}:
         words = [f"{name}={listed[0]}" for name, listed in values.items() if name != varied]
         found = plan(Request((f"suite={suite}", data_of(suite), *words)))
-        assert len(found) + len(found.left_out) == len(values[varied])
+        beside = [e for e in found if suite == "arena" and e.experiment.task.plant_seed == 0]  # type: ignore[attr-defined]
+        assert len(found) - len(beside) + len(found.left_out) == len(values[varied])
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("suite", PRODUCTS)
 def test_every_suite_composes(suite: str) -> None:
     assert plan(Request((f"suite={suite}", data_of(suite))))
+
+
+def data_of(suite: str) -> str:
+    """Data without files."""
+    return "data=planted" if suite.startswith("arena") else "data=generated"
 
 
 def test_the_arena_gives_every_allocator_one_grid_of_rates_one_budget_and_a_cell_of_its_own() -> None:
@@ -203,7 +203,7 @@ def test_the_arena_gives_every_allocator_one_grid_of_rates_one_budget_and_a_cell
             assert method.search.learning_rate == method.learning_rate
             assert method.search.mean_rank in (None, 4.0)
     again = {e.method.name for e in found if e.task.plant_seed == 0}  # type: ignore[attr-defined]
-    assert again == set(rates) - {"reversed"}, "the suite beside it: several starts on one plant"
+    assert {"autolora", "autolora_topk", "lora_random_ranks"} <= again <= set(rates), "the suite beside it"
 
 
 FOR_SEARCHES = {"lora_uniform", "lora_shuffled_ranks", "lora_from_ranks"}
