@@ -2,6 +2,7 @@
 
 import shlex
 from pathlib import Path
+from typing import Any
 
 import pytest
 from omegaconf import OmegaConf
@@ -225,14 +226,40 @@ def test_every_choice_of_a_suite_composes(suite: str) -> None:
     values = {name: [value.strip() for value in str(listed).split(",")] for name, listed in params.items()}
     for varied in values.keys() - {"seed"}:
         words = [f"{name}={listed[0]}" for name, listed in values.items() if name != varied]
-        found = plan(Request((f"suite={suite}", "data=generated", *words)))
-        assert len(found) + len(found.left_out) == len(values[varied])
+        found = plan(Request((f"suite={suite}", data_of(suite), *words)))
+        beside = [e for e in found if suite == "arena" and e.experiment.task.plant_seed == 0]  # type: ignore[attr-defined]
+        assert len(found) - len(beside) + len(found.left_out) == len(values[varied])
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("suite", PRODUCTS)
 def test_every_suite_composes(suite: str) -> None:
-    assert plan(Request((f"suite={suite}", "data=generated")))
+    assert plan(Request((f"suite={suite}", data_of(suite))))
+
+
+def data_of(suite: str) -> str:
+    """Data without files."""
+    return "data=planted" if suite.startswith("arena") else "data=generated"
+
+
+def test_the_arena_gives_every_allocator_one_grid_of_rates_one_budget_and_a_cell_of_its_own() -> None:
+    found = [e.experiment for e in plan(Request(("suite=arena", "seed=0", "task.mode=equal")))]
+    alone = [e for e in found if e.task.plant_seed is None]  # type: ignore[attr-defined]
+    rates: dict[str, set[float]] = {}
+    for one in alone:
+        rates.setdefault(one.method.name, set()).add(one.method.learning_rate)
+    assert len(alone) == 3 * len(rates)
+    assert len(set(map(frozenset, rates.values()))) == 1
+    cells = conf_dir() / "cell" / "planted"
+    for one in found:
+        method: Any = one.method
+        assert (cells / f"{method.name}.yaml").is_file(), method.name
+        assert getattr(method, "rank", None) == 4 or method.target_rank == 4
+        if hasattr(method, "search"):
+            assert method.search.learning_rate == method.learning_rate
+            assert method.search.mean_rank in (None, 4.0)
+    again = {e.method.name for e in found if e.task.plant_seed == 0}  # type: ignore[attr-defined]
+    assert {"autolora", "autolora_topk", "lora_random_ranks"} <= again <= set(rates), "the suite beside it"
 
 
 FOR_SEARCHES = {"lora_uniform", "lora_shuffled_ranks", "lora_from_ranks"}
