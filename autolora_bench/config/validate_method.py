@@ -21,6 +21,7 @@ from autolora_bench.config.validate_search import validate_search
 def validate_method(method: MethodConfig) -> None:
     """Raises UserError at the first setting that cannot be."""
     positive(method, "learning_rate")
+    at_least(method, "weight_decay", 0)
     if hasattr(method, "alpha"):
         positive(method, "alpha")
     if hasattr(method, "dropout"):
@@ -132,6 +133,7 @@ def _prompts(method: PrefixConfig | PromptConfig | PTuningConfig | LlamaAdapterC
         at_least(method, "units", 1)
     if isinstance(method, LlamaAdapterConfig):
         share(method, "drop")
+        at_least(method, "base_batch_size", 1)
 
 
 CHECKS: dict[type[MethodConfig], Callable[[Any], None]] = {
