@@ -1,4 +1,4 @@
-"""Rules that replaced others after runs had been recorded, and of which the settings say nothing.
+"""Rules of methods that replaced others after runs had been recorded.
 
 A mended rule gives the same settings other numbers. For the old and the new runs not to share a `config_id`, the names
 of the corrections that apply are written into `method.corrections` before the configuration is hashed. A record without
@@ -24,19 +24,87 @@ class Correction:
     """What runs did without it, as a clause."""
 
 
-def _method(config: Mapping[str, Any]) -> Mapping[str, Any]:
-    found: Any = config.get("method")
-    return found if isinstance(found, Mapping) else {}
+def _part(config: Mapping[str, Any], *names: str) -> Mapping[str, Any]:
+    """A node of an identity, empty where it has none."""
+    for name in names:
+        found: Any = config.get(name)
+        config = found if isinstance(found, Mapping) else {}
+    return config
+
+
+def _decays(config: Mapping[str, Any]) -> bool:
+    """Whether the method's own weights are decayed."""
+    own = _part(config, "method").get("weight_decay")
+    return bool(_part(config, "train").get("weight_decay") if own is None else own)
+
+
+def _has_head(config: Mapping[str, Any]) -> bool:
+    return "decoding" not in _part(config, "task")
+
+
+def _takes_off(config: Mapping[str, Any]) -> bool:
+    """Whether LoRA starts from a part of the pretrained weights (config.variant.Start.changes_weights)."""
+    return _part(config, "method", "variant").get("start") in ("pissa", "olora", "lora_ga")
 
 
 CORRECTIONS = (
     Correction(
         "own_draw",
-        lambda config: _method(config).get("allocation") in ("random", "shuffled"),
+        lambda config: _part(config, "method").get("allocation") in ("random", "shuffled"),
         "ranks were drawn by the seed alone, so that all tasks shared its draw, and random ones had the total but not "
         "the spread of the ranks that they are compared with",
     ),
+    Correction(
+        "start_not_dropped",
+        lambda config: _takes_off(config) and bool(_part(config, "method").get("dropout")),
+        "dropout removed parts of the pretrained weights, which the adapter starts from",
+    ),
+    Correction(
+        "magnitudes_not_decayed",
+        lambda config: bool(_part(config, "method", "variant").get("dora")) and _decays(config),
+        "weight decay pulled DoRA's magnitudes towards 0",
+    ),
+    Correction(
+        "head_outside_ratio",
+        lambda config: _part(config, "method", "variant").get("rate_ratio", 1) != 1 and _has_head(config),
+        "LoRA+'s ratio was also that of the head's biases",
+    ),
+    Correction(
+        "gate_of_each_head",
+        lambda config: {"virtual_tokens", "drop"} <= _part(config, "method").keys(),
+        "LLaMA-Adapter had one gate a block, without tanh",
+    ),
 )
+"""Every mended rule. A new one is added at the end: the order is part of identities."""
+SETTINGS = (
+    Correction(
+        "weight_decay",
+        lambda config: _takes_off(config) and _decays(config),
+        "A and B were decayed, towards 0 and not towards their start; their authors decay nothing",
+    ),
+    Correction(
+        "weight_decay",
+        lambda config: _part(config, "method").get("name") == "ia3" and _decays(config),
+        "IA3's factors were decayed, towards 0 and not towards 1; its authors decay nothing",
+    ),
+    Correction(
+        "variant.rslora",
+        lambda config: (
+            bool(_part(config, "method", "variant").get("lora_pro"))
+            and not _part(config, "method", "variant").get("rslora")
+        ),
+        "LoRA-Pro was scaled by alpha / rank, not by alpha / sqrt(rank) as in its authors' commands",
+    ),
+    Correction(
+        "base_batch_size",
+        lambda config: (
+            {"virtual_tokens", "drop"} <= _part(config, "method").keys()
+            and "base_batch_size" not in _part(config, "method")
+        ),
+        "LLaMA-Adapter's rate was not scaled with the batch, as its authors' is",
+    ),
+)
+"""Settings whose value in conf/method was another one. They need no name in an identity: they are in it themselves."""
 
 
 def note_corrections(experiment: ExperimentConfig) -> None:
@@ -52,10 +120,13 @@ def note_corrections(experiment: ExperimentConfig) -> None:
 
 
 def earlier_rules(config: Mapping[str, Any]) -> list[str]:
-    """What a recorded run did by rules that have been mended since, as clauses; empty for a run of today.
+    """What a recorded run did by rules or settings that have been mended since, as clauses for a reader.
+
+    Empty for a run of today with a method's own settings.
 
     Args:
         config: `RunRecord.config`.
     """
-    named = _method(config).get("corrections", [])
-    return [c.earlier for c in CORRECTIONS if c.name not in named and c.applies(config)]
+    named = _part(config, "method").get("corrections", [])
+    rules = [c.earlier for c in CORRECTIONS if c.name not in named and c.applies(config)]
+    return rules + [c.earlier for c in SETTINGS if c.applies(config)]

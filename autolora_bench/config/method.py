@@ -30,6 +30,8 @@ class MethodConfig:
     title: str = field(default=MISSING, metadata=LABEL)
     learning_rate: Positive = MISSING
     """Peak learning rate of the training that makes the final weights."""
+    weight_decay: Amount | None = field(default=None, metadata=ADDED)
+    """Of what the method trains beside the head, in that training; none takes train.weight_decay, as the head does."""
     corrections: list[str] = field(default_factory=list, metadata=ADDED)
     """Rules by which the same settings now give other numbers than before (config.corrections). Filled in."""
 

@@ -1,8 +1,9 @@
 """Methods beside the low-rank ones that train few weights of their own: prompts of several kinds, and IA3's scales."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
+from autolora_bench.config.data import ADDED
 from autolora_bench.config.method import MethodConfig
 from autolora_bench.config.ranges import Share, Size
 
@@ -57,6 +58,9 @@ class LlamaAdapterConfig(MethodConfig):
     virtual_tokens: Size = 10
     drop: Share = 0.0
     """Share of the blocks, from the input on, that get no prompt."""
+    base_batch_size: Size | None = field(default=None, metadata=ADDED)
+    """learning_rate is meant for so many examples a step: the rate is learning_rate x train.batch_size / this. None:
+    learning_rate is the rate."""
 
 
 @dataclass

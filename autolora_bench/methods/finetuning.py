@@ -8,6 +8,8 @@ from typing import Any, ClassVar
 
 from peft import LoraConfig, PeftModel
 from torch import nn
+from torch.optim import Optimizer
+from transformers import TrainingArguments
 
 from autolora_bench.config.train import Keep, TrainConfig
 from autolora_bench.methods.base import PhaseContext, PhaseResult, count_parameters
@@ -25,6 +27,7 @@ from autolora_bench.training.finetune import WEIGHTS, Finetuning, Outcome, finet
 from autolora_bench.training.lora_optimizers import MakeOptimizer
 from autolora_bench.training.memory import with_less_memory
 from autolora_bench.training.trainer import head_rate
+from autolora_bench.training.weight_groups import WeightGroups, adamw
 from autolora_bench.training.weights import load_trainable
 
 Adapt = Callable[[Backbone, PhaseContext], Any]
@@ -58,6 +61,10 @@ class FinetunePhase:
     export: Export = plain_export
     optimizer: MakeOptimizer | None = None
     """None is AdamW."""
+    base_batch_size: int | None = None
+    """`learning_rate` is meant for so many examples a step, and is scaled to the run's; None: for any number."""
+    details: Callable[[PhaseContext], dict[str, Any]] = lambda context: {}
+    """What the record has to tell of the method in this run."""
 
     def run(self, context: PhaseContext) -> PhaseResult:
         """Train, or go on from the last checkpoint."""
@@ -71,6 +78,7 @@ class FinetunePhase:
         backbone = context.backbone()
         total = sum(weight.numel() for weight in backbone.model.parameters())
         model = self.adapt(backbone, context)
+        groups = WeightGroups(tuple(backbone.head_modules), context.experiment.method.weight_decay)
         setup = Finetuning(
             self.name,
             folder,
@@ -78,12 +86,12 @@ class FinetunePhase:
             context.splits,
             context.tokenizer,
             train,
-            self.learning_rate,
+            self._rate(train),
             context.experiment.seed,
             context.device,
             self.companion(model),
             callbacks=(context.trackers.callback(self.name),),
-            optimizer=self.optimizer,
+            optimizer=self._optimizer(groups),
             head_rate=head_rate(train, backbone.head_modules),
             identity=context.identity,
             saved=context.saved,
@@ -98,7 +106,7 @@ class FinetunePhase:
             examples=outcome.meter.examples,
             tokens=outcome.meter.tokens,
             flops=outcome.flops,
-            details=setup.companion.details(),
+            details={**setup.companion.details(), **self.details(context)},
             history=outcome.meter.history,
             best=outcome.best,
             last=outcome.last,
@@ -115,6 +123,14 @@ class FinetunePhase:
         self.export(model, backbone, folder)
         kept = outcome.best if experiment.train.keep is Keep.best else outcome.last
         complete_export(folder, model, context.tokenizer, context.task.head().kind, experiment, kept)
+
+    def _rate(self, train: TrainConfig) -> float:
+        base = self.base_batch_size
+        return self.learning_rate if base is None else self.learning_rate * train.batch_size / base
+
+    def _optimizer(self, groups: WeightGroups) -> Callable[[Any, TrainingArguments], Optimizer] | None:
+        make = self.optimizer or (None if groups.weight_decay is None else adamw)
+        return None if make is None else lambda model, arguments: make(model, arguments, groups)
 
     def rebuild(self, context: PhaseContext) -> nn.Module:
         """The trained model, with the weights that were kept."""

@@ -8,7 +8,10 @@ heads of a block together, and h hidden units:
     P-tuning        V D + the network's, which is used up in the training: (D + 1) h + (h + 1) h + (h + 1) D for an MLP
 
 On an encoder a classifier reads the first virtual token of prompt tuning and P-tuning, as in PEFT: it stands where the
-model's first token stood. Positions of real tokens begin after the virtual ones in all three.
+model's first token stood. The papers have no such classifier: Lester et al. let T5 write the label, Liu et al. read a
+[MASK] in a template, and both leave the head out. So these two rows are PEFT's use of the methods, which the record
+says (`classifier_reads`). After a prefix a classifier reads the real first token, as P-tuning v2's does. Positions of
+real tokens begin after the virtual ones in all three.
 """
 
 from collections.abc import Sequence
@@ -29,6 +32,9 @@ from autolora_bench.models.labels import IGNORED
 from autolora_bench.models.load import Backbone, HeadKind
 from autolora_bench.tasks.room import check_room
 
+READS = "the first virtual token, as in PEFT; the paper's own form has no classifier"
+"""Of prompt tuning and P-tuning, on an encoder with a classifier."""
+
 
 @dataclass(frozen=True)
 class Prompts:
@@ -45,12 +51,19 @@ class Prompts:
         return self._finetune().rebuild(context)
 
     def _finetune(self) -> FinetunePhase:
-        return FinetunePhase("finetune", self._adapt, self.config.learning_rate, export=_export)
+        return FinetunePhase(
+            "finetune", self._adapt, self.config.learning_rate, export=_export, details=self._details
+        )
 
     def _adapt(self, backbone: Backbone, context: PhaseContext) -> PeftModel:
         virtual = self.config.virtual_tokens
         check_room(backbone.model, context.experiment.task, context.splits, virtual)
         return prompted(backbone, context.task.head().kind, self.config)
+
+    def _details(self, context: PhaseContext) -> dict[str, Any]:
+        """What a classifier reads, where that is not what the method's authors read."""
+        own = isinstance(self.config, PrefixConfig) or context.task.head().kind is not HeadKind.sequence
+        return {} if own else {"classifier_reads": READS}
 
 
 def _export(model: PeftModel, backbone: Backbone, folder: Path) -> None:

@@ -19,7 +19,7 @@ from autolora_bench.methods.lora import lora_model
 from autolora_bench.models.load import HeadKind
 from autolora_bench.processes import on_main, world_size
 from autolora_bench.record import write_atomically
-from autolora_bench.search import SearchOptions, Selection, selection_for
+from autolora_bench.search import Movement, SearchOptions, Selection, movement, selection_for
 from autolora_bench.speedups.choice import kernels
 from autolora_bench.training.arguments import training_arguments
 from autolora_bench.training.checkpoints import CHECKPOINTS, CheckpointPolicy
@@ -38,7 +38,8 @@ UNMOVED = 1e-6
 class SearchPhase:
     """Trains weights on one half of the training data, selection variables on the other.
 
-    Leaves selection.json ({modules, beta, alpha}) and trajectory.jsonl (alpha over the steps).
+    Leaves selection.json ({modules, beta, alpha}) and trajectory.jsonl (alpha over the steps). The record's details
+    hold how good the estimator was (`diagnostics`) and how far the variables came (`movement`: search.movement).
     """
 
     config: SearchConfig
@@ -65,6 +66,7 @@ class SearchPhase:
         )
         c, budget = self.config, weight_budget(self.config, len(backbone.targets))
         selection = selection_for(model, c.constraint, c.initial, budget, c.scope)
+        first = float(selection.current[0, 0])
         trainer = self._trainer(model, selection, context, train, backbone.head_modules)
         trainer.allocation()  # a rule that does not fit these layers says so before the search, not after it
         drawn = selection.alpha().detach().cpu().clone()
@@ -84,7 +86,10 @@ class SearchPhase:
             examples=trainer.meter.examples,
             tokens=trainer.meter.tokens,
             flops=float(trainer.state.total_flos),
-            details={"diagnostics": _diagnostics(trainer.state.log_history)},
+            details={
+                "diagnostics": _diagnostics(trainer.state.log_history),
+                "movement": self._movement(selection, first).to_dict(),
+            },
             source=backbone.source,
         )
 
@@ -129,6 +134,11 @@ class SearchPhase:
         )
         trainer.remove_callback(PrinterCallback)
         return trainer
+
+    def _movement(self, selection: Selection, first: float) -> Movement:
+        c = self.config
+        budget = total_rank(c, len(selection.modules_selected))
+        return movement(selection, first, c.rule, c.threshold, budget, minimum_rank(c))
 
     def _settings(self, train: TrainConfig) -> TrainConfig:
         """The run's training settings with the search's own in their place."""

@@ -248,16 +248,19 @@ def _movement(run: Run, folders: Mapping[Identity, Path]) -> Movement | None:
 
 
 def _stated(said: object, components: object) -> Movement | None:
+    """What a record of today says (search.movement): weights relative to their start, as alpha x k is under softmax."""
     if not isinstance(said, dict) or type(components) is not int:
         return None
-    low, high, effective = (said.get(name) for name in ("alpha_k_min", "alpha_k_max", "effective_components"))
+    weights, layers = said.get("relative_weight"), said.get("effective_components")
+    if not isinstance(weights, dict) or not isinstance(layers, dict):
+        return None
+    numbers = [weights.get("min"), weights.get("max"), layers.get("mean")]
+    known = [float(value) for value in numbers if isinstance(value, int | float)]
     near, flat = said.get("near_threshold"), said.get("flat")
-    numbers = [value for value in (low, high, effective) if isinstance(value, int | float)]
-    if len(numbers) < 3:
+    if len(known) < len(numbers) or not isinstance(flat, bool):
         return None
     share = float(near) if isinstance(near, int | float) else None
-    judged = flat if isinstance(flat, bool) else numbers[2] >= FLAT * components
-    return Movement(components, float(numbers[0]), float(numbers[1]), float(numbers[2]), share, judged)
+    return Movement(components, known[0], known[1], known[2], share, flat)
 
 
 def _row(cell: CellMovement) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from autolora_bench.search.hypergradient import ESTIMATORS, Hypergradient, InnerStep, Terms, estimator
 from autolora_bench.search.layers import lora_factors, lora_layers
+from autolora_bench.search.movement import Movement, movement
 from autolora_bench.search.options import SearchOptions
 from autolora_bench.search.patterns import rank_pattern, verify_applied
 from autolora_bench.search.ranks import RankAllocation, allocate_ranks
@@ -14,6 +15,7 @@ __all__ = [
     "ESTIMATORS",
     "Hypergradient",
     "InnerStep",
+    "Movement",
     "RankAllocation",
     "SearchOptions",
     "SearchTrainer",
@@ -28,6 +30,7 @@ __all__ = [
     "load_selection",
     "lora_factors",
     "lora_layers",
+    "movement",
     "rank_pattern",
     "save_selection",
     "selection_for",

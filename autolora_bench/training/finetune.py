@@ -6,7 +6,8 @@ from pathlib import Path
 
 import torch
 from torch import nn
-from transformers import PreTrainedTokenizerBase, PrinterCallback, TrainerCallback
+from torch.optim import Optimizer
+from transformers import PreTrainedTokenizerBase, PrinterCallback, TrainerCallback, TrainingArguments
 
 from autolora_bench.config.train import Keep, Precision, TrainConfig
 from autolora_bench.metrics.registry import lookup
@@ -19,7 +20,6 @@ from autolora_bench.tasks.scoring import evaluation_of
 from autolora_bench.training.arguments import training_arguments
 from autolora_bench.training.checkpoints import CHECKPOINTS, CheckpointPolicy
 from autolora_bench.training.companion import Companion
-from autolora_bench.training.lora_optimizers import MakeOptimizer
 from autolora_bench.training.meter import Meter
 from autolora_bench.training.progress import ProgressDisplay
 from autolora_bench.training.resume import train_or_resume
@@ -46,7 +46,7 @@ class Finetuning:
     device: torch.device
     companion: Companion = field(default_factory=Companion)
     callbacks: tuple[TrainerCallback, ...] = ()
-    optimizer: MakeOptimizer | None = None
+    optimizer: Callable[[nn.Module, TrainingArguments], Optimizer] | None = None
     """None is AdamW."""
     head_rate: HeadRate | None = None
     """None gives the head the learning rate of all."""

@@ -1,19 +1,19 @@
-"""Optimizers of LoRA's variants: LoRA+ and LoRA-Pro."""
+"""Optimizers of LoRA's variants: LoRA+, LoRA-Pro, and DoRA's, which does not decay magnitudes."""
 
 from collections.abc import Callable
 from typing import Any
 
-from peft import PeftModel
-from peft.optimizers import create_loraplus_optimizer
+from torch import nn
 from torch.optim import Optimizer
-from transformers import Trainer, TrainingArguments
+from transformers import TrainingArguments
 
 from autolora_bench.config.variant import VariantConfig
 from autolora_bench.search.layers import lora_layers
 from autolora_bench.training.lora_pro import LoraProAdamW
+from autolora_bench.training.weight_groups import WeightGroups, adamw
 
-MakeOptimizer = Callable[[Any, TrainingArguments], Optimizer]
-"""Adapted model and the training's arguments -> its optimizer."""
+MakeOptimizer = Callable[[Any, TrainingArguments, WeightGroups], Optimizer]
+"""Adapted model, the training's arguments and what is decayed -> its optimizer."""
 
 
 def optimizer_of(variant: VariantConfig) -> MakeOptimizer | None:
@@ -21,21 +21,26 @@ def optimizer_of(variant: VariantConfig) -> MakeOptimizer | None:
     if variant.lora_pro:
         return _lora_pro
     if variant.rate_ratio != 1:
-        return lambda model, arguments: _lora_plus(model, arguments, variant.rate_ratio)
-    return None
+        return lambda model, arguments, groups: _lora_plus(model, arguments, groups, variant.rate_ratio)
+    return adamw if variant.dora else None
 
 
-def _lora_plus(model: PeftModel, arguments: TrainingArguments, ratio: float) -> Optimizer:
-    """PEFT's: B, and as in the authors' code every trained vector, at `ratio` times the learning rate."""
-    kind, options = Trainer.get_optimizer_cls_and_kwargs(arguments)
-    rate = options.pop("lr")
-    decay = arguments.weight_decay
-    return create_loraplus_optimizer(
-        model, kind, lr=rate, loraplus_lr_ratio=ratio, loraplus_weight_decay=decay, **options
-    )
+def _lora_plus(
+    model: nn.Module, arguments: TrainingArguments, groups: WeightGroups, ratio: float
+) -> Optimizer:
+    """LoRA+ (Hayou et al., 2024): B, and as in the authors' code every vector of LoRA's, at `ratio` times the rate.
+
+    The head, its biases too, keeps the training's rate: the authors' code (nikhil-ghosh-berkeley/loraplus) and PEFT's
+    `create_loraplus_optimizer` take any trained vector for one of LoRA's, and give a classifier's bias the ratio.
+    """
+
+    def rate(name: str, weight: nn.Parameter) -> float:
+        return ratio if "lora_B" in name or weight.ndim == 1 else 1.0
+
+    return adamw(model, arguments, groups, rate)
 
 
-def _lora_pro(model: PeftModel, arguments: TrainingArguments) -> Optimizer:
+def _lora_pro(model: Any, arguments: TrainingArguments, groups: WeightGroups) -> Optimizer:
     adapter = model.active_adapter
     pairs: list[Any] = [
         (layer.lora_A[adapter].weight, layer.lora_B[adapter].weight, layer.scaling[adapter])
@@ -43,9 +48,11 @@ def _lora_pro(model: PeftModel, arguments: TrainingArguments) -> Optimizer:
     ]
     paired = {id(weight) for a, b, _ in pairs for weight in (a, b)}
     others = [p for p in model.parameters() if p.requires_grad and id(p) not in paired]
+    own = arguments.weight_decay if groups.weight_decay is None else groups.weight_decay
     return LoraProAdamW(
         pairs,
         others,
+        pairs_decay=own,
         lr=arguments.learning_rate,
         betas=(arguments.adam_beta1, arguments.adam_beta2),
         eps=arguments.adam_epsilon,

@@ -62,12 +62,20 @@ class LoraProAdamW(torch.optim.AdamW):
     Args:
         pairs: A, B and scale of every layer.
         others: the other trained weights; vectors are not decayed.
+        pairs_decay: weight decay of A and B; none takes that of the others.
         options: lr, betas, eps and weight_decay of AdamW.
     """
 
-    def __init__(self, pairs: Sequence[Pair], others: Iterable[nn.Parameter], **options: Any) -> None:
+    def __init__(
+        self,
+        pairs: Sequence[Pair],
+        others: Iterable[nn.Parameter],
+        pairs_decay: float | None = None,
+        **options: Any,
+    ) -> None:
         rest = list(others)
-        groups: list[dict[str, Any]] = [{"params": [a, b], "scale": scale} for a, b, scale in pairs]
+        own = {} if pairs_decay is None else {"weight_decay": pairs_decay}
+        groups: list[dict[str, Any]] = [{"params": [a, b], "scale": scale, **own} for a, b, scale in pairs]
         groups.append({"params": [weight for weight in rest if weight.ndim > 1]})
         groups.append({"params": [weight for weight in rest if weight.ndim <= 1], "weight_decay": 0.0})
         super().__init__([group for group in groups if group["params"]], **options)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -102,6 +103,30 @@ def test_released_settings_reach_the_optimizer(composed: Any, search_trainer: An
 def test_the_weights_betas_can_be_chosen(composed: Any, search_trainer: Any, tmp_path: Path) -> None:
     trainer = search_trainer(composed("autolora", "method.search.betas=[0.5,0.99]"), tmp_path)
     assert trainer.create_optimizer().param_groups[0]["betas"] == (0.5, 0.99)
+
+
+@pytest.mark.parametrize(
+    ("method", "first"), [("autolora", 1 / 8), ("autolora_topk", 1 / 2), ("autolora_sigmoid", 1 / 2)]
+)
+def test_the_record_says_how_far_the_search_has_moved(method: str, first: float, trained: Any) -> None:
+    """From what the search left on disk, by numpy."""
+    run = trained(method)
+    left = json.loads((run.folder / "search/selection.json").read_text())
+    alpha = np.array(left["alpha"], dtype=np.float64)
+    shares = alpha / alpha.sum(axis=1, keepdims=True)
+    effective = np.exp(-(shares * np.log(shares)).sum(axis=1))
+    whole = alpha / alpha.sum()
+    found = run.record.phase("search").details["movement"]
+    assert found["relative_weight"]["max"] == pytest.approx(alpha.max() / first, rel=1e-5)
+    assert found["relative_weight"]["min"] == pytest.approx(alpha.min() / first, rel=1e-5)
+    assert found["effective_components"]["mean"] == pytest.approx(effective.mean(), rel=1e-5)
+    assert found["effective_components"]["min"] == pytest.approx(effective.min(), rel=1e-5)
+    assert found["effective_share"] == pytest.approx(
+        np.exp(-(whole * np.log(whole)).sum()) / alpha.size, rel=1e-5
+    )
+    if method != "autolora_topk":
+        assert found["near_threshold"] == np.mean(np.abs(alpha - first) <= 0.01 * first)
+    assert found["flat"] == (found["near_threshold"] >= 0.5 or found["effective_share"] >= 0.99)
 
 
 def test_search_and_threshold_leave_what_stability_needs(trained: Any) -> None:

@@ -38,6 +38,7 @@ from autolora_bench.config.support import SUPPORT
 from autolora_bench.config.task import RecoveryTask
 from autolora_bench.config.variant import Start, VariantConfig
 from autolora_bench.methods.adapter import load_adapter
+from autolora_bench.methods.llama_adapter import load_llama_adapter
 from autolora_bench.methods.table import build_method
 from autolora_bench.paths import conf_dir
 from autolora_bench.record import RunRecord, Status, read_record
@@ -127,7 +128,7 @@ COUNTS: dict[type[MethodConfig], Callable[[Any, Any], int]] = {
     PrefixConfig: lambda c, run: 2 * BLOCKS * D * c.virtual_tokens,
     PromptConfig: lambda c, run: D * c.virtual_tokens,
     PTuningConfig: lambda c, run: D * c.virtual_tokens + lstm_weights(D // 2),
-    LlamaAdapterConfig: lambda c, run: BLOCKS * (D * c.virtual_tokens + 1),
+    LlamaAdapterConfig: lambda c, run: BLOCKS * (D * c.virtual_tokens + run.model.config.num_attention_heads),
     IA3Config: lambda c, run: BLOCKS * (2 * D + F),
     HeadOnlyConfig: lambda c, run: 0,
 }
@@ -218,6 +219,14 @@ def test_loss_falls(method: str, trained: Any) -> None:
     assert losses[-1] < losses[0]
 
 
+def test_the_record_says_what_a_classifier_reads_that_authors_do_not(method: str, trained: Any) -> None:
+    run = trained(method)
+    [details] = [p.details for p in run.record.phases if p.name in ("finetune", "retrain")]
+    said = method in ("prompt_tuning", "p_tuning")
+    assert ("classifier_reads" in details) == said
+    assert not said or "first virtual token" in details["classifier_reads"]
+
+
 def test_rebuilt_model_gives_the_same_logits(method: str, trained: Any) -> None:
     run = trained(method)
     rebuilt = build_method(run.experiment.method).rebuild(run.context)
@@ -249,7 +258,8 @@ def test_export_loads_elsewhere_with_the_same_logits(method: str, trained: Any, 
     if method in loaded:
         found = loaded[method]
     else:
-        found = run.logits_of(load_adapter(run.context.backbone(seed=99).model, export))
+        load = load_llama_adapter if (export / "llama_adapter.json").is_file() else load_adapter
+        found = run.logits_of(load(run.context.backbone(seed=99).model, export))
     torch.testing.assert_close(found, run.logits, rtol=0, atol=1e-6)
 
 

@@ -5,18 +5,22 @@ from typing import Any
 
 import pytest
 import torch
-from peft import PeftModel
-from transformers import AutoModelForSequenceClassification
+from peft import LoraConfig, PeftModel, get_peft_model
+from transformers import AutoModelForSequenceClassification, Trainer
 
+from autolora_bench.config.corrections import earlier_rules
+from autolora_bench.config.experiment import experiment_identity
 from autolora_bench.config.variant import LoraGaConfig
 from autolora_bench.errors import UserError
 from autolora_bench.methods.base import PhaseContext
-from autolora_bench.methods.factors import FACTORS, read_factors
+from autolora_bench.methods.factors import FACTORS, read_factors, start_from
 from autolora_bench.methods.initialising import gradient_factors
 from autolora_bench.methods.searching import SELECTION
 from autolora_bench.methods.table import build_method
 from autolora_bench.runner import run_experiment
 from autolora_bench.search.layers import lora_layers
+from autolora_bench.training.arguments import training_arguments
+from autolora_bench.training.weight_groups import WeightGroups
 
 COMBINED = [
     ("autolora", "rslora=true", "rate_ratio=4", "start=pissa"),
@@ -135,22 +139,166 @@ def test_eva_spends_the_budget_and_starts_along_the_inputs(trained: Any) -> None
         assert layer.scaling["default"] == config.alpha / config.rank
 
 
-def test_lora_plus_learns_b_faster(trained: Any, composed: Any) -> None:
-    from autolora_bench.training.arguments import training_arguments
-    from autolora_bench.training.lora_optimizers import optimizer_of
+STARTS = ("pissa", "olora", "lora_ga")
 
-    run = trained("lora_plus")
-    make = optimizer_of(run.experiment.method.variant)
-    assert make is not None
+
+@pytest.mark.parametrize("method", [*STARTS, *(f"autolora {start}" for start in STARTS)])
+def test_dropout_takes_nothing_of_the_weights_that_a_start_took(method: str, trained: Any) -> None:
+    """In training mode, with dropout 0.5: at the start the pretrained model; later, what was trained is dropped."""
+    name, _, start = method.partition(" ")
+    words = ["method.dropout=0.5", "train.epochs=1", "method.learning_rate=1e-3"]
+    run = trained(name, *words, *([f"method.variant.start={start}"] if start else []))
+    adapt = build_method(run.experiment.method).phases()[-1].adapt
+    expected = run.logits_of(run.context.backbone().model)
+
+    def logits_in_training(model: Any) -> Any:
+        """All other dropout off."""
+        model.train()
+        for layer in model.modules():
+            if isinstance(layer, torch.nn.Dropout) and layer.p != 0.5:
+                layer.p = 0.0
+        return model(**{k: v for k, v in run.batch.items() if k != "labels"}).logits.detach()
+
+    fresh = adapt(run.context.backbone(), run.context)
+    assert [p for p in fresh.modules() if isinstance(p, torch.nn.Dropout) and p.p == 0.5]
+    torch.testing.assert_close(logits_in_training(fresh), expected, rtol=0, atol=1e-5)
+    rebuilt = build_method(run.experiment.method).rebuild(run.context)
+    first, second = logits_in_training(rebuilt), logits_in_training(rebuilt)
+    assert not torch.allclose(first, second, atol=1e-6), "what was trained is dropped"
+    restored = run.logits_of(rebuilt.eval())
+    torch.testing.assert_close(restored, run.logits, rtol=0, atol=1e-6)
+
+
+def test_at_a_vanishing_rate_every_start_has_the_pretrained_loss(
+    composed: Any, tiny_decoder: Path, tmp_path: Path
+) -> None:
+    """Of a Llama without dropout of its own: four starts, each without and with LoRA's, have one training loss."""
+    texts = ["task=e2e", "task.metrics=[bleu]", "task.epoch_records=1", "task.decoding.beams=1"]
+    small = ["task.decoding.max_new_tokens=2", "data.limit=16", "data.limit_evaluation=2", "train.epochs=1"]
+    words = [*texts, *small, "method.learning_rate=1e-9", f"model.checkpoint={tiny_decoder}"]
+    losses = {}
+    for method in ("lora", *STARTS):
+        for dropout in (0, 0.1):
+            cell = composed(method, *words, f"method.dropout={dropout}")
+            record = run_experiment(cell, tmp_path / f"{method}{dropout}", "autolora-bench ...", None)
+            assert record.error is None, record.error["traceback"]
+            losses[method, dropout] = record.history[0].train_loss
+    assert len(losses) == 8
+    assert list(losses.values()) == pytest.approx([losses["lora", 0]] * 8, abs=1e-4)
+
+
+def test_with_dropout_the_layer_computes_what_it_says() -> None:
+    """W x + s (B A - B0 A0) d(x) for the very mask d that was drawn, after A and B have moved; bf16 too."""
+    generator = torch.Generator().manual_seed(0)
+    base = torch.nn.Sequential(torch.nn.Linear(6, 5, bias=False))
+    weight = base[0].weight.detach().clone()
+    config = LoraConfig(r=2, lora_alpha=3.0, lora_dropout=0.5, target_modules=["0"])
+    model = get_peft_model(base, config)
+    a, b = (torch.randn(shape, generator=generator) for shape in ((2, 6), (5, 2)))
+    start_from(model, {"0": (a, b)}, take_off=True)
+    [layer] = lora_layers(model).values()
+    moved_a, moved_b = a + 0.3, b - 0.2
+    with torch.no_grad():
+        layer.lora_A["default"].weight.copy_(moved_a)
+        layer.lora_B["default"].weight.copy_(moved_b)
+    x = torch.randn(4, 6, generator=generator)
+    masks = []
+    layer.lora_dropout["default"].register_forward_hook(lambda _, inputs, output: masks.append(output))
+    found = model.train()(x)
+    change = 1.5 * (moved_b @ moved_a - b @ a)
+    torch.testing.assert_close(found, x @ weight.T + masks[0] @ change.T)
+    assert (masks[0] == 0).any()
+    plain = model.eval()(x)
+    torch.testing.assert_close(plain, x @ (weight + change).T)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        half = model.train()(x)
+    torch.testing.assert_close(half.float(), x @ weight.T + masks[-1] @ change.T, rtol=0.05, atol=0.15)
+
+
+def groups_of(run: Any) -> dict[str, dict[str, Any]]:
+    """Trained weight -> the options of its parameter group, in the optimizer that its run had."""
     arguments = training_arguments(
         run.experiment.train, run.folder / "none", learning_rate=1e-4, seed=0, device=torch.device("cpu")
     )
-    rates = {id(p): g["lr"] for g in make(run.model, arguments).param_groups for p in g["params"]}
-    for name, weight in run.model.named_parameters():
-        if "lora_A" in name:
-            assert rates[id(weight)] == pytest.approx(1e-4)
-        if "lora_B" in name:
-            assert rates[id(weight)] == pytest.approx(16e-4)
+    phase = build_method(run.experiment.method).phases()[-1]
+    heads = run.context.backbone().head_modules
+    groups = WeightGroups(tuple(heads), run.experiment.method.weight_decay)
+    make = phase._optimizer(groups)  # type: ignore[attr-defined]
+    assert make is not None
+    found = {id(p): group for group in make(run.model, arguments).param_groups for p in group["params"]}
+    trained = {name: found.pop(id(p)) for name, p in run.model.named_parameters() if p.requires_grad}
+    assert not found, "nothing else, and nothing twice"
+    return trained
+
+
+def test_lora_plus_learns_b_faster_and_the_head_as_ever(trained: Any) -> None:
+    for name, group in groups_of(trained("lora_plus")).items():
+        assert group["lr"] == pytest.approx(16e-4 if "lora_B" in name else 1e-4)
+        assert group["weight_decay"] == (0 if name.endswith("bias") else 0.01)
+
+
+@pytest.mark.parametrize("method", [*STARTS, "ia3", "lora_pro"])
+def test_what_their_authors_do_not_decay_is_not_decayed(method: str, trained: Any) -> None:
+    """The head is, as every method's."""
+    run = trained(method)
+    decays = {name: group["weight_decay"] for name, group in groups_of(run).items()}
+    heads = {name for name in decays if "classifier" in name and name.endswith("weight")}
+    assert len(heads) == 1
+    assert {name for name, decay in decays.items() if decay} == heads
+    assert getattr(run.experiment.method, "dropout", 0) == 0
+    assert experiment_identity(run.experiment)["method"]["weight_decay"] == 0
+
+
+def test_doras_magnitudes_are_not_decayed(trained: Any) -> None:
+    for name, group in groups_of(trained("dora")).items():
+        assert group["weight_decay"] == (0 if "magnitude" in name or name.endswith("bias") else 0.01)
+
+
+def test_without_a_decay_of_its_own_a_method_has_the_trainers_groups(trained: Any) -> None:
+    """The same groups as transformers' Trainer makes; and with one, all but the head has it."""
+    run = trained("lora")
+    phase = build_method(run.experiment.method).phases()[-1]
+    assert phase._optimizer(WeightGroups(("classifier",))) is None  # type: ignore[attr-defined]
+    arguments = training_arguments(
+        run.experiment.train, run.folder / "none", learning_rate=1e-4, seed=0, device=torch.device("cpu")
+    )
+    ours = WeightGroups(("classifier",)).groups(run.model, arguments)
+    theirs = Trainer(run.model, arguments).create_optimizer().param_groups
+    assert {frozenset(map(id, g["params"])): g["weight_decay"] for g in ours} == {
+        frozenset(map(id, g["params"])): g["weight_decay"] for g in theirs if g["params"]
+    }
+    own = WeightGroups(("classifier",), 0.3).groups(run.model, arguments)
+    assert sorted(g["weight_decay"] for g in own) == [0, 0.01, 0.3]
+
+
+@pytest.mark.parametrize(
+    ("method", "words", "corrections", "earlier"),
+    [
+        ("lora", [], [], []),
+        ("pissa", [], [], []),
+        ("pissa", ["method.dropout=0.1"], ["start_not_dropped"], ["dropout removed parts"]),
+        ("pissa", ["method.weight_decay=null"], [], ["A and B were decayed"]),
+        ("autolora", ["method.variant.start=pissa"], ["start_not_dropped"], []),
+        ("dora", [], ["magnitudes_not_decayed"], ["DoRA's magnitudes"]),
+        ("dora", ["train.weight_decay=0"], [], []),
+        ("autolora", ["method.variant.dora=true"], ["magnitudes_not_decayed"], ["DoRA's magnitudes"]),
+        ("lora_plus", [], ["head_outside_ratio"], ["the head's biases"]),
+        ("lora_plus", ["method.variant.rate_ratio=1"], [], []),
+        ("ia3", ["method.weight_decay=null"], [], ["IA3's factors were decayed"]),
+        ("lora_pro", ["method.variant.rslora=false"], [], ["alpha / rank"]),
+        ("llama_adapter", [], ["gate_of_each_head"], ["one gate a block"]),
+    ],
+)
+def test_runs_by_earlier_rules_have_another_identity_and_are_said_to_be(
+    method: str, words: list[str], corrections: list[str], earlier: list[str], composed: Any
+) -> None:
+    found = experiment_identity(composed(method, *words))
+    assert found["method"].pop("corrections", []) == corrections
+    said = " ".join(earlier_rules(found))
+    assert all(clause in said for clause in earlier)
+    assert not said or earlier or corrections
+    if not words:
+        assert not earlier_rules(experiment_identity(composed(method)))
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from peft import PeftModel
-from transformers import PrinterCallback
+from torch.optim import Optimizer
+from transformers import PrinterCallback, TrainingArguments
 
 from autolora_bench.config.allocators import TrainedAllocatorConfig
 from autolora_bench.config.train import TrainConfig
@@ -13,12 +14,12 @@ from autolora_bench.methods.allocators.allocated import RANKS, Found, leave
 from autolora_bench.methods.allocators.budget import Budget
 from autolora_bench.methods.base import PhaseContext, PhaseResult
 from autolora_bench.methods.lora import lora_model
+from autolora_bench.models.load import HeadKind
 from autolora_bench.processes import on_main
 from autolora_bench.speedups.choice import kernels
 from autolora_bench.training.arguments import training_arguments
 from autolora_bench.training.checkpoints import CHECKPOINTS, CheckpointPolicy
 from autolora_bench.training.companion import Companion
-from autolora_bench.training.lora_optimizers import MakeOptimizer
 from autolora_bench.training.memory import with_less_memory
 from autolora_bench.training.progress import ProgressDisplay
 from autolora_bench.training.resume import train_or_resume
@@ -28,7 +29,7 @@ from autolora_bench.training.trainer import FinetuneTrainer
 class Allocator(Companion):
     """An allocator's part in its training, and what it finds at the end."""
 
-    optimizer: MakeOptimizer | None = None
+    optimizer: Callable[[Any, TrainingArguments], Optimizer] | None = None
     """None is AdamW."""
 
     def found(self) -> Found:
@@ -105,6 +106,7 @@ class TrainedSearch:
             callbacks=[
                 CheckpointPolicy(train.checkpoint_minutes, context.identity, context.saved),
                 ProgressDisplay(self.name),
+                context.trackers.callback(self.name),
             ],
             evaluate_splits=lambda trained: {},
             headline="",
@@ -112,6 +114,8 @@ class TrainedSearch:
             best=folder / CHECKPOINTS / "best.safetensors",
             companion=allocator,
             padding_free=train.padding_free,
+            next_tokens=context.task.head().kind is HeadKind.language_model,
+            label_smoothing=train.label_smoothing,
         )
         trainer.remove_callback(PrinterCallback)
         return trainer
