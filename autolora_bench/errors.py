@@ -18,3 +18,9 @@ class UserError(Exception):
 
     def __reduce__(self) -> tuple[type["UserError"], tuple[str, str]]:
         return type(self), (self.what, self.mend)
+
+
+def require(holds: bool, what: str, mend: str) -> None:
+    """Raises UserError unless `holds`."""
+    if not holds:
+        raise UserError(what, mend)

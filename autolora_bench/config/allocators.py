@@ -4,11 +4,11 @@ from dataclasses import dataclass, field
 
 from omegaconf import MISSING
 
-from autolora_bench.config.bounds import require
 from autolora_bench.config.data import ADDED
 from autolora_bench.config.method import MethodConfig, Scaling
 from autolora_bench.config.ranges import Amount, Between, LayerRank, Positive, Rank, Share, Size, Steps
 from autolora_bench.config.variant import VariantConfig
+from autolora_bench.errors import require
 
 
 @dataclass

@@ -5,9 +5,9 @@ from enum import StrEnum
 from random import Random
 from typing import Any
 
-from autolora_bench.config.bounds import require
 from autolora_bench.config.experiment import ExperimentConfig
 from autolora_bench.config.task import RecoveryTask
+from autolora_bench.errors import require
 
 GRADED = (0, 0, 0, 1, 2, 3, 4, 6, 8, 8, 8, 8)
 """Of twelve layers; mean 4. For another number of layers or another mean rank in the same proportions."""

@@ -3,7 +3,6 @@
 import re
 
 from autolora_bench.config.allocators import AllocatorConfig
-from autolora_bench.config.bounds import require
 from autolora_bench.config.data import HELD_OUT, Source
 from autolora_bench.config.experiment import IDENTITY_NODES, ExperimentConfig
 from autolora_bench.config.method import AutoLoraConfig, LoraConfig, RankedLoraConfig
@@ -17,6 +16,7 @@ from autolora_bench.config.truth import check_truth
 from autolora_bench.config.validate_method import validate_method
 from autolora_bench.config.validate_train import validate_train
 from autolora_bench.config.validate_variant import validate_variant
+from autolora_bench.errors import require
 
 SPLIT = re.compile(r"[a-z][a-z0-9_]*")
 SPLITS = {Source.hub: "files", Source.local: "splits", Source.generated: "rows"}

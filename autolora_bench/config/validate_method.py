@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import Any
 
 from autolora_bench.config.allocators import AllocatorConfig, validate_allocator
-from autolora_bench.config.bounds import require
 from autolora_bench.config.method import (
     AdaLoraConfig,
     Allocation,
@@ -15,6 +14,7 @@ from autolora_bench.config.method import (
     Scaling,
 )
 from autolora_bench.config.validate_search import validate_search
+from autolora_bench.errors import require
 
 
 def validate_method(method: MethodConfig) -> None:

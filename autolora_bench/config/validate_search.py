@@ -1,7 +1,7 @@
 """Settings of AutoLoRA's search that make no sense together."""
 
-from autolora_bench.config.bounds import require
 from autolora_bench.config.search import Constraint, Rule, Scope, SearchConfig, SelectionOptimizer
+from autolora_bench.errors import require
 
 
 def validate_search(search: SearchConfig) -> None:

@@ -1,8 +1,8 @@
 """Settings of training that make no sense together."""
 
-from autolora_bench.config.bounds import require
 from autolora_bench.config.trackers import TRACKERS
 from autolora_bench.config.train import TrainConfig
+from autolora_bench.errors import require
 
 
 def validate_train(train: TrainConfig) -> None:

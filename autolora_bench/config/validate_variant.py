@@ -1,7 +1,7 @@
 """Variants of LoRA that make no sense together."""
 
-from autolora_bench.config.bounds import require
 from autolora_bench.config.variant import VariantConfig
+from autolora_bench.errors import require
 
 
 def validate_variant(variant: VariantConfig) -> None:

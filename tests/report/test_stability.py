@@ -198,8 +198,11 @@ def test_a_flat_search_is_warned_of_and_what_the_record_says_counts(
     assert "WARNING flat searches with roberta_base: AutoLoRA on rte." in text
     assert "| roberta_base, rte, AutoLoRA | 1 | 0.98 to 1.02 | 2.00 | 2 | 0 % | yes |" in text
     record.phases[0].details["movement"] = {
-        "alpha_k_min": 0.1, "alpha_k_max": 3.0, "effective_components": 2.5, "near_threshold": 0.25, "flat": False,
-    }  # fmt: skip
+        "relative_weight": {"mean": 1.0, "min": 0.1, "max": 3.0},
+        "effective_components": {"mean": 2.5, "min": 2.0, "max": 3.0},
+        "near_threshold": 0.25,
+        "flat": False,
+    }
     text = report(collection)
     assert "WARNING flat" not in text
     assert "| roberta_base, rte, AutoLoRA | 1 | 0.10 to 3.00 | 2.50 | 8 | 25 % |  |" in text
