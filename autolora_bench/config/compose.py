@@ -106,9 +106,9 @@ def _name_reference(experiment: ExperimentConfig, composed: Any, words: Sequence
 
     def compose_reference(words: Sequence[str]) -> ExperimentConfig:
         if GlobalHydra.instance().is_initialized():
-            return to_experiment(compose_config([*extra, *words]))
+            return checked(to_objects(compose_config([*extra, *words])), reads_data=False)
         with composer():  # a launcher's worker
-            return to_experiment(compose_config([*extra, *words]))
+            return checked(to_objects(compose_config([*extra, *words])), reads_data=False)
 
     said = words or cast(list[Any], OmegaConf.to_container(composed.overrides.task, resolve=False))
     name_reference(

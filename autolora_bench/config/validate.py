@@ -31,7 +31,7 @@ def validate(experiment: ExperimentConfig, reads_data: bool = True) -> None:
         experiment: what was composed.
         reads_data: whether it is to be run; a report of it needs no data.dir.
     """
-    for name in reversed(IDENTITY_NODES):  # train first: a search repeats what is said there
+    for name in sorted(IDENTITY_NODES, key=lambda name: name == "method"):  # it repeats what the others say
         check_ranges(getattr(experiment, name), name)
     check_ranges(experiment)
     _validate_data(experiment, reads_data)

@@ -30,8 +30,6 @@ from autolora_bench.training.search import MeteredSearchTrainer
 from autolora_bench.training.trainer import head_rate
 
 SELECTION = "search/selection.json"
-UNMOVED = 1e-6
-"""Relative change of a selection weight that is rounding."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +70,7 @@ class SearchPhase:
         drawn = selection.alpha().detach().cpu().clone()
         with kernels(model, train):
             trained = train_or_resume(trainer, context.identity)
-        if torch.allclose(selection.alpha().detach().cpu(), drawn, rtol=UNMOVED, atol=0):
+        if torch.equal(selection.alpha().detach().cpu(), drawn):
             raise UserError(
                 f"after {trained.global_step} steps of search all selection weights are what they were before it",
                 "search longer, with a smaller method.search.interval or a larger selection_learning_rate",

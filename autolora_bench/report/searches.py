@@ -108,8 +108,10 @@ def read_search_path(folder: Path, record: RunRecord) -> SearchPath | None:
         if not points:
             return None
         return SearchPath(np.array([step for step, _ in points]), np.stack([alpha for _, alpha in points]))
-    except (OSError, KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
-        raise UserError(f"{path} is no trajectory: {error!r}", "run the search phase again") from error
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise UnreadableArtefactError(
+            f"{path} is no trajectory: {in_a_line(repr(error))}", "run the search phase again"
+        ) from error
 
 
 def evenly(count: int, most: int) -> list[int]:

@@ -34,5 +34,5 @@ def test_the_rest_of_the_sweep_is_run(words: list[str], capsys: pytest.CaptureFi
     assert cli.run(["report", *words]) == 0
     reported = capsys.readouterr()
     assert SAID in reported.err
-    assert "| bitfit |" in reported.out
+    assert "| BitFit |" in reported.out
     assert "llama_adapter" not in reported.out

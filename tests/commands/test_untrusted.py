@@ -278,8 +278,7 @@ def test_any_value_at_any_place_of_a_record_is_reported_or_refused(
     a_run: Callable[..., Path], tmp_path: Path
 ) -> None:
     """A sample of all pairs of a place and a value; nothing but a refusal or a report may come of one."""
-    from autolora_bench.report.command import report
-
+    from autolora_bench.report.build import report
     from autolora_bench.report.collect import collect
 
     a_run(tmp_path / "good", "lora", 0, 0.5)

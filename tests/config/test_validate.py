@@ -70,8 +70,12 @@ def floats(node: Any, path: str) -> Iterator[tuple[str, Any, str]]:
 
 @pytest.mark.parametrize("method", choices("method", [conf_dir()]))
 def test_what_is_shipped_is_accepted(method: str) -> None:
-    task, model = ("e2e", "smollm2_135m") if method == "llama_adapter" else ("rte", "minilm")
+    task, model, data = {
+        "llama_adapter": ("e2e", "smollm2_135m", "generated"),
+        "oracle": ("planted", "small", "planted"),
+        "reversed": ("planted", "small", "planted"),
+    }.get(method, ("rte", "minilm", "generated"))
     ranks = ["+method.ranks.a=1"] if method in ("lora_from_ranks", "lora_shuffled_ranks") else []
-    words = [f"task={task}", f"model={model}", "data=generated", f"method={method}", *ranks]
+    words = [f"task={task}", f"model={model}", f"data={data}", f"method={method}", *ranks]
     with composer():
         assert to_experiment(compose_config(words)).method.name == method

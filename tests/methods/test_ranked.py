@@ -232,7 +232,7 @@ def test_seeds_with_their_own_ranks_stay_one_cell(composed: Any, tmp_path: Path)
         (["lora_random_ranks", "method.minimum_rank=9"], "minimum_rank"),
         (["lora_random_ranks", "method.minimum_rank=0", "method.components=0"], "components=0"),
         (["lora_random_ranks", "method.allocation_seed=-1"], "allocation_seed=-1"),
-        (["lora_from_ranks", "method.source=null", "+method.ranks.a=-1"], "method.ranks="),
+        (["lora_from_ranks", "method.source=null", "+method.ranks.a=-1"], "method.ranks.a=-1"),
         (
             ["lora_uniform", "method.source=null", "method.total=9", "+method.ranks.a=1"],
             "total=9 and method.ranks",

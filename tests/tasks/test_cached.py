@@ -39,7 +39,7 @@ def test_a_second_run_tokenises_nothing(
 ) -> None:
     monkeypatch.setenv("AUTOLORA_BENCH_CACHE", str(tmp_path))
     experiment = composed(*TASKS[kind], "data.limit=16", "data.limit_evaluation=8")
-    task, data = build_task(experiment.task), load_data(experiment.task, experiment.data)
+    task, data = build_task(experiment), load_data(experiment.task, experiment.data)
     folder = tiny_decoder if kind == "records" else tiny_encoder
     first = task.prepare(data, loaded(folder))
     entries = sorted((tmp_path / "datasets").iterdir())
