@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from autolora_bench.errors import require
+
 if TYPE_CHECKING:
     from autolora_bench.search.trainer import SearchTrainer
 
@@ -19,7 +21,13 @@ class SelectionCallback(TrainerCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
-        """Open the trajectory, anew or where the resumed run stood."""
+        """Open the trajectory, anew or where the resumed run stood. Raises UserError where no step would move beta."""
+        interval = self.trainer.options.interval
+        require(
+            interval <= state.max_steps,
+            f"interval={interval} in a search of {state.max_steps} steps: the selection variables would never move",
+            f"say {state.max_steps} or less, or search longer",
+        )
         if state.is_world_process_zero:
             self.trainer.trajectory.begin(state.global_step, state.max_steps)
             if state.global_step == 0:

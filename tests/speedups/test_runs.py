@@ -298,5 +298,5 @@ def test_weights_that_turn_out_to_be_of_another_architecture_are_refused_too(
         )
     ).save_pretrained(folder)
     line = [*SMALL, "method=lora", f"results={tmp_path}", f"model.checkpoint={folder}", "device=cpu"]
-    assert cli.run([*line, PADDING_FREE]) == 1
+    assert cli.run([*line, PADDING_FREE]) == 2
     assert "does not work with the architecture albert" in capsys.readouterr().err
