@@ -31,7 +31,7 @@ LayerRank = Annotated[int, Interval(ge=0, le=65_536)]
 """A rank, or 0 where the layer is dropped."""
 Threads = Annotated[int, Interval(ge=1, le=1024)]
 """More end the process: the operating system has no more to give."""
-Positive = Annotated[float, Interval(gt=0, le=1_000_000)]
+Positive = Annotated[float, Interval(gt=0, le=1e36)]
 Amount = Annotated[float, Interval(ge=0, le=1_000_000)]
 Number = Annotated[float, Interval(ge=-1_000_000, le=1_000_000)]
 Share = Annotated[float, Interval(ge=0, lt=1)]
