@@ -466,7 +466,7 @@ CASES = {
     "a search that never moves a selection variable": bad(
         "method=autolora",
         "method.search.interval=1000000",
-        expected="the search has no step to move the selection variables in",
+        expected="the selection variables would never move",
         base=WEIGHTS,
         starts=True,
         prepare=damaged(bool),

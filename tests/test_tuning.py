@@ -157,7 +157,7 @@ def test_of_an_error_rate_the_lowest_is_the_best(
 )
 def test_the_sampler_looks_where_the_metric_gets_better(words: tuple[str, ...], way: str) -> None:
     other = {"minimize": "maximize", "maximize": "minimize"}[way]
-    asked = ("suite=tune", "data=generated", "method=lora", "seed=0", *words)
+    asked = ("suite=tune", "model=smollm2_135m", "data=generated", "method=lora", "seed=0", *words)
     for stated in ((), (f"hydra.sweeper.direction={way}",), (f"hydra.sweeper.direction=[{way}]",)):
         [study] = studies(Request((*asked, *stated)))
         study.check()
