@@ -28,8 +28,8 @@ DRAWN_POINTS = 40
 NEAR = 0.01
 """A component is near the threshold 1/k where alpha x k is within this of 1."""
 FLAT_EFFECTIVE, FLAT_NEAR = 0.99, 0.5
-"""A search is flat where the effective number of components is at least this share of k, or this share of the components
-is near the threshold: as search.movement judges, whose judgement later records hold."""
+"""A search is flat where the effective number of components is at least this share of k, or this share of them
+is near the threshold: as search.movement judges."""
 HEAD = ("search", "seeds", "alpha x k", "effective components", "of", "near threshold", "flat")
 NOTES = (
     "alpha x k: lowest to highest of all layers and components at the end of the search; 1 is where it starts.",
