@@ -23,8 +23,6 @@ from autolora_bench.record import RunRecord, Status
 from autolora_bench.sweep import Plan, Request, plan, plan_jobs
 
 RATE = "method.learning_rate"
-DIVERGED = "DivergenceError"
-"""The error of a run whose loss was no number: for tuning that is a result, the worst there is."""
 
 
 def is_fair(request: Request) -> bool:
@@ -63,9 +61,9 @@ class Candidate:
     def merit(self) -> float | None:
         """Mean headline score on the held-out part after the last epoch, higher always better; minus infinity where a
         run diverged; None while a run is missing."""
-        if any(_diverged(record) for record in self.records):
+        if any(record.diverged for record in self.records):
             return -math.inf
-        scores = [last_score(record) for record in self.records if record.status is Status.completed]
+        scores = [_score(record) for record in self.records if record.status is Status.completed]
         if len(scores) < len(self.runs):
             return None
         merits = [score * (1 if _higher_is_better(self.records[0]) else -1) for score in scores]
@@ -217,13 +215,6 @@ def contenders(request: Request) -> list[Contender]:
     return found
 
 
-def last_score(record: RunRecord) -> float:
-    """Headline score after the last epoch on the first evaluation split; NaN where it is undefined."""
-    evaluation = next(iter(record.last.values()), None)
-    score = evaluation.scores.get(str(record.headline)) if evaluation is not None else None
-    return math.nan if score is None else score
-
-
 def _best(candidates: Sequence[Candidate]) -> Candidate | None:
     """The one with the highest merit, of equals the middle one; None while one has no merit yet."""
     merits = [candidate.merit for candidate in candidates]
@@ -278,8 +269,8 @@ def _record(run: PlannedRun) -> RunRecord | None:
         return None
 
 
-def _diverged(record: RunRecord) -> bool:
-    return record.status is Status.failed and (record.error or {}).get("type") == DIVERGED
+def _score(record: RunRecord) -> float:
+    return math.nan if record.last_headline is None else record.last_headline
 
 
 def _higher_is_better(record: RunRecord) -> bool:

@@ -189,6 +189,17 @@ class RunRecord:
         """Task, model, method, config_id, seed."""
         return self.task, self.model, self.method, self.config_id, self.seed
 
+    @property
+    def diverged(self) -> bool:
+        """Whether it failed because a training loss was no number (training.guards.DivergenceError)."""
+        return self.status is Status.failed and (self.error or {}).get("type") == "DivergenceError"
+
+    @property
+    def last_headline(self) -> float | None:
+        """Headline score after the last epoch on the first evaluation split; None where it is undefined."""
+        evaluation = next(iter(self.last.values()), None)
+        return evaluation.scores.get(str(self.headline)) if evaluation is not None else None
+
     def phase(self, name: str) -> PhaseRecord | None:
         """The phase of that name, if it has begun."""
         return next((phase for phase in self.phases if phase.name == name), None)

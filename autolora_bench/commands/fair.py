@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from autolora_bench.errors import UserError
-from autolora_bench.fair import RATE, Candidate, Contender, contenders, last_score
+from autolora_bench.fair import RATE, Candidate, Contender, contenders
 from autolora_bench.plan import PlannedRun, State
 from autolora_bench.processes import world_size
 from autolora_bench.sweep import ENGINE, Request, plan
@@ -64,8 +64,9 @@ def _run(contender: Contender, sweep: Sweep) -> int:
     if any(run.state() is not State.completed for run in finals):
         sweep(_line(contender, choice.words, contender.seeds))
     _tell_unfinished(finals)
-    scores = [last_score(record) for run in finals if (record := run.record()) is not None and record.last]
-    print(f"  final: {', '.join(f'{score:.4f}' for score in scores) or 'none'}", flush=True)
+    scores = [record.last_headline for run in finals if (record := run.record()) is not None]
+    shown = [f"{score:.4f}" for score in scores if score is not None]
+    print(f"  final: {', '.join(shown) or 'none'}", flush=True)
     return 0 if all(run.state() is State.completed for run in finals) else 1
 
 

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from itertools import combinations
 from statistics import fmean, stdev
 
-from autolora_bench.plan import State
 from autolora_bench.record import RunRecord
 from autolora_bench.report import numerals
 from autolora_bench.report.formats import PlainTable
@@ -26,7 +25,6 @@ REFERENCE = "lora"
 RATE = "method.learning_rate"
 NOT_OF_A_CELL = (RATE, "method.search.learning_rate", "data.held_out", "task.evaluation", "task.test")
 """Settings in which a cell's tuning runs differ from each other and from its final runs."""
-DIVERGED = "DivergenceError"
 
 
 @dataclass(frozen=True)
@@ -83,7 +81,7 @@ def _cell(runs: Sequence[Run]) -> TunedCell:
     first = runs[0]
     scores: dict[float, list[float | None]] = {}
     for run in filter(is_tuning, runs):
-        if run.state is State.completed or _diverged(run):
+        if run.completed or (run.record and run.record.diverged):
             scores.setdefault(float(run.setting("method", "learning_rate")), []).append(_last_score(run))
     trials = {
         rate: fmean(known) if len(known := [v for v in found if v is not None]) == len(found) else None
@@ -105,18 +103,11 @@ def _cell(runs: Sequence[Run]) -> TunedCell:
     )
 
 
-def _diverged(run: Run) -> bool:
-    error = run.record.error if run.record else None
-    return run.state is State.failed and (error or {}).get("type") == DIVERGED
-
-
 def _last_score(run: Run) -> float | None:
     record = run.completed
-    evaluation = next(iter(record.last.values()), None) if record else None
-    value = evaluation.scores.get(str(record.headline)) if evaluation and record else None
-    if value is None or record is None:
+    if record is None or record.last_headline is None:
         return None
-    return value * metric_of(str(record.headline), [record]).published_scale
+    return record.last_headline * metric_of(str(record.headline), [record]).published_scale
 
 
 def _seconds(records: Iterable[RunRecord | None]) -> float:
