@@ -15,7 +15,7 @@ from functools import cached_property
 from statistics import fmean
 from typing import Any
 
-from autolora_bench.config.experiment import ExperimentConfig, TuningConfig
+from autolora_bench.config.experiment import ExperimentConfig, Rerun, TuningConfig
 from autolora_bench.config.suite import read_suite
 from autolora_bench.errors import UserError
 from autolora_bench.plan import PlannedRun
@@ -40,7 +40,7 @@ def planned_runs(request: Request) -> Plan:
         return plan(request)
     found = contenders(request)
     runs = [run for contender in found for run in contender.known()]
-    later = [contender.later() for contender in found if contender.choice is None]
+    later = [one.later() for one in found if one.choice is None and not one.hopeless]
     return Plan(runs, plan(request).left_out, later)
 
 
@@ -113,6 +113,12 @@ class Contender:
         """The best candidate; None while a tuning run is missing, or where every run diverged."""
         best = _best(self.candidates)
         return best if best is not None and best.score is not None else None
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether all that may be tried was tried, and every run diverged."""
+        best = _best(self.candidates)
+        return best is not None and best.score is None
 
     @property
     def at_edge(self) -> bool:
@@ -195,7 +201,7 @@ def contenders(request: Request) -> list[Contender]:
     """What a suite that tunes first compares, in the order of its sweep.
 
     Raises:
-        UserError: as `sweep.plan`, or settings of the tuning that make no sense.
+        UserError: as `sweep.plan`, rerun=all, or settings of the tuning that make no sense.
     """
     groups: dict[tuple[str, ...], list[PlannedRun]] = {}
     for run in plan(request):
@@ -209,6 +215,11 @@ def contenders(request: Request) -> list[Contender]:
         assert tuning is not None
         seeds = tuple(run.experiment.seed for run in runs)
         _check(tuning, seeds)
+        if example.rerun is Rerun.all:
+            raise UserError(
+                "rerun=all with a suite that tunes first: what it runs follows from the records there are",
+                "choose another folder with results=DIR",
+            )
         tied = tuple(f"{name}=${{{RATE}}}" for name in tuning.tied if _has(example, name))
         own = [word for word in words if word not in ("--config-dir", str(request.config_dir))]
         found.append(Contender(request, (*own, *tied), seeds, example, tuning))

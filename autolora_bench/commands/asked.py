@@ -50,6 +50,8 @@ def find_asked(words: Sequence[str]) -> Asked:
         planned = planned_runs(request)
         for line in planned.left_out:
             print(f"left out: {line}", file=sys.stderr)
+        for line in planned.later:
+            print(f"later: {line}", file=sys.stderr)
     else:
         _check_names(request)
     from autolora_bench.report.collect import collect

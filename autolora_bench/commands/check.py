@@ -10,7 +10,8 @@ from autolora_bench.commands.duration import duration_lines, read_rate
 from autolora_bench.commands.request import read_request, split_options
 from autolora_bench.config.data import Source
 from autolora_bench.config.experiment import ExperimentConfig, identity
-from autolora_bench.config.steps import expected_rows
+from autolora_bench.config.steps import expected_rows, trained_on
+from autolora_bench.config.task import RecoveryTask
 from autolora_bench.config.trackers import check_trackers
 from autolora_bench.decision import decide
 from autolora_bench.errors import UserError
@@ -77,14 +78,14 @@ def from_hub(experiment: ExperimentConfig) -> list[str]:
 
 
 def training_rows(experiment: ExperimentConfig) -> int | None:
-    """Training examples of a run: counted where the files are here, else as their publisher says, where it does."""
-    if experiment.data.source is not Source.local:
-        return expected_rows(experiment)
+    """Examples that a run trains on: counted where the files are here, else as their publisher says, where it does."""
+    if experiment.data.source is not Source.local or isinstance(experiment.task, RecoveryTask):
+        return trained_on(experiment, expected_rows(experiment))
     try:
         rows = _read(experiment)
     except UserError:
         return None
-    return rows if experiment.data.limit is None else min(rows, experiment.data.limit)
+    return trained_on(experiment, rows if experiment.data.limit is None else min(rows, experiment.data.limit))
 
 
 def _line(error: UserError) -> str:

@@ -1,10 +1,11 @@
 """How long runs that are still to be made will take: their optimizer steps, and a rate measured or given."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean
 
+from autolora_bench.config.allocators import TrainedAllocatorConfig
 from autolora_bench.config.experiment import ExperimentConfig
 from autolora_bench.config.method import AutoLoraConfig
 from autolora_bench.config.steps import search_steps, training_steps
@@ -25,6 +26,8 @@ class Measured:
 
     search: float | None
     """Seconds for each example of the search, evaluation and loading included."""
+    whole_search: float
+    """Seconds of the search: of one whose examples no setting tells, as a look at a few batches."""
     training: float
     """Seconds for each example of the training that makes the final weights."""
     rest: float
@@ -89,10 +92,14 @@ def work(experiment: ExperimentConfig, rows: int | None) -> Work | None:
     """Steps and examples of a run on `rows` training examples; None where those are not known."""
     if rows is None:
         return None
-    training = training_steps(experiment.train, rows)
-    if not isinstance(experiment.method, AutoLoraConfig):
+    training, method = training_steps(experiment.train, rows), experiment.method
+    if isinstance(method, AutoLoraConfig):
+        search = search_steps(method.search, rows)
+    elif isinstance(method, TrainedAllocatorConfig):
+        own = replace(experiment.train, epochs=method.search_epochs, max_steps=method.search_max_steps)
+        search = training_steps(own, rows)
+    else:
         return Work(0, training.examples, training.steps)
-    search = search_steps(experiment.method.search, rows)
     return Work(search.examples, training.examples, search.steps + training.steps)
 
 
@@ -151,17 +158,21 @@ def _measure(record: RunRecord) -> Measured | None:
     search = phases.get(SEARCH)
     each = search.seconds / search.examples if search is not None and search.examples else None
     rest = sum(phase.seconds for phase in record.phases if phase.name not in (SEARCH, *TRAINING))
-    return Measured(each, last.seconds / last.examples, rest)
+    whole = search.seconds if search is not None else 0.0
+    return Measured(each, whole, last.seconds / last.examples, rest)
 
 
 def _mean(several: Sequence[Measured]) -> Measured:
     searches = [one.search for one in several if one.search is not None]
     return Measured(
         mean(searches) if searches else None,
+        mean(one.whole_search for one in several),
         mean(one.training for one in several),
         mean(one.rest for one in several),
     )
 
 
 def _seconds(work: Work, measured: Measured) -> float:
-    return work.search * (measured.search or 0.0) + work.training * measured.training + measured.rest
+    told = work.search and measured.search is not None
+    search = work.search * (measured.search or 0.0) if told else measured.whole_search
+    return search + work.training * measured.training + measured.rest

@@ -3,23 +3,34 @@
 import sys
 from collections.abc import Callable, Sequence
 
+from autolora_bench.decision import decide
 from autolora_bench.errors import UserError
 from autolora_bench.fair import RATE, Candidate, Contender, contenders
 from autolora_bench.plan import PlannedRun, State
 from autolora_bench.processes import world_size
 from autolora_bench.sweep import ENGINE, Request, plan
+from autolora_bench.untrusted import printable
 
 Sweep = Callable[[Sequence[str]], None]
 """Runs all jobs of a command line through Hydra."""
+StatusOf = Callable[[Sequence[tuple[PlannedRun, State]]], int]
+"""Runs that are not completed -> exit status."""
+FAILED, MISTAKE = 1, 2
 
 
-def run_fair(request: Request, sweep: Sweep, check: Callable[[Sequence[PlannedRun]], None]) -> int:
-    """Tune and run every contender; exit status 0 when all final runs are completed.
+def run_fair(
+    request: Request, sweep: Sweep, check: Callable[[Sequence[PlannedRun]], None], status_of: StatusOf
+) -> int:
+    """Tune and run every contender.
 
     Args:
         request: a suite that tunes first.
         sweep: runs jobs; those that are completed it passes over.
         check: raises UserError where the runs' results cannot be written.
+        status_of: of the runs of a contender that are not completed in the end.
+
+    Returns:
+        Exit status: 0 when all final runs are completed, 1 when a contender failed, else the largest of all.
 
     Raises:
         UserError: there are several processes, or what `contenders` raises.
@@ -30,44 +41,55 @@ def run_fair(request: Request, sweep: Sweep, check: Callable[[Sequence[PlannedRu
     check([run for contender in found for run in contender.known()])
     for line in plan(request).left_out:
         print(f"left out: {line}", file=sys.stderr)
-    status = 0
+    statuses = [0]
     for number, contender in enumerate(found, 1):
         print(f"{number} of {len(found)}: {contender.title}", file=sys.stderr, flush=True)
-        status = max(status, _run(contender, sweep))
-    return status
+        statuses.append(_run(contender, sweep, status_of))
+    return FAILED if FAILED in statuses else max(statuses)
 
 
-def _run(contender: Contender, sweep: Sweep) -> int:
-    """Rounds of tuning runs until the choice is made, then the final runs; whether all are completed."""
+def _run(contender: Contender, sweep: Sweep, status_of: StatusOf) -> int:
+    """Rounds of tuning runs until the choice is made, then the final runs. Returns the exit status."""
     tried: set[tuple[str, ...]] = set()
     while True:
-        wanted = [one for one in contender.candidates if one.merit is None and one.words not in tried]
+        fresh = [one for one in contender.candidates if one.words not in tried]
+        tried.update(one.words for one in fresh)
+        if _are_refused([run for one in fresh for run in one.runs]):
+            return MISTAKE
+        wanted = [one for one in fresh if one.merit is None]
         if not wanted:
             break
-        tried.update(one.words for one in wanted)
+        held_out = f"data.held_out={contender.tuning.held_out!r}"
         for words in _words_of(wanted):
-            sweep(
-                _line(
-                    contender,
-                    (*words, f"data.held_out={contender.tuning.held_out!r}"),
-                    contender.tuning.seeds,
-                )
-            )
+            sweep(_line(contender, (*words, held_out), contender.tuning.seeds))
         contender = contender.fresh()
     choice = contender.choice
     if choice is None:
-        _tell_unfinished(contender.tuning_runs())
+        if contender.hopeless:
+            print("  no rate can be chosen: every run diverged; try lower tuning.rates", file=sys.stderr)
+            return FAILED
         print("  no rate can be chosen: not all of its tuning runs are completed", file=sys.stderr)
-        return 1
+        return status_of(_unfinished(contender.tuning_runs()))
     _tell_choice(contender, choice)
     finals = contender.final_runs()
+    if _are_refused(finals):
+        return MISTAKE
     if any(run.state() is not State.completed for run in finals):
         sweep(_line(contender, choice.words, contender.seeds))
-    _tell_unfinished(finals)
+    left = _unfinished(finals)
     scores = [record.last_headline for run in finals if (record := run.record()) is not None]
     shown = [f"{score:.4f}" for score in scores if score is not None]
     print(f"  final: {', '.join(shown) or 'none'}", flush=True)
-    return 0 if all(run.state() is State.completed for run in finals) else 1
+    return status_of(left)
+
+
+def _are_refused(runs: Sequence[PlannedRun]) -> bool:
+    """Whether a record is of other data, or of something else that was not asked for; each is told."""
+    problems = [decide(run.experiment, run.folder).problem for run in runs]
+    for problem in problems:
+        if problem is not None:
+            print(printable(f"{problem.what}\n{problem.mend}"), file=sys.stderr)
+    return any(problem is not None for problem in problems)
 
 
 def _words_of(candidates: Sequence[Candidate]) -> list[tuple[str, ...]]:
@@ -99,8 +121,10 @@ def _tell_choice(contender: Contender, choice: Candidate) -> None:
     print(f"  chosen: {' '.join(choice.words)}", flush=True)
 
 
-def _tell_unfinished(runs: Sequence[PlannedRun]) -> None:
-    for run in runs:
-        state = run.state()
-        if state is not State.completed:
-            print(f"  {state.value}: {run.command}", file=sys.stderr)
+def _unfinished(runs: Sequence[PlannedRun]) -> list[tuple[PlannedRun, State]]:
+    """Those that are not completed, each told with its command."""
+    states = [(run, run.state()) for run in runs]
+    left = [one for one in states if one[1] is not State.completed]
+    for run, state in left:
+        print(f"  {state.value}: {run.command}", file=sys.stderr)
+    return left

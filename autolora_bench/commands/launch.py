@@ -81,7 +81,7 @@ def _launch(words: Sequence[str]) -> int:
         )
     if is_fair(request):
         with _named_sweep(request):
-            return run_fair(request, _sweep, _check_results)
+            return run_fair(request, _sweep, _check_results, _exit_status)
     wanted = studies(request)
     if wanted:
         return run_studies(wanted, _study, headline)

@@ -23,6 +23,21 @@ from autolora_bench.config.ranges import (
 from autolora_bench.config.train import Schedule
 
 Betas = Annotated[list[Share], MinLen(2), MaxLen(2)]
+FLAT_NEAR = 0.5
+"""A search is flat if at least this share of its components is near the threshold: their ranks hang by a hair,"""
+FLAT_EFFECTIVE = 0.99
+"""or if its effective share is at least this. Weights that deviate by a share c of their mean (root mean square) have
+an effective share of about 1 - c^2 / 2: 0.99 is c = 14 %."""
+
+
+def is_flat(near_threshold: float, effective_share: float) -> bool:
+    """Whether selection weights are nearly equal, or most of them near the threshold: the ranks say next to nothing.
+
+    Args:
+        near_threshold: share of the components within 1 % of the threshold.
+        effective_share: exp of the entropy of all LK weights as shares of their sum, over LK.
+    """
+    return near_threshold >= FLAT_NEAR or effective_share >= FLAT_EFFECTIVE
 
 
 class Estimator(Enum):

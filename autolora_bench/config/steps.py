@@ -7,6 +7,7 @@ from autolora_bench.config.data import Source
 from autolora_bench.config.experiment import ExperimentConfig
 from autolora_bench.config.method import AutoLoraConfig
 from autolora_bench.config.search import SearchConfig
+from autolora_bench.config.task import RecoveryTask
 from autolora_bench.config.train import TrainConfig
 from autolora_bench.errors import UserError
 
@@ -25,8 +26,15 @@ class PhaseSteps:
 def most_rows(experiment: ExperimentConfig) -> int | None:
     """Training examples that there can be at most; None where only the data tell."""
     task, data = experiment.task, experiment.data
+    if isinstance(task, RecoveryTask):
+        return task.rows.get("train")
     made = task.generated.rows.get("train") if data.source is Source.generated and task.generated else None
     return min((rows for rows in (made, data.limit) if rows is not None), default=None)
+
+
+def trained_on(experiment: ExperimentConfig, rows: int | None) -> int | None:
+    """How many of `rows` training examples a run trains on: all but those that it holds out."""
+    return None if rows is None else rows - round(experiment.data.held_out * rows)
 
 
 def expected_rows(experiment: ExperimentConfig) -> int | None:
@@ -57,7 +65,7 @@ def _steps(settings: TrainConfig | SearchConfig, rows: int) -> PhaseSteps:
 
 def check_selection_moves(experiment: ExperimentConfig) -> None:
     """Raises UserError where AutoLoRA's search ends before its selection variables move for the first time."""
-    method, rows = experiment.method, most_rows(experiment)
+    method, rows = experiment.method, trained_on(experiment, most_rows(experiment))
     if not isinstance(method, AutoLoraConfig):
         return
     search = method.search

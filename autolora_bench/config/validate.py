@@ -124,6 +124,11 @@ def _validate_data(experiment: ExperimentConfig, reads_data: bool) -> None:
         "say data.dir=FOLDER with the publishers' files (README: Data), or data=generated",
     )
     require(
+        not data.held_out or not isinstance(task, RecoveryTask),
+        f"data.held_out={data.held_out:g} with task={task.name}, which has inputs of its own to choose settings by",
+        "leave it out: the validation inputs are not trained on",
+    )
+    require(
         getattr(task, data.source.name) is not None,
         f"task={task.name} says nothing of data={data.source.name}",
         f"add a `{data.source.name}:` section to its YAML, or choose another data",

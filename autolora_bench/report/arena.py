@@ -208,7 +208,8 @@ def _try(number: int, record: RunRecord) -> dict[str, Any]:
     split = next(iter(setting(record, "task", "evaluation") or []), "")
     test = next(iter(record.test.values()), None)
     scores = test.scores if test else {}
-    planted, seed = record.data.get("plant", {}), setting(record, "task", "plant_seed")
+    plant, seed = record.data.get("plant"), setting(record, "task", "plant_seed")
+    truth = plant.get("truth") if isinstance(plant, dict) else None
     return {
         "row": number,
         "plant": record.seed if seed is None else seed,
@@ -219,7 +220,7 @@ def _try(number: int, record: RunRecord) -> dict[str, Any]:
         "cpu": run_cost(record).cpu,
         "hardware": hardware(record),
         "total": sum(layer.rank for layer in record.ranks) if record.ranks else None,
-        "truth": planted.get("truth", {}),
+        "truth": truth if isinstance(truth, dict) else {},
         "ranks": {layer.module: layer.rank for layer in record.ranks},
         **{name: value for name, value in scores.items() if name.startswith(CORRELATION)},
     }

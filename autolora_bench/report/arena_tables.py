@@ -32,9 +32,7 @@ def arena_csv(arenas: Sequence[Arena]) -> str:
         told.insert(2, "setting", arena.setting)
         frames.append(told)
     whole = pd.concat(frames, ignore_index=True)
-    for name in ("model", "setting", "title"):
-        whole[name] = whole[name].map(csv_cell)
-    return str(whole.to_csv(index=False, lineterminator="\n"))
+    return str(whole.map(csv_cell).to_csv(index=False, lineterminator="\n"))
 
 
 def _table(arena: Arena) -> PlainTable:

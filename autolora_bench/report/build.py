@@ -119,11 +119,12 @@ def prepare(
     values = read_published(*published)
     tuned = tuned_cells(runs)
     planted = [run for run in runs if arena and is_planted(run)]
-    compared = [run for run in runs if run not in planted and not (tuned and is_tuning(run))]
+    compared = [run for run in runs if run not in planted and not is_tuning(run)]
     moment = epoch or ("last" if all(_keeps_last(run) for run in compared) else "best")
     frames = frames_of(compared)
     tables = tables_of(frames, values, epoch=moment, metrics=metrics, title=title, compare=family)
-    movements = cell_movements(tables, given.folders)
+    found = tables_of(frames_of(planted), epoch="best", metrics="headline", title=title)
+    movements = cell_movements([*tables, *found], given.folders)
     remarks = [
         *answers(tables, tuned),
         *_remarks(given, outside, planned or ()),

@@ -1,5 +1,6 @@
 """Records as three pandas frames, from which every table is made: runs, their scores, what they cost."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,10 @@ from autolora_bench.report.units import metric_of
 SEARCH = "search"
 MOMENTS = {"best": "best", "last": "last", "kept": "test"}
 """What an epoch is called -> where a record holds its scores; test splits are scored once, with the weights kept."""
+RUN = (
+    *("task", "model", "method", "title", "settings", "config_id", "seed", "state"),
+    *("parameters", "trainable", "row"),
+)
 SCORE = ("run", "task", "seed", "split", "metric", "epoch", "value")
 
 
@@ -71,7 +76,7 @@ def frames_of(made: Sequence[Run]) -> Frames:
         for number, row in enumerate(members)
         for run in row.runs
     }
-    runs = pd.DataFrame([_run(run, *place[id(run)]) for run in made])
+    runs = pd.DataFrame([_run(run, *place[id(run)]) for run in made], columns=list(RUN))
     scores = [
         line
         for number, run in enumerate(made)
@@ -94,21 +99,31 @@ def frames_of(made: Sequence[Run]) -> Frames:
 def load_results(*folders: str | Path) -> pd.DataFrame:
     """Every score of every completed run below the folders: a line per run, split, metric and epoch.
 
-    Columns: task, model, method, title (of its row in a report), settings (that tell its rows apart), config_id, seed,
-    state, parameters, trainable, split, metric, epoch (best, last or kept), value (in the unit that papers print), and
-    what the run cost: wall, search, train, total and cpu (seconds), tokens, flops, peak_search, peak_train and peak
-    (bytes), and hardware.
+    Columns: those of `Frames.runs` without row, held_out (whether the run was scored on held-out training data, as
+    tuning runs are), split, metric, epoch, value, those of `RunCost`, and hardware. Scores are in the unit that papers
+    print (accuracy x 100); times are seconds, memory bytes. Titles and settings are those of a report's rows. Records
+    that cannot be read, or disagree with each other, are warned of.
 
     Raises:
         UserError: a folder does not exist.
     """
-    made, _ = runs_of(collect(*map(Path, folders)).records, None)
-    if not made:
-        return pd.DataFrame()
-    frames = frames_of(made)
+    collection = collect(*map(Path, folders))
+    for problem in [*collection.conflicts, *collection.unreadable]:
+        warnings.warn(str(problem), RuntimeWarning, stacklevel=2)
+    made, _ = runs_of(collection.records, None)
+    parts = [
+        _joined(
+            frames_of([run for run in made if bool(run.setting("data", "held_out")) is held_out]), held_out
+        )
+        for held_out in (False, True)
+    ]
+    return pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
+
+
+def _joined(frames: Frames, held_out: bool) -> pd.DataFrame:
     scores = frames.scores.drop(columns=["task", "seed"])
-    whole = frames.runs.drop(columns="row").join(scores.set_index("run"), how="right").join(frames.costs)
-    return whole.reset_index(drop=True)
+    runs = frames.runs.drop(columns="row").assign(held_out=held_out)
+    return runs.join(scores.set_index("run"), how="right").join(frames.costs)
 
 
 def run_cost(record: RunRecord) -> RunCost:

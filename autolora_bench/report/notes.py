@@ -4,13 +4,14 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from autolora_bench.config.corrections import earlier_rules
 from autolora_bench.record import RunRecord
 from autolora_bench.report.comparisons import rank_notes
 from autolora_bench.report.numerals import plural, span, stated
 from autolora_bench.report.order import method_order
 from autolora_bench.report.rows import RowRuns, settings
 from autolora_bench.report.runs import Run, hardware, setting
-from autolora_bench.report.scoreboard import ALPHA, FEW, Column, Table
+from autolora_bench.report.scoreboard import ALPHA, FEW, Column, Row, Table
 
 
 def footnotes_of(table: Table, runs: Sequence[Run], rows: Sequence[RowRuns]) -> list[str]:
@@ -25,6 +26,8 @@ def footnotes_of(table: Table, runs: Sequence[Run], rows: Sequence[RowRuns]) -> 
         *_parameters(table),
         *_times(table),
         *_settings(rows),
+        *_earlier(table),
+        *_readings(table),
         *rank_notes(table),
         *data_notes(records),
         *_undefined(table),
@@ -113,6 +116,31 @@ def _settings(rows: Sequence[RowRuns]) -> list[str]:
         if said:
             parts.append(f"{row.label}: {', '.join(said)}")
     return [f"Settings that tell rows apart. {'; '.join(parts)}."] if parts else []
+
+
+def _earlier(table: Table) -> list[str]:
+    """Rows that hold runs by rules that have been mended since."""
+    rules: dict[str, list[str]] = {}
+    for row in table.rows:
+        own = [rule for run in _completed(row) for rule in earlier_rules(run.config)]
+        for rule in dict.fromkeys(own):
+            rules.setdefault(rule, []).append(row.label)
+    return [f"By an earlier rule: {', '.join(labels)}: {rule}." for rule, labels in rules.items()]
+
+
+def _readings(table: Table) -> list[str]:
+    """What a classifier reads behind prompts, where that is not what the method's authors read."""
+    found: dict[str, list[str]] = {}
+    for row in table.rows:
+        phases = [phase for run in _completed(row) for phase in (run.record.phases if run.record else [])]
+        for reads in dict.fromkeys(phase.details.get("classifier_reads") for phase in phases):
+            if reads:
+                found.setdefault(str(reads), []).append(row.label)
+    return [f"{', '.join(labels)}: the classifier reads {reads}." for reads, labels in found.items()]
+
+
+def _completed(row: Row) -> list[Run]:
+    return [run for runs in row.by_task.values() for run in runs if run.completed]
 
 
 def _undefined(table: Table) -> list[str]:

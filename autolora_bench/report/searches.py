@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from autolora_bench.config.search import FLAT_EFFECTIVE, FLAT_NEAR, is_flat
 from autolora_bench.errors import UserError
 from autolora_bench.record import RunRecord
 from autolora_bench.report.collect import Identity
@@ -27,16 +28,13 @@ DRAWN_POINTS = 40
 
 NEAR = 0.01
 """A component is near the threshold 1/k where alpha x k is within this of 1."""
-FLAT_EFFECTIVE, FLAT_NEAR = 0.99, 0.5
-"""A search is flat where the effective number of components is at least this share of k, or this share of them
-is near the threshold: as search.movement judges."""
 HEAD = ("search", "seeds", "alpha x k", "effective components", "of", "near threshold", "flat")
 NOTES = (
     "alpha x k: lowest to highest of all layers and components at the end of the search; 1 is where it starts.",
     "effective components: exponential of the entropy of alpha, mean over layers; as many as there are where all are "
     "equal. near threshold: share of components with alpha x k within 1 % of 1, which the next step may keep or drop.",
-    f"flat: searches with at least {FLAT_EFFECTIVE:.0%} of the components effective, or {FLAT_NEAR:.0%} near the "
-    "threshold. Ranges are over seeds.",
+    f"flat: searches with at least {FLAT_EFFECTIVE:.0%} of the components effective, over all layers together, or "
+    f"{FLAT_NEAR:.0%} near the threshold. Ranges are over seeds.",
 )
 
 
@@ -193,7 +191,7 @@ def movement_of(alpha: Floats) -> Movement | None:
     entropy = -(alpha * np.log(np.where(alpha > 0, alpha, 1.0))).sum(axis=1)
     effective = float(np.exp(entropy).mean())
     near = float((np.abs(scaled - 1.0) <= NEAR).mean())
-    flat = effective >= FLAT_EFFECTIVE * components or near >= FLAT_NEAR
+    flat = is_flat(near, float(np.exp(entropy.mean())) / components)  # every layer's weights sum to 1
     return Movement(components, float(scaled.min()), float(scaled.max()), effective, near, flat)
 
 

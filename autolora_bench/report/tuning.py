@@ -16,6 +16,7 @@ from autolora_bench.report.formats import PlainTable
 from autolora_bench.report.frames import run_cost
 from autolora_bench.report.numerals import plural
 from autolora_bench.report.order import method_order
+from autolora_bench.report.rows import Variant, settings
 from autolora_bench.report.runs import Run, flatten
 from autolora_bench.report.scoreboard import Claim, Table
 from autolora_bench.report.significance import bootstrap_interval, detectable_effect
@@ -29,20 +30,24 @@ NOT_OF_A_CELL = (RATE, "method.search.learning_rate", "data.held_out", "task.eva
 
 @dataclass(frozen=True)
 class TunedCell:
-    """The tuning of one method on one task and model."""
+    """The tuning of one method with one choice of its other settings, on one task and model."""
 
     task: str
     model: str
     method: str
     label: str
+    """The method's title, with the settings that tell it from the method's other cells on this task and model."""
     trials: dict[float, float | None]
-    """Rate, ascending -> mean headline score on the held-out part, in the published unit; None where it diverged."""
+    """Rate, ascending -> mean headline score on the held-out part, in the published unit; None where it diverged.
+    A rate some of whose runs have not ended is not among them."""
     higher_is_better: bool
     chosen: float | None
-    """The rate of the final runs; where there are none yet, None."""
+    """The rate of the final runs; None where there are none, or they are not of one rate that was tried."""
     tuning_seconds: float
     """Of optimizer steps, search included, of all tuning runs."""
     final_seconds: float
+    unfinished: int
+    """Tuning runs that have not ended."""
 
     @property
     def at_edge(self) -> bool:
@@ -65,42 +70,63 @@ def is_tuning(run: Run) -> bool:
 
 def tuned_cells(runs: Sequence[Run]) -> list[TunedCell]:
     """What the tuning runs among `runs` say of the others, ordered by task, then as tables order methods."""
-    groups: dict[tuple[str, str, str, str], list[Run]] = {}
+    groups: dict[tuple[str, str, str], dict[Variant, list[Run]]] = {}
     for run in runs:
-        rest = sorted((k, v) for k, v in flatten(run.config).items() if k not in NOT_OF_A_CELL)
-        groups.setdefault((run.model, run.task, run.method, str(rest)), []).append(run)
-    found = [_cell(group) for group in groups.values() if any(map(is_tuning, group))]
+        rest = tuple(sorted((k, v) for k, v in flatten(run.config).items() if k not in NOT_OF_A_CELL))
+        groups.setdefault((run.model, run.task, run.method), {}).setdefault(rest, []).append(run)
+    found = []
+    for group in groups.values():
+        tuned = {rest: members for rest, members in group.items() if any(map(is_tuning, members))}
+        common = set.intersection(*(set(rest) for rest in tuned)) if tuned else set()
+        found += [
+            _cell(members, [setting for setting in rest if setting not in common])
+            for rest, members in tuned.items()
+        ]
     tasks = list(dict.fromkeys(cell.task for cell in found))
-    return sorted(
-        (cell for cell in found if cell.trials),
-        key=lambda cell: (cell.model, tasks.index(cell.task), method_order(cell.method)),
-    )
+    return sorted(found, key=lambda cell: (cell.model, tasks.index(cell.task), method_order(cell.method)))
 
 
-def _cell(runs: Sequence[Run]) -> TunedCell:
-    first = runs[0]
-    scores: dict[float, list[float | None]] = {}
-    for run in filter(is_tuning, runs):
-        if run.completed or (run.record and run.record.diverged):
-            scores.setdefault(float(run.setting("method", "learning_rate")), []).append(_last_score(run))
+def _cell(runs: Sequence[Run], own: Variant | list[tuple[str, str]]) -> TunedCell:
+    first, tuning = runs[0], [run for run in runs if is_tuning(run)]
+    rates: dict[float, list[Run]] = {}
+    for run in tuning:
+        rates.setdefault(_rate(run), []).append(run)
     trials = {
-        rate: fmean(known) if len(known := [v for v in found if v is not None]) == len(found) else None
-        for rate, found in sorted(scores.items())
+        rate: _mean(members) for rate, members in sorted(rates.items()) if all(map(_has_ended, members))
     }
     finals = [run for run in runs if not is_tuning(run)]
+    chosen = {_rate(run) for run in finals}
     records = [run.record for run in runs if run.record]
     metric = metric_of(str(records[0].headline), records) if records else None
     return TunedCell(
         task=first.task,
         model=first.model,
         method=first.method,
-        label=first.method_title or first.method,
+        label=", ".join(
+            [first.method_title or first.method, settings(tuple(own))] if own else [first.method_title]
+        ),
         trials=trials,
         higher_is_better=metric is None or metric.higher_is_better,
-        chosen=float(finals[0].setting("method", "learning_rate")) if finals else None,
-        tuning_seconds=_seconds(run.completed for run in runs if is_tuning(run)),
+        chosen=chosen.pop() if len(chosen) == 1 and chosen <= trials.keys() else None,
+        tuning_seconds=_seconds(run.completed for run in tuning),
         final_seconds=_seconds(run.completed for run in finals),
+        unfinished=sum(not _has_ended(run) for run in tuning),
     )
+
+
+def _rate(run: Run) -> float:
+    """NaN where the method of a record has none."""
+    rate = run.setting("method", "learning_rate")
+    return float(rate) if isinstance(rate, int | float) else math.nan
+
+
+def _has_ended(run: Run) -> bool:
+    return run.completed is not None or (run.record is not None and run.record.diverged)
+
+
+def _mean(runs: Sequence[Run]) -> float | None:
+    scores = [score for run in runs if (score := _last_score(run)) is not None]
+    return fmean(scores) if len(scores) == len(runs) else None
 
 
 def _last_score(run: Run) -> float | None:
@@ -156,17 +182,19 @@ def answers(tables: Sequence[Table], cells: Sequence[TunedCell]) -> list[str]:
     for table in tables:
         own = [cell for cell in cells if cell.model == table.model]
         if own:
-            lines += [*_gain(table), *_reversals(own), *_cost(own)]
+            lines += [*_gain(table, own), *_reversals(own), *_cost(own)]
     return lines
 
 
-def _gain(table: Table) -> list[str]:
-    """Who is separated from LoRA, with the widest claim of each method: over all tasks that both have."""
+def _gain(table: Table, cells: Sequence[TunedCell]) -> list[str]:
+    """Who is separated from LoRA, with the widest claim of each method: over all tasks on which both were tuned."""
+    tuned = {(cell.method, cell.task) for cell in cells if cell.chosen is not None}
     claims: dict[str, tuple[Claim, float]] = {}
     for claim in table.claims:
         sides = (table.rows[claim.first], table.rows[claim.second])
         names = [row.method for row in sides]
-        if REFERENCE in names and names[0] != names[1]:
+        alike = all((name, column.task) in tuned for name in names for column in claim.columns)
+        if REFERENCE in names and names[0] != names[1] and alike:
             sign = -1.0 if names[0] == REFERENCE else 1.0
             other = sides[1 if sign < 0 else 0].label
             if other not in claims or len(claim.columns) > len(claims[other][0].columns):
@@ -196,7 +224,7 @@ def _reversals(cells: Sequence[TunedCell]) -> list[str]:
     """Pairs of methods whose order at LoRA's rate, used for all, is not their order at their own rates."""
     turned, compared = [], 0
     for task in dict.fromkeys(cell.task for cell in cells):
-        own = [cell for cell in cells if cell.task == task]
+        own = [cell for cell in cells if cell.task == task and cell.chosen is not None]
         rate = next((cell.chosen for cell in own if cell.method == REFERENCE), None)
         for first, second in combinations(own, 2):
             shared = first.merit(rate), second.merit(rate)
@@ -227,6 +255,9 @@ def _cost(cells: Sequence[TunedCell]) -> list[str]:
     lines = [
         f"Cost: {numerals.duration(tuning)} of training to tune, {numerals.duration(final)} for the final runs."
     ]
+    unfinished = sum(cell.unfinished for cell in cells)
+    if unfinished:
+        lines.append(f"{plural(unfinished, 'tuning run')} not completed; `autolora-bench status` says which.")
     if edges:
         lines.append(f"WARNING the best rate is at an end of what was tried: {', '.join(edges)}.")
     return lines

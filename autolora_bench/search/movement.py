@@ -14,18 +14,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from autolora_bench.config.search import Constraint, Rule
+from autolora_bench.config.search import Constraint, Rule, is_flat
 from autolora_bench.search.choice import choose
 from autolora_bench.search.ranks import allocate_ranks
 from autolora_bench.search.selection import Selection
 
 NEAR = 0.01
 """How close to its threshold a component counts as near, relative to the threshold."""
-FLAT_NEAR = 0.5
-"""A search is flat if at least this share of its components is near the threshold: their ranks hang by a hair,"""
-FLAT_EFFECTIVE = 0.99
-"""or if its effective share is at least this. Weights that deviate by a share c of their mean (root mean square) have
-an effective share of about 1 - c^2 / 2: 0.99 is c = 14 %."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +93,7 @@ def movement(
         alpha.shape[1],
         share,
         near,
-        near >= FLAT_NEAR or share >= FLAT_EFFECTIVE,
+        is_flat(near, share),
     )
 
 

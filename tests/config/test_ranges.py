@@ -56,7 +56,7 @@ def test_every_number_has_two_bounds_that_its_default_keeps(kind: type) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
-@pytest.mark.parametrize("value", [10**30, -(10**30), math.nan, math.inf])
+@pytest.mark.parametrize("value", [10**40, -(10**40), math.nan, math.inf])
 def test_no_number_is_beyond_its_bounds(kind: Any, value: float) -> None:
     for field in dataclasses.fields(kind):
         hint = get_type_hints(kind, include_extras=True)[field.name]
