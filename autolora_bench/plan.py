@@ -75,15 +75,18 @@ class PlannedRun:
 
 
 def missing_references(planned: Sequence[PlannedRun], among: Sequence[PlannedRun] = ()) -> list[str]:
-    """Which runs that controls of `planned` are compared with are neither there nor to be run, each once.
+    """Which runs that controls of `planned` are compared with are neither there nor to be run before them, each once.
 
     Args:
-        planned: the runs that are asked about.
-        among: what else will be run; they themselves are counted in.
+        planned: the runs that are asked about, in the order in which they are run.
+        among: what else was asked for, such as what another process is at.
     """
-    folders = {entry.folder for entry in (*planned, *among)}
+    own = {entry.folder for entry in planned}
+    folders = {entry.folder for entry in among} - own
     found = []
-    for method, seed in ((entry.experiment.method, entry.experiment.seed) for entry in planned):
+    for entry in planned:
+        method, seed = entry.experiment.method, entry.experiment.seed
+        folders.add(entry.folder)
         if isinstance(method, RankedLoraConfig) and method.reference and method.source:
             folder = Path(method.source) / f"seed{seed}"
             if folder not in folders and not _has_ranks(folder / RECORD):
@@ -98,7 +101,8 @@ def check_references(planned: Sequence[PlannedRun], among: Sequence[PlannedRun])
         more = f", and {len(lacking) - 1} more" if len(lacking) > 1 else ""
         raise UserError(
             f"there is no {lacking[0]}{more}",
-            "run it first, or in the same sweep: -m method=autolora,...; or say method.source=RUN, or method.total=N",
+            "run it first, or before the control in one sweep: -m method=autolora,...; or say method.source=RUN, "
+            "or method.total=N",
         )
 
 

@@ -319,6 +319,7 @@ def test_controls_ask_for_the_searches_they_are_about(tmp_path: Path) -> None:
     assert first.startswith(f"{tmp_path}/rte/roberta_base/autolora-")
     searches = plan(Request((*words[1:], "suite=table1", "method=autolora")))
     assert missing_references(found, searches) == missing_references([*searches, *found]) == []
+    assert len(missing_references([*found, *searches])) == 3  # a control before its search finds nothing
     with pytest.raises(
         UserError, match=r"there is no .*/seed0, a finished run of autolora for lora_uniform, and 2"
     ):

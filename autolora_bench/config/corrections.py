@@ -47,6 +47,22 @@ def _takes_off(config: Mapping[str, Any]) -> bool:
     return _part(config, "method", "variant").get("start") in ("pissa", "olora", "lora_ga")
 
 
+def _smooths(config: Mapping[str, Any]) -> bool:
+    return bool(_part(config, "train").get("label_smoothing"))
+
+
+def _looks_at_gradients(config: Mapping[str, Any]) -> bool:
+    """Whether ranks or first values follow from the loss's gradients before the training."""
+    method = _part(config, "method")
+    start = _part(method, "variant").get("start")
+    return method.get("name") in ("fim", "gora", "lora_gradient_ranks") or start in ("lora_ga", "gora")
+
+
+def _is(config: Mapping[str, Any], *methods: str) -> bool:
+    """Whether it is one of the product's own methods, whose settings conf/method states."""
+    return _part(config, "method").get("name") in methods
+
+
 CORRECTIONS = (
     Correction(
         "own_draw",
@@ -74,33 +90,39 @@ CORRECTIONS = (
         lambda config: {"virtual_tokens", "drop"} <= _part(config, "method").keys(),
         "LLaMA-Adapter had one gate a block, without tanh",
     ),
+    Correction(
+        "smoothed_next_tokens",
+        lambda config: (
+            _smooths(config) and not _has_head(config) and "virtual_tokens" in _part(config, "method")
+        ),
+        "label smoothing behind virtual tokens taught each token to predict itself",
+    ),
+    Correction(
+        "smoothed_look",
+        lambda config: _smooths(config) and _looks_at_gradients(config),
+        "gradients before the training were those of the loss without label smoothing",
+    ),
 )
 """Every mended rule. A new one is added at the end: the order is part of identities."""
 SETTINGS = (
     Correction(
         "weight_decay",
-        lambda config: _takes_off(config) and _decays(config),
+        lambda config: _is(config, "pissa", "olora", "lora_ga") and _takes_off(config) and _decays(config),
         "A and B were decayed, towards 0 and not towards their start; their authors decay nothing",
     ),
     Correction(
         "weight_decay",
-        lambda config: _part(config, "method").get("name") == "ia3" and _decays(config),
+        lambda config: _is(config, "ia3") and _decays(config),
         "IA3's factors were decayed, towards 0 and not towards 1; its authors decay nothing",
     ),
     Correction(
         "variant.rslora",
-        lambda config: (
-            bool(_part(config, "method", "variant").get("lora_pro"))
-            and not _part(config, "method", "variant").get("rslora")
-        ),
+        lambda config: _is(config, "lora_pro") and not _part(config, "method", "variant").get("rslora"),
         "LoRA-Pro was scaled by alpha / rank, not by alpha / sqrt(rank) as in its authors' commands",
     ),
     Correction(
         "base_batch_size",
-        lambda config: (
-            {"virtual_tokens", "drop"} <= _part(config, "method").keys()
-            and "base_batch_size" not in _part(config, "method")
-        ),
+        lambda config: _is(config, "llama_adapter") and "base_batch_size" not in _part(config, "method"),
         "LLaMA-Adapter's rate was not scaled with the batch, as its authors' is",
     ),
 )

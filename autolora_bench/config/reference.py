@@ -9,8 +9,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
 
+from autolora_bench.config.allocators import AllocatorConfig
 from autolora_bench.config.experiment import ExperimentConfig, config_id
-from autolora_bench.config.method import RankedLoraConfig
+from autolora_bench.config.method import AdaLoraConfig, AutoLoraConfig, MethodConfig, RankedLoraConfig
 from autolora_bench.config.store import METHODS
 from autolora_bench.errors import UserError
 from autolora_bench.paths import run_folder
@@ -44,8 +45,9 @@ def name_reference(
         return
     reference, mend = method.reference, "say method.source=FOLDER_OF_A_FINISHED_RUN, or method.reference=null"
     schema = schema_of(reference)
-    known = {f.name for f in fields(METHODS[schema])} if schema in METHODS else set()
-    if "search" not in known:
+    kind = METHODS.get(schema or "", MethodConfig)
+    known = {f.name for f in fields(kind)}
+    if not issubclass(kind, AutoLoraConfig | AdaLoraConfig | AllocatorConfig):
         raise UserError(f"method.reference={reference} is no method that learns ranks", mend)
     try:
         found = compose(words_of_reference(words, method.name, reference, known))

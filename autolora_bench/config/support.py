@@ -55,6 +55,8 @@ class Support:
     """Architectures for classification and regression, where they are fewer."""
     never_on: tuple[str, ...] = ()
     """Architectures it has nothing to do on, where it works on every other."""
+    no_recovery: str = "it compares hidden states with those of a teacher that has no prompts"
+    """Why not recovery, where that is not among its tasks."""
     starts_unchanged: bool = True
     """Whether the model first puts out what the pretrained one does; if not, it does so without its virtual tokens."""
 
@@ -75,8 +77,6 @@ class Support:
 EVERYTHING = Support()
 ANSWERS = tuple(kind for kind in KINDS if kind is not RecoveryTask)
 """Tasks whose answers a head gives."""
-NO_PROMPTS = "it compares hidden states with those of a teacher that has no prompts"
-"""Why a recovery task takes no method that only answers."""
 REMEMBERING = ("bert", "electra", "roberta", "xlm-roberta")
 """Encoders whose attention takes keys and values from before the input (transformers 5)."""
 ENCODERS = (*REMEMBERING, "albert", "deberta-v2", "distilbert", "mpnet")
@@ -119,7 +119,9 @@ SUPPORT: dict[type[MethodConfig], Support] = {
     ),
     IA3Config: Support(architectures=(*ENCODERS, *DECODERS)),
     HeadOnlyConfig: Support(
-        (ClassificationTask, RegressionTask, TaggingTask), reason="a language model gets no new head"
+        (ClassificationTask, RegressionTask, TaggingTask),
+        reason="a language model gets no new head",
+        no_recovery="hidden states are compared, and they have no head",
     ),
     **dict.fromkeys(ALLOCATORS.values(), EVERYTHING),
 }
@@ -141,7 +143,7 @@ def check_task(method: MethodConfig, task: TaskConfig) -> None:
     """Raises UnsupportedError where the method does not work on this kind of task."""
     support = SUPPORT[type(method)]
     if not isinstance(task, support.tasks):
-        because = f": {NO_PROMPTS}" if isinstance(task, RecoveryTask) else _because(support)
+        because = f": {support.no_recovery}" if isinstance(task, RecoveryTask) else _because(support)
         raise UnsupportedError(
             f"method={method.name} does not work on {KINDS[type(task)]} (task={task.name}){because}",
             f"it works on {', '.join(KINDS[kind] for kind in support.tasks)}; choose another method or task",

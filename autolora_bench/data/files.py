@@ -7,6 +7,7 @@ from pathlib import Path
 
 from autolora_bench.checksums import sha256
 from autolora_bench.config.data import HELD_OUT, DataConfig, Source
+from autolora_bench.config.experiment import identity
 from autolora_bench.config.task import (
     GeneratedSource,
     HubSource,
@@ -90,8 +91,9 @@ def file_fingerprint(task: TaskConfig, data: DataConfig) -> str:
             settings = [generated.generator, generated.rows, data.generator_seed, GENERATOR_VERSION]
             digest.update(json.dumps(settings, sort_keys=True).encode())
         case Source.planted:
-            drawn = [planted_source(task).length, data.generator_seed]
-            digest.update(json.dumps(drawn).encode())
+            length = planted_source(task).length
+            drawn = [length, data.generator_seed, identity(task), GENERATOR_VERSION]
+            digest.update(json.dumps(drawn, sort_keys=True).encode())
     return digest.hexdigest()
 
 

@@ -3,6 +3,7 @@
 Shapes: D inputs, O outputs, r rank of a layer; A is (r, D), B is (O, r).
 """
 
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -25,10 +26,13 @@ from autolora_bench.methods.ranked_model import LowRankConfig, lora_options, wri
 from autolora_bench.models.load import Backbone, HeadKind
 from autolora_bench.search import RankAllocation
 from autolora_bench.search.layers import lora_factors, lora_layers
+from autolora_bench.training.weighting import smoothed_loss
 
 START_RANKS = "initialise/ranks.json"
 Allocate = Callable[[Backbone, PhaseContext], RankAllocation]
 """The ranks that the method asks for."""
+Loss = Callable[[nn.Module, dict[str, Tensor]], Tensor]
+"""Model and batch -> mean loss of the batch."""
 
 
 def initialising(config: LowRankConfig, allocate: Allocate) -> list[Phase]:
@@ -49,13 +53,20 @@ class InitialisePhase:
     name: str = "initialise"
 
     def run(self, context: PhaseContext) -> PhaseResult:
-        """Compute and save them."""
+        """Compute and save them; the time of loading the model does not count.
+
+        A token costs two operations a weight forward, and four more backward where the start looks at gradients.
+        """
         context.phase_folder(self.name)
         backbone = context.backbone()
+        weights = backbone.model.num_parameters(exclude_embeddings=True)
         asked = self.allocate(backbone, context)
         _check_size(backbone, asked, 2 if self.config.variant.start is Start.lora_ga else 1)
         batches = Batches(context)
+        begun, cpu_begun = time.perf_counter(), time.process_time()
         factors = FIRST_VALUES[self.config.variant.start](self.config, asked, backbone, context, batches)
+        seconds, cpu_seconds = time.perf_counter() - begun, time.process_time() - cpu_begun
+        passes = 2.0 if self.config.variant.start is Start.eva else 6.0
         ranks = [len(factors[name][0]) if name in factors else 0 for name in asked.modules]
         found = RankAllocation.from_ranks(asked.modules, ranks)
         write_allocation(found, context.folder / START_RANKS)
@@ -63,8 +74,11 @@ class InitialisePhase:
         details = {"start": self.config.variant.start.value, "total_rank": found.total}
         return PhaseResult(
             artefact=FACTORS,
+            train_seconds=seconds,
+            train_cpu_seconds=cpu_seconds,
             examples=batches.examples,
             tokens=batches.tokens,
+            flops=passes * (batches.tokens or 0) * weights,
             details=details,
             source=backbone.source,
         )
@@ -120,12 +134,30 @@ def _lora_ga(
     ranks = _kept(asked)
     model = backbone.model.to(context.device)  # type: ignore[arg-type]
     loader = batches.loader(min(ga.examples, context.experiment.train.batch_size), ga.examples)
-    gradients = weight_gradients(model, list(ranks), map(batches.counted, loader), len(loader))
+    loss = mean_loss(context)
+    gradients = weight_gradients(model, list(ranks), map(batches.counted, loader), len(loader), loss)
     return {name: gradient_factors(gradients[name], rank, ga) for name, rank in ranks.items()}
 
 
+def mean_loss(context: PhaseContext) -> Loss:
+    """What the run's training minimises: the model's own loss, or the smoothed one."""
+    smoothing = context.experiment.train.label_smoothing
+    next_tokens = context.task.head().kind is HeadKind.language_model
+
+    def loss(model: nn.Module, batch: dict[str, Tensor]) -> Tensor:
+        outputs = model(**batch)
+        own: Tensor = outputs.loss
+        return (
+            smoothed_loss(outputs, batch["labels"], next_tokens=next_tokens, smoothing=smoothing)
+            if smoothing
+            else own
+        )
+
+    return loss
+
+
 def weight_gradients(
-    model: nn.Module, names: list[str], batches: Iterable[dict[str, Tensor]], count: int
+    model: nn.Module, names: list[str], batches: Iterable[dict[str, Tensor]], count: int, loss: Loss
 ) -> dict[str, Tensor]:
     """Layer -> gradient (O, D) of the mean loss of `count` batches, in training mode as the authors' code has it."""
     layers: dict[str, Any] = {name: model.get_submodule(name) for name in names}
@@ -134,7 +166,7 @@ def weight_gradients(
         layer.weight.requires_grad_(True)
     model.train()
     for batch in batches:
-        (model(**batch).loss / count).backward()
+        torch.autograd.backward(loss(model, batch) / count)
     gradients = {name: layer.weight.grad for name, layer in layers.items()}
     return {name: g.T if isinstance(layers[name], Conv1D) else g for name, g in gradients.items()}
 
@@ -180,7 +212,7 @@ def mean_gradients(
         train.batch_size // (accumulation or train.accumulation), count * train.batch_size
     )
     model = backbone.model.to(context.device)  # type: ignore[arg-type]
-    return weight_gradients(model, names, map(batches.counted, loader), len(loader))
+    return weight_gradients(model, names, map(batches.counted, loader), len(loader), mean_loss(context))
 
 
 def _eva(

@@ -41,14 +41,19 @@ tokenizer = AutoTokenizer.from_pretrained(FOLDER)
 ADAPTERS_TEXT = """\
 from pathlib import Path
 
-from autolora_bench.methods.adapter import load_adapter
+from autolora_bench.methods.{module} import {load}
 from transformers import AutoConfig, {auto}, AutoTokenizer
 
 config = AutoConfig.from_pretrained(FOLDER)
 base = {auto}.from_pretrained({base}, config=config{revision})
-model = load_adapter(base, Path(FOLDER))
+model = {load}(base, Path(FOLDER))
 tokenizer = AutoTokenizer.from_pretrained(FOLDER)
 """
+LOADERS = {
+    "bottleneck_adapter.json": ("adapter", "load_adapter"),
+    "llama_adapter.json": ("llama_adapter", "load_llama_adapter"),
+}
+"""What describes weights that neither PEFT nor transformers load -> module and name of the function that does."""
 
 
 @dataclass(frozen=True)
@@ -144,9 +149,12 @@ def _card(
 ) -> str:
     e = experiment
     complete = (folder / "model.safetensors").is_file()
+    module, load = next((pair for name, pair in LOADERS.items() if (folder / name).is_file()), ("", ""))
     text = PEFT_TEXT if (folder / ADAPTER).is_file() else PLAIN_TEXT if complete else ADAPTERS_TEXT
     loading = text.format(
         auto=head.value.__name__,
+        module=module,
+        load=load,
         base=repr(base.hub) if base.hub else "BASE",
         revision=f", revision={base.revision!r}" if base.revision else "",
     )

@@ -98,13 +98,13 @@ def check_tokenizer_files(location: Location) -> None:
 
 def model_digests(model: ModelConfig) -> dict[str, str]:
     """SHA-256 of every file that loading the model or its tokenizer reads, by name; empty for one of the hub, whose
-    commit says as much.
+    commit says as much, and for drawn weights, which their seed gives.
 
     Raises:
         UserError: as `locate`, or a file cannot be read.
     """
     location = locate(model)
-    if location.kind == "hub":
+    if location.kind in ("hub", "drawn"):
         return {}
     files = [path for path in Path(location.source).iterdir() if READ.fullmatch(path.name) and path.is_file()]
     try:

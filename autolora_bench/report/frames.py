@@ -129,7 +129,11 @@ def _joined(frames: Frames, held_out: bool) -> pd.DataFrame:
 def run_cost(record: RunRecord) -> RunCost:
     """Sum a record's phases."""
     search = [phase for phase in record.phases if phase.name == SEARCH]
-    train = [phase for phase in record.phases if phase.name != SEARCH and phase.steps]
+    train = [
+        phase
+        for phase in record.phases
+        if phase.name != SEARCH and (phase.steps or phase.train_seconds is not None)
+    ]
     seconds = [_total([phase.train_seconds for phase in phases]) for phases in (search, train)]
     searched, trained = seconds[0], seconds[1] if train else None
     steps = [*search, *train]

@@ -7,6 +7,7 @@ import pytest
 
 from autolora_bench.config.allocators import ALLOCATORS
 from autolora_bench.config.compose import compose_config, composer, to_experiment
+from autolora_bench.methods.allocators import trained
 from autolora_bench.record import Status
 from autolora_bench.runner import run_experiment
 
@@ -40,4 +41,31 @@ def test_it_runs_and_meets_the_budget(
     record = run_experiment(experiment, tmp_path, "autolora-bench ...", None)
     assert record.status is Status.completed, record.error
     assert sum(layer.rank for layer in record.ranks) == 4 * len(record.ranks)
-    assert [phase.name for phase in record.phases] == ["search", "retrain", "evaluate"]
+    start = ["initialise"] if method == "gora" else []
+    assert [phase.name for phase in record.phases] == ["search", *start, "retrain", "evaluate"]
+
+
+@pytest.mark.parametrize("method", ["sora", "l1ra"])
+def test_the_search_trains_the_head_at_the_heads_rate(
+    method: str, tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a group of its own, beside those of the weights and of the gates."""
+    rates: list[dict[str, float]] = []
+    train = trained.train_or_resume
+
+    def watched(trainer: Any, identity: str) -> Any:
+        found = train(trainer, identity)
+        groups = trainer.optimizer.param_groups
+        kinds = [
+            "head" if group.get("head") else "gates" if group.get("gates") else "own" for group in groups
+        ]
+        rates.append({kind: group["initial_lr"] for kind, group in zip(kinds, groups, strict=True)})
+        return found
+
+    monkeypatch.setattr(trained, "train_or_resume", watched)
+    words = [*COMMON, *TASKS["bionlp"], f"method={method}", f"model.checkpoint={tiny_encoder}"]
+    words += ["train.head_learning_rate=0.03", "method.learning_rate=0.004", "method.gate_learning_rate=0.5"]
+    with composer():
+        experiment = to_experiment(compose_config(words))
+    run_experiment(experiment, tmp_path, "autolora-bench ...", None)
+    assert rates == [{"own": 0.004, "gates": 0.5, "head": 0.03}]

@@ -284,6 +284,9 @@ def test_export_says_what_it_is_and_names_no_folder_of_this_machine(method: str,
     assert f"seed {run.experiment.seed}" in card
     assert f"| {run.record.headline} |" in card
     assert "More Information Needed" not in card
+    weights = {"bottleneck_adapter": "load_adapter(", "llama_adapter": "load_llama_adapter("}
+    for name, load in weights.items():
+        assert (load in card) is (export / f"{name}.json").is_file()
     if (export / "adapter_config.json").is_file():
         said = json.loads((export / "adapter_config.json").read_text())
         assert said["base_model_name_or_path"] is None

@@ -119,13 +119,19 @@ def batch_gradients(context: PhaseContext, batches: int) -> list[dict[str, np.nd
     layers = {name: backbone.model.get_submodule(name).weight for name in backbone.targets}
     found = []
     for batch in Batches(context).loader(8, 8 * batches):
-        gradients = torch.autograd.grad(backbone.model(**batch).loss, list(layers.values()))
+        logits, smoothing = backbone.model(**batch).logits, context.experiment.train.label_smoothing
+        loss = torch.nn.functional.cross_entropy(logits, batch["labels"], label_smoothing=smoothing)
+        gradients = torch.autograd.grad(loss, list(layers.values()))
         found.append({name: g.double().numpy() for name, g in zip(layers, gradients, strict=True)})
     return found
 
 
-def test_gradient_ranks_are_the_mean_gradients_largest_singular_values(search: Search) -> None:
-    context, scores, found = search("lora_gradient_ranks", "method.batches=3")
+@pytest.mark.parametrize("smoothing", [0, 0.3])
+def test_gradient_ranks_are_the_mean_gradients_largest_singular_values(
+    search: Search, smoothing: float
+) -> None:
+    words = ["method.batches=3", f"train.label_smoothing={smoothing}"]
+    context, scores, found = search("lora_gradient_ranks", *words)
     each = batch_gradients(context, 3)
     expected = {name: np.linalg.svd(sum(g[name] for g in each) / 3, compute_uv=False)[:8] for name in each[0]}
     for name, values in scores.items():
@@ -141,10 +147,13 @@ def test_a_gradient_of_few_rows_is_padded() -> None:
     assert values[3:] == [0] * 5
 
 
-@pytest.mark.parametrize("accumulation", [1, 4])
-def test_fim_is_the_mean_square_of_each_batchs_gradient_of_b(search: Search, accumulation: int) -> None:
+@pytest.mark.parametrize(("accumulation", "smoothing"), [(1, 0), (4, 0), (1, 0.3)])
+def test_fim_is_the_mean_square_of_each_batchs_gradient_of_b(
+    search: Search, accumulation: int, smoothing: float
+) -> None:
     """While B is zero its gradient is s G A', G the weight's: no LoRA needed to know it."""
     words = ["method.batches=4", "method.dropout=0", f"train.accumulation={accumulation}"]
+    words.append(f"train.label_smoothing={smoothing}")
     context, scores, found = search("fim", *words)
     backbone = context.backbone()
     options = {"r": 4, "lora_alpha": 16, "target_modules": backbone.targets}
@@ -220,7 +229,7 @@ def test_goras_start_is_a_step_down_the_gradient(
     *before, training = build_method(experiment.method).phases()
     for phase in before:
         phase.run(context)
-    assert len(before) == (1 if method == "gora" else 2)
+    assert len(before) == 2
     model = training.adapt(context.backbone(), context)  # type: ignore[attr-defined]
     each = batch_gradients(context, 6)
     for (name, layer), (a, b) in zip(lora_layers(model).items(), lora_factors(model), strict=True):

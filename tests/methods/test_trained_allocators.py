@@ -64,7 +64,8 @@ def step(allocator: Allocator, number: int, steps: int = 10, rate: float = 0.1) 
         SimpleNamespace(seed=7, world_size=1),
         SimpleNamespace(global_step=number - 1, max_steps=steps),
     )
-    optimizer = SimpleNamespace(param_groups=[{"lr": rate}], state={"moments": 1})
+    groups = [{"lr": 5.0}, {"lr": rate, "gates": True}, {"lr": 9.0, "head": True}]
+    optimizer = SimpleNamespace(param_groups=groups, state={"moments": 1})
     allocator.on_pre_optimizer_step(args, state, None, optimizer=optimizer)  # type: ignore[arg-type]
     allocator.on_optimizer_step(args, state, None, optimizer=optimizer)  # type: ignore[arg-type]
     return optimizer
@@ -195,7 +196,7 @@ def test_l1ra_decays_gates_and_prunes_when_due() -> None:
     expected = np.clip(np.array([[0.9, 1.4], [0.05, 0.7], [0.5, 0.6]]) - 0.1, 0, 1)
     optimizer = step(allocator, 1)
     np.testing.assert_allclose(allocator.gates().detach().numpy()[:, :2], expected, atol=1e-7)
-    assert optimizer.param_groups[-1]["lr"] == 0.2, "constant, whatever the schedule"
+    assert optimizer.param_groups[1]["lr"] == 0.2, "constant, whatever the schedule"
     assert optimizer.state, "nothing was pruned"
     optimizer = step(allocator, 2)
     assert allocator.active.sum(dim=1).tolist() == [3, 1, 2]

@@ -13,7 +13,6 @@ from peft import PeftModel
 from torch import Tensor, nn
 
 from autolora_bench.config.allocators import AllocatorConfig
-from autolora_bench.config.variant import Start
 from autolora_bench.methods.base import Phase, PhaseContext, PhaseResult
 from autolora_bench.methods.finetuning import FinetunePhase
 from autolora_bench.methods.initialising import initialising
@@ -60,13 +59,10 @@ class AllocatedLora:
     config: AllocatorConfig
     search: Phase
     """Leaves RANKS; its name is `search`."""
-    start: Start | None = None
-    """A start whose first values the search leaves as well (FACTORS), so that no phase need compute them."""
 
     def phases(self) -> Sequence[Phase]:
         """Search, first values where the final LoRA's start computes any, and the final training."""
-        computed = self.config.variant.start is self.start
-        return [self.search, *([] if computed else initialising(self.config, _found)), self._retrain()]
+        return [self.search, *initialising(self.config, _found), self._retrain()]
 
     def rebuild(self, context: PhaseContext) -> nn.Module:
         """The finally trained model."""

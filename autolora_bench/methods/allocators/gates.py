@@ -15,6 +15,9 @@ from transformers import Trainer, TrainingArguments
 
 from autolora_bench.search.layers import lora_layers
 
+GATES = "gates"
+"""Marks their parameter group."""
+
 
 def weigh_components(model: PeftModel, factors: Callable[[], Tensor]) -> None:
     """Multiply the components of `model` by `factors` (L, K), asked for anew in every pass."""
@@ -44,20 +47,24 @@ def add_gates(model: PeftModel, initial: Tensor) -> Callable[[], nn.Parameter]:
 
 
 def gated_optimizer(model: PeftModel, arguments: TrainingArguments, rate: float) -> Optimizer:
-    """The Trainer's optimizer, with the gates in a last group of their own: learning rate `rate`, no weight decay."""
+    """The Trainer's optimizer, with the gates in a group of their own: learning rate `rate`, no weight decay."""
     kind, options = Trainer.get_optimizer_cls_and_kwargs(arguments)
     gates = model.gates
     others = [p for p in model.parameters() if p.requires_grad and p is not gates]
     groups = [
         {"params": [p for p in others if p.ndim > 1], "weight_decay": arguments.weight_decay},
         {"params": [p for p in others if p.ndim <= 1], "weight_decay": 0.0},
-        {"params": [gates], "weight_decay": 0.0, "lr": rate},
+        {"params": [gates], "weight_decay": 0.0, "lr": rate, GATES: True},
     ]
     optimizer: Optimizer = kind([group for group in groups if group["params"]], **options)
     return optimizer
 
 
-@torch.no_grad()
+def group_of_gates(optimizer: Optimizer) -> dict[str, Any]:
+    """The gates' parameter group of a `gated_optimizer`, wherever it stands among those that others add."""
+    return next(group for group in optimizer.param_groups if group.get(GATES))
+
+
 def seeded(seed: int, step: int) -> torch.Generator:
     """For what is drawn in an optimizer step: the same in every process, and after an interruption."""
     return torch.Generator().manual_seed(seed * 1_000_003 + step)

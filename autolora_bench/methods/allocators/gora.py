@@ -5,8 +5,8 @@ Its rank is its share of all importance times the budget, the sum of sqrt(D + O)
 sqrt(D + O): ranks are in proportion to I / sqrt(D + O). The authors round each and cut it to half and four times the
 reference rank (their scripts; `minimum_rank` and `maximum_rank`), which misses the budget; here it is met exactly.
 
-Section 4.2: B starts so that the update is a step down G, A as LoRA's (methods.gora_start). With `variant.start=lora`
-only the ranks are GoRA's.
+Section 4.2: B starts so that the update is a step down G, A as LoRA's (methods.gora_start); G is computed anew for it,
+from the same batches. With `variant.start=lora` only the ranks are GoRA's.
 """
 
 import math
@@ -17,11 +17,8 @@ from torch import Tensor
 from transformers.pytorch_utils import Conv1D
 
 from autolora_bench.config.allocators import GoraRanksConfig
-from autolora_bench.config.variant import Start
 from autolora_bench.methods.allocators.allocated import AllocatedLora, Found
 from autolora_bench.methods.allocators.one_pass import Look, OnePassSearch
-from autolora_bench.methods.factors import FACTORS, write_factors
-from autolora_bench.methods.gora_start import gora_start
 
 
 def importance(weight: Tensor, gradient: Tensor) -> float:
@@ -39,12 +36,6 @@ def gora(config: GoraRanksConfig) -> AllocatedLora:
         weights = [layer.weight.T if isinstance(layer, Conv1D) else layer.weight for layer in layers]
         pairs = zip(weights, (gradients[name] for name in look.budget.modules), strict=True)
         scores = torch.tensor([importance(*pair) for pair in pairs], dtype=torch.float64)
-        ranks = look.budget.proportional(scores)
-        if config.variant.start is Start.gora:
-            factors = gora_start(config, ranks, look.backbone, look.context, gradients)
-            path = look.context.folder / FACTORS
-            path.parent.mkdir(exist_ok=True)
-            write_factors(factors, path)
-        return Found(ranks, scores)
+        return Found(look.budget.proportional(scores), scores)
 
-    return AllocatedLora(config, OnePassSearch(config, find), Start.gora)
+    return AllocatedLora(config, OnePassSearch(config, find))

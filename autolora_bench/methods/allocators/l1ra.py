@@ -23,7 +23,13 @@ from autolora_bench.config.allocators import L1raConfig
 from autolora_bench.errors import UserError
 from autolora_bench.methods.allocators.allocated import AllocatedLora, Found
 from autolora_bench.methods.allocators.budget import Budget
-from autolora_bench.methods.allocators.gates import add_gates, gated_optimizer, seeded, weigh_components
+from autolora_bench.methods.allocators.gates import (
+    add_gates,
+    gated_optimizer,
+    group_of_gates,
+    seeded,
+    weigh_components,
+)
 from autolora_bench.methods.allocators.trained import Allocator, TrainedSearch
 from autolora_bench.search import RankAllocation
 from autolora_bench.search.layers import lora_factors
@@ -64,7 +70,7 @@ class L1ra(Allocator):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **more: Any
     ) -> None:
         """The gates' learning rate is constant, whatever the schedule."""
-        more["optimizer"].param_groups[-1]["lr"] = self.config.gate_learning_rate
+        group_of_gates(more["optimizer"])["lr"] = self.config.gate_learning_rate
 
     @torch.no_grad()
     def on_optimizer_step(

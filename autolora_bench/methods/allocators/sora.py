@@ -21,7 +21,12 @@ from transformers import TrainerControl, TrainerState, TrainingArguments
 from autolora_bench.config.allocators import SoraConfig
 from autolora_bench.methods.allocators.allocated import AllocatedLora, Found
 from autolora_bench.methods.allocators.budget import Budget
-from autolora_bench.methods.allocators.gates import add_gates, gated_optimizer, weigh_components
+from autolora_bench.methods.allocators.gates import (
+    add_gates,
+    gated_optimizer,
+    group_of_gates,
+    weigh_components,
+)
 from autolora_bench.methods.allocators.trained import Allocator, TrainedSearch
 from autolora_bench.search.layers import lora_layers
 
@@ -43,7 +48,7 @@ class Sora(Allocator):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **more: Any
     ) -> None:
         """The proximal step."""
-        rate = more["optimizer"].param_groups[-1]["lr"]
+        rate = group_of_gates(more["optimizer"])["lr"]
         gates = self.gates()
         gates.copy_(torch.nn.functional.softshrink(gates, rate * self.config.l1))
 

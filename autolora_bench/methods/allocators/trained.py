@@ -1,6 +1,6 @@
 """The search of an allocator that trains: a LoRA of the largest rank on all training data, without evaluations."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -23,7 +23,7 @@ from autolora_bench.training.companion import Companion
 from autolora_bench.training.memory import with_less_memory
 from autolora_bench.training.progress import ProgressDisplay
 from autolora_bench.training.resume import train_or_resume
-from autolora_bench.training.trainer import FinetuneTrainer
+from autolora_bench.training.trainer import FinetuneTrainer, head_rate
 
 
 class Allocator(Companion):
@@ -70,7 +70,7 @@ class TrainedSearch:
             target_modules=backbone.targets,
         )
         allocator = self.allocator(model, budget)
-        trainer = self._trainer(model, allocator, context, train)
+        trainer = self._trainer(model, allocator, context, train, backbone.head_modules)
         with kernels(model, train):
             trained = train_or_resume(trainer, context.identity)
         result = PhaseResult(
@@ -87,7 +87,12 @@ class TrainedSearch:
         return on_main(lambda: leave(allocator.found(), context, result))
 
     def _trainer(
-        self, model: PeftModel, allocator: Allocator, context: PhaseContext, train: TrainConfig
+        self,
+        model: PeftModel,
+        allocator: Allocator,
+        context: PhaseContext,
+        train: TrainConfig,
+        head_modules: Sequence[str],
     ) -> FinetuneTrainer:
         c, folder = self.config, context.phase_folder(self.name)
         arguments = training_arguments(
@@ -113,6 +118,7 @@ class TrainedSearch:
             higher_is_better=True,
             best=folder / CHECKPOINTS / "best.safetensors",
             companion=allocator,
+            head_rate=head_rate(train, head_modules),
             padding_free=train.padding_free,
             next_tokens=context.task.head().kind is HeadKind.language_model,
             label_smoothing=train.label_smoothing,
