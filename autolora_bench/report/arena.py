@@ -21,15 +21,13 @@ from autolora_bench.report.gaps import unfilled_of
 from autolora_bench.report.rows import RowRuns, rows_of
 from autolora_bench.report.runs import Run, flatten, hardware, setting
 from autolora_bench.report.scoreboard import Unfilled
-from autolora_bench.report.stability import Floats, spearman
+from autolora_bench.report.significance import bootstrap_interval
+from autolora_bench.report.stability import spearman
 
 ERROR, CORRELATION = "relative_error", "rank_correlation"
 ORACLE, UNIFORM = "oracle", "lora_uniform"
 CLEAR = 0.9
 """The oracle beats uniform ranks clearly where its error is at most this share of theirs."""
-FEWEST = 6
-"""No interval over fewer plants."""
-DRAWS = 10_000
 RATE = ("method.learning_rate", "method.search.learning_rate")
 MEASURES = ("error", "regret", "agreement", "cost", "total")
 """Columns of `Arena.plants` beside the correlations, whose names are the record's."""
@@ -53,7 +51,8 @@ class Arena:
     """What tells its task from the other arenas' of this report, empty where nothing does."""
     rows: pd.DataFrame
     """One line per allocator, the best first: method, title, plants (how many), rates (rate -> plants that chose it),
-    and of every measure its mean over plants, and `_low` and `_high` of its interval, NaN under `FEWEST` plants."""
+    and of every measure its mean over plants, and `_low` and `_high` of its interval, NaN where `bootstrap_interval`
+    gives none."""
     plants: pd.DataFrame
     """By row (its place before sorting) and plant: the measures of the runs that count, NaN where not defined."""
     correlations: tuple[str, ...]
@@ -111,15 +110,6 @@ def regret(error: pd.Series, oracle: pd.Series, uniform: pd.Series) -> pd.Series
     NaN where the oracle does not clearly beat uniform ranks (`CLEAR`). All three have the same plants.
     """
     return ((error - oracle) / (uniform - oracle)).where(oracle <= CLEAR * uniform)
-
-
-def interval(values: Floats) -> tuple[float, float]:
-    """95 % interval of the mean over plants, percentile bootstrap with fixed draws; NaN for fewer than `FEWEST`."""
-    if len(values) < FEWEST:
-        return float("nan"), float("nan")
-    draws = np.random.default_rng(0).integers(0, len(values), (DRAWS, len(values)))
-    low, high = np.quantile(values[draws].mean(axis=1), [0.025, 0.975])
-    return float(low), float(high)
 
 
 def _task(run: Run) -> dict[str, str]:
@@ -300,7 +290,7 @@ def _summary(
         for name in (*correlations, *MEASURES):
             values = own[name].dropna().to_numpy(dtype=np.float64)
             line[name] = float(values.mean()) if len(values) else float("nan")
-            line[f"{name}_low"], line[f"{name}_high"] = interval(values)
+            line[f"{name}_low"], line[f"{name}_high"] = bootstrap_interval([values]) or (np.nan, np.nan)
         lines[number] = line
     columns = ["method", "title", "plants", "rates", *names]
     frame = pd.DataFrame(list(lines.values()), index=list(lines), columns=columns)

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import bootstrap, spearmanr
+from scipy.stats import spearmanr
 
 from autolora_bench.config.compose import compose_config, composer, to_experiment
 from autolora_bench.config.experiment import config_id, experiment_identity
 from autolora_bench.errors import UserError
 from autolora_bench.plan import PlannedRun
 from autolora_bench.record import Evaluation, LayerRank, PhaseRecord, RunRecord, Status
-from autolora_bench.report.arena import Arena, arenas_of, chosen, interval, regret
+from autolora_bench.report.arena import Arena, arenas_of, chosen, regret
 from autolora_bench.report.arena_tables import arena_csv, arena_tables
 from autolora_bench.report.build import report, report_stability, write_report
 from autolora_bench.report.runs import runs_of
@@ -173,14 +173,6 @@ def test_regret_without_a_clear_oracle_is_not_defined() -> None:
     own, oracle, uniform = (pd.Series(errors[name]) for name in ("own", "oracle", "uniform"))
     assert regret(own, oracle, uniform).isna().tolist() == [False, True, True]
     assert regret(own, oracle, uniform)[0] == pytest.approx(0.5)
-
-
-def test_the_interval_is_that_of_a_percentile_bootstrap_and_none_under_six() -> None:
-    values = np.random.default_rng(3).normal(size=12)
-    theirs = bootstrap((values,), np.mean, method="percentile", n_resamples=20_000, rng=1).confidence_interval
-    assert interval(values) == pytest.approx((theirs.low, theirs.high), abs=0.02)
-    assert np.isnan(interval(values[:5])).all()
-    assert interval(np.full(6, 0.3)) == pytest.approx((0.3, 0.3))
 
 
 def test_a_null_plant_has_no_correlation_no_regret_and_says_so(planted: Planted) -> None:
