@@ -11,7 +11,7 @@ from pathlib import Path
 
 from autolora_bench.config.experiment import ExperimentConfig, config_id
 from autolora_bench.config.method import RankedLoraConfig
-from autolora_bench.config.store import METHODS
+from autolora_bench.config.registry import methods
 from autolora_bench.errors import UserError
 from autolora_bench.paths import run_folder
 
@@ -44,7 +44,8 @@ def name_reference(
         return
     reference, mend = method.reference, "say method.source=FOLDER_OF_A_FINISHED_RUN, or method.reference=null"
     schema = schema_of(reference)
-    known = {f.name for f in fields(METHODS[schema])} if schema in METHODS else set()
+    kind = methods().get(schema or "")
+    known = {f.name for f in fields(kind.config)} if kind is not None else set()
     if "search" not in known:
         raise UserError(f"method.reference={reference} is no method that learns ranks", mend)
     try:
