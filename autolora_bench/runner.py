@@ -13,10 +13,9 @@ from autolora_bench.checksums import crc32_of, damaged
 from autolora_bench.config.experiment import ExperimentConfig, config_id, experiment_identity
 from autolora_bench.data.files import file_fingerprint
 from autolora_bench.errors import UserError
-from autolora_bench.methods.base import Phase, PhaseContext, PhaseResult
+from autolora_bench.methods.base import Phase, PhaseContext, PhaseResult, build_method
 from autolora_bench.methods.evaluation import EvaluatePhase
 from autolora_bench.methods.inputs import Inputs
-from autolora_bench.methods.table import build_method
 from autolora_bench.metrics.registry import lookup
 from autolora_bench.models.preflight import check_model
 from autolora_bench.processes import is_lost, is_main, meet, on_main, rank, world_size

@@ -5,8 +5,7 @@ from pathlib import Path
 
 from autolora_bench.commands.request import read_request
 from autolora_bench.config.choices import KINDS, choices, nearest, schema_of, summary
-from autolora_bench.config.store import METHODS
-from autolora_bench.config.support import SUPPORT
+from autolora_bench.config.registry import methods
 from autolora_bench.errors import UserError
 
 
@@ -32,8 +31,8 @@ def run(words: Sequence[str]) -> int:
 
 def _limits(method: str, folders: list[Path]) -> str:
     """What a method works on, where that is not everything."""
-    schema = METHODS.get(schema_of("method", method, folders) or "")
-    return SUPPORT[schema].sentence() if schema is not None else ""
+    kind = methods().get(schema_of("method", method, folders) or "")
+    return kind.works_on.sentence() if kind is not None else ""
 
 
 def _is_bare(words: Sequence[str], word: str) -> bool:

@@ -7,6 +7,7 @@ from omegaconf import MISSING
 from autolora_bench.config.data import ADDED
 from autolora_bench.config.method import MethodConfig, Scaling
 from autolora_bench.config.ranges import Amount, Between, LayerRank, Positive, Rank, Share, Size, Steps
+from autolora_bench.config.registry import method
 from autolora_bench.config.variant import VariantConfig
 from autolora_bench.errors import require
 
@@ -46,6 +47,9 @@ class TrainedAllocatorConfig(AllocatorConfig):
     """Peak learning rate of the allocator's own training; none takes `learning_rate`."""
 
 
+@method(
+    "lora_svd_ranks", runs="autolora_bench.methods.allocators.svd_ranks:lora_svd_ranks", family="allocator"
+)
 @dataclass
 class LoraSvdRanksConfig(TrainedAllocatorConfig):
     """Singular values of a trained LoRA's updates, the largest over all layers."""
@@ -59,26 +63,35 @@ class GradientAllocatorConfig(AllocatorConfig):
     """Batches of the run's size."""
 
 
+@method(
+    "lora_gradient_ranks",
+    runs="autolora_bench.methods.allocators.gradient_ranks:lora_gradient_ranks",
+    family="allocator",
+)
 @dataclass
 class LoraGradientRanksConfig(GradientAllocatorConfig):
     """Singular values of the loss's gradient with respect to the adapted weights, the largest over all layers."""
 
 
+@method("fim", runs="autolora_bench.methods.allocators.fim:fim", family="allocator")
 @dataclass
 class FimConfig(GradientAllocatorConfig):
     """FIM-LoRA (Sathyavageeswaran, 2026): ranks in proportion to the mean squared gradient of every layer's B."""
 
 
+@method("stable_rank", runs="autolora_bench.methods.allocators.stable_rank:stable_ranks", family="allocator")
 @dataclass
 class StableRankConfig(AllocatorConfig):
     """SR-LoRA (Zhang et al., 2025): ranks in proportion to the stable rank of every layer's pretrained weight."""
 
 
+@method("gora", runs="autolora_bench.methods.allocators.gora:gora", family="allocator")
 @dataclass
 class GoraRanksConfig(AllocatorConfig):
     """GoRA (He et al., 2025): ranks in proportion to |weight x gradient|; `variant.gora` says of which gradients."""
 
 
+@method("sora", runs="autolora_bench.methods.allocators.sora:sora", family="allocator")
 @dataclass
 class SoraConfig(TrainedAllocatorConfig):
     """SoRA (Ding et al., 2023): gates on components, driven to zero by proximal steps; the largest are kept."""
@@ -89,6 +102,7 @@ class SoraConfig(TrainedAllocatorConfig):
     """Peak learning rate of the gates; none takes that of the allocator's training."""
 
 
+@method("l1ra", runs="autolora_bench.methods.allocators.l1ra:l1ra", family="allocator")
 @dataclass
 class L1raConfig(TrainedAllocatorConfig):
     """L1RA (Singh et al., 2025): gates with an L1 decay; pruned ranks are given to other layers."""
@@ -103,6 +117,7 @@ class L1raConfig(TrainedAllocatorConfig):
     """Components with smaller gates are pruned."""
 
 
+@method("increlora", runs="autolora_bench.methods.allocators.increlora:increlora", family="allocator")
 @dataclass
 class IncreLoraConfig(TrainedAllocatorConfig):
     """IncreLoRA (Zhang et al., 2023): ranks grow where the weights matter most."""
@@ -120,26 +135,13 @@ class IncreLoraConfig(TrainedAllocatorConfig):
     """Weight of the penalty that keeps A's rows and B's columns orthogonal."""
 
 
+@method("dylora", runs="autolora_bench.methods.allocators.dylora:dylora", family="allocator")
 @dataclass
 class DyLoraConfig(TrainedAllocatorConfig):
     """DyLoRA (Valipour et al., 2023): nested ranks trained together, then cut where the update's energy ends."""
 
     frozen: bool = True
     """In a step of rank b only the b-th component learns."""
-
-
-ALLOCATORS: dict[str, type[AllocatorConfig]] = {
-    "lora_svd_ranks": LoraSvdRanksConfig,
-    "lora_gradient_ranks": LoraGradientRanksConfig,
-    "fim": FimConfig,
-    "stable_rank": StableRankConfig,
-    "gora": GoraRanksConfig,
-    "sora": SoraConfig,
-    "l1ra": L1raConfig,
-    "increlora": IncreLoraConfig,
-    "dylora": DyLoraConfig,
-}
-"""Schema -> settings."""
 
 
 def validate_allocator(method: AllocatorConfig) -> None:

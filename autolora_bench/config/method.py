@@ -18,7 +18,10 @@ from autolora_bench.config.ranges import (
     Steps,
     Text,
 )
+from autolora_bench.config.registry import Support, method
 from autolora_bench.config.search import SearchConfig
+from autolora_bench.config.support import ADAPTED, UNBIASED
+from autolora_bench.config.task import ClassificationTask, RecoveryTask, RegressionTask, TaggingTask
 from autolora_bench.config.variant import VariantConfig
 
 
@@ -36,6 +39,7 @@ class MethodConfig:
     """Rules by which the same settings now give other numbers than before (config.corrections). Filled in."""
 
 
+@method("full", runs="autolora_bench.methods.full:Full", family="full")
 @dataclass
 class FullConfig(MethodConfig):
     """Every weight is trained."""
@@ -53,6 +57,7 @@ class Scaling(StrEnum):
     constant = "constant"
 
 
+@method("lora", runs="autolora_bench.methods.uniform:Lora", family="lora", variants="variant")
 @dataclass
 class LoraConfig(MethodConfig):
     """LoRA (Hu et al., 2021) of one rank on every target layer."""
@@ -78,6 +83,12 @@ class Activation(Enum):
     relu = "ReLU"
 
 
+@method(
+    "adapter",
+    runs="autolora_bench.methods.adapter:Adapter",
+    family="adapter",
+    works_on=Support(architectures=ADAPTED, reason="where its blocks take adapters is not known"),
+)
 @dataclass
 class AdapterConfig(MethodConfig):
     """Bottleneck adapters: hidden size -> bottleneck -> hidden size, added to what they read."""
@@ -94,11 +105,18 @@ class AdapterConfig(MethodConfig):
     """Of both projections' first weights, cut at two standard deviations; biases start at zero."""
 
 
+@method(
+    "bitfit",
+    runs="autolora_bench.methods.bitfit:BitFit",
+    family="bitfit",
+    works_on=Support(never_on=UNBIASED, reason="it has no bias terms"),
+)
 @dataclass
 class BitFitConfig(MethodConfig):
     """Every bias term is trained, and no other weight of the pretrained model (Ben Zaken et al., 2022)."""
 
 
+@method("adalora", runs="autolora_bench.methods.adalora:AdaLora", family="adalora")
 @dataclass
 class AdaLoraConfig(MethodConfig):
     """AdaLoRA (Zhang et al., 2023): triplets of a singular value decomposition, pruned by importance."""
@@ -133,6 +151,7 @@ class Allocation(Enum):
     reversed = "the planted ranks with their order over the layers turned round"
 
 
+@method("ranked_lora", runs="autolora_bench.methods.ranked:RankedLora", family="control")
 @dataclass
 class RankedLoraConfig(MethodConfig):
     """LoRA with a rank per layer that is not learnt in this run: controls, and others' ranks."""
@@ -168,16 +187,33 @@ class RankedLoraConfig(MethodConfig):
     variant: VariantConfig = field(default_factory=VariantConfig, metadata=ADDED)
 
 
+@method(
+    "head_only",
+    runs="autolora_bench.methods.head_only:HeadOnly",
+    family="head_only",
+    works_on=Support(
+        (ClassificationTask, RegressionTask, TaggingTask),
+        reason="a language model gets no new head",
+        no_recovery="hidden states are compared, and they have no head",
+    ),
+)
 @dataclass
 class HeadOnlyConfig(MethodConfig):
     """Nothing but the task's head is trained: what every other method has to beat."""
 
 
+@method(
+    "planted_ranks",
+    runs="autolora_bench.methods.ranked:RankedLora",
+    family="control",
+    works_on=Support((RecoveryTask,), reason="only a planted truth is known"),
+)
 @dataclass
 class PlantedRanksConfig(RankedLoraConfig):
     """LoRA with the true ranks of a recovery task, or with those in reverse: the best and the worst of its controls."""
 
 
+@method("autolora", runs="autolora_bench.methods.autolora:AutoLora", family="autolora")
 @dataclass
 class AutoLoraConfig(MethodConfig):
     """AutoLoRA: search, threshold, retrain a plain LoRA with the ranks that were found."""

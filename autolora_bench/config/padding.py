@@ -2,7 +2,7 @@
 
 from autolora_bench.config.experiment import ExperimentConfig
 from autolora_bench.config.model import Attention
-from autolora_bench.config.prompts import PrefixConfig
+from autolora_bench.config.registry import kind_of
 from autolora_bench.config.support import UnsupportedError
 from autolora_bench.config.task import RecoveryTask
 
@@ -28,8 +28,9 @@ def check_padding_free(experiment: ExperimentConfig, architecture: str | None) -
         _refuse(
             f"task={experiment.task.name}, whose hidden states are compared token by token", "leave it out"
         )
-    if isinstance(method, PrefixConfig):
-        _refuse(f"method={method.name}, whose keys and values are not the tokens'", "leave it out")
+    why = kind_of(method).works_on.needs_padding
+    if why:
+        _refuse(f"method={method.name}, {why}", "leave it out")
 
 
 def _refuse(what: str, mend: str) -> None:

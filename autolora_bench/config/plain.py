@@ -5,17 +5,17 @@ import types
 from enum import Enum
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-from autolora_bench.config.store import NODES
+from autolora_bench.config.registry import methods
+from autolora_bench.config.task import TASKS
 
 CLASS = "class"
-TYPES = {node.__name__: node for node in NODES}
 
 
 def to_plain(value: Any) -> Any:
     """Dictionaries, lists, numbers and texts; a configuration object says its class."""
     if dataclasses.is_dataclass(value):
         fields = {f.name: to_plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
-        return {CLASS: type(value).__name__, **fields}
+        return {CLASS: _name(type(value)), **fields}
     if isinstance(value, Enum):
         return value.name
     if isinstance(value, dict):
@@ -33,7 +33,7 @@ def from_plain(value: Any, hint: Any) -> Any:
         (hint,) = [one for one in get_args(hint) if one is not types.NoneType]
         return None if value is None else from_plain(value, hint)
     if dataclasses.is_dataclass(hint):
-        stated: Any = {**TYPES, hint.__name__: hint}[value[CLASS]]  # type: ignore[union-attr]
+        stated: Any = _class(value[CLASS], hint)
         hints = get_type_hints(stated)
         return stated(
             **{f.name: from_plain(value[f.name], hints[f.name]) for f in dataclasses.fields(stated)}
@@ -43,3 +43,14 @@ def from_plain(value: Any, hint: Any) -> Any:
     if get_origin(hint) is dict:
         return {name: from_plain(one, get_args(hint)[1]) for name, one in value.items()}
     return [from_plain(one, get_args(hint)[0]) for one in value] if get_origin(hint) is list else value
+
+
+def _name(kind: type) -> str:
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _class(name: str, hint: Any) -> type:
+    """The class of that name: `hint` itself, or a kind of task or method."""
+    kinds = (hint, *TASKS.values(), *(stated.config for stated in methods().values()))
+    found: type = {_name(kind): kind for kind in kinds}[name]
+    return found

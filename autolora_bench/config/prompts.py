@@ -6,8 +6,31 @@ from enum import Enum
 from autolora_bench.config.data import ADDED
 from autolora_bench.config.method import MethodConfig
 from autolora_bench.config.ranges import Share, Size
+from autolora_bench.config.registry import Support, method
+from autolora_bench.config.support import ANSWERS, DECODERS, ENCODERS, REMEMBERING
+from autolora_bench.config.task import GenerationTask
+
+PROMPTED = Support(
+    ANSWERS,
+    architectures=(*ENCODERS, *DECODERS),
+    labels_on=ENCODERS,
+    reason="it is not known to find the last token, which a decoder's classifier reads, behind embeddings",
+    starts_unchanged=False,
+)
 
 
+@method(
+    "prefix_tuning",
+    runs="autolora_bench.methods.prompts:Prompts",
+    family="prompt",
+    works_on=Support(
+        ANSWERS,
+        architectures=(*REMEMBERING, *DECODERS),
+        reason="its attention takes no keys and values from before the input",
+        starts_unchanged=False,
+        needs_padding="whose keys and values are not the tokens'",
+    ),
+)
 @dataclass
 class PrefixConfig(MethodConfig):
     """Prefix tuning (Li & Liang, 2021; for encoders P-tuning v2, Liu et al., 2022): virtual keys and values in every
@@ -26,6 +49,7 @@ class PromptStart(Enum):
     random = "normal with deviation one"
 
 
+@method("prompt_tuning", runs="autolora_bench.methods.prompts:Prompts", family="prompt", works_on=PROMPTED)
 @dataclass
 class PromptConfig(MethodConfig):
     """Prompt tuning (Lester et al., 2021): embeddings of virtual tokens before the input's."""
@@ -41,6 +65,7 @@ class PromptEncoder(Enum):
     mlp = "three linear layers"
 
 
+@method("p_tuning", runs="autolora_bench.methods.prompts:Prompts", family="prompt", works_on=PROMPTED)
 @dataclass
 class PTuningConfig(MethodConfig):
     """P-tuning (Liu et al., 2021): embeddings of virtual tokens that a small network makes while it is trained."""
@@ -51,6 +76,16 @@ class PTuningConfig(MethodConfig):
     """Hidden units of the network; none means half the size of the model's embeddings."""
 
 
+@method(
+    "llama_adapter",
+    runs="autolora_bench.methods.llama_adapter:LlamaAdapter",
+    family="prompt",
+    works_on=Support(
+        (GenerationTask,),
+        ("llama", "mistral"),
+        reason="its prompts are PEFT's, for Llama-like language models",
+    ),
+)
 @dataclass
 class LlamaAdapterConfig(MethodConfig):
     """LLaMA-Adapter (Zhang et al., 2024): gated attention to prompts in the upper blocks, closed at the start."""
@@ -63,6 +98,12 @@ class LlamaAdapterConfig(MethodConfig):
     learning_rate is the rate."""
 
 
+@method(
+    "ia3",
+    runs="autolora_bench.methods.ia3:IA3",
+    family="prompt",
+    works_on=Support(architectures=(*ENCODERS, *DECODERS)),
+)
 @dataclass
 class IA3Config(MethodConfig):
     """IA3 (Liu et al., 2022): a factor for every key, value and unit of the feed-forward layers, one at the start."""

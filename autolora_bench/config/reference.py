@@ -11,8 +11,8 @@ from pathlib import Path
 
 from autolora_bench.config.allocators import AllocatorConfig
 from autolora_bench.config.experiment import ExperimentConfig, config_id
-from autolora_bench.config.method import AdaLoraConfig, AutoLoraConfig, MethodConfig, RankedLoraConfig
-from autolora_bench.config.store import METHODS
+from autolora_bench.config.method import AdaLoraConfig, AutoLoraConfig, RankedLoraConfig
+from autolora_bench.config.registry import methods
 from autolora_bench.errors import UserError
 from autolora_bench.paths import run_folder
 
@@ -45,10 +45,10 @@ def name_reference(
         return
     reference, mend = method.reference, "say method.source=FOLDER_OF_A_FINISHED_RUN, or method.reference=null"
     schema = schema_of(reference)
-    kind = METHODS.get(schema or "", MethodConfig)
-    known = {f.name for f in fields(kind)}
-    if not issubclass(kind, AutoLoraConfig | AdaLoraConfig | AllocatorConfig):
+    kind = methods().get(schema or "")
+    if kind is None or not issubclass(kind.config, AutoLoraConfig | AdaLoraConfig | AllocatorConfig):
         raise UserError(f"method.reference={reference} is no method that learns ranks", mend)
+    known = {f.name for f in fields(kind.config)}
     try:
         found = compose(words_of_reference(words, method.name, reference, known))
     except UserError as error:

@@ -1,80 +1,14 @@
-"""Which tasks and models each kind of method can be run on: stated here, checked before anything is trained."""
+"""Which tasks and models each kind of method can be run on: checked before anything is trained."""
 
-from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from autolora_bench.config.allocators import ALLOCATORS
-from autolora_bench.config.method import (
-    AdaLoraConfig,
-    AdapterConfig,
-    AutoLoraConfig,
-    BitFitConfig,
-    FullConfig,
-    HeadOnlyConfig,
-    LoraConfig,
-    MethodConfig,
-    PlantedRanksConfig,
-    RankedLoraConfig,
-)
-from autolora_bench.config.prompts import (
-    IA3Config,
-    LlamaAdapterConfig,
-    PrefixConfig,
-    PromptConfig,
-    PTuningConfig,
-)
-from autolora_bench.config.task import (
-    ClassificationTask,
-    GenerationTask,
-    RecoveryTask,
-    RegressionTask,
-    TaggingTask,
-    TaskConfig,
-)
+from autolora_bench.config.registry import KINDS, Support, kind_of
+from autolora_bench.config.task import GenerationTask, RecoveryTask, TaskConfig
 from autolora_bench.errors import UserError
 
-KINDS: dict[type[TaskConfig], str] = {
-    ClassificationTask: "classification",
-    RegressionTask: "regression",
-    TaggingTask: "tagging",
-    GenerationTask: "generation",
-    RecoveryTask: "recovery",
-}
-"""Task kinds as they are spoken of."""
+if TYPE_CHECKING:
+    from autolora_bench.config.method import MethodConfig
 
-
-@dataclass(frozen=True)
-class Support:
-    """What a kind of method works on."""
-
-    tasks: tuple[type[TaskConfig], ...] = tuple(KINDS)
-    architectures: tuple[str, ...] | None = None
-    """model_type of transformers' configurations; none: every architecture."""
-    reason: str = ""
-    """Why not the others, in a few words."""
-    labels_on: tuple[str, ...] | None = None
-    """Architectures for classification and regression, where they are fewer."""
-    never_on: tuple[str, ...] = ()
-    """Architectures it has nothing to do on, where it works on every other."""
-    no_recovery: str = "it compares hidden states with those of a teacher that has no prompts"
-    """Why not recovery, where that is not among its tasks."""
-    starts_unchanged: bool = True
-    """Whether the model first puts out what the pretrained one does; if not, it does so without its virtual tokens."""
-
-    def models(self, task: TaskConfig) -> tuple[str, ...] | None:
-        """Architectures for a task; none: every one."""
-        labels = isinstance(task, ClassificationTask | RegressionTask) and self.labels_on is not None
-        return self.labels_on if labels else self.architectures
-
-    def sentence(self) -> str:
-        """What it works on, for a reader; empty where that is everything."""
-        kinds = [] if set(self.tasks) == set(KINDS) else [KINDS[task] for task in self.tasks]
-        labels = [f"labels on {', '.join(self.labels_on)}"] if self.labels_on else []
-        never = [f"all but {', '.join(self.never_on)}"] if self.never_on else []
-        parts = (kinds, self.architectures or (), labels, never)
-        return "; ".join(", ".join(names) for names in parts if names)
-
-
-EVERYTHING = Support()
 ANSWERS = tuple(kind for kind in KINDS if kind is not RecoveryTask)
 """Tasks whose answers a head gives."""
 REMEMBERING = ("bert", "electra", "roberta", "xlm-roberta")
@@ -88,60 +22,22 @@ ADAPTED = (
 )
 UNBIASED = ("gemma2", "llama", "mistral", "qwen3")
 """Architectures whose layers and norms have no bias terms."""
-PROMPTED = Support(
-    ANSWERS,
-    architectures=(*ENCODERS, *DECODERS),
-    labels_on=ENCODERS,
-    reason="it is not known to find the last token, which a decoder's classifier reads, behind embeddings",
-    starts_unchanged=False,
-)
-SUPPORT: dict[type[MethodConfig], Support] = {
-    FullConfig: EVERYTHING,
-    AdapterConfig: Support(architectures=ADAPTED, reason="where its blocks take adapters is not known"),
-    BitFitConfig: Support(never_on=UNBIASED, reason="it has no bias terms"),
-    LoraConfig: EVERYTHING,
-    RankedLoraConfig: EVERYTHING,
-    PlantedRanksConfig: Support((RecoveryTask,), reason="only a planted truth is known"),
-    AdaLoraConfig: EVERYTHING,
-    AutoLoraConfig: EVERYTHING,
-    PrefixConfig: Support(
-        ANSWERS,
-        architectures=(*REMEMBERING, *DECODERS),
-        reason="its attention takes no keys and values from before the input",
-        starts_unchanged=False,
-    ),
-    PromptConfig: PROMPTED,
-    PTuningConfig: PROMPTED,
-    LlamaAdapterConfig: Support(
-        (GenerationTask,),
-        ("llama", "mistral"),
-        reason="its prompts are PEFT's, for Llama-like language models",
-    ),
-    IA3Config: Support(architectures=(*ENCODERS, *DECODERS)),
-    HeadOnlyConfig: Support(
-        (ClassificationTask, RegressionTask, TaggingTask),
-        reason="a language model gets no new head",
-        no_recovery="hidden states are compared, and they have no head",
-    ),
-    **dict.fromkeys(ALLOCATORS.values(), EVERYTHING),
-}
-"""Every kind of method states what it supports."""
 
 
 class UnsupportedError(UserError):
     """A method or setting asked for on a task or model that it does not work on: a sweep leaves such a run out."""
 
 
-def check_support(method: MethodConfig, task: TaskConfig, architecture: str | None) -> None:
+def check_support(method: "MethodConfig", task: TaskConfig, architecture: str | None) -> None:
     """Raises UnsupportedError where the method does not work on the task, or on the model where that is known."""
     check_task(method, task)
     if architecture is not None:
         check_architecture(method, architecture, task)
 
 
-def check_task(method: MethodConfig, task: TaskConfig) -> None:
+def check_task(method: "MethodConfig", task: TaskConfig) -> None:
     """Raises UnsupportedError where the method does not work on this kind of task."""
-    support = SUPPORT[type(method)]
+    support = kind_of(method).works_on
     if not isinstance(task, support.tasks):
         because = f": {support.no_recovery}" if isinstance(task, RecoveryTask) else _because(support)
         raise UnsupportedError(
@@ -150,10 +46,10 @@ def check_task(method: MethodConfig, task: TaskConfig) -> None:
         )
 
 
-def check_architecture(method: MethodConfig, architecture: str, task: TaskConfig) -> None:
+def check_architecture(method: "MethodConfig", architecture: str, task: TaskConfig) -> None:
     """Raises UnsupportedError where the method does not work on this `model_type`, or not for this kind of task, and
     where the model itself cannot do the task."""
-    support = SUPPORT[type(method)]
+    support = kind_of(method).works_on
     models = support.models(task)
     if models is not None and architecture not in models:
         raise UnsupportedError(

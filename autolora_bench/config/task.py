@@ -216,3 +216,13 @@ class RecoveryTask(TaskConfig):
     change were uncorrelated."""
     plant_seed: Seed | None = None
     """Draws the truth and the planted updates; none means the run's seed."""
+
+
+TASKS: dict[str, type[TaskConfig]] = {
+    "classification": ClassificationTask,
+    "regression": RegressionTask,
+    "tagging": TaggingTask,
+    "generation": GenerationTask,
+    "recovery": RecoveryTask,
+}
+"""Schema, and the name by which a kind is spoken of -> settings."""

@@ -11,7 +11,9 @@ from torch import nn
 from transformers import PreTrainedTokenizerBase, set_seed
 
 from autolora_bench.config.experiment import ExperimentConfig, config_id
+from autolora_bench.config.method import MethodConfig
 from autolora_bench.config.padding import check_padding_free
+from autolora_bench.config.registry import kind_of
 from autolora_bench.config.support import check_architecture
 from autolora_bench.data.files import file_digests
 from autolora_bench.data.load import load_data
@@ -158,6 +160,12 @@ class Method(Protocol):
 
     def rebuild(self, context: PhaseContext) -> nn.Module:
         """The trained model, from the artefacts of the phases."""
+
+
+def build_method(config: MethodConfig) -> Method:
+    """The method of a configuration. Raises UserError where what runs it cannot be imported."""
+    method: Method = kind_of(config).build(config)
+    return method
 
 
 def count_parameters(total: int, model: nn.Module, head_modules: Sequence[str]) -> Parameters:

@@ -8,7 +8,7 @@ from autolora_bench.config.corrections import earlier_rules
 from autolora_bench.record import RunRecord
 from autolora_bench.report.comparisons import rank_notes
 from autolora_bench.report.numerals import plural, span, stated
-from autolora_bench.report.order import method_order
+from autolora_bench.report.order import family_of, method_order
 from autolora_bench.report.rows import RowRuns, settings
 from autolora_bench.report.runs import Run, hardware, setting
 from autolora_bench.report.scoreboard import ALPHA, FEW, Column, Row, Table
@@ -234,7 +234,8 @@ def origin_notes(records: list[RunRecord]) -> list[str]:
     """Commits, machines and precisions, with the cells they hold for where they differ; and methods."""
     machines = _by_cell(records, hardware)
     precisions = _by_cell(records, lambda record: stated(setting(record, "train", "precision")))
-    methods = sorted({record.method for record in records}, key=method_order)
+    families = {record.method: family_of(record) for record in records}
+    methods = sorted(families, key=lambda name: method_order(name, families[name]))
     return [
         f"Code: {_tally(map(_commit, records))}. Hardware: {machines}. Precision: {precisions}. "
         f"Methods run: {', '.join(methods)}."

@@ -1,51 +1,32 @@
-"""The order of methods in tables and figures."""
+"""The order of methods in tables and figures: by family, as each method states its own (config.registry)."""
 
-UNTRAINED = "untrained"
-"""Stands for the method in the row of a model as it was before training."""
-FAMILIES = (
-    UNTRAINED,
-    "full",
-    "head_only",
-    "adapter",
-    "bitfit",
-    "prompt",
-    "lora",
-    "variant",
-    "adalora",
-    "autolora",
-    "allocator",
-    "control",
-    "other",
-)
-ADAPTERS = ("adapter", "houlsby", "pfeiffer", "bottleneck")
-PROMPTS = ("prefix", "prompt", "p_tuning", "llama_adapter", "ia3")
-VARIANTS = ("rslora", "dora", "pissa", "olora", "lora_plus", "lora_ga", "lora_pro", "eva")
-CONTROLS = ("control", "uniform", "random", "shuffle", "from_ranks", "oracle", "reversed")
-ALLOCATORS = (
-    *("lora_svd_ranks", "lora_gradient_ranks", "fim", "stable_rank", "gora"),
-    *("sora", "l1ra", "increlora", "dylora"),
-)
+from functools import cache
+
+from autolora_bench.config.choices import schema_of
+from autolora_bench.config.registry import FAMILIES, UNTRAINED, MethodKind, family_in, methods
+from autolora_bench.paths import conf_dir
+from autolora_bench.record import RunRecord
+
+OTHER = "other"
 
 
-def family_of(method: str) -> str:
-    """Which of `FAMILIES` a method's name belongs to."""
-    name = method.lower()
-    if name in (UNTRAINED, "full", "head_only", "bitfit", "lora", "adalora"):
-        return name
-    if name.startswith(ALLOCATORS):
-        return "allocator"
-    if any(word in name for word in CONTROLS):
-        return "control"
-    if name.startswith("autolora"):
-        return "autolora"
-    if name.startswith(PROMPTS):
-        return "prompt"
-    if name.startswith(VARIANTS):
-        return "variant"
-    return "adapter" if any(word in name for word in ADAPTERS) else "other"
+def family_of(record: RunRecord) -> str:
+    """The family of a record's method: as this project states it, else as the record itself says; or `other`."""
+    kind = _kind(record.method)
+    if kind is not None:
+        return family_in(kind, record.method)
+    said = record.provenance.get("method")
+    family = said.get("family") if isinstance(said, dict) else None
+    return family if family in FAMILIES[1:] else OTHER
 
 
-def method_order(method: str) -> tuple[int, str]:
+def method_order(method: str, family: str) -> tuple[int, str]:
     """Sorting key: untrained, full, the head alone, adapters, bitfit, prompts and scales, lora, its variants, adalora,
     autolora and its variants, other allocators of ranks, controls, others by name."""
-    return FAMILIES.index(family_of(method)), method
+    return FAMILIES.index(UNTRAINED if method == UNTRAINED else family), method
+
+
+@cache
+def _kind(method: str) -> MethodKind | None:
+    """The kind that a method of conf/method is built on."""
+    return methods().get(schema_of("method", method, [conf_dir()]) or "")

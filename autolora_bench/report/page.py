@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from autolora_bench.config.registry import UNTRAINED
 from autolora_bench.record import Evaluation, PhaseRecord, RunRecord
 from autolora_bench.report import numerals
 from autolora_bench.report.formats import ELSEWHERE, Grid, Heading, Line, PlainTable, elsewhere_grid, grid_of
-from autolora_bench.report.order import UNTRAINED
 from autolora_bench.report.runs import Run, flatten, hardware
 from autolora_bench.report.scoreboard import Column, Table
 from autolora_bench.report.units import metric_of, metric_title

@@ -5,7 +5,8 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from autolora_bench.report.order import UNTRAINED, method_order
+from autolora_bench.config.registry import UNTRAINED
+from autolora_bench.report.order import method_order
 from autolora_bench.report.runs import Run, flatten
 
 Variant = tuple[tuple[str, str], ...]
@@ -64,7 +65,7 @@ def rows_of(runs: Sequence[Run]) -> list[RowRuns]:
         titles[UNTRAINED] = "Untrained model"
     counts = Counter(titles.values())
     found = []
-    for method in sorted(methods, key=method_order):
+    for method in sorted(methods, key=lambda name: method_order(name, methods[name][0].family)):
         title = titles[method] if counts[titles[method]] < 2 else f"{titles[method]} ({method})"
         found += _rows(method, title, methods[method])
     return found

@@ -11,12 +11,16 @@ import yaml
 
 from autolora_bench.config.data import Source
 from autolora_bench.config.experiment import experiment_identity
+from autolora_bench.config.registry import family_in, kind_of
 from autolora_bench.paths import conf_dir
 from autolora_bench.plan import PlannedRun, State
 from autolora_bench.record import RunRecord
 from autolora_bench.report.collect import Identity, Unreadable
+from autolora_bench.report.order import OTHER, family_of
 
 NAME = re.compile(r"[\w-]{1,100}")
+LONGEST = 100
+"""Characters of a title that a record gives."""
 WAYS = ("cpu_kernels", "padding_free")
 """Settings of `train` that change the time of the same computation."""
 
@@ -38,6 +42,8 @@ class Run:
     title: str | None = None
     """The task's title."""
     method_title: str = ""
+    family: str = OTHER
+    """Of its method, one of config.registry.FAMILIES."""
     planned: bool = False
     """Whether it is part of what was meant to be run."""
     note: str | None = None
@@ -133,7 +139,8 @@ def _from_record(record: RunRecord) -> Run:
         state=State(record.status.value),
         record=record,
         title=label("task", record.task, "title"),
-        method_title=label("method", record.method, "title") or record.method,
+        method_title=label("method", record.method, "title") or _said(record, "title") or record.method,
+        family=family_of(record),
         note=None if _checkpoint(record.config) else label("model", record.model, "note"),
     )
 
@@ -147,15 +154,23 @@ def _from_plan(run: PlannedRun, state: State) -> Run:
 
 def _told(made: Run, run: PlannedRun) -> Run:
     """The run with what only the plan says for sure: title, note, and the command that goes on from here."""
-    model = run.experiment.model
+    model, method = run.experiment.model, run.experiment.method
     return replace(
         made,
         title=run.experiment.task.title,
-        method_title=run.experiment.method.title,
+        method_title=method.title,
+        family=family_in(kind_of(method), method.name),
         planned=True,
         note=None if model.checkpoint else model.note,
         command=made.command if made.completed else run.command,
     )
+
+
+def _said(record: RunRecord, key: str) -> str | None:
+    """What a record itself says of its method, for methods that this project does not have."""
+    said = record.provenance.get("method")
+    value = said.get(key) if isinstance(said, dict) else None
+    return value[:LONGEST] if isinstance(value, str) else None
 
 
 def _model_label(model: str, config: dict[str, Any]) -> str:

@@ -126,7 +126,7 @@ class Row:
     """One method, or one of its configurations."""
 
     method: str
-    """Its name in the configuration; `order.UNTRAINED` for a model as it was before training."""
+    """Its name in the configuration; `registry.UNTRAINED` for a model as it was before training."""
     variant: Variant
     """The settings that tell it from the method's other rows."""
     label: str

@@ -14,7 +14,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from autolora_bench.report.order import UNTRAINED, family_of
+from autolora_bench.config.registry import UNTRAINED
 from autolora_bench.report.scoreboard import ALPHA, Claim, Column, Row
 
 Floats = NDArray[np.float64]
@@ -169,7 +169,7 @@ def _every_two(rows: Sequence[Row]) -> list[tuple[int, int]]:
     trained = [position for position, row in enumerate(rows) if row.method != UNTRAINED]
     if len(trained) <= ALL_ROWS:
         return list(combinations(trained, 2))
-    reference = next((p for p in trained if family_of(rows[p].method) == "autolora"), trained[0])
+    reference = next((p for p in trained if rows[p].runs[0].family == "autolora"), trained[0])
     return [(reference, position) for position in trained if position != reference]
 
 

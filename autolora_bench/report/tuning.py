@@ -83,7 +83,12 @@ def tuned_cells(runs: Sequence[Run]) -> list[TunedCell]:
             for rest, members in tuned.items()
         ]
     tasks = list(dict.fromkeys(cell.task for cell in found))
-    return sorted(found, key=lambda cell: (cell.model, tasks.index(cell.task), method_order(cell.method)))
+    families = {run.method: run.family for run in runs}
+
+    def key(cell: TunedCell) -> tuple[object, ...]:
+        return cell.model, tasks.index(cell.task), method_order(cell.method, families[cell.method])
+
+    return sorted(found, key=key)
 
 
 def _cell(runs: Sequence[Run], own: Variant | list[tuple[str, str]]) -> TunedCell:

@@ -14,11 +14,12 @@ import pytest
 from autolora_bench import cli
 from autolora_bench.config.experiment import ExperimentConfig
 from autolora_bench.config.ranges import Distinct, check_ranges
-from autolora_bench.config.store import METHODS, TASKS
+from autolora_bench.config.registry import methods
+from autolora_bench.config.task import TASKS
 from autolora_bench.config.train import TrainConfig
 from autolora_bench.errors import UserError
 
-KINDS = [*METHODS.values(), *TASKS.values(), ExperimentConfig]
+KINDS = [*(kind.config for kind in methods().values()), *TASKS.values(), ExperimentConfig]
 GENERATED = ("data=generated", "data.limit=16", "data.limit_evaluation=4", "train.epochs=1")
 
 

@@ -1,26 +1,23 @@
 """What methods work on is stated for every kind, and what they do not work on is refused in one line."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from autolora_bench import cli
-from autolora_bench.config import support
 from autolora_bench.config.choices import choices, schema_of
 from autolora_bench.config.compose import compose_config, composer, to_experiment
 from autolora_bench.config.method import AdapterConfig, LoraConfig
 from autolora_bench.config.prompts import IA3Config
-from autolora_bench.config.store import METHODS, TASKS
+from autolora_bench.config.registry import KINDS, Support, kind_of, methods
 from autolora_bench.config.support import (
-    KINDS,
-    SUPPORT,
     UNBIASED,
-    Support,
     UnsupportedError,
     check_architecture,
     check_task,
 )
-from autolora_bench.config.task import ClassificationTask, GenerationTask, TaggingTask
+from autolora_bench.config.task import TASKS, ClassificationTask, GenerationTask, TaggingTask
 from autolora_bench.errors import UserError
 from autolora_bench.paths import conf_dir
 
@@ -28,12 +25,13 @@ ONLY_TEXT = Support((GenerationTask,), ("llama", "qwen2"), "it decodes")
 
 
 def test_every_kind_of_method_and_task_is_there() -> None:
-    assert set(SUPPORT) == set(METHODS.values())
+    assert all(kind_of(kind.config()) is kind for kind in methods().values())
+    assert all(kind.build(kind.config()).phases for kind in methods().values())
     assert set(KINDS) == set(TASKS.values())
 
 
 def test_a_task_that_a_method_does_not_work_on_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(support.SUPPORT, LoraConfig, ONLY_TEXT)
+    monkeypatch.setitem(methods(), "lora", replace(methods()["lora"], works_on=ONLY_TEXT))
     with composer(), pytest.raises(UserError) as error:
         to_experiment(compose_config(["task=sst2", "method=lora", "data=generated"]))
     assert error.value.what == "method=lora does not work on classification (task=sst2): it decodes"
@@ -42,7 +40,7 @@ def test_a_task_that_a_method_does_not_work_on_is_refused(monkeypatch: pytest.Mo
 
 
 def test_a_model_that_a_method_does_not_work_on_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(support.SUPPORT, LoraConfig, ONLY_TEXT)
+    monkeypatch.setitem(methods(), "lora", replace(methods()["lora"], works_on=ONLY_TEXT))
     with pytest.raises(UserError, match="does not work on a bert model"):
         check_architecture(LoraConfig(name="lora"), "bert", GenerationTask(name="e2e"))
     check_architecture(LoraConfig(name="lora"), "qwen2", GenerationTask(name="e2e"))
@@ -83,8 +81,8 @@ def test_adapters_and_ia3_work_on_what_their_tables_name() -> None:
     from autolora_bench.methods.bottleneck import SUBLAYERS
     from autolora_bench.models.inner import SCALED
 
-    assert set(SUPPORT[AdapterConfig].architectures or ()) == set(SUBLAYERS)
-    assert set(SUPPORT[IA3Config].architectures or ()) == set(SCALED)
+    assert set(kind_of(AdapterConfig()).works_on.architectures or ()) == set(SUBLAYERS)
+    assert set(kind_of(IA3Config()).works_on.architectures or ()) == set(SCALED)
 
 
 @pytest.mark.parametrize("architecture", UNBIASED)
@@ -112,7 +110,7 @@ def test_ls_says_what_methods_work_on(tmp_path: Path, capsys: pytest.CaptureFixt
 def test_every_method_names_its_schema() -> None:
     folders = [conf_dir()]
     found = {method: schema_of("method", method, folders) for method in choices("method", folders)}
-    assert set(found.values()) <= set(METHODS)
+    assert set(found.values()) <= set(methods())
     assert found["autolora_all_linear"] == "autolora"
     assert found["dora"] == "lora"
     assert found["lora_uniform"] == "ranked_lora"

@@ -11,7 +11,8 @@ from autolora_bench.config.choices import choices
 from autolora_bench.config.compose import compose_config, composer, to_experiment
 from autolora_bench.config.experiment import ExperimentConfig
 from autolora_bench.config.ranges import check_ranges
-from autolora_bench.config.store import METHODS, TASKS
+from autolora_bench.config.registry import methods
+from autolora_bench.config.task import TASKS
 from autolora_bench.config.train import TrainConfig
 from autolora_bench.errors import UserError
 from autolora_bench.paths import conf_dir
@@ -45,7 +46,11 @@ def test_what_a_method_cannot_be_is_refused(method: str, word: str) -> None:
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("group", ["method", "task", "train"])
 def test_every_number_is_finite(group: str, value: float) -> None:
-    kinds = {"method": METHODS.values(), "task": TASKS.values(), "train": [TrainConfig]}
+    kinds = {
+        "method": [kind.config for kind in methods().values()],
+        "task": TASKS.values(),
+        "train": [TrainConfig],
+    }
     for node in (kind() for kind in kinds[group]):
         experiment = ExperimentConfig(**{group: node})
         check_ranges(experiment)

@@ -8,15 +8,16 @@ from typing import Any
 
 import pytest
 import torch
-from omegaconf import OmegaConf
 from torch import Tensor
 
+from autolora_bench.config.choices import schema_of
 from autolora_bench.config.compose import compose_config, composer, to_experiment
 from autolora_bench.config.experiment import ExperimentConfig
-from autolora_bench.config.support import SUPPORT
+from autolora_bench.config.registry import methods
 from autolora_bench.config.task import ClassificationTask
 from autolora_bench.methods import finetuning
 from autolora_bench.methods.base import PhaseContext
+from autolora_bench.paths import conf_dir
 from autolora_bench.record import RunRecord
 from autolora_bench.runner import run_experiment
 
@@ -113,8 +114,8 @@ def composed(tiny_encoder: Path, tiny_decoder: Path, tmp_path_factory: pytest.Te
 
     @cache
     def classifies(method: str) -> bool:
-        schema = OmegaConf.get_type(compose_config([f"method={method}"]).method)
-        return ClassificationTask in SUPPORT[schema].tasks
+        schema = schema_of("method", method, [conf_dir()])
+        return ClassificationTask in methods()[str(schema)].works_on.tasks
 
     def compose(method: str, *more: str) -> ExperimentConfig:
         with composer():

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from autolora_bench.config.allocators import ALLOCATORS
 from autolora_bench.config.compose import compose_config, composer, to_experiment
+from autolora_bench.config.registry import methods
 from autolora_bench.methods.allocators import trained
 from autolora_bench.record import Status
 from autolora_bench.runner import run_experiment
@@ -26,7 +26,8 @@ QUICK = {("bionlp", "increlora"), ("e2e", "gora")}
 CASES = [
     pytest.param(task, method, marks=[] if (task, method) in QUICK else pytest.mark.slow)
     for task in TASKS
-    for method in ALLOCATORS
+    for method, kind in methods().items()
+    if kind.family == "allocator"
 ]
 
 

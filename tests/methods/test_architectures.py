@@ -18,7 +18,7 @@ from transformers import (
     XLMRobertaModel,
 )
 
-from autolora_bench.methods.table import build_method
+from autolora_bench.methods.base import build_method
 
 SIZES = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
 LLAMA_LIKE = {

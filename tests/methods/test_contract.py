@@ -33,13 +33,12 @@ from autolora_bench.config.prompts import (
     PromptConfig,
     PTuningConfig,
 )
-from autolora_bench.config.store import METHODS as SCHEMAS
-from autolora_bench.config.support import SUPPORT
+from autolora_bench.config.registry import kind_of, methods
 from autolora_bench.config.task import RecoveryTask
 from autolora_bench.config.variant import Start, VariantConfig
 from autolora_bench.methods.adapter import load_adapter
+from autolora_bench.methods.base import build_method
 from autolora_bench.methods.llama_adapter import load_llama_adapter
-from autolora_bench.methods.table import build_method
 from autolora_bench.paths import conf_dir
 from autolora_bench.record import RunRecord, Status, read_record
 from autolora_bench.runner import run_experiment
@@ -49,7 +48,7 @@ NAMES = sorted(path.stem for path in (conf_dir() / "method").glob("*.yaml"))
 METHODS = [
     name
     for name in NAMES
-    if SUPPORT[SCHEMAS[str(schema_of("method", name, [conf_dir()]))]].tasks != (RecoveryTask,)
+    if methods()[str(schema_of("method", name, [conf_dir()]))].works_on.tasks != (RecoveryTask,)
 ]
 """Those that know a planted truth are trained in tests/tasks/test_recovery.py."""
 D, F, BLOCKS, LABELS = 32, 64, 2, 2
@@ -185,7 +184,7 @@ def departure(c: MethodConfig) -> float:
 def test_output_is_unchanged_at_the_start(method: str, trained: Any) -> None:
     run = trained(method)
     expected = run.logits_of(run.context.backbone().model)
-    if SUPPORT[type(run.experiment.method)].starts_unchanged:
+    if kind_of(run.experiment.method).works_on.starts_unchanged:
         torch.testing.assert_close(run.first_logits, expected, rtol=0, atol=departure(run.experiment.method))
     else:
         assert not torch.allclose(run.first_logits, expected, atol=1e-5)

@@ -33,14 +33,13 @@ from transformers import (
 
 from autolora_bench.config.choices import schema_of
 from autolora_bench.config.experiment import ExperimentConfig
-from autolora_bench.config.store import METHODS as SCHEMAS
-from autolora_bench.config.support import SUPPORT, UnsupportedError, check_support
+from autolora_bench.config.registry import methods
+from autolora_bench.config.support import UnsupportedError, check_support
 from autolora_bench.config.task import ClassificationTask, GenerationTask, TaggingTask
 from autolora_bench.data.load import load_data
 from autolora_bench.data.schema import tag_names
 from autolora_bench.methods import base, searching
-from autolora_bench.methods.base import PhaseContext, count_parameters
-from autolora_bench.methods.table import build_method
+from autolora_bench.methods.base import PhaseContext, build_method, count_parameters
 from autolora_bench.models.head import head_of
 from autolora_bench.paths import conf_dir
 from autolora_bench.search import SearchTrainer
@@ -53,7 +52,7 @@ TASKS = {"sst2": ClassificationTask, "bionlp": TaggingTask, "e2e": GenerationTas
 
 def tasks_of(method: str) -> set[Any]:
     """Kinds of task that a method works on."""
-    return set(SUPPORT[SCHEMAS[str(schema_of("method", method, [conf_dir()]))]].tasks)
+    return set(methods()[str(schema_of("method", method, [conf_dir()]))].works_on.tasks)
 
 
 METHODS = [

@@ -15,10 +15,9 @@ from autolora_bench.errors import UserError
 from autolora_bench.methods.allocators.budget import Budget
 from autolora_bench.methods.allocators.gradient_ranks import singular_values
 from autolora_bench.methods.allocators.stable_rank import stable_rank
-from autolora_bench.methods.base import PhaseContext
+from autolora_bench.methods.base import PhaseContext, build_method
 from autolora_bench.methods.initialising import Batches
 from autolora_bench.methods.lora import lora_model
-from autolora_bench.methods.table import build_method
 from autolora_bench.search.layers import lora_factors, lora_layers
 
 MODULES = ["a", "b", "c", "d"]

@@ -10,8 +10,7 @@ from datasets import Dataset
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification
 
 from autolora_bench.config.compose import compose_config, composer, to_experiment
-from autolora_bench.methods.base import PhaseContext, count_parameters
-from autolora_bench.methods.table import build_method
+from autolora_bench.methods.base import PhaseContext, build_method, count_parameters
 from autolora_bench.models.gpt2 import split_attention
 from autolora_bench.models.load import Backbone
 from autolora_bench.models.targets import target_modules

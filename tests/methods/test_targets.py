@@ -8,9 +8,8 @@ import pytest
 import torch
 
 from autolora_bench.methods.autolora import AutoLora
-from autolora_bench.methods.base import PhaseContext
+from autolora_bench.methods.base import PhaseContext, build_method
 from autolora_bench.methods.finetuning import adapter_ranks
-from autolora_bench.methods.table import build_method
 from autolora_bench.models.targets import block_and_projection
 from autolora_bench.search import lora_layers
 

@@ -12,11 +12,10 @@ from autolora_bench.config.corrections import earlier_rules
 from autolora_bench.config.experiment import experiment_identity
 from autolora_bench.config.variant import LoraGaConfig
 from autolora_bench.errors import UserError
-from autolora_bench.methods.base import PhaseContext
+from autolora_bench.methods.base import PhaseContext, build_method
 from autolora_bench.methods.factors import FACTORS, read_factors, start_from
 from autolora_bench.methods.initialising import gradient_factors
 from autolora_bench.methods.searching import SELECTION
-from autolora_bench.methods.table import build_method
 from autolora_bench.runner import run_experiment
 from autolora_bench.search.layers import lora_layers
 from autolora_bench.training.arguments import training_arguments

@@ -13,8 +13,7 @@ from transformers import TrainerControl, TrainerState, TrainingArguments
 from autolora_bench.config.compose import compose_config, composer, to_experiment
 from autolora_bench.config.experiment import ExperimentConfig
 from autolora_bench.errors import UserError
-from autolora_bench.methods.base import PhaseContext
-from autolora_bench.methods.table import build_method
+from autolora_bench.methods.base import PhaseContext, build_method
 from autolora_bench.models.load import Backbone
 from autolora_bench.record import RunRecord, Status, read_record
 from autolora_bench.runner import run_experiment

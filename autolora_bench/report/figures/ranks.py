@@ -12,7 +12,6 @@ from matplotlib.figure import Figure
 
 from autolora_bench.errors import UserError
 from autolora_bench.report.figures.style import HEAT, Picture, file_name, picture
-from autolora_bench.report.order import family_of
 from autolora_bench.report.published import backbone_name, read_rows, results_dir
 from autolora_bench.report.runs import Run
 from autolora_bench.report.scoreboard import Row, Table
@@ -41,7 +40,7 @@ def rank_figures(tables: Sequence[Table], published: Path | None = None) -> list
                 real = {
                     task for task, runs in _runs(row).items() if not any(_is_generated(run) for run in runs)
                 }
-                beside = theirs if family_of(row.method) == "autolora" else {}
+                beside = theirs if row.runs[0].family == "autolora" else {}
                 found.append(
                     _picture(table, row, maps, {task: one for task, one in beside.items() if task in real})
                 )

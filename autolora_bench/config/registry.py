@@ -1,0 +1,183 @@
+"""Every kind of method, stated once beside its settings: what runs it, what it works on, where it stands in tables.
+
+    @method("adapter", runs="autolora_bench.methods.adapter:Adapter", family="adapter", works_on=Support(...))
+    @dataclass
+    class AdapterConfig(MethodConfig): ...
+
+The list of methods, the schemas, the checks and the order of tables read it. Nothing here needs torch: `runs` is
+imported when a run starts.
+"""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from autolora_bench.config.task import (
+    TASKS,
+    ClassificationTask,
+    RegressionTask,
+    TaskConfig,
+)
+from autolora_bench.errors import UserError, require
+
+if TYPE_CHECKING:
+    from autolora_bench.config.method import MethodConfig
+
+UNTRAINED = "untrained"
+"""Stands for the method in the row of a model as it was before training."""
+FAMILIES = (
+    UNTRAINED,
+    "full",
+    "head_only",
+    "adapter",
+    "bitfit",
+    "prompt",
+    "lora",
+    "variant",
+    "adalora",
+    "autolora",
+    "allocator",
+    "control",
+    "other",
+)
+"""Families of methods, in the order of tables."""
+KINDS = {kind: name for name, kind in TASKS.items()}
+"""Task kinds as they are spoken of."""
+Config = TypeVar("Config", bound=type)
+
+
+@dataclass(frozen=True)
+class Support:
+    """What a kind of method works on."""
+
+    tasks: tuple[type[TaskConfig], ...] = tuple(KINDS)
+    architectures: tuple[str, ...] | None = None
+    """model_type of transformers' configurations; none: every architecture."""
+    reason: str = ""
+    """Why not the others, in a few words."""
+    labels_on: tuple[str, ...] | None = None
+    """Architectures for classification and regression, where they are fewer."""
+    never_on: tuple[str, ...] = ()
+    """Architectures it has nothing to do on, where it works on every other."""
+    no_recovery: str = "it compares hidden states with those of a teacher that has no prompts"
+    """Why not recovery, where that is not among its tasks."""
+    starts_unchanged: bool = True
+    """Whether the model first puts out what the pretrained one does; if not, it does so without its virtual tokens."""
+    needs_padding: str = ""
+    """Why it does not work with train.padding_free, as a clause after its name; empty: it does."""
+
+    def models(self, task: TaskConfig) -> tuple[str, ...] | None:
+        """Architectures for a task; none: every one."""
+        labels = isinstance(task, ClassificationTask | RegressionTask) and self.labels_on is not None
+        return self.labels_on if labels else self.architectures
+
+    def sentence(self) -> str:
+        """What it works on, for a reader; empty where that is everything."""
+        kinds = [] if set(self.tasks) == set(KINDS) else [KINDS[task] for task in self.tasks]
+        labels = [f"labels on {', '.join(self.labels_on)}"] if self.labels_on else []
+        never = [f"all but {', '.join(self.never_on)}"] if self.never_on else []
+        parts = (kinds, self.architectures or (), labels, never)
+        return "; ".join(", ".join(names) for names in parts if names)
+
+
+@dataclass(frozen=True)
+class MethodKind:
+    """A kind of method, on which files of conf/method are built: one of its name, others with settings of their own."""
+
+    name: str
+    """The schema, as in `/schema/method/lora@_here_`."""
+    config: "type[MethodConfig]"
+    runs: str
+    """`package.module:attribute`, which makes a method (methods.base.Method) of its settings."""
+    family: str
+    """One of `FAMILIES`."""
+    variants: str
+    """Family of the files that are built on it under other names."""
+    works_on: Support
+    digests: dict[str, str] = field(default_factory=dict)
+    """File -> SHA-256 of a method of the user's own (autolora_bench.own); empty for the project's."""
+
+    def build(self, settings: "MethodConfig") -> Any:
+        """The method with its settings. Raises UserError where `runs` names nothing."""
+        module, _, attribute = self.runs.partition(":")
+        try:
+            make = getattr(import_module(module), attribute)
+        except (ImportError, AttributeError) as error:
+            raise UserError(
+                f"method {self.name} is run by {self.runs}, which cannot be imported: {error}",
+                "name a module and what makes the method in it, as in runs=package.module:Class",
+            ) from error
+        return make(settings)
+
+
+STATED_IN = ("method", "prompts", "allocators")
+"""Modules of config that state the project's methods."""
+_methods: dict[str, MethodKind] = {}
+
+
+def methods() -> dict[str, MethodKind]:
+    """Name -> every kind of method: the project's, and those of the user's own that were read."""
+    for module in STATED_IN:
+        import_module(f"autolora_bench.config.{module}")
+    return _methods
+
+
+def method(
+    name: str,
+    *,
+    runs: str,
+    family: str = "other",
+    variants: str | None = None,
+    works_on: Support | None = None,
+) -> Callable[[Config], Config]:
+    """States a kind of method: goes above the dataclass of its settings.
+
+    Args:
+        name: of its schema, and as a rule of its file in conf/method.
+        runs: what makes the method of its settings, as `package.module:attribute`; `:attribute` is in the dataclass's
+            own module. Imported when a run starts.
+        family: where it stands in tables, one of `FAMILIES`.
+        variants: the family of the files that are built on it under other names; none: the same.
+        works_on: tasks and models; none: all.
+
+    Raises:
+        UserError: the name is taken, the family is not known, or what it is put on is no dataclass.
+    """
+
+    def state(config: Config) -> Config:
+        where = inspect.getfile(config)
+        require(
+            name not in _methods,
+            f"{where} states a method {name!r}, which there is already",
+            "choose another name for it",
+        )
+        require(
+            "__dataclass_fields__" in vars(config),
+            f"{where}: method {name!r} is put on {config.__name__}, which is no dataclass",
+            "write @dataclass between @method(...) and the class",
+        )
+        for one in (family, variants or family):
+            require(
+                one in FAMILIES[1:],
+                f"{where}: method {name!r} is of a family {one!r}, which tables do not have",
+                f"choose among: {', '.join(FAMILIES[1:])}",
+            )
+        place = f"{config.__module__}{runs}" if runs.startswith(":") else runs
+        _methods[name] = MethodKind(
+            name, config, place, family, variants or family, Support() if works_on is None else works_on
+        )
+        return config
+
+    return state
+
+
+def kind_of(settings: "MethodConfig") -> MethodKind:
+    """The kind of method that settings are of."""
+    return next(kind for kind in _methods.values() if kind.config is type(settings))
+
+
+def family_in(kind: MethodKind, name: str) -> str:
+    """The family of the method `name`, which is built on `kind`."""
+    return kind.family if name == kind.name else kind.variants
