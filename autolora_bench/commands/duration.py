@@ -1,11 +1,11 @@
 """How long runs that are still to be made will take: their optimizer steps, and a rate measured or given."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
 
-from autolora_bench.config.allocators import TrainedAllocatorConfig
+from autolora_bench.config.allocators import TRAINED, AllocatorConfig
 from autolora_bench.config.experiment import ExperimentConfig
 from autolora_bench.config.method import AutoLoraConfig
 from autolora_bench.config.steps import search_steps, training_steps
@@ -92,12 +92,12 @@ def work(experiment: ExperimentConfig, rows: int | None) -> Work | None:
     """Steps and examples of a run on `rows` training examples; None where those are not known."""
     if rows is None:
         return None
-    training, method = training_steps(experiment.train, rows), experiment.method
+    method, train = experiment.method, experiment.train
+    training = training_steps(method.final(train) if isinstance(method, AllocatorConfig) else train, rows)
     if isinstance(method, AutoLoraConfig):
         search = search_steps(method.search, rows)
-    elif isinstance(method, TrainedAllocatorConfig):
-        own = replace(experiment.train, epochs=method.search_epochs, max_steps=method.search_max_steps)
-        search = training_steps(own, rows)
+    elif isinstance(method, TRAINED):
+        search = training_steps(method.search(train), rows)
     else:
         return Work(0, training.examples, training.steps)
     return Work(search.examples, training.examples, search.steps + training.steps)

@@ -1,6 +1,6 @@
 """Allocators of ranks: each finds a rank for every layer within one budget, and LoRA is then trained with them."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from omegaconf import MISSING
 
@@ -8,7 +8,8 @@ from autolora_bench.config.data import ADDED
 from autolora_bench.config.method import MethodConfig, Scaling
 from autolora_bench.config.ranges import Amount, Between, LayerRank, Positive, Rank, Share, Size, Steps
 from autolora_bench.config.registry import method
-from autolora_bench.config.variant import VariantConfig
+from autolora_bench.config.train import TrainConfig
+from autolora_bench.config.variant import Start, VariantConfig
 from autolora_bench.errors import require
 
 
@@ -32,6 +33,10 @@ class AllocatorConfig(MethodConfig):
     variant: VariantConfig = field(default_factory=VariantConfig, metadata=ADDED)
     """Of the final LoRA."""
 
+    def final(self, train: TrainConfig) -> TrainConfig:
+        """How the LoRA with the found ranks is trained, in a run that says `train`."""
+        return train
+
 
 @dataclass
 class TrainedAllocatorConfig(AllocatorConfig):
@@ -45,6 +50,43 @@ class TrainedAllocatorConfig(AllocatorConfig):
     search_max_steps: Steps | None = None
     search_learning_rate: Positive | None = None
     """Peak learning rate of the allocator's own training; none takes `learning_rate`."""
+
+    def search(self, train: TrainConfig) -> TrainConfig:
+        """How the allocator's own training is done, in a run that says `train`."""
+        return replace(train, epochs=self.search_epochs, max_steps=self.search_max_steps)
+
+
+@method("lora_balanced", runs="autolora_bench.methods.allocators.balanced:lora_balanced", family="allocator")
+@dataclass
+class LoraBalancedConfig(AllocatorConfig):
+    """One training that begins with LoRA of `maximum_rank` and goes on with its balanced truncation."""
+
+    share: Between = 0.75
+    """Share of the run's epochs, or of its max_steps, before the truncation; each part has the whole schedule."""
+    gathered: Between = 0.1
+    """Share of that part's steps, the last ones, in which the Gramians are gathered."""
+    search_learning_rate: Positive | None = None
+    """Peak learning rate before the truncation; none takes `learning_rate`."""
+
+    def search(self, train: TrainConfig) -> TrainConfig:
+        """The part before the truncation."""
+        return self._part(train, self.share, self._before(train))
+
+    def final(self, train: TrainConfig) -> TrainConfig:
+        """The part after it."""
+        steps = self._before(train)
+        left = None if train.max_steps is None or steps is None else max(1, train.max_steps - steps)
+        return self._part(train, 1 - self.share, left)
+
+    def _before(self, train: TrainConfig) -> int | None:
+        return None if train.max_steps is None else max(1, round(self.share * train.max_steps))
+
+    def _part(self, train: TrainConfig, share: float, steps: int | None) -> TrainConfig:
+        return replace(train, epochs=share * train.epochs, max_steps=steps)
+
+
+TRAINED = TrainedAllocatorConfig | LoraBalancedConfig
+"""Allocators with a training of their own."""
 
 
 @method(
@@ -146,6 +188,12 @@ class DyLoraConfig(TrainedAllocatorConfig):
 
 def validate_allocator(method: AllocatorConfig) -> None:
     """Raises UserError at the first setting that cannot be."""
+    goes_on = isinstance(method, LoraBalancedConfig)
+    require(
+        not goes_on or (method.variant.start is Start.lora and not method.variant.dora),
+        f"method={method.name} goes on with what it trained, and neither another start nor DoRA can",
+        "leave method.variant.start and method.variant.dora out",
+    )
     require(
         method.total is None or method.mean_rank == AllocatorConfig.mean_rank,
         f"method.total={method.total} and method.mean_rank={method.mean_rank:g}, which both give the budget",

@@ -63,12 +63,14 @@ class FinetunePhase:
     """None is AdamW."""
     base_batch_size: int | None = None
     """`learning_rate` is meant for so many examples a step, and is scaled to the run's; None: for any number."""
+    training: Callable[[TrainConfig], TrainConfig] = lambda train: train
+    """The run's training -> this phase's."""
     details: Callable[[PhaseContext], dict[str, Any]] = lambda context: {}
     """What the record has to tell of the method in this run."""
 
     def run(self, context: PhaseContext) -> PhaseResult:
         """Train, or go on from the last checkpoint."""
-        train = context.experiment.train
+        train = self.training(context.experiment.train)
         result, memory = with_less_memory(train, train.batch_size, lambda train: self._train(context, train))
         result.details.update(memory)
         return result

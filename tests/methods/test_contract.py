@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoTokenizer, TrainerControl, TrainerState, TrainingArguments
 
-from autolora_bench.config.allocators import AllocatorConfig
+from autolora_bench.config.allocators import AllocatorConfig, LoraBalancedConfig
 from autolora_bench.config.choices import schema_of
 from autolora_bench.config.method import (
     AdaLoraConfig,
@@ -183,6 +183,8 @@ def departure(c: MethodConfig) -> float:
 
 def test_output_is_unchanged_at_the_start(method: str, trained: Any) -> None:
     run = trained(method)
+    if isinstance(run.experiment.method, LoraBalancedConfig):
+        pytest.skip("it goes on with what it trained: test_balanced.py holds its start")
     expected = run.logits_of(run.context.backbone().model)
     if kind_of(run.experiment.method).works_on.starts_unchanged:
         torch.testing.assert_close(run.first_logits, expected, rtol=0, atol=departure(run.experiment.method))
@@ -216,7 +218,8 @@ def test_only_intended_weights_move_and_all_of_them_do(method: str, trained: Any
 def test_loss_falls(method: str, trained: Any) -> None:
     """Prompts before a random encoder lower it little and slowly: their later epochs are taken together."""
     slow = method in ("prefix_tuning", "prompt_tuning", "p_tuning")
-    run = trained(method, "train.epochs=12") if slow else trained(method)
+    longer = ["train.epochs=12"] if slow or method == "lora_balanced" else []
+    run = trained(method, *longer)
     losses = [evaluation.train_loss for evaluation in run.record.history]
     later = losses[len(losses) // 2 :] if slow else losses[-1:]
     assert sum(later) / len(later) < losses[0]

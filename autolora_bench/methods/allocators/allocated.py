@@ -5,7 +5,7 @@ the search and the final training as phases of their own, each with its time and
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,6 +59,8 @@ class AllocatedLora:
     config: AllocatorConfig
     search: Phase
     """Leaves RANKS; its name is `search`."""
+    start: Callable[[PeftModel, PhaseContext], None] | None = None
+    """Gives the final LoRA, freshly made with the found ranks, other first weights than LoRA's."""
 
     def phases(self) -> Sequence[Phase]:
         """Search, first values where the final LoRA's start computes any, and the final training."""
@@ -75,10 +77,14 @@ class AllocatedLora:
             self.config.learning_rate,
             export=self._export,
             optimizer=optimizer_of(self.config.variant),
+            training=self.config.final,
         )
 
     def _adapt(self, backbone: Backbone, context: PhaseContext) -> PeftModel:
-        return ranked_model(backbone, context, self.config, _found(backbone, context))
+        model = ranked_model(backbone, context, self.config, _found(backbone, context))
+        if self.start is not None:
+            self.start(model, context)
+        return model
 
     def _export(self, model: PeftModel, backbone: Backbone, folder: Path) -> None:
         export_adapter(self.config, model, folder)

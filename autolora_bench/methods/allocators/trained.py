@@ -1,14 +1,14 @@
 """The search of an allocator that trains: a LoRA of the largest rank on all training data, without evaluations."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from peft import PeftModel
 from torch.optim import Optimizer
 from transformers import PrinterCallback, TrainingArguments
 
-from autolora_bench.config.allocators import TrainedAllocatorConfig
+from autolora_bench.config.allocators import TRAINED
 from autolora_bench.config.train import TrainConfig
 from autolora_bench.methods.allocators.allocated import RANKS, Found, leave
 from autolora_bench.methods.allocators.budget import Budget
@@ -36,6 +36,9 @@ class Allocator(Companion):
         """Ranks within the budget, once the training is over."""
         raise NotImplementedError
 
+    def leave(self, found: Found, context: PhaseContext) -> None:
+        """Write into the search's folder what the final training needs beside the ranks."""
+
 
 MakeAllocator = Callable[[PeftModel, Budget], Allocator]
 """The model that is trained (changed in place where the allocator needs it) and the budget -> the allocator."""
@@ -45,15 +48,14 @@ MakeAllocator = Callable[[PeftModel, Budget], Allocator]
 class TrainedSearch:
     """Trains a LoRA with an allocator, and leaves ranks.json and scores.json."""
 
-    config: TrainedAllocatorConfig
+    config: TRAINED
     allocator: MakeAllocator
     parallel: ClassVar[bool] = True
     name: str = "search"
 
     def run(self, context: PhaseContext) -> PhaseResult:
         """Train, or go on from the last checkpoint."""
-        c, train = self.config, context.experiment.train
-        train = replace(train, epochs=c.search_epochs, max_steps=c.search_max_steps)
+        train = self.config.search(context.experiment.train)
         result, memory = with_less_memory(train, train.batch_size, lambda train: self._search(context, train))
         result.details.update(memory)
         return result
@@ -84,7 +86,12 @@ class TrainedSearch:
             details=allocator.details(),
             source=backbone.source,
         )
-        return on_main(lambda: leave(allocator.found(), context, result))
+        return on_main(lambda: self._leave(allocator, context, result))
+
+    def _leave(self, allocator: Allocator, context: PhaseContext, result: PhaseResult) -> PhaseResult:
+        found = allocator.found()
+        allocator.leave(found, context)
+        return leave(found, context, result)
 
     def _trainer(
         self,

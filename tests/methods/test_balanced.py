@@ -1,0 +1,186 @@
+"""Balanced truncation against the large matrices that it does without, and the training that goes on from it."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+from torch import Tensor, nn
+
+from autolora_bench.config.allocators import LoraBalancedConfig
+from autolora_bench.config.train import TrainConfig
+from autolora_bench.config.validate_method import validate_method
+from autolora_bench.config.variant import Start, VariantConfig
+from autolora_bench.errors import UserError
+from autolora_bench.methods.allocators.balanced import Balanced, hankel_singular_values, truncated
+from autolora_bench.methods.allocators.budget import Budget
+from autolora_bench.methods.base import PhaseContext, build_method
+from autolora_bench.search.layers import lora_factors
+
+K, INPUTS, OUTPUTS = 6, 20, 15
+
+
+@pytest.fixture
+def system() -> dict[str, np.ndarray]:
+    """A layer's factors, and second moments H of its inputs and G of the gradient at its output."""
+    random = np.random.default_rng(0)
+    roots = {
+        "H": random.normal(size=(INPUTS, INPUTS)),
+        "G": random.normal(size=(OUTPUTS, OUTPUTS)) * np.geomspace(1, 100, OUTPUTS),
+    }
+    moments = {name: root @ root.T for name, root in roots.items()}
+    return {"A": random.normal(size=(K, INPUTS)), "B": random.normal(size=(OUTPUTS, K)), **moments}
+
+
+def gramians(system: dict[str, np.ndarray]) -> tuple[Tensor, Tensor]:
+    """Of the state A h, and of the loss's gradient with respect to it."""
+    a, b = system["A"], system["B"]
+    return torch.from_numpy(a @ system["H"] @ a.T), torch.from_numpy(b.T @ system["G"] @ b)
+
+
+def root(moment: np.ndarray) -> np.ndarray:
+    values, vectors = np.linalg.eigh(moment)
+    return vectors * np.sqrt(values) @ vectors.T
+
+
+def weighted(system: dict[str, np.ndarray], update: np.ndarray) -> np.ndarray:
+    return root(system["G"]) @ update @ root(system["H"])
+
+
+def test_values_are_those_of_the_update_between_both_moments(system: dict[str, np.ndarray]) -> None:
+    found = hankel_singular_values(*gramians(system)).numpy()
+    expected = np.linalg.svd(weighted(system, system["B"] @ system["A"]), compute_uv=False)[:K]
+    np.testing.assert_allclose(found, expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize("rank", [1, 3, K])
+def test_the_truncation_is_the_nearest_of_its_rank_in_the_losss_metric(
+    system: dict[str, np.ndarray], rank: int
+) -> None:
+    """Eckart and Young's theorem: no other update of its rank loses less."""
+    factors = [torch.from_numpy(system[name]) for name in "AB"]
+    a, b = (t.numpy() for t in truncated(*factors, *gramians(system), rank))
+    assert (a.shape, b.shape) == ((rank, INPUTS), (OUTPUTS, rank))
+    whole = weighted(system, system["B"] @ system["A"])
+    u, values, vt = np.linalg.svd(whole)
+    best = u[:, :rank] * values[:rank] @ vt[:rank]
+    np.testing.assert_allclose(weighted(system, b @ a), best, atol=1e-8 * values[0])
+    np.testing.assert_allclose(np.linalg.norm(a, axis=1), np.linalg.norm(b, axis=0))
+
+
+def test_a_component_without_a_value_can_still_learn(system: dict[str, np.ndarray]) -> None:
+    system["B"][:, 2:] = 0
+    factors = [torch.from_numpy(system[name]) for name in "AB"]
+    a, b = truncated(*factors, *gramians(system), 4)
+    np.testing.assert_allclose((b @ a).numpy(), system["B"] @ system["A"], atol=1e-9)
+    assert (b[:, 2:] == 0).all(), "the output stays as it was"
+    assert (a[2:].norm(dim=1) > 0.1).all(), "or no gradient would reach B"
+
+
+class Net(nn.Module):
+    """Two layers with a nonlinearity between them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(INPUTS, OUTPUTS), nn.Linear(OUTPUTS, 7)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.second(torch.tanh(self.first(x)))
+
+
+def test_gramians_are_of_the_positions_that_the_loss_depends_on() -> None:
+    """Sums over two batches, by autograd on the layers' inputs and outputs."""
+    torch.manual_seed(0)
+    model: Any = get_peft_model(Net(), LoraConfig(r=K, lora_alpha=2 * K, target_modules=["first", "second"]))
+    for a, b in lora_factors(model):
+        nn.init.normal_(a, std=0.3)
+        nn.init.normal_(b, std=0.3)
+    config = LoraBalancedConfig(name="x", title="X", learning_rate=1.0, maximum_rank=K)
+    balanced = Balanced(config, model, Budget.of(config, ["first", "second"]))
+    expected = [[np.zeros((K, K)), np.zeros((K, K)), 0] for _ in range(2)]
+    layers = {name: model.base_model.model.get_submodule(name) for name in ("first", "second")}
+    taken: dict[str, tuple[Tensor, Tensor]] = {}
+
+    def note(name: str) -> Any:
+        def hook(module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
+            output.retain_grad()
+            taken[name] = (args[0], output)
+
+        return hook
+
+    for name, layer in layers.items():
+        layer.register_forward_hook(note(name))
+    for gathers in (False, True, True):
+        balanced.gathers = gathers
+        outputs = model(torch.randn(5, 3, INPUTS, requires_grad=True))
+        outputs[:, :2].square().sum().backward()  # the last position counts for nothing
+        if gathers:
+            for (a, b), (h, y), sums in zip(lora_factors(model), taken.values(), expected, strict=True):
+                z = (h.detach()[:, :2].reshape(10, -1) @ a.T).detach().double().numpy()
+                g = 2 * (y.grad[:, :2].reshape(10, -1) @ b).detach().double().numpy()
+                sums[0] += z.T @ z
+                sums[1] += g.T @ g
+                sums[2] += 10
+    for (p, q), (z, g, count) in zip(balanced._gramians(), expected, strict=True):
+        np.testing.assert_allclose(p, z / count, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(q, g, rtol=1e-5, atol=1e-4)
+
+
+def test_layers_are_compared_by_what_the_loss_loses(system: dict[str, np.ndarray]) -> None:
+    """The larger update is not the one that counts: what no input reaches and no loss sees goes first."""
+    config = LoraBalancedConfig(name="x", title="X", learning_rate=1.0, maximum_rank=K, mean_rank=1)
+    model: Any = get_peft_model(Net(), LoraConfig(r=K, target_modules=["first", "second"]))
+    balanced = Balanced(config, model, Budget.of(config, ["first", "second"]))
+    balanced.positions += 1
+    balanced.reached[:] = torch.eye(K, dtype=torch.float64)
+    balanced.seen[0], balanced.seen[1] = 9 * torch.eye(K), torch.diag(torch.tensor([16.0, 1, 1, 1, 1, 1]))
+    found = balanced.found()
+    np.testing.assert_allclose(found.scores, [[3] * K, [4, 1, 1, 1, 1, 1]])
+    assert found.ranks.ranks == (1, 1)
+
+
+@pytest.mark.parametrize("scaling", ["alpha_over_rank", "constant"])
+def test_the_training_goes_on_where_the_first_part_ended(
+    scaling: str, composed: Any, tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With every rank kept nothing is cut: the final LoRA and its head begin as the first part's."""
+    words = ["method.mean_rank=4", "method.maximum_rank=4", f"model.checkpoint={tiny_encoder}"]
+    experiment = composed("lora_balanced", *words, f"method.scaling={scaling}")
+    context = PhaseContext(experiment, tmp_path, torch.device("cpu"))
+    batch = dict(context.task.collator(context.tokenizer)(list(context.splits.train.select(range(4)))))
+    before: list[Tensor] = []
+    leave = Balanced.leave
+
+    def watched(balanced: Any, *arguments: Any) -> None:
+        before.append(balanced.model.eval()(**batch).logits.detach())
+        leave(balanced, *arguments)
+
+    monkeypatch.setattr(Balanced, "leave", watched)
+    search, retrain = build_method(experiment.method).phases()
+    search.run(context)
+    after = retrain.adapt(context.backbone(), context).eval()(**batch).logits  # type: ignore[attr-defined]
+    torch.testing.assert_close(after, before[0], rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(after, context.backbone().model.eval()(**batch).logits, atol=1e-3)
+
+
+def test_both_parts_together_are_one_training(trained: Any) -> None:
+    record = trained("lora_balanced", "train.epochs=4").record
+    assert [record.phase(name).steps for name in ("search", "retrain")] == [18, 6]
+
+
+@pytest.mark.parametrize(("steps", "parts"), [(400, (300, 100)), (3, (2, 1)), (1, (1, 1))])
+def test_steps_are_shared_out(steps: int, parts: tuple[int, int]) -> None:
+    config = LoraBalancedConfig(name="x", title="X", learning_rate=1.0)
+    train = TrainConfig(epochs=10, max_steps=steps)
+    assert (config.search(train).max_steps, config.final(train).max_steps) == parts
+    assert config.search(train).epochs == 7.5
+    assert config.final(train).epochs == 2.5
+
+
+@pytest.mark.parametrize("setting", ["start", "dora"])
+def test_what_cannot_go_on_is_refused(setting: str) -> None:
+    variant = VariantConfig(start=Start.pissa) if setting == "start" else VariantConfig(dora=True)
+    with pytest.raises(UserError, match="goes on with what it trained"):
+        validate_method(LoraBalancedConfig(name="x", title="X", learning_rate=1.0, variant=variant))
