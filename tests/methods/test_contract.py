@@ -216,12 +216,13 @@ def test_only_intended_weights_move_and_all_of_them_do(method: str, trained: Any
 
 
 def test_loss_falls(method: str, trained: Any) -> None:
-    """Prompts before a random encoder lower it little and slowly: their later epochs are taken together."""
+    """Prompts before a random encoder lower it little and slowly: their later epochs are taken together. Where a training
+    goes on from another, it is that of LoRA's first epoch which is lower."""
     slow = method in ("prefix_tuning", "prompt_tuning", "p_tuning")
-    longer = ["train.epochs=12"] if slow or method == "lora_balanced" else []
-    run = trained(method, *longer)
-    losses = [evaluation.train_loss for evaluation in run.record.history]
-    later = losses[len(losses) // 2 :] if slow else losses[-1:]
+    run = trained(method, "train.epochs=12") if slow else trained(method)
+    first = trained("lora") if method == "lora_balanced" else run
+    losses = [evaluation.train_loss for evaluation in (*first.record.history[:1], *run.record.history)]
+    later = losses[len(losses) // 2 + 1 :] if slow else losses[-1:]
     assert sum(later) / len(later) < losses[0]
 
 
