@@ -26,10 +26,8 @@ K, INPUTS, OUTPUTS = 6, 20, 15
 def system() -> dict[str, np.ndarray]:
     """A layer's factors, and second moments H of its inputs and G of the gradient at its output."""
     random = np.random.default_rng(0)
-    roots = {
-        "H": random.normal(size=(INPUTS, INPUTS)),
-        "G": random.normal(size=(OUTPUTS, OUTPUTS)) * np.geomspace(1, 100, OUTPUTS),
-    }
+    roots = {name: random.normal(size=(size, size)) for name, size in (("H", INPUTS), ("G", OUTPUTS))}
+    roots["G"] *= np.geomspace(1, 100, OUTPUTS)
     moments = {name: root @ root.T for name, root in roots.items()}
     return {"A": random.normal(size=(K, INPUTS)), "B": random.normal(size=(OUTPUTS, K)), **moments}
 
