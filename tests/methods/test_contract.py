@@ -216,8 +216,8 @@ def test_only_intended_weights_move_and_all_of_them_do(method: str, trained: Any
 
 
 def test_loss_falls(method: str, trained: Any) -> None:
-    """Prompts before a random encoder lower it little and slowly: their later epochs are taken together. A training that
-    goes on from another is below LoRA's first epoch."""
+    """Prompts before a random encoder lower it little and slowly: their later epochs are taken together. A training
+    that goes on from another is below LoRA's first epoch."""
     slow = method in ("prefix_tuning", "prompt_tuning", "p_tuning")
     run = trained(method, "train.epochs=12") if slow else trained(method)
     first = trained("lora") if method == "lora_balanced" else run
