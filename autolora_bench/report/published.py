@@ -96,20 +96,27 @@ def read_published(*files: Path) -> list[Published]:
 
 
 def read_rows(file: Path, columns: Iterable[str]) -> list[tuple[int, dict[str, str]]]:
-    """Line number and cells of every row of a CSV file. Raises UserError where it cannot be read or lacks a column."""
+    """Line number and cells of every row of a CSV file. Raises UserError where it cannot be read, lacks a column,
+    or has a row of more or fewer cells than its first line."""
     try:
         with file.open(encoding="utf-8-sig", newline="") as lines:
-            reader = csv.DictReader(lines, restval="")
-            rows = [(reader.line_num, {k: v for k, v in row.items() if isinstance(v, str)}) for row in reader]
-            header = reader.fieldnames or []
+            reader = csv.reader(lines, strict=True)
+            header = next(reader, [])
+            cells = [(reader.line_num, row) for row in reader if row]
     except (OSError, ValueError, csv.Error) as error:
         raise UserError(f"cannot read {file}: {error}", "give a CSV file in UTF-8") from error
     absent = [name for name in columns if name not in header]
+    uneven = next(((number, len(row)) for number, row in cells if len(row) != len(header)), None)
     if absent:
         raise UserError(
             f"{file} has no column {', '.join(absent)}", f"its first line must name {','.join(columns)}"
         )
-    return rows
+    if uneven is not None:
+        raise UserError(
+            f"{file}, line {uneven[0]}: {uneven[1]} columns where {len(header)} are expected",
+            "put a cell that holds a comma or a quotation mark in quotation marks",
+        )
+    return [(number, dict(zip(header, row, strict=True))) for number, row in cells]
 
 
 def _published(row: dict[str, str], where: str) -> Published:

@@ -9,7 +9,7 @@ from autolora_bench.errors import UserError
 from autolora_bench.plan import PlannedRun
 from autolora_bench.record import RunRecord
 from autolora_bench.report.frames import frames_of
-from autolora_bench.report.published import read_published
+from autolora_bench.report.published import FIELDS, read_published
 from autolora_bench.report.runs import runs_of
 from autolora_bench.report.scoreboard import Table
 from autolora_bench.report.tables import tables_of
@@ -114,6 +114,17 @@ def test_a_users_own_values_stand_beside_the_projects(make: Make, tmp_path: Path
 def test_sources_are_named_where_nothing_is_run(plan: Callable[..., PlannedRun]) -> None:
     shown = table([], [plan("rte", "lora")])
     assert any("Hu et al." in note for note in shown.footnotes)
+
+
+@pytest.mark.parametrize("cells", [-1, 1])
+def test_a_row_that_a_bare_comma_cut_is_refused(tmp_path: Path, cells: int) -> None:
+    """As the loaders and the scorer refuse theirs: what is beyond the first line's columns would go unread."""
+    row = ["x"] * (len(FIELDS) + cells)
+    (tmp_path / "own.csv").write_text(",".join(FIELDS) + "\n\n" + ",".join(row) + "\n")
+    with pytest.raises(
+        UserError, match=rf"own.csv, line 3: {len(row)} columns where {len(FIELDS)} are expected"
+    ):
+        read_published(tmp_path / "own.csv")
 
 
 def test_malformed_published_values_name_the_line(tmp_path: Path) -> None:
