@@ -11,6 +11,7 @@ from typing import Any
 from autolora_bench import machine
 from autolora_bench.checksums import crc32_of, damaged
 from autolora_bench.config.experiment import ExperimentConfig, config_id, experiment_identity
+from autolora_bench.config.registry import described
 from autolora_bench.data.files import file_fingerprint
 from autolora_bench.errors import UserError
 from autolora_bench.methods.base import Phase, PhaseContext, PhaseResult, build_method
@@ -82,6 +83,7 @@ def _run_phases(experiment: ExperimentConfig, folder: Path, record: RunRecord, t
         **provenance(),
         **machine.describe(context.device),
         "source": record.provenance.get("source"),
+        "method": record.provenance["method"],
     }
     method = build_method(experiment.method)
     phases = [*method.phases(), EvaluatePhase(method)]
@@ -190,6 +192,7 @@ def _begin(experiment: ExperimentConfig, command: str, earlier: RunRecord | None
         headline=experiment.task.metrics[0],
         metrics={name: lookup(name).higher_is_better for name in experiment.task.metrics},
     )
+    record.provenance["method"] = described(experiment.method)
     record.status, record.error, record.finished = Status.running, None, None
     record.locations = {"data.dir": experiment.data.dir, "device": experiment.device}
     return record

@@ -21,6 +21,7 @@ from autolora_bench.config.data import HELD_OUT
 from autolora_bench.config.experiment import ExperimentConfig
 from autolora_bench.config.ranks import resolve_ranks
 from autolora_bench.config.reference import name_reference
+from autolora_bench.config.registry import note_code
 from autolora_bench.config.store import register_schemas
 from autolora_bench.config.validate import validate
 from autolora_bench.errors import UserError
@@ -137,6 +138,7 @@ def checked(experiment: ExperimentConfig, reads_data: bool = True) -> Experiment
     resolve_ranks(experiment)
     if experiment.data.held_out:
         experiment.task.evaluation, experiment.task.test = [HELD_OUT], []
+    note_code(experiment.method)
     note_corrections(experiment)
     validate(experiment, reads_data)
     return experiment

@@ -37,6 +37,9 @@ class MethodConfig:
     """Of what the method trains beside the head, in that training; none takes train.weight_decay, as the head does."""
     corrections: list[str] = field(default_factory=list, metadata=ADDED)
     """Rules by which the same settings now give other numbers than before (config.corrections). Filled in."""
+    code: str | None = field(default=None, metadata=ADDED)
+    """Of a method of the user's own: the beginning of the SHA-256 of its file, so that runs of two versions of it are
+    not taken for one another. Filled in."""
 
 
 @method("full", runs="autolora_bench.methods.full:Full", family="full")

@@ -8,6 +8,7 @@ The list of methods, the schemas, the checks and the order of tables read it. No
 imported when a run starts.
 """
 
+import hashlib
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -45,6 +46,8 @@ FAMILIES = (
 """Families of methods, in the order of tables."""
 KINDS = {kind: name for name, kind in TASKS.items()}
 """Task kinds as they are spoken of."""
+DIGITS = 8
+"""Of a digest in a configuration."""
 Config = TypeVar("Config", bound=type)
 
 
@@ -96,6 +99,14 @@ class MethodKind:
     works_on: Support
     digests: dict[str, str] = field(default_factory=dict)
     """File -> SHA-256 of a method of the user's own (autolora_bench.own); empty for the project's."""
+
+    @property
+    def code(self) -> str | None:
+        """The beginning of the file's SHA-256, or of that of several; none for the project's methods."""
+        if len(self.digests) < 2:
+            return next((digest[:DIGITS] for digest in self.digests.values()), None)
+        lines = "".join(f"{digest}  {name}\n" for name, digest in sorted(self.digests.items()))
+        return hashlib.sha256(lines.encode()).hexdigest()[:DIGITS]
 
     def build(self, settings: "MethodConfig") -> Any:
         """The method with its settings. Raises UserError where `runs` names nothing."""
@@ -174,6 +185,24 @@ def method(
 def kind_of(settings: "MethodConfig") -> MethodKind:
     """The kind of method that settings are of."""
     return next(kind for kind in _methods.values() if kind.config is type(settings))
+
+
+def note_code(settings: "MethodConfig") -> None:
+    """Fill in `code`. Raises UserError where another one was given."""
+    given, settings.code = settings.code, kind_of(settings).code
+    require(
+        given is None or given == settings.code,
+        f"method.code={given} is filled in by the program",
+        "leave method.code out",
+    )
+
+
+def described(settings: "MethodConfig") -> dict[str, Any]:
+    """What a record says of its method, for readers who do not have it: title, family, and its files where it is a
+    method of the user's own."""
+    kind = kind_of(settings)
+    files = {"files": kind.digests} if kind.digests else {}
+    return {"title": settings.title, "family": family_in(kind, settings.name), **files}
 
 
 def family_in(kind: MethodKind, name: str) -> str:
