@@ -23,10 +23,11 @@ from autolora_bench.config.allocators import L1raConfig
 from autolora_bench.errors import UserError
 from autolora_bench.methods.allocators.allocated import AllocatedLora, Found
 from autolora_bench.methods.allocators.budget import Budget
-from autolora_bench.methods.allocators.gates import add_gates, gated_optimizer, seeded, weigh_components
+from autolora_bench.methods.allocators.gates import add_gates, gated_optimizer, weigh_components
 from autolora_bench.methods.allocators.trained import Allocator, TrainedSearch
 from autolora_bench.search import RankAllocation
 from autolora_bench.search.layers import lora_factors
+from autolora_bench.search.validation import seeded
 
 
 class L1ra(Allocator):
