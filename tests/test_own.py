@@ -178,6 +178,20 @@ def test_another_version_of_it_is_another_run(
     assert len(folders) == 3
 
 
+def test_it_refuses_what_makes_no_sense_together(
+    words: Words, mine: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = mine / "methods" / "top_lora.py"
+    check = (
+        "    def check(self):\n        from autolora_bench.errors import require\n"
+        "        require(self.rank * self.blocks < 9, 'too many weights', 'say less')\n"
+    )
+    path.write_text(path.read_text() + check)
+    assert cli.run(["check", *words(tmp_path, "method.blocks=2")]) == 0
+    assert cli.run(["check", *words(tmp_path, "method.blocks=3")]) == 2
+    assert capsys.readouterr().err.splitlines() == ["autolora-bench: too many weights", "say less"]
+
+
 STATED = """
 from dataclasses import dataclass, field
 from pathlib import Path
