@@ -105,7 +105,7 @@ def _check(kind: MethodKind, path: Path) -> None:
     if not there or not attribute:
         raise UserError(
             f"{path}: method {kind.name!r} is run by {kind.runs}, which is not there",
-            "name what makes the method of its settings, as in runs=':MyMethod' or 'package.module:MyMethod'",
+            "name what makes the method of its settings, as in runs='._file:MyMethod' or 'package.module:MyMethod'",
         )
 
 

@@ -145,8 +145,8 @@ def method(
 
     Args:
         name: of its schema, and as a rule of its file in conf/method.
-        runs: what makes the method of its settings, as `package.module:attribute`; `:attribute` is in the dataclass's
-            own module. Imported when a run starts.
+        runs: what makes the method of its settings, as `package.module:attribute`; `.module:attribute` is beside the
+            dataclass's own module, `:attribute` in it. Imported when a run starts.
         family: where it stands in tables, one of `FAMILIES`.
         variants: the family of the files that are built on it under other names; none: the same.
         works_on: tasks and models; none: all.
@@ -173,7 +173,8 @@ def method(
                 f"{where}: method {name!r} is of a family {one!r}, which tables do not have",
                 f"choose among: {', '.join(FAMILIES[1:])}",
             )
-        place = f"{config.__module__}{runs}" if runs.startswith(":") else runs
+        beside = config.__module__ if runs.startswith(":") else config.__module__.rpartition(".")[0]
+        place = f"{beside}{runs}" if runs.startswith((":", ".")) else runs
         _methods[name] = MethodKind(
             name, config, place, family, variants or family, Support() if works_on is None else works_on
         )
