@@ -1,9 +1,9 @@
-"""Methods of the user's own: the Python files of DIR/methods, where --config-dir names DIR.
+"""Methods and metrics of the user's own: the Python files of DIR/methods and DIR/metrics, for --config-dir DIR.
 
 Unlike the folder's settings (config.own_folder), which may be a stranger's, these files are run: only a folder that
-the command line names is read. Each file states one or more methods (config.registry.method) and is imported when any
-command starts, so that it had better leave torch to what `runs` names; files whose name begins with an underscore are
-left to those that import them.
+the command line names is read. Each file states methods (config.registry.method) or metrics (metrics.registry.metric)
+and is imported when any command starts, so that it had better leave torch to what `runs` names; files whose name
+begins with an underscore are left to those that import them.
 
 The files are modules of this one, `autolora_bench.own.FILE`. That is the name by which a launcher's worker, which gets
 its job from another process, imports them; the environment tells it where they lie, and it reads them all.
@@ -20,35 +20,40 @@ from pathlib import Path
 
 from autolora_bench.config.method import MethodConfig
 from autolora_bench.config.ranges import without_range
-from autolora_bench.config.registry import MethodKind, methods
+from autolora_bench.config.registry import MethodKind, method, methods, metric_digests
 from autolora_bench.config.store import forget_method, register_method
 from autolora_bench.errors import UserError
+from autolora_bench.metrics.registry import METRICS, forget_metric, metric, own_metrics
 
-FOLDER = "methods"
-PLACE = "AUTOLORA_BENCH_OWN_METHODS"
-"""Environment variable: the folder of the files, for processes that a launcher starts."""
-FULL_ERROR = "HYDRA_FULL_ERROR"
+FOLDERS = {"methods": "method", "metrics": "metric"}
+"""Folder of such files -> what they state."""
+PLACE = "AUTOLORA_BENCH_OWN"
+"""Environment variable: DIR, for processes that a launcher starts."""
+HOMES = {"method": method.__module__, "metric": metric.__module__}
+"""Where the decorators live."""
 MEND = "mend the file, or take it out of the folder; CONTRIBUTING.md shows one (HYDRA_FULL_ERROR=1: the traceback)"
 __path__: list[str] = []
 """Where Python looks for `autolora_bench.own.FILE`."""
 
 
-def read_own_methods(folder: Path | None) -> None:
-    """Read the methods of a configuration folder, in place of those that were read before.
+def read_own(folder: Path | None) -> None:
+    """Read the methods and metrics of a configuration folder, in place of those that were read before.
 
     Raises:
-        UserError: a file cannot be imported, states no method or one whose name is taken, or a number among a method's
+        UserError: a file cannot be imported, states nothing or what there is already, or a number among a method's
             settings has no range.
     """
     _forget()
-    place = None if folder is None else folder.resolve() / FOLDER
-    if place is None or not place.is_dir():
+    places = [] if folder is None else [folder.resolve() / name for name in FOLDERS]
+    files = [path for place in places for path in sorted(place.glob("*.py"))]
+    if folder is None or not files:
         return
-    os.environ[PLACE] = str(place)
-    __path__[:] = [str(place)]
+    os.environ[PLACE] = str(folder.resolve())
+    __path__[:] = map(str, places)
     importlib.invalidate_caches()
     try:
-        for path in sorted(place.glob("*.py")):
+        _check_names(files)
+        for path in files:
             if not path.name.startswith("_"):
                 _read(path)
     except BaseException:
@@ -56,11 +61,20 @@ def read_own_methods(folder: Path | None) -> None:
         raise
 
 
-def _read(path: Path) -> None:
-    known = set(methods())
-    try:
+def _check_names(files: list[Path]) -> None:
+    """Every file is to be a module of its own."""
+    known: dict[str, Path] = {}
+    for path in files:
         if not path.stem.isidentifier():
             raise UserError(f"{path} is no name of a module", "name it as Python names things: my_method.py")
+        if path.stem in known:
+            raise UserError(f"{path} has the name of {known[path.stem]}", "give one of them another name")
+        known[path.stem] = path
+
+
+def _read(path: Path) -> None:
+    known, known_metrics = set(methods()), set(METRICS)
+    try:
         importlib.import_module(f"{__name__}.{path.stem}")
     except UserError:
         raise
@@ -68,16 +82,20 @@ def _read(path: Path) -> None:
         said = " ".join(str(error).split())
         raise UserError(f"{path} cannot be imported: {type(error).__name__}: {said}", MEND) from error
     stated = [kind for name, kind in methods().items() if name not in known]
-    if not stated:
+    measured = [name for name in METRICS if name not in known_metrics]
+    what = FOLDERS[path.parent.name]
+    if not (stated if what == "method" else measured):
+        above = {"method": "a dataclass", "metric": "a function"}[what]
         raise UserError(
-            f"{path} states no method",
-            "put @method(...) from autolora_bench.config.registry above a dataclass in it, or begin its name with _",
+            f"{path} states no {what}",
+            f"put @{what}(...) from {HOMES[what]} above {above} in it, or begin its name with _",
         )
     digests = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in (path, *_shared(path))}
     for kind in stated:
         _check(kind, path)
         methods()[kind.name] = replace(kind, digests=digests)
         register_method(methods()[kind.name])
+    metric_digests.update(dict.fromkeys(measured, digests))
 
 
 def _shared(path: Path) -> Iterator[Path]:
@@ -115,6 +133,9 @@ def _forget() -> None:
     for kind in [kind for kind in methods().values() if kind.config.__module__.startswith(inside)]:
         del methods()[kind.name]
         forget_method(kind)
+    for name in own_metrics(list(METRICS)):
+        forget_metric(name)
+    metric_digests.clear()
     for name in [name for name in sys.modules if name.startswith(inside)]:
         del sys.modules[name]
     os.environ.pop(PLACE, None)
@@ -122,4 +143,4 @@ def _forget() -> None:
 
 
 if os.environ.get(PLACE):
-    read_own_methods(Path(os.environ[PLACE]).parent)
+    read_own(Path(os.environ[PLACE]))

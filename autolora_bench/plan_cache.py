@@ -11,7 +11,7 @@ from pathlib import Path
 from autolora_bench.config.experiment import ExperimentConfig
 from autolora_bench.config.plain import from_plain, to_plain
 from autolora_bench.errors import UserError
-from autolora_bench.own import FOLDER as OWN
+from autolora_bench.own import FOLDERS
 from autolora_bench.paths import cache_dir
 from autolora_bench.record import write_atomically
 
@@ -30,14 +30,15 @@ class PlanCache:
 
     Args:
         words: everything of the request that decides what is composed.
-        folders: configuration folders; methods of the user's own are theirs.
+        folders: configuration folders; methods and metrics of the user's own are theirs.
     """
 
     def __init__(self, words: Sequence[str], folders: Sequence[Path]) -> None:
         files = [path for folder in folders for path in sorted(folder.rglob("*.yaml"))]
         package = Path(__file__).parent
         code = [package / "sweep.py", package / "words.py", *sorted((package / "config").glob("*.py"))]
-        code += [path for folder in folders for path in sorted((folder / OWN).glob("*.py"))]
+        own = [folder / name for folder in folders for name in FOLDERS]
+        code += [path for place in own for path in sorted(place.glob("*.py"))]
         texts = [path.read_bytes() for path in files]
         said = [part.encode() for part in (*words, *map(str, files), *map(_version, LIBRARIES))]
         self.safe = not any(RESOLVER.search(text) for text in [*texts, *said])

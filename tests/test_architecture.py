@@ -8,8 +8,8 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "autolora_bench"
 LAYERS = [
     {"checksums", "errors", "interruption", "ownership", "processes", "run_files", "untrusted"},
-    {"config", "own", "paths", "record", "provenance", "plan"},
-    {"search", "metrics", "models", "speedups", "data", "machine"},
+    {"config", "paths", "record", "provenance", "plan"},
+    {"search", "metrics", "own", "models", "speedups", "data", "machine"},
     {"tasks", "scoring"},
     {"training"},
     {"methods"},

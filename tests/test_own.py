@@ -1,4 +1,4 @@
-"""A method in a folder of the user's own, as CONTRIBUTING.md shows it, goes through everything that ours go through."""
+"""Methods and metrics in a folder of the user's own, as CONTRIBUTING.md shows them, go through all that ours do."""
 
 import os
 import re
@@ -15,9 +15,10 @@ import pytest
 from peft import PeftModel
 from transformers import AutoModelForSequenceClassification, TrainerControl, TrainerState, TrainingArguments
 
-from autolora_bench import cli
+from autolora_bench import cli, load_metric
 from autolora_bench.config.registry import methods
-from autolora_bench.own import read_own_methods
+from autolora_bench.metrics.registry import METRICS
+from autolora_bench.own import read_own
 from autolora_bench.record import RunRecord, Status, find_records, read_record
 from autolora_bench.training.checkpoints import CheckpointPolicy
 
@@ -34,7 +35,7 @@ Words = Callable[..., list[str]]
 def _nothing_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("AUTOLORA_BENCH_CACHE", str(tmp_path / "cache"))
     yield
-    read_own_methods(None)
+    read_own(None)
 
 
 @pytest.fixture
@@ -192,6 +193,71 @@ def test_it_refuses_what_makes_no_sense_together(
     assert capsys.readouterr().err.splitlines() == ["autolora-bench: too many weights", "say less"]
 
 
+def test_a_metric_of_ones_own_scores_runs_and_is_reported_where_nobody_has_it(
+    words: Words, mine: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = words(
+        tmp_path / "runs", "task.metrics=[accuracy,worst_class]", "train.epochs=1", "data.limit_evaluation=32"
+    )
+    assert cli.run(line) == 0
+    (record,) = records(tmp_path / "runs")
+    assert record.metrics == {"accuracy": True, "worst_class": True}
+    assert (
+        record.config["task"]["code"]
+        == record.provenance["metrics"]["worst_class"]["files"]["worst_class.py"][:8]
+    )
+    (evaluation,) = record.best.values()
+    predicted = next((tmp_path / "runs").rglob("evaluate/validation.jsonl")).read_text().splitlines()
+    assert len(set(predicted)) == 1, "a model that is not trained says the same of every example"
+    assert evaluation.scores["worst_class"] == 0.0
+    assert 0 < evaluation.scores["accuracy"] < 1  # type: ignore[operator]
+
+    assert cli.run([*line, "task.metrics=[worst_clas]"]) == 2
+    assert "did you mean worst_class?" in capsys.readouterr().err
+    shutil.rmtree(mine)
+    assert cli.run(["report", f"records={tmp_path / 'runs'}", "metrics=all"]) == 0
+    assert "worst_class" in capsys.readouterr().out
+    assert "worst_class" not in METRICS
+
+
+def test_a_metric_of_ones_own_in_a_loop_of_ones_own(mine: Path) -> None:
+    module = load_metric("worst_class", config_dir=mine)
+    module.add_batch(predictions=["a", "a", "b"], references=["a", "b", "b"])
+    assert module.compute() == {"worst_class": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("def score(p, r): return 1\n", "states no metric"),
+        (
+            "@metric('ter', tasks=['tagging'])\ndef score(p, r): return 1\n",
+            "states a metric 'ter', which there is",
+        ),
+        ("@metric('a/b', tasks=['tagging'])\ndef score(p, r): return 1\n", "'a/b', which is no name"),
+        ("@metric('mine', tasks='tagging')\ndef score(p, r): return 1\n", "is for tasks='tagging'"),
+        ("@metric('mine', tasks=['chess'])\ndef score(p, r): return 1\n", "is for tasks=['chess']"),
+    ],
+)
+def test_a_bad_metric_is_told_in_two_lines(
+    text: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "metrics").mkdir()
+    (tmp_path / "metrics" / "mine.py").write_text(
+        "from autolora_bench.metrics.registry import metric\n" + text
+    )
+    assert cli.run(["ls", "tasks", "--config-dir", str(tmp_path)]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 2
+    assert said in lines[0]
+
+
+def test_two_files_of_one_name_are_told(mine: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copy(mine / "metrics" / "worst_class.py", mine / "methods")
+    assert cli.run(["ls", "tasks", "--config-dir", str(mine)]) == 2
+    assert "worst_class.py has the name of" in capsys.readouterr().err
+
+
 STATED = """
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -217,7 +283,7 @@ RIGHT = {
 def test_the_bad_files_are_good_but_for_one_thing(tmp_path: Path) -> None:
     (tmp_path / "methods").mkdir()
     (tmp_path / "methods" / "mine.py").write_text(STATED.format(**RIGHT))
-    read_own_methods(tmp_path)
+    read_own(tmp_path)
     assert methods()["mine"].runs == "autolora_bench.own.mine:make"
 
 

@@ -138,7 +138,7 @@ def checked(experiment: ExperimentConfig, reads_data: bool = True) -> Experiment
     resolve_ranks(experiment)
     if experiment.data.held_out:
         experiment.task.evaluation, experiment.task.test = [HELD_OUT], []
-    note_code(experiment.method)
+    note_code(experiment.method, experiment.task)
     note_corrections(experiment)
     validate(experiment, reads_data)
     return experiment

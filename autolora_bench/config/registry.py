@@ -103,10 +103,7 @@ class MethodKind:
     @property
     def code(self) -> str | None:
         """The beginning of the file's SHA-256, or of that of several; none for the project's methods."""
-        if len(self.digests) < 2:
-            return next((digest[:DIGITS] for digest in self.digests.values()), None)
-        lines = "".join(f"{digest}  {name}\n" for name, digest in sorted(self.digests.items()))
-        return hashlib.sha256(lines.encode()).hexdigest()[:DIGITS]
+        return _code(self.digests)
 
     def build(self, settings: "MethodConfig") -> Any:
         """The method with its settings. Raises UserError where `runs` names nothing."""
@@ -124,6 +121,8 @@ class MethodKind:
 STATED_IN = ("method", "prompts", "allocators")
 """Modules of config that state the project's methods."""
 _methods: dict[str, MethodKind] = {}
+metric_digests: dict[str, dict[str, str]] = {}
+"""Metric of the user's own -> file -> SHA-256."""
 
 
 def methods() -> dict[str, MethodKind]:
@@ -188,14 +187,25 @@ def kind_of(settings: "MethodConfig") -> MethodKind:
     return next(kind for kind in _methods.values() if kind.config is type(settings))
 
 
-def note_code(settings: "MethodConfig") -> None:
-    """Fill in `code`. Raises UserError where another one was given."""
-    given, settings.code = settings.code, kind_of(settings).code
-    require(
-        given is None or given == settings.code,
-        f"method.code={given} is filled in by the program",
-        "leave method.code out",
-    )
+def note_code(method: "MethodConfig", task: TaskConfig) -> None:
+    """Fill in their `code`. Raises UserError where another one was given."""
+    digests: dict[str, str] = {}
+    for metric in task.metrics:
+        digests |= metric_digests.get(metric, {})
+    for name, settings, code in (("method", method, kind_of(method).code), ("task", task, _code(digests))):
+        given, settings.code = settings.code, code
+        require(
+            given is None or given == code,
+            f"{name}.code={given} is filled in by the program",
+            f"leave {name}.code out",
+        )
+
+
+def _code(digests: dict[str, str]) -> str | None:
+    if len(digests) < 2:
+        return next((digest[:DIGITS] for digest in digests.values()), None)
+    lines = "".join(f"{digest}  {name}\n" for name, digest in sorted(digests.items()))
+    return hashlib.sha256(lines.encode()).hexdigest()[:DIGITS]
 
 
 def described(settings: "MethodConfig") -> dict[str, Any]:
