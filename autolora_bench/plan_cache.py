@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
@@ -11,6 +11,7 @@ from pathlib import Path
 from autolora_bench.config.experiment import ExperimentConfig
 from autolora_bench.config.plain import from_plain, to_plain
 from autolora_bench.errors import UserError
+from autolora_bench.own import FOLDERS
 from autolora_bench.paths import cache_dir
 from autolora_bench.record import write_atomically
 
@@ -29,13 +30,15 @@ class PlanCache:
 
     Args:
         words: everything of the request that decides what is composed.
-        folders: configuration folders.
+        folders: configuration folders; methods and metrics of the user's own are theirs.
     """
 
-    def __init__(self, words: Sequence[str], folders: Iterable[Path]) -> None:
+    def __init__(self, words: Sequence[str], folders: Sequence[Path]) -> None:
         files = [path for folder in folders for path in sorted(folder.rglob("*.yaml"))]
         package = Path(__file__).parent
         code = [package / "sweep.py", package / "words.py", *sorted((package / "config").glob("*.py"))]
+        own = [folder / name for folder in folders for name in FOLDERS]
+        code += [path for place in own for path in sorted(place.glob("*.py"))]
         texts = [path.read_bytes() for path in files]
         said = [part.encode() for part in (*words, *map(str, files), *map(_version, LIBRARIES))]
         self.safe = not any(RESOLVER.search(text) for text in [*texts, *said])

@@ -11,12 +11,13 @@ from typing import Any
 from autolora_bench import machine
 from autolora_bench.checksums import crc32_of, damaged
 from autolora_bench.config.experiment import ExperimentConfig, config_id, experiment_identity
+from autolora_bench.config.registry import described, metric_digests
 from autolora_bench.data.files import file_fingerprint
 from autolora_bench.errors import UserError
 from autolora_bench.methods.base import Phase, PhaseContext, PhaseResult, build_method
 from autolora_bench.methods.evaluation import EvaluatePhase
 from autolora_bench.methods.inputs import Inputs
-from autolora_bench.metrics.registry import lookup
+from autolora_bench.metrics.registry import METRICS, lookup, own_metrics
 from autolora_bench.models.preflight import check_model
 from autolora_bench.processes import is_lost, is_main, meet, on_main, rank, world_size
 from autolora_bench.provenance import provenance
@@ -30,6 +31,8 @@ from autolora_bench.training.trackers import Trackers, tracked
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
 """What a disk answers that takes no more."""
 COPIED = ("train_seconds", "train_cpu_seconds", "steps", "examples", "tokens", "flops", "artefact", "details")
+STATED = ("method", "metrics")
+"""Of the provenance, what the configuration says: known before anything is run."""
 MERGED = ("history", "best", "last", "test", "parameters", "ranks")
 
 
@@ -82,6 +85,7 @@ def _run_phases(experiment: ExperimentConfig, folder: Path, record: RunRecord, t
         **provenance(),
         **machine.describe(context.device),
         "source": record.provenance.get("source"),
+        **{name: record.provenance[name] for name in STATED if name in record.provenance},
     }
     method = build_method(experiment.method)
     phases = [*method.phases(), EvaluatePhase(method)]
@@ -190,9 +194,25 @@ def _begin(experiment: ExperimentConfig, command: str, earlier: RunRecord | None
         headline=experiment.task.metrics[0],
         metrics={name: lookup(name).higher_is_better for name in experiment.task.metrics},
     )
+    record.provenance["method"] = described(experiment.method)
+    record.provenance |= _own_metrics(experiment)
     record.status, record.error, record.finished = Status.running, None, None
     record.locations = {"data.dir": experiment.data.dir, "device": experiment.device}
     return record
+
+
+def _own_metrics(experiment: ExperimentConfig) -> dict[str, Any]:
+    """What a record says of metrics of the user's own, for readers who do not have them."""
+    names = own_metrics(experiment.task.metrics)
+    said = {
+        name: {
+            "title": METRICS[name].title or name,
+            "published_scale": METRICS[name].published_scale,
+            "files": metric_digests[name],
+        }
+        for name in names
+    }
+    return {"metrics": said} if said else {}
 
 
 def _clear(folder: Path) -> None:

@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "autolora_bench"
 LAYERS = [
     {"checksums", "errors", "interruption", "ownership", "processes", "run_files", "untrusted"},
     {"config", "paths", "record", "provenance", "plan"},
-    {"search", "metrics", "models", "speedups", "data", "machine"},
+    {"search", "metrics", "own", "models", "speedups", "data", "machine"},
     {"tasks", "scoring"},
     {"training"},
     {"methods"},
@@ -25,6 +25,7 @@ LIGHT = {
     "ownership",
     "processes",
     "config",
+    "own",
     "paths",
     "run_files",
     "untrusted",

@@ -32,7 +32,8 @@ where and again
   results=DIR       where runs are written and looked for (runs/)
   records=DIR,...   report and stability read records from there instead; merge=DIR,... beside it
   rerun=missing|failed|all|never      which runs a command makes: missing and failed ones (the default), ...
-  --config-dir DIR  your own tasks, models, methods and suites, in a folder laid out like conf/
+  --config-dir DIR  your own tasks, models, methods and suites, in a folder laid out like conf/; the Python files in
+                    DIR/methods and DIR/metrics are run: they state methods and metrics of your own (CONTRIBUTING.md)
 
 examples
   autolora-bench task=sst2 method=autolora model=roberta_base

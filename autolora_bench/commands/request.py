@@ -5,6 +5,7 @@ from pathlib import Path
 
 from autolora_bench.config.own_folder import check_own_folder
 from autolora_bench.errors import UserError
+from autolora_bench.own import read_own
 from autolora_bench.sweep import Request
 
 
@@ -13,8 +14,8 @@ def read_request(words: Sequence[str]) -> Request:
     the later holds, as with Hydra.
 
     Raises:
-        UserError: --config-dir names no folder, or one with a file that `check_own_folder` refuses, or a word is
-            neither `key=value` nor a flag.
+        UserError: --config-dir names no folder, or one with a file that `check_own_folder` or `read_own`
+            refuses, or a word is neither `key=value` nor a flag.
     """
     overrides: list[str] = []
     multirun, folder = False, None
@@ -32,6 +33,7 @@ def read_request(words: Sequence[str]) -> Request:
             overrides = [*(other for other in overrides if _name_of(other) != _name_of(word)), word]
         else:
             raise UserError(f"{word!r} is no setting", "settings are written key=value, as in task=rte")
+    read_own(folder)
     return Request(tuple(overrides), multirun, folder)
 
 

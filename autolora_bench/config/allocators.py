@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from omegaconf import MISSING
 
 from autolora_bench.config.data import ADDED
-from autolora_bench.config.method import MethodConfig, Scaling
+from autolora_bench.config.method import MethodConfig, Scaling, check_reference_rank
 from autolora_bench.config.ranges import Amount, Between, LayerRank, Positive, Rank, Share, Size, Steps
 from autolora_bench.config.registry import method
 from autolora_bench.config.train import TrainConfig
@@ -36,6 +36,28 @@ class AllocatorConfig(MethodConfig):
     def final(self, train: TrainConfig) -> TrainConfig:
         """How the LoRA with the found ranks is trained, in a run that says `train`."""
         return train
+
+    def check(self) -> None:
+        """There is one budget, which the bounds allow."""
+        require(
+            self.total is None or self.mean_rank == AllocatorConfig.mean_rank,
+            f"method.total={self.total} and method.mean_rank={self.mean_rank:g}, which both give the budget",
+            "say one of them",
+        )
+        require(
+            self.minimum_rank <= self.maximum_rank,
+            f"method.minimum_rank={self.minimum_rank} with method.maximum_rank={self.maximum_rank}",
+            "say a smallest rank from 0 to the largest",
+        )
+        mean = self.mean_rank if self.total is None else None
+        require(
+            mean is None or self.minimum_rank <= mean <= self.maximum_rank,
+            f"method.mean_rank={self.mean_rank:g} is not between method.minimum_rank={self.minimum_rank} and "
+            f"method.maximum_rank={self.maximum_rank}",
+            "say a mean rank between the two",
+        )
+        check_reference_rank(self, "leave it out: method.mean_rank or method.total is the budget")
+        self.variant.check()
 
 
 @dataclass
@@ -77,6 +99,15 @@ class LoraBalancedConfig(AllocatorConfig):
         steps = self._before(train)
         left = None if train.max_steps is None or steps is None else max(1, train.max_steps - steps)
         return self._part(train, 1 - self.share, left)
+
+    def check(self) -> None:
+        """It begins and goes on as a plain LoRA."""
+        super().check()
+        require(
+            self.variant.start is Start.lora and not self.variant.dora,
+            f"method={self.name} goes on with what it trained, and neither another start nor DoRA can",
+            "leave method.variant.start and method.variant.dora out",
+        )
 
     def _before(self, train: TrainConfig) -> int | None:
         return None if train.max_steps is None else max(1, round(self.share * train.max_steps))
@@ -176,6 +207,16 @@ class IncreLoraConfig(TrainedAllocatorConfig):
     orthogonality: Amount = 0.1
     """Weight of the penalty that keeps A's rows and B's columns orthogonal."""
 
+    def check(self) -> None:
+        """There are steps to grow in, too."""
+        super().check()
+        require(
+            self.warmup_share < self.growth_share,
+            f"method.warmup_share={self.warmup_share:g} and method.growth_share={self.growth_share:g} leave no steps "
+            "to grow in",
+            "say a warm-up below the share after which the budget is reached",
+        )
+
 
 @method("dylora", runs="autolora_bench.methods.allocators.dylora:dylora", family="allocator")
 @dataclass
@@ -184,37 +225,3 @@ class DyLoraConfig(TrainedAllocatorConfig):
 
     frozen: bool = True
     """In a step of rank b only the b-th component learns."""
-
-
-def validate_allocator(method: AllocatorConfig) -> None:
-    """Raises UserError at the first setting that cannot be."""
-    goes_on = isinstance(method, LoraBalancedConfig)
-    require(
-        not goes_on or (method.variant.start is Start.lora and not method.variant.dora),
-        f"method={method.name} goes on with what it trained, and neither another start nor DoRA can",
-        "leave method.variant.start and method.variant.dora out",
-    )
-    require(
-        method.total is None or method.mean_rank == AllocatorConfig.mean_rank,
-        f"method.total={method.total} and method.mean_rank={method.mean_rank:g}, which both give the budget",
-        "say one of them",
-    )
-    require(
-        method.minimum_rank <= method.maximum_rank,
-        f"method.minimum_rank={method.minimum_rank} with method.maximum_rank={method.maximum_rank}",
-        "say a smallest rank from 0 to the largest",
-    )
-    mean = method.mean_rank if method.total is None else None
-    require(
-        mean is None or method.minimum_rank <= mean <= method.maximum_rank,
-        f"method.mean_rank={method.mean_rank:g} is not between method.minimum_rank={method.minimum_rank} and "
-        f"method.maximum_rank={method.maximum_rank}",
-        "say a mean rank between the two",
-    )
-    if isinstance(method, IncreLoraConfig):
-        require(
-            method.warmup_share < method.growth_share,
-            f"method.warmup_share={method.warmup_share:g} and method.growth_share={method.growth_share:g} leave no "
-            "steps to grow in",
-            "say a warm-up below the share after which the budget is reached",
-        )

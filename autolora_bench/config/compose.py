@@ -21,6 +21,7 @@ from autolora_bench.config.data import HELD_OUT
 from autolora_bench.config.experiment import ExperimentConfig
 from autolora_bench.config.ranks import resolve_ranks
 from autolora_bench.config.reference import name_reference
+from autolora_bench.config.registry import methods, note_code
 from autolora_bench.config.store import register_schemas
 from autolora_bench.config.validate import validate
 from autolora_bench.errors import UserError
@@ -137,6 +138,7 @@ def checked(experiment: ExperimentConfig, reads_data: bool = True) -> Experiment
     resolve_ranks(experiment)
     if experiment.data.held_out:
         experiment.task.evaluation, experiment.task.test = [HELD_OUT], []
+    note_code(experiment.method, experiment.task)
     note_corrections(experiment)
     validate(experiment, reads_data)
     return experiment
@@ -161,6 +163,13 @@ def explain(error: Exception, overrides: Sequence[str] = ()) -> UserError:
         return UserError(
             f"there is no setting {name}{_with_choice(name, overrides)}",
             f"{nearest(name, settings)}autolora-bench --cfg job shows all",
+        )
+    schema = re.search(r"In '([^']+)': Could not load 'schema/method/([^']+)'", text)
+    if schema:
+        return UserError(
+            f"{schema[1]}.yaml is built on /schema/method/{schema[2]}, which nothing states",
+            f"{nearest(schema[2], list(methods()))}a method of your own is stated by a Python file in DIR/methods, "
+            "with --config-dir DIR",
         )
     engine = re.search(r"Could not find '(hydra/(?:launcher|sweeper))/([^']+)'", text)
     if engine:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
+from typing import Any
 
 from omegaconf import MISSING
 
@@ -22,7 +23,9 @@ from autolora_bench.config.registry import Support, method
 from autolora_bench.config.search import SearchConfig
 from autolora_bench.config.support import ADAPTED, UNBIASED
 from autolora_bench.config.task import ClassificationTask, RecoveryTask, RegressionTask, TaggingTask
+from autolora_bench.config.validate_search import validate_search
 from autolora_bench.config.variant import VariantConfig
+from autolora_bench.errors import require
 
 
 @dataclass
@@ -37,6 +40,12 @@ class MethodConfig:
     """Of what the method trains beside the head, in that training; none takes train.weight_decay, as the head does."""
     corrections: list[str] = field(default_factory=list, metadata=ADDED)
     """Rules by which the same settings now give other numbers than before (config.corrections). Filled in."""
+    code: str | None = field(default=None, metadata=ADDED)
+    """Of a method of the user's own: the beginning of the SHA-256 of its file, so that runs of two versions of it are
+    not taken for one another. Filled in."""
+
+    def check(self) -> None:
+        """Raises UserError at the first settings that make no sense together; each alone is in its range by then."""
 
 
 @method("full", runs="autolora_bench.methods.full:Full", family="full")
@@ -66,6 +75,10 @@ class LoraConfig(MethodConfig):
     alpha: Positive = 16.0
     dropout: Share = 0.1
     variant: VariantConfig = field(default_factory=VariantConfig, metadata=ADDED)
+
+    def check(self) -> None:
+        """The variant's settings."""
+        self.variant.check()
 
 
 class Placement(Enum):
@@ -139,6 +152,19 @@ class AdaLoraConfig(MethodConfig):
     """The update is scaled alpha / initial_rank throughout."""
     dropout: Share = 0.1
 
+    def check(self) -> None:
+        """There are triplets to prune, and steps to prune them in."""
+        require(
+            self.initial_rank > self.target_rank,
+            f"method.initial_rank={self.initial_rank} leaves nothing to prune to target_rank={self.target_rank}",
+            "say an initial rank above the target rank (the authors take half as much again)",
+        )
+        require(
+            self.initial_share + self.final_share < 1,
+            f"method.initial_share={self.initial_share} and final_share={self.final_share} leave no steps between them",
+            "say shares whose sum is below 1: ranks are allocated in the steps between",
+        )
+
 
 class Allocation(Enum):
     """How ranks are distributed that are not learnt in the run itself."""
@@ -186,6 +212,57 @@ class RankedLoraConfig(MethodConfig):
     scaling: Scaling = Scaling.alpha_over_rank
     variant: VariantConfig = field(default_factory=VariantConfig, metadata=ADDED)
 
+    def check(self) -> None:
+        """The ranks come from one place, which the allocation can use."""
+        require(
+            self.reference is None or self.cell is not None,
+            f"method.reference={self.reference} was not looked up",
+            "say method.source=FOLDER_OF_A_FINISHED_RUN, or method.reference=null",
+        )
+        require(
+            self.minimum_rank <= self.components,
+            f"method.minimum_rank={self.minimum_rank} with method.components={self.components}",
+            "say a smallest rank from 0 to the largest",
+        )
+        self._check_given()
+        self._check_planted()
+        given = bool(self.ranks) or self.total is not None or self.cell is not None
+        if given:
+            check_reference_rank(self, "leave it out: total, source or ranks decide the ranks")
+        self.variant.check()
+
+    def _check_given(self) -> None:
+        name = self.allocation.name
+        copies = self.allocation in (Allocation.shuffled, Allocation.given)
+        require(
+            not copies or self.cell is not None or bool(self.ranks),
+            f"method.allocation={name} needs ranks",
+            "say method.source=FOLDER_OF_A_FINISHED_RUN, or a CSV or JSON file with layer, projection and rank",
+        )
+        require(
+            not copies or self.total is None,
+            f"method.total={self.total} with method.allocation={name}, which has its total from its ranks",
+            "leave method.total out",
+        )
+        require(
+            self.total is None or (self.cell is None and not self.ranks),
+            f"method.total={self.total} and method.{'source' if self.source else 'ranks'}, which gives the total",
+            "say one of them",
+        )
+
+    def _check_planted(self) -> None:
+        planted = self.allocation in (Allocation.oracle, Allocation.reversed)
+        require(
+            planted == isinstance(self, PlantedRanksConfig),
+            f"method.allocation={self.allocation.name} with method={self.name}",
+            "say method=oracle or method=reversed for the ranks of a recovery task, another allocation for others",
+        )
+        require(
+            not planted or (self.total is None and not self.ranks and self.cell is None),
+            f"method={self.name} has its ranks from the task",
+            "leave out method.total, method.source and method.ranks",
+        )
+
 
 @method(
     "head_only",
@@ -225,3 +302,23 @@ class AutoLoraConfig(MethodConfig):
     dropout: Share = 0.1
     scaling: Scaling = Scaling.alpha_over_rank
     variant: VariantConfig = field(default_factory=VariantConfig, metadata=ADDED)
+
+    def check(self) -> None:
+        """The search's settings, and the retraining's."""
+        validate_search(self.search)
+        decides = "the search decides the ranks, up to method.search.components and by method.search.rule"
+        check_reference_rank(self, f"leave it out: {decides}")
+        self.variant.check()
+
+
+def check_reference_rank(settings: Any, mend: str) -> None:
+    """Raises UserError where `rank` is not the default and decides nothing, as the layers' ranks come from elsewhere.
+
+    It counts for a run's identity all the same: a sweep over it would run the same numbers again. It decides constant
+    scaling.
+    """
+    require(
+        settings.scaling is Scaling.constant or settings.rank == type(settings)().rank,
+        f"method.rank={settings.rank} has no effect with method.scaling={settings.scaling.name}",
+        mend,
+    )

@@ -57,6 +57,25 @@ def check_ranges(node: Any, path: str = "") -> None:
         _check(f"{path}.{name}".lstrip("."), getattr(node, name), hint)
 
 
+def without_range(kind: Any, prefix: str = "") -> list[str]:
+    """Dotted names of the numbers among a configuration class's settings whose field states no two bounds."""
+    return [name for field, hint in _hints(kind).items() for name in _unbounded(hint, f"{prefix}{field}")]
+
+
+def _unbounded(hint: Any, name: str) -> Iterator[str]:
+    if dataclasses.is_dataclass(hint):
+        yield from without_range(hint, f"{name}.")
+        return
+    stated = [*_flat(list(get_args(hint)[1:]))] if get_origin(hint) is Annotated else []
+    base = get_args(hint)[0] if stated else hint
+    if base in (int, float):
+        low = any(isinstance(one, Ge | Gt) for one in stated)
+        if not (low and any(isinstance(one, Le | Lt) for one in stated)):
+            yield name
+    for inner in get_args(base):
+        yield from _unbounded(inner, name)
+
+
 @cache
 def _hints(kind: type) -> dict[str, Any]:
     return get_type_hints(kind, include_extras=True)

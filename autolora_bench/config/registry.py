@@ -8,6 +8,7 @@ The list of methods, the schemas, the checks and the order of tables read it. No
 imported when a run starts.
 """
 
+import hashlib
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -45,6 +46,8 @@ FAMILIES = (
 """Families of methods, in the order of tables."""
 KINDS = {kind: name for name, kind in TASKS.items()}
 """Task kinds as they are spoken of."""
+DIGITS = 8
+"""Of a digest in a configuration."""
 Config = TypeVar("Config", bound=type)
 
 
@@ -99,6 +102,11 @@ class MethodKind:
     digests: dict[str, str] = field(default_factory=dict)
     """File -> SHA-256 of a method of the user's own (autolora_bench.own); empty for the project's."""
 
+    @property
+    def code(self) -> str | None:
+        """The beginning of the file's SHA-256, or of that of several; none for the project's methods."""
+        return _code(self.digests)
+
     def build(self, settings: "MethodConfig") -> Any:
         """The method with its settings. Raises UserError where `runs` names nothing."""
         module, _, attribute = self.runs.partition(":")
@@ -115,6 +123,8 @@ class MethodKind:
 STATED_IN = ("method", "prompts", "allocators")
 """Modules of config that state the project's methods."""
 _methods: dict[str, MethodKind] = {}
+metric_digests: dict[str, dict[str, str]] = {}
+"""Metric of the user's own -> file -> SHA-256."""
 
 
 def methods() -> dict[str, MethodKind]:
@@ -136,8 +146,8 @@ def method(
 
     Args:
         name: of its schema, and as a rule of its file in conf/method.
-        runs: what makes the method of its settings, as `package.module:attribute`; `:attribute` is in the dataclass's
-            own module. Imported when a run starts.
+        runs: what makes the method of its settings, as `package.module:attribute`; `.module:attribute` is beside the
+            dataclass's own module, `:attribute` in it. Imported when a run starts.
         family: where it stands in tables, one of `FAMILIES`.
         variants: the family of the files that are built on it under other names; none: the same.
         works_on: tasks and models; none: all.
@@ -164,7 +174,8 @@ def method(
                 f"{where}: method {name!r} is of a family {one!r}, which tables do not have",
                 f"choose among: {', '.join(FAMILIES[1:])}",
             )
-        place = f"{config.__module__}{runs}" if runs.startswith(":") else runs
+        beside = config.__module__ if runs.startswith(":") else config.__module__.rpartition(".")[0]
+        place = f"{beside}{runs}" if runs.startswith((":", ".")) else runs
         _methods[name] = MethodKind(
             name, config, place, family, variants or family, Support() if works_on is None else works_on
         )
@@ -176,6 +187,35 @@ def method(
 def kind_of(settings: "MethodConfig") -> MethodKind:
     """The kind of method that settings are of."""
     return next(kind for kind in _methods.values() if kind.config is type(settings))
+
+
+def note_code(method: "MethodConfig", task: TaskConfig) -> None:
+    """Fill in their `code`. Raises UserError where another one was given."""
+    digests: dict[str, str] = {}
+    for metric in task.metrics:
+        digests |= metric_digests.get(metric, {})
+    for name, settings, code in (("method", method, kind_of(method).code), ("task", task, _code(digests))):
+        given, settings.code = settings.code, code
+        require(
+            given is None or given == code,
+            f"{name}.code={given} is filled in by the program",
+            f"leave {name}.code out",
+        )
+
+
+def _code(digests: dict[str, str]) -> str | None:
+    if len(digests) < 2:
+        return next((digest[:DIGITS] for digest in digests.values()), None)
+    lines = "".join(f"{digest}  {name}\n" for name, digest in sorted(digests.items()))
+    return hashlib.sha256(lines.encode()).hexdigest()[:DIGITS]
+
+
+def described(settings: "MethodConfig") -> dict[str, Any]:
+    """What a record says of its method, for readers who do not have it: title, family, and its files where it is a
+    method of the user's own."""
+    kind = kind_of(settings)
+    files = {"files": kind.digests} if kind.digests else {}
+    return {"title": settings.title, "family": family_in(kind, settings.name), **files}
 
 
 def family_in(kind: MethodKind, name: str) -> str:

@@ -92,6 +92,8 @@ class TaskConfig:
     title: str = field(default=MISSING, metadata=LABEL)
     metrics: SomeNames = MISSING
     """Names from metrics.registry; the first is the headline, which chooses the best epoch."""
+    code: str | None = field(default=None, metadata=ADDED)
+    """Of metrics of the user's own: the beginning of the SHA-256 of their files. Filled in."""
     evaluation: Names = field(default_factory=lambda: ["validation"])
     test: Names = field(default_factory=list)
     max_length: Size = 128

@@ -2,10 +2,9 @@
 
 import re
 
-from autolora_bench.config.allocators import AllocatorConfig
 from autolora_bench.config.data import HELD_OUT, Source
 from autolora_bench.config.experiment import IDENTITY_NODES, ExperimentConfig
-from autolora_bench.config.method import AutoLoraConfig, LoraConfig, RankedLoraConfig
+from autolora_bench.config.method import AutoLoraConfig
 from autolora_bench.config.model import ALL_LINEAR, ModelConfig
 from autolora_bench.config.padding import check_padding_free
 from autolora_bench.config.ranges import check_ranges
@@ -13,9 +12,7 @@ from autolora_bench.config.steps import check_selection_moves
 from autolora_bench.config.support import UnsupportedError, check_support
 from autolora_bench.config.task import RecoveryTask, RegressionTask
 from autolora_bench.config.truth import check_truth
-from autolora_bench.config.validate_method import validate_method
 from autolora_bench.config.validate_train import validate_train
-from autolora_bench.config.validate_variant import validate_variant
 from autolora_bench.errors import require
 
 SPLIT = re.compile(r"[a-z][a-z0-9_]*")
@@ -64,11 +61,9 @@ def validate(experiment: ExperimentConfig, reads_data: bool = True) -> None:
             f"task.minimum={low:g} with task.maximum={high:g}",
             "say a smaller and a larger number",
         )
-    validate_method(experiment.method)
+    experiment.method.check()
     check_support(experiment.method, experiment.task, experiment.model.architecture)
     check_padding_free(experiment, experiment.model.architecture)
-    if isinstance(experiment.method, LoraConfig | RankedLoraConfig | AutoLoraConfig | AllocatorConfig):
-        validate_variant(experiment.method.variant)
     if isinstance(experiment.method, AutoLoraConfig):
         size, parts = experiment.method.search.batch_size, experiment.train.accumulation
         require(

@@ -6,7 +6,6 @@ r_l (D_l + O_l + 1) over the layers, D inputs and O outputs.
 """
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,8 +14,8 @@ from peft import PeftModel
 from torch import nn
 
 from autolora_bench.config.method import AdaLoraConfig
-from autolora_bench.methods.base import Phase, PhaseContext
-from autolora_bench.methods.finetuning import FinetunePhase
+from autolora_bench.methods.base import PhaseContext
+from autolora_bench.methods.finetuning import OneTraining
 from autolora_bench.methods.lora import peft_model
 from autolora_bench.methods.rank_schedule import RankSchedule, prune
 from autolora_bench.models.export import export
@@ -31,32 +30,24 @@ UNKNOWN = 1_000_000_000
 
 
 @dataclass(frozen=True)
-class AdaLora:
+class AdaLora(OneTraining):
     """Ranks allocated while training."""
 
     config: AdaLoraConfig
 
-    def phases(self) -> Sequence[Phase]:
-        """One training."""
-        return [self._finetune()]
-
     def rebuild(self, context: PhaseContext) -> nn.Module:
         """The trained model, with the triplets that were left."""
-        model = self._adapt(context.backbone(), context)
+        model = self.adapt(context.backbone(), context)
         prune(model, json.loads((context.folder / PATTERN).read_text(encoding="utf-8")))
         load_trainable(model, context.folder / "finetune" / WEIGHTS)
         return model.to(context.device)
 
-    def _finetune(self) -> FinetunePhase:
-        return FinetunePhase(
-            "finetune",
-            self._adapt,
-            self.config.learning_rate,
-            companion=lambda model: RankSchedule(model, self.config),
-            export=self._export,
-        )
+    def companion(self, model: PeftModel) -> RankSchedule:
+        """Prunes triplets while the model is trained."""
+        return RankSchedule(model, self.config)
 
-    def _adapt(self, backbone: Backbone, context: PhaseContext) -> PeftModel:
+    def adapt(self, backbone: Backbone, context: PhaseContext) -> PeftModel:
+        """Triplets of the first rank in every layer."""
         c = self.config
         return peft_model(
             backbone,
@@ -74,7 +65,8 @@ class AdaLora:
             total_step=UNKNOWN,
         )
 
-    def _export(self, model: PeftModel, backbone: Backbone, folder: Path) -> None:
+    def export(self, model: PeftModel, backbone: Backbone, folder: Path) -> None:
+        """PEFT's own format, with the triplets that were left beside the weights for `rebuild`."""
         trained = model.peft_config[model.active_adapter]
         assert isinstance(trained, peft.AdaLoraConfig)
         write_atomically(folder.parent / Path(PATTERN).name, json.dumps(trained.rank_pattern))

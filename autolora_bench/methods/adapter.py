@@ -20,9 +20,9 @@ from transformers import PreTrainedModel
 
 from autolora_bench.config.method import Activation, AdapterConfig, Placement
 from autolora_bench.errors import UserError
-from autolora_bench.methods.base import Phase, PhaseContext
+from autolora_bench.methods.base import PhaseContext
 from autolora_bench.methods.bottleneck import insert_adapters
-from autolora_bench.methods.finetuning import FinetunePhase
+from autolora_bench.methods.finetuning import OneTraining
 from autolora_bench.models.load import Backbone
 from autolora_bench.record import write_atomically
 from autolora_bench.training.weights import load_trainable, save_trainable
@@ -32,26 +32,17 @@ WEIGHTS = "bottleneck_adapter.safetensors"
 
 
 @dataclass(frozen=True)
-class Adapter:
+class Adapter(OneTraining):
     """Adapters in a frozen model."""
 
     config: AdapterConfig
 
-    def phases(self) -> Sequence[Phase]:
-        """One training."""
-        return [self._finetune()]
-
-    def rebuild(self, context: PhaseContext) -> nn.Module:
-        """The trained model."""
-        return self._finetune().rebuild(context)
-
-    def _finetune(self) -> FinetunePhase:
-        return FinetunePhase("finetune", self._adapt, self.config.learning_rate, export=self._export)
-
-    def _adapt(self, backbone: Backbone, context: PhaseContext) -> PreTrainedModel:
+    def adapt(self, backbone: Backbone, context: PhaseContext) -> PreTrainedModel:
+        """Adapters in every block that gets some."""
         return adapted(backbone.model, self.config, backbone.head_modules)
 
-    def _export(self, model: Any, backbone: Backbone, folder: Path) -> None:
+    def export(self, model: Any, backbone: Backbone, folder: Path) -> None:
+        """What `load_adapter` reads."""
         save_adapter(model, self.config, backbone.head_modules, folder)
 
 

@@ -3,69 +3,39 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import ClassVar
 
 import torch
-from peft import PeftModel
-from torch import nn
 
 from autolora_bench.config.method import AutoLoraConfig
 from autolora_bench.config.search import SearchConfig
 from autolora_bench.methods.base import Phase, PhaseContext, PhaseResult
-from autolora_bench.methods.finetuning import FinetunePhase
-from autolora_bench.methods.initialising import initialising
+from autolora_bench.methods.low_rank import LowRank
 from autolora_bench.methods.ranked_model import (
-    export_adapter,
-    ranked_model,
     read_allocation,
     write_allocation,
 )
 from autolora_bench.methods.searching import SELECTION, SearchPhase, minimum_rank, total_rank
 from autolora_bench.models.load import Backbone
 from autolora_bench.search import RankAllocation, allocate_ranks
-from autolora_bench.training.lora_optimizers import optimizer_of
 
 RANKS = "threshold/ranks.json"
 
 
 @dataclass(frozen=True)
-class AutoLora:
+class AutoLora(LowRank):
     """Ranks learnt on two halves of the training data, then LoRA trained with them on all of it."""
 
     config: AutoLoraConfig
+    training_name: ClassVar[str] = "retrain"
 
-    def phases(self) -> Sequence[Phase]:
-        """Sections 3.2 (search) and 3.3 (threshold, retrain) of the paper."""
-        return [
-            SearchPhase(self.config.search),
-            ThresholdPhase(self.config.search),
-            *initialising(self.config, _learnt),
-            self._retrain(),
-        ]
+    def before(self) -> Sequence[Phase]:
+        """Sections 3.2 (search) and 3.3 (threshold) of the paper; the retraining follows."""
+        return [SearchPhase(self.config.search), ThresholdPhase(self.config.search), *super().before()]
 
-    def rebuild(self, context: PhaseContext) -> nn.Module:
-        """The retrained model."""
-        return self._retrain().rebuild(context)
-
-    def _retrain(self) -> FinetunePhase:
-        return FinetunePhase(
-            "retrain",
-            self._adapt,
-            self.config.learning_rate,
-            export=self._export,
-            optimizer=optimizer_of(self.config.variant),
-        )
-
-    def _adapt(self, backbone: Backbone, context: PhaseContext) -> PeftModel:
-        return ranked_model(backbone, context, self.config, _learnt(backbone, context))
-
-    def _export(self, model: PeftModel, backbone: Backbone, folder: Path) -> None:
-        export_adapter(self.config, model, folder)
-
-
-def _learnt(backbone: Backbone, context: PhaseContext) -> RankAllocation:
-    return read_allocation(context.folder / RANKS)
+    def ranks(self, backbone: Backbone, context: PhaseContext) -> RankAllocation:
+        """Those that the search has learnt."""
+        return read_allocation(context.folder / RANKS)
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ from autolora_bench.tasks.room import check_room
 from autolora_bench.tasks.table import build_task
 from autolora_bench.tasks.vocabulary import check_vocabulary
 from autolora_bench.training.trackers import Trackers
+from autolora_bench.training.weight_groups import is_head
 
 
 @dataclass
@@ -176,8 +177,6 @@ def count_parameters(total: int, model: nn.Module, head_modules: Sequence[str]) 
         model: the adapted model.
         head_modules: Backbone.head_modules.
     """
-    trainable = {f".{name}": p.numel() for name, p in model.named_parameters() if p.requires_grad}
-    head = sum(
-        size for name, size in trainable.items() if any(f".{module}." in name for module in head_modules)
-    )
+    trainable = {name: p.numel() for name, p in model.named_parameters() if p.requires_grad}
+    head = sum(size for name, size in trainable.items() if is_head(name, head_modules))
     return Parameters(total, sum(trainable.values()), head)

@@ -1,6 +1,7 @@
 """The phase that every method ends with: supervised training of an adapted model."""
 
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,10 +10,10 @@ from typing import Any, ClassVar
 from peft import LoraConfig, PeftModel
 from torch import nn
 from torch.optim import Optimizer
-from transformers import TrainingArguments
+from transformers import PreTrainedModel, TrainingArguments
 
 from autolora_bench.config.train import Keep, TrainConfig
-from autolora_bench.methods.base import PhaseContext, PhaseResult, count_parameters
+from autolora_bench.methods.base import Phase, PhaseContext, PhaseResult, count_parameters
 from autolora_bench.models.export import export
 from autolora_bench.models.export_folder import complete_export
 from autolora_bench.models.load import Backbone
@@ -39,11 +40,6 @@ Export = Callable[[Any, Backbone, Path], None]
 EXPORT = "export"
 
 
-def plain_export(model: Any, backbone: Backbone, folder: Path) -> None:
-    """As transformers or PEFT write it."""
-    export(model, folder)
-
-
 @dataclass(frozen=True)
 class FinetunePhase:
     """Adapt a fresh model, train it on all training data, save what was trained.
@@ -56,21 +52,21 @@ class FinetunePhase:
     name: str
     adapt: Adapt
     learning_rate: float
-    companion: Callable[[Any], Companion] = lambda model: Companion()
+    companion: Callable[[Any], Companion]
     """Adapted model -> the method's own part in the training."""
-    export: Export = plain_export
+    export: Export
+    details: Callable[[PhaseContext], dict[str, Any]]
+    """What the record has to tell of the method in this run."""
     optimizer: MakeOptimizer | None = None
     """None is AdamW."""
     base_batch_size: int | None = None
     """`learning_rate` is meant for so many examples a step, and is scaled to the run's; None: for any number."""
-    training: Callable[[TrainConfig], TrainConfig] = lambda train: train
-    """The run's training -> this phase's."""
-    details: Callable[[PhaseContext], dict[str, Any]] = lambda context: {}
-    """What the record has to tell of the method in this run."""
+    part: Callable[[TrainConfig], TrainConfig] = lambda train: train
+    """The run's training -> this phase's part of it."""
 
     def run(self, context: PhaseContext) -> PhaseResult:
         """Train, or go on from the last checkpoint."""
-        train = self.training(context.experiment.train)
+        train = self.part(context.experiment.train)
         result, memory = with_less_memory(train, train.batch_size, lambda train: self._train(context, train))
         result.details.update(memory)
         return result
@@ -139,6 +135,68 @@ class FinetunePhase:
         model: nn.Module = self.adapt(context.backbone(), context)
         load_trainable(model, context.folder / self.name / WEIGHTS)
         return model.to(context.device)
+
+
+@dataclass(frozen=True)
+class OneTraining(ABC):
+    """A method whose last phase trains an adapted model: a subclass says at least how the model is adapted."""
+
+    config: Any
+    """The method's settings."""
+    training_name: ClassVar[str] = "finetune"
+    """Of the phase that trains the model."""
+
+    def phases(self) -> Sequence[Phase]:
+        """What comes before the training, if anything does, and the training."""
+        return [*self.before(), self.training()]
+
+    def rebuild(self, context: PhaseContext) -> nn.Module:
+        """The trained model."""
+        return self.training().rebuild(context)
+
+    def training(self) -> FinetunePhase:
+        """The training of the final weights."""
+        return FinetunePhase(
+            self.training_name,
+            self.adapt,
+            self.config.learning_rate,
+            self.companion,
+            self.export,
+            self.details,
+        )
+
+    def before(self) -> Sequence[Phase]:
+        """Phases before the training."""
+        return []
+
+    @abstractmethod
+    def adapt(self, backbone: Backbone, context: PhaseContext) -> nn.Module:
+        """The model that is trained, made of a fresh one: what requires a gradient in it is what the method trains.
+
+        The task's head must be among that (`backbone.head_modules`). Called again to rebuild the trained model, so
+        that it may depend on the run's settings and on what earlier phases left alone.
+        """
+
+    def companion(self, model: Any) -> Companion:
+        """The method's own part in the training of an adapted model."""
+        return Companion()
+
+    def export(self, model: Any, backbone: Backbone, folder: Path) -> None:
+        """Write a trained model into a folder; here as transformers or PEFT write it."""
+        export(model, folder)
+
+    def details(self, context: PhaseContext) -> dict[str, Any]:
+        """What the record has to tell of the method in this run."""
+        return {}
+
+
+def head_alone(backbone: Backbone) -> PreTrainedModel:
+    """The model with everything frozen but the task's head, if it has one to train."""
+    model = backbone.model
+    model.requires_grad_(False)
+    for name in backbone.head_modules:
+        model.get_submodule(name).requires_grad_(True)
+    return model
 
 
 def adapter_ranks(model: nn.Module, targets: list[str]) -> list[LayerRank]:

@@ -1,33 +1,21 @@
 """Full fine-tuning: the upper reference of every table."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import nn
 
 from autolora_bench.config.method import FullConfig
-from autolora_bench.methods.base import Phase, PhaseContext
-from autolora_bench.methods.finetuning import FinetunePhase
+from autolora_bench.methods.base import PhaseContext
+from autolora_bench.methods.finetuning import OneTraining
 from autolora_bench.models.load import Backbone
 
 
 @dataclass(frozen=True)
-class Full:
+class Full(OneTraining):
     """Every weight is trained."""
 
     config: FullConfig
 
-    def phases(self) -> Sequence[Phase]:
-        """One training."""
-        return [self._finetune()]
-
-    def rebuild(self, context: PhaseContext) -> nn.Module:
-        """The trained model."""
-        return self._finetune().rebuild(context)
-
-    def _finetune(self) -> FinetunePhase:
-        return FinetunePhase("finetune", _everything, self.config.learning_rate)
-
-
-def _everything(backbone: Backbone, context: PhaseContext) -> nn.Module:
-    return backbone.model
+    def adapt(self, backbone: Backbone, context: PhaseContext) -> nn.Module:
+        """The model as it is."""
+        return backbone.model

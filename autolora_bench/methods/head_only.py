@@ -5,45 +5,29 @@ the same learning rate. The head of a model with a pooler that was never trained
 (`model.untrained`).
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import nn
 
 from autolora_bench.config.method import HeadOnlyConfig
 from autolora_bench.errors import UserError
-from autolora_bench.methods.base import Phase, PhaseContext
-from autolora_bench.methods.finetuning import FinetunePhase
+from autolora_bench.methods.base import PhaseContext
+from autolora_bench.methods.finetuning import OneTraining, head_alone
 from autolora_bench.models.load import Backbone
 
 
 @dataclass(frozen=True)
-class HeadOnly:
+class HeadOnly(OneTraining):
     """The head on a frozen model; none of the weights of the method itself."""
 
     config: HeadOnlyConfig
 
-    def phases(self) -> Sequence[Phase]:
-        """One training."""
-        return [self._finetune()]
-
-    def rebuild(self, context: PhaseContext) -> nn.Module:
-        """The trained model."""
-        return self._finetune().rebuild(context)
-
-    def _finetune(self) -> FinetunePhase:
-        return FinetunePhase("finetune", head_alone, self.config.learning_rate)
-
-
-def head_alone(backbone: Backbone, context: PhaseContext) -> nn.Module:
-    """The model with everything frozen but its head. Raises UserError where no head is the task's to train."""
-    model = backbone.model
-    if not backbone.head_modules:
-        raise UserError(
-            f"a {model.config.model_type} checkpoint with a head of its own has nothing to train for head_only",
-            "choose another method, or a checkpoint without a head",
-        )
-    model.requires_grad_(False)
-    for name in backbone.head_modules:
-        model.get_submodule(name).requires_grad_(True)
-    return model
+    def adapt(self, backbone: Backbone, context: PhaseContext) -> nn.Module:
+        """Everything frozen but the head. Raises UserError where no head is the task's to train."""
+        model = backbone.model
+        if not backbone.head_modules:
+            raise UserError(
+                f"a {model.config.model_type} checkpoint with a head of its own has nothing to train for head_only",
+                "choose another method, or a checkpoint without a head",
+            )
+        return head_alone(backbone)

@@ -5,17 +5,15 @@ for BERT-like models of hidden size D and inner size F: L (2 D + F).
 """
 
 import warnings
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import peft
 from peft import PeftModel
-from torch import nn
 
 from autolora_bench.config.prompts import IA3Config
-from autolora_bench.methods.base import Phase, PhaseContext
-from autolora_bench.methods.finetuning import FinetunePhase
+from autolora_bench.methods.base import PhaseContext
+from autolora_bench.methods.finetuning import OneTraining
 from autolora_bench.methods.lora import TASK_TYPES
 from autolora_bench.models.fused_scales import save_scales
 from autolora_bench.models.inner import scaled_modules
@@ -23,23 +21,13 @@ from autolora_bench.models.load import Backbone
 
 
 @dataclass(frozen=True)
-class IA3:
+class IA3(OneTraining):
     """Factors on keys, values and feed-forward units."""
 
     config: IA3Config
 
-    def phases(self) -> Sequence[Phase]:
-        """One training."""
-        return [self._finetune()]
-
-    def rebuild(self, context: PhaseContext) -> nn.Module:
-        """The trained model."""
-        return self._finetune().rebuild(context)
-
-    def _finetune(self) -> FinetunePhase:
-        return FinetunePhase("finetune", self._adapt, self.config.learning_rate, export=_export)
-
-    def _adapt(self, backbone: Backbone, context: PhaseContext) -> PeftModel:
+    def adapt(self, backbone: Backbone, context: PhaseContext) -> PeftModel:
+        """Factors of one in every block."""
         outputs, inputs = scaled_modules(backbone.model)
         config = peft.IA3Config(
             task_type=TASK_TYPES[context.task.head().kind],
@@ -55,6 +43,6 @@ class IA3:
         assert isinstance(model, PeftModel)
         return model
 
-
-def _export(model: PeftModel, backbone: Backbone, folder: Path) -> None:
-    save_scales(model, folder)
+    def export(self, model: PeftModel, backbone: Backbone, folder: Path) -> None:
+        """PEFT's own format."""
+        save_scales(model, folder)

@@ -7,8 +7,7 @@ Trained, with V virtual tokens, N adapted blocks of H heads and hidden size D: N
 """
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +20,8 @@ from transformers import PreTrainedModel
 
 from autolora_bench.config.prompts import LlamaAdapterConfig
 from autolora_bench.errors import UserError
-from autolora_bench.methods.base import Phase, PhaseContext
-from autolora_bench.methods.finetuning import FinetunePhase
+from autolora_bench.methods.base import PhaseContext
+from autolora_bench.methods.finetuning import FinetunePhase, OneTraining
 from autolora_bench.models.load import Backbone
 from autolora_bench.record import write_atomically
 from autolora_bench.training.weights import load_trainable, save_trainable
@@ -32,33 +31,21 @@ WEIGHTS = "llama_adapter.safetensors"
 
 
 @dataclass(frozen=True)
-class LlamaAdapter:
+class LlamaAdapter(OneTraining):
     """Prompts in the upper blocks."""
 
     config: LlamaAdapterConfig
 
-    def phases(self) -> Sequence[Phase]:
-        """One training."""
-        return [self._finetune()]
+    def training(self) -> FinetunePhase:
+        """At a rate that follows the batch size, as in the authors' code."""
+        return replace(super().training(), base_batch_size=self.config.base_batch_size)
 
-    def rebuild(self, context: PhaseContext) -> nn.Module:
-        """The trained model."""
-        return self._finetune().rebuild(context)
-
-    def _finetune(self) -> FinetunePhase:
-        return FinetunePhase(
-            "finetune",
-            self._adapt,
-            self.config.learning_rate,
-            export=self._export,
-            base_batch_size=self.config.base_batch_size,
-        )
-
-    def _adapt(self, backbone: Backbone, context: PhaseContext) -> PeftModel:
+    def adapt(self, backbone: Backbone, context: PhaseContext) -> PeftModel:
+        """Closed gates and prompts in the upper blocks."""
         blocks = adapted_blocks(self.config, backbone.model.config.num_hidden_layers)
         return prompted(backbone.model, self.config.virtual_tokens, blocks)
 
-    def _export(self, model: Any, backbone: Backbone, folder: Path) -> None:
+    def export(self, model: Any, backbone: Backbone, folder: Path) -> None:
         """Prompts and gates as safetensors, and what `load_llama_adapter` needs to insert them again.
 
         Stock PEFT has no place for a gate of each head.

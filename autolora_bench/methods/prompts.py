@@ -14,7 +14,6 @@ says (`classifier_reads`). After a prefix a classifier reads the real first toke
 real tokens begin after the virtual ones in all three.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,8 +24,8 @@ from torch import nn
 from torch.nn import functional
 
 from autolora_bench.config.prompts import PrefixConfig, PromptConfig, PromptStart, PTuningConfig
-from autolora_bench.methods.base import Phase, PhaseContext
-from autolora_bench.methods.finetuning import FinetunePhase
+from autolora_bench.methods.base import PhaseContext
+from autolora_bench.methods.finetuning import OneTraining
 from autolora_bench.methods.lora import TASK_TYPES
 from autolora_bench.models.labels import IGNORED
 from autolora_bench.models.load import Backbone, HeadKind
@@ -37,38 +36,25 @@ READS = "the first virtual token, as in PEFT; the paper's own form has no classi
 
 
 @dataclass(frozen=True)
-class Prompts:
+class Prompts(OneTraining):
     """Virtual tokens of one of the three kinds."""
 
     config: PrefixConfig | PromptConfig | PTuningConfig
 
-    def phases(self) -> Sequence[Phase]:
-        """One training."""
-        return [self._finetune()]
-
-    def rebuild(self, context: PhaseContext) -> nn.Module:
-        """The trained model."""
-        return self._finetune().rebuild(context)
-
-    def _finetune(self) -> FinetunePhase:
-        return FinetunePhase(
-            "finetune", self._adapt, self.config.learning_rate, export=_export, details=self._details
-        )
-
-    def _adapt(self, backbone: Backbone, context: PhaseContext) -> PeftModel:
+    def adapt(self, backbone: Backbone, context: PhaseContext) -> PeftModel:
+        """Virtual tokens before every input."""
         virtual = self.config.virtual_tokens
         check_room(backbone.model, context.experiment.task, context.splits, virtual)
         return prompted(backbone, context.task.head().kind, self.config)
 
-    def _details(self, context: PhaseContext) -> dict[str, Any]:
+    def export(self, model: PeftModel, backbone: Backbone, folder: Path) -> None:
+        """PEFT's own format: the prompt as it is read, without the network that made it; and the head."""
+        model.save_pretrained(str(folder))
+
+    def details(self, context: PhaseContext) -> dict[str, Any]:
         """What a classifier reads, where that is not what the method's authors read."""
         own = isinstance(self.config, PrefixConfig) or context.task.head().kind is not HeadKind.sequence
         return {} if own else {"classifier_reads": READS}
-
-
-def _export(model: PeftModel, backbone: Backbone, folder: Path) -> None:
-    """PEFT's own format: the prompt as it is read, without the network that made it; and the head."""
-    model.save_pretrained(str(folder))
 
 
 def prompted(

@@ -10,12 +10,9 @@ Trained, without the head: sum of r_l (D_l + O_l) over the layers, D inputs and 
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import ClassVar
 
 import torch
-from peft import PeftModel
-from torch import nn
 
 from autolora_bench.config.method import Allocation, PlantedRanksConfig, RankedLoraConfig
 from autolora_bench.config.ranks import layer_key, read_ranks
@@ -23,11 +20,8 @@ from autolora_bench.config.search import Rule
 from autolora_bench.config.truth import reversed_ranks
 from autolora_bench.errors import UserError
 from autolora_bench.methods.base import Phase, PhaseContext, PhaseResult
-from autolora_bench.methods.finetuning import FinetunePhase
-from autolora_bench.methods.initialising import initialising
+from autolora_bench.methods.low_rank import LowRank
 from autolora_bench.methods.ranked_model import (
-    export_adapter,
-    ranked_model,
     read_allocation,
     write_allocation,
 )
@@ -35,7 +29,6 @@ from autolora_bench.models.load import Backbone
 from autolora_bench.models.targets import block_and_projection
 from autolora_bench.search import RankAllocation, allocate_ranks
 from autolora_bench.tasks.recovery import Recovery
-from autolora_bench.training.lora_optimizers import optimizer_of
 
 RANKS = "allocate/ranks.json"
 AT_ONCE, DRAWS = 4096, 200
@@ -43,37 +36,18 @@ AT_ONCE, DRAWS = 4096, 200
 
 
 @dataclass(frozen=True)
-class RankedLora:
+class RankedLora(LowRank):
     """Ranks by a rule or from a source, then LoRA trained with them."""
 
     config: RankedLoraConfig
 
-    def phases(self) -> Sequence[Phase]:
-        """Allocation and training; the ranks that were used stay with the run, whatever becomes of the source."""
-        return [AllocatePhase(self.config), *initialising(self.config, _allocated), self._finetune()]
+    def before(self) -> Sequence[Phase]:
+        """The allocation; the ranks that were used stay with the run, whatever becomes of the source."""
+        return [AllocatePhase(self.config), *super().before()]
 
-    def rebuild(self, context: PhaseContext) -> nn.Module:
-        """The trained model."""
-        return self._finetune().rebuild(context)
-
-    def _finetune(self) -> FinetunePhase:
-        return FinetunePhase(
-            "finetune",
-            self._adapt,
-            self.config.learning_rate,
-            export=self._export,
-            optimizer=optimizer_of(self.config.variant),
-        )
-
-    def _adapt(self, backbone: Backbone, context: PhaseContext) -> PeftModel:
-        return ranked_model(backbone, context, self.config, _allocated(backbone, context))
-
-    def _export(self, model: PeftModel, backbone: Backbone, folder: Path) -> None:
-        export_adapter(self.config, model, folder)
-
-
-def _allocated(backbone: Backbone, context: PhaseContext) -> RankAllocation:
-    return read_allocation(context.folder / RANKS)
+    def ranks(self, backbone: Backbone, context: PhaseContext) -> RankAllocation:
+        """Those of the allocation."""
+        return read_allocation(context.folder / RANKS)
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from autolora_bench.models.load import HeadKind
 from autolora_bench.processes import on_main, world_size
 from autolora_bench.record import write_atomically
 from autolora_bench.search import Movement, SearchOptions, Selection, movement, selection_for
+from autolora_bench.search.ranks import rounded_total
 from autolora_bench.speedups.choice import kernels
 from autolora_bench.training.arguments import training_arguments
 from autolora_bench.training.checkpoints import CHECKPOINTS, CheckpointPolicy
@@ -180,7 +181,7 @@ def total_rank(config: SearchConfig, layers: int) -> int | None:
     """
     if config.rule is not Rule.budget:
         return None
-    total = config.budget if config.mean_rank is None else int(config.mean_rank * layers + 0.5)
+    total = config.budget if config.mean_rank is None else rounded_total(config.mean_rank, layers)
     if total == 0:
         raise UserError(
             f"method.search.mean_rank={config.mean_rank} of {layers} layers keeps no component",

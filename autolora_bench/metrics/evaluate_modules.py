@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from enum import StrEnum
 from functools import partial
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeVar
 
@@ -27,8 +28,10 @@ from autolora_bench.metrics.generation.mteval import MtevalMode
 from autolora_bench.metrics.generation.nist import nist
 from autolora_bench.metrics.generation.ter import ter
 from autolora_bench.metrics.generation.webnlg import WebnlgProtocol, pad_references, score_webnlg
+from autolora_bench.metrics.registry import METRICS, Metric, own_metrics, with_own
 from autolora_bench.metrics.scores import MetricScores, collect
 from autolora_bench.metrics.tagging import TAGGING_METRICS, score_tagging
+from autolora_bench.own import read_own
 from autolora_bench.paths import cache_dir
 
 _logger = logging.getLogger(__name__)
@@ -102,12 +105,13 @@ class OfficialMetric(evaluate.Metric):  # type: ignore[misc]
         return {**scores.values, **dict.fromkeys(scores.missing, math.nan)}
 
 
-def load_metric(name: str, **options: Any) -> evaluate.EvaluationModule:
+def load_metric(name: str, config_dir: str | Path | None = None, **options: Any) -> evaluate.EvaluationModule:
     """A metric for a loop of one's own.
 
     Args:
         name: `e2e`, `webnlg`, `bionlp`, a GLUE task's name, the kinds `tagging` and `classification` (with
             `metrics=[...]`), or one metric of `metrics.registry`. `f1` is of classes; that of entities is in `tagging`.
+        config_dir: a folder whose `metrics/*.py` state metrics of one's own (autolora_bench.own); they are run.
         options: what the scoring function takes (`metrics`, `mode`, `protocol`, `categories`, `lowercase`, ...), also
             to be given to `compute`; and what every `evaluate.EvaluationModule` takes (`keep_in_memory`,
             `experiment_id`, `num_process`, ...).
@@ -115,15 +119,18 @@ def load_metric(name: str, **options: Any) -> evaluate.EvaluationModule:
     Raises:
         UserError: an unknown name or option. `compute` raises it for inputs that cannot be scored.
     """
-    if name not in DEFINITIONS:
-        close = get_close_matches(name.lower(), DEFINITIONS, n=1)
+    if config_dir is not None:
+        read_own(Path(config_dir))
+    definitions = {**DEFINITIONS, **{one: _of_own(METRICS[one]) for one in own_metrics(list(METRICS))}}
+    if name not in definitions:
+        close = get_close_matches(name.lower(), definitions, n=1)
         hint = f"did you mean {close[0]}? " if close else ""
-        raise UserError(f"there is no metric {name!r}", f"{hint}choose from {', '.join(DEFINITIONS)}")
+        raise UserError(f"there is no metric {name!r}", f"{hint}choose from {', '.join(definitions)}")
     own = {key: value for key, value in options.items() if key not in _OF_EVALUATE}
-    _check_options(name, DEFINITIONS[name], own)
+    _check_options(name, definitions[name], own)
     of_evaluate = {"cache_dir": str(cache_dir() / "metrics"), **options}
     return OfficialMetric(
-        name, DEFINITIONS[name], own, **{key: of_evaluate[key] for key in of_evaluate if key not in own}
+        name, definitions[name], own, **{key: of_evaluate[key] for key in of_evaluate if key not in own}
     )
 
 
@@ -207,6 +214,15 @@ _OF_VALUES = "Predictions and references: a number each."
 _OF_TAGS = "Predictions and references: a list of tags (O, B-type, I-type) each."
 
 
+OF_KINDS = {
+    "classification": (_OF_CLASSES, CLASSES),
+    "regression": (_OF_VALUES, VALUES),
+    "tagging": (_OF_TAGS, TAGS),
+    "generation": (_OF_TEXTS, TEXTS),
+}
+"""Kind of task -> what a metric of it takes, in words and as features."""
+
+
 def _of_classes(metrics: tuple[str, ...]) -> _Definition:
     values = all(name in CORRELATIONS for name in metrics)
     return _Definition(
@@ -214,6 +230,16 @@ def _of_classes(metrics: tuple[str, ...]) -> _Definition:
         VALUES if values else CLASSES,
         (),
         _OF_VALUES if values else _OF_CLASSES,
+    )
+
+
+def _of_own(metric: Metric) -> _Definition:
+    inputs = [OF_KINDS[kind] for kind in metric.tasks]
+    return _Definition(
+        lambda predictions, references: with_own(MetricScores(), [metric.name], predictions, references),
+        [features for _, kinds in inputs for features in kinds],
+        (),
+        " Or: ".join(dict.fromkeys(words for words, _ in inputs)),
     )
 
 

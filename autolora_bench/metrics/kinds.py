@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from difflib import get_close_matches
 
+from autolora_bench.config.registry import KINDS
 from autolora_bench.config.task import (
     ClassificationTask,
     GenerationTask,
@@ -23,6 +24,7 @@ from autolora_bench.metrics.classification import (
 )
 from autolora_bench.metrics.generation.e2e import E2E_METRICS, OPTIONAL_METRICS
 from autolora_bench.metrics.generation.webnlg import WEBNLG_METRICS
+from autolora_bench.metrics.registry import own_metrics_of
 from autolora_bench.metrics.tagging import TAGGING_METRICS
 
 RECOVERY_METRICS = ("relative_error", "rank_correlation")
@@ -46,7 +48,12 @@ def check_known(metrics: Sequence[str], known: Sequence[str], setting: str, task
 
 
 def metrics_of(task: TaskConfig) -> tuple[str, ...]:
-    """Metrics that tasks of this kind have, each also of its parts (`f1/protein`, `bleu/unseen`) where it has them."""
+    """Metrics that tasks of this kind have, each also of its parts (`f1/protein`, `bleu/unseen`) where it has them, and
+    those of the user's own."""
+    return (*_official(task), *own_metrics_of(KINDS[type(task)]))
+
+
+def _official(task: TaskConfig) -> tuple[str, ...]:
     match task:
         case GenerationTask(scorer=Scorer.e2e):
             return (*E2E_METRICS, *OPTIONAL_METRICS)

@@ -1,11 +1,20 @@
 """Every metric by name: which way is better, and the factor papers multiply it by in their tables."""
 
-from collections.abc import Mapping
+import inspect
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import partial
 from types import MappingProxyType
+from typing import Any
 
-from autolora_bench.errors import UserError
+from autolora_bench.config.registry import KINDS
+from autolora_bench.errors import UserError, require
+from autolora_bench.metrics.scores import MetricScores, collect
+
+Score = Callable[[Sequence[Any], Sequence[Any]], float]
+"""Predictions and references, one of each per example -> the score."""
 
 
 @dataclass(frozen=True)
@@ -16,40 +25,133 @@ class Metric:
         name: canonical name, as task files and records spell it.
         higher_is_better: False for error rates.
         published_scale: factor from the recorded value to the published one (100 for fractions shown as per cent).
+        title: what tables call a metric of the user's own; none: its name.
+        tasks: the kinds of task that a metric of the user's own is for.
+        score: what computes a metric of the user's own (autolora_bench.own); none for the project's.
     """
 
     name: str
     higher_is_better: bool = True
     published_scale: float = 100.0
+    title: str | None = None
+    tasks: tuple[str, ...] = ()
+    score: Score | None = None
 
     def merit(self, value: float) -> float:
         """The value with its sign changed where lower is better: of two merits the greater is the better score."""
         return value if self.higher_is_better else -value
 
 
-METRICS: Mapping[str, Metric] = MappingProxyType(
-    {
-        metric.name: metric
-        for metric in (
-            Metric("accuracy"),
-            Metric("f1"),
-            Metric("matthews_correlation"),
-            Metric("pearson"),
-            Metric("spearman"),
-            Metric("precision"),
-            Metric("recall"),
-            Metric("bleu"),
-            Metric("nist", published_scale=1.0),
-            Metric("meteor"),
-            Metric("rouge_l"),
-            Metric("rouge_l_google"),
-            Metric("cider", published_scale=1.0),
-            Metric("ter", higher_is_better=False),
-            Metric("relative_error", higher_is_better=False),
-            Metric("rank_correlation"),
+_metrics = {
+    metric.name: metric
+    for metric in (
+        Metric("accuracy"),
+        Metric("f1"),
+        Metric("matthews_correlation"),
+        Metric("pearson"),
+        Metric("spearman"),
+        Metric("precision"),
+        Metric("recall"),
+        Metric("bleu"),
+        Metric("nist", published_scale=1.0),
+        Metric("meteor"),
+        Metric("rouge_l"),
+        Metric("rouge_l_google"),
+        Metric("cider", published_scale=1.0),
+        Metric("ter", higher_is_better=False),
+        Metric("relative_error", higher_is_better=False),
+        Metric("rank_correlation"),
+    )
+}
+METRICS: Mapping[str, Metric] = MappingProxyType(_metrics)
+
+
+def metric(
+    name: str,
+    *,
+    tasks: Sequence[str],
+    higher_is_better: bool = True,
+    published_scale: float = 100.0,
+    title: str | None = None,
+) -> Callable[[Score], Score]:
+    """States a metric of the user's own: goes above a function of predictions and references.
+
+    Both are one entry per example: the class's name (classification), a number (regression), a list of tags (tagging),
+    or a text and a list of texts (generation). NaN says that the score is undefined.
+
+    Args:
+        name: as `task.metrics` names it.
+        tasks: kinds of task that it is for: classification, regression, tagging, generation.
+        higher_is_better: False for error rates.
+        published_scale: factor in tables, 100 for fractions that are shown as per cent.
+        title: what tables call it; none: its name.
+
+    Raises:
+        UserError: the name is taken or cannot be one, or a kind of task is not known.
+    """
+
+    def state(score: Score) -> Score:
+        where = inspect.getfile(score)
+        require(
+            name not in METRICS,
+            f"{where} states a metric {name!r}, which there is already",
+            "choose another name for it",
         )
-    }
-)
+        require(
+            name.isidentifier(),
+            f"{where} states a metric {name!r}, which is no name",
+            "use letters, digits and _",
+        )
+        known = [kind for kind in KINDS.values() if kind != "recovery"]
+        require(
+            bool(tasks) and not isinstance(tasks, str) and set(tasks) <= set(known),
+            f"{where}: metric {name!r} is for tasks={tasks!r}",
+            f"give a list out of: {', '.join(known)}",
+        )
+        _metrics[name] = Metric(name, higher_is_better, published_scale, title, tuple(tasks), score)
+        return score
+
+    return state
+
+
+def forget_metric(name: str) -> None:
+    """Take a metric of the user's own out again."""
+    del _metrics[name]
+
+
+def own_metrics(names: Sequence[str]) -> list[str]:
+    """Those of the names that are metrics of the user's own."""
+    return [name for name in names if name in METRICS and METRICS[name].score is not None]
+
+
+def own_metrics_of(kind: str) -> tuple[str, ...]:
+    """The metrics of the user's own for a kind of task."""
+    return tuple(name for name, one in METRICS.items() if kind in one.tasks)
+
+
+def with_own(
+    official: MetricScores, names: Sequence[str], predictions: Sequence[Any], references: Sequence[Any]
+) -> MetricScores:
+    """Official scores, and those of the metrics of the user's own among `names`.
+
+    Raises:
+        UserError: a score is infinite.
+    """
+    found = collect(
+        {name: partial(_finite, METRICS[name], predictions, references) for name in own_metrics(names)}
+    )
+    return MetricScores({**official.values, **found.values}, {**official.missing, **found.missing})
+
+
+def _finite(metric: Metric, predictions: Sequence[Any], references: Sequence[Any]) -> float:
+    assert metric.score is not None
+    value = float(metric.score(predictions, references))
+    require(
+        not math.isinf(value),
+        f"the metric {metric.name} gave {value}",
+        "give a finite number, NaN where it is undefined",
+    )
+    return value
 
 
 def lookup(name: str) -> Metric:

@@ -12,7 +12,7 @@ OTHER = "other"
 
 def family_of(record: RunRecord) -> str:
     """The family of a record's method: as this project states it, else as the record itself says; or `other`."""
-    kind = _kind(record.method)
+    kind = shipped_kind(record.method)
     if kind is not None:
         return family_in(kind, record.method)
     said = record.provenance.get("method")
@@ -27,6 +27,6 @@ def method_order(method: str, family: str) -> tuple[int, str]:
 
 
 @cache
-def _kind(method: str) -> MethodKind | None:
+def shipped_kind(method: str) -> MethodKind | None:
     """The kind that a method of conf/method is built on."""
     return methods().get(schema_of("method", method, [conf_dir()]) or "")

@@ -19,6 +19,7 @@ SHOWN = 3
 MOVED = 1e-8
 """AdamW moves no weight by much more than learning rate x steps; less than this is lost in a weight's rounding."""
 PHRASES: dict[str, Callable[[str], str]] = {
+    "method.code": lambda value: f"file {value}",
     "method.name": lambda value: f"as {value}",
     "method.rank": lambda value: f"rank {value}",
     "method.scaling": lambda value: f"{value.replace('_', ' ')} scaling",

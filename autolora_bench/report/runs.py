@@ -16,7 +16,7 @@ from autolora_bench.paths import conf_dir
 from autolora_bench.plan import PlannedRun, State
 from autolora_bench.record import RunRecord
 from autolora_bench.report.collect import Identity, Unreadable
-from autolora_bench.report.order import OTHER, family_of
+from autolora_bench.report.order import OTHER, family_of, shipped_kind
 
 NAME = re.compile(r"[\w-]{1,100}")
 LONGEST = 100
@@ -159,7 +159,7 @@ def _told(made: Run, run: PlannedRun) -> Run:
         made,
         title=run.experiment.task.title,
         method_title=method.title,
-        family=family_in(kind_of(method), method.name),
+        family=family_in(shipped_kind(method.name) or kind_of(method), method.name),
         planned=True,
         note=None if model.checkpoint else model.note,
         command=made.command if made.completed else run.command,

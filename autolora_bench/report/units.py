@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from autolora_bench.metrics.registry import METRICS, Metric
 from autolora_bench.record import RunRecord
 
+LARGEST_SCALE = 1e6
 TITLES = {
     "accuracy": "accuracy",
     "f1": "F1",
@@ -25,11 +26,14 @@ TITLES = {
 def metric_title(name: str) -> str:
     """`bleu/unseen` -> `BLEU unseen`; an unknown metric keeps its name."""
     base, _, subset = name.partition("/")
+    if base in METRICS and METRICS[base].title:
+        return str(METRICS[base].title)
     return " ".join(filter(None, [TITLES.get(base, base), subset]))
 
 
 def metric_of(name: str, records: Iterable[RunRecord] = ()) -> Metric:
-    """The registry's metric; for one it does not know, the direction its records state and the scale 1."""
+    """The registry's metric; for one it does not know, the direction and scale that its records state, or scale 1."""
+    records = list(records)
     base = name.partition("/")[0]
     if base in METRICS:
         return METRICS[base]
@@ -37,7 +41,18 @@ def metric_of(name: str, records: Iterable[RunRecord] = ()) -> Metric:
         (r.metrics for r in records if name in r.metrics or base in r.metrics), {}
     )
     higher = stated.get(name, stated.get(base, True))
-    return Metric(name, higher_is_better=bool(higher), published_scale=1.0)
+    return Metric(name, higher_is_better=bool(higher), published_scale=_stated_scale(base, records))
+
+
+def _stated_scale(name: str, records: Iterable[RunRecord]) -> float:
+    """What a record says of a metric of its maker's own."""
+    for record in records:
+        said = record.provenance.get("metrics")
+        one = said.get(name) if isinstance(said, dict) else None
+        scale = one.get("published_scale") if isinstance(one, dict) else None
+        if isinstance(scale, int | float) and 0 < scale < LARGEST_SCALE:
+            return float(scale)
+    return 1.0
 
 
 def in_published_unit(metric: Metric, value: float) -> float:

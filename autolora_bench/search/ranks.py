@@ -74,6 +74,11 @@ class RankAllocation:
         return cls(tuple(kept), tuple(tuple(bool(flag) for flag in row) for row in kept.values()))
 
 
+def rounded_total(mean_rank: float, layers: int) -> int:
+    """The total rank over `layers` layers that a mean rank stands for, halves rounded up."""
+    return int(mean_rank * layers + 0.5)
+
+
 def allocate_ranks(
     values: Tensor,
     modules: Sequence[str],

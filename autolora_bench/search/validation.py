@@ -64,7 +64,7 @@ class ValidationStream:
 
     def _order(self, turn: int) -> list[int]:
         if turn not in self._orders:
-            generator = torch.Generator().manual_seed((self.seed * 1_000_003 + turn) % 2**63)
+            generator = seeded(self.seed, turn)
             self._orders = {k: v for k, v in self._orders.items() if k == turn - 1}
             self._orders[turn] = self._shuffled(generator)
         return self._orders[turn]
@@ -75,6 +75,11 @@ class ValidationStream:
         together = self.batch_size * self.processes
         grouped = get_length_grouped_indices(self.lengths, together, generator=generator)  # type: ignore[no-untyped-call]
         return [int(i) for i in grouped]
+
+
+def seeded(seed: int, turn: int) -> torch.Generator:
+    """For what is drawn at one turn (a step, an epoch) of a run: the same in every process, and after a resumption."""
+    return torch.Generator().manual_seed((seed * 1_000_003 + turn) % 2**63)
 
 
 def _fetch(dataset: Any, indices: Sequence[int]) -> list[Any]:

@@ -12,6 +12,7 @@ from transformers import DataCollatorWithPadding, PreTrainedTokenizerBase
 from autolora_bench.config.task import ClassificationTask, RegressionTask
 from autolora_bench.data.schema import TaskData
 from autolora_bench.metrics.classification import score_classification
+from autolora_bench.metrics.registry import own_metrics, with_own
 from autolora_bench.models.load import HeadKind, HeadSpec
 from autolora_bench.tasks.base import Batch, EvaluationContext, Result, Splits
 from autolora_bench.tasks.encode import TRUNCATED, encode_texts
@@ -48,8 +49,12 @@ class SentenceTask:
         """Scores of every example; the predictions are label names or numbers."""
         outputs = torch.stack(logits(model, split, self.collator(context.tokenizer), context))
         predictions = self.predictions(outputs)
-        scores = score_classification(predictions, split["labels"][:], self.config.metrics)
-        return Result(scores, len(split), self.readable(predictions))
+        labels, names = split["labels"][:], self.config.metrics
+        official = [name for name in names if name not in own_metrics(names)]
+        readable = self.readable(predictions)
+        scores = score_classification(predictions, labels, official)
+        scores = with_own(scores, names, readable, self.readable(labels))
+        return Result(scores, len(split), readable)
 
     def predictions(self, outputs: torch.Tensor) -> list[Any]:
         """(examples, outputs) logits -> one value per example, as the metrics take it."""

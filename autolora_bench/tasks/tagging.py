@@ -11,6 +11,7 @@ from transformers import DataCollatorForTokenClassification, PreTrainedTokenizer
 
 from autolora_bench.config.task import LongSentences, TaggingTask
 from autolora_bench.data.schema import TaskData, tag_names
+from autolora_bench.metrics.registry import with_own
 from autolora_bench.metrics.tagging import score_tagging
 from autolora_bench.models.labels import IGNORED
 from autolora_bench.models.load import HeadKind, HeadSpec
@@ -79,7 +80,8 @@ class Tagging:
                         sentence[word] = names[tag]
             predictions.append(sentence)
         labels = [[names[tag] for tag in tags] for tags in split["tags"]]
-        return Result(score_tagging(predictions, labels), len(split), predictions)
+        scores = with_own(score_tagging(predictions, labels), self.config.metrics, predictions, labels)
+        return Result(scores, len(split), predictions)
 
     def stratify_column(self) -> str | None:
         """Sentences have no classes to balance."""

@@ -2,8 +2,9 @@
 
 from typing import Any
 
-import torch
 from transformers.trainer_pt_utils import LengthGroupedSampler
+
+from autolora_bench.search.validation import seeded
 
 
 class SharedLengthGroupedSampler(LengthGroupedSampler):
@@ -20,4 +21,4 @@ class SharedLengthGroupedSampler(LengthGroupedSampler):
 
     def set_epoch(self, epoch: int) -> None:
         """Called by the Trainer before each epoch, that of a resumed training too."""
-        self.generator = torch.Generator().manual_seed((self.seed * 1_000_003 + epoch) % 2**63)
+        self.generator = seeded(self.seed, epoch)

@@ -25,6 +25,7 @@ from autolora_bench.training.counting import CountingTrainer
 from autolora_bench.training.guards import DivergenceError, LossWatch, whole_or_removed
 from autolora_bench.training.meter import Meter
 from autolora_bench.training.order import SharedLengthGroupedSampler
+from autolora_bench.training.weight_groups import is_head
 from autolora_bench.training.weights import load_trainable, save_trainable, share
 
 TRAINABLE = "trainable.safetensors"
@@ -48,8 +49,7 @@ class HeadRate:
 
         Call it before a scheduler is made: that reads the peak rates. A second call changes nothing.
         """
-        named = ((f".{name}", weight) for name, weight in model.named_parameters() if weight.requires_grad)
-        head = {id(w) for name, w in named if any(f".{module}." in name for module in self.modules)}
+        head = {id(weight) for name, weight in model.named_parameters() if is_head(name, self.modules)}
         for group in list(optimizer.param_groups):
             inside = [weight for weight in group["params"] if id(weight) in head]
             if inside and not group.get("head"):

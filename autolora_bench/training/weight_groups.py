@@ -23,6 +23,11 @@ Rate = Callable[[str, nn.Parameter], float]
 """Name and weight of the method's own -> its learning rate as a multiple of the training's."""
 
 
+def is_head(name: str, modules: Sequence[str]) -> bool:
+    """Whether a weight of the adapted model belongs to the task's head, whose modules are `modules`."""
+    return any(f".{module}." in f".{name}" for module in modules)
+
+
 @dataclass(frozen=True)
 class WeightGroups:
     """How the method's own weights are told from the head's, and decayed."""
@@ -34,7 +39,7 @@ class WeightGroups:
 
     def is_head(self, name: str) -> bool:
         """Whether a weight of the adapted model belongs to the head."""
-        return any(f".{module}." in f".{name}" for module in self.head_modules)
+        return is_head(name, self.head_modules)
 
     def groups(
         self, model: nn.Module, arguments: TrainingArguments, rate: Rate = lambda name, weight: 1.0

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from autolora_bench.config.allocators import LoraBalancedConfig
 from autolora_bench.config.train import TrainConfig
-from autolora_bench.config.validate_method import validate_method
 from autolora_bench.config.variant import Start, VariantConfig
 from autolora_bench.errors import UserError
 from autolora_bench.methods.allocators.balanced import Balanced, hankel_singular_values, truncated
@@ -181,4 +180,4 @@ def test_steps_are_shared_out(steps: int, parts: tuple[int, int]) -> None:
 def test_what_cannot_go_on_is_refused(setting: str) -> None:
     variant = VariantConfig(start=Start.pissa) if setting == "start" else VariantConfig(dora=True)
     with pytest.raises(UserError, match="goes on with what it trained"):
-        validate_method(LoraBalancedConfig(name="x", title="X", learning_rate=1.0, variant=variant))
+        LoraBalancedConfig(name="x", title="X", learning_rate=1.0, variant=variant).check()

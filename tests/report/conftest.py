@@ -3,12 +3,14 @@
 import dataclasses
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from autolora_bench.config import registry
 from autolora_bench.config.data import DataConfig, Source
 from autolora_bench.config.experiment import ExperimentConfig, config_id, experiment_identity
 from autolora_bench.config.method import (
@@ -38,6 +40,14 @@ TASKS: dict[str, TaskConfig] = {
     ),
     "webnlg": GenerationTask(name="webnlg", title="WebNLG", metrics=["bleu", "meteor", "ter"], test=["test"]),
 }  # fmt: skip
+
+
+@registry.method("uniform", runs="autolora_bench.methods.uniform:Lora", family="control")
+@dataclass
+class UniformConfig(LoraConfig):
+    """A control with LoRA's settings."""
+
+
 METHODS: dict[str, MethodConfig] = {
     "full": FullConfig(name="full", title="Full", learning_rate=2e-5),
     "lora": LoraConfig(name="lora", title="LoRA", learning_rate=1e-4, rank=8),
@@ -48,7 +58,7 @@ METHODS: dict[str, MethodConfig] = {
         name="autolora", title="AutoLoRA", learning_rate=1e-4,
         search=SearchConfig(epochs=3, estimator=Estimator.released),
     ),
-    "uniform": LoraConfig(name="uniform", title="Uniform ranks", learning_rate=1e-4),
+    "uniform": UniformConfig(name="uniform", title="Uniform ranks", learning_rate=1e-4),
 }  # fmt: skip
 WEIGHTS = {"full": 124_600_000, "lora": 294_912, "lora4": 147_456, "adalora": 221_000, "uniform": 147_456}
 

@@ -6,26 +6,23 @@ the search and the final training as phases of their own, each with its time and
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from peft import PeftModel
-from torch import Tensor, nn
+from torch import Tensor
 
 from autolora_bench.config.allocators import AllocatorConfig
 from autolora_bench.methods.base import Phase, PhaseContext, PhaseResult
 from autolora_bench.methods.finetuning import FinetunePhase
-from autolora_bench.methods.initialising import initialising
+from autolora_bench.methods.low_rank import LowRank
 from autolora_bench.methods.ranked_model import (
-    export_adapter,
-    ranked_model,
     read_allocation,
     write_allocation,
 )
 from autolora_bench.models.load import Backbone
 from autolora_bench.record import write_atomically
 from autolora_bench.search import RankAllocation
-from autolora_bench.training.lora_optimizers import optimizer_of
 
 RANKS = "search/ranks.json"
 SCORES = "search/scores.json"
@@ -53,7 +50,7 @@ def leave(found: Found, context: PhaseContext, result: PhaseResult) -> PhaseResu
 
 
 @dataclass(frozen=True)
-class AllocatedLora:
+class AllocatedLora(LowRank):
     """An allocator's search, and LoRA with the ranks that it found."""
 
     config: AllocatorConfig
@@ -62,33 +59,23 @@ class AllocatedLora:
     start: Callable[[PeftModel, PhaseContext], None] | None = None
     """Gives the final LoRA, freshly made with the found ranks, other first weights than LoRA's."""
 
-    def phases(self) -> Sequence[Phase]:
-        """Search, first values where the final LoRA's start computes any, and the final training."""
-        return [self.search, *initialising(self.config, _found), self._retrain()]
+    training_name: ClassVar[str] = "retrain"
 
-    def rebuild(self, context: PhaseContext) -> nn.Module:
-        """The finally trained model."""
-        return self._retrain().rebuild(context)
+    def before(self) -> Sequence[Phase]:
+        """Search, and first values where the final LoRA's start computes any."""
+        return [self.search, *super().before()]
 
-    def _retrain(self) -> FinetunePhase:
-        return FinetunePhase(
-            "retrain",
-            self._adapt,
-            self.config.learning_rate,
-            export=self._export,
-            optimizer=optimizer_of(self.config.variant),
-            training=self.config.final,
-        )
+    def training(self) -> FinetunePhase:
+        """The run's, or the part of it that the search has left."""
+        return replace(super().training(), part=self.config.final)
 
-    def _adapt(self, backbone: Backbone, context: PhaseContext) -> PeftModel:
-        model = ranked_model(backbone, context, self.config, _found(backbone, context))
+    def ranks(self, backbone: Backbone, context: PhaseContext) -> RankAllocation:
+        """Those that the search found."""
+        return read_allocation(context.folder / RANKS)
+
+    def adapt(self, backbone: Backbone, context: PhaseContext) -> PeftModel:
+        """LoRA with those ranks."""
+        model = super().adapt(backbone, context)
         if self.start is not None:
             self.start(model, context)
         return model
-
-    def _export(self, model: PeftModel, backbone: Backbone, folder: Path) -> None:
-        export_adapter(self.config, model, folder)
-
-
-def _found(backbone: Backbone, context: PhaseContext) -> RankAllocation:
-    return read_allocation(context.folder / RANKS)

@@ -9,6 +9,7 @@ from autolora_bench.config.allocators import AllocatorConfig
 from autolora_bench.config.search import Rule
 from autolora_bench.errors import UserError
 from autolora_bench.search import RankAllocation, allocate_ranks
+from autolora_bench.search.ranks import rounded_total
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Budget:
             UserError: no ranks within the bounds have that sum.
         """
         layers = len(modules)
-        total = int(config.mean_rank * layers + 0.5) if config.total is None else config.total
+        total = rounded_total(config.mean_rank, layers) if config.total is None else config.total
         least, most = config.minimum_rank * layers, config.maximum_rank * layers
         if not max(least, 1) <= total <= most:
             raise UserError(

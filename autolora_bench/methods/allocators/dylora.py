@@ -23,9 +23,10 @@ from transformers import TrainerControl, TrainerState, TrainingArguments
 from autolora_bench.config.allocators import DyLoraConfig
 from autolora_bench.methods.allocators.allocated import AllocatedLora, Found
 from autolora_bench.methods.allocators.budget import Budget
-from autolora_bench.methods.allocators.gates import seeded, weigh_components
+from autolora_bench.methods.allocators.gates import weigh_components
 from autolora_bench.methods.allocators.trained import Allocator, TrainedSearch
 from autolora_bench.search.layers import lora_factors
+from autolora_bench.search.validation import seeded
 
 
 class DyLora(Allocator):

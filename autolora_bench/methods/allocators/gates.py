@@ -7,7 +7,6 @@ The update of layer l is s sum_j f_lj b_lj a_lj', by a forward hook on PEFT's `l
 from collections.abc import Callable
 from typing import Any
 
-import torch
 from peft import PeftModel
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -63,8 +62,3 @@ def gated_optimizer(model: PeftModel, arguments: TrainingArguments, rate: float)
 def group_of_gates(optimizer: Optimizer) -> dict[str, Any]:
     """The gates' parameter group of a `gated_optimizer`, wherever it stands among those that others add."""
     return next(group for group in optimizer.param_groups if group.get(GATES))
-
-
-def seeded(seed: int, step: int) -> torch.Generator:
-    """For what is drawn in an optimizer step: the same in every process, and after an interruption."""
-    return torch.Generator().manual_seed(seed * 1_000_003 + step)

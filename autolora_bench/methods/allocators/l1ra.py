@@ -27,12 +27,12 @@ from autolora_bench.methods.allocators.gates import (
     add_gates,
     gated_optimizer,
     group_of_gates,
-    seeded,
     weigh_components,
 )
 from autolora_bench.methods.allocators.trained import Allocator, TrainedSearch
 from autolora_bench.search import RankAllocation
 from autolora_bench.search.layers import lora_factors
+from autolora_bench.search.validation import seeded
 
 
 class L1ra(Allocator):

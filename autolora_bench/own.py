@@ -1,0 +1,146 @@
+"""Methods and metrics of the user's own: the Python files of DIR/methods and DIR/metrics, for --config-dir DIR.
+
+Unlike the folder's settings (config.own_folder), which may be a stranger's, these files are run: only a folder that
+the command line names is read. Each file states methods (config.registry.method) or metrics (metrics.registry.metric)
+and is imported when any command starts, so that it had better leave torch to what `runs` names; files whose name
+begins with an underscore are left to those that import them.
+
+The files are modules of this one, `autolora_bench.own.FILE`. That is the name by which a launcher's worker, which gets
+its job from another process, imports them; the environment tells it where they lie, and it reads them all.
+"""
+
+import hashlib
+import importlib
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+
+from autolora_bench.config.method import MethodConfig
+from autolora_bench.config.ranges import without_range
+from autolora_bench.config.registry import MethodKind, method, methods, metric_digests
+from autolora_bench.config.store import forget_method, register_method
+from autolora_bench.errors import UserError
+from autolora_bench.metrics.registry import METRICS, forget_metric, metric, own_metrics
+
+FOLDERS = {"methods": "method", "metrics": "metric"}
+"""Folder of such files -> what they state."""
+PLACE = "AUTOLORA_BENCH_OWN"
+"""Environment variable: DIR, for processes that a launcher starts."""
+HOMES = {"method": method.__module__, "metric": metric.__module__}
+"""Where the decorators live."""
+MEND = "mend the file, or take it out of the folder; CONTRIBUTING.md shows one (HYDRA_FULL_ERROR=1: the traceback)"
+__path__: list[str] = []
+"""Where Python looks for `autolora_bench.own.FILE`."""
+
+
+def read_own(folder: Path | None) -> None:
+    """Read the methods and metrics of a configuration folder, in place of those that were read before.
+
+    Raises:
+        UserError: a file cannot be imported, states nothing or what there is already, or a number among a method's
+            settings has no range.
+    """
+    _forget()
+    places = [] if folder is None else [folder.resolve() / name for name in FOLDERS]
+    files = [path for place in places for path in sorted(place.glob("*.py"))]
+    if folder is None or not files:
+        return
+    os.environ[PLACE] = str(folder.resolve())
+    __path__[:] = map(str, places)
+    importlib.invalidate_caches()
+    try:
+        _check_names(files)
+        for path in files:
+            if not path.name.startswith("_"):
+                _read(path)
+    except BaseException:
+        _forget()
+        raise
+
+
+def _check_names(files: list[Path]) -> None:
+    """Every file is to be a module of its own."""
+    known: dict[str, Path] = {}
+    for path in files:
+        if not path.stem.isidentifier():
+            raise UserError(f"{path} is no name of a module", "name it as Python names things: my_method.py")
+        if path.stem in known:
+            raise UserError(f"{path} has the name of {known[path.stem]}", "give one of them another name")
+        known[path.stem] = path
+
+
+def _read(path: Path) -> None:
+    known, known_metrics = set(methods()), set(METRICS)
+    try:
+        importlib.import_module(f"{__name__}.{path.stem}")
+    except UserError:
+        raise
+    except (Exception, SystemExit) as error:
+        said = " ".join(str(error).split())
+        raise UserError(f"{path} cannot be imported: {type(error).__name__}: {said}", MEND) from error
+    stated = [kind for name, kind in methods().items() if name not in known]
+    measured = [name for name in METRICS if name not in known_metrics]
+    what = FOLDERS[path.parent.name]
+    if not (stated if what == "method" else measured):
+        above = {"method": "a dataclass", "metric": "a function"}[what]
+        raise UserError(
+            f"{path} states no {what}",
+            f"put @{what}(...) from {HOMES[what]} above {above} in it, or begin its name with _",
+        )
+    digests = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in (path, *_shared(path))}
+    for kind in stated:
+        _check(kind, path)
+        methods()[kind.name] = replace(kind, digests=digests)
+        register_method(methods()[kind.name])
+    metric_digests.update(dict.fromkeys(measured, digests))
+
+
+def _shared(path: Path) -> Iterator[Path]:
+    """The files beside it that it may import."""
+    yield from sorted(path.parent.glob("_*.py"))
+
+
+def _check(kind: MethodKind, path: Path) -> None:
+    if not issubclass(kind.config, MethodConfig):
+        raise UserError(
+            f"{path}: method {kind.name!r} is put on {kind.config.__name__}, which is no MethodConfig",
+            f"derive it: class {kind.config.__name__}(MethodConfig), from autolora_bench.config.method",
+        )
+    unbounded = without_range(kind.config)
+    if unbounded:
+        raise UserError(
+            f"{path}: {kind.config.__name__}.{unbounded[0]} is a number without a range",
+            "state one, as in Share or Annotated[int, Interval(ge=1, le=100)] (autolora_bench.config.ranges)",
+        )
+    module, _, attribute = kind.runs.partition(":")
+    try:
+        there = hasattr(sys.modules[module], attribute) if module in sys.modules else find_spec(module)
+    except (ImportError, ValueError):
+        there = None
+    if not there or not attribute:
+        raise UserError(
+            f"{path}: method {kind.name!r} is run by {kind.runs}, which is not there",
+            "name what makes the method of its settings, as in runs='._file:MyMethod' or 'package.module:MyMethod'",
+        )
+
+
+def _forget() -> None:
+    """Nothing of a folder that was read before may enter a command that does not name it."""
+    inside = f"{__name__}."
+    for kind in [kind for kind in methods().values() if kind.config.__module__.startswith(inside)]:
+        del methods()[kind.name]
+        forget_method(kind)
+    for name in own_metrics(list(METRICS)):
+        forget_metric(name)
+    metric_digests.clear()
+    for name in [name for name in sys.modules if name.startswith(inside)]:
+        del sys.modules[name]
+    os.environ.pop(PLACE, None)
+    __path__.clear()
+
+
+if os.environ.get(PLACE):
+    read_own(Path(os.environ[PLACE]))

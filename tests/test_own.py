@@ -1,0 +1,378 @@
+"""Methods and metrics in a folder of the user's own, as CONTRIBUTING.md shows them, go through all that ours do."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from peft import PeftModel
+from transformers import AutoModelForSequenceClassification, TrainerControl, TrainerState, TrainingArguments
+
+from autolora_bench import cli, load_metric
+from autolora_bench.config.registry import methods
+from autolora_bench.metrics.registry import METRICS
+from autolora_bench.own import read_own
+from autolora_bench.record import RunRecord, Status, find_records, read_record
+from autolora_bench.training.checkpoints import CheckpointPolicy
+
+CONTRIBUTING = Path(__file__).resolve().parent.parent / "CONTRIBUTING.md"
+BLOCK = re.compile(r" *```\w+\n *# mine/(\S+)\n(.*?)\n *```", re.DOTALL)
+SMALL = [
+    *("task=sst2", "model=any", "data=generated", "data.limit=32", "data.limit_evaluation=16", "device=cpu"),
+    *("train.epochs=2", "train.batch_size=8", "~recipe", "~cell"),
+]
+Words = Callable[..., list[str]]
+
+
+@pytest.fixture(autouse=True)
+def _nothing_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("AUTOLORA_BENCH_CACHE", str(tmp_path / "cache"))
+    yield
+    read_own(None)
+
+
+@pytest.fixture
+def mine(tmp_path: Path) -> Path:
+    """The folder that CONTRIBUTING.md shows, file by file."""
+    for name, text in BLOCK.findall(CONTRIBUTING.read_text(encoding="utf-8")):
+        path = tmp_path / "mine" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(textwrap.dedent(text) + "\n", encoding="utf-8")
+    return tmp_path / "mine"
+
+
+@pytest.fixture
+def words(mine: Path, tiny_encoder: Path) -> Words:
+    def line(results: Path, *more: str) -> list[str]:
+        own = ["--config-dir", str(mine), *SMALL, "method=top_lora"]
+        return [*own, f"model.checkpoint={tiny_encoder}", f"results={results}", *more]
+
+    return line
+
+
+def records(results: Path) -> list[RunRecord]:
+    return [read_record(path) for path in find_records(results)]
+
+
+def killed(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    """Send this process a signal in the middle of an optimizer step, once."""
+    begin, sent = CheckpointPolicy.on_step_begin, []
+
+    def sending(
+        self: CheckpointPolicy,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **more: Any,
+    ) -> Any:
+        if state.global_step + 1 == step and not sent:
+            sent.append(step)
+            os.kill(os.getpid(), signal.SIGTERM)
+        return begin(self, args, state, control, **more)
+
+    monkeypatch.setattr(CheckpointPolicy, "on_step_begin", sending)
+
+
+def test_it_is_listed_and_checked(
+    mine: Path, words: Words, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.run(["ls", "methods", "--config-dir", str(mine)]) == 0
+    assert (
+        "top_lora                LoRA in the last block only.\n"
+        f"  {'':24}works on: classification, regression\n" in capsys.readouterr().out
+    )
+    for _ in range(2):  # the second time from the plan cache
+        assert cli.run(["check", "-m", *words(tmp_path / "runs", "seed=0,1")]) == 0
+        assert "2 runs, 0 problems" in capsys.readouterr().out
+    assert cli.run(["check", *words(tmp_path / "runs", "task=e2e")]) == 2
+    assert "does not work on generation (task=e2e): nobody has tried it" in capsys.readouterr().err
+    assert cli.run(["check", *words(tmp_path / "runs", "method.blocks=0")]) == 2
+    assert "method.blocks=0" in capsys.readouterr().err
+    assert cli.run(["check", *words(tmp_path / "runs", "method.code=0123")]) == 2
+    assert "method.code=0123 is filled in by the program" in capsys.readouterr().err
+    assert cli.run(["ls", "methods"]) == 0
+    assert "top_lora" not in capsys.readouterr().out
+    assert "top_lora" not in methods()
+
+
+def test_listing_it_needs_no_torch(mine: Path) -> None:
+    code = (
+        "import sys; from autolora_bench import cli;"
+        f"cli.run(['ls', 'methods', '--config-dir', {str(mine)!r}]);"
+        "print([name for name in ('torch', 'transformers', 'peft') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "top_lora" in done.stdout
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_it_runs_is_cut_off_goes_on_and_is_reported_where_nobody_has_it(
+    words: Words,
+    mine: Path,
+    tiny_encoder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    assert cli.run(words(whole)) == 0
+    killed(monkeypatch, 3)
+    assert cli.run(words(cut)) == 143
+    assert [record.status for record in records(cut)] == [Status.interrupted]
+    assert cli.run(words(cut)) == 0
+    ((one,), (two,)) = records(whole), records(cut)
+    assert one.status is two.status is Status.completed
+    assert (one.config_id, one.history, one.ranks) == (two.config_id, two.history, two.ranks)
+    assert [(layer.block, layer.rank) for layer in one.ranks] == [(0, 0), (0, 0), (1, 4), (1, 4)]
+    weights = [next(folder.rglob("weights.safetensors")).read_bytes() for folder in (whole, cut)]
+    assert weights[0] == weights[1]
+
+    assert one.config["method"]["code"]
+    files = {path.name for path in (mine / "methods").glob("*.py")}
+    said = one.provenance["method"]
+    assert (said["title"], said["family"], set(said["files"])) == ("LoRA, top blocks", "lora", files)
+
+    export = next(whole.rglob("adapter_config.json")).parent
+    plain = AutoModelForSequenceClassification.from_pretrained(tiny_encoder, num_labels=2)
+    adapted = PeftModel.from_pretrained(plain, export)
+    assert sum("lora_A" in name for name, _ in adapted.named_parameters()) == 2
+
+    capsys.readouterr()
+    assert cli.run(["records", f"results={whole}", f"to={tmp_path / 'small'}"]) == 0
+    shutil.rmtree(mine)
+    assert cli.run(["report", f"records={tmp_path / 'small'}"]) == 0
+    assert "| LoRA, top blocks |" in capsys.readouterr().out
+    (small,) = records(tmp_path / "small")
+    assert "--config-dir DIR" in small.command
+
+
+def test_beside_ours_it_stands_in_its_familys_place(
+    words: Words, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = [
+        word for word in words(tmp_path, "method=autolora,top_lora,lora,full") if word != "method=top_lora"
+    ]
+    assert cli.run(["report", "-m", *line]) == 0
+    rows = [row.split(" |")[0] for row in capsys.readouterr().out.splitlines() if row.startswith("| ")]
+    shown = [
+        row for row in rows if row in ("| Full fine-tuning", "| LoRA", "| LoRA, top blocks", "| AutoLoRA")
+    ]
+    assert shown[-3:] == ["| LoRA", "| LoRA, top blocks", "| AutoLoRA"]
+
+
+def test_another_version_of_it_is_another_run(
+    words: Words, mine: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders = set()
+    for number in range(3):
+        assert cli.run(["check", *words(tmp_path / "runs")]) == 0
+        folders.add(re.search(r"top_lora-(\w{8})", capsys.readouterr().out)[1])  # type: ignore[index]
+        changed = mine / "methods" / ("top_lora.py", "_top_lora.py")[number % 2]
+        changed.write_text(changed.read_text() + "# " + "x" * (number + 1) + "\n")
+    assert len(folders) == 3
+
+
+def test_it_refuses_what_makes_no_sense_together(
+    words: Words, mine: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = mine / "methods" / "top_lora.py"
+    check = (
+        "    def check(self):\n        from autolora_bench.errors import require\n"
+        "        require(self.rank * self.blocks < 9, 'too many weights', 'say less')\n"
+    )
+    path.write_text(path.read_text() + check)
+    assert cli.run(["check", *words(tmp_path, "method.blocks=2")]) == 0
+    assert cli.run(["check", *words(tmp_path, "method.blocks=3")]) == 2
+    assert capsys.readouterr().err.splitlines() == ["autolora-bench: too many weights", "say less"]
+
+
+def test_a_metric_of_ones_own_scores_runs_and_is_reported_where_nobody_has_it(
+    words: Words, mine: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = words(
+        tmp_path / "runs", "task.metrics=[accuracy,worst_class]", "train.epochs=1", "data.limit_evaluation=32"
+    )
+    assert cli.run(line) == 0
+    (record,) = records(tmp_path / "runs")
+    assert record.metrics == {"accuracy": True, "worst_class": True}
+    assert (
+        record.config["task"]["code"]
+        == record.provenance["metrics"]["worst_class"]["files"]["worst_class.py"][:8]
+    )
+    (evaluation,) = record.best.values()
+    predicted = next((tmp_path / "runs").rglob("evaluate/validation.jsonl")).read_text().splitlines()
+    assert len(set(predicted)) == 1, "a model that is not trained says the same of every example"
+    assert evaluation.scores["worst_class"] == 0.0
+    assert 0 < evaluation.scores["accuracy"] < 1  # type: ignore[operator]
+
+    assert cli.run([*line, "task.metrics=[worst_clas]"]) == 2
+    assert "did you mean worst_class?" in capsys.readouterr().err
+    shutil.rmtree(mine)
+    assert cli.run(["report", f"records={tmp_path / 'runs'}", "metrics=all"]) == 0
+    assert "worst_class" in capsys.readouterr().out
+    assert "worst_class" not in METRICS
+
+
+def test_a_metric_of_ones_own_in_a_loop_of_ones_own(mine: Path) -> None:
+    module = load_metric("worst_class", config_dir=mine)
+    module.add_batch(predictions=["a", "a", "b"], references=["a", "b", "b"])
+    assert module.compute() == {"worst_class": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("def score(p, r): return 1\n", "states no metric"),
+        (
+            "@metric('ter', tasks=['tagging'])\ndef score(p, r): return 1\n",
+            "states a metric 'ter', which there is",
+        ),
+        ("@metric('a/b', tasks=['tagging'])\ndef score(p, r): return 1\n", "'a/b', which is no name"),
+        ("@metric('mine', tasks='tagging')\ndef score(p, r): return 1\n", "is for tasks='tagging'"),
+        ("@metric('mine', tasks=['chess'])\ndef score(p, r): return 1\n", "is for tasks=['chess']"),
+    ],
+)
+def test_a_bad_metric_is_told_in_two_lines(
+    text: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "metrics").mkdir()
+    (tmp_path / "metrics" / "mine.py").write_text(
+        "from autolora_bench.metrics.registry import metric\n" + text
+    )
+    assert cli.run(["ls", "tasks", "--config-dir", str(tmp_path)]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 2
+    assert said in lines[0]
+
+
+def test_two_files_of_one_name_are_told(mine: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copy(mine / "metrics" / "worst_class.py", mine / "methods")
+    assert cli.run(["ls", "tasks", "--config-dir", str(mine)]) == 2
+    assert "worst_class.py has the name of" in capsys.readouterr().err
+
+
+STATED = """
+from dataclasses import dataclass, field
+from pathlib import Path
+from autolora_bench.config.method import MethodConfig
+from autolora_bench.config.ranges import Size
+from autolora_bench.config.registry import method
+
+{stated}
+{dataclass}
+class Mine({base}):
+    size: {size} = 1
+
+def make(config): ...
+"""
+RIGHT = {
+    "stated": "@method('mine', runs=':make')",
+    "dataclass": "@dataclass",
+    "base": "MethodConfig",
+    "size": "Size",
+}
+
+
+def test_the_bad_files_are_good_but_for_one_thing(tmp_path: Path) -> None:
+    (tmp_path / "methods").mkdir()
+    (tmp_path / "methods" / "mine.py").write_text(STATED.format(**RIGHT))
+    read_own(tmp_path)
+    assert methods()["mine"].runs == "autolora_bench.own.mine:make"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("mine", "def broken(:\n", "cannot be imported: SyntaxError: invalid syntax"),
+        (
+            "mine",
+            "import nothing_of_that_name\n",
+            "ModuleNotFoundError: No module named 'nothing_of_that_name'",
+        ),
+        ("mine", "raise SystemExit(3)\n", "cannot be imported: SystemExit"),
+        ("mine", "x = 1\n", "states no method"),
+        ("my-file", "x = 1\n", "is no name of a module"),
+        (
+            "mine",
+            {"stated": "@method('lora', runs=':make')"},
+            "states a method 'lora', which there is already",
+        ),
+        ("mine", {"stated": "@method('mine', runs=':make', family='best')"}, "is of a family 'best'"),
+        ("mine", {"stated": "@method('mine', runs=':made')"}, "is run by autolora_bench.own.mine:made"),
+        ("mine", {"stated": "@method('mine', runs='nowhere.at.all:make')"}, "is run by nowhere.at.all:make"),
+        ("mine", {"size": "int"}, "Mine.size is a number without a range"),
+        ("mine", {"size": "list[float]"}, "Mine.size is a number without a range"),
+        ("mine", {"size": "set[str]"}, "cannot be a configuration"),
+        ("mine", {"dataclass": ""}, "which is no dataclass"),
+        ("mine", {"base": "object"}, "which is no MethodConfig"),
+    ],
+)
+@pytest.mark.parametrize(
+    "command", [["ls", "methods"], ["check", *SMALL, "method=lora"], [*SMALL, "method=lora"]]
+)
+def test_a_bad_file_is_told_in_two_lines(
+    command: list[str],
+    name: str,
+    text: str | dict[str, str],
+    said: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "methods").mkdir()
+    content = text if isinstance(text, str) else STATED.format(**{**RIGHT, **text})
+    (tmp_path / "methods" / f"{name}.py").write_text(content)
+    assert cli.run([*command, "--config-dir", str(tmp_path)]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 2
+    assert said in lines[0]
+    assert f"{name}.py" in lines[0] or said == "cannot be a configuration"
+    assert "mine" not in methods()
+
+
+def test_settings_without_the_file_that_states_them_are_told(
+    mine: Path, words: Words, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.rmtree(mine / "methods")
+    assert cli.run(["check", *words(tmp_path)]) == 2
+    said = capsys.readouterr().err
+    assert "method/top_lora.yaml is built on /schema/method/top_lora, which nothing states" in said
+    assert len(said.splitlines()) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
+def test_a_launchers_workers_find_it(launcher: str, words: Words, tmp_path: Path) -> None:
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher" if launcher == "joblib" else "submitit")
+    line = ["-m", *words(tmp_path / "runs", "seed=0,1"), f"hydra/launcher={launcher}"]
+    done = subprocess.run(
+        [sys.executable, "-m", "autolora_bench", *line],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    assert {(r.seed, r.status) for r in records(tmp_path / "runs")} == {
+        (0, Status.completed),
+        (1, Status.completed),
+    }
+    assert len({r.config_id for r in records(tmp_path / "runs")}) == 1
+
+
+@pytest.mark.slow
+def test_two_processes_of_one_run_find_it(words: Words, tmp_path: Path) -> None:
+    start = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    line = [*start, "-m", "autolora_bench", *words(tmp_path / "runs")]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(line, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr
+    (record,) = records(tmp_path / "runs")
+    assert record.provenance["processes"] == 2
+    assert record.status is Status.completed
