@@ -57,7 +57,6 @@ class AllocatorConfig(MethodConfig):
             "say a mean rank between the two",
         )
         check_reference_rank(self, "leave it out: method.mean_rank or method.total is the budget")
-        self.variant.check()
 
 
 @dataclass

@@ -76,10 +76,6 @@ class LoraConfig(MethodConfig):
     dropout: Share = 0.1
     variant: VariantConfig = field(default_factory=VariantConfig, metadata=ADDED)
 
-    def check(self) -> None:
-        """The variant's settings."""
-        self.variant.check()
-
 
 class Placement(Enum):
     """Where a block's adapters sit and what they read."""
@@ -229,7 +225,6 @@ class RankedLoraConfig(MethodConfig):
         given = bool(self.ranks) or self.total is not None or self.cell is not None
         if given:
             check_reference_rank(self, "leave it out: total, source or ranks decide the ranks")
-        self.variant.check()
 
     def _check_given(self) -> None:
         name = self.allocation.name
@@ -304,11 +299,10 @@ class AutoLoraConfig(MethodConfig):
     variant: VariantConfig = field(default_factory=VariantConfig, metadata=ADDED)
 
     def check(self) -> None:
-        """The search's settings, and the retraining's."""
+        """The search's settings, and what the retraining takes from it."""
         validate_search(self.search)
         decides = "the search decides the ranks, up to method.search.components and by method.search.rule"
         check_reference_rank(self, f"leave it out: {decides}")
-        self.variant.check()
 
 
 def check_reference_rank(settings: Any, mend: str) -> None:

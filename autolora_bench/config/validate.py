@@ -13,6 +13,8 @@ from autolora_bench.config.support import UnsupportedError, check_support
 from autolora_bench.config.task import RecoveryTask, RegressionTask
 from autolora_bench.config.truth import check_truth
 from autolora_bench.config.validate_train import validate_train
+from autolora_bench.config.validate_variant import validate_variant
+from autolora_bench.config.variant import VariantConfig
 from autolora_bench.errors import require
 
 SPLIT = re.compile(r"[a-z][a-z0-9_]*")
@@ -62,6 +64,9 @@ def validate(experiment: ExperimentConfig, reads_data: bool = True) -> None:
             "say a smaller and a larger number",
         )
     experiment.method.check()
+    variant = getattr(experiment.method, "variant", None)
+    if isinstance(variant, VariantConfig):
+        validate_variant(variant)
     check_support(experiment.method, experiment.task, experiment.model.architecture)
     check_padding_free(experiment, experiment.model.architecture)
     if isinstance(experiment.method, AutoLoraConfig):

@@ -8,7 +8,6 @@ from annotated_types import Interval
 
 from autolora_bench.config.data import ADDED
 from autolora_bench.config.ranges import Between, Positive, Size, Steps
-from autolora_bench.errors import require
 
 
 class Start(StrEnum):
@@ -92,17 +91,3 @@ class VariantConfig:
     """For start=eva."""
     gora: GoraConfig = field(default_factory=GoraConfig, metadata=ADDED)
     """For start=gora."""
-
-    def check(self) -> None:
-        """Raises UserError at the first settings that make no sense together."""
-        ratio = self.rate_ratio
-        require(
-            not (self.lora_pro and self.dora),
-            "method.variant.lora_pro with method.variant.dora: LoRA-Pro's correction is that of W + scale B A alone",
-            "say one of them",
-        )
-        require(
-            not (self.lora_pro and ratio != 1),
-            f"method.variant.lora_pro with method.variant.rate_ratio={ratio}: LoRA-Pro gives A and B one learning rate",
-            "say one of them",
-        )
