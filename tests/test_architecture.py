@@ -8,7 +8,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "autolora_bench"
 LAYERS = [
     {"checksums", "errors", "interruption", "ownership", "processes", "run_files", "untrusted"},
-    {"config", "paths", "record", "provenance", "plan"},
+    {"config", "paths", "record", "provenance", "plan", "tables"},
     {"search", "metrics", "models", "speedups", "data", "machine"},
     {"tasks", "scoring"},
     {"training"},
@@ -31,6 +31,7 @@ LIGHT = {
     "record",
     "provenance",
     "plan",
+    "tables",
     "words",
     "sweep",
     "plan_cache",

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 FILTERS = ("task", "model", "method", "data", "seed")
 RESULTS = "runs"
 OPTIONS = ("records", "merge")
+RUNS = ("suite=", "data.train=", "data.name=")
+"""Words that make a request for runs."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,8 @@ def _folders(words: str) -> list[Path]:
 
 
 def _asks_for_runs(request: Request) -> bool:
-    return request.multirun or any(word.startswith("suite=") for word in request.overrides)
+    """Whether the words say what was to be run: data of the user's own are said, not chosen among records."""
+    return request.multirun or any(word.startswith(RUNS) for word in request.overrides)
 
 
 def _results(request: Request, planned: Sequence[PlannedRun] | None) -> list[Path]:

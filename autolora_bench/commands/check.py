@@ -8,6 +8,7 @@ from pathlib import Path
 
 from autolora_bench.commands.duration import duration_lines, read_rate
 from autolora_bench.commands.request import read_request, split_options
+from autolora_bench.config.any_task import describe
 from autolora_bench.config.data import Source
 from autolora_bench.config.experiment import ExperimentConfig, identity
 from autolora_bench.config.steps import expected_rows, trained_on
@@ -30,6 +31,9 @@ def run(words: Sequence[str]) -> int:
     problems += missing_references(planned)
     notes = list(dict.fromkeys(note for entry in planned for note in from_hub(entry.experiment)))
     decisions = [(entry, decide(entry.experiment, entry.folder)) for entry in planned]
+    for line in dict.fromkeys(describe(entry.experiment.task) for entry in planned):
+        if line:
+            print(line)
     for entry, decision in decisions:
         print(f"{entry.state().value:12}{entry.command}  ->  {entry.folder}")
         if decision.problem is not None:
@@ -79,7 +83,8 @@ def from_hub(experiment: ExperimentConfig) -> list[str]:
 
 def training_rows(experiment: ExperimentConfig) -> int | None:
     """Examples that a run trains on: counted where the files are here, else as their publisher says, where it does."""
-    if experiment.data.source is not Source.local or isinstance(experiment.task, RecoveryTask):
+    local = experiment.data.source in (Source.local, Source.files)
+    if not local or isinstance(experiment.task, RecoveryTask):
         return trained_on(experiment, expected_rows(experiment))
     try:
         rows = _read(experiment)
@@ -102,7 +107,7 @@ def _check_results(experiment: ExperimentConfig) -> None:
 
 
 def _check_data(experiment: ExperimentConfig) -> None:
-    if experiment.data.source is Source.local:
+    if experiment.data.source in (Source.local, Source.files):
         _read(experiment)
     elif experiment.data.source is Source.hub:
         from autolora_bench.data.hub_files import check_there
@@ -117,14 +122,15 @@ _found: dict[str, int | UserError] = {}
 def _read(experiment: ExperimentConfig) -> int:
     """Read the local files of a run, all its splits, as the run would, once for all runs; how many train it."""
     task, data = experiment.task, experiment.data
-    key = json.dumps([type(task).__name__, identity(task), data.dir])
+    key = json.dumps([type(task).__name__, identity(task), data.dir, data.train])
     if key not in _found:
         from autolora_bench.data.local import read_local
+        from autolora_bench.data.own import read_own
         from autolora_bench.data.schema import check_schema
 
         try:
             _check_files(experiment)
-            loaded = read_local(task, data)
+            loaded = read_local(task, data) if task.table is None else read_own(task, data)
             check_schema(task, loaded)
             _found[key] = len(next(iter(loaded.splits["train"].values())))
         except UserError as error:

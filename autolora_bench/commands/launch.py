@@ -18,6 +18,7 @@ from autolora_bench.commands.fair import run_fair
 from autolora_bench.commands.request import read_request
 from autolora_bench.commands.studies import run_studies
 from autolora_bench.commands.through_hydra import ask, sweep
+from autolora_bench.config.any_task import describe
 from autolora_bench.config.compose import to_experiment
 from autolora_bench.config.experiment import ExperimentConfig
 from autolora_bench.config.support import UnsupportedError
@@ -236,6 +237,9 @@ def _label(experiment: ExperimentConfig) -> str:
 def _announce(planned: Plan, pending: int, refused: int) -> None:
     for line in planned.left_out:
         print(f"left out: {line}", file=sys.stderr)
+    for line in dict.fromkeys(describe(entry.experiment.task) for entry in planned):
+        if line:
+            print(printable(line), file=sys.stderr)
     done = len(planned) - pending - refused
     skipped = f", {done} done before (rerun=all runs them again)" if done else ""
     skipped += f", {refused} refused" if refused else ""

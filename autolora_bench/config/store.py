@@ -25,6 +25,7 @@ from autolora_bench.config.prompts import (
     PTuningConfig,
 )
 from autolora_bench.config.task import (
+    AnyTask,
     ClassificationTask,
     GenerationTask,
     RecoveryTask,
@@ -39,6 +40,7 @@ TASKS = {
     "tagging": TaggingTask,
     "generation": GenerationTask,
     "recovery": RecoveryTask,
+    "any": AnyTask,
 }
 METHODS = {
     "full": FullConfig,

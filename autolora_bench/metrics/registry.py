@@ -33,6 +33,7 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
         for metric in (
             Metric("accuracy"),
             Metric("f1"),
+            Metric("macro_f1"),
             Metric("matthews_correlation"),
             Metric("pearson"),
             Metric("spearman"),
