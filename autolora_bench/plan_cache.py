@@ -35,7 +35,7 @@ class PlanCache:
     def __init__(self, words: Sequence[str], folders: Iterable[Path]) -> None:
         files = [path for folder in folders for path in sorted(folder.rglob("*.yaml"))]
         package = Path(__file__).parent
-        code = [package / "sweep.py", package / "words.py", *sorted((package / "config").glob("*.py"))]
+        code = [package / "sweeps.py", package / "words.py", *sorted((package / "config").glob("*.py"))]
         texts = [path.read_bytes() for path in files]
         said = [part.encode() for part in (*words, *map(str, files), *map(_version, LIBRARIES))]
         self.safe = not any(RESOLVER.search(text) for text in [*texts, *said])

@@ -14,9 +14,9 @@ LAYERS = [
     {"training"},
     {"methods"},
     {"runner"},
-    {"words", "sweep", "plan_cache", "tuning", "fair", "report", "decision"},
+    {"words", "sweeps", "plan_cache", "tuning", "fair", "report", "decision"},
     {"commands"},
-    {"cli", "__main__"},
+    {"cli", "__main__", "api"},
 ]
 LIGHT = {
     "checksums",
@@ -33,7 +33,7 @@ LIGHT = {
     "plan",
     "tables",
     "words",
-    "sweep",
+    "sweeps",
     "plan_cache",
     "tuning",
     "fair",

@@ -13,7 +13,7 @@ from autolora_bench.errors import UserError
 from autolora_bench.fair import planned_runs
 from autolora_bench.plan import PlannedRun
 from autolora_bench.record import RunRecord
-from autolora_bench.sweep import Request
+from autolora_bench.sweeps import Request
 
 if TYPE_CHECKING:
     from autolora_bench.report.collect import Collection
@@ -43,7 +43,7 @@ def find_asked(words: Sequence[str]) -> Asked:
     results folder, merge=DIR,... beside it: other people's results, or what `autolora-bench records` wrote.
 
     Raises:
-        UserError: as `sweep.plan`, a folder that is not there, a word that chooses nothing, or a name no record has.
+        UserError: as `sweeps.plan`, a folder that is not there, a word that chooses nothing, or a name no record has.
     """
     options, rest = split_options(words, OPTIONS)
     request = replace(read_request(rest), reads_data=False)

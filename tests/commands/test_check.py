@@ -15,7 +15,7 @@ from autolora_bench.commands.duration import in_words
 from autolora_bench.models import hub
 from autolora_bench.provenance import provenance
 from autolora_bench.record import PhaseRecord, RunRecord, Status, read_record, write_record
-from autolora_bench.sweep import Request, plan
+from autolora_bench.sweeps import Request, plan
 
 SMALL = (
     "data=generated",
