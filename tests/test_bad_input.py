@@ -524,6 +524,7 @@ CASES = {
     ),
     # other commands
     "list of nothing": Case(("ls", "taskz"), "did you mean tasks"),
+    "completion for an unknown shell": Case(("completion", "fish"), "for which shell"),
     "fetch of nothing": Case(("fetch",), "which model"),
     "fetch of the unknown": Case(("fetch", "bert"), "model=bert is not known"),
     "fetch where nothing can be written": Case(

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from autolora_bench.commands.options import print_json, split_json
 from autolora_bench.commands.request import read_request
 from autolora_bench.config.choices import (
     KINDS,
@@ -23,6 +24,7 @@ LISTS = {**KINDS, **{group: group for group in KINDS.values()}}
 
 def run(words: Sequence[str]) -> int:
     """Print the names and first comment lines of one group, or of all; or everything that a choice says of itself."""
+    as_json, words = split_json(words)
     bare = [word for place, word in enumerate(words) if _is_bare(words, place)]
     rest = [word for place, word in enumerate(words) if not _is_bare(words, place)]
     folders = read_request(rest).folders
@@ -35,6 +37,11 @@ def run(words: Sequence[str]) -> int:
         )
     for name in names:
         check_choice(groups[0], name, folders)
+    if as_json:
+        wanted = groups or list(KINDS.values())
+        print_json({kind: _plain(KINDS[kind], names, folders) for kind in KINDS if KINDS[kind] in wanted})
+        return 0
+    for name in names:
         print("\n".join([f"{groups[0]}={name}", *_explained(groups[0], name, folders)]))
     for group in [] if names else groups or KINDS.values():
         print(f"{next(kind for kind in KINDS if KINDS[kind] == group)}:")
@@ -44,6 +51,16 @@ def run(words: Sequence[str]) -> int:
             if limits:
                 print(f"  {'':24}works on: {limits}")
     return 0
+
+
+def _plain(group: str, names: Sequence[str], folders: list[Path]) -> list[dict[str, str]]:
+    """A group's choices, or those named, for programs."""
+    return [
+        {"name": name, "summary": summary(path), "about": "\n".join(explanation(path))}
+        | ({"works_on": _limits(name, folders)} if group == "method" else {})
+        for name, path in choices(group, folders).items()
+        if name in names or not names
+    ]
 
 
 def _explained(group: str, name: str, folders: list[Path]) -> list[str]:
