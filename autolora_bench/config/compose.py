@@ -20,6 +20,7 @@ from autolora_bench.config.choices import nearest, schema_of
 from autolora_bench.config.corrections import note_corrections
 from autolora_bench.config.data import HELD_OUT
 from autolora_bench.config.experiment import ExperimentConfig
+from autolora_bench.config.model import settle_targets
 from autolora_bench.config.ranks import resolve_ranks
 from autolora_bench.config.reference import name_reference
 from autolora_bench.config.store import register_schemas
@@ -138,6 +139,7 @@ def checked(experiment: ExperimentConfig, reads_data: bool = True) -> Experiment
         reads_data: whether it is to be run; a report of it needs no data.dir.
     """
     resolve_task(experiment)
+    settle_targets(experiment.model)
     resolve_ranks(experiment)
     if experiment.data.held_out:
         experiment.task.evaluation, experiment.task.test = [HELD_OUT], []

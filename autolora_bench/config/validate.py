@@ -90,7 +90,7 @@ def _validate_model(model: ModelConfig) -> None:
     require(
         ALL_LINEAR not in targets or len(targets) == 1,
         f"model.targets=[{','.join(targets)}] names layers beside {ALL_LINEAR}",
-        f"say model.targets=[{ALL_LINEAR}] alone, or names alone",
+        "say model.targets=all-linear alone, or names alone",
     )
 
 

@@ -60,7 +60,6 @@ def shards(folder: Path) -> None:
         (None, ["model.targets=[nothing]"], "no linear layer of 'any' is called 'nothing'"),
         (lambda folder: (folder / "config.json").write_text("{"), [], "config.json: Expecting"),
         (edit("config.json", model_type="odd"), [], "model_type 'odd' is no architecture"),
-        (edit("config.json", model_type="bloom"), [], "which layers of a bloom model to adapt is not known"),
         (cut("model.safetensors"), [], "model.safetensors: Error while deserializing"),
         (lambda folder: (folder / "model.safetensors").unlink(), [], "there is no model.safetensors"),
         (shards, [], "there is no two.safetensors"),
