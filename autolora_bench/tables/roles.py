@@ -139,9 +139,17 @@ def _by_name(table: dict[str, Column], kind: Kind | None, inputs: Sequence[str],
 
 
 def _named(table: dict[str, Column], names: dict[str, str]) -> str | None:
-    """The column that is named as a label: `label` before all others."""
+    """The column that is named as a label: `label` before all others; another name where no column is a rival."""
     found = [names[name] for name in LABELS if name in names and _may_be_label(table[names[name]])]
-    return found[0] if found and (len(found) == 1 or found[0].lower().strip() == "label") else None
+    if not found or found[0].lower().strip() == "label":
+        return found[0] if found else None
+    rivals = [c for c in table.values() if _may_be_label(c) and not _is_prose(c) and not _is_index(c)]
+    return found[0] if [c.name for c in rivals if c.name not in _read(names)] in ([found[0]], []) else None
+
+
+def _read(names: dict[str, str]) -> list[str]:
+    """Columns whose names say that they are an input."""
+    return [names[name] for name in (*TEXTS, *(one for pair in PAIRS for one in pair)) if name in names]
 
 
 def _texts(

@@ -187,6 +187,7 @@ def test_what_leaves_no_doubt_is_read(
             ["title (text)", "task.texts", "task.label"],
         ),
         ({"text": "t", "review": "t", "label": [0, 1]}, [], ["not clear", "task.texts"]),
+        ({"review": "t", "stars": [0, 1], "verdict": ["a", "b"]}, [], ["not clear", "stars", "verdict"]),
         ({"text": "t", "stars": [1, 2, 3]}, [], ["classes, or a scale", "task.kind=regression"]),
         ({"text": "t", "label": "t"}, [], ["task.kind=generation"]),
         ({"a": "t", "b": "t"}, ["task.kind=generation"], ["not clear"]),
