@@ -4,17 +4,27 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from autolora_bench.api import RunFailedError, run, sweep
+    from autolora_bench.errors import UserError
     from autolora_bench.metrics.evaluate_modules import load_metric
     from autolora_bench.report.frames import load_results
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "load_metric", "load_results"]
+__all__ = ["RunFailedError", "UserError", "__version__", "load_metric", "load_results", "run", "sweep"]
 
 _HOMES = {
+    "run": "autolora_bench.api",
+    "sweep": "autolora_bench.api",
+    "RunFailedError": "autolora_bench.api",
+    "UserError": "autolora_bench.errors",
     "load_metric": "autolora_bench.metrics.evaluate_modules",
     "load_results": "autolora_bench.report.frames",
 }
 """Where the public names live: importing this package imports none of their libraries."""
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
 
 
 def __getattr__(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""The command line: a bare word is a subcommand, anything with `=` or a dash goes to Hydra."""
+"""The command line: a bare word is a subcommand, wherever it stands; anything with `=` or a dash is its or Hydra's."""
 
 import os
 import signal
@@ -6,12 +6,11 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
+from autolora_bench.commands.options import COMMANDS, VALUED, command_help
 from autolora_bench.config.choices import nearest
 from autolora_bench.errors import UserError
 from autolora_bench.interruption import Interrupted
 from autolora_bench.untrusted import printable
-
-COMMANDS = ("ls", "check", "status", "report", "stability", "records", "score", "fetch", "help")
 
 
 def main() -> None:
@@ -46,14 +45,30 @@ def run(words: Sequence[str]) -> int:
 
 
 def _dispatch(words: list[str]) -> int:
-    first = words[0] if words else "help"
-    if {"-h", "--help"} & set(words):
-        first = "help"
-    if first in COMMANDS:
-        return int(import_module(f"autolora_bench.commands.{first}").run(words[1:]))
-    if "=" not in first and not first.startswith(("-", "~")):
+    place = _place_of_command(words)
+    command = words[place] if place is not None and words[place] in COMMANDS else None
+    asks_for_help = bool({"-h", "--help"} & {*words})
+    if command is not None and asks_for_help and command != "help":
+        print(command_help(command), end="")
+        return 0
+    if asks_for_help or not words:
+        command, words = "help", []
+        place = None
+    if command is not None:
+        rest = words if place is None else [*words[:place], *words[place + 1 :]]
+        return int(import_module(f"autolora_bench.commands.{command}").run(rest))
+    if place == 0:
         raise UserError(
-            f"there is no command {first!r}",
-            f"{nearest(first, list(COMMANDS))}autolora-bench --help shows all",
+            f"there is no command {words[0]!r}",
+            f"{nearest(words[0], list(COMMANDS))}autolora-bench --help shows all",
         )
     return int(import_module("autolora_bench.commands.launch").run(words))
+
+
+def _place_of_command(words: Sequence[str]) -> int | None:
+    """Where the first bare word stands that is no flag's value."""
+    for place, word in enumerate(words):
+        value = place > 0 and words[place - 1] in VALUED
+        if not value and "=" not in word and not word.startswith(("-", "~")):
+            return place
+    return None

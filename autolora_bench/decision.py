@@ -1,5 +1,6 @@
 """Whether a cell is to be run, resumed, skipped or refused; made from the record, before torch is imported."""
 
+import glob
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +9,7 @@ from autolora_bench.config.data import Source
 from autolora_bench.config.experiment import ExperimentConfig, Rerun, experiment_identity
 from autolora_bench.data.files import file_digests, file_fingerprint
 from autolora_bench.errors import UserError
+from autolora_bench.ownership import owner_of
 from autolora_bench.paths import RECORD
 from autolora_bench.record import RunRecord, Status, TornRecordError, read_record
 from autolora_bench.run_files import link_error, link_in
@@ -38,6 +40,10 @@ def _by_policy(experiment: ExperimentConfig, folder: Path) -> Decision:
     if experiment.rerun is Rerun.all:
         return Decision(True)
     if not os.path.lexists(path):
+        try:
+            _check_not_begun_on_other_files(experiment, folder)
+        except UserError as error:
+            return Decision(False, problem=error)
         return Decision(experiment.rerun is not Rerun.failed)
     try:
         record = read_record(path)
@@ -52,6 +58,37 @@ def _by_policy(experiment: ExperimentConfig, folder: Path) -> Decision:
         Rerun.never: False,
     }[experiment.rerun]
     return Decision(wanted, record)
+
+
+def _check_not_begun_on_other_files(experiment: ExperimentConfig, folder: Path) -> None:
+    """Raises UserError where this very run was begun and interrupted while the user's own files held something else.
+
+    Their content is part of a run's identity: without this, the interrupted run would be left lying and another begun.
+    """
+    files = experiment.task.files
+    if files is None:
+        return
+    method, identity = experiment.method.name, experiment_identity(experiment)
+    for path in sorted(folder.parent.parent.glob(f"{glob.escape(method)}-*/{folder.name}/{RECORD}")):
+        try:
+            record = read_record(path)
+        except UserError:
+            continue
+        same = all(record.config.get(part) == identity[part] for part in ("model", "data", "method", "train"))
+        begun = record.status in (Status.running, Status.interrupted) and owner_of(path.parent) is None
+        known = (record.config["task"].get("files") or {}).get("sha256") or {}
+        said = record.command.split()
+        changed = [
+            name
+            for split, digests in files.sha256.items()
+            if (name := f"data.{split}={getattr(experiment.data, split)}") in said
+            and known.get(split, digests) != digests
+        ]
+        if same and begun and changed:
+            raise UserError(
+                f"{', '.join(changed)} changed since {path} was begun, which was interrupted",
+                "put back what was there to go on from it, or say rerun=all to run with the new data",
+            )
 
 
 def _check_same(experiment: ExperimentConfig, record: RunRecord, path: Path) -> None:

@@ -20,7 +20,7 @@ from autolora_bench.config.suite import read_suite
 from autolora_bench.errors import UserError
 from autolora_bench.plan import PlannedRun
 from autolora_bench.record import RunRecord, Status
-from autolora_bench.sweep import Plan, Request, plan, plan_jobs
+from autolora_bench.sweeps import Plan, Request, plan, plan_jobs
 
 RATE = "method.learning_rate"
 
@@ -34,7 +34,7 @@ def planned_runs(request: Request) -> Plan:
     """Every run that is known of a request, whether it tunes first or not; `Plan.later` says what follows from them.
 
     Raises:
-        UserError: as `sweep.plan`, or settings of the tuning that make no sense.
+        UserError: as `sweeps.plan`, or settings of the tuning that make no sense.
     """
     if not is_fair(request):
         return plan(request)
@@ -201,7 +201,7 @@ def contenders(request: Request) -> list[Contender]:
     """What a suite that tunes first compares, in the order of its sweep.
 
     Raises:
-        UserError: as `sweep.plan`, rerun=all, or settings of the tuning that make no sense.
+        UserError: as `sweeps.plan`, rerun=all, or settings of the tuning that make no sense.
     """
     groups: dict[tuple[str, ...], list[PlannedRun]] = {}
     for run in plan(request):

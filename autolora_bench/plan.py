@@ -74,6 +74,19 @@ class PlannedRun:
         return State.interrupted if record.status is Status.running else State(record.status.value)
 
 
+def described(entry: PlannedRun, state: State) -> dict[str, str | int]:
+    """A planned run for programs."""
+    task, model, method, config, seed = entry.identity
+    names: dict[str, str | int] = {
+        "task": task,
+        "model": model,
+        "method": method,
+        "config_id": config,
+        "seed": seed,
+    }
+    return {**names, "state": state.value, "command": entry.command, "folder": str(entry.folder)}
+
+
 def missing_references(planned: Sequence[PlannedRun], among: Sequence[PlannedRun] = ()) -> list[str]:
     """Which runs that controls of `planned` are compared with are neither there nor to be run before them, each once.
 

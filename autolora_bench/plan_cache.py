@@ -36,7 +36,7 @@ class PlanCache:
     def __init__(self, words: Sequence[str], folders: Sequence[Path]) -> None:
         files = [path for folder in folders for path in sorted(folder.rglob("*.yaml"))]
         package = Path(__file__).parent
-        code = [package / "sweep.py", package / "words.py", *sorted((package / "config").glob("*.py"))]
+        code = [package / "sweeps.py", package / "words.py", *sorted((package / "config").glob("*.py"))]
         own = [folder / name for folder in folders for name in FOLDERS]
         code += [path for place in own for path in sorted(place.glob("*.py"))]
         texts = [path.read_bytes() for path in files]

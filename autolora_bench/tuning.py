@@ -25,7 +25,7 @@ from autolora_bench.metrics.registry import Metric, lookup
 from autolora_bench.paths import RECORD
 from autolora_bench.plan import PlannedRun
 from autolora_bench.record import read_record
-from autolora_bench.sweep import Request
+from autolora_bench.sweeps import Request
 
 SWEEPER = "optuna"
 

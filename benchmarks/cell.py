@@ -19,7 +19,7 @@ from rounds import Seconds, data_words, ratios, spread, timed
 
 from autolora_bench.record import Status
 from autolora_bench.runner import run_experiment
-from autolora_bench.sweep import Request, plan
+from autolora_bench.sweeps import Request, plan
 
 METHODS = ("lora", "adalora", "autolora")
 GRID = 16

@@ -31,7 +31,7 @@ from autolora_bench.config.train import Precision
 from autolora_bench.methods.base import PhaseContext
 from autolora_bench.methods.lora import lora_model
 from autolora_bench.models.merged import merged
-from autolora_bench.sweep import Request, plan
+from autolora_bench.sweeps import Request, plan
 from autolora_bench.tasks.base import EvaluationContext
 from autolora_bench.tasks.generation.beam import exclude_repeats
 from autolora_bench.tasks.generation.decode import decode

@@ -22,7 +22,7 @@ from autolora_bench import machine
 from autolora_bench.config.experiment import ExperimentConfig
 from autolora_bench.methods import searching
 from autolora_bench.methods.base import PhaseContext
-from autolora_bench.sweep import Request, plan
+from autolora_bench.sweeps import Request, plan
 
 BATCH = 16
 TRAIN, VALIDATION = "train.group_by_length=true", "method.search.group_by_length=true"

@@ -38,7 +38,7 @@ from autolora_bench.config.experiment import ExperimentConfig
 from autolora_bench.methods.base import PhaseContext
 from autolora_bench.methods.lora import lora_model
 from autolora_bench.speedups.choice import kernels
-from autolora_bench.sweep import Request, plan
+from autolora_bench.sweeps import Request, plan
 from autolora_bench.training.finetune import Finetuning, build_trainer
 
 BATCH = 16

@@ -27,7 +27,7 @@ from autolora_bench.methods.base import PhaseContext
 from autolora_bench.methods.lora import lora_model
 from autolora_bench.speedups.choice import kernels
 from autolora_bench.speedups.layout import computed_tokens
-from autolora_bench.sweep import Request, plan
+from autolora_bench.sweeps import Request, plan
 
 WAYS = {
     "padded": TrainConfig(),

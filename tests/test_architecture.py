@@ -8,15 +8,15 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "autolora_bench"
 LAYERS = [
     {"checksums", "errors", "interruption", "ownership", "processes", "run_files", "untrusted"},
-    {"config", "paths", "record", "provenance", "plan"},
+    {"config", "paths", "record", "provenance", "plan", "tables"},
     {"search", "metrics", "own", "models", "speedups", "data", "machine"},
     {"tasks", "scoring"},
     {"training"},
     {"methods"},
     {"runner"},
-    {"words", "sweep", "plan_cache", "tuning", "fair", "report", "decision"},
+    {"words", "sweeps", "plan_cache", "tuning", "fair", "report", "decision"},
     {"commands"},
-    {"cli", "__main__"},
+    {"cli", "__main__", "api"},
 ]
 LIGHT = {
     "checksums",
@@ -32,8 +32,9 @@ LIGHT = {
     "record",
     "provenance",
     "plan",
+    "tables",
     "words",
-    "sweep",
+    "sweeps",
     "plan_cache",
     "tuning",
     "fair",

@@ -14,7 +14,7 @@ from autolora_bench import cli
 from autolora_bench.cli import COMMANDS
 from autolora_bench.config.experiment import config_id, experiment_identity
 from autolora_bench.record import RunRecord, Status, write_record
-from autolora_bench.sweep import Request, plan
+from autolora_bench.sweeps import Request, plan
 
 GENERATED = (
     "task=sst2",
@@ -524,6 +524,7 @@ CASES = {
     ),
     # other commands
     "list of nothing": Case(("ls", "taskz"), "did you mean tasks"),
+    "completion for an unknown shell": Case(("completion", "fish"), "for which shell"),
     "fetch of nothing": Case(("fetch",), "which model"),
     "fetch of the unknown": Case(("fetch", "bert"), "model=bert is not known"),
     "fetch where nothing can be written": Case(

@@ -28,6 +28,7 @@ WORDS = {
     "records": ["results=.", "to=thin"],
     "score": ["task=sst2", "predictions=none", "references=none"],
     "fetch": ["nothing"],
+    "completion": ["bash"],
     "help": [],
 }
 """Words with which every command goes as far as it can in an empty folder."""

@@ -18,7 +18,7 @@ from autolora_bench.errors import UserError
 from autolora_bench.fair import Contender, contenders, is_fair, planned_runs
 from autolora_bench.plan import PlannedRun
 from autolora_bench.record import Evaluation, RunRecord, Status, find_records, read_record, write_record
-from autolora_bench.sweep import Request, plan
+from autolora_bench.sweeps import Request, plan
 from autolora_bench.training.trainer import HeadRate
 
 TASK = ("suite=fair", "task=sst2", "data=generated", "data.limit=40", "data.limit_evaluation=16")

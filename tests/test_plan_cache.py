@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from autolora_bench import sweep
+from autolora_bench import sweeps
 from autolora_bench.config.choices import choices
 from autolora_bench.config.compose import compose_config, composer, to_objects
 from autolora_bench.config.experiment import ExperimentConfig, config_id
 from autolora_bench.config.plain import from_plain, to_plain
 from autolora_bench.paths import conf_dir
 from autolora_bench.plan import PlannedRun
-from autolora_bench.sweep import Request, plan
+from autolora_bench.sweeps import Request, plan
 
 WORDS = ("task=rte,cola", "method=lora,autolora", "seed=0,1", "data=generated")
 TASKS = list(choices("task", [conf_dir()]))
@@ -33,8 +33,8 @@ def planned(*words: str, folder: Path | None = None) -> list[PlannedRun]:
 def composes(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     """Grows with every composition from here on."""
     calls: list[object] = []
-    inner = sweep.compose_config
-    monkeypatch.setattr(sweep, "compose_config", lambda words: calls.append(words) or inner(words))
+    inner = sweeps.compose_config
+    monkeypatch.setattr(sweeps, "compose_config", lambda words: calls.append(words) or inner(words))
     return calls
 
 

@@ -15,7 +15,7 @@ from autolora_bench.commands import launch
 from autolora_bench.commands import studies as commands_studies
 from autolora_bench.errors import UserError
 from autolora_bench.record import Status, find_records, read_record
-from autolora_bench.sweep import Request, plan
+from autolora_bench.sweeps import Request, plan
 from autolora_bench.tuning import studies
 
 REPOSITORY = Path(__file__).resolve().parent.parent

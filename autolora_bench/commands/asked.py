@@ -13,7 +13,7 @@ from autolora_bench.errors import UserError
 from autolora_bench.fair import planned_runs
 from autolora_bench.plan import PlannedRun
 from autolora_bench.record import RunRecord
-from autolora_bench.sweep import Request
+from autolora_bench.sweeps import Request
 
 if TYPE_CHECKING:
     from autolora_bench.report.collect import Collection
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 FILTERS = ("task", "model", "method", "data", "seed")
 RESULTS = "runs"
 OPTIONS = ("records", "merge")
+RUNS = ("suite=", "data.train=", "data.name=")
+"""Words that make a request for runs."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ def find_asked(words: Sequence[str]) -> Asked:
     results folder, merge=DIR,... beside it: other people's results, or what `autolora-bench records` wrote.
 
     Raises:
-        UserError: as `sweep.plan`, a folder that is not there, a word that chooses nothing, or a name no record has.
+        UserError: as `sweeps.plan`, a folder that is not there, a word that chooses nothing, or a name no record has.
     """
     options, rest = split_options(words, OPTIONS)
     request = replace(read_request(rest), reads_data=False)
@@ -70,7 +72,8 @@ def _folders(words: str) -> list[Path]:
 
 
 def _asks_for_runs(request: Request) -> bool:
-    return request.multirun or any(word.startswith("suite=") for word in request.overrides)
+    """Whether the words say what was to be run: data of the user's own are said, not chosen among records."""
+    return request.multirun or any(word.startswith(RUNS) for word in request.overrides)
 
 
 def _results(request: Request, planned: Sequence[PlannedRun] | None) -> list[Path]:

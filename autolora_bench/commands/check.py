@@ -7,7 +7,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from autolora_bench.commands.duration import duration_lines, read_rate
+from autolora_bench.commands.options import print_json, split_json
 from autolora_bench.commands.request import read_request, split_options
+from autolora_bench.config.any_task import describe
 from autolora_bench.config.data import Source
 from autolora_bench.config.experiment import ExperimentConfig, identity
 from autolora_bench.config.steps import expected_rows, trained_on
@@ -16,13 +18,14 @@ from autolora_bench.config.trackers import check_trackers
 from autolora_bench.decision import decide
 from autolora_bench.errors import UserError
 from autolora_bench.fair import planned_runs
-from autolora_bench.plan import PlannedRun, missing_references
+from autolora_bench.plan import PlannedRun, described, missing_references
 
 OPTIONS = ("rate",)
 
 
 def run(words: Sequence[str]) -> int:
     """Print what would run, what is missing or refused, and how long it will take; exit status 2 where something is."""
+    as_json, words = split_json(words)
     options, rest = split_options(words, OPTIONS)
     rate = read_rate(options.get("rate"))
     planned = planned_runs(read_request(rest))
@@ -30,10 +33,20 @@ def run(words: Sequence[str]) -> int:
     problems += missing_references(planned)
     notes = list(dict.fromkeys(note for entry in planned for note in from_hub(entry.experiment)))
     decisions = [(entry, decide(entry.experiment, entry.folder)) for entry in planned]
-    for entry, decision in decisions:
+    problems += [_line(decision.problem) for _, decision in decisions if decision.problem is not None]
+    read = [line for line in dict.fromkeys(describe(entry.experiment.task) for entry in planned) if line]
+    pending = [entry for entry, decision in decisions if decision.run]
+    rows = {entry.folder: training_rows(entry.experiment) for entry in pending}
+    time = list(duration_lines(pending, rows, rate))
+    if as_json:
+        runs = [described(entry, entry.state()) for entry in planned]
+        found = {"left_out": planned.left_out, "later": planned.later, "notes": [*read, *notes], "time": time}
+        print_json({"runs": runs, **found, "problems": problems})
+        return 2 if problems else 0
+    for line in read:
+        print(line)
+    for entry in planned:
         print(f"{entry.state().value:12}{entry.command}  ->  {entry.folder}")
-        if decision.problem is not None:
-            problems.append(_line(decision.problem))
     for line in planned.left_out:
         print(f"left out: {line}")
     for line in planned.later:
@@ -42,9 +55,7 @@ def run(words: Sequence[str]) -> int:
         print(f"note: {note}")
     for problem in problems:
         print(f"missing: {problem}")
-    pending = [entry for entry, decision in decisions if decision.run]
-    rows = {entry.folder: training_rows(entry.experiment) for entry in pending}
-    for line in duration_lines(pending, rows, rate):
+    for line in time:
         print(line)
     print(f"{len(planned)} runs, {len(problems)} problems")
     return 2 if problems else 0
@@ -79,7 +90,8 @@ def from_hub(experiment: ExperimentConfig) -> list[str]:
 
 def training_rows(experiment: ExperimentConfig) -> int | None:
     """Examples that a run trains on: counted where the files are here, else as their publisher says, where it does."""
-    if experiment.data.source is not Source.local or isinstance(experiment.task, RecoveryTask):
+    local = experiment.data.source in (Source.local, Source.files)
+    if not local or isinstance(experiment.task, RecoveryTask):
         return trained_on(experiment, expected_rows(experiment))
     try:
         rows = _read(experiment)
@@ -102,7 +114,7 @@ def _check_results(experiment: ExperimentConfig) -> None:
 
 
 def _check_data(experiment: ExperimentConfig) -> None:
-    if experiment.data.source is Source.local:
+    if experiment.data.source in (Source.local, Source.files):
         _read(experiment)
     elif experiment.data.source is Source.hub:
         from autolora_bench.data.hub_files import check_there
@@ -117,14 +129,15 @@ _found: dict[str, int | UserError] = {}
 def _read(experiment: ExperimentConfig) -> int:
     """Read the local files of a run, all its splits, as the run would, once for all runs; how many train it."""
     task, data = experiment.task, experiment.data
-    key = json.dumps([type(task).__name__, identity(task), data.dir])
+    key = json.dumps([type(task).__name__, identity(task), data.dir, data.train])
     if key not in _found:
         from autolora_bench.data.local import read_local
+        from autolora_bench.data.own import read_own
         from autolora_bench.data.schema import check_schema
 
         try:
             _check_files(experiment)
-            loaded = read_local(task, data)
+            loaded = read_local(task, data) if task.table is None else read_own(task, data)
             check_schema(task, loaded)
             _found[key] = len(next(iter(loaded.splits["train"].values())))
         except UserError as error:

@@ -8,7 +8,7 @@ from autolora_bench.errors import UserError
 from autolora_bench.fair import RATE, Candidate, Contender, contenders
 from autolora_bench.plan import PlannedRun, State
 from autolora_bench.processes import world_size
-from autolora_bench.sweep import ENGINE, Request, plan
+from autolora_bench.sweeps import ENGINE, Request, plan
 from autolora_bench.untrusted import printable
 
 Sweep = Callable[[Sequence[str]], None]

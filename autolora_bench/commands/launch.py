@@ -18,20 +18,22 @@ from autolora_bench.commands.fair import run_fair
 from autolora_bench.commands.request import read_request
 from autolora_bench.commands.studies import run_studies
 from autolora_bench.commands.through_hydra import ask, sweep
+from autolora_bench.config.any_task import describe
 from autolora_bench.config.compose import to_experiment
 from autolora_bench.config.experiment import ExperimentConfig
 from autolora_bench.config.support import UnsupportedError
 from autolora_bench.config.trackers import SWEEP, check_trackers
 from autolora_bench.decision import decide
 from autolora_bench.errors import UserError
-from autolora_bench.fair import is_fair
+from autolora_bench.fair import is_fair, planned_runs
 from autolora_bench.interruption import Interrupted, watched_signals
 from autolora_bench.ownership import owned, owner_of
 from autolora_bench.paths import run_folder
 from autolora_bench.plan import PlannedRun, State, check_references, command_line
 from autolora_bench.processes import is_main, leave, on_main, silent, world_size
 from autolora_bench.record import Evaluation, RunRecord
-from autolora_bench.sweep import (
+from autolora_bench.sweeps import (
+    ENGINE,
     Plan,
     Request,
     beside,
@@ -58,24 +60,56 @@ def run(words: Sequence[str]) -> int:
     if any(word.partition("=")[0] in PASSED_TO_HYDRA for word in words):
         return _ask_hydra(words)
     try:
-        return _launch(words) if is_main() else silent(lambda: _follow(words))
+        request = read_request(words)
+        return _launch(request) if is_main() else silent(lambda: _follow(request))
     finally:
         leave()
 
 
-def _follow(words: Sequence[str]) -> int:
+def _follow(request: Request) -> int:
     """The part of a process that is not the main one, which says what is to be said."""
     try:
-        return _launch(words)
+        return _launch(request)
     except UserError:
         return 2
     except Interrupted as stop:
         return stop.status
 
 
-def _launch(words: Sequence[str]) -> int:
-    request = read_request(words)
-    if world_size() > 1 and any(word.startswith("hydra/launcher=") for word in words):
+def complete(request: Request) -> list[tuple[RunRecord | None, UserError | None]]:
+    """Run what is missing of a request in this process; for every run its record, or why it has none.
+
+    Jobs go through Hydra only where its launcher is asked for, or where a suite tunes first.
+
+    Raises:
+        UserError: as `sweeps.plan`; results that cannot be written; a suite whose runs are chosen as it goes.
+        KeyboardInterrupt: it was stopped; what was being run has a record that says so.
+    """
+    if studies(request):
+        raise UserError("the runs of this suite are chosen as it goes", "run it from the command line")
+    if is_fair(request) or any(word.startswith(ENGINE) for word in request.overrides):
+        _launch(request)
+        planned = planned_runs(request)
+        return [(entry.record(), decide(entry.experiment, entry.folder).problem) for entry in planned]
+    planned = plan(request)
+    pending, problems = _prepared(planned)
+    with _named_sweep(request):
+        ended = {entry.folder: _complete(entry.experiment, entry.command) for entry in pending}
+    return [
+        ended.get(entry.folder, (None, None)) if entry in pending else _before(entry, problems)
+        for entry in planned
+    ]
+
+
+def _before(
+    entry: PlannedRun, problems: Mapping[Path, UserError]
+) -> tuple[RunRecord | None, UserError | None]:
+    problem = problems.get(entry.folder)
+    return (None, problem) if problem else (entry.record(), None)
+
+
+def _launch(request: Request) -> int:
+    if world_size() > 1 and any(word.startswith("hydra/launcher=") for word in request.overrides):
         raise UserError(
             "torchrun starts the processes of one run, a launcher those of a sweep", "use one of the two"
         )
@@ -86,16 +120,7 @@ def _launch(words: Sequence[str]) -> int:
     if wanted:
         return run_studies(wanted, _study, headline)
     planned = plan(request)
-    on_main(lambda: _check_results(planned))
-    decisions = on_main(lambda: [(entry, decide(entry.experiment, entry.folder)) for entry in planned])
-    pending = [entry for entry, decision in decisions if decision.run]
-    problems = [decision.problem for _, decision in decisions if decision.problem is not None]
-    for problem in problems:
-        print(printable(f"{problem.what}\n{problem.mend}"), file=sys.stderr)
-    on_main(lambda: check_references(pending, planned))
-    _announce(planned, len(pending), len(problems))
-    for entry in pending:
-        check_trackers(entry.experiment)
+    pending, problems = _prepared(planned)
     before = on_main(lambda: started(pending))
     if pending:
         with watched_signals(), _named_sweep(request):
@@ -103,6 +128,28 @@ def _launch(words: Sequence[str]) -> int:
                 once = [*one.overrides, "hydra.sweeper.n_trials=1"]
                 sweep([*one.flags, *(once if is_tuned(one) else words_for_hydra(one))], job)
     return on_main(lambda: _tally(planned, pending, before)) or (2 if problems else 0)
+
+
+def _prepared(planned: Plan) -> tuple[list[PlannedRun], dict[Path, UserError]]:
+    """The runs that are to be made now, after all checks that need no computing, and by its folder what is refused;
+    both are told.
+
+    Raises:
+        UserError: results cannot be written, or a control or a tracker lacks something.
+    """
+    on_main(lambda: _check_results(planned))
+    decisions = on_main(lambda: [(entry, decide(entry.experiment, entry.folder)) for entry in planned])
+    pending = [entry for entry, decision in decisions if decision.run]
+    problems = {
+        entry.folder: decision.problem for entry, decision in decisions if decision.problem is not None
+    }
+    for problem in problems.values():
+        print(printable(f"{problem.what}\n{problem.mend}"), file=sys.stderr)
+    on_main(lambda: check_references(pending, planned))
+    _announce(planned, len(pending), len(problems))
+    for entry in pending:
+        check_trackers(entry.experiment)
+    return pending, problems
 
 
 def _sweep(words: Sequence[str]) -> None:
@@ -171,19 +218,26 @@ def _job(config: DictConfig, wait: bool = False) -> float | None:
         experiment = to_experiment(config)
     except UnsupportedError:
         return None
+    return headline(_complete(experiment, command(experiment), wait)[0])
+
+
+def _complete(
+    experiment: ExperimentConfig, command: str, wait: bool = False
+) -> tuple[RunRecord | None, UserError | None]:
+    """The record of a run, which is made if need be, or why it has none, which is told."""
     folder = run_folder(experiment)
     decision = on_main(lambda: decide(experiment, folder))
     if not decision.run:
-        return headline(decision.record)
+        return decision.record, decision.problem
     try:
         with watched_signals(), owned(folder, wait):
-            return headline(_run(experiment, folder))
+            return _run(experiment, folder, command), None
     except UserError as error:
         print(printable(f"{error.what}\n{error.mend}"), file=sys.stderr)
-        return None
+        return None, error
 
 
-def _run(experiment: ExperimentConfig, folder: Path) -> RunRecord | None:
+def _run(experiment: ExperimentConfig, folder: Path, command: str) -> RunRecord | None:
     """Decide again, as another process may have come first, and run what is to be run."""
     decision = on_main(lambda: decide(experiment, folder))
     if not decision.run:
@@ -195,7 +249,7 @@ def _run(experiment: ExperimentConfig, folder: Path) -> RunRecord | None:
     if decision.record is None:
         on_main(lambda: check_can_start(experiment))
     print(f"{_label(experiment)}  ->  {folder}", file=sys.stderr, flush=True)
-    record = run_experiment(experiment, folder, command(experiment), decision.record)
+    record = run_experiment(experiment, folder, command, decision.record)
     _show(record)
     return record
 
@@ -236,6 +290,9 @@ def _label(experiment: ExperimentConfig) -> str:
 def _announce(planned: Plan, pending: int, refused: int) -> None:
     for line in planned.left_out:
         print(f"left out: {line}", file=sys.stderr)
+    for line in dict.fromkeys(describe(entry.experiment.task) for entry in planned):
+        if line:
+            print(printable(line), file=sys.stderr)
     done = len(planned) - pending - refused
     skipped = f", {done} done before (rerun=all runs them again)" if done else ""
     skipped += f", {refused} refused" if refused else ""

@@ -1,32 +1,72 @@
-"""`autolora-bench ls tasks|models|methods|suites|data`: what can be chosen, a line each."""
+"""`autolora-bench ls tasks|models|methods|suites|data`: what can be chosen, a line each; `ls task NAME` explains it."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
+from autolora_bench.commands.options import print_json, split_json
 from autolora_bench.commands.request import read_request
-from autolora_bench.config.choices import KINDS, choices, nearest, schema_of, summary
+from autolora_bench.config.choices import (
+    KINDS,
+    check_choice,
+    choices,
+    explanation,
+    nearest,
+    schema_of,
+    summary,
+)
 from autolora_bench.config.registry import methods
 from autolora_bench.errors import UserError
 
+LISTS = {**KINDS, **{group: group for group in KINDS.values()}}
+"""What may be said -> the group that is meant: `tasks` and `task`."""
+
 
 def run(words: Sequence[str]) -> int:
-    """Print the names and first comment lines of one group, or of all."""
-    kinds = [word for word in words if not word.startswith("-") and "=" not in word and word in KINDS]
-    unknown = [w for w in words if w not in KINDS and not w.startswith("-") and _is_bare(words, w)]
-    if unknown:
+    """Print the names and first comment lines of one group, or of all; or everything that a choice says of itself."""
+    as_json, words = split_json(words)
+    bare = [word for place, word in enumerate(words) if _is_bare(words, place)]
+    rest = [word for place, word in enumerate(words) if not _is_bare(words, place)]
+    folders = read_request(rest).folders
+    groups = [LISTS[word] for word in bare if word in LISTS]
+    names = [word for word in bare if word not in LISTS]
+    if names and not groups:
         raise UserError(
-            f"ls {unknown[0]}: there is no such list",
-            f"{nearest(unknown[0], list(KINDS))}one of: {', '.join(KINDS)}",
+            f"ls {names[0]}: there is no such list",
+            f"{nearest(names[0], list(KINDS))}one of: {', '.join(KINDS)}",
         )
-    folders = read_request([word for word in words if word not in kinds]).folders
-    for kind in kinds or KINDS:
-        print(f"{kind}:")
-        for name, path in choices(KINDS[kind], folders).items():
+    for name in names:
+        check_choice(groups[0], name, folders)
+    if as_json:
+        wanted = groups or list(KINDS.values())
+        print_json({kind: _plain(KINDS[kind], names, folders) for kind in KINDS if KINDS[kind] in wanted})
+        return 0
+    for name in names:
+        print("\n".join([f"{groups[0]}={name}", *_explained(groups[0], name, folders)]))
+    for group in [] if names else groups or KINDS.values():
+        print(f"{next(kind for kind in KINDS if KINDS[kind] == group)}:")
+        for name, path in choices(group, folders).items():
             print(f"  {name:24}{summary(path)}")
-            limits = _limits(name, folders) if kind == "methods" else ""
+            limits = _limits(name, folders) if group == "method" else ""
             if limits:
                 print(f"  {'':24}works on: {limits}")
     return 0
+
+
+def _plain(group: str, names: Sequence[str], folders: list[Path]) -> list[dict[str, str]]:
+    """A group's choices, or those named, for programs."""
+    return [
+        {"name": name, "summary": summary(path), "about": "\n".join(explanation(path))}
+        | ({"works_on": _limits(name, folders)} if group == "method" else {})
+        for name, path in choices(group, folders).items()
+        if name in names or not names
+    ]
+
+
+def _explained(group: str, name: str, folders: list[Path]) -> list[str]:
+    lines = [f"  {line}".rstrip() for line in explanation(choices(group, folders)[name])]
+    limits = _limits(name, folders) if group == "method" else ""
+    lines += [f"  works on: {limits}"] if limits else []
+    return lines
 
 
 def _limits(method: str, folders: list[Path]) -> str:
@@ -35,6 +75,7 @@ def _limits(method: str, folders: list[Path]) -> str:
     return kind.works_on.sentence() if kind is not None else ""
 
 
-def _is_bare(words: Sequence[str], word: str) -> bool:
-    position = list(words).index(word)
-    return position == 0 or words[position - 1] not in ("--config-dir", "-cd")
+def _is_bare(words: Sequence[str], place: int) -> bool:
+    word = words[place]
+    value = place > 0 and words[place - 1] in ("--config-dir", "-cd")
+    return not value and not word.startswith("-") and "=" not in word

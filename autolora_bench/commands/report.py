@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from autolora_bench.commands.asked import find_asked
+from autolora_bench.commands.options import split_json
 from autolora_bench.commands.request import split_options
 from autolora_bench.untrusted import printable
 
@@ -12,6 +13,7 @@ OPTIONS = ("format", "epoch", "metrics", "title", "out", "published", "compare",
 
 def run(words: Sequence[str]) -> int:
     """Print the report, or write it to out=DIR."""
+    as_json, words = split_json(words)
     options, rest = split_options(words, OPTIONS)
     asked = find_asked(rest)
     from autolora_bench.report.build import report
@@ -24,7 +26,7 @@ def run(words: Sequence[str]) -> int:
     compare = options["compare"].split(",") if options.get("compare") else None
     records, planned = asked.collection, asked.planned
     if "out" not in options:
-        layout = options.get("format", "markdown")
+        layout = options.get("format", "json" if as_json else "markdown")
         text = report(
             records,
             planned,

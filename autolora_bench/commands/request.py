@@ -6,7 +6,7 @@ from pathlib import Path
 from autolora_bench.config.own_folder import check_own_folder
 from autolora_bench.errors import UserError
 from autolora_bench.own import read_own
-from autolora_bench.sweep import Request
+from autolora_bench.sweeps import Request
 
 
 def read_request(words: Sequence[str]) -> Request:

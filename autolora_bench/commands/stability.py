@@ -3,16 +3,19 @@
 from collections.abc import Sequence
 
 from autolora_bench.commands.asked import find_asked
+from autolora_bench.commands.options import split_json
 from autolora_bench.commands.request import split_options
 from autolora_bench.untrusted import printable
 
 
 def run(words: Sequence[str]) -> int:
     """Print correlations, agreement against chance and budgets of every searched cell."""
+    as_json, words = split_json(words)
     options, rest = split_options(words, ("format", "title"))
     asked = find_asked(rest)
     from autolora_bench.report.build import report_stability
 
     options.setdefault("title", asked.title)
+    options.setdefault("format", "json" if as_json else "markdown")
     print(printable(report_stability(asked.collection, asked.planned, **options)), end="")
     return 0

@@ -23,9 +23,8 @@ Job = Callable[[DictConfig], float | None]
 def ask(words: Sequence[str], job: Job) -> None:
     """Give Hydra a command line. Raises UserError for words that it does not take."""
     register_schemas()
-    sys.argv = ["autolora-bench", *words]
     try:
-        with _errors_raised():
+        with _arguments(["autolora-bench", *words]), _errors_raised():
             hydra.main(config_path=str(conf_dir()), config_name=CONFIG, version_base="1.3")(job)()
     except (HydraException, OmegaConfBaseException) as error:
         with composer():
@@ -47,6 +46,16 @@ def sweep(words: Sequence[str], job: Job) -> None:
         lines = str(error).strip().splitlines() or [""]
         print(f"the launcher gave up: {type(error).__name__}: {lines[0]}", file=sys.stderr)
         print(f"the same command goes on from here; {FULL_ERROR}=1 shows the traceback", file=sys.stderr)
+
+
+@contextmanager
+def _arguments(words: list[str]) -> Iterator[None]:
+    """Hydra reads a command line from where the interpreter keeps it."""
+    before, sys.argv = sys.argv, words
+    try:
+        yield
+    finally:
+        sys.argv = before
 
 
 @contextmanager

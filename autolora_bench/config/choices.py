@@ -34,6 +34,17 @@ def summary(path: Path) -> str:
     return next((comment for comment in comments if not comment.startswith("@package")), "")
 
 
+def explanation(path: Path) -> list[str]:
+    """The comment that a YAML file begins with, line by line."""
+    found: list[str] = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if not line.startswith("#"):
+            break
+        if not line.startswith("# @package"):
+            found.append(line.removeprefix("#").removeprefix(" "))
+    return found
+
+
 def schema_of(group: str, name: str, folders: list[Path]) -> str | None:
     """The schema that a choice is built on, perhaps through choices that it extends; None where it does not say."""
     path = choices(group, folders).get(name)

@@ -15,10 +15,12 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from autolora_bench.config.any_task import resolve_task
 from autolora_bench.config.choices import nearest, schema_of
 from autolora_bench.config.corrections import note_corrections
 from autolora_bench.config.data import HELD_OUT
 from autolora_bench.config.experiment import ExperimentConfig
+from autolora_bench.config.model import settle_targets
 from autolora_bench.config.ranks import resolve_ranks
 from autolora_bench.config.reference import name_reference
 from autolora_bench.config.registry import methods, note_code
@@ -128,13 +130,17 @@ def asks_for_the_seed(config: DictConfig) -> bool:
 
 
 def checked(experiment: ExperimentConfig, reads_data: bool = True) -> ExperimentConfig:
-    """The experiment with what follows from its settings filled in: ranks that its method takes from elsewhere, and the
-    split that takes the place of the task's own under data.held_out. Raises UserError for what cannot be.
+    """The experiment with what follows from its settings filled in: the task that the user's own data make, ranks that
+    its method takes from elsewhere, and the split that takes the place of the task's own under data.held_out.
+
+    Raises UserError for what cannot be.
 
     Args:
         experiment: what was composed.
         reads_data: whether it is to be run; a report of it needs no data.dir.
     """
+    resolve_task(experiment)
+    settle_targets(experiment.model)
     resolve_ranks(experiment)
     if experiment.data.held_out:
         experiment.task.evaluation, experiment.task.test = [HELD_OUT], []

@@ -5,7 +5,7 @@ from enum import Enum
 
 from omegaconf import MISSING
 
-from autolora_bench.config.ranges import Seed, Share, Steps, Text
+from autolora_bench.config.ranges import Between, Seed, Share, Steps, Text
 
 LOCATION = {"identity": False}
 """Metadata of fields that say where something lies on one machine: they are no part of a run's identity."""
@@ -32,6 +32,7 @@ class Source(Enum):
     hub = "the Hugging Face hub, or its cache when offline"
     local = "files in the publisher's layout under data.dir"
     generated = "examples that the project generates"
+    files = "tables of the user's own: CSV, TSV, JSON lines or parquet (task=any)"
     planted = "random sequences of the model's own tokens, for tasks that need no text"
 
 
@@ -42,6 +43,22 @@ class DataConfig:
     source: Source = MISSING
     dir: Text | None = field(default=None, metadata=LOCATION)
     """Folder that holds the publisher's files (data=local)."""
+    train: Text | None = field(default=None, metadata=LOCATION)
+    """Table of examples to train on (task=any data=files): a file, a pattern as train-*.parquet, or a folder. What is
+    in it is part of a run's identity (task.files), not where it lies; so with the next two."""
+    validation: Text | None = field(default=None, metadata=LOCATION)
+    """Table of examples that choose the best epoch; none takes a part of those to train on."""
+    test: Text | None = field(default=None, metadata=LOCATION)
+    """Table of examples that are scored once, at the end."""
+    name: Text | None = field(default=None, metadata=LOCATION)
+    """Data set on the Hugging Face hub, as stanfordnlp/imdb (task=any data=hub); part of the identity as task.hub."""
+    subset: Text | None = field(default=None, metadata=LOCATION)
+    """Which of its configurations, where it has several."""
+    revision: Text | None = field(default=None, metadata=LOCATION)
+    """Its commit, tag or branch; none means the main branch as it was when it was first asked for from here."""
+    validation_share: Between = field(default=0.1, metadata=LOCATION)
+    """Share of the examples that task=any takes off the training data where there is no validation split; always the
+    same ones, classes in proportion. Part of a run's identity (task.table) where it is used."""
     limit: Steps | None = None
     """At most so many training examples, chosen by a fixed seed: for trials; the record says so."""
     limit_evaluation: Steps | None = None

@@ -70,7 +70,7 @@ class ExperimentConfig:
     device: str = "auto"
     """auto, cpu, cuda or mps."""
     beside: list[str] = field(default_factory=list)
-    """Suites that belong to the same table as this one (sweep.beside); no part of a run."""
+    """Suites that belong to the same table as this one (sweeps.beside); no part of a run."""
     tuning: TuningConfig | None = None
     """What a suite tunes first; no part of a run."""
     compare: list[str] = field(default_factory=lambda: list(COMPARE))

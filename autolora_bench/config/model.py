@@ -2,14 +2,18 @@
 
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Any
 
 from omegaconf import MISSING
 
 from autolora_bench.config.data import ADDED, LABEL, LOCATION
 from autolora_bench.config.ranges import Names, Seed, Size, SomeNames, Text
+from autolora_bench.errors import require
 
 ALL_LINEAR = "all_linear"
 """Stands in `targets` for every linear layer of every block."""
+ALL_LINEAR_WORDS = ("all-linear", "all_linear")
+"""How that is said, the first as in PEFT."""
 
 
 class Attention(Enum):
@@ -63,9 +67,10 @@ class ModelConfig:
     package: PackageSource | None = None
     sha256: str | None = None
     """Of model.safetensors in a package or in the project's cache; of the GGUF file where weights are made from one."""
-    targets: SomeNames | None = None
-    """Layers that low-rank methods adapt, by the end of their name, or all_linear: every linear layer of the blocks
-    (no embedding, pooler or head). None means the architecture's query and value projections."""
+    targets: Any = None
+    """Layers that low-rank methods adapt: a list of ends of names, or the word all-linear: every linear layer of the
+    blocks (no embedding, pooler or head). None means the architecture's query and value projections; PEFT's own choice
+    where those are not known here, and all linear layers where they are not known there either."""
     untrained: Names = field(default_factory=list)
     """Linear layers, by the end of their name, that the checkpoint lacks, or that were never trained for use there, as
     a sentence encoder's pooler: drawn anew and trained with the head, where the task's head has them."""
@@ -76,3 +81,20 @@ class ModelConfig:
     """model_type of transformers' configuration: what a method does not work on then shows before weights are read."""
     note: str | None = field(default=None, metadata=LABEL)
     """What a reader of its scores must know; printed under tables."""
+
+
+def settle_targets(model: ModelConfig) -> None:
+    """Make a list of `targets`, however it was said. Raises UserError where it is neither text nor a list of names."""
+    said = model.targets
+    if said is None:
+        return
+    names = [said] if isinstance(said, str) else said
+    require(names != [], "model.targets is empty", "name 1 or more, or say model.targets=all-linear")
+    require(
+        isinstance(names, list) and bool(names) and all(isinstance(name, str) and name for name in names),
+        f"model.targets={said} names no layers",
+        "say model.targets=all-linear, or names as in model.targets=[query,value]",
+    )
+    double = next((name for name in names if names.count(name) > 1), None)
+    require(double is None, f"model.targets names {double} twice", "name it once")
+    model.targets = [ALL_LINEAR if name in ALL_LINEAR_WORDS else name for name in names]

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from autolora_bench.config.task import (
     TASKS,
+    AnyTask,
     ClassificationTask,
     RegressionTask,
     TaskConfig,
@@ -44,8 +45,8 @@ FAMILIES = (
     "other",
 )
 """Families of methods, in the order of tables."""
-KINDS = {kind: name for name, kind in TASKS.items()}
-"""Task kinds as they are spoken of."""
+KINDS = {kind: name for name, kind in TASKS.items() if kind is not AnyTask}
+"""Task kinds as they are spoken of; `AnyTask` becomes one of them."""
 DIGITS = 8
 """Of a digest in a configuration."""
 Config = TypeVar("Config", bound=type)

@@ -15,6 +15,7 @@ from autolora_bench.config.ranges import (
     Positive,
     Rank,
     Seed,
+    Share,
     Size,
     SomeNames,
     Steps,
@@ -39,7 +40,7 @@ class HubSource:
     revision: str | None = None
     """Commit, tag or branch; `refs/convert/parquet` is the hub's own conversion of data sets that are scripts."""
     files: dict[str, SomeNames] = field(default_factory=dict)
-    """Our split -> its parquet files inside the repository, in their order."""
+    """Our split -> its files inside the repository, in their order: parquet; for task=any also other tables."""
     columns: dict[str, str] = field(default_factory=dict)
     """Our column -> the data set's column, where the names differ."""
     labels: SomeNames | None = None
@@ -81,6 +82,26 @@ class PlantedSource:
 
 
 @dataclass
+class FilesSource:
+    """Tables of the user's own, by what is in them; where they lie is said by data.train and the like."""
+
+    sha256: dict[str, SomeNames] = field(default_factory=dict)
+    """Split -> SHA-256 of each of its files."""
+
+
+@dataclass
+class TableSource:
+    """What of a table is read, as was found for task=any."""
+
+    inputs: SomeNames = MISSING
+    """Columns that make the input; of a tagging task the one with the words."""
+    label: Text = MISSING
+    """Column with what is to be predicted: class, number, tags, or the text to write."""
+    validation_share: Share = 0.0
+    """Part of the training examples that is the validation split, chosen by seed 0; 0 where the data have one."""
+
+
+@dataclass
 class TaskConfig:
     """What every task has.
 
@@ -102,6 +123,8 @@ class TaskConfig:
     local: LocalSource | None = None
     generated: GeneratedSource | None = None
     planted: PlantedSource | None = field(default=None, metadata=ADDED)
+    files: FilesSource | None = field(default=None, metadata=ADDED)
+    table: TableSource | None = field(default=None, metadata=ADDED)
 
 
 @dataclass
@@ -190,6 +213,39 @@ class GenerationTask(TaskConfig):
     """Records decoded after an epoch; a score on fewer than all is labelled as such. The test is complete."""
 
 
+class Kind(Enum):
+    """What kind of task a table of the user's own makes."""
+
+    classification = "one or several texts -> one of some classes"
+    regression = "one or several texts -> a number"
+    tagging = "words -> a tag each: O, B-type, I-type"
+    generation = "a text -> a text"
+
+
+@dataclass
+class AnyTask(TaskConfig):
+    """A table of the user's own, or any data set of the hub. What is not said is read off the columns where they leave
+    no doubt; `config.any_task` makes one of the other kinds of it before a run is planned."""
+
+    metrics: Names = field(default_factory=list)
+    """None: accuracy, macro_f1; spearman, pearson; f1, precision, recall of entities; bleu, rouge_l_google."""
+    max_length: Size = 256
+    kind: Kind | None = None
+    texts: Names = field(default_factory=list)
+    """Columns that make the input, in their order: one, two for a pair; the one with the words of a tagging task."""
+    label: str | None = None
+    """Column with what is to be predicted: class, number, tags, or the text to write."""
+    labels: Names = field(default_factory=list)
+    """The classes in their order, as the data spell them. None: the order that the file states, else numbers by size
+    and names by the alphabet."""
+    decoding: DecodingConfig = field(default_factory=DecodingConfig)
+    epoch_records: Size = 100
+    """As of a generation task."""
+    long: LongSentences = LongSentences.windows
+    stride: Annotated[int, Interval(ge=0, le=1_000_000)] = 0
+    """As of a tagging task."""
+
+
 class PlantMode(Enum):
     """How strongly each planted layer changes the model's output."""
 
@@ -226,5 +282,6 @@ TASKS: dict[str, type[TaskConfig]] = {
     "tagging": TaggingTask,
     "generation": GenerationTask,
     "recovery": RecoveryTask,
+    "any": AnyTask,
 }
 """Schema, and the name by which a kind is spoken of -> settings."""

@@ -90,7 +90,7 @@ def _validate_model(model: ModelConfig) -> None:
     require(
         ALL_LINEAR not in targets or len(targets) == 1,
         f"model.targets=[{','.join(targets)}] names layers beside {ALL_LINEAR}",
-        f"say model.targets=[{ALL_LINEAR}] alone, or names alone",
+        "say model.targets=all-linear alone, or names alone",
     )
 
 
@@ -129,7 +129,7 @@ def _validate_data(experiment: ExperimentConfig, reads_data: bool) -> None:
         "leave it out: the validation inputs are not trained on",
     )
     require(
-        getattr(task, data.source.name) is not None,
+        getattr(task, data.source.name) is not None or task.table is not None,
         f"task={task.name} says nothing of data={data.source.name}",
         f"add a `{data.source.name}:` section to its YAML, or choose another data",
     )
@@ -144,6 +144,8 @@ def _validate_splits(experiment: ExperimentConfig) -> None:
         "name a split, as in task.evaluation=[validation]",
     )
     known = getattr(getattr(task, source), SPLITS.get(experiment.data.source, ""), None)
+    if task.table is not None:
+        known = None  # config.any_task found the splits in the data
     if isinstance(task, RecoveryTask):
         known = None  # splits are parts of the training inputs; check_truth has compared them with task.rows
     held_out = [HELD_OUT] if experiment.data.held_out else []

@@ -9,6 +9,7 @@ from autolora_bench.checksums import sha256
 from autolora_bench.config.data import HELD_OUT, DataConfig, Source
 from autolora_bench.config.experiment import identity
 from autolora_bench.config.task import (
+    FilesSource,
     GeneratedSource,
     HubSource,
     Layout,
@@ -18,6 +19,7 @@ from autolora_bench.config.task import (
     TaskConfig,
 )
 from autolora_bench.errors import UserError
+from autolora_bench.tables.read import find_files
 
 SUFFIXES = {Layout.glue_tsv: ".tsv", Layout.iob2: ".iob2", Layout.e2e_csv: ".csv", Layout.webnlg_xml: ".xml"}
 GENERATOR_VERSION = 1
@@ -52,6 +54,30 @@ def generated_source(task: TaskConfig) -> GeneratedSource:
     if task.generated is None:
         raise _no_source(task, "generator", "generated")
     return task.generated
+
+
+def files_source(task: TaskConfig) -> FilesSource:
+    """What is in the user's own files. Raises UserError where the task reads none."""
+    if task.files is None:
+        raise _no_source(task, "files of your own", "files")
+    return task.files
+
+
+def own_files(task: TaskConfig, data: DataConfig) -> dict[str, list[Path]]:
+    """Split -> the user's own files.
+
+    Raises:
+        UserError: one is gone, or holds something else than when the run was planned.
+    """
+    planned = files_source(task).sha256
+    found = {split: find_files(str(getattr(data, split)), f"data.{split}") for split in planned}
+    for split, paths in found.items():
+        if [_digest(path) for path in paths] != planned[split]:
+            raise UserError(
+                f"data.{split}={getattr(data, split)} changed since this run was planned",
+                "put back what was there, or start the command again for a run of the new data",
+            )
+    return found
 
 
 def planted_source(task: TaskConfig) -> PlantedSource:
@@ -90,6 +116,8 @@ def file_fingerprint(task: TaskConfig, data: DataConfig) -> str:
             generated = generated_source(task)
             settings = [generated.generator, generated.rows, data.generator_seed, GENERATOR_VERSION]
             digest.update(json.dumps(settings, sort_keys=True).encode())
+        case Source.files:
+            digest.update(json.dumps(files_source(task).sha256, sort_keys=True).encode())
         case Source.planted:
             length = planted_source(task).length
             drawn = [length, data.generator_seed, identity(task), GENERATOR_VERSION]
@@ -98,11 +126,15 @@ def file_fingerprint(task: TaskConfig, data: DataConfig) -> str:
 
 
 def file_digests(task: TaskConfig, data: DataConfig) -> dict[str, str]:
-    """SHA-256 of every local file that the task reads, by its path below data.dir; empty for other sources.
+    """SHA-256 of every file that the task reads, by its path below data.dir, or by split and name for the user's own;
+    empty for other sources.
 
     Raises:
         UserError: as local_files.
     """
+    if data.source is Source.files:
+        own = own_files(task, data)
+        return {f"{split}/{path.name}": _digest(path) for split, paths in own.items() for path in paths}
     if data.source is not Source.local:
         return {}
     folder = _data_folder(data)

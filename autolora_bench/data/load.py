@@ -9,10 +9,11 @@ from datasets import Dataset
 from autolora_bench.config.data import HELD_OUT, DataConfig, Source
 from autolora_bench.config.experiment import identity
 from autolora_bench.config.task import ClassificationTask, GenerationTask, RegressionTask, TaskConfig
-from autolora_bench.data.files import local_files
+from autolora_bench.data.files import local_files, own_files
 from autolora_bench.data.generated.source import read_generated
 from autolora_bench.data.hub import read_hub
 from autolora_bench.data.local import read_local
+from autolora_bench.data.own import read_own
 from autolora_bench.data.planted import read_planted
 from autolora_bench.data.schema import Loaded, TaskData, check_schema, fingerprint, to_dataset
 from autolora_bench.data.splits import hold_out, limit
@@ -23,6 +24,7 @@ SOURCES: dict[Source, Callable[[TaskConfig, DataConfig], Loaded]] = {
     Source.local: read_local,
     Source.generated: read_generated,
     Source.planted: read_planted,
+    Source.files: read_own,
 }
 
 
@@ -52,9 +54,10 @@ def load_data(task: TaskConfig, data: DataConfig) -> TaskData:
 
 def _files(task: TaskConfig, data: DataConfig) -> list[Any]:
     """Which local files there are, in which state."""
-    if data.source is not Source.local:
+    if data.source not in (Source.local, Source.files):
         return []
-    paths = [path for paths in local_files(task, data).values() for path in paths]
+    find = local_files if data.source is Source.local else own_files
+    paths = [path for paths in find(task, data).values() for path in paths]
     return [(str(path.absolute()), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
 
 
@@ -63,7 +66,7 @@ def _load(task: TaskConfig, data: DataConfig) -> TaskData:
     for name, value in limits.items():
         if value is not None and value < 1:
             raise UserError(f"{name} is {value}", "give a number of examples of at least 1, or null for all")
-    loaded = SOURCES[data.source](task, data)
+    loaded = (SOURCES[data.source] if task.table is None else read_own)(task, data)
     check_schema(task, loaded)
     stratify = "label" if isinstance(task, ClassificationTask) else None
     notes = list(loaded.notes)

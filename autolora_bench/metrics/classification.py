@@ -31,6 +31,13 @@ def f1(predictions: Values, labels: Values) -> float:
     return float(f1_score(positive[1], positive[0], zero_division=0.0))
 
 
+def macro_f1(predictions: Values, labels: Values) -> float:
+    """Unweighted mean of the F1 of every class that labels or predictions hold; no class is the positive one."""
+    from sklearn.metrics import f1_score
+
+    return float(f1_score(labels, predictions, average="macro", zero_division=0.0))
+
+
 def matthews_correlation(predictions: Values, labels: Values) -> float:
     """Matthews correlation, also for more than two classes; 0 where either side is constant."""
     from sklearn.metrics import matthews_corrcoef
@@ -66,6 +73,7 @@ FUNCTIONS: Mapping[str, Callable[[Values, Values], float]] = MappingProxyType(
     {
         "accuracy": accuracy,
         "f1": f1,
+        "macro_f1": macro_f1,
         "matthews_correlation": matthews_correlation,
         "pearson": pearson,
         "spearman": spearman,

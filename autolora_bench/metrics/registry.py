@@ -47,6 +47,7 @@ _metrics = {
     for metric in (
         Metric("accuracy"),
         Metric("f1"),
+        Metric("macro_f1"),
         Metric("matthews_correlation"),
         Metric("pearson"),
         Metric("spearman"),

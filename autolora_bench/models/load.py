@@ -21,6 +21,7 @@ from transformers import (
 from autolora_bench.config.model import ALL_LINEAR, Attention, ModelConfig
 from autolora_bench.config.support import DECODERS
 from autolora_bench.errors import UserError
+from autolora_bench.models.architectures import EAGER
 from autolora_bench.models.gpt2 import PARTS, split_attention
 from autolora_bench.models.head import check_whole, settle_head
 from autolora_bench.models.hub import available
@@ -95,7 +96,7 @@ def load_backbone(config: ModelConfig, head: HeadSpec) -> Backbone:
         became = None
     else:
         model, tokenizer, head_modules, became = _pretrained(location, config, head)
-    if config.attention is Attention.sdpa:
+    if config.attention is Attention.sdpa and model.config.model_type not in EAGER:
         ask_registry(model)
     if model.config.model_type in DECODERS or model.config.pad_token_id is None:
         # a decoder's classifier reads what precedes the padding
@@ -147,7 +148,7 @@ def _load_weights(
         location,
         config.name,
         config=wanted,
-        attn_implementation=config.attention.name,
+        attn_implementation=(Attention.eager if stated.model_type in EAGER else config.attention).name,
         use_safetensors=True,
         dtype=torch.float32,
         ignore_mismatched_sizes=True,

@@ -150,15 +150,10 @@ def _check_tokenizer(folder: Path, writes: bool) -> None:
 def _check_targets(experiment: ExperimentConfig, architecture: str, layers: set[str]) -> None:
     known = sorted({name.rpartition(".")[2] for name in layers})
     endings = experiment.model.targets
-    if endings is None and architecture not in QUERY_AND_VALUE:
-        raise UserError(
-            f"which layers of a {architecture} model to adapt is not known",
-            f"say model.targets=[...] with names among: {', '.join(known)}; or model.targets=[{ALL_LINEAR}]",
-        )
     for ending in endings or ():
         there = any(name == ending or name.endswith(f".{ending}") for name in layers)
         if ending != ALL_LINEAR and architecture != "gpt2" and not there:
             raise UserError(
                 f"model.targets: no linear layer of {experiment.model.name!r} is called {ending!r}",
-                f"choose among: {', '.join(known)}",
+                f"choose among: {', '.join(known)}; or say model.targets=all-linear",
             )

@@ -2,6 +2,7 @@
 
 import re
 
+from peft.utils.constants import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING
 from torch import nn
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
@@ -18,19 +19,23 @@ IN_BLOCK = r"\.(\d+)\."
 def target_modules(model: PreTrainedModel, config: ModelConfig) -> list[str]:
     """Full names of the adapted layers, in the model's order.
 
+    Where neither `config.targets` nor the tables of architectures, ours and PEFT's, name them, these are all linear
+    layers of the blocks.
+
     Raises:
-        UserError: the architecture is unknown and `config.targets` is not set, or no layer matches.
+        UserError: no layer matches.
     """
-    endings = config.targets or QUERY_AND_VALUE.get(model.config.model_type)
+    endings = config.targets or known_targets(model.config.model_type)
     linear = [name for name, module in model.named_modules() if isinstance(module, nn.Linear | Conv1D)]
-    if endings == [ALL_LINEAR]:
-        return [name for name in linear if re.search(IN_BLOCK, name)]
     known = sorted({re.sub(r"^.*\.", "", name) for name in linear})
-    if endings is None:
-        raise UserError(
-            f"which layers of a {model.config.model_type} model to adapt is not known",
-            f"say model.targets=[...] with names among: {', '.join(known)}",
-        )
+    if endings == [ALL_LINEAR]:
+        found = [name for name in linear if re.search(IN_BLOCK, name)]
+        if not found:
+            raise UserError(
+                f"a {model.config.model_type} model has no numbered blocks: which of its layers to adapt is not known",
+                f"say model.targets=[...] with names among: {', '.join(known)}",
+            )
+        return found
     found = [
         name for name in linear if any(name == ending or name.endswith(f".{ending}") for ending in endings)
     ]
@@ -43,6 +48,14 @@ def target_modules(model: PreTrainedModel, config: ModelConfig) -> list[str]:
             f"choose among: {', '.join(known)}",
         )
     return found
+
+
+def known_targets(architecture: str) -> list[str]:
+    """What is adapted of an architecture unless it is said: by our table, else PEFT's, else all linear layers."""
+    if architecture in QUERY_AND_VALUE:
+        return QUERY_AND_VALUE[architecture]
+    named = TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING.get(architecture)
+    return list(named) if isinstance(named, list | tuple) else [ALL_LINEAR]
 
 
 def block_and_projection(module: str) -> tuple[int | None, str]:

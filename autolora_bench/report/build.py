@@ -1,5 +1,6 @@
 """A report from records: as text in one format, or as a folder with every format, every figure and a page."""
 
+import json
 import os
 from collections import Counter
 from collections.abc import Sequence
@@ -19,7 +20,7 @@ from autolora_bench.report.arena_tables import arena_csv, arena_tables
 from autolora_bench.report.collect import Collection, legible
 from autolora_bench.report.comparisons import comparisons
 from autolora_bench.report.costs import CostTable, cost_reports, cost_tables
-from autolora_bench.report.formats import PlainTable, in_format, latex, markdown
+from autolora_bench.report.formats import PlainTable, in_format, latex, markdown, plain_json
 from autolora_bench.report.frames import frames_of
 from autolora_bench.report.numerals import plural
 from autolora_bench.report.published import read_published
@@ -28,14 +29,14 @@ from autolora_bench.report.scoreboard import Table
 from autolora_bench.report.searches import CellMovement, cell_movements, movement_table, movement_warnings
 from autolora_bench.report.stability import cell_stabilities, stability_report
 from autolora_bench.report.tables import tables_of
-from autolora_bench.report.tidy import tidy
+from autolora_bench.report.tidy import score_lines, tidy
 from autolora_bench.report.tuning import TunedCell, answers, is_tuning, tuned_cells, tuning_table
 from autolora_bench.untrusted import printable
 
 if TYPE_CHECKING:
     from autolora_bench.report.figures.style import Picture
 
-FORMATS = ("markdown", "latex", "csv", "html")
+FORMATS = ("markdown", "latex", "csv", "html", "json")
 EPOCHS = ("best", "last", "both")
 METRICS = ("headline", "paper", "all")
 SUFFIXES = {"markdown": "md", "csv": "csv", "latex": "tex", "json": "json"}
@@ -165,7 +166,7 @@ def report(
     Args:
         records: what `collect` found; plain records do as well, without figures that need a run's folder.
         planned: what was meant to be run; only these runs are shown, and gaps are listed with their commands.
-        format: markdown, latex, csv or html (one self-contained page with figures).
+        format: markdown, latex, csv, json or html (one self-contained page with figures).
         epoch: best, last or both, for splits that are scored after every epoch; None takes that of the weights that
             the runs keep, the best one where they differ.
         metrics: `headline`, `all`, or `paper`, which adds what published tables hold.
@@ -193,10 +194,14 @@ def render(prepared: Report, format: str, *, figures: bool = True) -> str:
 
 
 def scores(prepared: Report, format: str, further: Sequence[PlainTable] = ()) -> str:
-    """The score tables and what stands around them as markdown or latex; as csv a line per score and no more."""
+    """The score tables and what stands around them as markdown, latex or json; as csv a line per score and no more."""
     if format == "csv":
         parts = [arena_csv(prepared.arenas)] if prepared.arenas else []
         return "\n".join([*parts, *([tidy(prepared.tables)] if prepared.tables or not parts else [])])
+    if format == "json":
+        tables = [plain_json(table) for table in [*prepared.first, *further]]
+        found = {"title": prepared.title, "scores": score_lines(prepared.tables), "tables": tables}
+        return json.dumps({**found, "remarks": prepared.remarks}, indent=1, ensure_ascii=False) + "\n"
     write = {"markdown": markdown, "latex": latex}[format]
     return write(prepared.tables, prepared.remarks, further, prepared.first)
 

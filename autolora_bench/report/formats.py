@@ -182,13 +182,15 @@ class PlainTable:
         return pd.DataFrame(lines, columns=[write(field) for field in self.head])
 
 
+def plain_json(table: PlainTable) -> dict[str, object]:
+    """A table for programs, its fields as texts."""
+    return {"title": table.title, "rows": table.frame().to_dict("records"), "notes": table.notes}
+
+
 def in_format(tables: Sequence[PlainTable], format: str) -> str:
     """All tables in one format: markdown, csv (a blank line between tables), json or latex."""
     if format == "json":
-        items = [
-            {"title": table.title, "rows": table.frame().to_dict("records"), "notes": table.notes}
-            for table in tables
-        ]
+        items = [plain_json(table) for table in tables]
         return "[" + ",\n".join(json.dumps(item, indent=1, ensure_ascii=False) for item in items) + "]\n"
     return "\n".join(PLAIN[format](table) for table in tables)
 

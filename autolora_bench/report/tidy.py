@@ -19,6 +19,10 @@ FIELDS = (
     "parameters", "trainable", "seconds", "subset", "published", "published_std", "difference", "source", "table",
     "backbone", *COSTS, "hardware",
 )  # fmt: skip
+NUMBERS = frozenset(
+    {"mean", "std", "parameters", "trainable", "seconds", "published", "published_std", "difference", *COSTS}
+)
+TRUTHS = ("best", "subset")
 
 
 def tidy(tables: Sequence[Table]) -> str:
@@ -33,6 +37,27 @@ def tidy(tables: Sequence[Table]) -> str:
         [line for table in tables for line in _lines(table)], columns=list(FIELDS), dtype=object
     )
     return str(lines.map(csv_cell).to_csv(index=False, lineterminator="\n"))
+
+
+def score_lines(tables: Sequence[Table]) -> list[dict[str, object]]:
+    """The same lines for JSON: numbers are numbers, seeds a list of them, and what is not known is null."""
+    return [
+        {name: _plain(name, line.get(name, "")) for name in FIELDS}
+        for table in tables
+        for line in _lines(table)
+    ]
+
+
+def _plain(name: str, value: object) -> object:
+    if name == "seeds":
+        return [int(seed) for seed in str(value).split()]
+    if name in TRUTHS:
+        return value == "yes"
+    if value == "":
+        return None
+    if name == "n":
+        return int(str(value))
+    return float(str(value)) if name in NUMBERS else value
 
 
 def _lines(table: Table) -> Iterator[dict[str, object]]:

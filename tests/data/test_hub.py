@@ -17,8 +17,10 @@ import pytest
 from datasets import ClassLabel, Dataset, Features, Value
 from huggingface_hub import constants
 
+from autolora_bench.config.compose import compose_config, composer, to_experiment
 from autolora_bench.config.data import DataConfig, Source
-from autolora_bench.config.task import TaskConfig
+from autolora_bench.config.experiment import ExperimentConfig, config_id
+from autolora_bench.config.task import ClassificationTask, TaskConfig
 from autolora_bench.data.load import load_data
 from autolora_bench.data.schema import TaskData
 from autolora_bench.errors import UserError
@@ -42,6 +44,8 @@ class FakeHub:
         self.asked.append(path)
         if path == "/":
             return 200, {}, b""
+        if path.startswith("/api/datasets/"):
+            return self._information(path.removeprefix("/api/datasets/").partition("?")[0])
         repository, _, rest = path.removeprefix("/datasets/").partition("/resolve/")
         revision, _, file = rest.partition("/")
         known = {name for name, _ in self.repositories}
@@ -55,6 +59,17 @@ class FakeHub:
         if unquote(file) not in files:
             return 404, {"X-Error-Code": "EntryNotFound", **headers}, b""
         return 200, headers, files[unquote(file)]
+
+    def _information(self, asked: str) -> tuple[int, dict[str, str], bytes]:
+        """What the hub says of a repository: its commit and the names of its files."""
+        repository, _, revision = asked.partition("/revision/")
+        if repository not in {name for name, _ in self.repositories}:
+            return 404, {"X-Error-Code": "RepoNotFound"}, b""
+        files = self.repositories.get((repository, unquote(revision) or "main"))
+        if files is None:
+            return 404, {"X-Error-Code": "RevisionNotFound"}, b""
+        siblings = [{"rfilename": name} for name in [".gitattributes", *files]]
+        return 200, {}, json.dumps({"id": repository, "sha": COMMIT, "siblings": siblings}).encode()
 
 
 @pytest.fixture
@@ -365,3 +380,141 @@ def test_a_file_that_is_no_parquet(
 ) -> None:
     hub.add("nyu-mll/glue", GLUE_COMMIT, {"rte/train-00000-of-00001.parquet": json.dumps(RTE).encode()})
     refused(lambda: load_data(task_of("rte"), HUB), "rte/train-00000-of-00001.parquet", "parquet file")
+
+
+IMDB_README = b"""---
+configs:
+- config_name: plain_text
+  data_files:
+  - split: train
+    path: plain_text/train-*
+  - split: test
+    path: plain_text/test-*
+  - split: unsupervised
+    path: plain_text/unsupervised-*
+---
+# Reviews
+"""
+
+
+@pytest.fixture
+def imdb(hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeHub:
+    """As stanfordnlp/imdb is laid out."""
+    monkeypatch.setenv("AUTOLORA_BENCH_CACHE", str(tmp_path / "cache"))
+    files = {"README.md": IMDB_README, "imdb.py": b"raise SystemExit('never run')"}
+    for split, count in {"train": 40, "test": 10, "unsupervised": 10}.items():
+        labels = [-1] * count if split == "unsupervised" else [n % 2 for n in range(count)]
+        columns = {"text": [f"{split} review {n}" for n in range(count)], "label": labels}
+        files[f"plain_text/{split}-00000-of-00001.parquet"] = as_glue(columns, ["neg", "pos"])
+    for revision in ("main", COMMIT):
+        hub.add("stanfordnlp/imdb", revision, files)
+    return hub
+
+
+def any_task(name: str, *words: str) -> ExperimentConfig:
+    with composer():
+        return to_experiment(
+            compose_config(
+                ["task=any", "data=hub", f"data.name={name}", "model=any", "model.checkpoint=x", *words]
+            )
+        )
+
+
+def test_any_data_set_by_its_name(imdb: FakeHub) -> None:
+    experiment = any_task("stanfordnlp/imdb")
+    task = experiment.task
+    assert isinstance(task, ClassificationTask)
+    assert task.hub
+    assert (task.name, task.labels, task.texts, task.test) == ("imdb", ["neg", "pos"], ["text"], ["test"])
+    assert task.hub.revision == COMMIT
+    data = load_data(task, experiment.data)
+    assert {split: len(rows) for split, rows in data.splits.items()} == {
+        "train": 36,
+        "validation": 4,
+        "test": 10,
+    }
+    assert data.source == f"stanfordnlp/imdb@{COMMIT}"
+    assert any("no validation split" in note for note in data.notes)
+    assert not any("imdb.py" in path for path in imdb.asked)
+
+
+def test_the_same_words_mean_the_same_commit_offline_and_later(
+    imdb: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = any_task("stanfordnlp/imdb")
+    loaded = load_data(first.task, first.data)
+    asked = len(imdb.asked)
+    imdb.repositories["stanfordnlp/imdb", "main"] = {}
+    assert config_id(any_task("stanfordnlp/imdb")) == config_id(first)
+    assert len(imdb.asked) == asked
+    point_at("http://127.0.0.1:9", tmp_path, monkeypatch)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    again = any_task("stanfordnlp/imdb")
+    assert load_data(again.task, again.data).fingerprint == loaded.fingerprint
+    assert config_id(again) == config_id(first)
+
+
+def test_configurations_of_a_data_set_are_listed_and_chosen(
+    hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: Callable[..., UserError]
+) -> None:
+    monkeypatch.setenv("AUTOLORA_BENCH_CACHE", str(tmp_path / "cache"))
+    names = ("cola", "rte")
+    entries = "".join(f"- config_name: {name}\n  data_dir: {name}\n" for name in names)
+    files = {"README.md": f"---\nconfigs:\n{entries}---\n".encode()}
+    for name in names:
+        for split in ("train", "dev"):
+            lines = ["text,label", *(f"{name} {split} {n},{'ab'[n % 2]}" for n in range(12))]
+            files[f"{name}/{split}.csv"] = "\n".join(lines).encode()
+    for revision in ("main", COMMIT):
+        hub.add("someone/glue", revision, files)
+    error = refused(lambda: any_task("someone/glue"), "several configurations: cola, rte")
+    assert "data.subset" in error.mend
+    refused(lambda: any_task("someone/glue", "data.subset=rtee"), "no configuration rtee")
+    experiment = any_task("someone/glue", "data.subset=rte")
+    assert experiment.task.name == "glue-rte"
+    data = load_data(experiment.task, experiment.data)
+    assert {split: len(rows) for split, rows in data.splits.items()} == {"train": 12, "validation": 12}
+    assert data.splits["train"]["text"][0] == "rte train 0"
+
+
+@pytest.mark.parametrize(
+    ("files", "words", "said"),
+    [
+        ({"readme.txt": b""}, [], "no file that is a table"),
+        ({"test.csv": b"text,label\na,b\n"}, [], "no split train; it has test"),
+        ({"train.csv": b"text,label\na,b\nb,c\n"}, ["data.revision=elsewhere"], "no revision elsewhere"),
+        (
+            {
+                "train.csv": b"",
+                "README.md": b"---\nconfigs:\n- config_name: x\n  data_files: /etc/*.csv\n---\n",
+            },
+            [],
+            "",
+        ),
+    ],
+)
+def test_what_a_repository_lacks(
+    files: dict[str, bytes],
+    words: list[str],
+    said: str,
+    hub: FakeHub,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    refused: Callable[..., UserError],
+) -> None:
+    monkeypatch.setenv("AUTOLORA_BENCH_CACHE", str(tmp_path / "cache"))
+    for revision in ("main", COMMIT):
+        hub.add("someone/data", revision, files)
+    refused(lambda: any_task("someone/data", *words), "someone/data", said)
+    refused(lambda: any_task("nobody/nothing"), "no data set nobody/nothing")
+
+
+def test_without_network_a_new_data_set_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: Callable[..., UserError]
+) -> None:
+    monkeypatch.setenv("AUTOLORA_BENCH_CACHE", str(tmp_path / "cache"))
+    point_at("http://127.0.0.1:9", tmp_path, monkeypatch)
+    error = refused(lambda: any_task("stanfordnlp/imdb"), "stanfordnlp/imdb", "does not answer")
+    assert "data=files" in error.mend
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    refused(lambda: any_task("stanfordnlp/imdb"), "HF_HUB_OFFLINE")

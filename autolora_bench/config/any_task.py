@@ -1,0 +1,325 @@
+"""task=any: the kind of task, its columns and its classes, read off the user's own data before a run is planned.
+
+What is found takes the task's place in the configuration, so that it is part of a run's identity, as is what is in the
+files (`task.files`) or which commit of the hub they are (`task.hub`). Where files lie is none of it.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from autolora_bench.config.data import DataConfig, Source
+from autolora_bench.config.experiment import ExperimentConfig
+from autolora_bench.config.task import (
+    AnyTask,
+    ClassificationTask,
+    FilesSource,
+    GenerationTask,
+    HubSource,
+    Kind,
+    RegressionTask,
+    Serialization,
+    TableSource,
+    TaggingTask,
+    TaskConfig,
+)
+from autolora_bench.errors import require
+from autolora_bench.tables.profile import Column, Content, file_digest, profile
+from autolora_bench.tables.read import find_files
+from autolora_bench.tables.repository import fetch, find_repository
+from autolora_bench.tables.roles import Roles, find_roles
+
+TRAIN, VALIDATION, TEST = "train", "validation", "test"
+SPLITS = (TRAIN, VALIDATION, TEST)
+VALIDATIONS = (VALIDATION, "dev", "valid", "val")
+"""What repositories of the hub call it."""
+UNNAMED = "any"
+EVERYDAY = ("train", "training", "data", "default", "all")
+"""Names of files that say nothing of the task: their folder's is taken."""
+UNLABELLED = "-1"
+"""What the hub has for the class of a test example whose class is kept secret."""
+METRICS = {
+    Kind.classification: ["accuracy", "macro_f1"],
+    Kind.regression: ["spearman", "pearson"],
+    Kind.tagging: ["f1", "precision", "recall"],
+    Kind.generation: ["bleu", "rouge_l_google"],
+}
+OUTSIDE = "O"
+OWN_SETTINGS = ("train", "validation", "test", "name", "subset", "revision")
+LISTED = 12
+
+
+@dataclass(frozen=True)
+class Tables:
+    """The user's data, split by split."""
+
+    where: str
+    """The training table as messages call it."""
+    name: str
+    """Name for the task."""
+    columns: dict[str, list[Column]]
+    """Split -> its columns."""
+    files: FilesSource | None = None
+    hub: HubSource | None = None
+
+
+def resolve_task(experiment: ExperimentConfig) -> None:
+    """Put a task of a known kind in the place of task=any; check that no other task was given data of the user's own.
+
+    Raises:
+        UserError: a setting, file or column is missing, or the data leave a doubt.
+    """
+    task, data = experiment.task, experiment.data
+    own = [name for name in OWN_SETTINGS if getattr(data, name) is not None]
+    if not isinstance(task, AnyTask):
+        require(
+            not own and data.source is not Source.files,
+            f"data.{own[0] if own else 'train'} with task={task.name}, which has data of its own",
+            "say task=any",
+        )
+        return
+    _check_source(data)
+    tables = _from_files(data) if data.source is Source.files else _from_hub(data)
+    roles = find_roles(tables.where, tables.columns[TRAIN], task.kind, task.texts, task.label)
+    experiment.task = _build(task, data, tables, roles)
+
+
+def describe(task: TaskConfig) -> str:
+    """What was read off the data, for the user; empty for tasks that say it themselves."""
+    if task.table is None:
+        return ""
+    inputs, label = " and ".join(task.table.inputs), task.table.label
+    match task:
+        case ClassificationTask():
+            more = f", and {len(task.labels) - LISTED} more" if len(task.labels) > LISTED else ""
+            what = f"{inputs} -> {label}, one of {len(task.labels)} classes: {', '.join(task.labels[:LISTED])}{more}"
+        case RegressionTask():
+            what = f"{inputs} -> {label}, a number from {task.minimum:g} to {task.maximum:g}"
+        case TaggingTask():
+            what = f"{inputs} -> {label}, entities: {', '.join(task.entities)}"
+        case _:
+            what = f"{inputs} -> {label}, a text"
+    share = task.table.validation_share
+    cut = f"; no validation split: {share:.0%} of the training examples, always the same, are held out for it"
+    at = f" at {task.hub.revision}" if task.hub else ""
+    return f"task {task.name}{at} read as: {what}{cut if share else ''}"
+
+
+def _check_source(data: DataConfig) -> None:
+    if data.source is Source.files:
+        require(
+            data.train is not None,
+            "task=any needs your data",
+            "say data.train=FILE, or data=hub data.name=OWNER/NAME (autolora-bench ls task any explains)",
+        )
+        return
+    require(
+        data.source is Source.hub,
+        f"task=any does not read data={data.source.name}",
+        "say data=files data.train=FILE, or data=hub data.name=OWNER/NAME",
+    )
+    require(data.name is not None, "task=any data=hub needs the data set", "say data.name=OWNER/NAME")
+    named = [name for name in SPLITS if getattr(data, name) is not None]
+    require(
+        not named,
+        f"data.{''.join(named[:1])} with data=hub",
+        "say data=files for files of your own, or leave it out",
+    )
+
+
+def _from_files(data: DataConfig) -> Tables:
+    said = {split: str(getattr(data, split)) for split in SPLITS if getattr(data, split) is not None}
+    paths = {split: find_files(name, f"data.{split}") for split, name in said.items()}
+    digests = {split: [file_digest(path) for path in files] for split, files in paths.items()}
+    for split, found in digests.items():
+        require(
+            len({*found}) == len(found),
+            f"data.{split}={said[split]} stands for the same content twice",
+            "name every file once",
+        )
+        require(
+            split == TRAIN or not {*found} & {*digests[TRAIN]},
+            f"data.{split}={said[split]} is the training data: its scores would mean nothing",
+            "name another file, or leave it out: a part of the training examples is held out",
+        )
+    return Tables(
+        said[TRAIN],
+        _name_of(Path(said[TRAIN])),
+        {split: profile(files) for split, files in paths.items()},
+        files=FilesSource(digests),
+    )
+
+
+def _from_hub(data: DataConfig) -> Tables:
+    repository = find_repository(str(data.name), data.subset, data.revision)
+    chosen = {VALIDATION: next((name for name in VALIDATIONS if name in repository.splits), None)}
+    chosen |= {name: name if name in repository.splits else None for name in (TRAIN, TEST)}
+    require(
+        chosen[TRAIN] is not None,
+        f"{repository.name} has no split train; it has {', '.join(repository.splits)}",
+        "choose another data set, or say data=files data.train=FILE",
+    )
+    splits = {split: name for split in SPLITS if (name := chosen[split]) is not None}
+    columns = {split: profile(fetch(repository, name)) for split, name in splits.items()}
+    files = {split: repository.splits[name] for split, name in splits.items()}
+    hub = HubSource(path=repository.name, revision=repository.commit, files=files)
+    base = repository.name.rpartition("/")[2]
+    name = base if data.subset is None else f"{base}-{data.subset}"
+    return Tables(repository.name, _as_name(name), columns, hub=hub)
+
+
+def _name_of(path: Path) -> str:
+    stem = re.sub(r"[-_.]?[*?\[].*", "", path.name).partition(".")[0]
+    return _as_name(path.absolute().parent.name if stem.lower() in ("", *EVERYDAY) else stem)
+
+
+def _as_name(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]+", "_", text).strip("._-")[:80] or "own"
+
+
+def _build(task: AnyTask, data: DataConfig, tables: Tables, roles: Roles) -> TaskConfig:
+    columns = {split: _columns_of(tables, split, roles) for split in tables.columns}
+    labels = {split: found[roles.label] for split, found in columns.items()}
+    if TEST in labels and labels[TEST].values in ([], [UNLABELLED]):  # not for us to score
+        del labels[TEST]
+    common: dict[str, Any] = {
+        "name": tables.name if task.name == UNNAMED else task.name,
+        "metrics": task.metrics or METRICS[roles.kind],
+        "evaluation": task.evaluation,
+        "test": task.test or [TEST] * (TEST in labels),
+        "max_length": task.max_length,
+        "hub": tables.hub,
+        "files": tables.files,
+        "table": TableSource(
+            list(roles.inputs), roles.label, 0.0 if VALIDATION in tables.columns else data.validation_share
+        ),
+    }
+    common["title"] = common["name"] if task.title == UNNAMED else task.title
+    where = tables.where
+    match roles.kind:
+        case Kind.classification:
+            names = _classes(where, task, labels)
+            return ClassificationTask(**common, labels=names, texts=list(roles.inputs))
+        case Kind.regression:
+            low, high = _range(where, labels)
+            return RegressionTask(**common, texts=list(roles.inputs), minimum=low, maximum=high)
+        case Kind.tagging:
+            require(
+                len(roles.inputs) == 1,
+                f"task.texts={list(roles.inputs)}: a tagging task reads one column of words",
+                "name one column",
+            )
+            return TaggingTask(
+                **common, entities=_entities(where, task, labels[TRAIN]), long=task.long, stride=task.stride
+            )
+    plain = len(roles.inputs) == 1
+    return GenerationTask(
+        **common,
+        serialization=Serialization.plain if plain else Serialization.lora,
+        decoding=task.decoding,
+        epoch_records=task.epoch_records,
+    )
+
+
+def _columns_of(tables: Tables, split: str, roles: Roles) -> dict[str, Column]:
+    found = {column.name: column for column in tables.columns[split]}
+    for name in (*roles.inputs, roles.label):
+        require(
+            name in found,
+            f"{tables.where}, {split}: there is no column {name!r} as in the training data; it has {', '.join(found)}",
+            "give all splits the same columns",
+        )
+    return found
+
+
+def _classes(where: str, task: AnyTask, labels: dict[str, Column]) -> list[str]:
+    """The classes in their fixed order: said, or the file's own, or numbers by size and names by the alphabet."""
+    train = labels[TRAIN]
+    mend = "say task.kind=regression for numbers, task.kind=generation for texts, or another task.label"
+    require(
+        train.values is not None,
+        f"{where}: {train.name} holds too many different values to be classes",
+        mend,
+    )
+    present = (
+        [train.names[int(value)] for value in _indices(where, train)] if train.names else train.values or []
+    )
+    said = [name.lower() for name in task.labels] if train.content is Content.boolean else task.labels
+    names = said or train.names or _ordered(present)
+    unknown = [name for name in present if name not in names]
+    require(
+        not unknown,
+        f"task.labels leaves out {', '.join(unknown[:LISTED])}, which {where} holds in {train.name}",
+        f"name all: task.labels=[{','.join(_ordered({*names, *present}))}]",
+    )
+    require(
+        len(names) > 1,
+        f"{where}: {train.name} holds one value alone, {names[0] if names else 'nothing'}",
+        "give examples of two classes or more, or name another task.label",
+    )
+    for split, column in labels.items():
+        found = [] if column.names is not None else [v for v in column.values or [] if v not in names]
+        require(
+            column.names in (None, train.names) and not found,
+            f"{where}: {split} has classes that train has not: {', '.join(found[:LISTED]) or column.names}",
+            "mend the labels, or say all classes in task.labels=[...]",
+        )
+    return list(names)
+
+
+def _indices(where: str, column: Column) -> list[str]:
+    names, values = column.names or [], column.values or []
+    wrong = [value for value in values if not 0 <= int(value) < len(names)]
+    require(
+        not wrong,
+        f"{where}: {column.name} holds {', '.join(wrong[:LISTED])}, the number of none of its {len(names)} classes",
+        "leave out the examples without a class",
+    )
+    return values
+
+
+def _ordered(values: Sequence[str] | set[str]) -> list[str]:
+    try:
+        return sorted(values, key=lambda value: (float(value), value))
+    except ValueError:
+        return sorted(values)
+
+
+def _range(where: str, labels: dict[str, Column]) -> tuple[float, float]:
+    """Least and greatest number of all splits."""
+    for split, column in labels.items():
+        require(
+            column.numeric,
+            f"{where}: {column.name} of {split} does not hold numbers alone, but {column.content}",
+            "say task.kind=classification, or mend the column",
+        )
+    low = min(column.minimum for column in labels.values())
+    high = max(column.maximum for column in labels.values())
+    require(low < high, f"{where}: {labels[TRAIN].name} is {low:g} throughout", "name another task.label")
+    return low, high
+
+
+def _entities(where: str, task: AnyTask, tags: Column) -> list[str]:
+    """Types of entities: said in task.labels, or in the order of the file's tags, or by the alphabet."""
+    if task.labels:
+        return list(task.labels)
+    found = list(tags.names or [])
+    if not found and tags.content is Content.text:
+        found = [tag for cell in tags.values or [] for tag in cell.split()]
+        require(
+            tags.values is not None,
+            f"{where}: {tags.name} is too long a list to read the types of entities off it",
+            "name them: task.labels=[TYPE,...]",
+        )
+    found = found or list(tags.values or [])
+    wrong = next((tag for tag in found if tag != OUTSIDE and not re.fullmatch(r"[BI]-.+", tag)), None)
+    require(
+        wrong is None,
+        f"{where}: {tags.name} holds {wrong!r}; tags are O, B-type and I-type (IOB2)",
+        "convert the tags, or name another task.label",
+    )
+    types = list(dict.fromkeys(tag[2:] for tag in found if tag != OUTSIDE))
+    require(len(types) > 0, f"{where}: {tags.name} holds no entity", "name another task.label")
+    return types if tags.names else sorted(types)

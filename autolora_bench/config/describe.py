@@ -1,0 +1,154 @@
+"""Every setting with its type, default, range and meaning, read off the schemas: `autolora-bench help train`."""
+
+import ast
+import dataclasses
+import inspect
+import textwrap
+import types
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+from functools import cache
+from itertools import pairwise
+from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+
+from annotated_types import Ge, GroupedMetadata, Gt, Le, Lt, MinLen
+from omegaconf import DictConfig, OmegaConf
+
+KINDS = {int: "whole number", float: "number", str: "text", bool: "true|false"}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting."""
+
+    name: str
+    """Dotted."""
+    default: str
+    """As one types it."""
+    kind: str
+    """Type and range, or the choices."""
+    meaning: str
+    """The docstring of its field, in one line; with it what each choice means."""
+
+
+def settings_of(node: DictConfig, prefix: str) -> Iterator[Setting]:
+    """The settings of a composed part of the configuration, in the order of its schema.
+
+    Args:
+        node: with a dataclass as its type.
+        prefix: its dotted name.
+    """
+    schema = OmegaConf.get_type(node)
+    if schema is None or not dataclasses.is_dataclass(schema):
+        return
+    values = OmegaConf.to_container(node, resolve=False, enum_to_str=True)
+    assert isinstance(values, dict)
+    for name, hint in get_type_hints(schema, include_extras=True).items():
+        inner = node._get_node(name) if name in node else None
+        dotted = f"{prefix}.{name}"
+        if (
+            isinstance(inner, DictConfig)
+            and inner._content
+            and dataclasses.is_dataclass(OmegaConf.get_type(inner))
+        ):
+            yield from settings_of(inner, dotted)
+        else:
+            yield Setting(dotted, typed(values.get(name)), kind_of(hint), _meaning(schema, name, hint))
+
+
+def kind_of(hint: Any) -> str:
+    """A type with its range, in words."""
+    if get_origin(hint) in (Union, types.UnionType):
+        inner = [one for one in get_args(hint) if one is not types.NoneType]
+        return f"{kind_of(inner[0])}, or null"
+    if get_origin(hint) is Annotated:
+        inner, *stated = get_args(hint)
+        bounds = [words for one in stated for words in _bounds(one)]
+        return " ".join([kind_of(inner), *bounds])
+    if isinstance(hint, type) and issubclass(hint, Enum):
+        return "|".join(member.name for member in hint)
+    if get_origin(hint) is list:
+        return f"list of {_plural(kind_of(get_args(hint)[0]))}"
+    if get_origin(hint) is dict:
+        return "mapping of names"
+    if dataclasses.is_dataclass(hint):
+        return "mapping"
+    return KINDS.get(hint, "any value")
+
+
+def choices_of(hint: Any) -> list[str]:
+    """The values that can be completed: an enumeration's, or true and false."""
+    for one in (hint, *get_args(hint)):
+        if one is bool:
+            return ["true", "false"]
+        if isinstance(one, type) and issubclass(one, Enum):
+            return [member.name for member in one]
+    return []
+
+
+def typed(value: Any) -> str:
+    """A value as one types it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list):
+        return f"[{','.join(map(typed, value))}]"
+    if isinstance(value, dict):
+        return f"{{{','.join(f'{name}:{typed(one)}' for name, one in value.items())}}}"
+    return "null" if value is None else str(value)
+
+
+def _plural(kind: str) -> str:
+    head, _, rest = kind.partition(" from ")
+    return {"text": "texts", "number": "numbers", "whole number": "whole numbers"}.get(head, head) + (
+        f" from {rest}" if rest else ""
+    )
+
+
+def _bounds(stated: Any) -> Iterator[str]:
+    if isinstance(stated, GroupedMetadata):
+        for one in stated:
+            yield from _bounds(one)
+    match stated:
+        case Ge(ge):
+            yield f"from {ge:,}"
+        case Gt(gt):
+            yield f"above {gt:,}"
+        case Le(le):
+            yield f"to {le:,}"
+        case Lt(lt):
+            yield f"below {lt:,}"
+        case MinLen(least) if least > 1:
+            yield f"at least {least}"
+
+
+def _meaning(schema: type, name: str, hint: Any) -> str:
+    said = next((docs[name] for owner in schema.__mro__ if name in (docs := _docstrings(owner))), "")
+    members = [
+        f"{member.name}: {member.value}"
+        for one in (hint, *get_args(hint))
+        if isinstance(one, type) and issubclass(one, Enum)
+        for member in one
+        if isinstance(member.value, str) and member.value != member.name
+    ]
+    return " ".join(filter(None, [said, "; ".join(members)]))
+
+
+@cache
+def _docstrings(schema: type) -> dict[str, str]:
+    """Field -> the text below it in the source, in one line."""
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(schema)))
+    except (OSError, TypeError, SyntaxError):
+        return {}
+    [body] = [node.body for node in tree.body if isinstance(node, ast.ClassDef)] or [[]]
+    found = {}
+    for field, below in pairwise(body):
+        said = below.value if isinstance(below, ast.Expr) else None
+        if (
+            isinstance(field, ast.AnnAssign)
+            and isinstance(field.target, ast.Name)
+            and isinstance(said, ast.Constant)
+        ):
+            found[field.target.id] = " ".join(str(said.value).split())
+    return found

@@ -1,0 +1,382 @@
+"""task=any: what is read off a table of the user's own, and what is refused rather than guessed."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from datasets import ClassLabel, Dataset, Features, List, Value
+
+from autolora_bench.config.any_task import describe
+from autolora_bench.config.compose import compose_config, composer, to_experiment
+from autolora_bench.config.experiment import ExperimentConfig, config_id
+from autolora_bench.config.task import (
+    ClassificationTask,
+    GenerationTask,
+    RegressionTask,
+    TaggingTask,
+)
+from autolora_bench.data.load import load_data
+from autolora_bench.data.schema import TaskData, tag_names
+from autolora_bench.errors import UserError
+
+Write = Callable[..., Path]
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUTOLORA_BENCH_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    def save(name: str, content: str | list[dict[str, Any]], ending: str = "utf-8") -> Path:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if isinstance(content, list):
+            content = "".join(json.dumps(row) + "\n" for row in content)
+        path.write_text(content, encoding=ending, newline="")
+        return path
+
+    return save
+
+
+def planned(train: Path, *words: str) -> ExperimentConfig:
+    with composer():
+        return to_experiment(
+            compose_config(["task=any", f"data.train='{train}'", "model=any", "model.checkpoint=x", *words])
+        )
+
+
+def read(train: Path, *words: str) -> tuple[Any, TaskData]:
+    experiment = planned(train, *words)
+    return experiment.task, load_data(experiment.task, experiment.data)
+
+
+def rows(count: int, label: Callable[[int], Any], **more: Callable[[int], Any]) -> list[dict[str, Any]]:
+    return [
+        {"text": f"text number {n}", "label": label(n), **{name: make(n) for name, make in more.items()}}
+        for n in range(count)
+    ]
+
+
+def test_cells_of_a_csv_file_stay_as_they_are(write: Write) -> None:
+    cells = ["n/a", "null", "NaN", "", " 1.50", 'say "hi", twice', "two\nlines", "ünï", "007", "None"]
+    table = pd.DataFrame({"text": cells, "label": ["01", "1"] * 5})
+    task, data = read(write("a.csv", table.to_csv(index=False)), "data.validation_share=0.2")
+    assert sorted([*data.splits["train"]["text"], *data.splits["validation"]["text"]]) == sorted(cells)
+    assert task.labels == ["01", "1"]
+    assert any("text is empty in 1 examples" in note for note in data.notes)
+
+
+@pytest.mark.parametrize(("name", "sign"), [("a.csv", ","), ("a.csv", ";"), ("a.tsv", "\t")])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_delimiters_and_a_byte_order_mark(name: str, sign: str, encoding: str, write: Write) -> None:
+    lines = [f"id{sign}text{sign}label", *(f"{n}{sign}it is {n}{sign}{'ab'[n % 2]}" for n in range(20))]
+    task, data = read(write(name, "\r\n".join(lines), encoding))
+    assert (task.texts, task.labels) == (["text"], ["a", "b"])
+    assert len(data.splits["train"]) == 18
+
+
+def test_a_tsv_file_may_have_quotation_marks_that_mean_nothing(write: Write) -> None:
+    lines = ["text\tlabel", *(f'"Hello" number {n}\t{"ab"[n % 2]}' for n in range(10))]
+    _, data = read(write("a.tsv", "\n".join(lines)))
+    assert all(text.startswith('"Hello" ') for text in data.splits["train"]["text"])
+
+
+def test_an_index_that_pandas_wrote_is_no_text(write: Write) -> None:
+    table = pd.DataFrame(
+        {"phrase": [f"some words here {n}" for n in range(12)], "verdict": ["no", "yes"] * 6}
+    )
+    task = planned(write("a.csv", table.to_csv())).task
+    assert isinstance(task, ClassificationTask)
+    assert (task.texts, task.table.label if task.table else "") == (["phrase"], "verdict")
+
+
+def test_the_same_rows_in_every_format_are_the_same_examples(write: Write, tmp_path: Path) -> None:
+    plain = rows(40, lambda n: ["bad", "good"][n % 2])
+    frame = pd.DataFrame(plain)
+    files = [
+        write("csv/a.csv", frame.to_csv(index=False)),
+        write("tsv/a.tsv", frame.to_csv(index=False, sep="\t")),
+        write("json/a.jsonl", plain),
+        write("list/a.json", json.dumps(plain)),
+        tmp_path / "a.parquet",
+    ]
+    frame.to_parquet(files[-1])
+    found = [read(path) for path in files]
+    assert len({data.fingerprint for _, data in found}) == 1
+    assert {task.name for task, _ in found} == {"a"}
+
+
+def test_class_names_of_the_file_keep_their_order(tmp_path: Path) -> None:
+    features = Features({"text": Value("string"), "label": ClassLabel(names=["pos", "neg", "mixed"])})
+    columns = {"text": [f"t {n}" for n in range(30)], "label": [n % 3 for n in range(30)]}
+    Dataset.from_dict(columns, features=features).to_parquet(tmp_path / "a.parquet")
+    task, data = read(tmp_path / "a.parquet")
+    assert task.labels == ["pos", "neg", "mixed"]
+    both = [*data.splits["train"], *data.splits["validation"]]
+    assert {row["text"]: row["label"] for row in both} == dict(zip(*columns.values(), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("values", "labels"),
+    [([10, 9, 2], ["2", "9", "10"]), ([True, False], ["false", "true"]), (["b ", "a"], ["a", "b"])],
+)
+def test_classes_are_in_a_fixed_order(values: list[Any], labels: list[str], write: Write) -> None:
+    path = write("a.jsonl", rows(30, lambda n: values[n % len(values)]))
+    task = planned(path, "task.kind=classification").task
+    assert isinstance(task, ClassificationTask)
+    assert task.labels == labels
+    chosen = planned(path, "task.kind=classification", f"task.labels=[{','.join(labels[::-1])}]")
+    assert isinstance(chosen.task, ClassificationTask)
+    assert chosen.task.labels == labels[::-1]
+    assert config_id(chosen) != config_id(planned(path, "task.kind=classification"))
+
+
+@pytest.mark.parametrize(
+    ("columns", "expected"),
+    [
+        ({"text": "t", "label": [0, 1]}, (ClassificationTask, ["text"], "label")),
+        ({"sentence1": "t", "sentence2": "t", "label": ["no", "yes"]}, (ClassificationTask, 2, "label")),
+        (
+            {"premise": "t", "hypothesis": "t", "gold_label": ["a", "b"]},
+            (ClassificationTask, 2, "gold_label"),
+        ),
+        ({"text1": "t", "text2": "t", "score": [0.5, 1.25, 3.0]}, (RegressionTask, 2, "score")),
+        ({"idx": range, "review": "t", "stars": [1.5, 2.0, 4.5]}, (RegressionTask, ["review"], "stars")),
+        (
+            {"text": "t", "label": [0, 1], "source": ["x"], "date": "t"},
+            (ClassificationTask, ["text"], "label"),
+        ),
+        ({"text": "t", "label": [0, 1], "label_text": ["n", "p"]}, (ClassificationTask, ["text"], "label")),
+        ({"tokens": [["A", "b"]], "ner_tags": [["B-X", "O"]]}, (TaggingTask, ["tokens"], "ner_tags")),
+        ({"tokens": ["A b"], "tags": ["B-X O", "O O"]}, (TaggingTask, ["tokens"], "tags")),
+        ({"input": "t", "output": "t"}, (GenerationTask, ["input"], "output")),
+        ({"document": "t", "summary": "t", "id": range}, (GenerationTask, ["document"], "summary")),
+    ],
+)
+def test_what_leaves_no_doubt_is_read(
+    columns: dict[str, Any], expected: tuple[type, list[str] | int, str], write: Write
+) -> None:
+    def cell(made: Any, n: int) -> Any:
+        if made is range:
+            return n
+        return f"quite another text number {n} of them" if made == "t" else made[n % len(made)]
+
+    kind, inputs, label = expected
+    found = [{name: cell(made, n) for name, made in columns.items()} for n in range(40)]
+    task, data = read(write("a.jsonl", found))
+    assert type(task) is kind
+    assert task.table.label == label
+    assert task.table.inputs == inputs or len(task.table.inputs) == inputs
+    assert describe(task).startswith("task a read as: ")
+    assert {*data.splits} == {"train", "validation"}
+
+
+@pytest.mark.parametrize(
+    ("columns", "words", "said"),
+    [
+        (
+            {"title": "t", "body": "t", "verdict": ["n", "y"]},
+            [],
+            ["title (text)", "task.texts", "task.label"],
+        ),
+        ({"text": "t", "review": "t", "label": [0, 1]}, [], ["not clear", "task.texts"]),
+        ({"review": "t", "stars": [0, 1], "verdict": ["a", "b"]}, [], ["not clear", "stars", "verdict"]),
+        ({"text": "t", "stars": [1, 2, 3]}, [], ["classes, or a scale", "task.kind=regression"]),
+        ({"text": "t", "label": "t"}, [], ["task.kind=generation"]),
+        ({"a": "t", "b": "t"}, ["task.kind=generation"], ["not clear"]),
+        ({"tokens": [["a"]], "pos": [["O"]], "ner": [["O"]], "tags": [["O"]]}, [], ["not clear"]),
+        ({"tokens": [["a"]], "tags": [["NOUN"]]}, [], ["NOUN", "IOB2"]),
+        ({"text": "t", "label": [0, 1]}, ["task.texts=[txt]"], ["no column 'txt'", "did you mean text"]),
+        ({"text": "t", "label": [0, 1]}, ["task.label=labl"], ["no column 'labl'", "did you mean label"]),
+        ({"text": "t", "label": [0, 1]}, ["task.labels=[0]"], ["leaves out 1", "task.labels=[0,1]"]),
+        ({"text": "t", "label": ["x"]}, [], ["one value alone"]),
+        ({"text": "t", "label": ["x", "y"]}, ["task.kind=regression"], ["does not hold numbers alone"]),
+        ({"text": "t", "label": [0, 1]}, ["task.texts=[text]", "task.label=text"], ["read off the input"]),
+    ],
+)
+def test_doubt_is_two_lines_and_no_guess(
+    columns: dict[str, Any], words: list[str], said: list[str], write: Write
+) -> None:
+    found = [
+        {
+            name: f"one text of many {n}" if made == "t" else made[n % len(made)]
+            for name, made in columns.items()
+        }
+        for n in range(30)
+    ]
+    with pytest.raises(UserError) as caught:
+        planned(write("a.jsonl", found), *words)
+    text = f"{caught.value.what}\n{caught.value.mend}"
+    assert caught.value.mend
+    assert text.count("\n") == 1
+    for part in said:
+        assert part in text
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("a.csv", "text,label\na,b\nc,d,e\n", "line 3: 3 cells"),
+        ("a.csv", "text,label\na,b\nc\n", "line 3: 1 cells"),
+        ("a.csv", "text,text,label\na,b,c\n", "twice"),
+        ("a.csv", "", "empty"),
+        ("a.csv", "text,label\n", "no rows"),
+        ("a.parquet", "", "cannot be read"),
+        ("a.csv", 'text,label\n"a,b\n', "line 2"),
+        ("a.jsonl", '{"text": "a", "label": 1}\n{"text": \n', "cannot be read"),
+        ("a.parquet", "no parquet", "cannot be read"),
+        ("a.txt", "text,label\na,b\n", "no table"),
+    ],
+)
+def test_a_broken_table_is_named(name: str, content: str, said: str, write: Write) -> None:
+    with pytest.raises(UserError, match=said) as caught:
+        planned(write(name, content))
+    assert name in caught.value.what
+
+
+def test_a_latin_1_file_is_refused(write: Write) -> None:
+    path = write("a.csv", "text,label\nna\u00efve,a\n", "latin-1")
+    with pytest.raises(UserError, match="not UTF-8"):
+        planned(path)
+
+
+@pytest.mark.parametrize(
+    ("value", "said"), [(None, "row 7: label is missing"), ("", "row 7: label is missing")]
+)
+def test_a_row_without_a_label_is_named(value: Any, said: str, write: Write) -> None:
+    experiment = planned(write("a.jsonl", rows(20, lambda n: value if n == 6 else "ab"[n % 2])))
+    with pytest.raises(UserError, match=said):
+        load_data(experiment.task, experiment.data)
+
+
+def test_a_class_of_validation_alone_is_refused(write: Write) -> None:
+    train = write("a.jsonl", rows(20, lambda n: "ab"[n % 2]))
+    other = write("b.jsonl", rows(4, lambda n: "abc"[n % 3]))
+    with pytest.raises(UserError, match="validation has classes that train has not: c"):
+        planned(train, f"data.validation={other}")
+
+
+def test_the_part_held_out_is_stratified_and_always_the_same(write: Write) -> None:
+    path = write("a.jsonl", rows(100, lambda n: "rare" if n % 10 == 0 else "often"))
+    first, again = read(path)[1], read(path, "seed=7")[1]
+    assert first.splits["validation"][:] == again.splits["validation"][:]
+    names = [["often", "rare"][label] for label in first.splits["validation"]["label"]]
+    assert sorted(names) == ["often"] * 9 + ["rare"]
+    texts = {split: {*part["text"]} for split, part in first.splits.items()}
+    assert not texts["train"] & texts["validation"]
+    assert any(
+        "no validation split" in note and "10 of the training examples" in note for note in first.notes
+    )
+
+
+def test_validation_and_test_files_are_read_as_they_are(write: Write) -> None:
+    train = write("a.jsonl", rows(20, lambda n: "ab"[n % 2]))
+    frame = pd.DataFrame(rows(6, lambda n: "ba"[n % 2]))
+    task, data = read(
+        train,
+        f"data.validation={write('dev.csv', frame.to_csv(index=False))}",
+        f"data.test={write('test.tsv', frame[:4].to_csv(index=False, sep=chr(9)))}",
+    )
+    assert {name: len(part) for name, part in data.splits.items()} == {
+        "train": 20,
+        "validation": 6,
+        "test": 4,
+    }
+    assert data.splits["validation"]["label"][:2] == [1, 0]
+    assert (task.table.validation_share, task.test) == (0.0, ["test"])
+    assert not data.notes
+
+
+def test_a_folder_and_a_pattern_stand_for_their_files(write: Write) -> None:
+    for part in range(2):
+        write(f"mine/train-{part}.jsonl", rows(10, lambda n, part=part: "ab"[(n + part) % 2]))  # type: ignore[misc]
+    folder = write("mine/notes.txt", "not a table").parent
+    whole, part = read(folder), read(folder / "train-*.jsonl")
+    assert whole[1].fingerprint == part[1].fingerprint
+    assert (whole[0].name, part[0].name) == ("mine", "mine")
+    assert sum(map(len, whole[1].splits.values())) == 20
+
+
+def test_tags_and_texts_to_write(tmp_path: Path, write: Write) -> None:
+    names = ["O", "B-PER", "I-PER", "B-LOC", "I-LOC"]
+    features = Features({"tokens": List(Value("string")), "ner_tags": List(ClassLabel(names=names))})
+    columns = {"tokens": [["Anna", "went", "to", "Rome"]] * 20, "ner_tags": [[1, 0, 0, 3]] * 20}
+    Dataset.from_dict(columns, features=features).to_parquet(tmp_path / "ner.parquet")
+    task, data = read(tmp_path / "ner.parquet")
+    assert task.entities == ["PER", "LOC"]
+    assert [tag_names(task)[tag] for tag in data.splits["train"]["tags"][0]] == ["B-PER", "O", "O", "B-LOC"]
+    texts = [{"input": f"name: {n % 10}", "output": f"It is {n}."} for n in range(30)]
+    task, data = read(write("gen.jsonl", texts))
+    assert task.metrics == ["bleu", "rouge_l_google"]
+    found = [*data.splits["train"], *data.splits["validation"]]
+    assert {row["text"]: sorted(row["references"]) for row in found} == {
+        f"name: {n}": sorted(f"It is {n + more}." for more in (0, 10, 20)) for n in range(10)
+    }
+
+
+def test_what_is_in_a_file_is_part_of_the_identity_and_its_place_is_not(write: Write) -> None:
+    content = rows(20, lambda n: "ab"[n % 2])
+    one, copy = write("one/reviews.jsonl", content), write("two/reviews.jsonl", content)
+    other = write("three/reviews.jsonl", rows(20, lambda n: "ba"[n % 2]))
+    ids = [config_id(planned(path)) for path in (one, copy, other)]
+    assert ids[0] == ids[1] != ids[2]
+    assert planned(one).task.name == planned(other).task.name == "reviews"
+    assert config_id(planned(one, "data.validation_share=0.2")) != ids[0]
+    assert config_id(planned(one, f"data.validation={other}", "data.validation_share=0.2")) == config_id(
+        planned(one, f"data.validation={other}")
+    )
+
+
+def test_the_training_file_is_not_scored_and_none_is_read_twice(write: Write) -> None:
+    one, copy = (write(f"{name}.jsonl", rows(20, lambda n: "ab"[n % 2])) for name in ("a", "b"))
+    with pytest.raises(UserError, match="is the training data"):
+        planned(one, f"data.test={copy}")
+    with pytest.raises(UserError, match="the same content twice"):
+        planned(one.parent)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["task=rte", "data=generated", "data.train=x.csv"], "has data of its own"),
+        (["task=rte", "data=files"], "has data of its own"),
+        (["task=any"], "needs your data"),
+        (["task=any", "data=hub"], "needs the data set"),
+        (["task=any", "data=local", "data.dir=x"], "does not read data=local"),
+        (["task=any", "data=hub", "data.name=a/b", "data.train=x.csv"], "data.train with data=hub"),
+        (["task=any", "data.train=none.csv"], "no file none.csv"),
+        (["task=any", "data.train=."], "holds no table"),
+    ],
+)
+def test_settings_that_do_not_go_together(
+    words: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with composer(), pytest.raises(UserError, match=said) as caught:
+        to_experiment(compose_config([*words, "model=any", "model.checkpoint=x"]))
+    assert caught.value.mend
+
+
+def test_a_file_that_changes_between_plan_and_run_is_refused(write: Write) -> None:
+    path = write("a.jsonl", rows(20, lambda n: "ab"[n % 2]))
+    experiment = planned(path)
+    write("a.jsonl", rows(22, lambda n: "ab"[n % 2]))
+    with pytest.raises(UserError, match="changed since this run was planned"):
+        load_data(experiment.task, experiment.data)
+
+
+def test_numbers_that_a_float_column_holds_for_missing_ones_are_missing(tmp_path: Path) -> None:
+    table = {"text": [f"t {n}" for n in range(10)], "label": [*(n / 4 for n in range(9)), float("nan")]}
+    pq.write_table(pa.table(table), tmp_path / "a.parquet")
+    experiment = planned(tmp_path / "a.parquet")
+    assert isinstance(experiment.task, RegressionTask)
+    assert experiment.task.maximum == 2.0
+    with pytest.raises(UserError, match="row 10: label"):
+        load_data(experiment.task, experiment.data)

@@ -1,0 +1,176 @@
+"""LoRA on tiny random models of further architectures: trained, stopped and resumed, exported, loaded again by PEFT."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from autolora_bench.methods.table import build_method
+from peft import PeftModel
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+)
+
+from autolora_bench import cli
+from autolora_bench.config.compose import compose_config, composer, to_experiment
+from autolora_bench.config.model import ModelConfig
+from autolora_bench.interruption import Interrupted
+from autolora_bench.methods.base import PhaseContext
+from autolora_bench.models.targets import target_modules
+from autolora_bench.record import Status, find_records, read_record
+from autolora_bench.training.checkpoints import CheckpointPolicy
+
+SIZES = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
+POSITIONS = {"max_position_embeddings": 280}
+DEBERTA_V3 = {
+    "relative_attention": True,
+    "position_buckets": 16,
+    "norm_rel_ebd": "layer_norm",
+    "share_att_key": True,
+    "pos_att_type": ["p2c", "c2p"],
+    "position_biased_input": False,
+    "type_vocab_size": 0,
+}
+GROUPED = {**SIZES, **POSITIONS, "num_key_value_heads": 2}
+ENCODERS: dict[str, dict[str, Any]] = {
+    "albert": {**SIZES, **POSITIONS, "embedding_size": 16},
+    "deberta-v2": {**SIZES, **POSITIONS, **DEBERTA_V3},
+    "electra": {**SIZES, **POSITIONS, "embedding_size": 16},
+    "modernbert": {**SIZES, **POSITIONS, "local_attention": 16, "reference_compile": False},
+    "xlm-roberta": {**SIZES, **POSITIONS, "type_vocab_size": 1},
+}
+DECODERS: dict[str, dict[str, Any]] = {
+    "gemma3_text": {**GROUPED, "head_dim": 8, "sliding_window": 32},
+    "gpt_neox": {**SIZES, **POSITIONS},
+    "olmo2": GROUPED,
+    "phi3": GROUPED,
+    "qwen3": {**GROUPED, "head_dim": 8},
+}
+TARGETS = {
+    "albert": {"query", "value"},
+    "deberta-v2": {"query_proj", "value_proj"},
+    "electra": {"query", "value"},
+    "modernbert": {"Wqkv"},
+    "xlm-roberta": {"query", "value"},
+    "gemma3_text": {"q_proj", "v_proj"},
+    "gpt_neox": {"query_key_value"},
+    "olmo2": {"q_proj", "v_proj"},
+    "phi3": {"qkv_proj"},
+    "qwen3": {"q_proj", "v_proj"},
+}
+
+QUICK = {"deberta-v2", "modernbert", "qwen3"}
+
+
+def model_in(folder: Path, architecture: str, tokenizer_from: Path) -> Path:
+    """A random model with the tokenizer of another folder."""
+    tokenizer = AutoTokenizer.from_pretrained(tokenizer_from)
+    tokenizer.save_pretrained(folder)
+    marks = {name: getattr(tokenizer, name) for name in ("pad_token_id", "bos_token_id", "eos_token_id")}
+    settings = (ENCODERS | DECODERS)[architecture]
+    config = AutoConfig.for_model(architecture, vocab_size=len(tokenizer), **settings, **marks)
+    torch.manual_seed(0)
+    kind = AutoModel if architecture in ENCODERS else AutoModelForCausalLM
+    kind.from_config(config).save_pretrained(folder)
+    return folder
+
+
+def words_of(model: Path, *more: str) -> list[str]:
+    small = [
+        "data=generated",
+        "data.limit=16",
+        "data.limit_evaluation=8",
+        "train.batch_size=4",
+        "train.epochs=1",
+    ]
+    run = [
+        "task=sst2",
+        "method=lora",
+        "model=any",
+        f"model.checkpoint={model}",
+        "device=cpu",
+        "~recipe",
+        "~cell",
+    ]
+    return [*run, *small, "train.checkpoint_minutes=1e-9", "method.learning_rate=1e-2", *more]
+
+
+def stop_at_the_second_checkpoint(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    save, saved = CheckpointPolicy.on_save, []
+
+    def stopping(self: CheckpointPolicy, *given: Any, **options: Any) -> Any:
+        found = save(self, *given, **options)
+        saved.append(1)
+        if len(saved) == 2:
+            raise Interrupted(15)
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(CheckpointPolicy, "on_save", stopping)
+        assert cli.run(words) == 143
+
+
+@pytest.mark.parametrize(
+    "architecture",
+    [pytest.param(name, marks=[] if name in QUICK else pytest.mark.slow) for name in (*ENCODERS, *DECODERS)],
+)
+def test_trained_resumed_exported_and_loaded_again(
+    architecture: str,
+    tiny_encoder: Path,
+    tiny_decoder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("AUTOLORA_BENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    model = model_in(
+        tmp_path / "model", architecture, tiny_encoder if architecture in ENCODERS else tiny_decoder
+    )
+    stop_at_the_second_checkpoint(words_of(model), monkeypatch)
+    assert cli.run(words_of(model)) == 0
+    assert cli.run(words_of(model, "results=fresh")) == 0
+    resumed, fresh = (next(Path(name).rglob("weights.safetensors")) for name in ("runs", "fresh"))
+    assert resumed.read_bytes() == fresh.read_bytes()
+    record = read_record(next(find_records(Path("runs"))))
+    assert record.status is Status.completed
+    assert {layer.projection for layer in record.ranks} == TARGETS[architecture]
+
+    with composer():
+        experiment = to_experiment(compose_config(words_of(model)))
+    context = PhaseContext(experiment, resumed.parent.parent, torch.device("cpu"))
+    ours = build_method(experiment.method).rebuild(context).eval()
+    export = resumed.parent / "export"
+    base = AutoModelForSequenceClassification.from_pretrained(
+        model, config=AutoConfig.from_pretrained(export), attn_implementation=ours.config._attn_implementation
+    )
+    theirs = PeftModel.from_pretrained(base, export).eval()
+    inputs = AutoTokenizer.from_pretrained(export)(
+        ["the film was good", "dull"], padding=True, return_tensors="pt"
+    )
+    inputs = {name: tensor for name, tensor in inputs.items() if name != "token_type_ids"}
+    with torch.no_grad():
+        torch.testing.assert_close(theirs(**inputs).logits, ours(**inputs).logits, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("word", ["all-linear", "all_linear", "[all-linear]", "[all_linear]"])
+def test_all_linear_is_one_word(word: str) -> None:
+    with composer():
+        found = to_experiment(compose_config(["task=sst2", "data=generated", f"model.targets={word}"]))
+    assert found.model.targets == ["all_linear"]
+
+
+def test_what_no_table_names_is_peft_s_choice_or_all_linear() -> None:
+    with torch.device("meta"):
+        bloom = AutoModel.from_config(
+            AutoConfig.for_model("bloom", hidden_size=16, n_layer=2, n_head=2, vocab_size=9)
+        )
+        cohere = AutoModel.from_config(AutoConfig.for_model("nystromformer", **SIZES, vocab_size=9))
+    named = target_modules(bloom, ModelConfig(name="m"))
+    assert {name.rpartition(".")[2] for name in named} == {"query_key_value"}
+    every = target_modules(cohere, ModelConfig(name="m"))
+    assert every == target_modules(cohere, ModelConfig(name="m", targets=["all_linear"]))
+    assert len(every) == 2 * 6
