@@ -19,6 +19,7 @@ from autolora_bench.config.choices import nearest, schema_of
 from autolora_bench.config.corrections import note_corrections
 from autolora_bench.config.data import HELD_OUT
 from autolora_bench.config.experiment import ExperimentConfig
+from autolora_bench.config.peft_method import resolve_peft
 from autolora_bench.config.ranks import resolve_ranks
 from autolora_bench.config.reference import name_reference
 from autolora_bench.config.store import register_schemas
@@ -135,6 +136,7 @@ def checked(experiment: ExperimentConfig, reads_data: bool = True) -> Experiment
         reads_data: whether it is to be run; a report of it needs no data.dir.
     """
     resolve_ranks(experiment)
+    resolve_peft(experiment)
     if experiment.data.held_out:
         experiment.task.evaluation, experiment.task.test = [HELD_OUT], []
     note_corrections(experiment)

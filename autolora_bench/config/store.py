@@ -17,6 +17,7 @@ from autolora_bench.config.method import (
     RankedLoraConfig,
 )
 from autolora_bench.config.model import ModelConfig
+from autolora_bench.config.peft_method import PeftMethodConfig
 from autolora_bench.config.prompts import (
     IA3Config,
     LlamaAdapterConfig,
@@ -55,6 +56,7 @@ METHODS = {
     "llama_adapter": LlamaAdapterConfig,
     "ia3": IA3Config,
     "head_only": HeadOnlyConfig,
+    "peft": PeftMethodConfig,
     **ALLOCATORS,
 }
 

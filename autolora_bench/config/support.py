@@ -15,6 +15,7 @@ from autolora_bench.config.method import (
     PlantedRanksConfig,
     RankedLoraConfig,
 )
+from autolora_bench.config.peft_method import PeftMethodConfig
 from autolora_bench.config.prompts import (
     IA3Config,
     LlamaAdapterConfig,
@@ -121,6 +122,7 @@ SUPPORT: dict[type[MethodConfig], Support] = {
     HeadOnlyConfig: Support(
         (ClassificationTask, RegressionTask, TaggingTask), reason="a language model gets no new head"
     ),
+    PeftMethodConfig: EVERYTHING,
     **dict.fromkeys(ALLOCATORS.values(), EVERYTHING),
 }
 """Every kind of method states what it supports."""

@@ -26,6 +26,7 @@ from autolora_bench.training.finetune import WEIGHTS
 from autolora_bench.training.weights import load_trainable
 
 PATTERN = "finetune/rank_pattern.json"
+ROUNDING = 1e-9
 UNKNOWN = 1_000_000_000
 """Stands for the number of steps until the training knows it."""
 
@@ -52,9 +53,15 @@ class AdaLora:
             "finetune",
             self._adapt,
             self.config.learning_rate,
-            companion=lambda model: RankSchedule(model, self.config),
+            companion=lambda model: RankSchedule(
+                model, self._parts, self.config.orthogonality, "method.initial_share or method.final_share"
+            ),
             export=self._export,
         )
+
+    def _parts(self, steps: int) -> tuple[int, int]:
+        c = self.config
+        return int(c.initial_share * steps + ROUNDING), int(c.final_share * steps + ROUNDING)
 
     def _adapt(self, backbone: Backbone, context: PhaseContext) -> PeftModel:
         c = self.config

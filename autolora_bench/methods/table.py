@@ -26,6 +26,7 @@ from autolora_bench.config.method import (
     PlantedRanksConfig,
     RankedLoraConfig,
 )
+from autolora_bench.config.peft_method import PeftMethodConfig
 from autolora_bench.config.prompts import (
     IA3Config,
     LlamaAdapterConfig,
@@ -51,6 +52,7 @@ from autolora_bench.methods.full import Full
 from autolora_bench.methods.head_only import HeadOnly
 from autolora_bench.methods.ia3 import IA3
 from autolora_bench.methods.llama_adapter import LlamaAdapter
+from autolora_bench.methods.peft_config import PeftMethod
 from autolora_bench.methods.prompts import Prompts
 from autolora_bench.methods.ranked import RankedLora
 from autolora_bench.methods.uniform import Lora
@@ -70,6 +72,7 @@ METHODS: dict[type[MethodConfig], Callable[[Any], Method]] = {
     LlamaAdapterConfig: LlamaAdapter,
     IA3Config: IA3,
     HeadOnlyConfig: HeadOnly,
+    PeftMethodConfig: PeftMethod,
     LoraSvdRanksConfig: lora_svd_ranks,
     LoraGradientRanksConfig: lora_gradient_ranks,
     FimConfig: fim,
