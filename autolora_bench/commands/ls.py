@@ -5,6 +5,8 @@ from pathlib import Path
 
 from autolora_bench.commands.request import read_request
 from autolora_bench.config.choices import KINDS, choices, nearest, schema_of, summary
+from autolora_bench.config.peft_method import NAME
+from autolora_bench.config.peft_types import peft_types
 from autolora_bench.config.store import METHODS
 from autolora_bench.config.support import SUPPORT
 from autolora_bench.errors import UserError
@@ -27,7 +29,16 @@ def run(words: Sequence[str]) -> int:
             limits = _limits(name, folders) if kind == "methods" else ""
             if limits:
                 print(f"  {'':24}works on: {limits}")
+        if kind == "methods":
+            _print_types()
     return 0
+
+
+def _print_types() -> None:
+    """The types of the installed PEFT, which method=peft takes, and what is to be set of each."""
+    print(f"types of PEFT (method={NAME} method.type=...), each with its own settings:")
+    for name, info in peft_types().items():
+        print(f"  {name:24}{', '.join(info.own)}")
 
 
 def _limits(method: str, folders: list[Path]) -> str:

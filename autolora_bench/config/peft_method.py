@@ -24,6 +24,8 @@ UNORDERED = ("target_modules", "modules_to_save", "feedforward_modules", "exclud
 STARTS = ("pissa", "olora", "eva", "lora_ga")
 """Values of init_lora_weights that this project computes by itself (config.variant.Start): PEFT leaves eva and lora_ga
 with B = 0 where it is given no data."""
+NOTHING = (None, False, [], {})
+"""What another version of PEFT has written for a setting that it knows and that is switched off."""
 NEEDED = {
     "ADAPTION_PROMPT": ("adapter_len", "adapter_layers"),
     "CARTRIDGE": ("num_virtual_tokens",),
@@ -78,7 +80,13 @@ def resolve_peft(experiment: ExperimentConfig) -> None:
     read = _read(method.config) if method.config is not None else {}
     method.type = _type(method, read)
     found = FOUND.get(method.type, {})
-    said = {name: value for name, value in read.items() if name not in found} | _asked(method)
+    known = method.info.settings
+    filed = {
+        name: value
+        for name, value in read.items()
+        if name not in found and (name in known or value not in NOTHING)
+    }
+    said = filed | _asked(method)
     _check_known(method, said)
     method.settings = _normal(method.info, said)
     _check_settings(method)
@@ -87,6 +95,12 @@ def resolve_peft(experiment: ExperimentConfig) -> None:
         method.name = f"{NAME}_{method.type.lower()}"
     if method.title.upper() == NAME.upper():
         method.title = method.type
+
+
+def choice_of(method: MethodConfig) -> str:
+    """What `method=` has to say for a method: the types of PEFT have one choice together."""
+    peft = isinstance(method, PeftMethodConfig) and method.name == f"{NAME}_{str(method.type).lower()}"
+    return NAME if peft else method.name
 
 
 def _read(place: str) -> dict[str, Any]:
@@ -181,10 +195,11 @@ def _check_settings(method: PeftMethodConfig) -> None:
             f"{refused} of PEFT's LoRA cannot be trained here: {REFUSED[refused]}", "leave it out"
         )
     if "init_lora_weights" in method.info.settings:
-        _check_start(settings.get("init_lora_weights"))
+        check_start(settings.get("init_lora_weights"))
 
 
-def _check_start(start: Any) -> None:
+def check_start(start: Any) -> None:
+    """Raises UserError for a value of init_lora_weights that PEFT alone does not make a training of."""
     if start in STARTS or str(start).startswith("pissa"):
         own = "pissa" if str(start).startswith("pissa") else start
         raise UserError(
@@ -196,6 +211,11 @@ def _check_start(start: Any) -> None:
             "init_lora_weights=loftq puts quantised weights in the place of the pretrained ones, which the folder "
             "of an adapter does not hold",
             "choose another start",
+        )
+    if start == "corda":
+        raise UserError(
+            "init_lora_weights=corda needs the covariances of the layers' inputs, which PEFT does not gather by itself",
+            "choose another start, such as method=eva or method=lora_ga, which read training examples too",
         )
 
 

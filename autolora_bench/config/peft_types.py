@@ -24,6 +24,12 @@ OWN = {
 """Fields of an adapter_config.json that say nothing of the method -> who decides them here."""
 
 
+COMMON = (
+    *("target_modules", "exclude_modules", "layers_to_transform", "layers_pattern", "modules_to_save"),
+    *("fan_in_fan_out", "bias", "init_weights", "token_dim", "num_transformer_submodules"),
+    *("num_attention_heads", "num_layers"),
+)
+"""Settings of many types, about where and not what."""
 UNSTATED = object()
 """A default that only PEFT itself can work out; no value of a file equals it."""
 
@@ -38,6 +44,11 @@ class PeftTypeInfo:
     """Its configuration class."""
     settings: dict[str, Any] = field(default_factory=dict)
     """Setting -> default; UNSTATED where the source does not write it as a literal. Without those of OWN."""
+
+    @property
+    def own(self) -> list[str]:
+        """The settings that make the type what it is."""
+        return [name for name in self.settings if name not in COMMON]
 
     @property
     def dropout(self) -> str | None:

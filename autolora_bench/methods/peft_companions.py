@@ -3,11 +3,14 @@
 PEFT leaves both to whoever trains, and a training that forgets them runs to its end without a warning.
 """
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
 from peft import PeftModel
 from peft.tuners.adamss.layer import AdamssLayer
+from peft.tuners.lora.monteclora import MontecloraSampler
 from torch import Tensor, nn
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
@@ -19,7 +22,10 @@ TABLES = ("exp_avg_ipt_A", "exp_avg_ipt_B", "exp_avg_unc_A", "exp_avg_unc_B")
 
 
 class OwnLoss(Companion):
-    """Adds the losses that KaSA and MonteCLoRA, options of LoRA, define beside the task's."""
+    """Adds the losses that KaSA and MonteCLoRA, options of LoRA, define beside the task's.
+
+    MonteCLoRA draws its noise in blocks, each used for many passes: a resumed run draws the block anew that it was in.
+    """
 
     def __init__(self, model: PeftModel) -> None:
         self.tuner: Any = model.base_model
@@ -32,6 +38,35 @@ class OwnLoss(Companion):
             )
             if getattr(config, option, None) is not None
         ]
+
+        self.samplers: dict[str, Any] = {
+            name: module.sampler
+            for name, module in model.named_modules()
+            if isinstance(module, MontecloraSampler)
+        }
+        self.drawn_from: dict[str, Tensor] = {}
+        """Sampler -> torch's state before its block was drawn; none for the first, which comes with the model."""
+        for name, sampler in self.samplers.items():
+            sampler._refill_buffer = partial(self._refill, name, sampler._refill_buffer)
+
+    def _refill(self, name: str, refill: Callable[[], None]) -> None:
+        self.drawn_from[name] = torch.get_rng_state()
+        refill()
+
+    def state(self) -> dict[str, Tensor]:
+        """Where every sampler is in which block."""
+        places = {f"place:{name}": torch.tensor(sampler.index) for name, sampler in self.samplers.items()}
+        return places | {f"block:{name}": state for name, state in self.drawn_from.items()}
+
+    def load_state(self, state: dict[str, Tensor]) -> None:
+        """Draw the blocks again and go on from there."""
+        now = torch.get_rng_state()
+        for name, sampler in self.samplers.items():
+            if f"block:{name}" in state:
+                torch.set_rng_state(state[f"block:{name}"])
+                sampler._refill_buffer()
+            sampler.index = int(state[f"place:{name}"])
+        torch.set_rng_state(now)
 
     def penalty(self) -> Tensor | None:
         """Their sum, with PEFT's weights."""

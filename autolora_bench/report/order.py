@@ -11,6 +11,7 @@ FAMILIES = (
     "prompt",
     "lora",
     "variant",
+    "peft",
     "adalora",
     "autolora",
     "allocator",
@@ -32,6 +33,8 @@ def family_of(method: str) -> str:
     name = method.lower()
     if name in (UNTRAINED, "full", "head_only", "bitfit", "lora", "adalora"):
         return name
+    if name.startswith("peft_"):
+        return "peft"
     if name.startswith(ALLOCATORS):
         return "allocator"
     if any(word in name for word in CONTROLS):
@@ -46,6 +49,6 @@ def family_of(method: str) -> str:
 
 
 def method_order(method: str) -> tuple[int, str]:
-    """Sorting key: untrained, full, the head alone, adapters, bitfit, prompts and scales, lora, its variants, adalora,
-    autolora and its variants, other allocators of ranks, controls, others by name."""
+    """Sorting key: untrained, full, the head alone, adapters, bitfit, prompts and scales, lora, its variants, types of PEFT,
+    adalora, autolora and its variants, other allocators of ranks, controls, others by name."""
     return FAMILIES.index(family_of(method)), method
