@@ -57,10 +57,13 @@ LIMITS = (
 OWN_LOSS = ("CPT", "SHADOW")
 """Types whose model adds to its loss or makes it, for each micro-batch by itself."""
 PADDED = (
-    *("ADAPTION_PROMPT", "CARTRIDGE", "CPT", "PREFIX_TUNING", "SHADOW"),
-    *("MULTITASK_PROMPT_TUNING", "PROMPT_TUNING", "P_TUNING"),
+    *("ADAPTION_PROMPT", "CARTRIDGE", "CPT", "PREFIX_TUNING", "SHADOW", "LILY", "POLY"),
+    *("MULTITASK_PROMPT_TUNING", "PROMPT_TUNING", "PVERA", "P_TUNING"),
 )
-"""Types that are not proved to train without padding (tests/methods/test_peft_padding.py proves the others)."""
+"""Types that are not proved to train without padding (tests/methods/test_peft_padding.py proves the others). LILY
+averages over all tokens of a batch, padding included; POLY draws for every row, PVERA for every token."""
+PADDED_OPTIONS = ("monteclora_config", "velora_config")
+"""Options of LoRA that draw noise for every token, or treat tokens in groups."""
 
 
 def check_peft(experiment: ExperimentConfig, architecture: str | None) -> None:
@@ -79,8 +82,11 @@ def check_peft(experiment: ExperimentConfig, architecture: str | None) -> None:
             "train.accumulation count repeatedly",
             "leave both out",
         )
-    if kind in PADDED and train.padding_free:
-        raise UnsupportedError(f"train.padding_free=true does not work with {kind} of PEFT", "leave it out")
+    padded = [kind] if kind in PADDED else [name for name in PADDED_OPTIONS if name in method.settings]
+    if padded and train.padding_free:
+        raise UnsupportedError(
+            f"train.padding_free=true does not work with {padded[0]} of PEFT", "leave it out"
+        )
 
 
 def _check(kind: str, limit: Limit, task: TaskConfig, architecture: str | None) -> None:

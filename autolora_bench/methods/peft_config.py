@@ -15,6 +15,7 @@ from peft import PeftModel
 from torch import nn
 
 from autolora_bench.config.peft_method import PeftMethodConfig
+from autolora_bench.errors import UserError
 from autolora_bench.methods.base import Phase, PhaseContext
 from autolora_bench.methods.finetuning import FinetunePhase
 from autolora_bench.methods.peft_companions import OwnLoss, SubspaceSchedule
@@ -22,6 +23,7 @@ from autolora_bench.methods.peft_export import export_peft
 from autolora_bench.methods.peft_model import adapted_by_peft
 from autolora_bench.methods.rank_schedule import RankSchedule, prune
 from autolora_bench.models.load import Backbone
+from autolora_bench.processes import world_size
 from autolora_bench.record import write_atomically
 from autolora_bench.tasks.room import check_room
 from autolora_bench.training.companion import Companion
@@ -61,6 +63,12 @@ class PeftMethod:
         )
 
     def _adapt(self, backbone: Backbone, context: PhaseContext) -> PeftModel:
+        if world_size() > 1:
+            raise UserError(
+                f"{self.config.type} of PEFT is not proved to train in several processes, and this is one of "
+                f"{world_size()}",
+                "start it as one process; method=lora and its variants train in several",
+            )
         settings = self.config.settings
         virtual = settings.get("num_virtual_tokens") or len(settings.get("cpt_token_ids") or [])
         check_room(

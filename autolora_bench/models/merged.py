@@ -13,6 +13,11 @@ MERGED = (LoraConfig, IA3Config)
 """Configurations of types whose updates are added to, or multiplied into, the weights of the layers they adapt."""
 
 
+def _can_merge(config: Any) -> bool:
+    """A bias of LoRA's own has no place in a layer without one."""
+    return isinstance(config, MERGED) and not getattr(config, "lora_bias", False)
+
+
 @contextmanager
 def merged(model: nn.Module) -> Iterator[Any]:
     """Within this context the adapters of a PEFT model are merged; afterwards every weight is as before, bit for bit.
@@ -24,7 +29,7 @@ def merged(model: nn.Module) -> Iterator[Any]:
         yield model
         return
     layers = [module for module in model.modules() if isinstance(module, BaseTunerLayer)]
-    if not layers or not isinstance(model.active_peft_config, MERGED):
+    if not layers or not _can_merge(model.active_peft_config):
         yield model.get_base_model()
         return
     weights = [weight for layer in layers for weight in layer.get_base_layer().parameters()]

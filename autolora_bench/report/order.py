@@ -49,6 +49,6 @@ def family_of(method: str) -> str:
 
 
 def method_order(method: str) -> tuple[int, str]:
-    """Sorting key: untrained, full, the head alone, adapters, bitfit, prompts and scales, lora, its variants, types of PEFT,
-    adalora, autolora and its variants, other allocators of ranks, controls, others by name."""
+    """Sorting key: untrained, full, the head alone, adapters, bitfit, prompts and scales, lora, its variants, types of
+    PEFT, adalora, autolora and its variants, other allocators of ranks, controls, others by name."""
     return FAMILIES.index(family_of(method)), method

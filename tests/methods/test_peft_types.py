@@ -46,7 +46,7 @@ SMALL: dict[str, str] = {
     "RANDLORA": "{r: 8}",
     "ROAD": "{group_size: 16}",
     "SHIRA": "{r: 4}",
-    "TRAINABLE_TOKENS": "{token_indices: [5, 6, 7, 8, 9, 10]}",
+    "TRAINABLE_TOKENS": "{token_indices: [5, 6, 7, 8, 9, 66, 67, 68, 69, 70]}",
     "VBLORA": "{vector_length: 16, num_vectors: 8}",
     "VERA": "{r: 16}",
     "WAVEFT": "{n_frequency: 100}",
@@ -258,7 +258,9 @@ def test_texts_are_decoded_by_the_model_that_was_trained(kind: str, name: str, t
     model, context = run.model.eval(), run.context
     prompt = run.batch["input_ids"][0][run.batch["labels"][0] == -100].tolist()[:20]
     settings = run.experiment.task.decoding
-    settings = type(settings)(**{**vars(settings), "max_new_tokens": 5, "beams": 1, "batch_size": 1})
+    settings = type(settings)(
+        **{**vars(settings), "max_new_tokens": 5, "beams": 1, "batch_size": 1, "no_repeat_ngram": 0}
+    )
     setup = EvaluationContext(context.tokenizer, torch.device("cpu"), 1, bf16=False)
     text = decode(model, [prompt], settings, setup)[0]
     tokens = list(prompt)
