@@ -19,6 +19,7 @@ from autolora_bench.models.gpt2 import has_split
 from autolora_bench.models.load import Backbone
 from autolora_bench.record import write_atomically
 from autolora_bench.search import RankAllocation, rank_pattern, verify_applied
+from autolora_bench.untrusted import in_a_line
 
 LowRankConfig = LoraConfig | AutoLoraConfig | RankedLoraConfig | AllocatorConfig
 """Methods that end in training a LoRA."""
@@ -39,7 +40,15 @@ def ranked_model(
             f"method.variant.options={config.variant.options} on GPT-2, whose query and value are saved as one layer",
             "say model.targets=[c_attn], or leave the options out",
         )
-    model = lora_model(backbone, context, **lora_options(config, allocation))
+    try:
+        model = lora_model(backbone, context, **lora_options(config, allocation))
+    except ValueError as error:
+        if not config.variant.options:
+            raise
+        raise UserError(
+            f"PEFT refuses method.variant.options={config.variant.options}: {in_a_line(str(error))}",
+            "say other options",
+        ) from error
     verify_applied(model, allocation)
     start = config.variant.start
     if start is not Start.lora:
