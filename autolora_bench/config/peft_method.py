@@ -24,7 +24,7 @@ UNORDERED = ("target_modules", "modules_to_save", "feedforward_modules", "exclud
 STARTS = ("pissa", "olora", "eva", "lora_ga")
 """Values of init_lora_weights that this project computes by itself (config.variant.Start): PEFT leaves eva and lora_ga
 with B = 0 where it is given no data."""
-NOTHING = (None, False, [], {})
+NOTHING: tuple[Any, ...] = (None, False, [], {})
 """What another version of PEFT has written for a setting that it knows and that is switched off."""
 NEEDED = {
     "ADAPTION_PROMPT": ("adapter_len", "adapter_layers"),

@@ -33,7 +33,7 @@ def family_of(method: str) -> str:
     name = method.lower()
     if name in (UNTRAINED, "full", "head_only", "bitfit", "lora", "adalora"):
         return name
-    if name.startswith("peft_"):
+    if name == "peft" or name.startswith("peft_"):
         return "peft"
     if name.startswith(ALLOCATORS):
         return "allocator"

@@ -49,8 +49,9 @@ METHODS = [
     name
     for name in NAMES
     if SUPPORT[SCHEMAS[str(schema_of("method", name, [conf_dir()]))]].tasks != (RecoveryTask,)
+    and name != "peft"
 ]
-"""Those that know a planted truth are trained in tests/tasks/test_recovery.py."""
+"""Those that know a planted truth are trained in tests/tasks/test_recovery.py, types of PEFT in test_peft_types.py."""
 D, F, BLOCKS, LABELS = 32, 64, 2, 2
 """The tiny BERT: hidden size, feed-forward size, blocks; labels of the task."""
 

@@ -271,7 +271,9 @@ def test_texts_are_decoded_by_the_model_that_was_trained(kind: str, name: str, t
             logits = model(input_ids=ids, attention_mask=torch.ones_like(ids), **more).logits
         tokens.append(int(logits[0, -1].argmax()))
     expected = context.tokenizer.decode(tokens[len(prompt) :], skip_special_tokens=True)
-    assert text.strip() == expected.strip() or expected.startswith(text.strip())
+    said, expected = (" ".join(one.split()) for one in (text, expected))
+    assert expected.startswith(said)
+    assert said or not expected
 
 
 @pytest.mark.parametrize(("kind", "name"), [(k, n) for k, names in REFUSED.items() for n in names])
