@@ -4,7 +4,7 @@ So `ls` and `check` know every type of the PEFT that will run, and a wrong setti
 """
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.util import find_spec
@@ -30,6 +30,11 @@ COMMON = (
     *("num_attention_heads", "num_layers"),
 )
 """Settings of many types, about where and not what."""
+ELSEWHERE = (
+    *("C3A", "CARTRIDGE", "CPT", "FOURIERFT", "MULTITASK_PROMPT_TUNING", "P_TUNING", "PREFIX_TUNING"),
+    *("PROMPT_TUNING", "UNILORA", "VBLORA"),
+)
+"""Types whose model does not first put out what the pretrained one does (tests/methods/test_peft_types.py)."""
 UNSTATED = object()
 """A default that only PEFT itself can work out; no value of a file equals it."""
 
@@ -61,6 +66,12 @@ class PeftTypeInfo:
     def prompts(self) -> bool:
         """Whether it puts virtual tokens before the input."""
         return "num_virtual_tokens" in self.settings
+
+
+def starts_elsewhere(kind: str, settings: Mapping[str, Any]) -> bool:
+    """Whether a model with this type and these settings first puts out something else than the pretrained one. KaSA, an
+    option of LoRA, cuts small singular values off the weights."""
+    return kind in ELSEWHERE or settings.get("kasa_config") is not None
 
 
 @cache
