@@ -10,6 +10,7 @@ from pathlib import Path
 from autolora_bench.config.data import Source
 from autolora_bench.config.experiment import ExperimentConfig, config_id
 from autolora_bench.config.method import RankedLoraConfig
+from autolora_bench.config.peft_method import choice_of
 from autolora_bench.errors import UserError
 from autolora_bench.ownership import owner_of
 from autolora_bench.paths import RECORD, run_folder
@@ -133,9 +134,8 @@ def command_line(experiment: ExperimentConfig, words: Sequence[str]) -> str:
     data is not known, DIR stands for it.
     """
     said = {word.partition("=")[0] for word in words}
-    defaults = [
-        f"{group}={getattr(experiment, group).name}" for group in ("task", "method") if group not in said
-    ]
+    chosen = {"task": experiment.task.name, "method": choice_of(experiment.method)}
+    defaults = [f"{group}={name}" for group, name in chosen.items() if group not in said]
     if experiment.data.source is Source.local and experiment.data.dir is None:
         defaults.append("data.dir=DIR")
     return shlex.join(["autolora-bench", *words, *defaults])

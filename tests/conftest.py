@@ -33,6 +33,13 @@ def shared_data() -> Path:
 
 
 @pytest.fixture(scope="session")
+def peft_experiments() -> Path:
+    """Folder of the 103 adapter_config.json files of PEFT's own comparison (huggingface/peft, method_comparison,
+    Apache-2.0), named <study>__<method>__<experiment>.json; skips where absent."""
+    return _beside_checkout("AUTOLORA_BENCH_PEFT_EXPERIMENTS", "peft_experiments")
+
+
+@pytest.fixture(scope="session")
 def metric_cases() -> Path:
     """Folder of inputs and expected values from the official scorers; skips where absent."""
     return _beside_checkout("AUTOLORA_BENCH_METRIC_CASES", "metric_cases")

@@ -264,8 +264,8 @@ def test_the_arena_gives_every_allocator_one_grid_of_rates_one_budget_and_a_cell
 
 FOR_SEARCHES = {"lora_uniform", "lora_shuffled_ranks", "lora_from_ranks"}
 """Controls for ranks that a finished search left: suite=controls."""
-NOT_IN_METHODS = FOR_SEARCHES | {"oracle", "reversed"}
-"""The last two are for planted ranks alone: suite=arena."""
+NOT_IN_METHODS = FOR_SEARCHES | {"oracle", "reversed"} | {"peft"}
+"""Two are for planted ranks alone (suite=arena), the last is every type of PEFT (suite=peft_all)."""
 
 
 def test_the_suite_of_methods_has_every_method_of_its_own(tmp_path: Path) -> None:

@@ -14,6 +14,8 @@ from autolora_bench.config.choices import (
     schema_of,
     summary,
 )
+from autolora_bench.config.peft_method import NAME
+from autolora_bench.config.peft_types import peft_types
 from autolora_bench.config.registry import methods
 from autolora_bench.errors import UserError
 
@@ -49,6 +51,8 @@ def run(words: Sequence[str]) -> int:
             limits = _limits(name, folders) if group == "method" else ""
             if limits:
                 print(f"  {'':24}works on: {limits}")
+        if group == "method":
+            _print_types()
     return 0
 
 
@@ -67,6 +71,13 @@ def _explained(group: str, name: str, folders: list[Path]) -> list[str]:
     limits = _limits(name, folders) if group == "method" else ""
     lines += [f"  works on: {limits}"] if limits else []
     return lines
+
+
+def _print_types() -> None:
+    """The types of the installed PEFT, which method=peft takes, and what is to be set of each."""
+    print(f"types of PEFT (method={NAME} method.type=...), each with its own settings:")
+    for name, info in peft_types().items():
+        print(f"  {name:24}{', '.join(info.own)}")
 
 
 def _limits(method: str, folders: list[Path]) -> str:

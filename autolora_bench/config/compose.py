@@ -21,6 +21,7 @@ from autolora_bench.config.corrections import note_corrections
 from autolora_bench.config.data import HELD_OUT
 from autolora_bench.config.experiment import ExperimentConfig
 from autolora_bench.config.model import settle_targets
+from autolora_bench.config.peft_method import resolve_peft
 from autolora_bench.config.ranks import resolve_ranks
 from autolora_bench.config.reference import name_reference
 from autolora_bench.config.registry import methods, note_code
@@ -142,6 +143,7 @@ def checked(experiment: ExperimentConfig, reads_data: bool = True) -> Experiment
     resolve_task(experiment)
     settle_targets(experiment.model)
     resolve_ranks(experiment)
+    resolve_peft(experiment)
     if experiment.data.held_out:
         experiment.task.evaluation, experiment.task.test = [HELD_OUT], []
     note_code(experiment.method, experiment.task)

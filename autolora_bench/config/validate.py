@@ -7,6 +7,7 @@ from autolora_bench.config.experiment import IDENTITY_NODES, ExperimentConfig
 from autolora_bench.config.method import AutoLoraConfig
 from autolora_bench.config.model import ALL_LINEAR, ModelConfig
 from autolora_bench.config.padding import check_padding_free
+from autolora_bench.config.peft_support import check_peft
 from autolora_bench.config.ranges import check_ranges
 from autolora_bench.config.steps import check_selection_moves
 from autolora_bench.config.support import UnsupportedError, check_support
@@ -69,6 +70,7 @@ def validate(experiment: ExperimentConfig, reads_data: bool = True) -> None:
         validate_variant(variant)
     check_support(experiment.method, experiment.task, experiment.model.architecture)
     check_padding_free(experiment, experiment.model.architecture)
+    check_peft(experiment, experiment.model.architecture)
     if isinstance(experiment.method, AutoLoraConfig):
         size, parts = experiment.method.search.batch_size, experiment.train.accumulation
         require(

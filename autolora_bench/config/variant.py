@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
 from annotated_types import Interval
 
@@ -85,6 +85,8 @@ class VariantConfig:
     lora_pro: bool = field(default=False, metadata=ADDED)
     """Steps of A and B whose joint effect on the weight is closest to that of full fine-tuning (LoRA-Pro: Wang et al.,
     2025). Keeps Adam's moments for all of the adapted weights."""
+    options: dict[str, Any] = field(default_factory=dict, metadata=ADDED)
+    """Further options of PEFT's LoraConfig, by its names, as in {init_lora_weights: gaussian, lora_bias: true}."""
     lora_ga: LoraGaConfig = field(default_factory=LoraGaConfig, metadata=ADDED)
     """For start=lora_ga."""
     eva: EvaConfig = field(default_factory=EvaConfig, metadata=ADDED)

@@ -25,6 +25,7 @@ from autolora_bench.training.finetune import WEIGHTS
 from autolora_bench.training.weights import load_trainable
 
 PATTERN = "finetune/rank_pattern.json"
+ROUNDING = 1e-9
 UNKNOWN = 1_000_000_000
 """Stands for the number of steps until the training knows it."""
 
@@ -44,7 +45,13 @@ class AdaLora(OneTraining):
 
     def companion(self, model: PeftModel) -> RankSchedule:
         """Prunes triplets while the model is trained."""
-        return RankSchedule(model, self.config)
+        c = self.config
+        mend = "method.initial_share or method.final_share"
+        return RankSchedule(model, self._parts, c.orthogonality, mend)
+
+    def _parts(self, steps: int) -> tuple[int, int]:
+        c = self.config
+        return int(c.initial_share * steps + ROUNDING), int(c.final_share * steps + ROUNDING)
 
     def adapt(self, backbone: Backbone, context: PhaseContext) -> PeftModel:
         """Triplets of the first rank in every layer."""

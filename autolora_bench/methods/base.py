@@ -13,6 +13,7 @@ from transformers import PreTrainedTokenizerBase, set_seed
 from autolora_bench.config.experiment import ExperimentConfig, config_id
 from autolora_bench.config.method import MethodConfig
 from autolora_bench.config.padding import check_padding_free
+from autolora_bench.config.peft_support import check_peft
 from autolora_bench.config.registry import kind_of
 from autolora_bench.config.support import check_architecture
 from autolora_bench.data.files import file_digests
@@ -100,6 +101,7 @@ class PhaseContext:
         architecture = backbone.model.config.model_type
         check_architecture(self.experiment.method, architecture, self.experiment.task)
         check_padding_free(self.experiment, architecture)
+        check_peft(self.experiment, architecture)
         check_vocabulary(backbone.model, backbone.tokenizer, splits)
         check_room(backbone.model, self.experiment.task, splits)
         return backbone

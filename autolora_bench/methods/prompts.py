@@ -73,7 +73,7 @@ def prompted(
     )
     assert isinstance(model, PeftModel)
     if not isinstance(config, PrefixConfig) and head is not HeadKind.sequence:
-        _hide_virtual_positions(model, config.virtual_tokens, head)
+        hide_virtual_positions(model, config.virtual_tokens, head)
     return model
 
 
@@ -100,7 +100,7 @@ def _peft_config(config: Any, model: Any, **options: Any) -> peft.PeftConfig:
     return peft.PromptTuningConfig(prompt_tuning_init="SAMPLE_VOCAB" if drawn else "RANDOM", **options)
 
 
-def _hide_virtual_positions(model: PeftModel, count: int, head: HeadKind) -> None:
+def hide_virtual_positions(model: PeftModel, count: int, head: HeadKind) -> None:
     """Cut the virtual tokens' rows off every output; PEFT keeps them, and gives taggers' labels no such rows."""
 
     def cut(_: nn.Module, __: Any, outputs: Any) -> Any:

@@ -4,6 +4,7 @@ PEFT leaves the call to the user, and a training without it runs to its end with
 #3373). Steps are counted from 1, so that an allocation is final even where `final_share` is 0.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import peft
@@ -12,7 +13,6 @@ from peft import PeftModel
 from torch import Tensor
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
-from autolora_bench.config.method import AdaLoraConfig
 from autolora_bench.errors import UserError
 from autolora_bench.training.companion import Companion
 
@@ -20,9 +20,10 @@ POINTS = 50
 """Points of the budget's course in the record."""
 FEWEST = 1
 """Steps that importance is gathered in before the last allocation, which gathers none itself."""
-ROUNDING = 1e-9
 SMOOTHED = ("ipt", "exp_avg_ipt", "exp_avg_unc")
 """The allocator's tables, one tensor per weight."""
+Parts = Callable[[int], tuple[int, int]]
+"""Steps of a training -> how many of them, at its beginning and at its end, allocate nothing."""
 
 
 class RankSchedule(Companion):
@@ -30,14 +31,16 @@ class RankSchedule(Companion):
 
     Args:
         model: PEFT's AdaLoRA model, made with orth_reg_weight 0.
-        config: the method's settings.
+        parts: the schedule.
+        orthogonality: weight of the penalty (gamma).
+        mend: how to say a schedule that leaves steps to allocate in.
     """
 
-    def __init__(self, model: PeftModel, config: AdaLoraConfig) -> None:
+    def __init__(self, model: PeftModel, parts: Parts, orthogonality: float, mend: str) -> None:
         adapter = model.peft_config[model.active_adapter]
         assert isinstance(adapter, peft.AdaLoraConfig)
         self.model = model
-        self.config = config
+        self.parts, self.orthogonality, self.mend = parts, orthogonality, mend
         self.adapter = adapter
         self.tuner: Any = model.base_model
         self.allocator: Any = self.tuner.rankallocator
@@ -52,13 +55,12 @@ class RankSchedule(Companion):
         """Steps of the three parts, now that their sum is known."""
         steps = state.max_steps
         self.adapter.total_step = steps
-        self.adapter.tinit = int(self.config.initial_share * steps + ROUNDING)
-        self.adapter.tfinal = int(self.config.final_share * steps + ROUNDING)
+        self.adapter.tinit, self.adapter.tfinal = self.parts(steps)
         if max(self.adapter.tinit, FEWEST) >= self.final_step:
             raise UserError(
                 f"AdaLoRA has no step to allocate ranks in: {steps} steps, of which the first {self.adapter.tinit} "
                 f"and the last {self.adapter.tfinal} do not",
-                "train longer, or lower method.initial_share or method.final_share",
+                f"train longer, or lower {self.mend}",
             )
 
     def on_optimizer_step(
@@ -77,11 +79,11 @@ class RankSchedule(Companion):
 
     def penalty(self) -> Tensor | None:
         """gamma times the mean over A and B of |A A^T - I|, |B^T B - I| (Frobenius; PEFT 0.21's own formula)."""
-        if not self.config.orthogonality:
+        if not self.orthogonality:
             return None
         products = [a @ a.T for a in self.right] + [b.T @ b for b in self.left]
         deviations = [torch.linalg.norm(p - torch.eye(len(p), device=p.device)) for p in products]
-        return self.config.orthogonality * torch.stack(deviations).mean()
+        return self.orthogonality * torch.stack(deviations).mean()
 
     def may_keep(self, step: int) -> bool:
         """Only weights of the final ranks: those before have a larger budget."""

@@ -10,13 +10,16 @@ from peft import PeftModel
 from autolora_bench.config.allocators import AllocatorConfig
 from autolora_bench.config.method import AutoLoraConfig, LoraConfig, RankedLoraConfig, Scaling
 from autolora_bench.config.variant import Start
+from autolora_bench.errors import UserError
 from autolora_bench.methods.base import PhaseContext
 from autolora_bench.methods.factors import FACTORS, read_factors, start_from
 from autolora_bench.methods.lora import lora_model
 from autolora_bench.models.export import export
+from autolora_bench.models.gpt2 import has_split
 from autolora_bench.models.load import Backbone
 from autolora_bench.record import write_atomically
 from autolora_bench.search import RankAllocation, rank_pattern, verify_applied
+from autolora_bench.untrusted import in_a_line
 
 LowRankConfig = LoraConfig | AutoLoraConfig | RankedLoraConfig | AllocatorConfig
 """Methods that end in training a LoRA."""
@@ -32,7 +35,20 @@ def ranked_model(
     Raises:
         UserError: every rank is 0, or PEFT did not apply the allocation.
     """
-    model = lora_model(backbone, context, **lora_options(config, allocation))
+    if config.variant.options and has_split(backbone.model):
+        raise UserError(
+            f"method.variant.options={config.variant.options} on GPT-2, whose query and value are saved as one layer",
+            "say model.targets=[c_attn], or leave the options out",
+        )
+    try:
+        model = lora_model(backbone, context, **lora_options(config, allocation))
+    except ValueError as error:
+        if not config.variant.options:
+            raise
+        raise UserError(
+            f"PEFT refuses method.variant.options={config.variant.options}: {in_a_line(str(error))}",
+            "say other options",
+        ) from error
     verify_applied(model, allocation)
     start = config.variant.start
     if start is not Start.lora:
@@ -49,7 +65,12 @@ def lora_options(config: LowRankConfig, allocation: RankAllocation) -> dict[str,
         UserError: every rank is 0.
     """
     variant = config.variant
-    options = {"lora_dropout": config.dropout, "use_dora": variant.dora, "use_rslora": variant.rslora}
+    options = {
+        **variant.options,
+        "lora_dropout": config.dropout,
+        "use_dora": variant.dora,
+        "use_rslora": variant.rslora,
+    }
     if isinstance(config, LoraConfig) and set(allocation.ranks) == {config.rank}:
         plain = {"r": config.rank, "lora_alpha": config.alpha, "target_modules": list(allocation.modules)}
         return {**options, **plain}

@@ -5,22 +5,31 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from peft import PeftModel
+from peft import IA3Config, LoraConfig, PeftModel
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
+
+MERGED = (LoraConfig, IA3Config)
+"""Configurations of types whose updates are added to, or multiplied into, the weights of the layers they adapt."""
+
+
+def _can_merge(config: Any) -> bool:
+    """A bias of LoRA's own has no place in a layer without one."""
+    return isinstance(config, MERGED) and not getattr(config, "lora_bias", False)
 
 
 @contextmanager
 def merged(model: nn.Module) -> Iterator[Any]:
     """Within this context the adapters of a PEFT model are merged; afterwards every weight is as before, bit for bit.
 
-    Yields the model without PEFT's wrapper. A model whose adapters cannot be merged, or that has none, is left alone.
+    Yields the model without PEFT's wrapper. Left alone are a model without adapters and adapters of a type that is not
+    in MERGED: PEFT has types that cannot be merged, and types that cannot be taken out again.
     """
     if not isinstance(model, PeftModel):
         yield model
         return
     layers = [module for module in model.modules() if isinstance(module, BaseTunerLayer)]
-    if not layers or not all(hasattr(layer, "merge") for layer in layers):
+    if not layers or not _can_merge(model.active_peft_config):
         yield model.get_base_model()
         return
     weights = [weight for layer in layers for weight in layer.get_base_layer().parameters()]

@@ -16,6 +16,7 @@ from autolora_bench.config.experiment import ExperimentConfig
 from autolora_bench.config.method import AdaLoraConfig, AutoLoraConfig, LoraConfig, RankedLoraConfig
 from autolora_bench.config.model import ALL_LINEAR
 from autolora_bench.config.padding import check_padding_free
+from autolora_bench.config.peft_support import check_peft
 from autolora_bench.config.support import check_architecture
 from autolora_bench.config.task import GenerationTask
 from autolora_bench.errors import UserError
@@ -54,6 +55,7 @@ def check_model(experiment: ExperimentConfig) -> None:
     architecture = _architecture(folder, experiment)
     check_architecture(experiment.method, architecture, experiment.task)
     check_padding_free(experiment, architecture)
+    check_peft(experiment, architecture)
     _check_tokenizer(folder, isinstance(experiment.task, GenerationTask))
     layers = _layers(folder)
     if isinstance(experiment.method, LOW_RANK):

@@ -34,6 +34,6 @@ def virtual_tokens(model: nn.Module) -> VirtualTokens | None:
     count = virtual_count(model)
     if count == 0 or not isinstance(model, PeftModel):
         return None
-    if model.active_peft_config.peft_type == PeftType.PREFIX_TUNING:
+    if model.active_peft_config.peft_type in (PeftType.PREFIX_TUNING, PeftType.CARTRIDGE):
         return VirtualTokens(count, cache=lambda rows: model.get_prompt(rows))
     return VirtualTokens(count, embeddings=model.get_prompt(1)[0])

@@ -3,6 +3,7 @@
 from functools import cache
 
 from autolora_bench.config.choices import schema_of
+from autolora_bench.config.peft_method import NAME
 from autolora_bench.config.registry import FAMILIES, UNTRAINED, MethodKind, family_in, methods
 from autolora_bench.paths import conf_dir
 from autolora_bench.record import RunRecord
@@ -21,7 +22,8 @@ def family_of(record: RunRecord) -> str:
 
 
 def method_order(method: str, family: str) -> tuple[int, str]:
-    """Sorting key: untrained, full, the head alone, adapters, bitfit, prompts and scales, lora, its variants, adalora,
+    """Sorting key: untrained, full, the head alone, adapters, bitfit, prompts and scales, lora, its variants, types
+    of PEFT, adalora,
     autolora and its variants, other allocators of ranks, controls, others by name."""
     return FAMILIES.index(UNTRAINED if method == UNTRAINED else family), method
 
@@ -29,4 +31,6 @@ def method_order(method: str, family: str) -> tuple[int, str]:
 @cache
 def shipped_kind(method: str) -> MethodKind | None:
     """The kind that a method of conf/method is built on."""
+    if method.startswith(f"{NAME}_"):
+        return methods()[NAME]
     return methods().get(schema_of("method", method, [conf_dir()]) or "")

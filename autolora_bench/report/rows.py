@@ -5,6 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from autolora_bench.config.peft_types import starts_elsewhere
 from autolora_bench.config.registry import UNTRAINED
 from autolora_bench.report.order import method_order
 from autolora_bench.report.runs import Run, flatten
@@ -74,6 +75,9 @@ def rows_of(runs: Sequence[Run]) -> list[RowRuns]:
 
 def is_untrained(run: Run) -> bool:
     """Whether the run's training was too small to move a weight: it shows the model as it was before."""
+    kind, settings_of_type = run.setting("method", "type"), run.setting("method", "settings")
+    if isinstance(settings_of_type, dict) and starts_elsewhere(str(kind), settings_of_type):
+        return False
     rate, most = run.setting("method", "learning_rate"), run.setting("train", "max_steps")
     phases = run.completed.phases if run.completed else []
     done = [phase.steps for phase in phases if phase.name != "search" and phase.steps is not None]

@@ -139,10 +139,19 @@ def _from_record(record: RunRecord) -> Run:
         state=State(record.status.value),
         record=record,
         title=label("task", record.task, "title"),
-        method_title=label("method", record.method, "title") or _said(record, "title") or record.method,
+        method_title=label("method", record.method, "title")
+        or _peft_type(record)
+        or _said(record, "title")
+        or record.method,
         family=family_of(record),
         note=None if _checkpoint(record.config) else label("model", record.model, "note"),
     )
+
+
+def _peft_type(record: RunRecord) -> str | None:
+    """The type of a method of PEFT, which has no file of its own."""
+    kind = setting(record, "method", "type")
+    return kind if isinstance(kind, str) else None
 
 
 def _from_plan(run: PlannedRun, state: State) -> Run:

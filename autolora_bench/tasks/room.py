@@ -11,7 +11,13 @@ from autolora_bench.models.positions import positions
 from autolora_bench.tasks.base import Splits
 
 
-def check_room(model: PreTrainedModel, task: TaskConfig, splits: Splits, virtual: int = 0) -> None:
+def check_room(
+    model: PreTrainedModel,
+    task: TaskConfig,
+    splits: Splits,
+    virtual: int = 0,
+    setting: str = "method.virtual_tokens",
+) -> None:
     """Refuse a model that has not enough positions for an example, its virtual tokens and the longest output.
 
     Args:
@@ -19,6 +25,7 @@ def check_room(model: PreTrainedModel, task: TaskConfig, splits: Splits, virtual
         task: its longest input and output.
         splits: the tokenised examples.
         virtual: tokens that a method reads before every input.
+        setting: what says so.
 
     Raises:
         UserError: naming the split and the tokens of its longest example.
@@ -31,12 +38,12 @@ def check_room(model: PreTrainedModel, task: TaskConfig, splits: Splits, virtual
         longest = max((_tokens(row) for row in split["input_ids"]), default=0)
         added = generated if name != "train" else 0
         if longest + added + virtual > most:
-            more = [f"method.virtual_tokens={virtual}"] if virtual else []
+            more = [f"{setting}={virtual}"] if virtual else []
             more += [f"{added} to be generated"] if added else []
             raise UserError(
                 f"{name}: its longest example has {longest} tokens; {'with ' if more else ''}{' and '.join(more)}"
                 f"{' ' if more else ''}they do not fit into the model's {most} positions",
-                f"lower {'method.virtual_tokens, or ' if virtual else ''}task.max_length (for texts "
+                f"lower {f'{setting}, or ' if virtual else ''}task.max_length (for texts "
                 "task.decoding.max_new_tokens), or choose a model with a longer context",
             )
 

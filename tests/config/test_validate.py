@@ -81,6 +81,7 @@ def test_what_is_shipped_is_accepted(method: str) -> None:
         "reversed": ("planted", "small", "planted"),
     }.get(method, ("rte", "minilm", "generated"))
     ranks = ["+method.ranks.a=1"] if method in ("lora_from_ranks", "lora_shuffled_ranks") else []
-    words = [f"task={task}", f"model={model}", f"data={data}", f"method={method}", *ranks]
+    kind = ["method.type=BOFT"] if method == "peft" else []
+    words = [f"task={task}", f"model={model}", f"data={data}", f"method={method}", *ranks, *kind]
     with composer():
-        assert to_experiment(compose_config(words)).method.name == method
+        assert to_experiment(compose_config(words)).method.name == ("peft_boft" if kind else method)

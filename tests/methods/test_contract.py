@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoConfig, AutoTokenizer, TrainerControl, TrainerState, TrainingArguments
+from transformers import AutoConfig, AutoTokenizer
 
 from autolora_bench.config.allocators import AllocatorConfig, LoraBalancedConfig
 from autolora_bench.config.choices import schema_of
@@ -42,15 +42,15 @@ from autolora_bench.methods.llama_adapter import load_llama_adapter
 from autolora_bench.paths import conf_dir
 from autolora_bench.record import RunRecord, Status, read_record
 from autolora_bench.runner import run_experiment
-from autolora_bench.training.checkpoints import CheckpointPolicy
 
 NAMES = sorted(path.stem for path in (conf_dir() / "method").glob("*.yaml"))
 METHODS = [
     name
     for name in NAMES
     if methods()[str(schema_of("method", name, [conf_dir()]))].works_on.tasks != (RecoveryTask,)
+    and name != "peft"
 ]
-"""Those that know a planted truth are trained in tests/tasks/test_recovery.py."""
+"""Those that know a planted truth are trained in tests/tasks/test_recovery.py, types of PEFT in test_peft_types.py."""
 D, F, BLOCKS, LABELS = 32, 64, 2, 2
 """The tiny BERT: hidden size, feed-forward size, blocks; labels of the task."""
 
@@ -299,10 +299,10 @@ def test_export_says_what_it_is_and_names_no_folder_of_this_machine(method: str,
 
 
 def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(
-    method: str, trained: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    method: str, trained: Any, tmp_path: Path, interrupt_every_training_once: Any
 ) -> None:
     run = trained(method)
-    interrupted = interrupt_every_training_once(monkeypatch, step=4)
+    interrupted = interrupt_every_training_once(step=4)
     record: RunRecord | None = None
     while record is None or record.status is not Status.completed:
         try:
@@ -316,27 +316,3 @@ def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(
     for path in run.folder.rglob("*"):
         if path.name in ("weights.safetensors", "selection.json", "trajectory.jsonl", "ranks.json"):
             assert (tmp_path / path.relative_to(run.folder)).read_bytes() == path.read_bytes(), path.name
-
-
-def interrupt_every_training_once(monkeypatch: pytest.MonkeyPatch, step: int) -> list[str]:
-    """A checkpoint after `step` steps, in the middle of an epoch; Ctrl-C after the next. Returns where it happened."""
-    interrupted: list[str] = []
-    on_step_end = CheckpointPolicy.on_step_end
-
-    def interrupting(
-        self: CheckpointPolicy,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        **more: Any,
-    ) -> TrainerControl:
-        control = on_step_end(self, args, state, control, **more)
-        if str(args.output_dir) not in interrupted:
-            control.should_save |= state.global_step == step
-            if state.global_step == step + 1:
-                interrupted.append(str(args.output_dir))
-                raise KeyboardInterrupt
-        return control
-
-    monkeypatch.setattr(CheckpointPolicy, "on_step_end", interrupting)
-    return interrupted

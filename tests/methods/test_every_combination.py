@@ -58,8 +58,9 @@ def tasks_of(method: str) -> set[Any]:
 METHODS = [
     name
     for name in sorted(path.stem for path in (conf_dir() / "method").glob("*.yaml"))
-    if tasks_of(name) & set(TASKS.values())
+    if tasks_of(name) & set(TASKS.values()) and name != "peft"
 ]
+"""Types of PEFT are in test_peft_types.py."""
 HEADS = ("absent", "present", "other size")
 D, ROWS = 16, 6
 SIZES = {"hidden_size": D, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}

@@ -27,6 +27,8 @@ COMBINED = [
     ("autolora_topk", "start=eva", "lora_pro=true"),
     ("lora_from_ranks", "dora=true", "start=lora_ga"),
     ("lora_uniform", "start=eva", "rslora=true", "lora_pro=true"),
+    ("autolora", "options={init_lora_weights: gaussian, velora_config: {}}", "rslora=true"),
+    ("lora_from_ranks", "options={lora_bias: true}", "start=lora"),
 ]
 """Method and options of method.variant."""
 
@@ -34,7 +36,7 @@ COMBINED = [
 @pytest.fixture(params=COMBINED, ids="-".join)
 def combined(request: Any, trained: Any) -> Any:
     method, *options = request.param
-    words = [f"method.variant.{option}" for option in options]
+    words = [f"{'+' * option.startswith('options')}method.variant.{option}" for option in options]
     return trained(method, *words, "train.epochs=1", "method.learning_rate=1e-3")
 
 
@@ -321,3 +323,32 @@ def test_a_rank_with_too_few_singular_vectors_is_refused(composed: Any, tmp_path
     assert record.error is not None
     assert record.error["message"].startswith("rank 17 is too large for this start")
     assert record.error["mend"] == "say a rank of at most 16"
+
+
+@pytest.mark.parametrize(
+    ("options", "what"),
+    [
+        ("{lora_biass: true}", "lora_biass is no option"),
+        ("{r: 8}", "the method decides the ranks"),
+        ("{init_lora_weights: eva}", "init_lora_weights=eva"),
+        ("{kasa_config: {}}", "method=peft"),
+        ("{use_qalora: true}", "quantised"),
+    ],
+)
+def test_options_that_cannot_be_are_refused(options: str, what: str, composed: Any) -> None:
+    with pytest.raises(UserError, match=what):
+        composed("lora", f"+method.variant.options={options}")
+
+
+def test_options_do_not_go_with_a_start_that_changes_the_weights(composed: Any) -> None:
+    with pytest.raises(UserError, match="knows the update scale B A alone"):
+        composed("lora", "+method.variant.options={lora_bias: true}", "method.variant.start=pissa")
+
+
+def test_what_peft_refuses_of_options_is_said_in_a_line(composed: Any, tmp_path: Path) -> None:
+    """One of the given ranks is odd."""
+    experiment = composed("lora_from_ranks", "+method.variant.options={init_lora_weights: orthogonal}")
+    record = run_experiment(experiment, tmp_path, "autolora-bench ...", None)
+    assert record.error is not None
+    assert record.error["type"] == "UserError"
+    assert "requires the LoRA rank to be even" in record.error["message"]

@@ -1,0 +1,95 @@
+"""Any type of PEFT with any of its settings, trained and measured as every other method is.
+
+PEFT puts the weights in and takes them out; what a type needs beside that is in methods.peft_companions (losses,
+allocations), models.peft_model (inputs) and models.peft_export (a folder that loads elsewhere).
+Trained, without the head: what requires a gradient, counted, not computed by a formula.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from peft import PeftModel
+from torch import nn
+
+from autolora_bench.config.peft_method import PeftMethodConfig
+from autolora_bench.errors import UserError
+from autolora_bench.methods.base import PhaseContext
+from autolora_bench.methods.finetuning import OneTraining
+from autolora_bench.methods.peft_companions import OwnLoss, SubspaceSchedule
+from autolora_bench.methods.peft_export import export_peft
+from autolora_bench.methods.peft_model import adapted_by_peft
+from autolora_bench.methods.rank_schedule import RankSchedule, prune
+from autolora_bench.models.load import Backbone
+from autolora_bench.processes import world_size
+from autolora_bench.record import write_atomically
+from autolora_bench.tasks.room import check_room
+from autolora_bench.training.companion import Companion
+from autolora_bench.training.finetune import WEIGHTS
+from autolora_bench.training.weights import load_trainable
+
+PATTERN = "finetune/rank_pattern.json"
+"""Which triplets AdaLoRA left."""
+
+
+@dataclass(frozen=True)
+class PeftMethod(OneTraining):
+    """A type of PEFT."""
+
+    config: PeftMethodConfig
+
+    def rebuild(self, context: PhaseContext) -> nn.Module:
+        """The trained model."""
+        if self.config.type != "ADALORA":
+            return super().rebuild(context)
+        model = self.adapt(context.backbone(), context)
+        prune(model, json.loads((context.folder / PATTERN).read_text(encoding="utf-8")))
+        load_trainable(model, context.folder / "finetune" / WEIGHTS)
+        return model.to(context.device)
+
+    def details(self, context: PhaseContext) -> dict[str, Any]:
+        """The type and what was set of it."""
+        return {"peft_type": self.config.type, "settings": self.config.settings}
+
+    def adapt(self, backbone: Backbone, context: PhaseContext) -> PeftModel:
+        """What PEFT makes of a fresh model. Raises UserError in several processes, or where an input is too long."""
+        if world_size() > 1:
+            raise UserError(
+                f"{self.config.type} of PEFT is not proved to train in several processes, and this is one of "
+                f"{world_size()}",
+                "start it as one process; method=lora and its variants train in several",
+            )
+        settings = self.config.settings
+        virtual = settings.get("num_virtual_tokens") or len(settings.get("cpt_token_ids") or [])
+        check_room(
+            backbone.model,
+            context.experiment.task,
+            context.splits,
+            virtual,
+            "method.settings.num_virtual_tokens",
+        )
+        return adapted_by_peft(backbone, context.task.head().kind, self.config)
+
+    def companion(self, model: PeftModel) -> Companion:
+        """Allocations and losses that PEFT leaves to the training."""
+        settings: Any = model.active_peft_config
+        if self.config.type == "ADALORA":
+            weight, settings.orth_reg_weight = float(settings.orth_reg_weight), 0.0
+            parts = int(settings.tinit), int(settings.tfinal)
+            return RankSchedule(
+                model, lambda steps: parts, weight, "method.settings.tinit or method.settings.tfinal"
+            )
+        if self.config.type == "ADAMSS" and settings.use_asa:
+            return SubspaceSchedule(model)
+        return OwnLoss(model) if self.config.type == "LORA" else Companion()
+
+    def export(self, model: PeftModel, backbone: Backbone, folder: Path) -> None:
+        """A folder that PEFT or transformers load."""
+        if self.config.type == "ADALORA":
+            trained: Any = model.active_peft_config
+            trained.orth_reg_weight = self.config.settings.get(
+                "orth_reg_weight", self.config.info.settings["orth_reg_weight"]
+            )
+            write_atomically(folder.parent / Path(PATTERN).name, json.dumps(trained.rank_pattern))
+        export_peft(model, backbone, folder)

@@ -1,0 +1,219 @@
+"""Configurations of PEFT on the way to a method: what is known of its types, read from files, refused, and hashed."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from autolora_bench.sweep import Request, plan
+from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
+
+from autolora_bench.config.compose import compose_config, composer, to_experiment
+from autolora_bench.config.experiment import ExperimentConfig, config_id
+from autolora_bench.config.peft_types import OWN, UNSTATED, peft_types
+from autolora_bench.errors import UserError
+from autolora_bench.plan import command_line
+
+
+def composed(*words: str) -> ExperimentConfig:
+    with composer():
+        return to_experiment(compose_config(["task=sst2", "data=generated", "method=peft", *words]))
+
+
+def test_every_type_and_setting_of_the_installed_peft_is_known() -> None:
+    """Beside PEFT's own classes: names, fields, and defaults with their types."""
+    found = peft_types()
+    assert set(found) == {kind.value for kind in PEFT_TYPE_TO_CONFIG_MAPPING}
+    for kind, config in PEFT_TYPE_TO_CONFIG_MAPPING.items():
+        info = found[kind.value]
+        fields = {field.name: field for field in dataclasses.fields(config) if field.name not in OWN}
+        assert info.config == config.__name__
+        assert set(info.settings) == set(fields)
+        for name, field in fields.items():
+            made = field.default_factory
+            default = field.default if made is dataclasses.MISSING else made()
+            stated = info.settings[name]
+            assert stated is not UNSTATED
+            assert stated == default
+            assert isinstance(default, type(stated))
+
+
+def test_they_are_known_without_torch() -> None:
+    code = (
+        "import sys; from autolora_bench.config.peft_types import peft_types; peft_types(); "
+        "assert not {'torch', 'peft'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_file_and_the_same_settings_by_hand_are_one_method(tmp_path: Path) -> None:
+    """Whatever PEFT writes beside the settings, defaults spelt out or not, names in any order."""
+    path = tmp_path / "adapter_config.json"
+    said = {
+        "peft_type": "BOFT",
+        "boft_block_size": 8,
+        "boft_dropout": 0,
+        "target_modules": ["value", "query"],
+    }
+    path.write_text(
+        json.dumps(said | {"task_type": "CAUSAL_LM", "inference_mode": True, "peft_version": "1"})
+    )
+    by_hand = composed(
+        "method.type=boft", "+method.settings={boft_block_size: 8, target_modules: [query, value]}"
+    )
+    for place in (path, tmp_path):
+        assert config_id(composed(f"method.config={place}")) == config_id(by_hand)
+    assert by_hand.method.settings == {"boft_block_size": 8, "target_modules": ["query", "value"]}
+    assert (by_hand.method.name, by_hand.method.title) == ("peft_boft", "BOFT")
+
+
+def test_the_content_of_a_file_decides_the_id_and_not_its_name(tmp_path: Path) -> None:
+    ids = set()
+    for number in (4, 8):
+        path = tmp_path / f"{number}.json"
+        path.write_text(json.dumps({"peft_type": "MISS", "r": number}))
+        ids.add(config_id(composed(f"method.config={path}")))
+        path.write_text(json.dumps({"peft_type": "MISS", "r": 2 * number}))
+        ids.add(config_id(composed(f"method.config={path}")))
+    assert len(ids) == 3
+
+
+def test_a_word_goes_before_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "adapter_config.json"
+    path.write_text(json.dumps({"peft_type": "MISS", "r": 4, "miss_dropout": 0.3}))
+    method: Any = composed(f"method.config={path}", "+method.settings={r: 64}", "method.dropout=0.1").method
+    assert method.settings == {"miss_dropout": 0.1}
+
+
+def test_the_command_says_the_method_that_can_be_chosen() -> None:
+    experiment = composed("method.type=BOFT")
+    assert command_line(experiment, ["method.type=BOFT"]).endswith("method=peft")
+
+
+REFUSED = [
+    (["method.type=BOFF"], "BOFF is no type", "BOFT"),
+    ([], "needs a type", "adapter_config.json"),
+    (
+        ["method.type=BOFT", "+method.settings={boft_block_sizes: 8}"],
+        "no setting boft_block_sizes",
+        "boft_block_size",
+    ),
+    (["method.type=BOFT", "+method.settings={task_type: SEQ_CLS}"], "the task decides it", "leave it out"),
+    (
+        ["method.type=ADALORA", "+method.settings={total_step: 9}"],
+        "the run's number of steps",
+        "leave it out",
+    ),
+    (["method.type=IA3", "method.dropout=0.1"], "drops no inputs", "leave it out"),
+    (
+        ["method.type=MISS", "method.dropout=0.1", "+method.settings={miss_dropout: 0.2}"],
+        "miss_dropout=0.2",
+        "one",
+    ),
+    (["method.type=XLORA"], "adapters that were trained before", "another type"),
+    (["method.type=PROMPT_TUNING"], "needs num_virtual_tokens", "num_virtual_tokens: ..."),
+    (["method.type=TRAINABLE_TOKENS", "+method.settings={token_indices: []}"], "needs token_indices", "..."),
+    (["method.type=LORA", "+method.settings={init_lora_weights: eva}"], "init_lora_weights=eva", "start=eva"),
+    (["method.type=LORA", "+method.settings={init_lora_weights: lora_ga}"], "lora_ga", "start=lora_ga"),
+    (
+        ["method.type=LORA", "+method.settings={init_lora_weights: pissa_niter_4}"],
+        "pissa_niter_4",
+        "start=pissa",
+    ),
+    (["method.type=LORA", "+method.settings={init_lora_weights: corda}"], "covariances", "another start"),
+    (["method.type=LORA", "+method.settings={init_lora_weights: loftq}"], "quantised", "another start"),
+    (["method.type=LORA", "+method.settings={use_qalora: true}"], "quantised", "leave it out"),
+    (
+        [
+            "method.type=CPT",
+            "+method.settings={cpt_token_ids: [1], cpt_mask: [1], cpt_tokens_type_mask: [1]}",
+        ],
+        "CPT",
+        "generation",
+    ),
+    (
+        ["method.type=ADAPTION_PROMPT", "+method.settings={adapter_len: 1, adapter_layers: 1}"],
+        "no place for a head",
+        "generation",
+    ),
+    (["method.type=SHADOW", "model.architecture=bert"], "does not work on a bert model", "llama"),
+    (
+        ["method.type=CARTRIDGE", "+method.settings={num_virtual_tokens: 2}", "train.padding_free=true"],
+        "padding_free",
+        "leave it out",
+    ),
+    (
+        ["method.type=SHADOW", "model.architecture=llama", "train.label_smoothing=0.1"],
+        "a loss of its own",
+        "leave both out",
+    ),
+    (["method.config=/no/such/file.json"], "/no/such/file.json", "adapter_config.json"),
+]
+
+
+@pytest.mark.parametrize(("words", "what", "mend"), REFUSED)
+def test_what_cannot_be_is_refused_in_two_lines(words: list[str], what: str, mend: str) -> None:
+    with pytest.raises(UserError) as error:
+        composed(*words)
+    assert what in error.value.what
+    assert mend in error.value.mend
+    assert "\n" not in error.value.what + error.value.mend
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("{", "no JSON"),
+        ('{"r": 8}', "names no peft_type"),
+        ('{"peft_type": "BOFT", "new": 1}', "no setting new"),
+    ],
+)
+def test_so_is_a_file_that_is_none(text: str, what: str, tmp_path: Path) -> None:
+    path = tmp_path / "adapter_config.json"
+    path.write_text(text)
+    with pytest.raises(UserError, match=what):
+        composed(f"method.config={path}")
+
+
+def test_a_file_of_another_type_than_was_said(tmp_path: Path) -> None:
+    path = tmp_path / "adapter_config.json"
+    path.write_text('{"peft_type": "BOFT"}')
+    with pytest.raises(UserError, match="type BOFT"):
+        composed(f"method.config={path}", "method.type=MISS")
+
+
+def test_what_another_version_knows_and_left_empty_is_no_setting(tmp_path: Path) -> None:
+    path = tmp_path / "adapter_config.json"
+    path.write_text('{"peft_type": "C3A", "exclude_modules": null, "alpha_pattern": {}}')
+    assert composed(f"method.config={path}").method.settings == {}
+
+
+def test_all_configurations_of_pefts_own_comparison_compose(peft_experiments: Path) -> None:
+    """103 files, 39 types; those that share an id differ in nothing but the learning rate or the optimizer, which PEFT
+    keeps elsewhere."""
+    by_id: dict[str, list[tuple[str, Any]]] = {}
+    types = set()
+    words = ["task=e2e", "model.architecture=llama", "model=any", "model.checkpoint=any"]
+    files = sorted(peft_experiments.glob("*.json"))
+    for path in files:
+        experiment = composed(*words, f"method.config={path}")
+        types.add(experiment.method.type)
+        by_id.setdefault(config_id(experiment), []).append(
+            (experiment.method.type, experiment.method.settings)
+        )
+    assert len(files) == 103
+    assert len(types) == 39
+    for same in by_id.values():
+        assert all(one == same[0] for one in same)
+    assert len(by_id) > 90
+
+
+def test_the_suite_of_all_types_leaves_out_what_does_not_work_and_says_so() -> None:
+    planned = plan(Request(("suite=peft_all", "data=generated")))
+    kinds = {run.experiment.method.type for run in planned if hasattr(run.experiment.method, "type")}
+    assert kinds == set(peft_types()) - {"ADAPTION_PROMPT", "CPT", "SHADOW", "XLORA"}
+    assert [line.split()[0] for line in planned.left_out] == ["ADAPTION_PROMPT", "CPT", "SHADOW"]
+    assert {run.experiment.method.name for run in planned} >= {"head_only", "lora"}

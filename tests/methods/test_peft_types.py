@@ -1,0 +1,290 @@
+"""Every type of the installed PEFT as a method: trained, resumed, rebuilt, exported, and loaded by stock PEFT."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import cache
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from autolora_bench.config.peft_types import peft_types, starts_elsewhere
+from autolora_bench.errors import UserError
+from autolora_bench.methods.base import build_method
+from autolora_bench.record import RunRecord, Status, read_record
+from autolora_bench.runner import run_experiment
+from autolora_bench.tasks.base import EvaluationContext
+from autolora_bench.tasks.generation.decode import decode
+
+TYPES = list(peft_types())
+SMALL: dict[str, str] = {
+    "ADALORA": "{init_r: 6, target_r: 4, tinit: 1, tfinal: 1}",
+    "ADAMSS": "{r: 16, num_subspaces: 2, use_asa: true, init_warmup: 1, final_warmup: 4, mask_interval: 2, "
+    "asa_target_subspaces: 3}",
+    "ADAPTION_PROMPT": "{adapter_len: 4, adapter_layers: 2}",
+    "C3A": "{block_size: 8}",
+    "CARTRIDGE": "{num_virtual_tokens: 4}",
+    "CPT": "{cpt_token_ids: [1, 2, 3, 4], cpt_mask: [1, 1, 1, 1], cpt_tokens_type_mask: [1, 2, 3, 4]}",
+    "FOURIERFT": "{n_frequency: 100}",
+    "GRALORA": "{r: 8}",
+    "HIRA": "{r: 8}",
+    "LILY": "{r: 8}",
+    "MISS": "{r: 8}",
+    "MULTITASK_PROMPT_TUNING": "{num_virtual_tokens: 4}",
+    "OFT": "{oft_block_size: 8}",
+    "PEANUT": "{r: 8}",
+    "PREFIX_TUNING": "{num_virtual_tokens: 4}",
+    "PROMPT_TUNING": "{num_virtual_tokens: 4}",
+    "PSOFT": "{r: 8}",
+    "PVERA": "{r: 16}",
+    "P_TUNING": "{num_virtual_tokens: 4}",
+    "RANDLORA": "{r: 8}",
+    "ROAD": "{group_size: 16}",
+    "SHIRA": "{r: 4}",
+    "TRAINABLE_TOKENS": "{token_indices: [5, 6, 7, 8, 9, 66, 67, 68, 69, 70]}",
+    "VBLORA": "{vector_length: 16, num_vectors: 8}",
+    "VERA": "{r: 16}",
+    "WAVEFT": "{n_frequency: 100}",
+}
+"""Settings that fit layers of 32 and 16 units."""
+OPTIONS: dict[str, str] = {
+    "LORA gaussian": "{init_lora_weights: gaussian}",
+    "LORA orthogonal": "{init_lora_weights: orthogonal}",
+    "LORA mica": "{init_lora_weights: mica, r: 4}",
+    "LORA kasa": "{kasa_config: {}, r: 4}",
+    "LORA velora": "{velora_config: {}}",
+    "LORA monteclora": "{monteclora_config: {buffer_size: 9}}",
+    "LORA bdlora": "{use_bdlora: {nblocks: 2, target_modules_bd_a: [query, q_proj], "
+    "target_modules_bd_b: [value, v_proj]}}",
+    "LORA bias": "{lora_bias: true}",
+    "LORA all biases": "{bias: all}",
+    "LORA dora": "{use_dora: true}",
+    "LORA rslora": "{use_rslora: true}",
+    "LORA pattern": "{rank_pattern: {query: 2, q_proj: 2}}",
+    "ADAMSS plain": "{r: 16, num_subspaces: 2}",
+}
+"""Name, which begins with the type -> settings."""
+BERT_ONLY_DECODERS = {
+    "ADAPTION_PROMPT": "does not work on",
+    "CPT": "does not work on",
+    "SHADOW": "does not work on a bert model",
+    "XLORA": "adapters that were trained before",
+}
+REFUSED: dict[str, dict[str, str]] = {
+    "labels": BERT_ONLY_DECODERS,
+    "tags": BERT_ONLY_DECODERS,
+    "texts": {"XLORA": "adapters that were trained before"},
+}
+"""Kind of task -> type that is refused before anything is trained -> what the line says."""
+WORDS = {
+    "labels": ["task=sst2"],
+    "tags": ["task=bionlp"],
+    "texts": [
+        *("task=e2e", "task.metrics=[bleu]", "task.epoch_records=2", "task.decoding.beams=1"),
+        "task.decoding.max_new_tokens=4",
+    ],
+}
+SHORT = ["data.limit=16", "data.limit_evaluation=4", "train.epochs=2", "train.batch_size=4"]
+LOADER = """
+import json, sys
+import torch
+from peft import PeftModel
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoModelForTokenClassification
+
+kinds = {"labels": AutoModelForSequenceClassification, "tags": AutoModelForTokenClassification}
+found = {}
+for name, (kind, base, labels, folder, batch, more) in json.loads(sys.argv[1]).items():
+    torch.manual_seed(123)
+    auto = kinds.get(kind, AutoModelForCausalLM)
+    if more is None:
+        model = auto.from_pretrained(folder)
+    else:
+        plain = auto.from_pretrained(base, **({"num_labels": labels} if labels else {}))
+        model = PeftModel.from_pretrained(plain, folder)
+    inputs = load_file(batch)
+    if more:
+        inputs["task_ids"] = torch.zeros(len(inputs["input_ids"]), dtype=torch.long)
+    with torch.no_grad():
+        found[name] = model.eval()(**inputs, **({"labels": None} if "CPT" in name else {})).logits.contiguous()
+assert not any(name.startswith("autolora_bench") for name in sys.modules)
+save_file(found, sys.argv[2])
+"""
+CASES = [*TYPES, *OPTIONS]
+
+
+def quick(kind: str, number: int) -> bool:
+    """Every type with labels; with tags and texts some."""
+    return kind == "labels" or number % 9 == (0 if kind == "tags" else 4)
+
+
+def cases(*kinds: str, every: int = 1) -> Any:
+    """All cases of these kinds of task; of the quick ones, all but each so-manieth are slow."""
+    marked = [
+        pytest.param(
+            kind, name, marks=[] if quick(kind, number) and number % every == 0 else pytest.mark.slow
+        )
+        for kind, (number, name) in product(kinds, enumerate(CASES))
+        if name not in REFUSED[kind]
+    ]
+    return pytest.mark.parametrize(("kind", "name"), marked)
+
+
+@pytest.fixture(scope="session")
+def tried(trained: Any, tiny_encoder: Path, tiny_decoder: Path) -> Callable[[str, str], Any]:
+    """Kind of task, case -> its run."""
+
+    def run(kind: str, name: str, *more: str) -> Any:
+        return trained("peft", *words_of(kind, name, tiny_encoder, tiny_decoder), *more)
+
+    return run
+
+
+def words_of(kind: str, name: str, encoder: Path, decoder: Path) -> list[str]:
+    settings = OPTIONS.get(name, SMALL.get(name, "{}"))
+    base = decoder if kind == "texts" else encoder
+    return [
+        *WORDS[kind],
+        *SHORT,
+        f"model.checkpoint={base}",
+        f"method.type={name.split()[0]}",
+        f"+method.settings={settings}",
+    ]
+
+
+@cases("labels", "tags", "texts")
+def test_a_type_trains_what_it_says_and_all_of_the_head(kind: str, name: str, tried: Any) -> None:
+    run = tried(kind, name)
+    trainable = {n: w for n, w in run.model.named_parameters() if w.requires_grad}
+    moved = {
+        n
+        for n, w in run.model.named_parameters()
+        if w.shape != run.before[n].shape or not torch.equal(w, run.before[n])
+    }
+    head = {n for n in trainable if ".classifier." in f".{n}"}
+    assert moved <= set(trainable)
+    assert bool(head) == (kind != "texts")
+    assert head <= moved
+    assert moved - head, "nothing beside the head was trained"
+    counted = sum(w.numel() for w in trainable.values())
+    assert run.record.parameters.trainable == counted
+    assert run.record.parameters.head == sum(trainable[n].numel() for n in head)
+    assert run.record.parameters.method == counted - run.record.parameters.head
+
+
+@cases("labels", "tags", "texts")
+def test_a_type_starts_at_the_pretrained_model_or_is_known_not_to(kind: str, name: str, tried: Any) -> None:
+    run = tried(kind, name)
+    expected = run.logits_of(run.context.backbone().model)
+    gap = float((run.first_logits - expected).abs().max())
+    method = run.experiment.method
+    assert gap > 1e-6 if starts_elsewhere(method.type, method.settings) else gap < 2e-5, gap
+
+
+@cases("labels", "tags", "texts", every=6)
+def test_a_resumed_run_is_the_uninterrupted_one_and_is_rebuilt(
+    kind: str, name: str, tried: Any, tmp_path: Path, interrupt_every_training_once: Any
+) -> None:
+    run = tried(kind, name)
+    rebuilt = build_method(run.experiment.method).rebuild(run.context)
+    torch.testing.assert_close(run.logits_of(rebuilt), run.logits, rtol=0, atol=0)
+    interrupted = interrupt_every_training_once(step=2)
+    record: RunRecord | None = None
+    while record is None or record.status is not Status.completed:
+        try:
+            record = run_experiment(run.experiment, tmp_path, "autolora-bench ...", record)
+            assert record.error is None, record.error["traceback"]
+        except KeyboardInterrupt:
+            record = read_record(tmp_path / "run.json")
+    assert interrupted
+    assert record.history == run.record.history
+    assert [phase.details for phase in record.phases] == [phase.details for phase in run.record.phases]
+    weights = Path("finetune", "weights.safetensors")
+    assert (tmp_path / weights).read_bytes() == (run.folder / weights).read_bytes()
+
+
+@pytest.fixture(scope="session")
+def loaded(tried: Any, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], Any]:
+    """Kind of task, case -> logits of its export, loaded where nobody knows this project."""
+
+    @cache
+    def load(kind: str, whole: bool) -> Any:
+        folder = tmp_path_factory.mktemp("loaded")
+        jobs: dict[str, Any] = {}
+        for number, name in enumerate(CASES):
+            if name not in REFUSED[kind] and (whole or quick(kind, number)):
+                jobs[name] = job(kind, name, folder / f"{number}.batch")
+        command = [sys.executable, "-W", "ignore", "-c", LOADER, json.dumps(jobs), str(folder / "logits")]
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return load_file(folder / "logits")
+
+    def job(kind: str, name: str, batch: Path) -> list[Any]:
+        run = tried(kind, name)
+        export = run.folder / "finetune" / "export"
+        save_file({k: v for k, v in run.batch.items() if k != "labels"}, batch)
+        more: bool | None = name in ("MULTITASK_PROMPT_TUNING", "POLY")
+        if not (export / "adapter_config.json").is_file():
+            more = None
+        labels = {"labels": 2, "tags": 11, "texts": 0}[kind]
+        return [kind, run.experiment.model.checkpoint, labels, str(export), str(batch), more]
+
+    return lambda kind, name: load(kind, not quick(kind, CASES.index(name)))[name]
+
+
+@cases("labels", "tags", "texts")
+def test_an_export_loads_elsewhere_with_the_same_logits(
+    kind: str, name: str, tried: Any, loaded: Any
+) -> None:
+    run = tried(kind, name)
+    found = loaded(kind, name)
+    virtual = found.shape[1] - run.logits.shape[1] if kind != "labels" else 0
+    torch.testing.assert_close(found[:, virtual:], run.logits, rtol=0, atol=2e-6)
+
+
+@cases("texts")
+def test_texts_are_decoded_by_the_model_that_was_trained(kind: str, name: str, tried: Any) -> None:
+    """Greedy decoding with a cache, against the likeliest token of a whole pass after each."""
+    run = tried(kind, name)
+    model, context = run.model.eval(), run.context
+    prompt = run.batch["input_ids"][0][run.batch["labels"][0] == -100].tolist()[:20]
+    settings = run.experiment.task.decoding
+    settings = type(settings)(
+        **{**vars(settings), "max_new_tokens": 5, "beams": 1, "batch_size": 1, "no_repeat_ngram": 0}
+    )
+    setup = EvaluationContext(context.tokenizer, torch.device("cpu"), 1, bf16=False)
+    text = decode(model, [prompt], settings, setup)[0]
+    tokens = list(prompt)
+    for _ in range(5):
+        with torch.no_grad():
+            ids = torch.tensor([tokens])
+            more = {"labels": None} if name == "CPT" else {}
+            logits = model(input_ids=ids, attention_mask=torch.ones_like(ids), **more).logits
+        tokens.append(int(logits[0, -1].argmax()))
+    expected = context.tokenizer.decode(tokens[len(prompt) :], skip_special_tokens=True)
+    said, expected = (" ".join(one.split()) for one in (text, expected))
+    assert expected.startswith(said)
+    assert said or not expected
+
+
+@pytest.mark.parametrize(("kind", "name"), [(k, n) for k, names in REFUSED.items() for n in names])
+def test_what_cannot_be_is_refused_in_a_line(
+    kind: str, name: str, composed: Any, tiny_encoder: Path, tiny_decoder: Path, tmp_path: Path
+) -> None:
+    try:
+        experiment = composed("peft", *words_of(kind, name, tiny_encoder, tiny_decoder))
+    except UserError as error:
+        said = error.what
+    else:
+        record = run_experiment(experiment, tmp_path, "autolora-bench ...", None)
+        assert record.error is not None
+        assert record.error["type"] == "UserError"
+        assert not [phase for phase in record.phases if phase.steps]
+        said = record.error["message"]
+    assert REFUSED[kind][name] in said
+    assert "\n" not in said
