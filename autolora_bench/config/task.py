@@ -36,6 +36,7 @@ class HubSource:
     """Parquet files in a data set repository of the Hugging Face hub (no loading script ever runs)."""
 
     path: Text = MISSING
+    """The repository's name."""
     revision: str | None = None
     """Commit, tag or branch; `refs/convert/parquet` is the hub's own conversion of data sets that are scripts."""
     files: dict[str, SomeNames] = field(default_factory=dict)
@@ -60,6 +61,7 @@ class LocalSource:
     labels: SomeNames | None = None
     """How the files spell the task's labels, in the task's order, where it differs (`"0"` and `"1"`, say)."""
     header: bool = True
+    """Whether the first line names the columns."""
     official_rows: dict[str, Steps] = field(default_factory=dict, metadata=LABEL)
     """Our split -> rows of the complete split; fewer rows make the run a subset, and reports say so."""
 
@@ -69,7 +71,9 @@ class GeneratedSource:
     """Deterministic, learnable examples that the project makes itself: trials, demo and tests."""
 
     generator: str = MISSING
+    """sentences, pairs, similarity, entities, restaurants or triples."""
     rows: dict[str, Size] = field(default_factory=lambda: {"train": 512, "validation": 128})
+    """Our split -> examples."""
 
 
 @dataclass
@@ -93,7 +97,9 @@ class TaskConfig:
     metrics: SomeNames = MISSING
     """Names from metrics.registry; the first is the headline, which chooses the best epoch."""
     evaluation: Names = field(default_factory=lambda: ["validation"])
+    """Splits scored after every epoch."""
     test: Names = field(default_factory=list)
+    """Splits scored once, at the end."""
     max_length: Size = 128
     """Longest input in tokens; longer ones are truncated and counted in the record."""
     hub: HubSource | None = None
@@ -116,8 +122,11 @@ class RegressionTask(TaskConfig):
     """One or two sentences -> a number between `minimum` and `maximum`."""
 
     texts: SomeNames = field(default_factory=lambda: ["sentence1", "sentence2"])
+    """Columns that make the input, in their order."""
     minimum: Number = 0.0
+    """Lowest label there can be."""
     maximum: Number = 5.0
+    """Highest label there can be."""
 
 
 class LongSentences(Enum):
@@ -170,6 +179,7 @@ class DecodingConfig:
     no_repeat_ngram: Annotated[int, Interval(ge=0, le=1000)] = 4
     """No n-gram of generated tokens occurs twice in an output; 0 allows all."""
     max_new_tokens: Size = 100
+    """Longest output."""
     batch_size: Size = 16
     """Records decoded side by side."""
 
