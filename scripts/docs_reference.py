@@ -30,6 +30,7 @@ from autolora_bench.config.data import DataConfig
 from autolora_bench.config.experiment import ExperimentConfig, TuningConfig
 from autolora_bench.config.model import ModelConfig
 from autolora_bench.config.support import SUPPORT
+from autolora_bench.config.task import TaskConfig
 from autolora_bench.config.train import TrainConfig
 from autolora_bench.metrics.registry import METRICS
 from autolora_bench.paths import conf_dir
@@ -102,18 +103,23 @@ def method_settings(name: str) -> str:
 
 
 def class_settings(name: str) -> str:
-    """Table of the settings of one of the shared groups, or of a task kind."""
-    groups = {
-        "experiment": ("", ExperimentConfig),
-        "data": ("data", DataConfig),
-        "model": ("model", ModelConfig),
-        "train": ("train", TrainConfig),
-        "tuning": ("tuning", TuningConfig),
-        **{kind: ("task", schema) for kind, schema in store.TASKS.items()},
+    """Table of the settings of one of the shared groups, or of what a task kind has beside every task."""
+    if name == "experiment":
+        groups = {"task", "model", "data", "method", "train", "tuning"}
+        return _settings_table(
+            [row for row in _rows(ExperimentConfig, "", {}) if row[0].split(".")[0] not in groups]
+        )
+    if name in store.TASKS:
+        common = {row[0] for row in _rows(TaskConfig, "task", {})}
+        return _settings_table([row for row in _rows(store.TASKS[name], "task", {}) if row[0] not in common])
+    shared = {
+        "task": TaskConfig,
+        "data": DataConfig,
+        "model": ModelConfig,
+        "train": TrainConfig,
+        "tuning": TuningConfig,
     }
-    prefix, schema = groups[name]
-    without = ("task", "model", "data", "method", "train", "tuning") if name == "experiment" else ()
-    return _settings_table([row for row in _rows(schema, prefix, {}) if row[0] not in without])
+    return _settings_table(list(_rows(shared[name], name, {})))
 
 
 def listing(kind: str) -> str:

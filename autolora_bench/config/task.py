@@ -113,6 +113,7 @@ class ClassificationTask(TaskConfig):
     """One or two sentences -> one of `labels`."""
 
     labels: Annotated[list[Text], MinLen(2), Distinct()] = MISSING
+    """Names of the classes, in the order of their numbers."""
     texts: SomeNames = field(default_factory=lambda: ["sentence1", "sentence2"])
     """Columns that make the input, in their order."""
 
