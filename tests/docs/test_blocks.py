@@ -197,12 +197,14 @@ def of_a_reader(tmp_path: Path) -> dict[str, Any]:
     base = BertForSequenceClassification(BertConfig(**sizes, intermediate_size=16))
     rows = torch.randint(0, 20, (32, 6)).tolist()
     examples = [{"input_ids": row, "labels": row[0] % 2} for row in rows]
+    halves = {"train_dataset": examples[:16], "validation_dataset": examples[16:]}
     return {
+        "halves": halves,
         "model": get_peft_model(
             base, LoraConfig(task_type="SEQ_CLS", r=4, target_modules=["query", "value"])
         ),
-        "first_half": examples[:16],
-        "second_half": examples[16:],
+        "first_half": halves["train_dataset"],
+        "second_half": halves["validation_dataset"],
         "arguments": TrainingArguments(
             str(tmp_path / "search"), max_steps=3, use_cpu=True, report_to=[], save_strategy="no"
         ),
