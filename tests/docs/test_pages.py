@@ -50,6 +50,21 @@ def test_the_links_of_readme_lead_to_files() -> None:
         assert (REPOSITORY / link).exists(), link
 
 
+def test_every_page_is_in_the_navigation() -> None:
+    shown = re.findall(
+        r"- ([\w/]+\.md)$", (REPOSITORY / "mkdocs.yml").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    pages = {path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md")}
+    assert pages == {name for name in shown if not name.startswith("results/")}
+
+
+def test_the_files_that_the_architecture_names_are_there() -> None:
+    named = re.findall(r"`((?:\w+/)*\w+\.py)`", (DOCS / "architecture.md").read_text(encoding="utf-8"))
+    homes = (REPOSITORY / "autolora_bench", REPOSITORY)
+    assert named
+    assert not [name for name in named if not any((home / name).is_file() for home in homes)]
+
+
 def test_readme_is_short() -> None:
     assert len((REPOSITORY / "README.md").read_text(encoding="utf-8").splitlines()) <= 120
 
