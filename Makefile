@@ -11,10 +11,10 @@ demo: $(VENV)/complete
 	$(BENCH) report suite=demo
 	$(BENCH) suite=arena_small
 	$(BENCH) report suite=arena_small out=runs/arena_small > /dev/null
-	cat runs/arena_small/arena.md
+	@cat runs/arena_small/arena.md
 	@echo
-	@echo 'Next: open runs/arena_small/report.html, or run your own: autolora-bench task=rte method=autolora data=local data.dir=DIR'
-	@echo '$(BENCH) ls shows what there is; docs/quickstart.md goes on from here.'
+	@echo 'Next: open runs/arena_small/report.html; $(BENCH) ls shows what else there is, docs/quickstart.md how to go on.'
+	@echo 'Your data: $(BENCH) task=rte method=autolora data=local data.dir=DIR (docs/data.md)'
 
 test: $(VENV)/complete
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n auto
