@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BENCH := $(VENV)/bin/autolora-bench
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint docs clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/complete
@@ -24,6 +24,10 @@ lint: $(VENV)/complete
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy autolora_bench
 
+docs: $(VENV)/complete
+	$(VENV)/bin/python scripts/docs_reference.py
+	$(VENV)/bin/python -m mkdocs build --strict
+
 $(VENV)/complete: pyproject.toml setup.py constraints.txt
 	rm -rf $(VENV)
 	( $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")' \
@@ -34,4 +38,4 @@ $(VENV)/complete: pyproject.toml setup.py constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) build dist site *.egg-info
