@@ -77,7 +77,7 @@ def method_settings(name: str) -> str:
 
     A method that extends another shows what it changes; LoRA's variants are shown once, with LoRA.
     """
-    schema, base = _schema(name), _extends(name)
+    (schema, limits), base = _kind(name), _extends(name)
     rows = list(_rows(schema, "method", _flat(_values(name), "method")))
     if base is not None:
         same = {(row[0], row[1]) for row in _rows(schema, "method", _flat(_values(base), "method"))}
@@ -96,7 +96,6 @@ def method_settings(name: str) -> str:
                     f"Of the final LoRA: [the settings of `lora`]({VARIANTS_PAGE}).",
                 )
             )
-    limits = SUPPORT[schema].sentence()
     above = [f"Works on: {limits}."] if limits else []
     above += [f"Settings as those of `{base}`, except:"] if base is not None else []
     return "\n\n".join([*above, _settings_table(rows)])
@@ -181,8 +180,10 @@ def _choices(group: str) -> dict[str, Path]:
     return choices(group, [conf_dir()])
 
 
-def _schema(method: str) -> type[Any]:
-    return store.METHODS[schema_of("method", method, [conf_dir()]) or ""]
+def _kind(method: str) -> tuple[type[Any], str]:
+    """The dataclass of a method's settings, and what it works on where that is not everything."""
+    schema = store.METHODS[schema_of("method", method, [conf_dir()]) or ""]
+    return schema, SUPPORT[schema].sentence()
 
 
 def _extends(method: str) -> str | None:
