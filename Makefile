@@ -3,14 +3,18 @@ PYTHON ?= python3
 VENV := .venv
 BENCH := $(VENV)/bin/autolora-bench
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint docs clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/complete
 	$(BENCH) suite=demo
 	$(BENCH) report suite=demo
 	$(BENCH) suite=arena_small
-	$(BENCH) report suite=arena_small
+	$(BENCH) report suite=arena_small out=runs/arena_small > /dev/null
+	@cat runs/arena_small/arena.md
+	@echo
+	@echo 'Next: open runs/arena_small/report.html; $(BENCH) ls shows what else there is, docs/quickstart.md how to go on.'
+	@echo 'Your data: $(BENCH) task=rte method=autolora data=local data.dir=DIR (docs/data.md)'
 
 test: $(VENV)/complete
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n auto
@@ -19,6 +23,10 @@ lint: $(VENV)/complete
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy autolora_bench
+
+docs: $(VENV)/complete
+	$(VENV)/bin/python scripts/docs_reference.py
+	$(VENV)/bin/python -m mkdocs build --strict
 
 $(VENV)/complete: pyproject.toml setup.py constraints.txt
 	rm -rf $(VENV)
@@ -30,4 +38,4 @@ $(VENV)/complete: pyproject.toml setup.py constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) build dist site *.egg-info

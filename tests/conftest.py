@@ -28,7 +28,7 @@ def _beside_checkout(variable: str, folder: str) -> Path:
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """Folder of the real data sets in their publishers' layouts (README: "Data"); skips where absent."""
+    """Folder of the real data sets in their publishers' layouts (docs/data.md); skips where absent."""
     return _beside_checkout("AUTOLORA_BENCH_DATA", "data")
 
 

@@ -72,7 +72,7 @@ def test_a_failing_job_stops_no_other_and_the_same_command_runs_it_alone(
     except ModuleNotFoundError:
         found = None
     if found is None:
-        pytest.skip(f"{package} is not installed (README: Launchers)")
+        pytest.skip(f"{package} is not installed (docs/launchers.md)")
     rates = f"method.learning_rate=1e-3,{FAILING},2e-3"
     words = ["-m", f"hydra/launcher={launcher}", *options, *line(tiny_encoder, tmp_path / "runs", rates)]
     code, said = tell(words, launcher, tmp_path, capsys)

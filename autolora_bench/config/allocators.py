@@ -28,7 +28,9 @@ class AllocatorConfig(MethodConfig):
     rank: Rank = 4
     """Reference rank of constant scaling; the ranks themselves are the allocator's."""
     alpha: Positive = 16.0
+    """lora_alpha of the final LoRA: `scaling` says how it becomes a layer's factor."""
     dropout: Share = 0.1
+    """Share of a LoRA's inputs that dropout sets to zero in the final training."""
     scaling: Scaling = Scaling.alpha_over_rank
     variant: VariantConfig = field(default_factory=VariantConfig, metadata=ADDED)
     """Of the final LoRA."""
@@ -68,7 +70,9 @@ class TrainedAllocatorConfig(AllocatorConfig):
     """
 
     search_epochs: Positive = MISSING
+    """Length of the allocator's own training."""
     search_max_steps: Steps | None = None
+    """Ends it after so many optimizer steps."""
     search_learning_rate: Positive | None = None
     """Peak learning rate of the allocator's own training; none takes `learning_rate`."""
 
@@ -201,8 +205,9 @@ class IncreLoraConfig(TrainedAllocatorConfig):
     growth_share: Share = 0.4
     """Share of the optimizer steps after which the budget is reached."""
     sensitivity_beta: Share = 0.85
+    """Of the moving average of importances."""
     uncertainty_beta: Share = 0.85
-    """Of the moving averages."""
+    """Of the moving average of their uncertainty."""
     orthogonality: Amount = 0.1
     """Weight of the penalty that keeps A's rows and B's columns orthogonal."""
 

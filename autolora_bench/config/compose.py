@@ -184,7 +184,7 @@ def explain(error: Exception, overrides: Sequence[str] = ()) -> UserError:
         return UserError(
             f"{engine.group(1)}={engine.group(2)} is not there",
             "launchers and sweepers are extras: pip install 'autolora-bench[joblib,submitit,optuna]' "
-            "(Ray: see README, Launchers)",
+            "(Ray: see docs/launchers.md)",
         )
     lines = [text if isinstance(error, YAMLError) else _first_line(error)]
     if error.__cause__ is not None:

@@ -64,6 +64,7 @@ class ExperimentConfig:
     method: MethodConfig = field(default_factory=MethodConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     seed: Seed = 0
+    """Of first values, data order and dropout; of the plant too, for task=planted."""
     results: Text = "runs"
     """Folder under which every run has its own."""
     rerun: Rerun = Rerun.missing

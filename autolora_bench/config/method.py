@@ -72,8 +72,11 @@ class LoraConfig(MethodConfig):
     """LoRA (Hu et al., 2021) of one rank on every target layer."""
 
     rank: Rank = 4
+    """Of every target layer."""
     alpha: Positive = 16.0
+    """lora_alpha: the update is scaled alpha / rank."""
     dropout: Share = 0.1
+    """Share of the adapted layers' inputs that dropout sets to zero for the LoRA."""
     variant: VariantConfig = field(default_factory=VariantConfig, metadata=ADDED)
 
 
@@ -141,12 +144,15 @@ class AdaLoraConfig(MethodConfig):
     interval: Steps = 1
     """Optimizer steps between two allocations (Delta T)."""
     sensitivity_beta: Between = 0.85
+    """Of the moving average of importances (beta_1)."""
     uncertainty_beta: Between = 0.85
+    """Of the moving average of their uncertainty (beta_2)."""
     orthogonality: Amount = 0.1
     """Weight of the penalty that keeps the singular vectors orthogonal (gamma)."""
     alpha: Positive = 16.0
     """The update is scaled alpha / initial_rank throughout."""
     dropout: Share = 0.1
+    """Share of the adapted layers' inputs that dropout sets to zero for the triplets."""
 
     def check(self) -> None:
         """There are triplets to prune, and steps to prune them in."""
@@ -204,7 +210,9 @@ class RankedLoraConfig(MethodConfig):
     rank: Rank = 4
     """Reference rank of constant scaling, and the mean rank where neither total nor source is given."""
     alpha: Positive = 16.0
+    """lora_alpha of the final LoRA: `scaling` says how it becomes a layer's factor."""
     dropout: Share = 0.1
+    """Share of a LoRA's inputs that dropout sets to zero in the final training."""
     scaling: Scaling = Scaling.alpha_over_rank
     variant: VariantConfig = field(default_factory=VariantConfig, metadata=ADDED)
 
@@ -294,7 +302,9 @@ class AutoLoraConfig(MethodConfig):
     rank: Rank = 4
     """Reference rank of constant scaling; the ranks themselves are the search's."""
     alpha: Positive = 16.0
+    """lora_alpha of the final LoRA: `scaling` says how it becomes a layer's factor."""
     dropout: Share = 0.1
+    """Share of a LoRA's inputs that dropout sets to zero in the final training."""
     scaling: Scaling = Scaling.alpha_over_rank
     variant: VariantConfig = field(default_factory=VariantConfig, metadata=ADDED)
 

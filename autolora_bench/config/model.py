@@ -28,7 +28,9 @@ class PackageSource:
     """Weights inside installed Python packages: one package with a folder, or parts of one zip archive."""
 
     names: SomeNames = MISSING
+    """Packages of the registry, in the order of their parts."""
     version: str = MISSING
+    """The one whose checksum is known."""
     folder: str | None = None
     """Folder inside the single package that holds the model."""
     archive: str | None = None
@@ -42,9 +44,13 @@ class RandomNet:
     """A residual network with weights drawn from a seed: it has no checkpoint and reads no text."""
 
     blocks: Size = 12
+    """Residual blocks, each with one adapted layer."""
     units: Size = 48
+    """Width of the residual stream."""
     vocabulary: Size = 1024
+    """Tokens there are."""
     seed: Seed = 0
+    """Draws the weights."""
 
 
 @dataclass

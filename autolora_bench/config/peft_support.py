@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 from autolora_bench.config.experiment import ExperimentConfig
 from autolora_bench.config.peft_method import PeftMethodConfig
+from autolora_bench.config.registry import KINDS
 from autolora_bench.config.support import (
     ANSWERS,
     DECODERS,
     ENCODERS,
-    KINDS,
     REMEMBERING,
     UnsupportedError,
 )

@@ -37,6 +37,7 @@ class PrefixConfig(MethodConfig):
     block."""
 
     virtual_tokens: Size = 20
+    """Length of the prefix."""
     projection: Size | None = None
     """Hidden units of the network that makes the prefix out of embeddings while it is trained; none trains the prefix
     itself."""
@@ -55,6 +56,7 @@ class PromptConfig(MethodConfig):
     """Prompt tuning (Lester et al., 2021): embeddings of virtual tokens before the input's."""
 
     virtual_tokens: Size = 20
+    """Length of the prompt."""
     initial: PromptStart = PromptStart.vocabulary
 
 
@@ -71,6 +73,7 @@ class PTuningConfig(MethodConfig):
     """P-tuning (Liu et al., 2021): embeddings of virtual tokens that a small network makes while it is trained."""
 
     virtual_tokens: Size = 20
+    """Length of the prompt."""
     encoder: PromptEncoder = PromptEncoder.lstm
     units: Size | None = None
     """Hidden units of the network; none means half the size of the model's embeddings."""
@@ -91,6 +94,7 @@ class LlamaAdapterConfig(MethodConfig):
     """LLaMA-Adapter (Zhang et al., 2024): gated attention to prompts in the upper blocks, closed at the start."""
 
     virtual_tokens: Size = 10
+    """Prompts in each adapted block."""
     drop: Share = 0.0
     """Share of the blocks, from the input on, that get no prompt."""
     base_batch_size: Size | None = field(default=None, metadata=ADDED)

@@ -114,6 +114,7 @@ class SearchConfig:
     constraint: Constraint = Constraint.softmax
     rule: Rule = Rule.reciprocal
     threshold: Number | None = None
+    """For rule=threshold: what alpha is compared with."""
     budget: Steps | None = None
     """Total rank over all layers, for rule=budget and constraint=topk; or say `mean_rank`."""
     minimum_rank: LayerRank = 1
@@ -123,22 +124,30 @@ class SearchConfig:
     scope: Scope = field(default=Scope.model, metadata=ADDED)
     """For constraint=topk."""
     epochs: Positive = MISSING
+    """Length of the search, over the weights' share of the data."""
     max_steps: Steps | None = None
+    """Ends the search after so many optimizer steps."""
     batch_size: Size = 16
+    """Examples of the weights' half per optimizer step."""
     validation_batch_size: Size | None = None
     """None means batch_size."""
     group_by_length: bool = field(default=False, metadata=ADDED)
     """Validation batches of similar lengths, as train.group_by_length makes training batches."""
     learning_rate: Positive = 1e-4
+    """Peak learning rate of LoRA and head in the search."""
     selection_learning_rate: Positive = 1e-3
+    """Learning rate of the selection variables."""
     selection_optimizer: SelectionOptimizer = field(default=SelectionOptimizer.adamw, metadata=ADDED)
     betas: Betas = field(default_factory=lambda: [0.9, 0.999])
     """Of the weights' Adam."""
     selection_betas: Betas = field(default_factory=lambda: [0.9, 0.999])
+    """Of the selection variables' Adam."""
     interval: Steps = 1
     """The selection variables move at every n-th optimizer step."""
     weight_decay: Amount = 0.01
+    """Of LoRA and head in the search; the selection variables have none."""
     warmup: Share = 0.0
+    """Share of the search's optimizer steps."""
     schedule: Schedule = Schedule.linear
     """Of the weights' learning rate; that of the selection variables is constant."""
     clip: Amount = 1.0
@@ -148,6 +157,7 @@ class SearchConfig:
     rslora: bool = field(default=False, metadata=ADDED)
     """Scale by alpha / sqrt(components) in the search, as rsLoRA; method.variant.rslora is about the retraining."""
     dropout: Share = 0.0
+    """Share of the adapted layers' inputs that dropout sets to zero for the LoRA in the search."""
     train_share: Between = 0.5
     """Share of the training set that trains weights; the rest trains the selection variables."""
     initial: Number = 1.0

@@ -37,6 +37,7 @@ class HubSource:
     """Parquet files in a data set repository of the Hugging Face hub (no loading script ever runs)."""
 
     path: Text = MISSING
+    """The repository's name."""
     revision: str | None = None
     """Commit, tag or branch; `refs/convert/parquet` is the hub's own conversion of data sets that are scripts."""
     files: dict[str, SomeNames] = field(default_factory=dict)
@@ -61,6 +62,7 @@ class LocalSource:
     labels: SomeNames | None = None
     """How the files spell the task's labels, in the task's order, where it differs (`"0"` and `"1"`, say)."""
     header: bool = True
+    """Whether the first line names the columns."""
     official_rows: dict[str, Steps] = field(default_factory=dict, metadata=LABEL)
     """Our split -> rows of the complete split; fewer rows make the run a subset, and reports say so."""
 
@@ -70,7 +72,9 @@ class GeneratedSource:
     """Deterministic, learnable examples that the project makes itself: trials, demo and tests."""
 
     generator: str = MISSING
+    """sentences, pairs, similarity, entities, restaurants or triples."""
     rows: dict[str, Size] = field(default_factory=lambda: {"train": 512, "validation": 128})
+    """Our split -> examples."""
 
 
 @dataclass
@@ -116,7 +120,9 @@ class TaskConfig:
     code: str | None = field(default=None, metadata=ADDED)
     """Of metrics of the user's own: the beginning of the SHA-256 of their files. Filled in."""
     evaluation: Names = field(default_factory=lambda: ["validation"])
+    """Splits scored after every epoch."""
     test: Names = field(default_factory=list)
+    """Splits scored once, at the end."""
     max_length: Size = 128
     """Longest input in tokens; longer ones are truncated and counted in the record."""
     hub: HubSource | None = None
@@ -132,6 +138,7 @@ class ClassificationTask(TaskConfig):
     """One or two sentences -> one of `labels`."""
 
     labels: Annotated[list[Text], MinLen(2), Distinct()] = MISSING
+    """Names of the classes, in the order of their numbers."""
     texts: SomeNames = field(default_factory=lambda: ["sentence1", "sentence2"])
     """Columns that make the input, in their order."""
 
@@ -141,8 +148,11 @@ class RegressionTask(TaskConfig):
     """One or two sentences -> a number between `minimum` and `maximum`."""
 
     texts: SomeNames = field(default_factory=lambda: ["sentence1", "sentence2"])
+    """Columns that make the input, in their order."""
     minimum: Number = 0.0
+    """Lowest label there can be."""
     maximum: Number = 5.0
+    """Highest label there can be."""
 
 
 class LongSentences(Enum):
@@ -195,6 +205,7 @@ class DecodingConfig:
     no_repeat_ngram: Annotated[int, Interval(ge=0, le=1000)] = 4
     """No n-gram of generated tokens occurs twice in an output; 0 allows all."""
     max_new_tokens: Size = 100
+    """Longest output."""
     batch_size: Size = 16
     """Records decoded side by side."""
 

@@ -34,6 +34,7 @@ class TrainConfig:
     """Settings shared by all methods; the learning rate belongs to the method."""
 
     epochs: Positive = 30.0
+    """Passes over the training data."""
     max_steps: Steps | None = None
     """Stop after so many optimizer steps, whatever `epochs` says: for trials."""
     batch_size: Size = 16
@@ -41,7 +42,9 @@ class TrainConfig:
     accumulation: Size = 1
     """Micro-batches per optimizer step."""
     evaluation_batch_size: Size = 64
+    """Examples scored at once."""
     weight_decay: Amount = 0.01
+    """Decoupled, as AdamW has it; of the head, and of what a method trains where the method says nothing."""
     warmup: Share = 0.06
     """Share of the optimizer steps."""
     schedule: Schedule = Schedule.linear
@@ -50,6 +53,7 @@ class TrainConfig:
     head_learning_rate: Positive | None = field(default=None, metadata=ADDED)
     """Peak learning rate of the task's head, the same for every method; none takes the method's own rate."""
     label_smoothing: Share = 0.0
+    """Share of the probability that is spread over all classes, or tokens of the vocabulary."""
     precision: Precision = Precision.fp32
     keep: Keep = Keep.best
     group_by_length: bool = False
@@ -63,6 +67,7 @@ class TrainConfig:
     threads: Threads | None = field(default=None, metadata=LOCATION)
     """CPU threads of torch; none leaves torch's choice."""
     log_steps: Steps = field(default=50, metadata=LOCATION)
+    """Optimizer steps between two progress lines."""
     checkpoint_minutes: Amount = field(default=10.0, metadata=LOCATION)
     """Longest time between checkpoints inside an epoch; one is also written after every epoch."""
     trackers: Names = field(default_factory=list, metadata=LOCATION)

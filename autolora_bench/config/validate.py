@@ -123,7 +123,7 @@ def _validate_data(experiment: ExperimentConfig, reads_data: bool) -> None:
     require(
         data.source is not Source.local or data.dir is not None or not reads_data,
         "data=local needs data.dir",
-        "say data.dir=FOLDER with the publishers' files (README: Data), or data=generated",
+        "say data.dir=FOLDER with the publishers' files (docs/data.md), or data=generated",
     )
     require(
         not data.held_out or not isinstance(task, RecoveryTask),

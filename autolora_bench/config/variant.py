@@ -56,6 +56,7 @@ class EvaConfig:
     tau: Between = field(default=0.99, metadata=ADDED)
     """A component has converged once its cosine with that of the batch before reaches this."""
     batch_size: Size = field(default=16, metadata=ADDED)
+    """Training examples whose inputs are decomposed at a time."""
     most_batches: Steps = field(default=1000, metadata=ADDED)
     """Components that have not converged after so many batches end the run."""
 

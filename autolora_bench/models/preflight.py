@@ -93,11 +93,11 @@ def _json(path: Path) -> dict[str, Any]:
         said = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(
-            f"cannot load a model from {path.parent}: {path.name}: {error}", "see README: Models"
+            f"cannot load a model from {path.parent}: {path.name}: {error}", "see docs/models.md"
         ) from error
     if not isinstance(said, dict):
         raise UserError(
-            f"cannot load a model from {path.parent}: {path.name} is no JSON object", "see README: Models"
+            f"cannot load a model from {path.parent}: {path.name} is no JSON object", "see docs/models.md"
         )
     return said
 
@@ -123,7 +123,7 @@ def _layers(folder: Path) -> set[str]:
                 names.update(name.rpartition(".")[0] for name in matrices if "embed" not in name)
         except (OSError, SafetensorError) as error:
             raise UserError(
-                f"cannot load a model from {folder}: {path.name}: {error}", "see README: Models"
+                f"cannot load a model from {folder}: {path.name}: {error}", "see docs/models.md"
             ) from error
     return names
 
@@ -139,7 +139,7 @@ def _check_tokenizer(folder: Path, writes: bool) -> None:
             Tokenizer.from_file(str(folder / VOCABULARIES[0]))
         except Exception as error:  # the library has no class of its own for it
             raise UserError(
-                f"cannot load a model from {folder}: {VOCABULARIES[0]}: {error}", "see README: Models"
+                f"cannot load a model from {folder}: {VOCABULARIES[0]}: {error}", "see docs/models.md"
             ) from error
     said = [_json(path) for path in map(folder.joinpath, SPECIAL_TOKENS) if path.is_file()]
     own = said and said[0].get("tokenizer_class") in OWN_TOKENS

@@ -91,5 +91,5 @@ def read(kind: Any, location: Location, model: str, **options: Any) -> Any:
         lines = str(error).strip().splitlines() or [type(error).__name__]
         first = " ".join(" ".join(lines[: 2 if lines[0].endswith(":") else 1]).split())
         raise UserError(
-            f"cannot load a model from {location.source}: {first}", "see README: Models"
+            f"cannot load a model from {location.source}: {first}", "see docs/models.md"
         ) from error

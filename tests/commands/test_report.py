@@ -52,7 +52,7 @@ def test_a_suite_of_which_nothing_was_run_is_shown_with_what_fills_it(
     for layout in ("markdown", "latex", "csv", "html"):
         assert out(capsys, "report", *words, f"format={layout}")
     text = out(capsys, "report", *words)
-    assert [row[1] for row in rows(text)[2:]] == ["--", "--", "--"]
+    assert [row[1] for row in rows(text)[2:]] == ["--"] * 4
     assert "autolora-bench -m task=sst2,rte method=lora seed=0 suite=demo" in text
 
 
