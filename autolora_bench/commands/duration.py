@@ -93,11 +93,13 @@ def work(experiment: ExperimentConfig, rows: int | None) -> Work | None:
     if rows is None:
         return None
     method, train = experiment.method, experiment.train
-    training = training_steps(method.final(train) if isinstance(method, AllocatorConfig) else train, rows)
+    training = training_steps(
+        method.final_training(train) if isinstance(method, AllocatorConfig) else train, rows
+    )
     if isinstance(method, AutoLoraConfig):
         search = search_steps(method.search, rows)
     elif isinstance(method, TRAINED):
-        search = training_steps(method.search(train), rows)
+        search = training_steps(method.search_training(train), rows)
     else:
         return Work(0, training.examples, training.steps)
     return Work(search.examples, training.examples, search.steps + training.steps)

@@ -35,7 +35,7 @@ class AllocatorConfig(MethodConfig):
     variant: VariantConfig = field(default_factory=VariantConfig, metadata=ADDED)
     """Of the final LoRA."""
 
-    def final(self, train: TrainConfig) -> TrainConfig:
+    def final_training(self, train: TrainConfig) -> TrainConfig:
         """How the LoRA with the found ranks is trained, in a run that says `train`."""
         return train
 
@@ -76,7 +76,7 @@ class TrainedAllocatorConfig(AllocatorConfig):
     search_learning_rate: Positive | None = None
     """Peak learning rate of the allocator's own training; none takes `learning_rate`."""
 
-    def search(self, train: TrainConfig) -> TrainConfig:
+    def search_training(self, train: TrainConfig) -> TrainConfig:
         """How the allocator's own training is done, in a run that says `train`."""
         return replace(train, epochs=self.search_epochs, max_steps=self.search_max_steps)
 
@@ -93,11 +93,11 @@ class LoraBalancedConfig(AllocatorConfig):
     search_learning_rate: Positive | None = None
     """Peak learning rate before the truncation; none takes `learning_rate`."""
 
-    def search(self, train: TrainConfig) -> TrainConfig:
+    def search_training(self, train: TrainConfig) -> TrainConfig:
         """The part before the truncation."""
         return self._part(train, self.share, self._before(train))
 
-    def final(self, train: TrainConfig) -> TrainConfig:
+    def final_training(self, train: TrainConfig) -> TrainConfig:
         """The part after it."""
         steps = self._before(train)
         left = None if train.max_steps is None or steps is None else max(1, train.max_steps - steps)

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from autolora_bench.sweep import Request, plan
 from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
 
 from autolora_bench.config.compose import compose_config, composer, to_experiment
@@ -16,6 +15,7 @@ from autolora_bench.config.experiment import ExperimentConfig, config_id
 from autolora_bench.config.peft_types import OWN, UNSTATED, peft_types
 from autolora_bench.errors import UserError
 from autolora_bench.plan import command_line
+from autolora_bench.sweeps import Request, plan
 
 
 def composed(*words: str) -> ExperimentConfig:

@@ -171,9 +171,9 @@ def test_both_parts_together_are_one_training(trained: Any) -> None:
 def test_steps_are_shared_out(steps: int, parts: tuple[int, int]) -> None:
     config = LoraBalancedConfig(name="x", title="X", learning_rate=1.0)
     train = TrainConfig(epochs=10, max_steps=steps)
-    assert (config.search(train).max_steps, config.final(train).max_steps) == parts
-    assert config.search(train).epochs == 7.5
-    assert config.final(train).epochs == 2.5
+    assert (config.search_training(train).max_steps, config.final_training(train).max_steps) == parts
+    assert config.search_training(train).epochs == 7.5
+    assert config.final_training(train).epochs == 2.5
 
 
 @pytest.mark.parametrize("setting", ["start", "dora"])

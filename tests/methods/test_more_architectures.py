@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 import torch
-from autolora_bench.methods.table import build_method
 from peft import PeftModel
 from transformers import (
     AutoConfig,
@@ -19,7 +18,7 @@ from autolora_bench import cli
 from autolora_bench.config.compose import compose_config, composer, to_experiment
 from autolora_bench.config.model import ModelConfig
 from autolora_bench.interruption import Interrupted
-from autolora_bench.methods.base import PhaseContext
+from autolora_bench.methods.base import PhaseContext, build_method
 from autolora_bench.models.targets import target_modules
 from autolora_bench.record import Status, find_records, read_record
 from autolora_bench.training.checkpoints import CheckpointPolicy

@@ -67,7 +67,7 @@ class AllocatedLora(LowRank):
 
     def training(self) -> FinetunePhase:
         """The run's, or the part of it that the search has left."""
-        return replace(super().training(), part=self.config.final)
+        return replace(super().training(), part=self.config.final_training)
 
     def ranks(self, backbone: Backbone, context: PhaseContext) -> RankAllocation:
         """Those that the search found."""

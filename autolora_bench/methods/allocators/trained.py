@@ -55,7 +55,7 @@ class TrainedSearch:
 
     def run(self, context: PhaseContext) -> PhaseResult:
         """Train, or go on from the last checkpoint."""
-        train = self.config.search(context.experiment.train)
+        train = self.config.search_training(context.experiment.train)
         result, memory = with_less_memory(train, train.batch_size, lambda train: self._search(context, train))
         result.details.update(memory)
         return result
