@@ -5,6 +5,8 @@ import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from autolora_bench.errors import UserError
+
 BLOCK = 1 << 22
 
 _known: dict[tuple[str, int, int, int, int], str] = {}
@@ -14,14 +16,19 @@ def sha256(path: Path) -> str:
     """SHA-256 of a file, in hexadecimal digits; read once per process as long as nobody writes the file.
 
     Raises:
-        OSError: it cannot be read.
+        UserError: it cannot be read.
     """
-    found = path.stat()
-    # The time of the last change of the inode is nobody's to set, unlike that of the content.
-    state = (str(path.absolute()), found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
-    if state not in _known:
-        with path.open("rb") as file:
-            _known[state] = hashlib.file_digest(file, "sha256").hexdigest()
+    try:
+        found = path.stat()
+        # The time of the last change of the inode is nobody's to set, unlike that of the content.
+        state = (str(path.absolute()), found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
+        if state not in _known:
+            with path.open("rb") as file:
+                _known[state] = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise UserError(
+            f"{path} cannot be read: {error.strerror}", "check the file and its permissions"
+        ) from error
     return _known[state]
 
 

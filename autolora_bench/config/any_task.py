@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from autolora_bench.checksums import sha256
 from autolora_bench.config.data import DataConfig, Source
 from autolora_bench.config.experiment import ExperimentConfig
 from autolora_bench.config.task import (
@@ -26,7 +27,7 @@ from autolora_bench.config.task import (
     TaskConfig,
 )
 from autolora_bench.errors import require
-from autolora_bench.tables.profile import Column, Content, file_digest, profile
+from autolora_bench.tables.profile import Column, Content, profile
 from autolora_bench.tables.read import find_files
 from autolora_bench.tables.repository import fetch, find_repository
 from autolora_bench.tables.roles import Roles, find_roles
@@ -132,7 +133,7 @@ def _check_source(data: DataConfig) -> None:
 def _from_files(data: DataConfig) -> Tables:
     said = {split: str(getattr(data, split)) for split in SPLITS if getattr(data, split) is not None}
     paths = {split: find_files(name, f"data.{split}") for split, name in said.items()}
-    digests = {split: [file_digest(path) for path in files] for split, files in paths.items()}
+    digests = {split: [sha256(path) for path in files] for split, files in paths.items()}
     for split, found in digests.items():
         require(
             len({*found}) == len(found),

@@ -72,7 +72,7 @@ def own_files(task: TaskConfig, data: DataConfig) -> dict[str, list[Path]]:
     planned = files_source(task).sha256
     found = {split: find_files(str(getattr(data, split)), f"data.{split}") for split in planned}
     for split, paths in found.items():
-        if [_digest(path) for path in paths] != planned[split]:
+        if [sha256(path) for path in paths] != planned[split]:
             raise UserError(
                 f"data.{split}={getattr(data, split)} changed since this run was planned",
                 "put back what was there, or start the command again for a run of the new data",
@@ -134,12 +134,12 @@ def file_digests(task: TaskConfig, data: DataConfig) -> dict[str, str]:
     """
     if data.source is Source.files:
         own = own_files(task, data)
-        return {f"{split}/{path.name}": _digest(path) for split, paths in own.items() for path in paths}
+        return {f"{split}/{path.name}": sha256(path) for split, paths in own.items() for path in paths}
     if data.source is not Source.local:
         return {}
     folder = _data_folder(data)
     paths = [path for paths in local_files(task, data).values() for path in paths]
-    return {path.relative_to(folder).as_posix(): _digest(path) for path in paths}
+    return {path.relative_to(folder).as_posix(): sha256(path) for path in paths}
 
 
 def _data_folder(data: DataConfig) -> Path:
@@ -180,16 +180,7 @@ def _content(files: dict[str, list[Path]], folder: Path) -> Iterator[bytes]:
     for split, paths in sorted(files.items()):
         for path in paths:
             yield f"{split}\0{path.relative_to(folder).as_posix()}\0".encode()
-            yield bytes.fromhex(_digest(path))
-
-
-def _digest(path: Path) -> str:
-    try:
-        return sha256(path)
-    except OSError as error:
-        raise UserError(
-            f"{path} cannot be read: {error.strerror}", "check the file and its permissions"
-        ) from error
+            yield bytes.fromhex(sha256(path))
 
 
 def _no_source(task: TaskConfig, what: str, name: str) -> UserError:

@@ -3,18 +3,18 @@
 Shapes: D inputs, O outputs, r rank of a layer; A is (r, D), B is (O, r).
 """
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from peft import PeftModel
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from autolora_bench.search.layers import lora_factors, lora_layers
+from autolora_bench.training.weights import save_tensors
 
 FACTORS = "initialise/factors.safetensors"
 Factors = Mapping[str, tuple[Tensor, Tensor]]
@@ -24,9 +24,7 @@ Factors = Mapping[str, tuple[Tensor, Tensor]]
 def write_factors(factors: Factors, path: Path) -> None:
     """Save as safetensors in single precision, whole or not at all: `<layer>.A` and `<layer>.B`."""
     tensors = {f"{name}.{x}": t for name, pair in factors.items() for x, t in zip("AB", pair, strict=True)}
-    temporary = path.with_name(f".{path.name}.writing")
-    save_file({name: t.detach().float().cpu().contiguous() for name, t in tensors.items()}, temporary)
-    os.replace(temporary, path)
+    save_tensors({name: t.float() for name, t in tensors.items()}, path)
 
 
 def read_factors(path: Path) -> dict[str, tuple[Tensor, Tensor]]:

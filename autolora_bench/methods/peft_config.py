@@ -1,10 +1,11 @@
 """Any type of PEFT with any of its settings, trained and measured as every other method is.
 
 PEFT puts the weights in and takes them out; what a type needs beside that is in methods.peft_companions (losses,
-allocations), models.peft_model (inputs) and models.peft_export (a folder that loads elsewhere).
+allocations) and methods.peft_model (inputs).
 Trained, without the head: what requires a gradient, counted, not computed by a formula.
 """
 
+import copy
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,9 +19,9 @@ from autolora_bench.errors import UserError
 from autolora_bench.methods.base import PhaseContext
 from autolora_bench.methods.finetuning import OneTraining
 from autolora_bench.methods.peft_companions import OwnLoss, SubspaceSchedule
-from autolora_bench.methods.peft_export import export_peft
 from autolora_bench.methods.peft_model import adapted_by_peft
 from autolora_bench.methods.rank_schedule import RankSchedule, prune
+from autolora_bench.models.export import export
 from autolora_bench.models.load import Backbone
 from autolora_bench.processes import world_size
 from autolora_bench.record import write_atomically
@@ -85,11 +86,15 @@ class PeftMethod(OneTraining):
         return OwnLoss(model) if self.config.type == "LORA" else Companion()
 
     def export(self, model: PeftModel, backbone: Backbone, folder: Path) -> None:
-        """A folder that PEFT or transformers load."""
+        """PEFT's own format; the merged model, for transformers, where that has no place for the task's head."""
         if self.config.type == "ADALORA":
             trained: Any = model.active_peft_config
             trained.orth_reg_weight = self.config.settings.get(
                 "orth_reg_weight", self.config.info.settings["orth_reg_weight"]
             )
             write_atomically(folder.parent / Path(PATTERN).name, json.dumps(trained.rank_pattern))
-        export_peft(model, backbone, folder)
+        if backbone.head_modules and not getattr(model.active_peft_config, "modules_to_save", None):
+            whole: Any = copy.deepcopy(model)
+            export(whole.merge_and_unload(), folder)
+        else:
+            export(model, folder)

@@ -107,12 +107,7 @@ def model_digests(model: ModelConfig) -> dict[str, str]:
     if location.kind in ("hub", "drawn"):
         return {}
     files = [path for path in Path(location.source).iterdir() if READ.fullmatch(path.name) and path.is_file()]
-    try:
-        return {path.name: sha256(path) for path in sorted(files)}
-    except OSError as error:
-        raise UserError(
-            f"{error.filename} cannot be read: {error.strerror}", "check the file and its permissions"
-        ) from error
+    return {path.name: sha256(path) for path in sorted(files)}
 
 
 def _packages(package: PackageSource) -> str:

@@ -74,7 +74,7 @@ def profile(paths: Sequence[Path]) -> list[Column]:
     Raises:
         UserError: as `read.opened`.
     """
-    digests = [f"{builder_of(path)} {path.suffix.lower()} {file_digest(path)}" for path in paths]
+    digests = [f"{builder_of(path)} {path.suffix.lower()} {sha256(path)}" for path in paths]
     key = hashlib.sha256(json.dumps([VERSION, digests]).encode()).hexdigest()
     kept = cache_dir() / "tables" / f"{key[:32]}.json"
     with suppress(OSError, ValueError, TypeError, KeyError):
@@ -97,16 +97,6 @@ def profile(paths: Sequence[Path]) -> list[Column]:
         for old in sorted(kept.parent.glob("*.json"), key=lambda path: path.stat().st_mtime)[:-KEPT]:
             old.unlink(missing_ok=True)
     return columns
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file. Raises UserError where it cannot be read."""
-    try:
-        return sha256(path)
-    except OSError as error:
-        raise UserError(
-            f"{path} cannot be read: {error.strerror}", "check the file and its permissions"
-        ) from error
 
 
 def spelled(value: Any) -> str:

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -23,10 +24,15 @@ def trainable_state(model: nn.Module) -> dict[str, torch.Tensor]:
 
 def save_trainable(model: nn.Module, path: Path) -> None:
     """Write the trainable weights whole or not at all. Raises UserError where they cannot be written."""
+    save_tensors(trainable_state(model), path)
+
+
+def save_tensors(tensors: Mapping[str, torch.Tensor], path: Path) -> None:
+    """Write tensors as safetensors, whole or not at all. Raises UserError where they cannot be written."""
     temporary = path.with_name(f".{path.name}.writing")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(trainable_state(model), temporary)
+        save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, temporary)
         _flush(temporary)
         os.replace(temporary, path)
     except (OSError, SafetensorError) as error:

@@ -16,14 +16,12 @@ the head, are where the rest of the run starts: no step is taken twice, so ranks
 Shapes: L layers, K components, D inputs, O outputs of a layer; A is (K, D), B is (O, K).
 """
 
-import os
-from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from peft import PeftModel
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
@@ -34,6 +32,7 @@ from autolora_bench.methods.allocators.trained import Allocator, TrainedSearch
 from autolora_bench.methods.base import PhaseContext
 from autolora_bench.methods.factors import Factors, read_factors, start_from, write_factors
 from autolora_bench.search.layers import lora_factors, lora_layers
+from autolora_bench.training.weights import save_tensors
 
 FACTORS = "search/factors.safetensors"
 HEAD = "search/weights.safetensors"
@@ -57,6 +56,8 @@ class Balanced(Allocator):
         self.seen = torch.zeros(shape, dtype=torch.float64)
         """(L, K, K): sums of g g'."""
         self.positions = torch.zeros(len(self.layers), dtype=torch.float64)
+        self.own = [torch.zeros_like(sums) for sums in self._sums()]
+        """The same of the step that is being taken, in this process."""
         self.first = 0
         self.gathers = False
         for index, layer in enumerate(self.layers.values()):
@@ -74,24 +75,28 @@ class Balanced(Allocator):
         """Whether this one is."""
         self.gathers = state.global_step >= self.first
 
-    def on_train_end(
+    def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
-        """Add up what several processes gathered."""
+        """Add what all processes gathered in the step: a checkpoint of the main one then has everything."""
+        if self.gathers:
+            for sums, own in zip(self._sums(), self.own, strict=True):
+                total = own.to(args.device)
+                if dist.is_initialized():
+                    dist.all_reduce(total)
+                sums += total.cpu()
+                own.zero_()
         self.gathers = False
-        if dist.is_initialized():
-            for sums in (self.reached, self.seen, self.positions):
-                total = sums.to(args.device)
-                dist.all_reduce(total)
-                sums.copy_(total)
 
     def gather(self, layer: int, z: Tensor, g: Tensor) -> None:
         """Add the positions of a batch, (N, K) each, that the loss depends on."""
         used = g.ne(0).any(dim=1)
         z, g = z[used].double(), g[used].double()
-        self.reached[layer] += (z.T @ z).cpu()
-        self.seen[layer] += (g.T @ g).cpu()
-        self.positions[layer] += len(z)
+        for own, found in zip(self.own, (z.T @ z, g.T @ g, used.sum()), strict=True):
+            own[layer] += found.cpu()
+
+    def _sums(self) -> tuple[Tensor, Tensor, Tensor]:
+        return self.reached, self.seen, self.positions
 
     def state(self) -> dict[str, Tensor]:
         """The sums so far."""
@@ -115,7 +120,8 @@ class Balanced(Allocator):
             if ranks[name]:
                 factors[name] = truncated(a, layer.scaling[adapter] * b, p, q, ranks[name])
         write_factors(factors, context.folder / FACTORS)
-        _save_head(self.model, context.folder / HEAD)
+        head = {n: w for n, w in self.model.named_parameters() if w.requires_grad and OWN not in n}
+        save_tensors(head, context.folder / HEAD)
 
     def _gramians(self) -> list[tuple[Tensor, Tensor]]:
         counts = self.positions.clamp(min=1)[:, None, None]
@@ -173,13 +179,6 @@ def truncated(a: Tensor, b: Tensor, p: Tensor, q: Tensor, rank: int) -> tuple[Te
     rows, columns = rows * balance[:, None], columns / balance
     spare = nn.functional.normalize(whole_a[: rank - alive], dim=1) * whole_a.norm(dim=1).mean()
     return torch.cat([rows, spare]), torch.cat([columns, columns.new_zeros(len(columns), rank - alive)], 1)
-
-
-def _save_head(model: PeftModel, path: Path) -> None:
-    trained = ((name, w) for name, w in model.named_parameters() if w.requires_grad and OWN not in name)
-    temporary = path.with_name(f".{path.name}.writing")
-    save_file({name: weight.detach().cpu().contiguous() for name, weight in trained}, temporary)
-    os.replace(temporary, path)
 
 
 @torch.no_grad()
