@@ -3,8 +3,10 @@
 import gc
 import os
 import runpy
-from collections.abc import Iterator
+import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -61,3 +63,71 @@ def _saved(name: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     save = runpy.run_path(str(REPOSITORY / "scripts" / f"{name}.py"))[f"save_{name}"]
     folder: Path = save(tmp_path_factory.mktemp(name))
     return folder
+
+
+@pytest.fixture
+def interrupt_every_training_once(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
+    """step -> a checkpoint after so many steps, Ctrl-C after the next; a list that fills with where it happened."""
+    from autolora_bench.training.checkpoints import CheckpointPolicy
+
+    def interrupt(step: int) -> list[str]:
+        interrupted: list[str] = []
+        on_step_end = CheckpointPolicy.on_step_end
+
+        def interrupting(self: Any, args: Any, state: Any, control: Any, **more: Any) -> Any:
+            control = on_step_end(self, args, state, control, **more)
+            if str(args.output_dir) not in interrupted:
+                control.should_save |= state.global_step == step
+                if state.global_step == step + 1:
+                    interrupted.append(str(args.output_dir))
+                    raise KeyboardInterrupt
+            return control
+
+        monkeypatch.setattr(CheckpointPolicy, "on_step_end", interrupting)
+        return interrupted
+
+    return interrupt
+
+
+@pytest.fixture
+def resumed() -> Callable[..., Any]:
+    """Experiment and folder -> the record of a run that is started again for as long as something stops it."""
+    from autolora_bench.record import RunRecord, Status, read_record
+    from autolora_bench.runner import run_experiment
+
+    def run(experiment: Any, folder: Path) -> RunRecord:
+        record: RunRecord | None = None
+        while record is None or record.status is not Status.completed:
+            try:
+                record = run_experiment(experiment, folder, "autolora-bench ...", record)
+                assert record.error is None, record.error["traceback"]
+            except KeyboardInterrupt:
+                record = read_record(folder / "run.json")
+        return record
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def signalled() -> Callable[..., None]:
+    """Patch, step, number and what then -> this process gets a signal in the middle of that optimizer step, once."""
+    from autolora_bench.training.checkpoints import CheckpointPolicy
+
+    def send(
+        patch: pytest.MonkeyPatch,
+        step: int,
+        number: int = signal.SIGTERM,
+        then: Callable[[], None] = lambda: None,
+    ) -> None:
+        begin, sent = CheckpointPolicy.on_step_begin, []
+
+        def sending(self: Any, args: Any, state: Any, control: Any, **more: Any) -> Any:
+            if state.global_step + 1 == step and not sent:
+                sent.append(step)
+                os.kill(os.getpid(), number)
+                then()
+            return begin(self, args, state, control, **more)
+
+        patch.setattr(CheckpointPolicy, "on_step_begin", sending)
+
+    return send

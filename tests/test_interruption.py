@@ -13,7 +13,6 @@ from threading import Event, Thread, Timer
 from typing import Any
 
 import pytest
-from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from autolora_bench import cli, ownership
 from autolora_bench.config.compose import compose_config, composer, to_experiment
@@ -21,7 +20,6 @@ from autolora_bench.methods.finetuning import FinetunePhase
 from autolora_bench.ownership import LOCK, BusyError, Owner, owned
 from autolora_bench.paths import run_folder
 from autolora_bench.record import RunRecord, Status, read_record
-from autolora_bench.training.checkpoints import CheckpointPolicy
 
 SMALL = [
     "task=sst2",
@@ -67,31 +65,6 @@ def facts(folder: Path) -> tuple[Any, bytes]:
     ).read_bytes()
 
 
-def signalled(
-    monkeypatch: pytest.MonkeyPatch,
-    step: int,
-    number: int = signal.SIGTERM,
-    then: Callable[[], None] = lambda: None,
-) -> None:
-    """Send this process a signal in the middle of the given optimizer step, once."""
-    begin, sent = CheckpointPolicy.on_step_begin, []
-
-    def sending(
-        self: CheckpointPolicy,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        **more: Any,
-    ) -> Any:
-        if state.global_step + 1 == step and not sent:
-            sent.append(step)
-            os.kill(os.getpid(), number)
-            then()
-        return begin(self, args, state, control, **more)
-
-    monkeypatch.setattr(CheckpointPolicy, "on_step_begin", sending)
-
-
 @pytest.mark.parametrize(
     ("number", "status", "step"),
     [(signal.SIGTERM, 143, 2), (signal.SIGTERM, 143, 4), (signal.SIGINT, 130, 5)],
@@ -103,6 +76,7 @@ def test_a_signal_leaves_a_checkpoint_and_a_record_and_the_same_command_goes_on(
     number: int,
     status: int,
     step: int,
+    signalled: Callable[..., None],
 ) -> None:
     whole, cut = words(tmp_path / "whole"), words(tmp_path / "cut", "train.checkpoint_minutes=60")
     assert cli.run(whole) == 0
@@ -128,6 +102,7 @@ def test_a_signal_stops_the_sweep_and_not_only_the_job(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
+    signalled: Callable[..., None],
 ) -> None:
     line = ["-m", "seed=0,1", *words(tmp_path)]
     signalled(monkeypatch, 2)
@@ -137,7 +112,11 @@ def test_a_signal_stops_the_sweep_and_not_only_the_job(
 
 
 def test_a_run_ends_alike_where_max_steps_lie_inside_an_epoch(
-    words: Callable[..., list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    words: Callable[..., list[str]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    signalled: Callable[..., None],
+    half_done: Callable[[list[str]], Path],
 ) -> None:
     whole, cut = (words(tmp_path / name, "train.max_steps=6") for name in ("whole", "cut"))
     assert cli.run(whole) == 0
@@ -155,12 +134,17 @@ def test_a_run_ends_alike_where_max_steps_lie_inside_an_epoch(
     assert facts(folder_of(cut)) == facts(folder_of(whole))
 
 
-def half_done(line: list[str], monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A run stopped in step 6 of 8; its checkpoints."""
-    with monkeypatch.context() as patch:
-        signalled(patch, 6)
-        assert cli.run(line) == 143
-    return folder_of(line) / "finetune" / "checkpoints"
+@pytest.fixture(scope="module")
+def half_done(signalled: Callable[..., None]) -> Callable[[list[str]], Path]:
+    """A command -> its run, stopped in step 6 of 8; its checkpoints."""
+
+    def stop(line: list[str]) -> Path:
+        with pytest.MonkeyPatch.context() as patch:
+            signalled(patch, 6)
+            assert cli.run(line) == 143
+        return folder_of(line) / "finetune" / "checkpoints"
+
+    return stop
 
 
 def empty(folder: Path) -> None:
@@ -195,14 +179,16 @@ DAMAGE: dict[str, Callable[[Path], None]] = {
 
 
 @pytest.fixture(scope="module")
-def halves(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[list[str], Path, Path]:
+def halves(
+    tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory, half_done: Callable[[list[str]], Path]
+) -> tuple[list[str], Path, Path]:
     """A command line without results, a folder of the whole run, a folder of the run cut off half-way."""
     base = [*SMALL, *TRAIN, f"model.checkpoint={tiny_encoder}"]
     whole, cut = tmp_path_factory.mktemp("whole"), tmp_path_factory.mktemp("cut")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AUTOLORA_BENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
         assert cli.run([*base, f"results={whole}"]) == 0
-        half_done([*base, f"results={cut}"], patch)
+        half_done([*base, f"results={cut}"])
     return base, whole, cut
 
 

@@ -3,24 +3,21 @@
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from peft import PeftModel
-from transformers import AutoModelForSequenceClassification, TrainerControl, TrainerState, TrainingArguments
+from transformers import AutoModelForSequenceClassification
 
 from autolora_bench import cli, load_metric
 from autolora_bench.config.registry import methods
 from autolora_bench.metrics.registry import METRICS
 from autolora_bench.own import read_own
 from autolora_bench.record import RunRecord, Status, find_records, read_record
-from autolora_bench.training.checkpoints import CheckpointPolicy
 
 CONTRIBUTING = Path(__file__).resolve().parent.parent / "CONTRIBUTING.md"
 BLOCK = re.compile(r" *```\w+\n *# mine/(\S+)\n(.*?)\n *```", re.DOTALL)
@@ -59,25 +56,6 @@ def words(mine: Path, tiny_encoder: Path) -> Words:
 
 def records(results: Path) -> list[RunRecord]:
     return [read_record(path) for path in find_records(results)]
-
-
-def killed(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
-    """Send this process a signal in the middle of an optimizer step, once."""
-    begin, sent = CheckpointPolicy.on_step_begin, []
-
-    def sending(
-        self: CheckpointPolicy,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        **more: Any,
-    ) -> Any:
-        if state.global_step + 1 == step and not sent:
-            sent.append(step)
-            os.kill(os.getpid(), signal.SIGTERM)
-        return begin(self, args, state, control, **more)
-
-    monkeypatch.setattr(CheckpointPolicy, "on_step_begin", sending)
 
 
 def test_it_is_listed_and_checked(
@@ -120,10 +98,11 @@ def test_it_runs_is_cut_off_goes_on_and_is_reported_where_nobody_has_it(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
+    signalled: Callable[..., None],
 ) -> None:
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     assert cli.run(words(whole)) == 0
-    killed(monkeypatch, 3)
+    signalled(monkeypatch, 3)
     assert cli.run(words(cut)) == 143
     assert [record.status for record in records(cut)] == [Status.interrupted]
     assert cli.run(words(cut)) == 0

@@ -5,7 +5,6 @@ layers are pruned until `target_rank` x layers are left. Trained at the end, wit
 r_l (D_l + O_l + 1) over the layers, D inputs and O outputs.
 """
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,14 +16,12 @@ from autolora_bench.config.method import AdaLoraConfig
 from autolora_bench.methods.base import PhaseContext
 from autolora_bench.methods.finetuning import OneTraining
 from autolora_bench.methods.lora import peft_model
-from autolora_bench.methods.rank_schedule import RankSchedule, prune
+from autolora_bench.methods.rank_schedule import RankSchedule, prune_to_kept, save_kept
 from autolora_bench.models.export import export
 from autolora_bench.models.load import Backbone
-from autolora_bench.record import write_atomically
 from autolora_bench.training.finetune import WEIGHTS
 from autolora_bench.training.weights import load_trainable
 
-PATTERN = "finetune/rank_pattern.json"
 ROUNDING = 1e-9
 UNKNOWN = 1_000_000_000
 """Stands for the number of steps until the training knows it."""
@@ -39,8 +36,8 @@ class AdaLora(OneTraining):
     def rebuild(self, context: PhaseContext) -> nn.Module:
         """The trained model, with the triplets that were left."""
         model = self.adapt(context.backbone(), context)
-        prune(model, json.loads((context.folder / PATTERN).read_text(encoding="utf-8")))
-        load_trainable(model, context.folder / "finetune" / WEIGHTS)
+        prune_to_kept(model, context.folder / self.training_name)
+        load_trainable(model, context.folder / self.training_name / WEIGHTS)
         return model.to(context.device)
 
     def companion(self, model: PeftModel) -> RankSchedule:
@@ -76,6 +73,6 @@ class AdaLora(OneTraining):
         """PEFT's own format, with the triplets that were left beside the weights for `rebuild`."""
         trained = model.peft_config[model.active_adapter]
         assert isinstance(trained, peft.AdaLoraConfig)
-        write_atomically(folder.parent / Path(PATTERN).name, json.dumps(trained.rank_pattern))
+        save_kept(model, folder.parent)
         trained.orth_reg_weight = self.config.orthogonality
         export(model, folder)

@@ -6,7 +6,6 @@ Trained, without the head: what requires a gradient, counted, not computed by a 
 """
 
 import copy
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,18 +19,14 @@ from autolora_bench.methods.base import PhaseContext
 from autolora_bench.methods.finetuning import OneTraining
 from autolora_bench.methods.peft_companions import OwnLoss, SubspaceSchedule
 from autolora_bench.methods.peft_model import adapted_by_peft
-from autolora_bench.methods.rank_schedule import RankSchedule, prune
+from autolora_bench.methods.rank_schedule import RankSchedule, prune_to_kept, save_kept
 from autolora_bench.models.export import export
 from autolora_bench.models.load import Backbone
 from autolora_bench.processes import world_size
-from autolora_bench.record import write_atomically
 from autolora_bench.tasks.room import check_room
 from autolora_bench.training.companion import Companion
 from autolora_bench.training.finetune import WEIGHTS
 from autolora_bench.training.weights import load_trainable
-
-PATTERN = "finetune/rank_pattern.json"
-"""Which triplets AdaLoRA left."""
 
 
 @dataclass(frozen=True)
@@ -45,8 +40,8 @@ class PeftMethod(OneTraining):
         if self.config.type != "ADALORA":
             return super().rebuild(context)
         model = self.adapt(context.backbone(), context)
-        prune(model, json.loads((context.folder / PATTERN).read_text(encoding="utf-8")))
-        load_trainable(model, context.folder / "finetune" / WEIGHTS)
+        prune_to_kept(model, context.folder / self.training_name)
+        load_trainable(model, context.folder / self.training_name / WEIGHTS)
         return model.to(context.device)
 
     def details(self, context: PhaseContext) -> dict[str, Any]:
@@ -92,7 +87,7 @@ class PeftMethod(OneTraining):
             trained.orth_reg_weight = self.config.settings.get(
                 "orth_reg_weight", self.config.info.settings["orth_reg_weight"]
             )
-            write_atomically(folder.parent / Path(PATTERN).name, json.dumps(trained.rank_pattern))
+            save_kept(model, folder.parent)
         if backbone.head_modules and not getattr(model.active_peft_config, "modules_to_save", None):
             whole: Any = copy.deepcopy(model)
             export(whole.merge_and_unload(), folder)

@@ -4,7 +4,9 @@ PEFT leaves the call to the user, and a training without it runs to its end with
 #3373). Steps are counted from 1, so that an allocation is final even where `final_share` is 0.
 """
 
+import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import peft
@@ -14,8 +16,10 @@ from torch import Tensor
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from autolora_bench.errors import UserError
+from autolora_bench.record import write_atomically
 from autolora_bench.training.companion import Companion
 
+KEPT = "rank_pattern.json"
 POINTS = 50
 """Points of the budget's course in the record."""
 FEWEST = 1
@@ -134,6 +138,17 @@ def prune(model: PeftModel, pattern: dict[str, list[bool]]) -> None:
     """Leave only the triplets that are flagged in `pattern` (name of a layer's lora_E -> r flags), in place."""
     tuner: Any = model.base_model
     tuner.resize_modules_by_rank_pattern(pattern, model.active_adapter)
+
+
+def save_kept(model: PeftModel, folder: Path) -> None:
+    """Write which triplets are left into a training's folder."""
+    trained: Any = model.active_peft_config
+    write_atomically(folder / KEPT, json.dumps(trained.rank_pattern))
+
+
+def prune_to_kept(model: PeftModel, folder: Path) -> None:
+    """Leave only the triplets that `save_kept` named."""
+    prune(model, json.loads((folder / KEPT).read_text(encoding="utf-8")))
 
 
 def _under(table: str, state: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -2,14 +2,13 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
-from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from autolora_bench.config.choices import schema_of
 from autolora_bench.config.compose import compose_config, composer, to_experiment
@@ -21,7 +20,6 @@ from autolora_bench.methods.base import PhaseContext
 from autolora_bench.paths import conf_dir
 from autolora_bench.record import RunRecord
 from autolora_bench.runner import run_experiment
-from autolora_bench.training.checkpoints import CheckpointPolicy
 
 SMALL = [
     "task=sst2",
@@ -159,32 +157,3 @@ def watched(finetune: Callable[..., Any], found: Trained) -> Callable[..., Any]:
         return outcome
 
     return watch
-
-
-@pytest.fixture
-def interrupt_every_training_once(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
-    """step -> a checkpoint after so many steps, Ctrl-C after the next; a list that fills with where it happened."""
-    return partial(interrupt, monkeypatch)
-
-
-def interrupt(monkeypatch: pytest.MonkeyPatch, step: int) -> list[str]:
-    interrupted: list[str] = []
-    on_step_end = CheckpointPolicy.on_step_end
-
-    def interrupting(
-        self: CheckpointPolicy,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        **more: Any,
-    ) -> TrainerControl:
-        control = on_step_end(self, args, state, control, **more)
-        if str(args.output_dir) not in interrupted:
-            control.should_save |= state.global_step == step
-            if state.global_step == step + 1:
-                interrupted.append(str(args.output_dir))
-                raise KeyboardInterrupt
-        return control
-
-    monkeypatch.setattr(CheckpointPolicy, "on_step_end", interrupting)
-    return interrupted

@@ -40,8 +40,6 @@ from autolora_bench.methods.adapter import load_adapter
 from autolora_bench.methods.base import build_method
 from autolora_bench.methods.llama_adapter import load_llama_adapter
 from autolora_bench.paths import conf_dir
-from autolora_bench.record import RunRecord, Status, read_record
-from autolora_bench.runner import run_experiment
 
 NAMES = sorted(path.stem for path in (conf_dir() / "method").glob("*.yaml"))
 METHODS = [
@@ -299,17 +297,11 @@ def test_export_says_what_it_is_and_names_no_folder_of_this_machine(method: str,
 
 
 def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(
-    method: str, trained: Any, tmp_path: Path, interrupt_every_training_once: Any
+    method: str, trained: Any, tmp_path: Path, interrupt_every_training_once: Any, resumed: Any
 ) -> None:
     run = trained(method)
     interrupted = interrupt_every_training_once(step=4)
-    record: RunRecord | None = None
-    while record is None or record.status is not Status.completed:
-        try:
-            record = run_experiment(run.experiment, tmp_path, "autolora-bench ...", record)
-            assert record.error is None, record.error["traceback"]
-        except KeyboardInterrupt:
-            record = read_record(tmp_path / "run.json")
+    record = resumed(run.experiment, tmp_path)
     assert len(interrupted) == sum(phase.steps is not None for phase in run.record.phases)
     assert record.history == run.record.history
     assert [phase.details for phase in record.phases] == [phase.details for phase in run.record.phases]

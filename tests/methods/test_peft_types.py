@@ -16,7 +16,6 @@ from safetensors.torch import load_file, save_file
 from autolora_bench.config.peft_types import peft_types, starts_elsewhere
 from autolora_bench.errors import UserError
 from autolora_bench.methods.base import build_method
-from autolora_bench.record import RunRecord, Status, read_record
 from autolora_bench.runner import run_experiment
 from autolora_bench.tasks.base import EvaluationContext
 from autolora_bench.tasks.generation.decode import decode
@@ -188,19 +187,13 @@ def test_a_type_starts_at_the_pretrained_model_or_is_known_not_to(kind: str, nam
 
 @cases("labels", "tags", "texts", every=6)
 def test_a_resumed_run_is_the_uninterrupted_one_and_is_rebuilt(
-    kind: str, name: str, tried: Any, tmp_path: Path, interrupt_every_training_once: Any
+    kind: str, name: str, tried: Any, tmp_path: Path, interrupt_every_training_once: Any, resumed: Any
 ) -> None:
     run = tried(kind, name)
     rebuilt = build_method(run.experiment.method).rebuild(run.context)
     torch.testing.assert_close(run.logits_of(rebuilt), run.logits, rtol=0, atol=0)
     interrupted = interrupt_every_training_once(step=2)
-    record: RunRecord | None = None
-    while record is None or record.status is not Status.completed:
-        try:
-            record = run_experiment(run.experiment, tmp_path, "autolora-bench ...", record)
-            assert record.error is None, record.error["traceback"]
-        except KeyboardInterrupt:
-            record = read_record(tmp_path / "run.json")
+    record = resumed(run.experiment, tmp_path)
     assert interrupted
     assert record.history == run.record.history
     assert [phase.details for phase in record.phases] == [phase.details for phase in run.record.phases]

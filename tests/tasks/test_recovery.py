@@ -8,19 +8,17 @@ import pytest
 import torch
 from scipy.stats import spearmanr
 from torch import Tensor
-from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from autolora_bench.config.compose import compose_config, composer, to_experiment
 from autolora_bench.config.experiment import ExperimentConfig
 from autolora_bench.errors import UserError
 from autolora_bench.methods.base import PhaseContext, build_method
 from autolora_bench.models.load import Backbone
-from autolora_bench.record import RunRecord, Status, read_record
+from autolora_bench.record import RunRecord
 from autolora_bench.runner import run_experiment
 from autolora_bench.tasks import recovery_teacher
 from autolora_bench.tasks.base import EvaluationContext
 from autolora_bench.tasks.recovery import Recovery
-from autolora_bench.training.checkpoints import CheckpointPolicy
 
 WORDS = [
     "task=planted",
@@ -259,46 +257,17 @@ def test_the_best_epoch_is_the_one_with_the_smallest_error(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("method", ["autolora_topk", "oracle"])
 def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
+    tmp_path: Path, method: str, interrupt_every_training_once: Any, resumed: Any
 ) -> None:
     words = [f"method={method}", *(SEARCH if method.startswith("autolora") else ())]
     whole = run(tmp_path / "whole", *words)
-    interrupted = interrupt_every_training_once(monkeypatch, step=8)
-    record: RunRecord | None = None
-    while record is None or record.status is not Status.completed:
-        try:
-            record = run_experiment(experiment(*words), tmp_path / "parts", "autolora-bench ...", record)
-            assert record.error is None, record.error["traceback"]
-        except KeyboardInterrupt:
-            record = read_record(tmp_path / "parts" / "run.json")
+    interrupted = interrupt_every_training_once(step=8)
+    record = resumed(experiment(*words), tmp_path / "parts")
     assert len(interrupted) == 1 + method.startswith("autolora")
     assert record.history == whole.history
     assert record.test == whole.test
     assert record.ranks == whole.ranks
     assert record.data == whole.data
-
-
-def interrupt_every_training_once(monkeypatch: pytest.MonkeyPatch, step: int) -> list[str]:
-    interrupted: list[str] = []
-    on_step_end = CheckpointPolicy.on_step_end
-
-    def interrupting(
-        self: CheckpointPolicy,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        **more: Any,
-    ) -> TrainerControl:
-        control = on_step_end(self, args, state, control, **more)
-        if str(args.output_dir) not in interrupted:
-            control.should_save |= state.global_step == step
-            if state.global_step == step + 1:
-                interrupted.append(str(args.output_dir))
-                raise KeyboardInterrupt
-        return control
-
-    monkeypatch.setattr(CheckpointPolicy, "on_step_end", interrupting)
-    return interrupted
 
 
 def test_accumulation_changes_nothing_but_rounding(tmp_path: Path) -> None:
