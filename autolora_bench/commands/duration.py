@@ -94,12 +94,12 @@ def work(experiment: ExperimentConfig, rows: int | None) -> Work | None:
         return None
     method, train = experiment.method, experiment.train
     training = training_steps(
-        method.final_training(train) if isinstance(method, AllocatorConfig) else train, rows
+        method.final_training(train, rows) if isinstance(method, AllocatorConfig) else train, rows
     )
     if isinstance(method, AutoLoraConfig):
         search = search_steps(method.search, rows)
     elif isinstance(method, TRAINED):
-        search = training_steps(method.search_training(train), rows)
+        search = training_steps(method.search_training(train, rows), rows)
     else:
         return Work(0, training.examples, training.steps)
     return Work(search.examples, training.examples, search.steps + training.steps)

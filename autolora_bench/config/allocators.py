@@ -1,5 +1,6 @@
 """Allocators of ranks: each finds a rank for every layer within one budget, and LoRA is then trained with them."""
 
+import math
 from dataclasses import dataclass, field, replace
 
 from omegaconf import MISSING
@@ -8,8 +9,9 @@ from autolora_bench.config.data import ADDED
 from autolora_bench.config.method import MethodConfig, Scaling, check_reference_rank
 from autolora_bench.config.ranges import Amount, Between, LayerRank, Positive, Rank, Share, Size, Steps
 from autolora_bench.config.registry import method
+from autolora_bench.config.steps import training_steps
 from autolora_bench.config.train import TrainConfig
-from autolora_bench.config.variant import Start, VariantConfig
+from autolora_bench.config.variant import VariantConfig
 from autolora_bench.errors import require
 
 
@@ -35,9 +37,14 @@ class AllocatorConfig(MethodConfig):
     variant: VariantConfig = field(default_factory=VariantConfig, metadata=ADDED)
     """Of the final LoRA."""
 
-    def final_training(self, train: TrainConfig) -> TrainConfig:
-        """How the LoRA with the found ranks is trained, in a run that says `train`."""
+    def final_training(self, train: TrainConfig, rows: int) -> TrainConfig:
+        """How the LoRA with the found ranks is trained, in a run that says `train`, on `rows` examples."""
         return train
+
+    def seen(self, train: TrainConfig, rows: int) -> int | None:
+        """Examples of the stream that the final training goes on with, which the search has trained on; None where it
+        begins by itself."""
+        return None
 
     def check(self) -> None:
         """There is one budget, which the bounds allow."""
@@ -76,8 +83,8 @@ class TrainedAllocatorConfig(AllocatorConfig):
     search_learning_rate: Positive | None = None
     """Peak learning rate of the allocator's own training; none takes `learning_rate`."""
 
-    def search_training(self, train: TrainConfig) -> TrainConfig:
-        """How the allocator's own training is done, in a run that says `train`."""
+    def search_training(self, train: TrainConfig, rows: int) -> TrainConfig:
+        """How the allocator's own training is done, in a run that says `train`, on `rows` examples."""
         return replace(train, epochs=self.search_epochs, max_steps=self.search_max_steps)
 
 
@@ -87,36 +94,49 @@ class LoraBalancedConfig(AllocatorConfig):
     """One training that begins with LoRA of `maximum_rank` and goes on with its balanced truncation."""
 
     share: Between = 0.75
-    """Share of the run's epochs, or of its max_steps, before the truncation; each part has the whole schedule."""
+    """Share of the run's optimizer steps before the truncation; the learning rate has its schedule in each part."""
     gathered: Between = 0.1
     """Share of that part's steps, the last ones, in which the Gramians are gathered."""
     search_learning_rate: Positive | None = None
     """Peak learning rate before the truncation; none takes `learning_rate`."""
 
-    def search_training(self, train: TrainConfig) -> TrainConfig:
+    def search_training(self, train: TrainConfig, rows: int) -> TrainConfig:
         """The part before the truncation."""
-        return self._part(train, self.share, self._before(train))
+        return replace(train, max_steps=self._first(train, rows))
 
-    def final_training(self, train: TrainConfig) -> TrainConfig:
-        """The part after it."""
-        steps = self._before(train)
-        left = None if train.max_steps is None or steps is None else max(1, train.max_steps - steps)
-        return self._part(train, 1 - self.share, left)
+    def final_training(self, train: TrainConfig, rows: int) -> TrainConfig:
+        """The part after it. Raises UserError where no step is left for it."""
+        steps = training_steps(train, rows).steps
+        left = steps - self._first(train, rows)
+        require(
+            left > 0,
+            f"a training of {steps} steps leaves none after the truncation",
+            "train for more steps",
+        )
+        return replace(train, max_steps=left)
+
+    def seen(self, train: TrainConfig, rows: int) -> int:
+        """What the part before has trained on."""
+        epochs, steps = divmod(self._first(train, rows), math.ceil(rows / train.batch_size))
+        return epochs * rows + steps * train.batch_size
+
+    def _first(self, train: TrainConfig, rows: int) -> int:
+        steps = training_steps(train, rows).steps
+        return max(1, min(steps - 1, round(self.share * steps)))
 
     def check(self) -> None:
-        """It begins and goes on as a plain LoRA."""
+        """Both parts train a plain LoRA alike."""
         super().check()
         require(
-            self.variant.start is Start.lora and not self.variant.dora,
-            f"method={self.name} goes on with what it trained, and neither another start nor DoRA can",
-            "leave method.variant.start and method.variant.dora out",
+            self.variant == VariantConfig(),
+            f"method={self.name} goes on with what it trained, a plain LoRA, and none of method.variant is that",
+            "leave method.variant out",
         )
-
-    def _before(self, train: TrainConfig) -> int | None:
-        return None if train.max_steps is None else max(1, round(self.share * train.max_steps))
-
-    def _part(self, train: TrainConfig, share: float, steps: int | None) -> TrainConfig:
-        return replace(train, epochs=share * train.epochs, max_steps=steps)
+        require(
+            self.weight_decay is None,
+            f"method.weight_decay={self.weight_decay} would be that of the last part alone",
+            "say train.weight_decay, which all parts have",
+        )
 
 
 TRAINED = TrainedAllocatorConfig | LoraBalancedConfig

@@ -61,12 +61,15 @@ class FinetunePhase:
     """None is AdamW."""
     base_batch_size: int | None = None
     """`learning_rate` is meant for so many examples a step, and is scaled to the run's; None: for any number."""
-    part: Callable[[TrainConfig], TrainConfig] = lambda train: train
-    """The run's training -> this phase's part of it."""
+    part: Callable[[TrainConfig, int], TrainConfig] = lambda train, rows: train
+    """The run's training and training examples -> this phase's part of it."""
+    seen: Callable[[TrainConfig, int], int | None] = lambda train, rows: None
+    """The run's training and training examples -> how many of the stream of examples earlier phases have trained on;
+    None where this phase begins by itself."""
 
     def run(self, context: PhaseContext) -> PhaseResult:
         """Train, or go on from the last checkpoint."""
-        train = self.part(context.experiment.train)
+        train = self.part(context.experiment.train, len(context.splits.train))
         result, memory = with_less_memory(train, train.batch_size, lambda train: self._train(context, train))
         result.details.update(memory)
         return result
@@ -91,6 +94,7 @@ class FinetunePhase:
             callbacks=(context.trackers.callback(self.name),),
             optimizer=self._optimizer(groups),
             head_rate=head_rate(train, backbone.head_modules),
+            seen=self.seen(context.experiment.train, len(context.splits.train)),
             identity=context.identity,
             saved=context.saved,
         )

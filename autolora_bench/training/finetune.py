@@ -49,6 +49,8 @@ class Finetuning:
     optimizer: Callable[[nn.Module, TrainingArguments], Optimizer] | None = None
     """None is AdamW."""
     head_rate: HeadRate | None = None
+    seen: int | None = None
+    """As of the trainer."""
     """None gives the head the learning rate of all."""
     identity: str = ""
     """Of the run: only its own checkpoints are resumed."""
@@ -114,6 +116,7 @@ def build_trainer(model: nn.Module, setup: Finetuning) -> FinetuneTrainer:
         companion=setup.companion,
         padding_free=setup.train.padding_free,
         head_rate=setup.head_rate,
+        seen=setup.seen,
         next_tokens=setup.task.head().kind is HeadKind.language_model,
         label_smoothing=setup.train.label_smoothing,
     )

@@ -1,8 +1,12 @@
-"""The order of training examples that are grouped by length, where several processes must agree on it."""
+"""The order of training examples where transformers' own does not do: several processes must agree on it, or one
+training goes on in that of another."""
 
+from collections.abc import Iterator
 from typing import Any
 
-from transformers.trainer_pt_utils import LengthGroupedSampler
+import torch
+from torch.utils.data import Sampler
+from transformers.trainer_pt_utils import LengthGroupedSampler, get_length_grouped_indices
 
 from autolora_bench.search.validation import seeded
 
@@ -22,3 +26,46 @@ class SharedLengthGroupedSampler(LengthGroupedSampler):
     def set_epoch(self, epoch: int) -> None:
         """Called by the Trainer before each epoch, that of a resumed training too."""
         self.generator = seeded(self.seed, epoch)
+
+
+class ContinuedSampler(Sampler[int]):
+    """The examples that come after the first `start` in a stream of orders of all of them, one order an epoch.
+
+    Two trainings in parts of one stream see what one training of both lengths would: no example again before all were
+    seen. Each order is a function of (seed, epoch) alone.
+
+    Args:
+        size: examples.
+        seed: of the orders.
+        start: how many examples of the stream were seen before.
+        lengths: of the examples, where batches are grouped by length, else None.
+        batch_size: of these batches.
+    """
+
+    def __init__(
+        self, size: int, seed: int, start: int, lengths: list[int] | None = None, batch_size: int = 1
+    ) -> None:
+        self.size, self.seed, self.start = size, seed, start
+        self.lengths, self.batch_size = lengths, batch_size
+        self.set_epoch(0)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by the Trainer before each epoch, that of a resumed training too."""
+        self.begin = self.start + epoch * self.size
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __iter__(self) -> Iterator[int]:
+        turn, seen = divmod(self.begin, self.size)
+        yield from self._order(turn)[seen:]
+        yield from self._order(turn + 1)[:seen] if seen else ()
+
+    def _order(self, turn: int) -> list[int]:
+        generator = seeded(self.seed, turn)
+        if self.lengths is None:
+            return [int(place) for place in torch.randperm(self.size, generator=generator)]
+        grouped: list[int] = get_length_grouped_indices(  # type: ignore[no-untyped-call]
+            self.lengths, self.batch_size, generator=generator
+        )
+        return [int(place) for place in grouped]

@@ -24,7 +24,7 @@ from autolora_bench.training.companion import Companion
 from autolora_bench.training.counting import CountingTrainer
 from autolora_bench.training.guards import DivergenceError, LossWatch, whole_or_removed
 from autolora_bench.training.meter import Meter
-from autolora_bench.training.order import SharedLengthGroupedSampler
+from autolora_bench.training.order import ContinuedSampler, SharedLengthGroupedSampler
 from autolora_bench.training.weight_groups import is_head
 from autolora_bench.training.weights import load_trainable, save_trainable, share
 
@@ -68,10 +68,15 @@ class MeteredTrainer(CountingTrainer):
 
     Args:
         head_rate: the head's own learning rate; None gives it the rate of all.
+        seen: how many examples were seen before, in the order that this training goes on with; None: it begins with
+            the Trainer's own order.
     """
 
-    def __init__(self, *args: Any, head_rate: HeadRate | None = None, **options: Any) -> None:
+    def __init__(
+        self, *args: Any, head_rate: HeadRate | None = None, seen: int | None = None, **options: Any
+    ) -> None:
         super().__init__(*args, **options)
+        self.seen = seen
         self.head_rate = head_rate
         self.loss_sum = torch.zeros((), dtype=torch.float64, device=self.args.device)
         self.loss_watch = LossWatch(self.args.device)
@@ -102,6 +107,16 @@ class MeteredTrainer(CountingTrainer):
 
     def _get_train_sampler(self, train_dataset: Dataset | None = None) -> Sampler[Any] | None:
         sampler: Sampler[Any] | None = super()._get_train_sampler(train_dataset)
+        if self.seen is not None:
+            dataset: Any = self.train_dataset
+            grouped = sampler if isinstance(sampler, LengthGroupedSampler) else None
+            return ContinuedSampler(
+                len(dataset),
+                self.args.data_seed or 0,
+                self.seen,
+                grouped.lengths if grouped else None,
+                grouped.batch_size if grouped else 1,
+            )
         if isinstance(sampler, LengthGroupedSampler) and self.args.world_size > 1:
             return SharedLengthGroupedSampler(
                 self.args.data_seed or 0, batch_size=sampler.batch_size, lengths=sampler.lengths

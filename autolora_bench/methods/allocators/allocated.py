@@ -56,8 +56,9 @@ class AllocatedLora(LowRank):
     config: AllocatorConfig
     search: Phase
     """Leaves RANKS; its name is `search`."""
-    start: Callable[[PeftModel, PhaseContext], None] | None = None
-    """Gives the final LoRA, freshly made with the found ranks, other first weights than LoRA's."""
+    go_on: Callable[[PeftModel, PhaseContext], None] | None = None
+    """Gives the final LoRA, freshly made with the found ranks, the weights that the search left to go on with; None
+    where it is trained from scratch."""
 
     training_name: ClassVar[str] = "retrain"
 
@@ -67,15 +68,15 @@ class AllocatedLora(LowRank):
 
     def training(self) -> FinetunePhase:
         """The run's, or the part of it that the search has left."""
-        return replace(super().training(), part=self.config.final_training)
+        return replace(super().training(), part=self.config.final_training, seen=self.config.seen)
 
     def ranks(self, backbone: Backbone, context: PhaseContext) -> RankAllocation:
         """Those that the search found."""
         return read_allocation(context.folder / RANKS)
 
     def adapt(self, backbone: Backbone, context: PhaseContext) -> PeftModel:
-        """LoRA with those ranks."""
+        """LoRA with those ranks, at the weights to go on with where there are any."""
         model = super().adapt(backbone, context)
-        if self.start is not None:
-            self.start(model, context)
+        if self.go_on is not None:
+            self.go_on(model, context)
         return model

@@ -1,17 +1,18 @@
 """Balanced truncation: one training that begins with a large LoRA and goes on with the part of it that matters.
 
 Ours. LoRA of `maximum_rank` K is trained for `share` of the run's steps. A layer's update s B A is then a linear
-system with a state of K numbers, z = A h (h the layer's input), which acts on the loss through the gradient
-g = dL/dz. With the Gramians P = E[z z'] (what the inputs reach) and Q = sum of g g' (what the loss sees), the change of
-the loss when a direction of the state is taken out is, to second order and with z and g independent (K-FAC's
-approximation: Martens and Grosse, 2015, section 3), half its squared Hankel singular value: the eigenvalues of P Q are
-these squares. They are the singular values of G^(1/2) s B A H^(1/2), H the second moment of h and G that of the
+system with a state of K numbers, z = A h (h the layer's input after LoRA's dropout), which acts on the loss through
+the gradient g = dL/dz. With the Gramians P = E[z z'] (what the inputs reach) and Q = sum of g g' (what the loss sees),
+the change of the loss when a direction of the state is taken out is, to second order and with z and g independent
+(K-FAC's approximation: Martens and Grosse, 2015, section 3), half its squared Hankel singular value: the eigenvalues of
+P Q are these squares. They are the singular values of G^(1/2) s B A H^(1/2), H the second moment of h and G that of the
 gradient at the layer's output, so they need neither of these two large matrices. Moore (1981, IEEE TAC 26) truncates a
 system's state so.
 
 The `total` largest values over all layers are kept. Layers can be compared because the values are changes of one loss;
 the singular values of B A alone are not, nor is the count of a layer's own. The factors that are left, together with
-the head, are where the rest of the run starts: no step is taken twice, so ranks and weights cost one training.
+the head, are where the rest of the run starts, with the examples that come next: no step is taken twice, so ranks and
+weights cost one training.
 
 Shapes: L layers, K components, D inputs, O outputs of a layer; A is (K, D), B is (O, K).
 """
@@ -26,6 +27,7 @@ from torch import Tensor, nn
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from autolora_bench.config.allocators import LoraBalancedConfig
+from autolora_bench.errors import require
 from autolora_bench.methods.allocators.allocated import AllocatedLora, Found
 from autolora_bench.methods.allocators.budget import Budget
 from autolora_bench.methods.allocators.trained import Allocator, TrainedSearch
@@ -36,14 +38,18 @@ from autolora_bench.training.weights import save_tensors
 
 FACTORS = "search/factors.safetensors"
 HEAD = "search/weights.safetensors"
+SUMS = ("reached", "seen", "positions")
+"""Names of the sums in checkpoints."""
 OWN = "lora_"
 """In the names of LoRA's weights; all others that are trained are the head's."""
-TINY = 1e-12
-"""Of a layer's largest value: smaller ones are rounding."""
+TINY = 1e-6
+"""Of a layer's largest value: the root of a Gramian in double precision is known to about 1e-8 of its largest."""
 
 
 class Balanced(Allocator):
     """Gathers the Gramians over the last steps of the training, and truncates at its end."""
+
+    goes_on = True
 
     def __init__(self, config: LoraBalancedConfig, model: PeftModel, budget: Budget) -> None:
         self.config = config
@@ -81,33 +87,44 @@ class Balanced(Allocator):
         """Add what all processes gathered in the step: a checkpoint of the main one then has everything."""
         if self.gathers:
             for sums, own in zip(self._sums(), self.own, strict=True):
-                total = own.to(args.device)
-                if dist.is_initialized():
+                if args.world_size > 1:
+                    total = own.to(args.device)
                     dist.all_reduce(total)
-                sums += total.cpu()
+                    own.copy_(total)
+                sums += own
                 own.zero_()
         self.gathers = False
 
     def gather(self, layer: int, z: Tensor, g: Tensor) -> None:
         """Add the positions of a batch, (N, K) each, that the loss depends on."""
+        z, g = z.cpu().double(), g.cpu().double()
         used = g.ne(0).any(dim=1)
-        z, g = z[used].double(), g[used].double()
+        z = z * used[:, None]
         for own, found in zip(self.own, (z.T @ z, g.T @ g, used.sum()), strict=True):
-            own[layer] += found.cpu()
+            own[layer] += found
 
     def _sums(self) -> tuple[Tensor, Tensor, Tensor]:
         return self.reached, self.seen, self.positions
 
     def state(self) -> dict[str, Tensor]:
         """The sums so far."""
-        return {"reached": self.reached, "seen": self.seen, "positions": self.positions}
+        return dict(zip(SUMS, self._sums(), strict=True))
 
     def load_state(self, state: dict[str, Tensor]) -> None:
         """Put them back."""
-        self.reached, self.seen, self.positions = (state[name] for name in ("reached", "seen", "positions"))
+        self.reached, self.seen, self.positions = (state[name] for name in SUMS)
 
     def found(self) -> Found:
-        """The Hankel singular values, and the ranks of the largest."""
+        """The Hankel singular values, and the ranks of the largest.
+
+        Raises:
+            UserError: the Gramians are not finite.
+        """
+        require(
+            all(bool(sums.isfinite().all()) for sums in self._sums()),
+            "what the layers put out or their gradients are not finite: directions cannot be compared",
+            "lower method.learning_rate",
+        )
         values = torch.stack([hankel_singular_values(p, q) for p, q in self._gramians()])
         return Found(self.budget.largest(values), values)
 
@@ -162,7 +179,8 @@ def truncated(a: Tensor, b: Tensor, p: Tensor, q: Tensor, rank: int) -> tuple[Te
 
     A projection of the state: with r = K their product is that of the factors given. Every component's row of A and
     column of B get the same norm, as the optimizer's steps are of one length for both. A component without a value,
-    which only a smallest rank asks for, starts as LoRA does: a row of A like the others', a column of B of zeros.
+    which a smallest rank or a budget beyond the values asks for, starts as LoRA does: a row of A like the others', a
+    column of B of zeros.
 
     Args:
         a, b: (K, D) and (O, K).

@@ -31,6 +31,8 @@ class Allocator(Companion):
 
     optimizer: Callable[[Any, TrainingArguments], Optimizer] | None = None
     """None is AdamW."""
+    goes_on: bool = False
+    """Whether the final training goes on where this one ends, in the same stream of examples."""
 
     def found(self) -> Found:
         """Ranks within the budget, once the training is over."""
@@ -55,7 +57,7 @@ class TrainedSearch:
 
     def run(self, context: PhaseContext) -> PhaseResult:
         """Train, or go on from the last checkpoint."""
-        train = self.config.search_training(context.experiment.train)
+        train = self.config.search_training(context.experiment.train, len(context.splits.train))
         result, memory = with_less_memory(train, train.batch_size, lambda train: self._search(context, train))
         result.details.update(memory)
         return result
@@ -126,6 +128,7 @@ class TrainedSearch:
             best=folder / CHECKPOINTS / "best.safetensors",
             companion=allocator,
             head_rate=head_rate(train, head_modules),
+            seen=0 if allocator.goes_on else None,
             padding_free=train.padding_free,
             next_tokens=context.task.head().kind is HeadKind.language_model,
             label_smoothing=train.label_smoothing,
