@@ -122,7 +122,8 @@ def _records(found: Sequence[tuple[RunRecord | None, UserError | None]]) -> list
         raise refused[0]
     if not records:
         raise UserError(
-            "there is no record: another process is making the run", "ask again when it has ended"
+            "there is no record: another process is making the run, or rerun= leaves it alone",
+            "ask again when it has ended, or leave rerun= out",
         )
     return records
 
@@ -167,14 +168,14 @@ def _value(key: str, value: Any) -> str:
     if isinstance(value, float):
         if not math.isfinite(value):
             raise UserError(f"{key}={value} is no finite number", "say a finite one")
-        return repr(value)
+        return repr(float(value))
     if isinstance(value, str | Path):
         return str(value) if key in GROUPS else _quoted(str(value))
     if isinstance(value, list | tuple | range):
         return f"[{','.join(_value(key, one) for one in value)}]"
     if isinstance(value, Mapping):
         return f"{{{','.join(f'{name}:{_value(key, one)}' for name, one in value.items())}}}"
-    if hasattr(value, "item"):  # a number of numpy or torch
+    if getattr(value, "ndim", None) == 0:  # a number of numpy or torch
         return _value(key, value.item())
     raise UserError(
         f"{key} is a {type(value).__name__}, which a setting cannot be",

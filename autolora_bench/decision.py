@@ -77,12 +77,11 @@ def _check_not_begun_on_other_files(experiment: ExperimentConfig, folder: Path) 
         same = all(record.config.get(part) == identity[part] for part in ("model", "data", "method", "train"))
         begun = record.status in (Status.running, Status.interrupted) and owner_of(path.parent) is None
         known = (record.config["task"].get("files") or {}).get("sha256") or {}
-        said = record.command.split()
         changed = [
-            name
-            for split, digests in files.sha256.items()
-            if (name := f"data.{split}={getattr(experiment.data, split)}") in said
-            and known.get(split, digests) != digests
+            f"data.{split}={place}"
+            for split, place in experiment.data.tables.items()
+            if record.locations.get(f"data.{split}") == place
+            and known.get(split, files.sha256[split]) != files.sha256[split]
         ]
         if same and begun and changed:
             raise UserError(

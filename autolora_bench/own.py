@@ -9,7 +9,6 @@ The files are modules of this one, `autolora_bench.own.FILE`. That is the name b
 its job from another process, imports them; the environment tells it where they lie, and it reads them all.
 """
 
-import hashlib
 import importlib
 import os
 import sys
@@ -18,6 +17,7 @@ from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
+from autolora_bench.checksums import sha256
 from autolora_bench.config.method import MethodConfig
 from autolora_bench.config.ranges import without_range
 from autolora_bench.config.registry import MethodKind, method, methods, metric_digests
@@ -90,7 +90,7 @@ def _read(path: Path) -> None:
             f"{path} states no {what}",
             f"put @{what}(...) from {HOMES[what]} above {above} in it, or begin its name with _",
         )
-    digests = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in (path, *_shared(path))}
+    digests = {f"{file.parent.name}/{file.name}": sha256(file) for file in (path, *_shared(path))}
     for kind in stated:
         _check(kind, path)
         methods()[kind.name] = replace(kind, digests=digests)
@@ -99,8 +99,9 @@ def _read(path: Path) -> None:
 
 
 def _shared(path: Path) -> Iterator[Path]:
-    """The files beside it that it may import."""
-    yield from sorted(path.parent.glob("_*.py"))
+    """The folder's files that it may import: those of both kinds are modules of one place."""
+    for kind in FOLDERS:
+        yield from sorted((path.parent.parent / kind).glob("_*.py"))
 
 
 def _check(kind: MethodKind, path: Path) -> None:

@@ -54,8 +54,10 @@ class PlanCache:
             return None
         with suppress(OSError, KeyError, TypeError, ValueError, AttributeError):
             kept = json.loads(self.path.read_text(encoding="utf-8"))
-            self.path.touch()
-            return [(tuple(words), from_plain(plain, ExperimentConfig)) for words, plain in kept]
+            found = [(tuple(words), from_plain(plain, ExperimentConfig)) for words, plain in kept]
+            with suppress(OSError):
+                self.path.touch()
+            return found
         return None
 
     def write(self, cells: Sequence[Cell]) -> None:

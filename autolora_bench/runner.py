@@ -198,6 +198,7 @@ def _begin(experiment: ExperimentConfig, command: str, earlier: RunRecord | None
     record.provenance |= _own_metrics(experiment)
     record.status, record.error, record.finished = Status.running, None, None
     record.locations = {"data.dir": experiment.data.dir, "device": experiment.device}
+    record.locations |= {f"data.{split}": place for split, place in experiment.data.tables.items()}
     return record
 
 

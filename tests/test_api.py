@@ -167,6 +167,15 @@ def test_text_stands_for_itself(text: str) -> None:
     assert config.model.note == text
 
 
+def test_numbers_of_other_libraries_are_numbers() -> None:
+    assert api._words({"train.epochs": np.float64(0.5), "seed": np.int64(3)}) == [
+        "train.epochs=0.5",
+        "seed=3",
+    ]
+    with pytest.raises(ab.UserError, match="ndarray"):
+        api._words({"train.epochs": np.array([0.5])})
+
+
 @pytest.mark.parametrize("value", [True, False, None, 3, -2, 0.1, 1e-7, 1e22])
 def test_values_keep_their_type(value: Any) -> None:
     with composer():

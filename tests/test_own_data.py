@@ -26,7 +26,7 @@ def _in_a_fresh_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def reviews(path: str, count: int = 24, swapped: bool = False) -> None:
     names = ["good", "bad"] if swapped else ["bad", "good"]
-    lines = (f"{n},the film was {names[n % 2]},{['bad', 'good'][n % 2]}\n" for n in range(count))
+    lines = (f"{n},film {n} was {names[n % 2]},{['bad', 'good'][n % 2]}\n" for n in range(count))
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     Path(path).write_text("id,review,sentiment\n" + "".join(lines))
 
@@ -61,23 +61,31 @@ def test_a_table_is_one_command(tiny_encoder: Path, capsys: pytest.CaptureFixtur
     assert cli.run(["status", *line(tiny_encoder)]) == 0
     assert "1 completed" in capsys.readouterr().out
     assert cli.run(["records", "task=reviews", "to=thin"]) == 0
-    assert str(Path.cwd()) not in next(find_records(Path("thin"))).read_text()
+    [thin] = find_records(Path("thin"))
+    assert str(Path.cwd()) not in thin.read_text()
+    assert read_record(thin).locations == {"device": "cpu"}
 
 
 FILM = "the film was good"
 KINDS: dict[str, tuple[list[dict[str, Any]], str, set[str]]] = {
     "pairs": (
-        [{"premise": FILM, "hypothesis": FILM, "label": ["no", "maybe", "yes"][n % 3]} for n in range(30)],
+        [
+            {"premise": f"{FILM} {n}", "hypothesis": FILM, "label": ["no", "maybe", "yes"][n % 3]}
+            for n in range(30)
+        ],
         "tiny_encoder",
         {"accuracy", "macro_f1"},
     ),
     "alike": (
-        [{"sentence1": FILM, "sentence2": FILM, "score": n / 7} for n in range(30)],
+        [{"sentence1": FILM, "sentence2": f"{FILM} {n}", "score": n / 7} for n in range(30)],
         "tiny_encoder",
         {"spearman", "pearson"},
     ),
     "names": (
-        [{"tokens": ["Anna", "is", "in", "Rome"], "tags": ["B-PER", "O", "O", "B-LOC"]} for _ in range(20)],
+        [
+            {"tokens": [f"Anna{n}", "is", "in", "Rome"], "tags": ["B-PER", "O", "O", "B-LOC"]}
+            for n in range(20)
+        ],
         "tiny_encoder",
         {"f1", "precision", "recall"},
     ),
@@ -132,6 +140,13 @@ def test_a_file_changed_between_stop_and_resumption_is_refused(
     assert "data.train=reviews.csv changed" in said
     assert "rerun=all" in said
     assert len(records()) == 1
+    shutil.copy("before.csv", "reviews.csv")
+    quoted = [
+        word.replace("data.train=reviews.csv", "data.train='reviews.csv'") for word in line(tiny_encoder)
+    ]
+    reviews("reviews.csv", swapped=True)
+    assert cli.run(quoted) == 2, "another spelling of the same command"
+    assert "data.train=reviews.csv changed" in capsys.readouterr().err
     shutil.copy("before.csv", "reviews.csv")
     assert cli.run(line(tiny_encoder)) == 0
     assert [record.status for record in records()] == [Status.completed]

@@ -7,10 +7,12 @@ files (`task.files`) or which commit of the hub they are (`task.hub`). Where fil
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 from autolora_bench.checksums import sha256
+from autolora_bench.config.choices import choices
 from autolora_bench.config.data import DataConfig, Source
 from autolora_bench.config.experiment import ExperimentConfig
 from autolora_bench.config.task import (
@@ -27,6 +29,7 @@ from autolora_bench.config.task import (
     TaskConfig,
 )
 from autolora_bench.errors import require
+from autolora_bench.paths import conf_dir
 from autolora_bench.tables.profile import Column, Content, profile
 from autolora_bench.tables.read import find_files
 from autolora_bench.tables.repository import fetch, find_repository
@@ -122,7 +125,7 @@ def _check_source(data: DataConfig) -> None:
         "say data=files data.train=FILE, or data=hub data.name=OWNER/NAME",
     )
     require(data.name is not None, "task=any data=hub needs the data set", "say data.name=OWNER/NAME")
-    named = [name for name in SPLITS if getattr(data, name) is not None]
+    named = [*data.tables]
     require(
         not named,
         f"data.{''.join(named[:1])} with data=hub",
@@ -131,7 +134,7 @@ def _check_source(data: DataConfig) -> None:
 
 
 def _from_files(data: DataConfig) -> Tables:
-    said = {split: str(getattr(data, split)) for split in SPLITS if getattr(data, split) is not None}
+    said = data.tables
     paths = {split: find_files(name, f"data.{split}") for split, name in said.items()}
     digests = {split: [sha256(path) for path in files] for split, files in paths.items()}
     for split, found in digests.items():
@@ -140,10 +143,11 @@ def _from_files(data: DataConfig) -> Tables:
             f"data.{split}={said[split]} stands for the same content twice",
             "name every file once",
         )
+    for one, other in combinations(digests, 2):
         require(
-            split == TRAIN or not {*found} & {*digests[TRAIN]},
-            f"data.{split}={said[split]} is the training data: its scores would mean nothing",
-            "name another file, or leave it out: a part of the training examples is held out",
+            not {*digests[one]} & {*digests[other]},
+            f"data.{other}={said[other]} is the data of data.{one}: its scores would mean nothing",
+            "name another file, or leave it out (a part of the training examples is held out to validate on)",
         )
     return Tables(
         said[TRAIN],
@@ -163,6 +167,12 @@ def _from_hub(data: DataConfig) -> Tables:
         "choose another data set, or say data=files data.train=FILE",
     )
     splits = {split: name for split in SPLITS if (name := chosen[split]) is not None}
+    for one, other in combinations(splits, 2):
+        require(
+            not {*repository.splits[splits[one]]} & {*repository.splits[splits[other]]},
+            f"{repository.name}: its splits {splits[one]} and {splits[other]} share a file",
+            "choose another data set, or say data=files with files of your own",
+        )
     columns = {split: profile(fetch(repository, name)) for split, name in splits.items()}
     files = {split: repository.splits[name] for split, name in splits.items()}
     hub = HubSource(path=repository.name, revision=repository.commit, files=files)
@@ -194,9 +204,18 @@ def _build(task: AnyTask, data: DataConfig, tables: Tables, roles: Roles) -> Tas
         "hub": tables.hub,
         "files": tables.files,
         "table": TableSource(
-            list(roles.inputs), roles.label, 0.0 if VALIDATION in tables.columns else data.validation_share
+            list(roles.inputs),
+            roles.label,
+            data.validation_share
+            if VALIDATION in task.evaluation and VALIDATION not in tables.columns
+            else 0.0,
         ),
     }
+    require(
+        common["name"] not in choices("task", [conf_dir()]),
+        f"{tables.where} would be task={common['name']}, which is one of the benchmarks",
+        "say task.name=NAME",
+    )
     common["title"] = common["name"] if task.title == UNNAMED else task.title
     where = tables.where
     match roles.kind:

@@ -68,3 +68,9 @@ class DataConfig:
     held_out: Share = field(default=0.0, metadata=ADDED)
     """Share of the training examples that the run does not train on and is scored on instead of the task's evaluation
     and test splits, which it leaves alone: for choosing settings. Always the same examples, classes in proportion."""
+
+    @property
+    def tables(self) -> dict[str, str]:
+        """Split -> the table of the user's own that was said for it."""
+        said = {"train": self.train, "validation": self.validation, "test": self.test}
+        return {split: place for split, place in said.items() if place is not None}

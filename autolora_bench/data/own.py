@@ -1,6 +1,7 @@
 """Examples of the user's own tables (task=any): from files, or from any data set of the hub."""
 
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from autolora_bench.config.task import (
 )
 from autolora_bench.data.files import own_files
 from autolora_bench.data.schema import Columns, Loaded, tag_names
-from autolora_bench.data.splits import choose
+from autolora_bench.data.splits import apart
 from autolora_bench.data.text_files import quote
 from autolora_bench.errors import UserError
 from autolora_bench.tables.download import download
@@ -25,6 +26,8 @@ from autolora_bench.tables.repository import OTHERWISE
 
 MEND = "mend the row or leave it out"
 VALIDATION = "validation"
+ANSWERS = ("label", "tags", "references")
+"""Columns that say what is right."""
 
 
 def read_own(task: TaskConfig, data: DataConfig) -> Loaded:
@@ -51,7 +54,7 @@ def read_own(task: TaskConfig, data: DataConfig) -> Loaded:
             f"there is no validation split: {len(_first(splits[VALIDATION])):,} of the training examples "
             f"({share:.0%}, always the same) are held out for it"
         )
-    return Loaded(splits, _source(task, data), notes)
+    return Loaded(splits, _source(task, data), notes + _seen_before(splits))
 
 
 def _paths(task: TaskConfig, data: DataConfig) -> dict[str, list[Path]]:
@@ -199,19 +202,41 @@ def _written(value: Any) -> str:
 
 
 def _cut(task: TaskConfig, columns: Columns, share: float) -> tuple[Columns, Columns]:
-    """What is left to train on, and what is held out, classes in proportion."""
-    count = len(_first(columns))
-    size = round(share * count)
-    if not 0 < size < count:
-        raise UserError(
-            f"{task.name}: data.validation_share={share:g} of {count} examples leaves none on one side",
-            "give data.validation=FILE, or another share",
-        )
-    groups = columns["label"] if isinstance(task, ClassificationTask) else [0] * count
-    held = choose(groups, size, seed=0, both_sides=True)
-    chosen = {*held}
-    rest = [row for row in range(count) if row not in chosen]
-    return _rows(columns, rest), _rows(columns, held)
+    """What is left to train on, and what is held out, classes in proportion; rows of one input stay together."""
+    places: dict[Hashable, list[int]] = {}
+    for row, given in enumerate(_inputs(columns)):
+        places.setdefault(given, []).append(row)
+    units = list(places.values())
+    classes = columns["label"] if isinstance(task, ClassificationTask) else [0] * len(_first(columns))
+    sides = apart(
+        [classes[rows[0]] for rows in units],
+        share,
+        "data.validation_share",
+        "different training inputs",
+        "give data.validation=FILE, or another share",
+    )
+    rest, held = (_rows(columns, sorted(row for unit in side for row in units[unit])) for side in sides)
+    return rest, held
+
+
+def _inputs(columns: Columns) -> list[Hashable]:
+    """What a model is given of each example, to compare it with others."""
+    given = [values for name, values in columns.items() if name not in ANSWERS]
+    return [json.dumps(one) for one in zip(*given, strict=True)]
+
+
+def _seen_before(splits: Mapping[str, Columns]) -> list[str]:
+    """A note for every split of which examples have inputs that are also trained on."""
+    trained = {*_inputs(splits["train"])}
+    notes = []
+    for split, columns in splits.items():
+        inputs = _inputs(columns)
+        count = sum(given in trained for given in inputs) if split != "train" else 0
+        if count:
+            notes.append(
+                f"{split}: {count:,} of {len(inputs):,} examples have inputs that are also trained on"
+            )
+    return notes
 
 
 def _rows(columns: Columns, rows: Sequence[int]) -> Columns:

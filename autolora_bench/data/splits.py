@@ -53,15 +53,32 @@ def hold_out(dataset: Dataset, share: float, groups: Sequence[Any]) -> tuple[Dat
     Raises:
         UserError: a part would be empty.
     """
-    size = round(share * len(dataset))
-    if not 0 < size < len(dataset):
-        raise UserError(
-            f"data.held_out={share:g} of {len(dataset)} training examples leaves none on one side",
-            "use more training examples (data.limit), or another share",
-        )
+    mend = "use more training examples (data.limit), or another share"
+    rest, held = apart(groups, share, "data.held_out", "training examples", mend)
+    return dataset.select(rest), dataset.select(held)
+
+
+def apart(
+    groups: Sequence[Any], share: float, setting: str, what: str, mend: str
+) -> tuple[list[int], list[int]]:
+    """Positions of the examples that stay, and of the `share` of them that is held out: always the same ones.
+
+    Args:
+        groups: as of `hold_out`.
+        share: from 0 to 1.
+        setting: what says the share, for the error.
+        what: the groups' noun, for the error.
+        mend: what to do where a part would be empty.
+
+    Raises:
+        UserError: a part would be empty.
+    """
+    size = round(share * len(groups))
+    if not 0 < size < len(groups):
+        raise UserError(f"{setting}={share:g} of {len(groups)} {what} leaves none on one side", mend)
     held = choose(groups, size, seed=0, both_sides=True)
     chosen = set(held)
-    return dataset.select([row for row in range(len(dataset)) if row not in chosen]), dataset.select(held)
+    return [row for row in range(len(groups)) if row not in chosen], held
 
 
 def choose(groups: Sequence[Any], size: int, seed: int, both_sides: bool = False) -> list[int]:

@@ -16,15 +16,13 @@ from autolora_bench.config.method import AdaLoraConfig
 from autolora_bench.methods.base import PhaseContext
 from autolora_bench.methods.finetuning import OneTraining
 from autolora_bench.methods.lora import peft_model
-from autolora_bench.methods.rank_schedule import RankSchedule, prune_to_kept, save_kept
+from autolora_bench.methods.rank_schedule import UNKNOWN, RankSchedule, prune_to_kept, save_kept
 from autolora_bench.models.export import export
 from autolora_bench.models.load import Backbone
 from autolora_bench.training.finetune import WEIGHTS
 from autolora_bench.training.weights import load_trainable
 
 ROUNDING = 1e-9
-UNKNOWN = 1_000_000_000
-"""Stands for the number of steps until the training knows it."""
 
 
 @dataclass(frozen=True)

@@ -78,7 +78,7 @@ class InitialisePhase:
             train_cpu_seconds=cpu_seconds,
             examples=batches.examples,
             tokens=batches.tokens,
-            flops=passes * (batches.tokens or 0) * weights,
+            flops=None if batches.tokens is None else passes * batches.tokens * weights,
             details=details,
             source=backbone.source,
         )

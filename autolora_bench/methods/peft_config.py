@@ -71,22 +71,24 @@ class PeftMethod(OneTraining):
         """Allocations and losses that PEFT leaves to the training."""
         settings: Any = model.active_peft_config
         if self.config.type == "ADALORA":
-            weight, settings.orth_reg_weight = float(settings.orth_reg_weight), 0.0
             parts = int(settings.tinit), int(settings.tfinal)
-            return RankSchedule(
-                model, lambda steps: parts, weight, "method.settings.tinit or method.settings.tfinal"
-            )
+            mend = "method.settings.tinit or method.settings.tfinal"
+            return RankSchedule(model, lambda steps: parts, self._orthogonality, mend)
         if self.config.type == "ADAMSS" and settings.use_asa:
             return SubspaceSchedule(model)
         return OwnLoss(model) if self.config.type == "LORA" else Companion()
+
+    @property
+    def _orthogonality(self) -> float:
+        """AdaLoRA's gamma, as it was said or as PEFT has it."""
+        c = self.config
+        return float(c.settings.get("orth_reg_weight", c.info.settings["orth_reg_weight"]))
 
     def export(self, model: PeftModel, backbone: Backbone, folder: Path) -> None:
         """PEFT's own format; the merged model, for transformers, where that has no place for the task's head."""
         if self.config.type == "ADALORA":
             trained: Any = model.active_peft_config
-            trained.orth_reg_weight = self.config.settings.get(
-                "orth_reg_weight", self.config.info.settings["orth_reg_weight"]
-            )
+            trained.orth_reg_weight = self._orthogonality
             save_kept(model, folder.parent)
         if backbone.head_modules and not getattr(model.active_peft_config, "modules_to_save", None):
             whole: Any = copy.deepcopy(model)

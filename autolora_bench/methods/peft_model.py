@@ -15,12 +15,13 @@ from transformers.pytorch_utils import Conv1D
 
 from autolora_bench.config.peft_method import PeftMethodConfig
 from autolora_bench.errors import UserError
-from autolora_bench.methods.adalora import UNKNOWN
 from autolora_bench.methods.lora import TASK_TYPES
 from autolora_bench.methods.prompts import hide_virtual_positions
+from autolora_bench.methods.rank_schedule import UNKNOWN
 from autolora_bench.models.gpt2 import has_split
 from autolora_bench.models.inner import scaled_modules
 from autolora_bench.models.load import Backbone, HeadKind
+from autolora_bench.training.weight_groups import is_head
 from autolora_bench.untrusted import in_a_line
 
 PLACED = ("ADAPTION_PROMPT", "BEFT", "LN_TUNING", "SHADOW", "TRAINABLE_TOKENS")
@@ -84,7 +85,8 @@ def _configured(backbone: Backbone, head: HeadKind, method: PeftMethodConfig) ->
     if "fan_in_fan_out" in known:
         settings.setdefault("fan_in_fan_out", _conv1d(model, settings.get("target_modules")))
     if method.type == "ADALORA":
-        settings["total_step"] = UNKNOWN
+        # the penalty is the companion's: PEFT's own is lost under label smoothing
+        settings |= {"total_step": UNKNOWN, "orth_reg_weight": 0.0}
     if method.info.prompts and settings.get("token_dim") is None:
         settings |= _sizes(model)
     return settings
@@ -128,16 +130,12 @@ def _train_head(model: PeftModel, head_modules: list[str]) -> None:
     if getattr(model.active_peft_config, "modules_to_save", None):
         return
     for name, weight in model.named_parameters():
-        if _in_head(name, head_modules):
+        if is_head(name, head_modules):
             weight.requires_grad_(True)
 
 
-def _in_head(name: str, head_modules: list[str]) -> bool:
-    return any(f".{module}." in f".{name}" for module in head_modules)
-
-
 def _trained_beside(model: PeftModel, head_modules: list[str]) -> list[bool]:
-    return [w.requires_grad for name, w in model.named_parameters() if not _in_head(name, head_modules)]
+    return [w.requires_grad for name, w in model.named_parameters() if not is_head(name, head_modules)]
 
 
 def _one_task(model: PeftModel) -> None:

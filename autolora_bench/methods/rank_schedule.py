@@ -19,6 +19,8 @@ from autolora_bench.errors import UserError
 from autolora_bench.record import write_atomically
 from autolora_bench.training.companion import Companion
 
+UNKNOWN = 1_000_000_000
+"""Stands for the number of steps until the training knows it."""
 KEPT = "rank_pattern.json"
 POINTS = 50
 """Points of the budget's course in the record."""

@@ -18,6 +18,8 @@ from autolora_bench.report.searches import DRAWN_POINTS, artefact_path, evenly, 
 DIR = "DIR"
 """Stands for a folder in a command, as in the documentation."""
 FOLDERS = ("data.dir", "model.path", "--config-dir", "-cd")
+LOCATIONS = (*FOLDERS, "data.train", "data.validation", "data.test")
+"""What a record says of where things lay: the files' checksums stand in its configuration."""
 COPIED = (("search", "selection.json"), ("threshold", "ranks.json"))
 """Phase and file: what tables and figures read beside the record."""
 DECIMALS = 5
@@ -93,7 +95,7 @@ def thin_record(record: RunRecord) -> RunRecord:
     """The record with absolute paths cut to their last part, and without the locations of the machine."""
     values = {name: value for name, value in asdict(record).items() if name != "config"}
     thin = record_from({**_cut(values), "config": record.config})
-    locations = {name: value for name, value in record.locations.items() if name not in FOLDERS}
+    locations = {name: value for name, value in record.locations.items() if name not in LOCATIONS}
     phases = [replace(phase, checksums={}) for phase in thin.phases]  # of files that are thinned too
     return replace(thin, command=thin_command(record.command), locations=locations, phases=phases)
 

@@ -22,9 +22,7 @@ def family_of(record: RunRecord) -> str:
 
 
 def method_order(method: str, family: str) -> tuple[int, str]:
-    """Sorting key: untrained, full, the head alone, adapters, bitfit, prompts and scales, lora, its variants, types
-    of PEFT, adalora,
-    autolora and its variants, other allocators of ranks, controls, others by name."""
+    """Sorting key: by family, in the order of `FAMILIES`, then by name."""
     return FAMILIES.index(UNTRAINED if method == UNTRAINED else family), method
 
 

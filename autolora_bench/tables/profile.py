@@ -25,7 +25,7 @@ MOST_VALUES = 1000
 BATCH = 10_000
 KEPT = 200
 """Profiles in the cache; the oldest goes first."""
-VERSION = 1
+VERSION = 2
 """Counts up whenever a profile of the same file would be another."""
 
 
@@ -78,9 +78,10 @@ def profile(paths: Sequence[Path]) -> list[Column]:
     key = hashlib.sha256(json.dumps([VERSION, digests]).encode()).hexdigest()
     kept = cache_dir() / "tables" / f"{key[:32]}.json"
     with suppress(OSError, ValueError, TypeError, KeyError):
-        found = [Column(**plain) for plain in json.loads(kept.read_text(encoding="utf-8"))]
-        kept.touch()
-        return [_typed(column) for column in found]
+        found = [_typed(Column(**plain)) for plain in json.loads(kept.read_text(encoding="utf-8"))]
+        with suppress(OSError):
+            kept.touch()
+        return found
     with opened(paths) as dataset:
         columns = [Column(name, Content.other) for name in dataset.column_names]
         names = {name: class_names(feature) for name, feature in dataset.features.items()}
@@ -111,7 +112,7 @@ def spelled(value: Any) -> str:
 
 def as_number(value: Any) -> float | None:
     """The number that a cell holds or spells; None where it is none or not finite."""
-    if isinstance(value, bool):
+    if isinstance(value, bool) or (isinstance(value, str) and "_" in value):  # float() takes 2023_01
         return None
     try:
         number = float(value)
@@ -151,8 +152,9 @@ def _add(column: Column, cells: "pa.ChunkedArray", seen: dict[str, None]) -> Non
         return
     _see(column, seen, present)
     if column.content is Content.text:
-        before = column.rows - len(values)
-        column.words = (column.words * before + sum(len(str(v).split()) for v in present)) / column.rows
+        count = column.rows - column.missing
+        before = column.words * (count - len(present))
+        column.words = (before + sum(len(str(v).split()) for v in present)) / count
     numbers = [n for n in map(as_number, present) if n is not None]
     if column.numeric and numbers:
         column.ascending = (

@@ -205,7 +205,7 @@ def _kind(where: str, inputs: Sequence[Column], label: Column) -> Kind:
         return Kind.tagging
     if label.content is Content.text and inputs[0].name.lower() in WORDS and label.name.lower() in TAGS:
         return Kind.tagging
-    if label.content is Content.number:
+    if label.content is Content.number and not _is_counted(label):
         return Kind.regression
     if label.content is Content.text and _is_prose(label):
         if (inputs[0].name.lower(), label.name.lower()) in WRITTEN:
@@ -214,9 +214,15 @@ def _kind(where: str, inputs: Sequence[Column], label: Column) -> Kind:
             f"{where}: {label.name} holds {_amount(label)} different texts: names of classes, or texts to write?",
             "say task.kind=classification or task.kind=generation",
         )
-    if label.content is Content.whole and label.names is None and not _is_binary(label):
-        numbers = sorted(int(value) for value in label.values or ["-1"])
-        counted = numbers == list(range(len(numbers))) and len(numbers) * EACH <= label.rows
+    if label.content is Content.number or (
+        label.content is Content.whole and label.names is None and not _is_binary(label)
+    ):
+        numbers = sorted(int(float(value)) for value in label.values or ["-1"])
+        counted = (
+            label.content is Content.whole
+            and numbers == list(range(len(numbers)))
+            and len(numbers) * EACH <= label.rows
+        )
         if not counted or label.name.lower() in SCALES:
             raise UserError(
                 f"{where}: {label.name} holds {_amount(label)} whole numbers from {label.minimum:g} to "
@@ -224,6 +230,11 @@ def _kind(where: str, inputs: Sequence[Column], label: Column) -> Kind:
                 "say task.kind=classification or task.kind=regression",
             )
     return Kind.classification
+
+
+def _is_counted(column: Column) -> bool:
+    """Numbers that are all whole, as pandas writes class numbers beside a gap: 0.0, 1.0."""
+    return bool(column.values) and all(float(value).is_integer() for value in column.values or ())
 
 
 def _is_binary(column: Column) -> bool:

@@ -485,6 +485,15 @@ def test_configurations_of_a_data_set_are_listed_and_chosen(
         ({"train.csv": b"text,label\na,b\nb,c\n"}, ["data.revision=elsewhere"], "no revision elsewhere"),
         (
             {
+                "all.csv": b"text,label\na,b\nb,c\n",
+                "README.md": b"---\nconfigs:\n- config_name: x\n  data_files:\n  - split: train\n    path: all.csv\n"
+                b"  - split: test\n    path: '*.csv'\n---\n",
+            },
+            [],
+            "its splits train and test share a file",
+        ),
+        (
+            {
                 "train.csv": b"",
                 "README.md": b"---\nconfigs:\n- config_name: x\n  data_files: /etc/*.csv\n---\n",
             },

@@ -23,8 +23,10 @@ from autolora_bench.config.task import (
 from autolora_bench.data.load import load_data
 from autolora_bench.data.schema import TaskData, tag_names
 from autolora_bench.errors import UserError
+from autolora_bench.tables.profile import profile
 
 Write = Callable[..., Path]
+NEW = [{"text": f"new {name}", "label": name} for name in "ab"]
 
 
 @pytest.fixture(autouse=True)
@@ -154,8 +156,14 @@ def test_classes_are_in_a_fixed_order(values: list[Any], labels: list[str], writ
             (ClassificationTask, ["text"], "label"),
         ),
         ({"text": "t", "label": [0, 1], "label_text": ["n", "p"]}, (ClassificationTask, ["text"], "label")),
-        ({"tokens": [["A", "b"]], "ner_tags": [["B-X", "O"]]}, (TaggingTask, ["tokens"], "ner_tags")),
-        ({"tokens": ["A b"], "tags": ["B-X O", "O O"]}, (TaggingTask, ["tokens"], "tags")),
+        (
+            {"tokens": [[f"A{n}", "b"] for n in range(40)], "ner_tags": [["B-X", "O"]]},
+            (TaggingTask, ["tokens"], "ner_tags"),
+        ),
+        (
+            {"tokens": [f"A{n} b" for n in range(40)], "tags": ["B-X O", "O O"]},
+            (TaggingTask, ["tokens"], "tags"),
+        ),
         ({"input": "t", "output": "t"}, (GenerationTask, ["input"], "output")),
         ({"document": "t", "summary": "t", "id": range}, (GenerationTask, ["document"], "summary")),
     ],
@@ -197,6 +205,16 @@ def test_what_leaves_no_doubt_is_read(
         ({"text": "t", "label": [0, 1]}, ["task.label=labl"], ["no column 'labl'", "did you mean label"]),
         ({"text": "t", "label": [0, 1]}, ["task.labels=[0]"], ["leaves out 1", "task.labels=[0,1]"]),
         ({"text": "t", "label": ["x"]}, [], ["one value alone"]),
+        (
+            {"text": "t", "label": ["0.0", "1.0", "2.0"]},
+            [],
+            ["classes, or a scale", "task.kind=classification"],
+        ),
+        (
+            {"text": "t", "label": ["2023_01", "2_5"]},
+            ["task.kind=regression"],
+            ["does not hold numbers alone"],
+        ),
         ({"text": "t", "label": ["x", "y"]}, ["task.kind=regression"], ["does not hold numbers alone"]),
         ({"text": "t", "label": [0, 1]}, ["task.texts=[text]", "task.label=text"], ["read off the input"]),
     ],
@@ -278,7 +296,7 @@ def test_the_part_held_out_is_stratified_and_always_the_same(write: Write) -> No
 
 def test_validation_and_test_files_are_read_as_they_are(write: Write) -> None:
     train = write("a.jsonl", rows(20, lambda n: "ab"[n % 2]))
-    frame = pd.DataFrame(rows(6, lambda n: "ba"[n % 2]))
+    frame = pd.DataFrame([{"text": f"another {n}", "label": "ba"[n % 2]} for n in range(6)])
     task, data = read(
         train,
         f"data.validation={write('dev.csv', frame.to_csv(index=False))}",
@@ -307,7 +325,10 @@ def test_a_folder_and_a_pattern_stand_for_their_files(write: Write) -> None:
 def test_tags_and_texts_to_write(tmp_path: Path, write: Write) -> None:
     names = ["O", "B-PER", "I-PER", "B-LOC", "I-LOC"]
     features = Features({"tokens": List(Value("string")), "ner_tags": List(ClassLabel(names=names))})
-    columns = {"tokens": [["Anna", "went", "to", "Rome"]] * 20, "ner_tags": [[1, 0, 0, 3]] * 20}
+    columns = {
+        "tokens": [[f"Anna{n}", "went", "to", "Rome"] for n in range(20)],
+        "ner_tags": [[1, 0, 0, 3]] * 20,
+    }
     Dataset.from_dict(columns, features=features).to_parquet(tmp_path / "ner.parquet")
     task, data = read(tmp_path / "ner.parquet")
     assert task.entities == ["PER", "LOC"]
@@ -336,10 +357,51 @@ def test_what_is_in_a_file_is_part_of_the_identity_and_its_place_is_not(write: W
 
 def test_the_training_file_is_not_scored_and_none_is_read_twice(write: Write) -> None:
     one, copy = (write(f"{name}.jsonl", rows(20, lambda n: "ab"[n % 2])) for name in ("a", "b"))
-    with pytest.raises(UserError, match="is the training data"):
+    with pytest.raises(UserError, match=r"is the data of data\.train"):
         planned(one, f"data.test={copy}")
     with pytest.raises(UserError, match="the same content twice"):
         planned(one.parent)
+    other, again = (write(f"{name}.jsonl", rows(8, lambda n: "ba"[n % 2])) for name in ("c", "d"))
+    with pytest.raises(UserError, match=r"data.test=.* is the data of data.validation"):
+        planned(one, f"data.validation={other}", f"data.test={again}")
+
+
+def test_rows_of_one_input_are_held_out_together(write: Write) -> None:
+    found = rows(60, lambda n: "ab"[n % 2])
+    data = read(write("a.jsonl", [*found, *found, *found[:30]]))[1]
+    texts = {split: {*part["text"]} for split, part in data.splits.items()}
+    assert not texts["train"] & texts["validation"]
+    assert sum(map(len, data.splits.values())) == 150
+    assert {*map(len, texts.values())} == {54, 6}
+    with pytest.raises(UserError, match=r"0.1 of 2 different training inputs leaves none"):
+        read(write("b.jsonl", [{"text": f"t {n % 2}", "label": "ab"[n % 2]} for n in range(40)]))
+
+
+def test_inputs_that_are_also_trained_on_are_counted(write: Write) -> None:
+    train = write("a.jsonl", rows(20, lambda n: "ab"[n % 2]))
+    other = write("b.jsonl", [*rows(3, lambda n: "ab"[n % 2]), {"text": "another", "label": "a"}])
+    [note] = read(train, f"data.test={other}", "data.validation=" + str(write("c.jsonl", NEW)))[1].notes
+    assert note == "test: 3 of 4 examples have inputs that are also trained on"
+
+
+def test_a_part_is_held_out_only_to_be_scored(write: Write) -> None:
+    train = write("a.jsonl", rows(20, lambda n: "ab"[n % 2]))
+    data = read(train, f"data.test={write('b.jsonl', NEW)}", "task.evaluation=[test]")[1]
+    assert {split: len(part) for split, part in data.splits.items()} == {"train": 20, "test": 2}
+
+
+def test_a_benchmarks_name_is_not_taken(write: Write) -> None:
+    train = write("rte.jsonl", rows(20, lambda n: "ab"[n % 2]))
+    with pytest.raises(UserError, match="one of the benchmarks") as caught:
+        planned(train)
+    assert caught.value.mend == "say task.name=NAME"
+    assert planned(train, "task.name=mine").task.name == "mine"
+
+
+def test_words_are_counted_over_the_cells_that_hold_some(write: Write) -> None:
+    cells = [None if n % 3 else "three words each" for n in range(3000)]
+    [text, _] = profile([write("a.jsonl", [{"text": cell, "label": 1} for cell in cells])])
+    assert (text.rows, text.missing, text.words) == (3000, 2000, pytest.approx(3.0))
 
 
 @pytest.mark.parametrize(
