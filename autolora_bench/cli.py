@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from autolora_bench.commands.options import COMMANDS, VALUED, command_help
-from autolora_bench.config.choices import nearest
-from autolora_bench.errors import UserError
+from autolora_bench.errors import UserError, nearest
 from autolora_bench.interruption import Interrupted
 from autolora_bench.untrusted import printable
 
@@ -60,7 +59,7 @@ def _dispatch(words: list[str]) -> int:
     if place == 0:
         raise UserError(
             f"there is no command {words[0]!r}",
-            f"{nearest(words[0], list(COMMANDS))}autolora-bench --help shows all",
+            f"{nearest(words[0], COMMANDS)}autolora-bench --help shows all",
         )
     return int(import_module("autolora_bench.commands.launch").run(words))
 

@@ -1,5 +1,8 @@
 """Errors that the command line turns into one clear line and an exit code."""
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
 
 class UserError(Exception):
     """A mistake that the user can mend: bad configuration, missing or malformed input.
@@ -24,3 +27,10 @@ def require(holds: bool, what: str, mend: str) -> None:
     """Raises UserError unless `holds`."""
     if not holds:
         raise UserError(what, mend)
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """`did you mean ...? ` with the known names that are close to `name`, whatever their case, or nothing."""
+    spelled = {one.lower(): one for one in known}
+    close = [spelled[one] for one in get_close_matches(name.lower(), spelled, n=3, cutoff=0.5)]
+    return f"did you mean {' or '.join(close)}? " if close else ""

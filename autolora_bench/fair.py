@@ -221,7 +221,7 @@ def contenders(request: Request) -> list[Contender]:
                 "choose another folder with results=DIR",
             )
         tied = tuple(f"{name}=${{{RATE}}}" for name in tuning.tied if _has(example, name))
-        own = [word for word in words if word not in ("--config-dir", str(request.config_dir))]
+        own = [word for word in words if word not in request.own_folder]
         found.append(Contender(request, (*own, *tied), seeds, example, tuning))
     return found
 

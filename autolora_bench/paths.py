@@ -6,8 +6,6 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from autolora_bench.config.experiment import ExperimentConfig, config_id
-
 RECORD = "run.json"
 LEFT_SECONDS = 86_400
 
@@ -33,14 +31,6 @@ def remove_leftovers(folder: Path) -> None:
         with suppress(OSError):
             if time.time() - path.stat().st_mtime > LEFT_SECONDS:
                 shutil.rmtree(path, ignore_errors=True)
-
-
-def run_folder(experiment: ExperimentConfig) -> Path:
-    """Where this cell's run lies below its results folder: the same for a single run and a sweep."""
-    e = experiment
-    return Path(e.results).expanduser() / relative_folder(
-        e.task.name, e.model.name, e.method.name, config_id(e), e.seed
-    )
 
 
 def relative_folder(task: str, model: str, method: str, config: str, seed: int) -> Path:

@@ -8,12 +8,12 @@ from enum import StrEnum
 from pathlib import Path
 
 from autolora_bench.config.data import Source
-from autolora_bench.config.experiment import ExperimentConfig, config_id
+from autolora_bench.config.experiment import ExperimentConfig, config_id, run_folder
 from autolora_bench.config.method import RankedLoraConfig
 from autolora_bench.config.peft_method import choice_of
 from autolora_bench.errors import UserError
 from autolora_bench.ownership import owner_of
-from autolora_bench.paths import RECORD, run_folder
+from autolora_bench.paths import RECORD
 from autolora_bench.record import RunRecord, Status, read_record
 
 

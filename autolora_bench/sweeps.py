@@ -46,10 +46,14 @@ class Request:
     """False where only records of the runs are read: then data.dir need not be said."""
 
     @property
+    def own_folder(self) -> list[str]:
+        """The words that name the user's own configuration folder."""
+        return ["--config-dir", str(self.config_dir)] if self.config_dir else []
+
+    @property
     def flags(self) -> list[str]:
         """The flags, as words; Hydra wants them before the overrides."""
-        folder = ["--config-dir", str(self.config_dir)] if self.config_dir else []
-        return [*folder, *(["--multirun"] if self.multirun else [])]
+        return [*self.own_folder, *(["--multirun"] if self.multirun else [])]
 
     @property
     def said(self) -> dict[str, str]:
@@ -221,9 +225,8 @@ def _jobs(base: DictConfig, words: Sequence[str]) -> list[list[str]]:
 
 def _planned(request: Request, cell: Cell) -> PlannedRun:
     words, experiment = cell
-    own = ("--config-dir", str(request.config_dir)) if request.config_dir else ()
     said = [word for word in words if not word.lstrip("+~").startswith(ENGINE)]
-    planned = PlannedRun(checked(experiment, request.reads_data), (*own, *said))
+    planned = PlannedRun(checked(experiment, request.reads_data), (*request.own_folder, *said))
     check_metrics(planned.experiment.task)
     return planned
 

@@ -7,8 +7,21 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "autolora_bench"
 LAYERS = [
-    {"checksums", "errors", "interruption", "ownership", "processes", "run_files", "untrusted"},
-    {"config", "paths", "record", "provenance", "plan", "tables"},
+    {
+        "checksums",
+        "errors",
+        "interruption",
+        "ownership",
+        "paths",
+        "processes",
+        "provenance",
+        "run_files",
+        "untrusted",
+    },
+    {"record"},
+    {"tables"},
+    {"config"},
+    {"plan"},
     {"search", "metrics", "own", "models", "speedups", "data", "machine"},
     {"tasks", "scoring"},
     {"training"},
@@ -45,6 +58,21 @@ LIGHT = {
 HEAVY = {
     *("torch", "transformers", "peft", "datasets", "evaluate", "pandas"),
     *("pyarrow", "sklearn", "scipy", "matplotlib"),
+}
+VAGUE = {
+    "common",
+    "extra",
+    "extras",
+    "helper",
+    "helpers",
+    "lib",
+    "misc",
+    "other",
+    "shared",
+    "stuff",
+    "tools",
+    "util",
+    "utils",
 }
 REPORT_MAY_USE = {"errors", "config", "paths", "record", "plan", "metrics", "report", "untrusted"}
 
@@ -93,3 +121,8 @@ def test_light_modules_import_nothing_heavy(path: Path) -> None:
 @pytest.mark.parametrize("path", sources(), ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_files_stay_small(path: Path) -> None:
     assert len(path.read_text(encoding="utf-8").splitlines()) <= 400
+
+
+@pytest.mark.parametrize("path", sources(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_names_say_what_is_inside(path: Path) -> None:
+    assert not {*path.relative_to(PACKAGE).with_suffix("").parts} & VAGUE

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 
 from autolora_bench import cli
 from autolora_bench.config.compose import compose_config, composer, to_experiment
-from autolora_bench.paths import run_folder
+from autolora_bench.config.experiment import run_folder
 from autolora_bench.record import RunRecord, Status, read_record
 
 pytestmark = pytest.mark.slow

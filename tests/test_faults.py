@@ -16,7 +16,7 @@ from transformers import PreTrainedModel
 
 from autolora_bench import cli
 from autolora_bench.config.compose import compose_config, composer, to_experiment
-from autolora_bench.paths import run_folder
+from autolora_bench.config.experiment import run_folder
 from autolora_bench.record import Status, read_record
 from autolora_bench.search.trainer import SearchTrainer
 from autolora_bench.training.trainer import FinetuneTrainer, MeteredTrainer

@@ -16,9 +16,9 @@ import pytest
 
 from autolora_bench import cli, ownership
 from autolora_bench.config.compose import compose_config, composer, to_experiment
+from autolora_bench.config.experiment import run_folder
 from autolora_bench.methods.finetuning import FinetunePhase
 from autolora_bench.ownership import LOCK, BusyError, Owner, owned
-from autolora_bench.paths import run_folder
 from autolora_bench.record import RunRecord, Status, read_record
 
 SMALL = [

@@ -14,8 +14,8 @@ import pytest
 
 from autolora_bench import cli
 from autolora_bench.config.compose import compose_config, composer, to_experiment
+from autolora_bench.config.experiment import run_folder
 from autolora_bench.interruption import Interrupted
-from autolora_bench.paths import run_folder
 from autolora_bench.record import Status, read_record
 from autolora_bench.tasks.generation import decode
 from autolora_bench.tasks.generation.finished import FinishedBatches

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from autolora_bench.commands.request import read_request, split_options
-from autolora_bench.config.choices import nearest
-from autolora_bench.errors import UserError
+from autolora_bench.commands.options import SOURCES, split_options
+from autolora_bench.commands.request import read_request
+from autolora_bench.errors import UserError, nearest
 from autolora_bench.fair import planned_runs
 from autolora_bench.plan import PlannedRun
 from autolora_bench.record import RunRecord
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 FILTERS = ("task", "model", "method", "data", "seed")
 RESULTS = "runs"
-OPTIONS = ("records", "merge")
 RUNS = ("suite=", "data.train=", "data.name=")
 """Words that make a request for runs."""
 
@@ -45,7 +44,7 @@ def find_asked(words: Sequence[str]) -> Asked:
     Raises:
         UserError: as `sweeps.plan`, a folder that is not there, a word that chooses nothing, or a name no record has.
     """
-    options, rest = split_options(words, OPTIONS)
+    options, rest = split_options(words, SOURCES)
     request = replace(read_request(rest), reads_data=False)
     planned = None
     if _asks_for_runs(request):

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from autolora_bench.commands.duration import duration_lines, read_rate
-from autolora_bench.commands.options import print_json, split_json
-from autolora_bench.commands.request import read_request, split_options
+from autolora_bench.commands.options import COMMANDS, print_json, split_json, split_options
+from autolora_bench.commands.request import read_request
 from autolora_bench.config.any_task import describe
 from autolora_bench.config.data import Source
 from autolora_bench.config.experiment import ExperimentConfig, identity
@@ -20,13 +20,11 @@ from autolora_bench.errors import UserError
 from autolora_bench.fair import planned_runs
 from autolora_bench.plan import PlannedRun, described, missing_references
 
-OPTIONS = ("rate",)
-
 
 def run(words: Sequence[str]) -> int:
     """Print what would run, what is missing or refused, and how long it will take; exit status 2 where something is."""
     as_json, words = split_json(words)
-    options, rest = split_options(words, OPTIONS)
+    options, rest = split_options(words, COMMANDS["check"].options)
     rate = read_rate(options.get("rate"))
     planned = planned_runs(read_request(rest))
     problems = list(dict.fromkeys(problem for entry in planned for problem in missing(entry)))

@@ -5,9 +5,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from autolora_bench.commands.options import COMMANDS, JSON, VALUED
-from autolora_bench.config.choices import GROUPS, KINDS, OPTIONAL_GROUPS, choices, nearest, schema_of
-from autolora_bench.errors import UserError
+from autolora_bench.commands.options import COMMANDS, CONFIG_DIR, JSON, VALUED
+from autolora_bench.config.choices import GROUPS, KINDS, OPTIONAL_GROUPS, choices, schema_of
+from autolora_bench.errors import UserError, nearest
 from autolora_bench.paths import conf_dir
 
 BASH = r"""_autolora_bench() {
@@ -37,7 +37,7 @@ compdef _autolora_bench autolora-bench
 SCRIPTS = {"bash": BASH, "zsh": ZSH}
 WORDS = "words"
 OTHER = ("seed=", "results=", "rerun=", "device=")
-VALUES = {"rerun": ("missing", "failed", "all", "never"), "device": ("auto", "cpu", "cuda", "mps")}
+DEVICES = ("auto", "cpu", "cuda", "mps")
 SETTINGS = ("task.", "method.", "model.", "data.", "train.")
 
 
@@ -50,7 +50,7 @@ def run(words: Sequence[str]) -> int:
         said = words[0] if words else ""
         raise UserError(
             f"completion {said}: for which shell?" if words else "completion: for which shell?",
-            f'{nearest(said, list(SCRIPTS))}bash or zsh, as in: eval "$(autolora-bench completion bash)"',
+            f'{nearest(said, SCRIPTS)}bash or zsh, as in: eval "$(autolora-bench completion bash)"',
         )
     print(SCRIPTS[words[0]], end="")
     return 0
@@ -69,7 +69,7 @@ def candidates(line: str) -> list[str]:
 
 def _own_folder(words: Sequence[str]) -> list[Path]:
     said = [word.partition("=")[2] for word in words if word.startswith("--config-dir=")]
-    said += [words[place + 1] for place, word in enumerate(words[:-1]) if word in ("--config-dir", "-cd")]
+    said += [words[place + 1] for place, word in enumerate(words[:-1]) if word in CONFIG_DIR]
     return [Path(name).expanduser() for name in said[-1:]]
 
 
@@ -98,9 +98,9 @@ def _possible(before: Sequence[str], word: str, folders: list[Path]) -> Iterator
             yield from (*COMMANDS, *(f"{group}=" for group in ("task", "method", "model", "data")), *SETTINGS)
             yield from _settings(before, word, folders, end="")
         case "score":
-            yield from (f"{option.name}=" for option in COMMANDS["score"].options)
+            yield from (f"{option.name}=" for option in COMMANDS["score"].takes)
         case _:
-            options = COMMANDS[command].options if command else ()
+            options = COMMANDS[command].takes if command else ()
             yield from (f"{option.name}=" for option in options)
             yield from (f"{group}=" for group in (*GROUPS, *OPTIONAL_GROUPS))
             yield from OTHER
@@ -117,13 +117,13 @@ def _values(
 ) -> Iterator[str]:
     """What the part after the last comma may become."""
     done, comma, _ = value.rpartition(",")
-    options = {option.name: option.choices for option in COMMANDS[command].options} if command else {}
+    options = {option.name: option.choices for option in COMMANDS[command].takes} if command else {}
     if options.get(name):
         found: Sequence[str] = options[name]
     elif name in (*GROUPS, *OPTIONAL_GROUPS):
         found = list(choices(name, folders))
     else:
-        found = VALUES.get(name) or _choices(name, before, folders)
+        found = DEVICES if name == "device" else _choices(name, before, folders)
     yield from (f"{done}{comma}{one}" for one in found)
 
 
@@ -142,7 +142,10 @@ def _settings(before: Sequence[str], word: str, folders: list[Path], end: str = 
 
 def _choices(name: str, before: Sequence[str], folders: list[Path]) -> list[str]:
     from autolora_bench.config.describe import choices_of
+    from autolora_bench.config.experiment import ExperimentConfig
 
+    if "." not in name:
+        return choices_of(get_type_hints(ExperimentConfig).get(name))
     group, *parts = name.split(".")
     hints = _hints(group, before, folders)
     for part in parts[:-1]:

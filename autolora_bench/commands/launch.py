@@ -15,12 +15,13 @@ from omegaconf import DictConfig
 from autolora_bench import __version__
 from autolora_bench.commands.again import check_can_start, not_run_again, started
 from autolora_bench.commands.fair import run_fair
+from autolora_bench.commands.options import QUESTIONS
 from autolora_bench.commands.request import read_request
 from autolora_bench.commands.studies import run_studies
 from autolora_bench.commands.through_hydra import ask, sweep
 from autolora_bench.config.any_task import describe
 from autolora_bench.config.compose import to_experiment
-from autolora_bench.config.experiment import ExperimentConfig
+from autolora_bench.config.experiment import ExperimentConfig, run_folder
 from autolora_bench.config.support import UnsupportedError
 from autolora_bench.config.trackers import SWEEP, check_trackers
 from autolora_bench.decision import decide
@@ -28,7 +29,6 @@ from autolora_bench.errors import UserError
 from autolora_bench.fair import is_fair, planned_runs
 from autolora_bench.interruption import Interrupted, watched_signals
 from autolora_bench.ownership import owned, owner_of
-from autolora_bench.paths import run_folder
 from autolora_bench.plan import PlannedRun, State, check_references, command_line
 from autolora_bench.processes import is_main, leave, on_main, silent, world_size
 from autolora_bench.record import Evaluation, RunRecord
@@ -45,10 +45,9 @@ from autolora_bench.sweeps import (
 from autolora_bench.tuning import Study, is_tuned, studies
 from autolora_bench.untrusted import printable
 
-WITH_VALUE = ("--cfg", "-c", "--info", "-i", "--package", "-p")
 ELSEWHERE = 3
 """Exit status where nothing failed, and other processes are still making some of the runs."""
-PASSED_TO_HYDRA = (*WITH_VALUE, "--hydra-help", "--resolve")
+PASSED_TO_HYDRA = (*QUESTIONS, "--hydra-help", "--resolve")
 
 
 def run(words: Sequence[str]) -> int:
@@ -188,7 +187,7 @@ def _ask_hydra(words: Sequence[str]) -> int:
     flags: list[str] = []
     rest: list[str] = []
     for word in words:
-        answers = bool(flags) and flags[-1] in WITH_VALUE
+        answers = bool(flags) and flags[-1] in QUESTIONS
         (flags if answers or word.partition("=")[0] in PASSED_TO_HYDRA else rest).append(word)
     request = read_request(rest)
     if request.multirun:

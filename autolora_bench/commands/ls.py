@@ -3,21 +3,20 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from autolora_bench.commands.options import print_json, split_json
+from autolora_bench.commands.options import CONFIG_DIR, print_json, split_json
 from autolora_bench.commands.request import read_request
 from autolora_bench.config.choices import (
     KINDS,
     check_choice,
     choices,
     explanation,
-    nearest,
     schema_of,
     summary,
 )
 from autolora_bench.config.peft_method import NAME
 from autolora_bench.config.peft_types import peft_types
 from autolora_bench.config.registry import methods
-from autolora_bench.errors import UserError
+from autolora_bench.errors import UserError, nearest
 
 LISTS = {**KINDS, **{group: group for group in KINDS.values()}}
 """What may be said -> the group that is meant: `tasks` and `task`."""
@@ -34,7 +33,7 @@ def run(words: Sequence[str]) -> int:
     if names and not groups:
         raise UserError(
             f"ls {names[0]}: there is no such list",
-            f"{nearest(names[0], list(KINDS))}one of: {', '.join(KINDS)}",
+            f"{nearest(names[0], KINDS)}one of: {', '.join(KINDS)}",
         )
     for name in names:
         check_choice(groups[0], name, folders)
@@ -88,5 +87,5 @@ def _limits(method: str, folders: list[Path]) -> str:
 
 def _is_bare(words: Sequence[str], place: int) -> bool:
     word = words[place]
-    value = place > 0 and words[place - 1] in ("--config-dir", "-cd")
+    value = place > 0 and words[place - 1] in CONFIG_DIR
     return not value and not word.startswith("-") and "=" not in word

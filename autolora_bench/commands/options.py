@@ -4,7 +4,10 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-VALUED = ("--config-dir", "-cd", "--cfg", "-c", "--info", "-i", "--package", "-p")
+CONFIG_DIR = ("--config-dir", "-cd")
+QUESTIONS = ("--cfg", "-c", "--info", "-i", "--package", "-p")
+"""Flags for Hydra: what it is asked, and about what."""
+VALUED = (*CONFIG_DIR, *QUESTIONS)
 """Flags whose next word is their value."""
 
 
@@ -31,11 +34,19 @@ class Command:
     usage: str
     summary: str
     options: tuple[Option, ...] = ()
+    """Its own."""
+    sources: bool = False
+    """Whether it reads records, from where SOURCES say."""
     about: str = ""
     """What its other words are."""
     json: bool = False
     """Whether --json prints for programs."""
     examples: tuple[str, ...] = ()
+
+    @property
+    def takes(self) -> tuple[Option, ...]:
+        """All options."""
+        return (*self.options, *((RESULTS, *SOURCES) if self.sources else ()))
 
 
 RUNS = "the words of a run choose what it is about: task=, method=, model=, data=, seed=, suite=, -m and any setting"
@@ -43,8 +54,8 @@ RECORDS = (
     "task=, model=, method=, data= and seed= choose among the records in results=DIR (runs/); with suite=NAME, -m or\n"
     "  data of your own (data.train=FILE) the words are read as for a run, and what is missing of it is shown too"
 )
+RESULTS = Option("results", "where runs are looked for, instead of runs/", value="DIR")
 SOURCES = (
-    Option("results", "where runs are looked for, instead of runs/", value="DIR"),
     Option("records", "read records from there instead", value="DIR,..."),
     Option("merge", "read records from there too: other people's results", value="DIR,..."),
 )
@@ -60,7 +71,7 @@ COMMANDS = {
         "check WORDS",
         "what each run would refuse or lacks, and how long all will take; runs nothing",
         (Option("rate", "optimizer steps a second, instead of those of completed runs", value="NUMBER"),),
-        RUNS,
+        about=RUNS,
         json=True,
         examples=("check suite=table1 data=local data.dir=DIR", "check task=any data.train=reviews.csv"),
     ),
@@ -83,9 +94,9 @@ COMMANDS = {
             Option("figures", "formats of the figures, with out=DIR", ("svg", "png", "svg,png")),
             Option("published", "published values of your own, beside ours", value="CSV"),
             Option("compare", "what is tested, and corrected together", value="METHOD:OTHER,..."),
-            *SOURCES,
         ),
-        RECORDS,
+        sources=True,
+        about=RECORDS,
         json=True,
         examples=("report suite=table1", "report task=rte out=tables", "report task=rte format=json"),
     ),
@@ -95,17 +106,18 @@ COMMANDS = {
         (
             Option("format", "of what is printed", ("markdown", "csv", "json", "html", "latex")),
             TITLE,
-            *SOURCES,
         ),
-        RECORDS,
+        sources=True,
+        about=RECORDS,
         json=True,
         examples=("stability task=rte",),
     ),
     "records": Command(
         "records WORDS to=DIR",
         "what reports need of every run, small and without weights, to be committed",
-        (Option("to", "where they are written", value="DIR"), *SOURCES),
-        RECORDS,
+        (Option("to", "where they are written", value="DIR"),),
+        sources=True,
+        about=RECORDS,
         examples=("records suite=table1 to=results/records",),
     ),
     "score": Command(
@@ -158,7 +170,7 @@ def command_help(name: str) -> str:
     lines = [f"autolora-bench {command.usage}", "", f"  {command.summary}"]
     if command.about:
         lines += ["", f"  {command.about}"]
-    options = [(option.shown, option.meaning) for option in command.options]
+    options = [(option.shown, option.meaning) for option in command.takes]
     options += [(JSON, "print JSON, for programs")] if command.json else []
     options += FLAGS if command.about else FLAGS[:1] if name in ("ls", "help") else ()
     if options:
@@ -184,3 +196,10 @@ def split_json(words: Sequence[str]) -> tuple[bool, list[str]]:
 def print_json(value: object) -> None:
     """Print a value for programs."""
     print(json.dumps(value, indent=1, ensure_ascii=False))
+
+
+def split_options(words: Sequence[str], options: Sequence[Option]) -> tuple[dict[str, str], list[str]]:
+    """Words `name=value` for these options, and the remaining words."""
+    names = [option.name for option in options]
+    found = {n: v for n, eq, v in (word.partition("=") for word in words) if eq and n in names}
+    return found, [word for word in words if word.partition("=")[0] not in names]

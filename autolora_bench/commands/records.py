@@ -4,18 +4,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from autolora_bench.commands.asked import find_asked
-from autolora_bench.commands.request import split_options
+from autolora_bench.commands.options import COMMANDS, split_options
 from autolora_bench.errors import UserError
 from autolora_bench.record import Status
 from autolora_bench.untrusted import printable
 
-OPTIONS = ("to",)
 ENDED = (Status.completed, Status.failed)
 
 
 def run(words: Sequence[str]) -> int:
     """Write the chosen records that have come to an end, and say what was left out."""
-    options, rest = split_options(words, OPTIONS)
+    options, rest = split_options(words, COMMANDS["records"].options)
     if not options.get("to"):
         raise UserError("records: where to?", "as in: autolora-bench records suite=table1 to=results/records")
     asked = find_asked(rest)

@@ -4,17 +4,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from autolora_bench.commands.asked import find_asked
-from autolora_bench.commands.options import split_json
-from autolora_bench.commands.request import split_options
+from autolora_bench.commands.options import COMMANDS, split_json, split_options
 from autolora_bench.untrusted import printable
-
-OPTIONS = ("format", "epoch", "metrics", "title", "out", "published", "compare", "figures")
 
 
 def run(words: Sequence[str]) -> int:
     """Print the report, or write it to out=DIR."""
     as_json, words = split_json(words)
-    options, rest = split_options(words, OPTIONS)
+    options, rest = split_options(words, COMMANDS["report"].options)
     asked = find_asked(rest)
     from autolora_bench.report.build import report
     from autolora_bench.report.published import own_values

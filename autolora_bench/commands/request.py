@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from autolora_bench.commands.options import CONFIG_DIR
 from autolora_bench.config.own_folder import check_own_folder
 from autolora_bench.errors import UserError
 from autolora_bench.own import read_own
@@ -23,7 +24,7 @@ def read_request(words: Sequence[str]) -> Request:
     for word in rest:
         if word in ("-m", "--multirun"):
             multirun = True
-        elif _name_of(word) in ("--config-dir", "-cd"):
+        elif _name_of(word) in CONFIG_DIR:
             folder = _folder(word.partition("=")[2] or next(rest, ""))
         elif word.startswith("-"):
             raise UserError(
@@ -49,9 +50,3 @@ def _folder(name: str) -> Path:
         )
     check_own_folder(path)
     return path
-
-
-def split_options(words: Sequence[str], names: Sequence[str]) -> tuple[dict[str, str], list[str]]:
-    """Words `name=value` for the given names, and the remaining words."""
-    options = {n: v for n, eq, v in (word.partition("=") for word in words) if eq and n in names}
-    return options, [word for word in words if word.partition("=")[0] not in names]

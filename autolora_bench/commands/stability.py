@@ -3,15 +3,14 @@
 from collections.abc import Sequence
 
 from autolora_bench.commands.asked import find_asked
-from autolora_bench.commands.options import split_json
-from autolora_bench.commands.request import split_options
+from autolora_bench.commands.options import COMMANDS, split_json, split_options
 from autolora_bench.untrusted import printable
 
 
 def run(words: Sequence[str]) -> int:
     """Print correlations, agreement against chance and budgets of every searched cell."""
     as_json, words = split_json(words)
-    options, rest = split_options(words, ("format", "title"))
+    options, rest = split_options(words, COMMANDS["stability"].options)
     asked = find_asked(rest)
     from autolora_bench.report.build import report_stability
 

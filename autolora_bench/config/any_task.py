@@ -21,7 +21,6 @@ from autolora_bench.config.task import (
     FilesSource,
     GenerationTask,
     HubSource,
-    Kind,
     RegressionTask,
     Serialization,
     TableSource,
@@ -33,7 +32,7 @@ from autolora_bench.paths import conf_dir
 from autolora_bench.tables.profile import Column, Content, profile
 from autolora_bench.tables.read import find_files
 from autolora_bench.tables.repository import fetch, find_repository
-from autolora_bench.tables.roles import Roles, find_roles
+from autolora_bench.tables.roles import Kind, Roles, find_roles
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 SPLITS = (TRAIN, VALIDATION, TEST)

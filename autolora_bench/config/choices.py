@@ -1,11 +1,10 @@
 """What can be chosen: the YAML files of conf/ and of the user's own --config-dir."""
 
-from difflib import get_close_matches
 from pathlib import Path
 
 import yaml
 
-from autolora_bench.errors import UserError
+from autolora_bench.errors import UserError, nearest
 
 GROUPS = ("task", "method", "model", "data", "train", "suite")
 OPTIONAL_GROUPS = ("recipe", "cell")
@@ -64,10 +63,4 @@ def check_choice(group: str, name: str, folders: list[Path]) -> None:
     if name not in known:
         listed = group if group in KINDS else f"{group}s"
         shown = f"autolora-bench ls {listed} shows all" if listed in KINDS else f"conf/{group}/ holds all"
-        raise UserError(f"{group}={name} is not known", f"{nearest(name, list(known))}{shown}")
-
-
-def nearest(name: str, known: list[str]) -> str:
-    """`did you mean ...? ` with the closest names, or nothing."""
-    close = get_close_matches(name, known, n=3, cutoff=0.5)
-    return f"did you mean {' or '.join(close)}? " if close else ""
+        raise UserError(f"{group}={name} is not known", f"{nearest(name, known)}{shown}")

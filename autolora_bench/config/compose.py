@@ -16,7 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from autolora_bench.config.any_task import resolve_task
-from autolora_bench.config.choices import nearest, schema_of
+from autolora_bench.config.choices import schema_of
 from autolora_bench.config.corrections import note_corrections
 from autolora_bench.config.data import HELD_OUT
 from autolora_bench.config.experiment import ExperimentConfig
@@ -27,7 +27,7 @@ from autolora_bench.config.reference import name_reference
 from autolora_bench.config.registry import methods, note_code
 from autolora_bench.config.store import register_schemas
 from autolora_bench.config.validate import validate
-from autolora_bench.errors import UserError
+from autolora_bench.errors import UserError, nearest
 from autolora_bench.paths import conf_dir
 
 CONFIG = "config"
@@ -176,7 +176,7 @@ def explain(error: Exception, overrides: Sequence[str] = ()) -> UserError:
     if schema:
         return UserError(
             f"{schema[1]}.yaml is built on /schema/method/{schema[2]}, which nothing states",
-            f"{nearest(schema[2], list(methods()))}a method of your own is stated by a Python file in DIR/methods, "
+            f"{nearest(schema[2], methods())}a method of your own is stated by a Python file in DIR/methods, "
             "with --config-dir DIR",
         )
     engine = re.search(r"Could not find '(hydra/(?:launcher|sweeper))/([^']+)'", text)

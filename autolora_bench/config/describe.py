@@ -3,18 +3,21 @@
 import ast
 import dataclasses
 import inspect
+import re
 import textwrap
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import cache
 from itertools import pairwise
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
-from annotated_types import Ge, GroupedMetadata, Gt, Le, Lt, MinLen
+from annotated_types import Ge, GroupedMetadata, Gt, Le, Lt, MaxLen, MinLen
 from omegaconf import DictConfig, OmegaConf
 
+FAR = 100_000
+"""A limit beyond it only keeps out what no computer can hold."""
 KINDS = {int: "whole number", float: "number", str: "text", bool: "true|false"}
 
 
@@ -64,8 +67,7 @@ def kind_of(hint: Any) -> str:
         return f"{kind_of(inner[0])}, or null"
     if get_origin(hint) is Annotated:
         inner, *stated = get_args(hint)
-        bounds = [words for one in stated for words in _bounds(one)]
-        return " ".join([kind_of(inner), *bounds])
+        return f"{kind_of(inner)} {_bounds(stated)}".strip()
     if isinstance(hint, type) and issubclass(hint, Enum):
         return "|".join(member.name for member in hint)
     if get_origin(hint) is list:
@@ -91,6 +93,8 @@ def typed(value: Any) -> str:
     """A value as one types it."""
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, float):
+        return repr(value).removesuffix(".0")
     if isinstance(value, list):
         return f"[{','.join(map(typed, value))}]"
     if isinstance(value, dict):
@@ -105,33 +109,44 @@ def _plural(kind: str) -> str:
     )
 
 
-def _bounds(stated: Any) -> Iterator[str]:
-    if isinstance(stated, GroupedMetadata):
-        for one in stated:
-            yield from _bounds(one)
-    match stated:
-        case Ge(ge):
-            yield f"from {ge:,}"
-        case Gt(gt):
-            yield f"above {gt:,}"
-        case Le(le):
-            yield f"to {le:,}"
-        case Lt(lt):
-            yield f"below {lt:,}"
-        case MinLen(least) if least > 1:
-            yield f"at least {least}"
+def _bounds(stated: Sequence[Any]) -> str:
+    """The limits that a user may meet, in words."""
+    limits = [one for each in stated for one in (each if isinstance(each, GroupedMetadata) else [each])]
+    least: Any = next((one.ge for one in limits if isinstance(one, Ge) and one.ge > -FAR), None)  # type: ignore[operator]
+    most: Any = next((one.le for one in limits if isinstance(one, Le) and one.le < FAR), None)  # type: ignore[operator]
+    found = []
+    if least is not None and most is not None:
+        found.append(f"from {least:,} to {most:,}")
+    elif least is not None:
+        found.append(f"{least:,} or more")
+    elif most is not None:
+        found.append(f"up to {most:,}")
+    for one in limits:
+        match one:
+            case Gt(gt):
+                found.append(f"above {gt:,}")
+            case Lt(lt) if lt < FAR:
+                found.append(f"below {lt:,}")
+            case MinLen(few) if few > 1:
+                found.append(f"of {few} or more")
+            case MaxLen(many):
+                found.append(f"of at most {many}")
+    return ", ".join(found)
 
 
 def _meaning(schema: type, name: str, hint: Any) -> str:
+    """The docstring of a field, of a choice else that of its class; and what each choice means."""
     said = next((docs[name] for owner in schema.__mro__ if name in (docs := _docstrings(owner))), "")
-    members = [
-        f"{member.name}: {member.value}"
-        for one in (hint, *get_args(hint))
-        if isinstance(one, type) and issubclass(one, Enum)
-        for member in one
-        if isinstance(member.value, str) and member.value != member.name
-    ]
-    return " ".join(filter(None, [said, "; ".join(members)]))
+    kinds = [one for one in (hint, *get_args(hint)) if isinstance(one, type) and issubclass(one, Enum)]
+    if not kinds:
+        return said
+    [kind] = kinds
+    head, *rest = (inspect.getdoc(kind) or "").split("\n\n")
+    meanings = {one.name: str(one.value) for one in kind if one.value != one.name}
+    pairs = re.findall(r"^(\w+): (.+?)(?=^\w+: |\Z)", "\n".join(rest), re.MULTILINE | re.DOTALL)
+    meanings |= {one: " ".join(what.split()).rstrip(".") for one, what in pairs}
+    listed = "; ".join(f"{one}: {what}" for one, what in meanings.items())
+    return " ".join(filter(None, [said or " ".join(head.split()), f"{listed}." if listed else ""]))
 
 
 @cache

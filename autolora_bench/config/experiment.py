@@ -5,6 +5,7 @@ import hashlib
 import json
 from dataclasses import dataclass, field
 from enum import Enum
+from pathlib import Path
 from typing import Annotated, Any
 
 from annotated_types import Interval
@@ -15,6 +16,7 @@ from autolora_bench.config.model import ModelConfig
 from autolora_bench.config.ranges import Between, Positive, Seed, Text
 from autolora_bench.config.task import TaskConfig
 from autolora_bench.config.train import TrainConfig
+from autolora_bench.paths import relative_folder
 
 COMPARE = (
     "autolora:lora",
@@ -116,3 +118,11 @@ def config_id(experiment: ExperimentConfig) -> str:
     """Eight hexadecimal digits that stand for `experiment_identity`."""
     text = json.dumps(experiment_identity(experiment), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def run_folder(experiment: ExperimentConfig) -> Path:
+    """Where this cell's run lies below its results folder: the same for a single run and a sweep."""
+    e = experiment
+    return Path(e.results).expanduser() / relative_folder(
+        e.task.name, e.model.name, e.method.name, config_id(e), e.seed
+    )

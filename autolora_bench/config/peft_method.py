@@ -8,14 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from autolora_bench.config.choices import nearest
 from autolora_bench.config.data import LOCATION
 from autolora_bench.config.experiment import ExperimentConfig
 from autolora_bench.config.method import MethodConfig
 from autolora_bench.config.peft_types import OWN, PeftTypeInfo, peft_types
 from autolora_bench.config.ranges import Share, Text
 from autolora_bench.config.registry import method
-from autolora_bench.errors import UserError
+from autolora_bench.errors import UserError, nearest
 from autolora_bench.untrusted import in_a_line, parse_json, read_bytes
 
 FILE = "adapter_config.json"
@@ -137,7 +136,7 @@ def _type(method: PeftMethodConfig, read: dict[str, Any]) -> str:
     if name not in known:
         raise UserError(
             f"method.type={asked or filed} is no type of the installed PEFT",
-            f"{nearest(name, list(known))}autolora-bench ls methods shows all",
+            f"{nearest(name, known)}autolora-bench ls methods shows all",
         )
     if asked and filed and filed.upper() != name:
         raise UserError(f"method.type={asked} with a method.config of type {filed}", "leave one of them out")
@@ -173,7 +172,7 @@ def _check_known(method: PeftMethodConfig, said: dict[str, Any]) -> None:
     if strange is not None:
         raise UserError(
             f"{method.type} of the installed PEFT has no setting {strange}",
-            f"{nearest(strange, list(known))}it has: {', '.join(known)}",
+            f"{nearest(strange, known)}it has: {', '.join(known)}",
         )
 
 

@@ -10,11 +10,10 @@ from dataclasses import fields
 from pathlib import Path
 
 from autolora_bench.config.allocators import AllocatorConfig
-from autolora_bench.config.experiment import ExperimentConfig, config_id
+from autolora_bench.config.experiment import ExperimentConfig, config_id, run_folder
 from autolora_bench.config.method import AdaLoraConfig, AutoLoraConfig, RankedLoraConfig
 from autolora_bench.config.registry import methods
 from autolora_bench.errors import UserError
-from autolora_bench.paths import run_folder
 
 OWN = ("name", "title", "corrections")
 """Settings of a method that are never another's."""

@@ -21,6 +21,7 @@ from autolora_bench.config.ranges import (
     Steps,
     Text,
 )
+from autolora_bench.tables.roles import Kind
 
 
 class Layout(Enum):
@@ -222,15 +223,6 @@ class GenerationTask(TaskConfig):
     """Categories whose test records count as seen; empty where a task has no such division."""
     epoch_records: Size = 100
     """Records decoded after an epoch; a score on fewer than all is labelled as such. The test is complete."""
-
-
-class Kind(Enum):
-    """What kind of task a table of the user's own makes."""
-
-    classification = "one or several texts -> one of some classes"
-    regression = "one or several texts -> a number"
-    tagging = "words -> a tag each: O, B-type, I-type"
-    generation = "a text -> a text"
 
 
 @dataclass

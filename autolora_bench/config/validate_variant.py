@@ -1,10 +1,9 @@
 """Variants of LoRA that make no sense together."""
 
-from autolora_bench.config.choices import nearest
 from autolora_bench.config.peft_method import REFUSED, check_start
 from autolora_bench.config.peft_types import peft_types
 from autolora_bench.config.variant import Start, VariantConfig
-from autolora_bench.errors import UserError, require
+from autolora_bench.errors import UserError, nearest, require
 
 OWN_SETTINGS = {
     **dict.fromkeys(("r", "rank_pattern"), "the method decides the ranks"),
@@ -46,7 +45,7 @@ def _validate_options(variant: VariantConfig) -> None:
         if name not in known:
             raise UserError(
                 f"method.variant.options.{name} is no option of the installed PEFT's LoRA",
-                f"{nearest(name, list(known))}it has: {', '.join(known)}",
+                f"{nearest(name, known)}it has: {', '.join(known)}",
             )
         require(
             name not in OWN_SETTINGS and name not in REFUSED,

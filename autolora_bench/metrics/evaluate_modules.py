@@ -8,7 +8,6 @@ import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -18,7 +17,7 @@ from typing import Any, TypeVar
 import evaluate
 from datasets import Features, List, Value
 
-from autolora_bench.errors import UserError
+from autolora_bench.errors import UserError, nearest
 from autolora_bench.metrics.classification import CORRELATIONS, FUNCTIONS, GLUE_METRICS, score_classification
 from autolora_bench.metrics.generation.bleu import bleu
 from autolora_bench.metrics.generation.captions import cider, rouge_l, rouge_l_google
@@ -123,9 +122,10 @@ def load_metric(name: str, config_dir: str | Path | None = None, **options: Any)
         read_own(Path(config_dir))
     definitions = {**DEFINITIONS, **{one: _of_own(METRICS[one]) for one in own_metrics(list(METRICS))}}
     if name not in definitions:
-        close = get_close_matches(name.lower(), definitions, n=1)
-        hint = f"did you mean {close[0]}? " if close else ""
-        raise UserError(f"there is no metric {name!r}", f"{hint}choose from {', '.join(definitions)}")
+        raise UserError(
+            f"there is no metric {name!r}",
+            f"{nearest(name, definitions)}choose from {', '.join(definitions)}",
+        )
     own = {key: value for key, value in options.items() if key not in _OF_EVALUATE}
     _check_options(name, definitions[name], own)
     of_evaluate = {"cache_dir": str(cache_dir() / "metrics"), **options}

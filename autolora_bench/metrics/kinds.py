@@ -1,7 +1,6 @@
 """Which metrics each kind of task has."""
 
 from collections.abc import Sequence
-from difflib import get_close_matches
 
 from autolora_bench.config.registry import KINDS
 from autolora_bench.config.task import (
@@ -13,7 +12,7 @@ from autolora_bench.config.task import (
     TaggingTask,
     TaskConfig,
 )
-from autolora_bench.errors import UserError
+from autolora_bench.errors import UserError, nearest
 from autolora_bench.metrics.classification import (
     BINARY,
     CORRELATIONS,
@@ -39,11 +38,10 @@ def check_known(metrics: Sequence[str], known: Sequence[str], setting: str, task
     """Raises UserError at the first of the metrics that `setting` names for `task` and that is not known."""
     for name in metrics:
         if name not in known:
-            close = get_close_matches(name.lower(), known, n=1)
             why = f"{BINARY} is of two classes; " if name == BINARY else ""
             raise UserError(
                 f"{setting}: {name} is no metric of task={task}",
-                why + (f"did you mean {close[0]}? " if close else "") + f"choose from {', '.join(known)}",
+                f"{why}{nearest(name, known)}choose from {', '.join(known)}",
             )
 
 

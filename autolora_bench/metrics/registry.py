@@ -4,13 +4,12 @@ import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import partial
 from types import MappingProxyType
 from typing import Any
 
 from autolora_bench.config.registry import KINDS
-from autolora_bench.errors import UserError, require
+from autolora_bench.errors import UserError, nearest, require
 from autolora_bench.metrics.scores import MetricScores, collect
 
 Score = Callable[[Sequence[Any], Sequence[Any]], float]
@@ -164,6 +163,4 @@ def lookup(name: str) -> Metric:
     base = name.split("/", 1)[0]
     if base in METRICS:
         return METRICS[base]
-    close = get_close_matches(base, METRICS, n=1)
-    hint = f"did you mean {close[0]}? " if close else ""
-    raise UserError(f"there is no metric {base!r}", f"{hint}metrics: {', '.join(METRICS)}")
+    raise UserError(f"there is no metric {base!r}", f"{nearest(base, METRICS)}metrics: {', '.join(METRICS)}")

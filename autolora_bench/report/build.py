@@ -8,10 +8,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from autolora_bench.config.choices import choices, nearest
+from autolora_bench.config.choices import choices
 from autolora_bench.config.experiment import COMPARE
 from autolora_bench.config.train import Keep
-from autolora_bench.errors import UserError
+from autolora_bench.errors import UserError, nearest
 from autolora_bench.paths import conf_dir
 from autolora_bench.plan import PlannedRun
 from autolora_bench.record import RunRecord, write_atomically

@@ -9,7 +9,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
 
-from autolora_bench.errors import UserError
+from autolora_bench.errors import UserError, nearest
 from autolora_bench.metrics.classification import GLUE_METRICS, accuracy, score_classification
 from autolora_bench.metrics.generation.e2e import E2E_METRICS, score_e2e
 from autolora_bench.metrics.generation.mteval import MtevalMode
@@ -207,5 +207,4 @@ def score_files(task: str, predictions: Path, references: Path | None = None, **
 
 def _hint(name: str, known: Iterable[str]) -> str:
     choices = list(known)
-    close = get_close_matches(name.lower(), choices, n=1)
-    return (f"did you mean {close[0]}? " if close else "") + f"choose from {', '.join(choices)}"
+    return f"{nearest(name, choices)}choose from {', '.join(choices)}"

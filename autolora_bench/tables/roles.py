@@ -3,10 +3,9 @@ is left. In doubt nothing is guessed: the columns are listed, with the settings 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
+from enum import Enum
 
-from autolora_bench.config.task import Kind
-from autolora_bench.errors import UserError
+from autolora_bench.errors import UserError, nearest
 from autolora_bench.tables.profile import Column, Content
 
 TEXTS = (
@@ -52,6 +51,15 @@ EACH = 2
 SHOWN = 20
 
 
+class Kind(Enum):
+    """What kind of task a table of the user's own makes."""
+
+    classification = "one or several texts -> one of some classes"
+    regression = "one or several texts -> a number"
+    tagging = "words -> a tag each: O, B-type, I-type"
+    generation = "a text -> a text"
+
+
 @dataclass(frozen=True)
 class Roles:
     """How a table is read."""
@@ -79,11 +87,9 @@ def find_roles(
     table = {column.name: column for column in columns}
     for setting, name in [*(("task.texts", name) for name in inputs), ("task.label", label)]:
         if name is not None and name not in table:
-            close = get_close_matches(name, table, n=1)
-            meant = f"did you mean {close[0]}? " if close else ""
             raise UserError(
                 f"{setting}: {where} has no column {name!r}; it has {listed(columns)}",
-                f"{meant}name one of its columns",
+                f"{nearest(name, table)}name one of its columns",
             )
     if label in inputs:
         raise UserError(

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from autolora_bench.config.compose import compose_config, composer, to_experiment
-from autolora_bench.config.experiment import config_id, experiment_identity
-from autolora_bench.paths import run_folder
+from autolora_bench.config.experiment import config_id, experiment_identity, run_folder
 from autolora_bench.record import Evaluation, Parameters, PhaseRecord, RunRecord, Status, write_record
 
 MODULES = ["layer.0.query", "layer.0.value"]

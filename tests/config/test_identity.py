@@ -7,8 +7,13 @@ import pytest
 
 from autolora_bench.config.compose import compose_config, composer, to_experiment
 from autolora_bench.config.data import ADDED, LABEL
-from autolora_bench.config.experiment import ExperimentConfig, config_id, experiment_identity, identity
-from autolora_bench.paths import run_folder
+from autolora_bench.config.experiment import (
+    ExperimentConfig,
+    config_id,
+    experiment_identity,
+    identity,
+    run_folder,
+)
 
 BASE = ["task=rte", "method=autolora", "data=local", "data.dir=/somewhere"]
 

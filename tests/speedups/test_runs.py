@@ -16,11 +16,10 @@ from transformers.models.bert.modeling_bert import BertLayer
 
 from autolora_bench import cli
 from autolora_bench.config.compose import compose_config, composer, to_experiment
-from autolora_bench.config.experiment import config_id
+from autolora_bench.config.experiment import config_id, run_folder
 from autolora_bench.methods.evaluation import EvaluatePhase
 from autolora_bench.methods.finetuning import FinetunePhase
 from autolora_bench.methods.searching import SearchPhase
-from autolora_bench.paths import run_folder
 from autolora_bench.record import RunRecord, Status, read_record
 from autolora_bench.speedups import attention, dropout, packed
 from autolora_bench.speedups.layout import Layout
