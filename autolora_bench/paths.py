@@ -7,6 +7,8 @@ from contextlib import suppress
 from pathlib import Path
 
 RECORD = "run.json"
+EXAMPLES = ".examples.jsonl"
+"""Ending of the file in a run's folder `evaluate` with the examples of a split and what was predicted."""
 LEFT_SECONDS = 86_400
 
 

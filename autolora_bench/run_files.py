@@ -38,7 +38,7 @@ PHASE = Layout(
     r"weights\.safetensors|factors\.safetensors|(selection|ranks|scores|rank_pattern)\.json|trajectory\.(jsonl|partial)",
     (("checkpoints", CHECKPOINTS), ("export", EXPORT)),
 )
-EVALUATE = Layout(r"[\w-]+(\.partial)?\.jsonl")
+EVALUATE = Layout(r"[\w-]+(\.partial|\.examples)?\.jsonl")
 RUN = Layout(r"run\.json", (("evaluate", EVALUATE), (r"[a-z_]+", PHASE)))
 """The folder of one run, one seed; its lock is its owner's to remove."""
 

@@ -93,12 +93,22 @@ COMMANDS = {
             Option("out", "write every format, figures and a page there", value="DIR"),
             Option("figures", "formats of the figures, with out=DIR", ("svg", "png", "svg,png")),
             Option("published", "published values of your own, beside ours", value="CSV"),
+            Option(
+                "examples",
+                "instead of tables: so many examples on which methods disagree most",
+                value="NUMBER",
+            ),
             Option("compare", "what is tested, and corrected together", value="METHOD:OTHER,..."),
         ),
         sources=True,
         about=RECORDS,
         json=True,
-        examples=("report suite=table1", "report task=rte out=tables", "report task=rte format=json"),
+        examples=(
+            "report suite=table1",
+            "report task=rte out=tables",
+            "report task=rte format=json",
+            "report task=rte examples=20",
+        ),
     ),
     "stability": Command(
         "stability WORDS",

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from autolora_bench.commands.asked import find_asked
 from autolora_bench.commands.options import COMMANDS, split_json, split_options
+from autolora_bench.errors import UserError
 from autolora_bench.untrusted import printable
 
 
@@ -22,6 +23,15 @@ def run(words: Sequence[str]) -> int:
     published = [*own_values(), *own]
     compare = options["compare"].split(",") if options.get("compare") else None
     records, planned = asked.collection, asked.planned
+    if "examples" in options:
+        if "out" in options:
+            raise UserError("examples= and out= do not go together", "leave one of them out")
+        from autolora_bench.report.build import report_examples
+
+        layout = options.get("format", "json" if as_json else "markdown")
+        text = report_examples(records, planned, most=options["examples"], format=layout, title=title)
+        print(printable(text), end="")
+        return 0
     if "out" not in options:
         layout = options.get("format", "json" if as_json else "markdown")
         text = report(

@@ -15,7 +15,7 @@ from autolora_bench.config.task import (
     TaskConfig,
 )
 from autolora_bench.data.files import own_files
-from autolora_bench.data.schema import Columns, Loaded, tag_names
+from autolora_bench.data.schema import ANSWERS, Columns, Loaded, tag_names
 from autolora_bench.data.splits import apart
 from autolora_bench.data.text_files import quote
 from autolora_bench.errors import UserError
@@ -26,8 +26,6 @@ from autolora_bench.tables.repository import OTHERWISE
 
 MEND = "mend the row or leave it out"
 VALIDATION = "validation"
-ANSWERS = ("label", "tags", "references")
-"""Columns that say what is right."""
 
 
 def read_own(task: TaskConfig, data: DataConfig) -> Loaded:

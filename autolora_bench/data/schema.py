@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 Columns = dict[str, list[Any]]
 """Column -> one value per example."""
+ANSWERS = ("label", "tags", "references")
+"""Columns that say what is right."""
 
 
 @dataclass(frozen=True)

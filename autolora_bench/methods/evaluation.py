@@ -1,21 +1,25 @@
 """The phase that scores a task's test splits with the weights that were kept."""
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from autolora_bench.config.train import Precision
+from autolora_bench.data.schema import ANSWERS
 from autolora_bench.methods.base import Method, PhaseContext, PhaseResult
+from autolora_bench.paths import EXAMPLES
 from autolora_bench.record import write_atomically
 from autolora_bench.speedups.choice import kernels
-from autolora_bench.tasks.base import PARTIAL, EvaluationContext
+from autolora_bench.tasks.base import PARTIAL, EvaluationContext, Result
 from autolora_bench.tasks.scoring import evaluation_of
 from autolora_bench.training.progress import EvaluationProgress
 
 
 @dataclass(frozen=True)
 class EvaluatePhase:
-    """Predicts every evaluation and test split in full; leaves the predictions, one JSON value per line.
+    """Predicts every evaluation and test split in full; leaves the predictions, one JSON value per line, and the
+    examples with what is right and what was predicted.
 
     Scores of test splits become the run's; those of complete evaluation splits stand in the phase's details.
     """
@@ -44,6 +48,10 @@ class EvaluatePhase:
                 scored = context.task.evaluate(model, context.splits.held_out[split], evaluation_context)
                 lines = "".join(json.dumps(p, ensure_ascii=False) + "\n" for p in scored.predictions)
                 write_atomically(folder / f"{split}.jsonl", lines)
+                if scored.gold is not None:
+                    write_atomically(
+                        folder / f"{split}{EXAMPLES}", _examples(context.data.splits[split], scored)
+                    )
                 evaluation = evaluation_of(self.name, split, scored)
                 if split in context.task.config.test:
                     result.test[split] = evaluation
@@ -52,3 +60,21 @@ class EvaluatePhase:
         for unfinished in folder.glob(f"*{PARTIAL}"):
             unfinished.unlink()
         return result
+
+
+def _examples(given: Iterable[dict[str, Any]], scored: Result) -> str:
+    """A JSON line for each: its place in the split, its columns without the answer, the answer, the prediction."""
+    assert scored.gold is not None
+    known = scored.probabilities or [None] * len(scored.gold)
+    lines = []
+    for place, (row, gold, predicted, sure) in enumerate(
+        zip(given, scored.gold, scored.predictions, known, strict=True)
+    ):
+        line: dict[str, Any] = {"id": place} | {name: row[name] for name in row if name not in ANSWERS}
+        line |= {
+            "gold": gold,
+            "prediction": predicted["output"] if isinstance(predicted, dict) else predicted,
+        }
+        line |= {} if sure is None else {"probability": sure}
+        lines.append(json.dumps(line, ensure_ascii=False) + "\n")
+    return "".join(lines)

@@ -17,6 +17,8 @@ from autolora_bench.models.load import HeadSpec
 
 Batch = dict[str, Any]
 
+DIGITS = 4
+"""Of a probability that is kept."""
 PARTIAL = ".partial.jsonl"
 """Ending of files in EvaluationContext.folder that an interrupted evaluation goes on from."""
 
@@ -44,6 +46,10 @@ class Result:
     examples: int
     predictions: list[Any]
     """One JSON value per example, in the order of the split."""
+    gold: list[Any] | None = None
+    """What is right for each of them; None where an example has no right answer of its own."""
+    probabilities: list[Any] | None = None
+    """What the model gives each prediction, where it gives one."""
     note: str | None = None
 
 

@@ -14,7 +14,7 @@ from autolora_bench.data.schema import TaskData
 from autolora_bench.metrics.classification import score_classification
 from autolora_bench.metrics.registry import own_metrics, with_own
 from autolora_bench.models.load import HeadKind, HeadSpec
-from autolora_bench.tasks.base import Batch, EvaluationContext, Result, Splits
+from autolora_bench.tasks.base import DIGITS, Batch, EvaluationContext, Result, Splits
 from autolora_bench.tasks.encode import TRUNCATED, encode_texts
 from autolora_bench.tasks.inference import logits
 
@@ -53,8 +53,9 @@ class SentenceTask:
         official = [name for name in names if name not in own_metrics(names)]
         readable = self.readable(predictions)
         scores = score_classification(predictions, labels, official)
-        scores = with_own(scores, names, readable, self.readable(labels))
-        return Result(scores, len(split), readable)
+        gold = self.readable(labels)
+        scores = with_own(scores, names, readable, gold)
+        return Result(scores, len(split), readable, gold, self.probabilities(outputs))
 
     def predictions(self, outputs: torch.Tensor) -> list[Any]:
         """(examples, outputs) logits -> one value per example, as the metrics take it."""
@@ -63,6 +64,10 @@ class SentenceTask:
     def readable(self, predictions: list[Any]) -> list[Any]:
         """Predictions as a reader knows them."""
         return predictions
+
+    def probabilities(self, outputs: torch.Tensor) -> list[float] | None:
+        """(examples, outputs) logits -> the probability of each prediction, if it has one."""
+        return None
 
 
 @dataclass(frozen=True)
@@ -82,6 +87,10 @@ class Classification(SentenceTask):
     def readable(self, predictions: list[int]) -> list[str]:
         """Label names."""
         return [self.config.labels[index] for index in predictions]
+
+    def probabilities(self, outputs: torch.Tensor) -> list[float]:
+        """Of the label that is predicted."""
+        return [round(float(value), DIGITS) for value in outputs.softmax(dim=-1).amax(dim=-1)]
 
     def stratify_column(self) -> str | None:
         """Both halves of the search see every label equally often."""

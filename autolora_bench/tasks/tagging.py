@@ -15,7 +15,7 @@ from autolora_bench.metrics.registry import with_own
 from autolora_bench.metrics.tagging import score_tagging
 from autolora_bench.models.labels import IGNORED
 from autolora_bench.models.load import HeadKind, HeadSpec
-from autolora_bench.tasks.base import Batch, EvaluationContext, Result, Splits
+from autolora_bench.tasks.base import DIGITS, Batch, EvaluationContext, Result, Splits
 from autolora_bench.tasks.encode_words import LONG, encode_words
 from autolora_bench.tasks.inference import logits
 
@@ -70,18 +70,22 @@ class Tagging:
         windows = list(chain.from_iterable(split["input_ids"]))
         flat = Dataset.from_dict({"input_ids": windows, "attention_mask": [[1] * len(w) for w in windows]})
         outputs = logits(model, flat, self.collator(context.tokenizer), context)
-        found = iter(output.argmax(dim=-1).tolist() for output in outputs)
+        found = iter(output.softmax(dim=-1).max(dim=-1) for output in outputs)
         predictions: list[list[str]] = []
+        probabilities: list[list[float | None]] = []
         for tags, words in zip(split["tags"], split["words"], strict=True):
             sentence = [names[OUTSIDE]] * len(tags)
+            sure: list[float | None] = [None] * len(tags)
             for heads in words:
-                for word, tag in zip(heads, next(found), strict=True):
+                most, tagged = next(found)
+                for word, tag, value in zip(heads, tagged.tolist(), most.tolist(), strict=True):
                     if word >= 0:
-                        sentence[word] = names[tag]
+                        sentence[word], sure[word] = names[tag], round(value, DIGITS)
             predictions.append(sentence)
+            probabilities.append(sure)
         labels = [[names[tag] for tag in tags] for tags in split["tags"]]
         scores = with_own(score_tagging(predictions, labels), self.config.metrics, predictions, labels)
-        return Result(scores, len(split), predictions)
+        return Result(scores, len(split), predictions, labels, probabilities)
 
     def stratify_column(self) -> str | None:
         """Sentences have no classes to balance."""

@@ -70,7 +70,9 @@ def test_data_to_text(
     assert len(lines) == 6
     assert all(set(line) == {"record", "output"} for line in lines)
     assert sorted(path.name for path in (tmp_path / "evaluate").iterdir()) == [
+        "test.examples.jsonl",
         "test.jsonl",
+        "validation.examples.jsonl",
         "validation.jsonl",
     ]
     if method in ("lora", "autolora"):

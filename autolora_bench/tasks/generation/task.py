@@ -79,7 +79,8 @@ class Generation:
         predictions = [
             {"record": text, "output": output} for text, output in zip(chosen["text"], outputs, strict=True)
         ]
-        return Result(scores, len(chosen), predictions, self._note(len(chosen), len(split), metrics))
+        note = self._note(len(chosen), len(split), metrics)
+        return Result(scores, len(chosen), predictions, list(chosen["references"]), note=note)
 
     def _note(self, decoded: int, records: int, metrics: Sequence[str]) -> str | None:
         left_out = [name for name in self.config.metrics if name not in metrics]
