@@ -28,6 +28,7 @@ from autolora_bench.config.choices import KINDS, choices, schema_of, summary
 from autolora_bench.config.data import DataConfig
 from autolora_bench.config.experiment import ExperimentConfig, TuningConfig
 from autolora_bench.config.model import ModelConfig
+from autolora_bench.config.ranges import OneOf
 from autolora_bench.config.registry import FAMILIES, MethodKind, family_in, methods
 from autolora_bench.config.task import TASKS, TaskConfig
 from autolora_bench.config.train import TrainConfig
@@ -293,6 +294,9 @@ def _range(hint: Any) -> str:
         return ", ".join(f"`{one.name}`" for one in kind) + none
     if kind is bool:
         return "`true`, `false`" + none
+    few = [word for one in stated if isinstance(one, OneOf) for word in one.words()]
+    if few:
+        return ", ".join(f"`{word}`" for word in few) + none
     words = {int: "whole number", float: "number", str: "text", Any: "see the text"}
     origin = get_origin(kind) or kind
     name = words.get(kind) or {list: "list", dict: "map"}.get(origin) or getattr(kind, "__name__", str(kind))

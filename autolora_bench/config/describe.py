@@ -15,6 +15,8 @@ from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 from annotated_types import Ge, GroupedMetadata, Gt, Le, Lt, MinLen
 from omegaconf import DictConfig, OmegaConf
 
+from autolora_bench.config.ranges import OneOf
+
 KINDS = {int: "whole number", float: "number", str: "text", bool: "true|false"}
 
 
@@ -62,6 +64,9 @@ def kind_of(hint: Any) -> str:
     if get_origin(hint) in (Union, types.UnionType):
         inner = [one for one in get_args(hint) if one is not types.NoneType]
         return f"{kind_of(inner[0])}, or null"
+    few = _few(hint)
+    if few:
+        return "|".join(few)
     if get_origin(hint) is Annotated:
         inner, *stated = get_args(hint)
         bounds = [words for one in stated for words in _bounds(one)]
@@ -79,12 +84,20 @@ def kind_of(hint: Any) -> str:
 
 def choices_of(hint: Any) -> list[str]:
     """The values that can be completed: an enumeration's, or true and false."""
+    few = _few(hint)
+    if few:
+        return few
     for one in (hint, *get_args(hint)):
         if one is bool:
             return ["true", "false"]
         if isinstance(one, type) and issubclass(one, Enum):
             return [member.name for member in one]
     return []
+
+
+def _few(hint: Any) -> list[str]:
+    """The few values that a field states one by one; empty where it does not."""
+    return next((one.words() for one in get_args(hint) if isinstance(one, OneOf)), [])
 
 
 def typed(value: Any) -> str:
