@@ -1,17 +1,26 @@
 """The device a run computes on: choice, description, peak memory."""
 
 import re
+import sys
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import datasets
+import psutil
 import torch
 from transformers.utils import logging as transformers_logging
 
 from autolora_bench.config.experiment import ExperimentConfig
 from autolora_bench.errors import UserError
 from autolora_bench.processes import world_size
+
+CONTROL_GROUPS = (
+    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
+    ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
+)
+"""Files with the most memory that a group of processes may take, and what it takes, as a container sees its own."""
 
 
 def device(experiment: ExperimentConfig) -> torch.device:
@@ -21,7 +30,7 @@ def device(experiment: ExperimentConfig) -> torch.device:
         UserError: no such device here, or none that the run's other settings are for.
     """
     found = _device(experiment.device)
-    if experiment.train.cpu_kernels and found.type != "cpu":
+    if experiment.train.cpu_kernels is True and found.type != "cpu":
         raise UserError(
             f"train.cpu_kernels=true is for a CPU, and device={experiment.device} is {found.type} here",
             "say device=cpu, or leave train.cpu_kernels out",
@@ -55,6 +64,21 @@ def describe(device: torch.device) -> dict[str, Any]:
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
     several = {"processes": world_size()} if world_size() > 1 else {}
     return {"device": name, "threads": torch.get_num_threads(), **several}
+
+
+def free_memory() -> int:
+    """Bytes that this process may still take: of the machine, and of the control group that it is confined to."""
+    free: int = min(psutil.virtual_memory().available, *_left_of_groups())
+    return free
+
+
+def _left_of_groups() -> list[int]:
+    """Of Linux's control groups, version 2 or 1; pages of files count as used though they can be reclaimed."""
+    found = []
+    for limit, used in CONTROL_GROUPS:
+        with suppress(OSError, ValueError):  # no such group, or "max"
+            found.append(max(int(Path(limit).read_text()) - int(Path(used).read_text()), 0))
+    return found or [sys.maxsize]
 
 
 def reset_peak_memory(device: torch.device) -> None:

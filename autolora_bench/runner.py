@@ -23,6 +23,7 @@ from autolora_bench.processes import is_lost, is_main, meet, on_main, rank, worl
 from autolora_bench.provenance import provenance
 from autolora_bench.record import PhaseRecord, RunRecord, Status, now, write_record
 from autolora_bench.run_files import PHASE, RUN, clear
+from autolora_bench.speedups.auto import decide_ways
 from autolora_bench.training.checkpoints import CHECKPOINTS, remove_checkpoints
 from autolora_bench.training.guards import DivergenceError
 from autolora_bench.training.memory import is_out_of_memory
@@ -80,10 +81,13 @@ def _run_phases(experiment: ExperimentConfig, folder: Path, record: RunRecord, t
     on_main(lambda: check_model(experiment))
     inputs = Inputs(record.inputs, lambda: _write_if_main(folder, record))
     device = machine.device(experiment)
-    context = PhaseContext(experiment, folder, device, inputs=inputs, trackers=trackers)
+    noted = record.provenance.get("ways")
+    ways = on_main(lambda: decide_ways(experiment, device, noted))
+    context = PhaseContext(experiment, folder, device, inputs=inputs, trackers=trackers, ways=ways)
     record.provenance = {
         **provenance(),
         **machine.describe(context.device),
+        "ways": ways,
         "source": record.provenance.get("source"),
         **{name: record.provenance[name] for name in STATED if name in record.provenance},
     }

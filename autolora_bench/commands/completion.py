@@ -135,7 +135,7 @@ def _settings(before: Sequence[str], word: str, folders: list[Path], end: str = 
     hints = _hints(group, before, folders)
     inside = word.rpartition(".")[0]
     for part in inside.split(".")[1:]:
-        hints = get_type_hints(kind) if (kind := _node(hints.get(part))) else {}
+        hints = get_type_hints(kind, include_extras=True) if (kind := _node(hints.get(part))) else {}
     for name, hint in hints.items():
         yield f"{inside}.{name}{'.' if _node(hint) else end}"
 
@@ -149,7 +149,7 @@ def _choices(name: str, before: Sequence[str], folders: list[Path]) -> list[str]
     group, *parts = name.split(".")
     hints = _hints(group, before, folders)
     for part in parts[:-1]:
-        hints = get_type_hints(kind) if (kind := _node(hints.get(part))) else {}
+        hints = get_type_hints(kind, include_extras=True) if (kind := _node(hints.get(part))) else {}
     return choices_of(hints[parts[-1]]) if parts and parts[-1] in hints else []
 
 
@@ -167,7 +167,7 @@ def _hints(group: str, before: Sequence[str], folders: list[Path]) -> dict[str, 
 
     plain: dict[str, type] = {"data": DataConfig, "model": ModelConfig, "train": TrainConfig}
     if group in plain:
-        return get_type_hints(plain[group])
+        return get_type_hints(plain[group], include_extras=True)
     default = {"task": "rte", "method": "lora"}.get(group)
     if default is None:
         return {}
@@ -176,4 +176,4 @@ def _hints(group: str, before: Sequence[str], folders: list[Path]) -> dict[str, 
         dict(TASKS) if group == "task" else {name: kind.config for name, kind in methods().items()}
     )
     kind = kinds.get(schema_of(group, (said or [default])[-1], folders) or "")
-    return get_type_hints(kind) if kind else {}
+    return get_type_hints(kind, include_extras=True) if kind else {}

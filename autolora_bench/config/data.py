@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Any
 
 from omegaconf import MISSING
 
@@ -20,6 +21,15 @@ They are part of a run's identity only where they differ from their default, so 
 default must therefore never change. Works at any depth: a nested dataclass is left out as a whole while all of it is as
 its default, and inside it only what differs counts where its own fields are marked too.
 """
+
+
+def recorded_as(value: Any) -> dict[str, Any]:
+    """Metadata of settings that came after runs had been recorded, and whose default is not what was computed before.
+
+    They are part of a run's identity except where they are `value`, which is what older records were made with; this
+    value must therefore never change, while the default may.
+    """
+    return {"identity_unless": value}
 
 
 HELD_OUT = "held_out"

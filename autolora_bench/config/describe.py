@@ -16,6 +16,8 @@ from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 from annotated_types import Ge, GroupedMetadata, Gt, Le, Lt, MaxLen, MinLen
 from omegaconf import DictConfig, OmegaConf
 
+from autolora_bench.config.ranges import OneOf
+
 FAR = 100_000
 """A limit beyond it only keeps out what no computer can hold."""
 KINDS = {int: "whole number", float: "number", str: "text", bool: "true|false"}
@@ -65,6 +67,9 @@ def kind_of(hint: Any) -> str:
     if get_origin(hint) in (Union, types.UnionType):
         inner = [one for one in get_args(hint) if one is not types.NoneType]
         return f"{kind_of(inner[0])}, or null"
+    few = _few(hint)
+    if few:
+        return "|".join(few)
     if get_origin(hint) is Annotated:
         inner, *stated = get_args(hint)
         return f"{kind_of(inner)} {_bounds(stated)}".strip()
@@ -81,12 +86,20 @@ def kind_of(hint: Any) -> str:
 
 def choices_of(hint: Any) -> list[str]:
     """The values that can be completed: an enumeration's, or true and false."""
+    few = _few(hint)
+    if few:
+        return few
     for one in (hint, *get_args(hint)):
         if one is bool:
             return ["true", "false"]
         if isinstance(one, type) and issubclass(one, Enum):
             return [member.name for member in one]
     return []
+
+
+def _few(hint: Any) -> list[str]:
+    """The few values that a field states one by one; empty where it does not."""
+    return next((one.words() for one in get_args(hint) if isinstance(one, OneOf)), [])
 
 
 def typed(value: Any) -> str:

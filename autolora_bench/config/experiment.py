@@ -83,7 +83,8 @@ class ExperimentConfig:
 def identity(node: Any) -> Any:
     """The plain value of a configuration node without the fields that do not count.
 
-    Left out are fields marked LOCATION or LABEL, and those marked ADDED whose value is their default (config.data).
+    Left out are fields marked LOCATION or LABEL, those marked ADDED whose value is their default, and those marked
+    `recorded_as` a value that is theirs (config.data).
     """
     if dataclasses.is_dataclass(node):
         fields = [f for f in dataclasses.fields(node) if _counts(f, getattr(node, f.name))]
@@ -98,6 +99,8 @@ def identity(node: Any) -> Any:
 
 
 def _counts(field: dataclasses.Field[Any], value: Any) -> bool:
+    if "identity_unless" in field.metadata:
+        return bool(value != field.metadata["identity_unless"])
     if field.metadata.get("identity_when_default", True):
         return bool(field.metadata.get("identity", True))
     make = field.default_factory

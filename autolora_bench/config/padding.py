@@ -2,6 +2,7 @@
 
 from autolora_bench.config.experiment import ExperimentConfig
 from autolora_bench.config.model import Attention
+from autolora_bench.config.peft_support import padded_type
 from autolora_bench.config.registry import kind_of
 from autolora_bench.config.support import UnsupportedError
 from autolora_bench.config.task import RecoveryTask
@@ -15,23 +16,26 @@ ABLE = (
 
 def check_padding_free(experiment: ExperimentConfig, architecture: str | None) -> None:
     """Raises UnsupportedError where train.padding_free=true cannot be; `architecture` is a model_type, if known."""
-    if not experiment.train.padding_free:
-        return
+    needs = needs_padding(experiment, architecture) if experiment.train.padding_free is True else None
+    if needs is not None:
+        raise UnsupportedError(f"train.padding_free=true does not work with {needs[0]}", needs[1])
+
+
+def needs_padding(experiment: ExperimentConfig, architecture: str | None) -> tuple[str, str] | None:
+    """What of a run needs padding, and what to do about it; None where nothing does. `architecture` is a model_type,
+    if known."""
     model, method = experiment.model, experiment.method
     if architecture is not None and architecture not in ABLE:
         mend = f"leave it out, or choose a model among {', '.join(ABLE)}"
-        _refuse(f"the architecture {architecture}", mend)
+        return f"the architecture {architecture}", mend
     if model.attention is not Attention.sdpa:
         asked = f"model.attention={model.attention.name} (model={model.name})"
-        _refuse(asked, "leave it out, or say model.attention=sdpa")
+        return asked, "leave it out, or say model.attention=sdpa"
     if isinstance(experiment.task, RecoveryTask):
-        _refuse(
-            f"task={experiment.task.name}, whose hidden states are compared token by token", "leave it out"
-        )
+        compared = f"task={experiment.task.name}, whose hidden states are compared token by token"
+        return compared, "leave it out"
     why = kind_of(method).works_on.needs_padding
     if why:
-        _refuse(f"method={method.name}, {why}", "leave it out")
-
-
-def _refuse(what: str, mend: str) -> None:
-    raise UnsupportedError(f"train.padding_free=true does not work with {what}", mend)
+        return f"method={method.name}, {why}", "leave it out"
+    type_of_peft = padded_type(method)
+    return (f"{type_of_peft} of PEFT", "leave it out") if type_of_peft else None

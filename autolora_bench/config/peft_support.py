@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from autolora_bench.config.experiment import ExperimentConfig
+from autolora_bench.config.method import MethodConfig
 from autolora_bench.config.peft_method import PeftMethodConfig
 from autolora_bench.config.registry import KINDS
 from autolora_bench.config.support import (
@@ -82,11 +83,14 @@ def check_peft(experiment: ExperimentConfig, architecture: str | None) -> None:
             "train.accumulation count repeatedly",
             "leave both out",
         )
-    padded = [kind] if kind in PADDED else [name for name in PADDED_OPTIONS if name in method.settings]
-    if padded and train.padding_free:
-        raise UnsupportedError(
-            f"train.padding_free=true does not work with {padded[0]} of PEFT", "leave it out"
-        )
+
+
+def padded_type(method: MethodConfig) -> str:
+    """The type or option of PEFT that is not proved to train without padding; empty where there is none."""
+    if not isinstance(method, PeftMethodConfig):
+        return ""
+    kind = str(method.type)
+    return kind if kind in PADDED else next((name for name in PADDED_OPTIONS if name in method.settings), "")
 
 
 def _check(kind: str, limit: Limit, task: TaskConfig, architecture: str | None) -> None:

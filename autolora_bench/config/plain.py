@@ -30,8 +30,8 @@ def from_plain(value: Any, hint: Any) -> Any:
         KeyError, TypeError, ValueError: not what `to_plain` makes.
     """
     if get_origin(hint) in (Union, types.UnionType):
-        (hint,) = [one for one in get_args(hint) if one is not types.NoneType]
-        return None if value is None else from_plain(value, hint)
+        first, *others = [one for one in get_args(hint) if one is not types.NoneType]
+        return value if value is None or others else from_plain(value, first)
     if dataclasses.is_dataclass(hint):
         stated: Any = _class(value[CLASS], hint)
         hints = get_type_hints(stated)

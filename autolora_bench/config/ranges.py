@@ -23,6 +23,20 @@ class Distinct:
     """A list that names nothing twice."""
 
 
+@dataclasses.dataclass(frozen=True)
+class OneOf:
+    """A value that is one of a few, of different types."""
+
+    values: tuple[bool | str, ...]
+
+    def words(self) -> list[str]:
+        """As one types them."""
+        return [value if isinstance(value, str) else str(value).lower() for value in self.values]
+
+
+AUTO = "auto"
+Way = Annotated[bool | str, OneOf((AUTO, True, False))]
+"""Whether to compute in a certain way; AUTO decides when the run starts, and its record says what ran."""
 Size = Annotated[int, Interval(ge=1, le=1_000_000)]
 """Examples, tokens or units at once."""
 Steps = Annotated[int, Interval(ge=1, le=1_000_000_000)]
@@ -134,6 +148,9 @@ def _check_constraints(name: str, value: Any, constraints: list[Any]) -> None:
                 )
             case MaxLen(most) if len(value) > most:
                 raise UserError(f"{name}={value} is too long", f"name {most}")
+            case OneOf(values) if value not in values:
+                *but_last, last = constraint.words()
+                raise UserError(f"{name}={value}", f"say {', '.join(but_last)} or {last}")
             case Distinct():
                 double = next((one for one in value if value.count(one) > 1), None)
                 if double is not None:

@@ -3,8 +3,11 @@
 from dataclasses import dataclass, field
 from enum import Enum
 
-from autolora_bench.config.data import ADDED, LOCATION
-from autolora_bench.config.ranges import Amount, Names, Positive, Share, Size, Steps, Threads
+from autolora_bench.config.data import ADDED, LOCATION, recorded_as
+from autolora_bench.config.ranges import AUTO, Amount, Names, Positive, Share, Size, Steps, Threads, Way
+
+WAYS = ("cpu_kernels", "padding_free")
+"""Settings that change the time of the same computation, and which numbers dropout draws."""
 
 
 class Precision(Enum):
@@ -58,12 +61,14 @@ class TrainConfig:
     keep: Keep = Keep.best
     group_by_length: bool = False
     """Batches of similar lengths: less padding, another data order."""
-    cpu_kernels: bool = field(default=False, metadata=ADDED)
-    """Faster kernels on a CPU, for up to two more copies of the frozen weights in memory, three while it decodes.
-    The same up to rounding, but dropout draws other numbers, and with group_by_length so does the order of batches."""
-    padding_free: bool = field(default=False, metadata=ADDED)
+    cpu_kernels: Way = field(default=AUTO, metadata=recorded_as(False))
+    """Faster kernels on a CPU, for up to two more copies of the frozen weights in memory, three while it decodes. The
+    same up to rounding, but dropout draws other numbers, and with group_by_length so does the order of batches. auto:
+    on a CPU, where the copies fit in a quarter of the free memory."""
+    padding_free: Way = field(default=AUTO, metadata=recorded_as(False))
     """Compute next to no padding of training batches. The same up to rounding, but dropout draws for other elements,
-    and with group_by_length so the order of batches is another."""
+    and with group_by_length so the order of batches is another. auto: on a CPU, where model and method are proved to
+    allow it."""
     threads: Threads | None = field(default=None, metadata=LOCATION)
     """CPU threads of torch; none leaves torch's choice."""
     log_steps: Steps = field(default=50, metadata=LOCATION)

@@ -44,7 +44,7 @@ def validate(experiment: ExperimentConfig, reads_data: bool = True) -> None:
         f"choose among: {', '.join(DEVICES)}",
     )
     require(
-        not experiment.train.cpu_kernels or experiment.device in ("auto", "cpu"),
+        experiment.train.cpu_kernels is not True or experiment.device in ("auto", "cpu"),
         f"train.cpu_kernels=true is for a CPU, not for device={experiment.device}",
         "say device=cpu, or leave train.cpu_kernels out",
     )

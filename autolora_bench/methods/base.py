@@ -1,7 +1,7 @@
 """Phases, what they may use, and what they report."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -14,8 +14,10 @@ from autolora_bench.config.experiment import ExperimentConfig, config_id
 from autolora_bench.config.method import MethodConfig
 from autolora_bench.config.padding import check_padding_free
 from autolora_bench.config.peft_support import check_peft
+from autolora_bench.config.ranges import AUTO
 from autolora_bench.config.registry import kind_of
 from autolora_bench.config.support import check_architecture
+from autolora_bench.config.train import WAYS, TrainConfig
 from autolora_bench.data.files import file_digests
 from autolora_bench.data.load import load_data
 from autolora_bench.data.schema import TaskData
@@ -45,11 +47,22 @@ class PhaseContext:
     """What the run has read so far, in earlier attempts too."""
     trackers: Trackers = field(default_factory=Trackers)
     """Experiment trackers that the run's trainings report to."""
+    ways: Mapping[str, Any] = field(default_factory=dict)
+    """What auto of the settings WAYS came to (speedups.auto); what is not said of it is off."""
 
     @property
     def identity(self) -> str:
         """What the run's checkpoints are marked with."""
         return f"{config_id(self.experiment)}/seed{self.experiment.seed}"
+
+    @cached_property
+    def train(self) -> TrainConfig:
+        """The settings of the run's trainings, in which nothing is left to auto."""
+        asked = self.experiment.train
+        settled: dict[str, Any] = {
+            way: bool(self.ways.get(way)) for way in WAYS if getattr(asked, way) == AUTO
+        }
+        return replace(asked, **settled)
 
     @cached_property
     def task(self) -> Task:

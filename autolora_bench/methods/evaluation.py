@@ -31,7 +31,7 @@ class EvaluatePhase:
     def run(self, context: PhaseContext) -> PhaseResult:
         """Rebuild the trained model and score it."""
         folder = context.phase_folder(self.name)
-        train = context.experiment.train
+        train = context.train
         model = self.method.rebuild(context)
         result = PhaseResult(artefact=self.name)
         with kernels(model, train):

@@ -69,7 +69,7 @@ class FinetunePhase:
 
     def run(self, context: PhaseContext) -> PhaseResult:
         """Train, or go on from the last checkpoint."""
-        train = self.part(context.experiment.train, len(context.splits.train))
+        train = self.part(context.train, len(context.splits.train))
         result, memory = with_less_memory(train, train.batch_size, lambda train: self._train(context, train))
         result.details.update(memory)
         return result
@@ -94,7 +94,7 @@ class FinetunePhase:
             callbacks=(context.trackers.callback(self.name),),
             optimizer=self._optimizer(groups),
             head_rate=head_rate(train, backbone.head_modules),
-            seen=self.seen(context.experiment.train, len(context.splits.train)),
+            seen=self.seen(context.train, len(context.splits.train)),
             identity=context.identity,
             saved=context.saved,
         )

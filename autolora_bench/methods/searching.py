@@ -47,7 +47,7 @@ class SearchPhase:
 
     def run(self, context: PhaseContext) -> PhaseResult:
         """Search, or go on from the last checkpoint."""
-        train = self._settings(context.experiment.train)
+        train = self._settings(context.train)
         result, memory = with_less_memory(train, train.batch_size, lambda train: self._search(context, train))
         result.details.update(memory)
         return result
@@ -126,7 +126,7 @@ class SearchPhase:
                 ProgressDisplay(self.name),
                 context.trackers.callback(self.name),
             ],
-            padding_free=train.padding_free,
+            padding_free=train.padding_free is True,
             head_rate=head_rate(train, head_modules),
             next_tokens=context.task.head().kind is HeadKind.language_model,
             label_smoothing=train.label_smoothing,

@@ -4,6 +4,7 @@ torch and transformers are not imported: `autolora-bench check` reads the files 
 """
 
 import json
+import math
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,22 @@ def check_model(experiment: ExperimentConfig) -> None:
         _check_targets(experiment, architecture, layers)
 
 
+def architecture_of(folder: Path) -> str:
+    """model_type of a model's config.json; empty where it states none. Raises UserError where it cannot be read."""
+    return str(_json(folder / "config.json").get("model_type") or "")
+
+
+def layerdrop_of(folder: Path) -> float:
+    """How often the model skips a block while it trains. Raises UserError as `architecture_of`."""
+    said = _json(folder / "config.json").get("layerdrop")
+    return float(said) if isinstance(said, int | float) else 0.0
+
+
+def weights_of(folder: Path) -> int:
+    """How many weights a model's files hold, from their headers. Raises UserError where they cannot be read."""
+    return sum(math.prod(shape) for _, shape in _shapes(folder))
+
+
 def _architecture(folder: Path, experiment: ExperimentConfig) -> str:
     said = _json(folder / "config.json").get("model_type")
     if not isinstance(said, str) or not _is_known(said):
@@ -103,14 +120,20 @@ def _json(path: Path) -> dict[str, Any]:
 
 
 def _layers(folder: Path) -> set[str]:
-    """Names of the layers whose weights are matrices, from the header of every file of weights."""
+    """Names of the layers whose weights are matrices."""
+    matrices = [name for name, shape in _shapes(folder) if len(shape) == 2]
+    return {name.rpartition(".")[0] for name in matrices if "embed" not in name}
+
+
+def _shapes(folder: Path) -> list[tuple[str, list[int]]]:
+    """Name and shape of all weights, from the header of every file of weights."""
     files = [folder / WEIGHTS]
     if not files[0].is_file() and (folder / INDEX).is_file():
         shards = _json(folder / INDEX).get("weight_map")
         files = (
             sorted({folder / str(name) for name in shards.values()}) if isinstance(shards, dict) else files
         )
-    names: set[str] = set()
+    found: list[tuple[str, list[int]]] = []
     for path in files:
         if not path.is_file():
             raise UserError(
@@ -119,13 +142,12 @@ def _layers(folder: Path) -> set[str]:
             )
         try:
             with safe_open(path, framework="np") as weights:
-                matrices = [n for n in weights.keys() if len(weights.get_slice(n).get_shape()) == 2]  # noqa: SIM118
-                names.update(name.rpartition(".")[0] for name in matrices if "embed" not in name)
+                found += [(name, weights.get_slice(name).get_shape()) for name in weights.keys()]  # noqa: SIM118
         except (OSError, SafetensorError) as error:
             raise UserError(
                 f"cannot load a model from {folder}: {path.name}: {error}", "see docs/models.md"
             ) from error
-    return names
+    return found
 
 
 def _check_tokenizer(folder: Path, writes: bool) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from autolora_bench.config.peft_types import starts_elsewhere
 from autolora_bench.config.registry import UNTRAINED
 from autolora_bench.report.order import method_order
-from autolora_bench.report.runs import Run, flatten
+from autolora_bench.report.runs import Run, flatten, told
 
 Variant = tuple[tuple[str, str], ...]
 """Settings and their values that tell one row of a method from its other rows; empty where there is one row."""
@@ -102,7 +102,7 @@ class _Configuration:
         return any(run.completed or run.planned for run in self.runs)
 
     def on(self, names: Iterable[str]) -> Variant:
-        return tuple((name, self.settings.get(name, "default")) for name in names)
+        return tuple((name, told(self.settings, name)) for name in names)
 
 
 def _rows(method: str, title: str, runs: Sequence[Run]) -> list[RowRuns]:
@@ -212,7 +212,7 @@ def _departure(configuration: _Configuration, main: _Configuration) -> Variant:
 
 def _constant(configurations: Sequence[_Configuration], names: Sequence[str]) -> Variant:
     """The values of the telling settings that a row has alike on all of its tasks."""
-    values = {name: {one.settings.get(name, "default") for one in configurations} for name in names}
+    values = {name: {told(one.settings, name) for one in configurations} for name in names}
     return tuple((name, next(iter(values[name]))) for name in names if len(values[name]) == 1)
 
 

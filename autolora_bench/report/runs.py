@@ -12,6 +12,7 @@ import yaml
 from autolora_bench.config.data import Source
 from autolora_bench.config.experiment import experiment_identity
 from autolora_bench.config.registry import family_in, kind_of
+from autolora_bench.config.train import WAYS
 from autolora_bench.paths import conf_dir
 from autolora_bench.plan import PlannedRun, State
 from autolora_bench.record import RunRecord
@@ -21,8 +22,8 @@ from autolora_bench.report.order import OTHER, family_of, shipped_kind
 NAME = re.compile(r"[\w-]{1,100}")
 LONGEST = 100
 """Characters of a title that a record gives."""
-WAYS = ("cpu_kernels", "padding_free")
-"""Settings of `train` that change the time of the same computation."""
+BEFORE_AUTO = {f"train.{way}": "false" for way in WAYS}
+"""How records were made whose configuration does not say it (config.data.recorded_as)."""
 
 
 @dataclass(frozen=True)
@@ -104,10 +105,15 @@ def _differences(made: dict[str, Any], asked: dict[str, Any]) -> list[str]:
     ours, theirs = flatten(made), flatten(asked)
     places = tuple(f"task.{source.name}." for source in Source)
     return [
-        f"{name}={ours.get(name, 'default')} instead of {theirs.get(name, 'default')}"
+        f"{name}={told(ours, name)} instead of {told(theirs, name)}"
         for name in sorted({*ours, *theirs})
         if ours.get(name) != theirs.get(name) and not name.startswith(places)
     ]
+
+
+def told(flat: dict[str, str], name: str) -> str:
+    """The value of a setting in a flattened configuration, also where that leaves it out."""
+    return flat.get(name, BEFORE_AUTO.get(name, "default"))
 
 
 def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, str]:
@@ -135,7 +141,7 @@ def _from_record(record: RunRecord) -> Run:
         config_id=record.config_id,
         seed=record.seed,
         config=record.config,
-        command=record.command,
+        command=_command(record),
         state=State(record.status.value),
         record=record,
         title=label("task", record.task, "title"),
@@ -146,6 +152,18 @@ def _from_record(record: RunRecord) -> Run:
         family=family_of(record),
         note=None if _checkpoint(record.config) else label("model", record.model, "note"),
     )
+
+
+def _command(record: RunRecord) -> str:
+    """The command that makes the run today: where its record knows nothing of auto, it was made without."""
+    if "ways" in record.provenance:
+        return record.command
+    said = record.config.get("train")
+    made = said if isinstance(said, dict) else {}
+    words = [
+        f"train.{way}=false" for way in WAYS if way not in made and f"train.{way}=" not in record.command
+    ]
+    return " ".join([record.command, *words])
 
 
 def _peft_type(record: RunRecord) -> str | None:
@@ -220,7 +238,8 @@ def hardware(record: RunRecord) -> str:
     """The accelerator's name; on a processor its name, threads used, cores; and which of WAYS were on;
     `unknown machine` without either."""
     facts = record.provenance
-    ways = [name for name in WAYS if setting(record, "train", name)]
+    noted = facts.get("ways")
+    ways = [way for way in WAYS if _used(noted, way, setting(record, "train", way))]
     device, processor = facts.get("device"), facts.get("processor")
     if isinstance(device, str) and device not in ("cpu", "mps"):
         return ", ".join([device, *ways])
@@ -229,6 +248,12 @@ def hardware(record: RunRecord) -> str:
     threads, cores = facts.get("threads"), facts.get("cores")
     used = [f"{threads} of {cores} cores" if threads and cores else "", "mps" if device == "mps" else ""]
     return ", ".join([str(processor), *filter(None, used), *ways])
+
+
+def _used(noted: Any, way: str, said: Any) -> bool:
+    """What the record says that ran; in older records, what was asked for."""
+    found = noted.get(way) if isinstance(noted, dict) else None
+    return (found if isinstance(found, bool) else said) is True
 
 
 def setting(record: RunRecord, node: str, name: str) -> Any:

@@ -16,15 +16,17 @@ from autolora_bench.speedups.padding_free import padding_free
 def kernels(model: nn.Module, train: TrainConfig) -> Iterator[None]:
     """Within this context, if `train` says so, a model trains without padding, and computes with kernels for a CPU.
 
+    What `train` leaves to auto is off: who runs a phase has decided it before (speedups.auto).
+
     What requires a gradient by now, and nothing else, may be changed meanwhile.
     """
     with ExitStack() as stack:
-        if train.cpu_kernels:
+        if train.cpu_kernels is True:
             stack.enter_context(
                 packed_linears(model, bf16=train.precision is Precision.bf16, only_frozen=True)
             )
             stack.enter_context(drawn_in_parts(model))
             stack.enter_context(dropping_attention(model))
-        if train.padding_free:
+        if train.padding_free is True:
             stack.enter_context(padding_free(model))
         yield

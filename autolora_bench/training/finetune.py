@@ -114,7 +114,7 @@ def build_trainer(model: nn.Module, setup: Finetuning) -> FinetuneTrainer:
         higher_is_better=lookup(headline).higher_is_better,
         best=setup.folder / CHECKPOINTS / BEST,
         companion=setup.companion,
-        padding_free=setup.train.padding_free,
+        padding_free=setup.train.padding_free is True,
         head_rate=setup.head_rate,
         seen=setup.seen,
         next_tokens=setup.task.head().kind is HeadKind.language_model,

@@ -57,7 +57,7 @@ class TrainedSearch:
 
     def run(self, context: PhaseContext) -> PhaseResult:
         """Train, or go on from the last checkpoint."""
-        train = self.config.search_training(context.experiment.train, len(context.splits.train))
+        train = self.config.search_training(context.train, len(context.splits.train))
         result, memory = with_less_memory(train, train.batch_size, lambda train: self._search(context, train))
         result.details.update(memory)
         return result
@@ -129,7 +129,7 @@ class TrainedSearch:
             companion=allocator,
             head_rate=head_rate(train, head_modules),
             seen=0 if allocator.goes_on else None,
-            padding_free=train.padding_free,
+            padding_free=train.padding_free is True,
             next_tokens=context.task.head().kind is HeadKind.language_model,
             label_smoothing=train.label_smoothing,
         )
