@@ -75,9 +75,10 @@ def check_selection_moves(experiment: ExperimentConfig) -> None:
         steps = search.max_steps
     else:
         return
-    if search.interval > steps:
+    name = "interval" if search.interval >= search.inner_steps else "inner_steps"
+    if getattr(search, name) > steps:
         raise UserError(
-            f"method.search.interval={search.interval} in a search of {steps} steps: the selection variables would "
+            f"method.search.{name}={getattr(search, name)} in a search of {steps} steps: the selection variables would "
             "never move",
             f"say {steps} or less, or more method.search.epochs",
         )

@@ -22,10 +22,10 @@ class MeteredSearchTrainer(SearchTrainer, MeteredTrainer):
             self.current_flos += round(self.hypergradient.extra_passes * self.floating_point_ops(inputs))
         return loss
 
-    def selection_step(self) -> None:
-        """Count the validation batch, then move the selection variables."""
-        if self._step is not None:
+    def after_weight_step(self) -> None:
+        """Count the validation batch where the variables move."""
+        if self._step is not None and self.outer_moves:
             batch: dict[str, Any] = self._step.validation
             self.count(batch)
             self.current_flos += self.floating_point_ops(batch)
-        super().selection_step()
+        super().after_weight_step()
