@@ -35,7 +35,7 @@ CHECKPOINTS = Layout(r"best\.safetensors", ((r"checkpoint-\d+", CHECKPOINT),))
 """The folder `checkpoints` of a phase."""
 EXPORT = Layout(r"[\w.-]+\.(safetensors|json|jinja|model|spm)|vocab\.txt|merges\.txt|README\.md")
 PHASE = Layout(
-    r"weights\.safetensors|factors\.safetensors|(selection|ranks|scores|rank_pattern)\.json|trajectory\.(jsonl|partial)",
+    r"weights\.safetensors|factors\.safetensors|(selection|ranks|scores|rank_pattern|rates)\.json|trajectory\.(jsonl|partial)",
     (("checkpoints", CHECKPOINTS), ("export", EXPORT)),
 )
 EVALUATE = Layout(r"[\w-]+(\.partial|\.examples)?\.jsonl")

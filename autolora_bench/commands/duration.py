@@ -8,6 +8,7 @@ from statistics import mean
 from autolora_bench.config.allocators import TRAINED, AllocatorConfig
 from autolora_bench.config.experiment import ExperimentConfig
 from autolora_bench.config.method import AutoLoraConfig
+from autolora_bench.config.rates import LearnedRatesConfig
 from autolora_bench.config.steps import search_steps, training_steps
 from autolora_bench.errors import UserError
 from autolora_bench.plan import PlannedRun
@@ -98,6 +99,8 @@ def work(experiment: ExperimentConfig, rows: int | None) -> Work | None:
     )
     if isinstance(method, AutoLoraConfig):
         search = search_steps(method.search, rows)
+    elif isinstance(method, LearnedRatesConfig):
+        search = search_steps(method.rates, rows)
     elif isinstance(method, TRAINED):
         search = training_steps(method.search_training(train, rows), rows)
     else:

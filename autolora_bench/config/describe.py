@@ -76,7 +76,7 @@ def kind_of(hint: Any) -> str:
     if isinstance(hint, type) and issubclass(hint, Enum):
         return "|".join(member.name for member in hint)
     if get_origin(hint) is list:
-        return f"list of {_plural(kind_of(get_args(hint)[0]))}"
+        return f"list of {_plural(get_args(hint)[0])}"
     if get_origin(hint) is dict:
         return "mapping of names"
     if dataclasses.is_dataclass(hint):
@@ -115,11 +115,11 @@ def typed(value: Any) -> str:
     return "null" if value is None else str(value)
 
 
-def _plural(kind: str) -> str:
-    head, _, rest = kind.partition(" from ")
-    return {"text": "texts", "number": "numbers", "whole number": "whole numbers"}.get(head, head) + (
-        f" from {rest}" if rest else ""
-    )
+def _plural(hint: Any) -> str:
+    """What the entries of a list are, in words."""
+    inner, *stated = get_args(hint) if get_origin(hint) is Annotated else [hint]
+    bounds = _bounds(stated)
+    return f"{KINDS[inner]}s{f', each {bounds}' if bounds else ''}" if inner in KINDS else kind_of(hint)
 
 
 def _bounds(stated: Sequence[Any]) -> str:
@@ -128,6 +128,12 @@ def _bounds(stated: Sequence[Any]) -> str:
     least: Any = next((one.ge for one in limits if isinstance(one, Ge) and one.ge > -FAR), None)  # type: ignore[operator]
     most: Any = next((one.le for one in limits if isinstance(one, Le) and one.le < FAR), None)  # type: ignore[operator]
     found = []
+    few = next((one.min_length for one in limits if isinstance(one, MinLen)), 0)
+    many = next((one.max_length for one in limits if isinstance(one, MaxLen)), None)
+    if many is not None:
+        found.append(f"of {many}" if few == many else f"of at most {many}")
+    elif few > 1:
+        found.append(f"of {few} or more")
     if least is not None and most is not None:
         found.append(f"from {least:,} to {most:,}")
     elif least is not None:
@@ -140,10 +146,6 @@ def _bounds(stated: Sequence[Any]) -> str:
                 found.append(f"above {gt:,}")
             case Lt(lt) if lt < FAR:
                 found.append(f"below {lt:,}")
-            case MinLen(few) if few > 1:
-                found.append(f"of {few} or more")
-            case MaxLen(many):
-                found.append(f"of at most {many}")
     return ", ".join(found)
 
 

@@ -122,7 +122,7 @@ class MethodKind:
         return make(settings)
 
 
-STATED_IN = ("method", "prompts", "allocators", "peft_method")
+STATED_IN = ("method", "prompts", "rates", "allocators", "peft_method")
 """Modules of config that state the project's methods."""
 _methods: dict[str, MethodKind] = {}
 metric_digests: dict[str, dict[str, str]] = {}

@@ -51,6 +51,10 @@ class Estimator(Enum):
     released = "what the authors' code computes"
 
 
+SEVERAL_STEPS = (Estimator.first_order, Estimator.closed_form, Estimator.unrolled)
+"""Estimators that know the way back through more than one inner step."""
+
+
 class Constraint(StrEnum):
     """Map from selection variables beta to selection weights alpha: the paper's softmax, its ablations, or ours.
 
@@ -143,7 +147,10 @@ class SearchConfig:
     selection_betas: Betas = field(default_factory=lambda: [0.9, 0.999])
     """Of the selection variables' Adam."""
     interval: Steps = 1
-    """The selection variables move at every n-th optimizer step."""
+    """The selection variables move at every n-th optimizer step, and no more often than once in `inner_steps`."""
+    inner_steps: Steps = field(default=1, metadata=ADDED)
+    """Optimizer steps whose effect on the weights the selection variables see when they move: the hypergradient goes
+    back through so many (MAML's inner steps: Finn et al., 2017). For estimators first_order, closed_form, unrolled."""
     weight_decay: Amount = 0.01
     """Of LoRA and head in the search; the selection variables have none."""
     warmup: Share = 0.0

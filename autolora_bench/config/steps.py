@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from autolora_bench.config.data import Source
 from autolora_bench.config.experiment import ExperimentConfig
 from autolora_bench.config.method import AutoLoraConfig
+from autolora_bench.config.rates import LearnedRatesConfig, RateSearchConfig
 from autolora_bench.config.search import SearchConfig
 from autolora_bench.config.task import RecoveryTask
 from autolora_bench.config.train import TrainConfig
@@ -46,7 +47,7 @@ def expected_rows(experiment: ExperimentConfig) -> int | None:
     return min((rows for rows in (published, most) if rows is not None), default=None)
 
 
-def search_steps(search: SearchConfig, rows: int) -> PhaseSteps:
+def search_steps(search: SearchConfig | RateSearchConfig, rows: int) -> PhaseSteps:
     """Of the weights' half of `rows` training examples."""
     return _steps(search, round(search.train_share * rows))
 
@@ -56,7 +57,7 @@ def training_steps(train: TrainConfig, rows: int) -> PhaseSteps:
     return _steps(train, rows)
 
 
-def _steps(settings: TrainConfig | SearchConfig, rows: int) -> PhaseSteps:
+def _steps(settings: TrainConfig | SearchConfig | RateSearchConfig, rows: int) -> PhaseSteps:
     each = math.ceil(rows / settings.batch_size)
     steps = settings.max_steps or math.ceil(settings.epochs * each)
     epochs = steps / each
@@ -64,20 +65,23 @@ def _steps(settings: TrainConfig | SearchConfig, rows: int) -> PhaseSteps:
 
 
 def check_selection_moves(experiment: ExperimentConfig) -> None:
-    """Raises UserError where AutoLoRA's search ends before its selection variables move for the first time."""
+    """Raises UserError where a search ends before its selection variables, or its rates, move for the first time."""
     method, rows = experiment.method, trained_on(experiment, most_rows(experiment))
-    if not isinstance(method, AutoLoraConfig):
+    if not isinstance(method, AutoLoraConfig | LearnedRatesConfig):
         return
-    search = method.search
+    search = method.search if isinstance(method, AutoLoraConfig) else method.rates
+    group, moved = (
+        ("search", "selection variables") if isinstance(method, AutoLoraConfig) else ("rates", "rates")
+    )
     if rows is not None and round(search.train_share * rows) > 0:
         steps = search_steps(search, rows).steps
     elif search.max_steps is not None:
         steps = search.max_steps
     else:
         return
-    if search.interval > steps:
+    name = "interval" if search.interval >= search.inner_steps else "inner_steps"
+    if getattr(search, name) > steps:
         raise UserError(
-            f"method.search.interval={search.interval} in a search of {steps} steps: the selection variables would "
-            "never move",
-            f"say {steps} or less, or more method.search.epochs",
+            f"method.{group}.{name}={getattr(search, name)} in a search of {steps} steps: the {moved} would never move",
+            f"say {steps} or less, or more method.{group}.epochs",
         )

@@ -9,6 +9,7 @@ from autolora_bench.config.model import ALL_LINEAR, ModelConfig
 from autolora_bench.config.padding import check_padding_free
 from autolora_bench.config.peft_support import check_peft
 from autolora_bench.config.ranges import check_ranges
+from autolora_bench.config.rates import LearnedRatesConfig
 from autolora_bench.config.steps import check_selection_moves
 from autolora_bench.config.support import UnsupportedError, check_support
 from autolora_bench.config.task import RecoveryTask, RegressionTask
@@ -72,13 +73,19 @@ def validate(experiment: ExperimentConfig, reads_data: bool = True) -> None:
     check_padding_free(experiment, experiment.model.architecture)
     check_peft(experiment, experiment.model.architecture)
     if isinstance(experiment.method, AutoLoraConfig):
-        size, parts = experiment.method.search.batch_size, experiment.train.accumulation
-        require(
-            size % parts == 0,
-            f"train.accumulation={parts} does not divide method.search.batch_size={size}",
-            "say a divisor of the batch size",
-        )
-        check_selection_moves(experiment)
+        _check_search(experiment, "search", experiment.method.search.batch_size)
+    if isinstance(experiment.method, LearnedRatesConfig):
+        _check_search(experiment, "rates", experiment.method.rates.batch_size)
+
+
+def _check_search(experiment: ExperimentConfig, name: str, size: int) -> None:
+    parts = experiment.train.accumulation
+    require(
+        size % parts == 0,
+        f"train.accumulation={parts} does not divide method.{name}.batch_size={size}",
+        "say a divisor of the batch size",
+    )
+    check_selection_moves(experiment)
 
 
 def _validate_model(model: ModelConfig) -> None:

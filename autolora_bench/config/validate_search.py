@@ -1,6 +1,13 @@
 """Settings of AutoLoRA's search that make no sense together."""
 
-from autolora_bench.config.search import Constraint, Rule, Scope, SearchConfig, SelectionOptimizer
+from autolora_bench.config.search import (
+    SEVERAL_STEPS,
+    Constraint,
+    Rule,
+    Scope,
+    SearchConfig,
+    SelectionOptimizer,
+)
 from autolora_bench.errors import require
 
 
@@ -10,6 +17,12 @@ def validate_search(search: SearchConfig) -> None:
         search.initial != 0 or search.constraint is not Constraint.unconstrained,
         f"method.search.initial=0 with method.search.constraint={search.constraint.name}",
         "say another number: every gradient would be 0 for ever",
+    )
+    require(
+        search.inner_steps == 1 or search.estimator in SEVERAL_STEPS,
+        f"method.search.inner_steps={search.inner_steps} with method.search.estimator={search.estimator.name}, which "
+        "knows the way back through one step",
+        f"say estimator={', '.join(e.name for e in SEVERAL_STEPS)}, or leave inner_steps out",
     )
     _movement(search)
     _rule(search)

@@ -57,8 +57,8 @@ class FinetunePhase:
     export: Export
     details: Callable[[PhaseContext], dict[str, Any]]
     """What the record has to tell of the method in this run."""
-    optimizer: MakeOptimizer | None = None
-    """None is AdamW."""
+    optimizer: Callable[[PhaseContext], MakeOptimizer | None] = lambda context: None
+    """What makes the run's optimizer; None is AdamW."""
     base_batch_size: int | None = None
     """`learning_rate` is meant for so many examples a step, and is scaled to the run's; None: for any number."""
     part: Callable[[TrainConfig, int], TrainConfig] = lambda train, rows: train
@@ -92,7 +92,7 @@ class FinetunePhase:
             context.device,
             self.companion(model),
             callbacks=(context.trackers.callback(self.name),),
-            optimizer=self._optimizer(groups),
+            optimizer=self._optimizer(context, groups),
             head_rate=head_rate(train, backbone.head_modules),
             seen=self.seen(context.train, len(context.splits.train)),
             identity=context.identity,
@@ -130,8 +130,10 @@ class FinetunePhase:
         base = self.base_batch_size
         return self.learning_rate if base is None else self.learning_rate * train.batch_size / base
 
-    def _optimizer(self, groups: WeightGroups) -> Callable[[Any, TrainingArguments], Optimizer] | None:
-        make = self.optimizer or (None if groups.weight_decay is None else adamw)
+    def _optimizer(
+        self, context: PhaseContext, groups: WeightGroups
+    ) -> Callable[[Any, TrainingArguments], Optimizer] | None:
+        make = self.optimizer(context) or (None if groups.weight_decay is None else adamw)
         return None if make is None else lambda model, arguments: make(model, arguments, groups)
 
     def rebuild(self, context: PhaseContext) -> nn.Module:

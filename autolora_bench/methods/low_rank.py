@@ -16,7 +16,7 @@ from autolora_bench.methods.initialising import initialising
 from autolora_bench.methods.ranked_model import LowRankConfig, export_adapter, ranked_model
 from autolora_bench.models.load import Backbone
 from autolora_bench.search import RankAllocation
-from autolora_bench.training.lora_optimizers import optimizer_of
+from autolora_bench.training.lora_optimizers import MakeOptimizer, optimizer_of
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,12 @@ class LowRank(OneTraining):
         return initialising(self.config, self.ranks)
 
     def training(self) -> FinetunePhase:
-        """With the variant's own optimizer."""
-        return replace(super().training(), optimizer=optimizer_of(self.config.variant))
+        """With the method's own optimizer."""
+        return replace(super().training(), optimizer=self.optimizer)
+
+    def optimizer(self, context: PhaseContext) -> MakeOptimizer | None:
+        """What makes the optimizer of the final training: the variant's own; none is AdamW."""
+        return optimizer_of(self.config.variant)
 
     def adapt(self, backbone: Backbone, context: PhaseContext) -> PeftModel:
         """LoRA with those ranks."""

@@ -162,6 +162,7 @@ class SearchPhase:
             learning_rate=c.selection_learning_rate,
             betas=(c.selection_betas[0], c.selection_betas[1]),
             interval=c.interval,
+            inner_steps=c.inner_steps,
             validation_batch_size=c.validation_batch_size or asked,
             group_by_length=c.group_by_length,
             seed=seed,

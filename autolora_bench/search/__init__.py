@@ -6,6 +6,8 @@ from autolora_bench.search.movement import Movement, movement
 from autolora_bench.search.options import SearchOptions
 from autolora_bench.search.patterns import rank_pattern, verify_applied
 from autolora_bench.search.ranks import RankAllocation, allocate_ranks
+from autolora_bench.search.rate_trainer import RateOptions, RateTrainer
+from autolora_bench.search.rates import LayerRates, RateGradient
 from autolora_bench.search.selection import Selection, attach, detach, selection_for
 from autolora_bench.search.storage import Trajectory, load_selection, save_selection
 from autolora_bench.search.trainer import SearchTrainer
@@ -15,8 +17,12 @@ __all__ = [
     "ESTIMATORS",
     "Hypergradient",
     "InnerStep",
+    "LayerRates",
     "Movement",
     "RankAllocation",
+    "RateGradient",
+    "RateOptions",
+    "RateTrainer",
     "SearchOptions",
     "SearchTrainer",
     "Selection",

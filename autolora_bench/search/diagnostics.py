@@ -10,21 +10,16 @@ from __future__ import annotations
 import torch
 
 from autolora_bench.search.hypergradient.base import Terms
-from autolora_bench.search.hypergradient.step import InnerStep, RandomState
+from autolora_bench.search.hypergradient.step import InnerStep
 from autolora_bench.search.hypergradient.unrolled import Unrolled
 
 
 def exact_terms(step: InnerStep) -> Terms:
-    """Exact terms (L, K) of a remembered step; call it after the optimizer step and before the estimator's
+    """Exact terms (L, K) of remembered steps; call it after the optimizer step and before the estimator's
     `terms`, so that both validation passes draw the same masks."""
-    now = RandomState.capture(step.device)
     exact = Unrolled()
     with step.preserved_random_state():
-        exact.start(step, step.before)
-        for done in step.passes:
-            done.random.restore()
-            exact.keep(step, done.batch)
-        now.restore()
+        exact.replay(step, [*step.past, step])
         return exact.terms(step)
 
 

@@ -8,15 +8,16 @@ from peft import PeftModel, get_peft_model_state_dict
 from transformers import TrainingArguments
 
 from autolora_bench.config.search import Rule, SelectionOptimizer
-from autolora_bench.errors import UserError
+from autolora_bench.errors import UserError, require
+from autolora_bench.search.bilevel import LoopOptions
 from autolora_bench.search.choice import choose
 from autolora_bench.search.hypergradient import Hypergradient
 from autolora_bench.search.ranks import RankAllocation, allocate_ranks
 from autolora_bench.search.selection import Selection
 
 
-@dataclass(frozen=True)
-class SearchOptions:
+@dataclass(frozen=True, kw_only=True)
+class SearchOptions(LoopOptions):
     """How the selection variables are trained.
 
     Attributes:
@@ -25,15 +26,11 @@ class SearchOptions:
         learning_rate: of the selection variables (the paper: 1e-3).
         betas: of their Adam; None takes those of the weights (the released code: 0.5, 0.999).
         scheduled: let the weights' schedule scale `learning_rate` too; otherwise it is constant.
-        interval: one selection step every so many weight steps.
-        validation_batch_size: examples per process; None takes the training batch size.
-        group_by_length: validation batches of similar lengths; the data set then needs `input_ids`.
-        seed: orders the validation batches; None takes the training seed.
         diagnose_at: weight steps at which to compare with the exact hypergradient (costs about four steps
-            each); with an interval, the next selection step.
-        points: lines of the trajectory.
+            each); with an interval or several inner steps, the next selection step.
         rule, threshold, budget, minimum: see `allocate_ranks`; for the mean rank in the log and
             `allocation()`.
+        interval, inner_steps, validation_batch_size, group_by_length, seed, points: see `LoopOptions`.
 
     Raises:
         UserError: a value out of range.
@@ -44,25 +41,20 @@ class SearchOptions:
     learning_rate: float = 1e-3
     betas: tuple[float, float] | None = None
     scheduled: bool = False
-    interval: int = 1
-    validation_batch_size: int | None = None
-    group_by_length: bool = False
-    seed: int | None = None
     diagnose_at: tuple[int, ...] = (1, 10, 50, 200)
-    points: int = 100
     rule: Rule | str = Rule.reciprocal
     threshold: float | None = None
     budget: int | None = None
     minimum: int = 0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         choose(Rule, self.rule, "rule")
-        if self.learning_rate < 0 or self.interval < 1 or (self.validation_batch_size or 1) < 1:
-            raise UserError(
-                f"search with learning_rate={self.learning_rate}, interval={self.interval}, "
-                f"validation_batch_size={self.validation_batch_size}",
-                "choose learning_rate >= 0, interval >= 1, validation_batch_size >= 1",
-            )
+        require(
+            self.learning_rate >= 0,
+            f"search with learning_rate={self.learning_rate}",
+            "choose learning_rate >= 0",
+        )
 
     def allocate(self, selection: Selection) -> RankAllocation:
         """Ranks by `rule`, from the variables as they are."""
@@ -80,6 +72,11 @@ def check_supported(
         UserError: with the way out.
     """
     name = options.hypergradient
+    require(
+        options.inner_steps == 1 or estimator.several_steps,
+        f"hypergradient={name} with inner_steps={options.inner_steps}: it knows the way back through one step",
+        "use closed_form, unrolled or first_order, or inner_steps=1",
+    )
     if args.fp16:
         raise UserError("the search does not support fp16: scaled gradients skip steps", "use bf16 or fp32")
     if args.n_gpu > 1 or args.deepspeed or args.fsdp:

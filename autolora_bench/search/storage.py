@@ -51,16 +51,18 @@ def load_selection(selection: Selection, folder: str | Path) -> None:
 
 
 class Trajectory:
-    """Alpha over time as JSON lines, {"step": s, "alpha": L rows of K numbers}, about `points` of them.
+    """Outer variables over time as JSON lines, {"step": s, "alpha": L rows of K numbers}, about `points` of them.
 
     Args:
         path: the file; appended to on resume, after lines past the resumed step were dropped.
         points: how many lines a whole run writes, besides the first.
+        name: of what a line holds.
     """
 
-    def __init__(self, path: str | Path, points: int = 100) -> None:
+    def __init__(self, path: str | Path, points: int = 100, name: str = "alpha") -> None:
         self.path = Path(path)
         self.points = points
+        self.name = name
         self._every = 1
         self._last = 0
 
@@ -86,11 +88,11 @@ class Trajectory:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(copy, self.path)
 
-    def record(self, step: int, alpha: Tensor) -> None:
+    def record(self, step: int, values: Tensor) -> None:
         """Append one line if `step` is due."""
         if step % self._every and step != self._last:
             return
-        line = json.dumps({"step": step, "alpha": alpha.detach().cpu().tolist()})
+        line = json.dumps({"step": step, self.name: values.detach().cpu().tolist()})
         with self.path.open("a", encoding="utf-8") as file:
             file.write(line + "\n")
 

@@ -1,6 +1,6 @@
-"""Optimizers of LoRA's variants: LoRA+, LoRA-Pro, and DoRA's, which does not decay magnitudes."""
+"""Optimizers of LoRA: LoRA+'s, LoRA-Pro's, DoRA's, which does not decay magnitudes, and one with a rate per layer."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from torch import nn
@@ -38,6 +38,31 @@ def _lora_plus(
         return ratio if "lora_B" in name or weight.ndim == 1 else 1.0
 
     return adamw(model, arguments, groups, rate)
+
+
+def with_rates(multiples: Mapping[str, tuple[float, float]]) -> MakeOptimizer:
+    """AdamW with rates of their own for A and B of every layer, as multiples of the training's; all else has that.
+
+    Args:
+        multiples: layer, by its name in the base model -> of A, of B.
+    """
+
+    def make(model: Any, arguments: TrainingArguments, groups: WeightGroups) -> Optimizer:
+        pairs = zip(multiples.values(), _factors(model, multiples), strict=True)
+        of = {
+            id(weight): rate for rates, weights in pairs for weight, rate in zip(weights, rates, strict=True)
+        }
+        return adamw(model, arguments, groups, lambda name, weight: of.get(id(weight), 1.0))
+
+    return make
+
+
+def _factors(model: Any, names: Iterable[str]) -> list[tuple[nn.Parameter, nn.Parameter]]:
+    adapter, layers = model.active_adapter, lora_layers(model)
+    found: list[Any] = [
+        (layers[name].lora_A[adapter].weight, layers[name].lora_B[adapter].weight) for name in names
+    ]
+    return found
 
 
 def _lora_pro(model: Any, arguments: TrainingArguments, groups: WeightGroups) -> Optimizer:

@@ -1,16 +1,22 @@
-"""The search as a metered training phase."""
+"""Searches as metered training phases."""
 
 from typing import Any
 
 from torch import Tensor, nn
 
 from autolora_bench.search import SearchTrainer
+from autolora_bench.search.bilevel import BilevelTrainer
+from autolora_bench.search.rate_trainer import RateTrainer
 from autolora_bench.training.trainer import MeteredTrainer
 
 
-class MeteredSearchTrainer(SearchTrainer, MeteredTrainer):
-    """SearchTrainer that also counts the validation half's batches, and the operations of every pass of the estimator;
-    its comparisons with the exact hypergradient are left out."""
+class _Metered(BilevelTrainer, MeteredTrainer):
+    """Counts the validation half's batches, and the operations of every pass; comparisons are left out."""
+
+    @property
+    def extra_passes(self) -> float:
+        """Over a training batch of an inner loop, beyond the weight step's own."""
+        raise NotImplementedError
 
     def training_step(
         self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None
@@ -19,13 +25,31 @@ class MeteredSearchTrainer(SearchTrainer, MeteredTrainer):
         loss = super().training_step(model, inputs, num_items_in_batch)
         self.loss_watch.note(loss, self.state.global_step + 1)
         if self._step is not None:
-            self.current_flos += round(self.hypergradient.extra_passes * self.floating_point_ops(inputs))
+            self.current_flos += round(self.extra_passes * self.floating_point_ops(inputs))
         return loss
 
-    def selection_step(self) -> None:
-        """Count the validation batch, then move the selection variables."""
-        if self._step is not None:
+    def after_weight_step(self) -> None:
+        """Count the validation batch where the outer variables move."""
+        if self._step is not None and self.outer_moves:
             batch: dict[str, Any] = self._step.validation
             self.count(batch)
             self.current_flos += self.floating_point_ops(batch)
-        super().selection_step()
+        super().after_weight_step()
+
+
+class MeteredSearchTrainer(SearchTrainer, _Metered):
+    """SearchTrainer that counts."""
+
+    @property
+    def extra_passes(self) -> float:
+        """The estimator's."""
+        return self.hypergradient.extra_passes
+
+
+class MeteredRateTrainer(RateTrainer, _Metered):
+    """RateTrainer that counts."""
+
+    @property
+    def extra_passes(self) -> float:
+        """A backward through the backward pass, where the Hessian is gone through."""
+        return 1.0 if self.options.exact and self.options.inner_steps > 1 else 0.0

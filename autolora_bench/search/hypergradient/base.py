@@ -31,13 +31,15 @@ class Terms:
 
 class Hypergradient(ABC):
     """An estimator. One instance serves one run; the hooks are called in this order at every selection step:
-    `prepare`, `training_pass` per micro-batch, (clipping, optimizer step), `terms`, (step on beta), `finish`.
+    `prepare`, `training_pass` per micro-batch, (clipping, optimizer step), `terms`, (step on beta), `finish`. With
+    several inner steps `advance` comes after every optimizer step but the last, and training passes again.
 
     Attributes:
         remembers: needs the step's micro-batches, masks and W once the step is done.
         distributed: gives every process the same result in a data-parallel run.
         substitutes: runs passes on other weights than the model's, which recomputed activations would not see.
         half_precision: keeps its direction in bf16.
+        several_steps: knows the way back through more than one inner step.
         extra_passes: forward-and-backward passes over the training batch beyond the weight step's own, for counts of
             operations. A backward counts as two forwards, a backward through a backward as a whole pass.
     """
@@ -46,11 +48,20 @@ class Hypergradient(ABC):
     distributed: ClassVar[bool] = True
     substitutes: ClassVar[bool] = False
     half_precision: ClassVar[bool] = True
+    several_steps: ClassVar[bool] = False
     extra_passes: ClassVar[float] = 0.0
 
     def prepare(self, step: InnerStep) -> None:
         """Before the first training pass, at W."""
         step.selection.refresh()
+
+    def advance(self, step: InnerStep) -> None:  # noqa: B027
+        """After an optimizer step that others follow, which `step.past` has noted."""
+
+    def resume(self, step: InnerStep) -> None:
+        """In place of `prepare` and `advance` where a resumed run begins inside the loop, behind the steps of
+        `step.past`."""
+        self.prepare(step)
 
     def training_pass(self, step: InnerStep, batch: Batch) -> Tensor:
         """Forward and backward of one micro-batch; adds to the weights' `.grad`, returns the detached loss."""

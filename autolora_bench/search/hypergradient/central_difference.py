@@ -34,7 +34,7 @@ class CentralDifference(Hypergradient):
     def terms(self, step: InnerStep) -> Terms:
         """Both terms; the error of the second is of the order of the radius squared."""
         direct, v = step.validation_gradients(with_weights=True)
-        w, _ = step.pull_back(v)
+        w = step.pull_back(v)
         e = difference_step(w, self.radius, half_precision=step.half_precision)
         beyond, short = (step.replayed_alpha_gradient(along(step.before, w, x)) for x in (e, -e))
         return Terms(direct, mean_over_processes([(beyond - short) / (2 * e)])[0])

@@ -4,6 +4,11 @@ Along a direction w in the weights, alpha_j [M w]_j = <w_bj, g_bj> + <w_aj, g_aj
 is the training gradient: differentiate the identity alpha_j dL/dalpha_j = <b_j, g_bj> = <a_j, g_aj> along w.
 The curvature term is zero while B = 0 and is dropped here. The direction is w = J v with the exact Jacobian of
 the weight step; only its LoRA part enters the products.
+
+Through several inner steps the products are summed over them. Weights and moments are carried back exactly, but for the
+Hessian of the training loss, which would need a pass of its own for every step: like the curvature term it is dropped.
+What is lost is of second order in the learning rate while B is small; where B is as large as A, the implicit term of
+three steps is no better than none (tests/search/hypergradient/test_estimators.py), and `unrolled` is for that.
 """
 
 from __future__ import annotations
@@ -18,16 +23,24 @@ from autolora_bench.search.hypergradient.step import InnerStep
 class ClosedForm(Hypergradient):
     """h = d - M J v with M from inner products of gradients. One extra pass, with weight gradients."""
 
+    several_steps = True
+
     def terms(self, step: InnerStep) -> Terms:
         """Both terms; a component whose alpha is exactly zero gets no implicit part."""
         direct, v = step.validation_gradients(with_weights=True)
-        w, g = step.pull_back(v)
-        products = dict(zip(step.parameters, (a * b for a, b in zip(w, g, strict=True)), strict=True))
-        rows = [
-            products[factor_a].sum(dim=1) + products[factor_b].sum(dim=0)
-            for factor_a, factor_b in step.factors
-        ]
-        return Terms(direct, _divide(torch.stack(rows), step.selection.current.detach()))
+        implicit = torch.zeros_like(direct)
+        carried: list[list[Tensor]] = []
+        for taken in reversed(step.optimizer_steps()):
+            back = taken.back(v, carried)
+            pairs = zip(back.direction, back.gradient, strict=True)
+            products = dict(zip(step.parameters, (a * b for a, b in pairs), strict=True))
+            rows = [
+                products[factor_a].sum(dim=1) + products[factor_b].sum(dim=0)
+                for factor_a, factor_b in step.factors
+            ]
+            implicit += _divide(torch.stack(rows), step.selection.current.detach())
+            v, carried = back.arriving, back.carried
+        return Terms(direct, implicit)
 
 
 def _divide(numerator: Tensor, alpha: Tensor) -> Tensor:

@@ -33,7 +33,7 @@ class ForwardDifference(Hypergradient):
     def terms(self, step: InnerStep) -> Terms:
         """Both terms; the error of the second is of the order of the radius."""
         direct, v = step.validation_gradients(with_weights=True)
-        w, _ = step.pull_back(v)
+        w = step.pull_back(v)
         e = difference_step(w, self.radius, half_precision=step.half_precision)
         at_w = step.selection.current.grad
         assert at_w is not None

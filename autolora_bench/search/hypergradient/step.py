@@ -1,7 +1,10 @@
-"""One weight step as the estimators see it: what went in, where it led, and how to ask about it again.
+"""The weight steps between two steps on the outer variables: what went in, where it led, and how to ask about it again.
 
-The order is sequential and nothing is rolled back: training gradient at W -> optimizer step to W_hat ->
-validation pass at W_hat -> gradient with respect to alpha -> step on beta. L layers, K components.
+The order is sequential and nothing is rolled back: training gradient at W -> optimizer step, once or several times, to
+W_hat -> validation pass at W_hat -> gradient with respect to alpha -> step on beta. Alpha is the same in all of them,
+so W_hat is a function of it: the optimizer steps' path, unrolled back to the step where alpha last moved and no further
+(truncated unrolling; with several steps and the direct term alone, first-order MAML's shape: Finn et al., 2017).
+L layers, K components.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.optim import Optimizer
 
-from autolora_bench.search.hypergradient.jacobian import pull_back
+from autolora_bench.search.hypergradient.jacobian import OptimizerStep
 from autolora_bench.search.selection import Selection
 
 Batch = Any
@@ -68,28 +71,38 @@ class _Loss(nn.Module):
 
 
 @dataclass
-class InnerStep:
-    """Context of one weight step.
+class PastStep:
+    """A weight step of the loop that others have followed."""
+
+    taken: OptimizerStep
+    before: list[Tensor]
+    """W, for each weight; empty where nothing is remembered."""
+    passes: list[TrainingPass]
+
+
+@dataclass(kw_only=True)
+class InnerLoop:
+    """Context of the weight steps between two steps on the outer variables.
 
     Attributes:
-        model: the model in training mode, with `selection` attached.
+        model: the model in training mode.
         weights: every trainable weight (LoRA and head) by its name in `model`.
-        factors: L pairs (lora_A (K, D), lora_B (O, K)).
         training_loss: loss of a micro-batch, already scaled so that the losses of a step's micro-batches add
             up.
-        validation_loss: loss of `validation`, the step's validation batch.
+        validation_loss: loss of `validation`, the loop's validation batch.
         parallel: `model` inside its data-parallel wrapper, for passes whose gradient is synchronised.
         max_grad_norm: limit of gradient clipping, 0 where there is none.
-        gradient_norm: norm before clipping, once known.
+        gradient_norm: norm before clipping in the last step, once known.
         half_precision: passes run in bf16, where finite differences need a large step.
         remember: record micro-batches, masks and W, for estimators that look back (and for diagnostics).
+        inner_steps: weight steps of the loop.
+        passes, before: of the step that is under way, or was the last.
+        past: the steps before it.
     """
 
     model: nn.Module
-    selection: Selection
     optimizer: Optimizer
     weights: Mapping[str, nn.Parameter]
-    factors: Sequence[tuple[nn.Parameter, nn.Parameter]]
     training_loss: LossFunction
     validation_loss: LossFunction
     validation: Batch = None
@@ -98,8 +111,10 @@ class InnerStep:
     gradient_norm: Tensor | None = None
     half_precision: bool = False
     remember: bool = False
+    inner_steps: int = 1
     passes: list[TrainingPass] = field(default_factory=list)
     before: list[Tensor] = field(default_factory=list)
+    past: list[PastStep] = field(default_factory=list)
 
     @property
     def parameters(self) -> list[nn.Parameter]:
@@ -109,7 +124,7 @@ class InnerStep:
     @property
     def device(self) -> torch.device:
         """Where the passes run."""
-        return self.selection.beta.device
+        return self.parameters[0].device
 
     def record(self, batch: Batch) -> None:
         """Note a micro-batch before its training pass."""
@@ -117,6 +132,15 @@ class InnerStep:
             if not self.passes:
                 self.before = [w.detach().clone() for w in self.parameters]
             self.passes.append(TrainingPass(batch, RandomState.capture(self.device)))
+
+    def advance(self) -> None:
+        """After an optimizer step that is not the loop's last: note it, and begin the next."""
+        self.past.append(PastStep(self._taken(), self.before, self.passes))
+        self.before, self.passes, self.gradient_norm = [], [], None
+
+    def optimizer_steps(self) -> list[OptimizerStep]:
+        """All of the loop, the first one first; call it right after the last."""
+        return [*(done.taken for done in self.past), self._taken()]
 
     def loss(self, batch: Batch) -> Tensor:
         """Training loss of a micro-batch at the weights in the model, gradients synchronised over
@@ -128,6 +152,35 @@ class InnerStep:
         substituted = {f"model.{name}": w for name, w in zip(self.weights, weights, strict=True)}
         loss: Tensor = functional_call(_Loss(self.model, self.training_loss), substituted, (batch,))
         return loss
+
+    def validation_gradient(self) -> list[Tensor]:
+        """Gradient of the validation loss at W_hat with respect to each weight."""
+        loss = self.validation_loss(self.model, self.validation)
+        return mean_over_processes(torch.autograd.grad(loss, self.parameters, materialize_grads=True))
+
+    def _taken(self) -> OptimizerStep:
+        if self.max_grad_norm and self.gradient_norm is None:
+            raise RuntimeError("gradients were clipped by a norm that nobody noted in the step")
+        norm = self.gradient_norm if self.max_grad_norm else None
+        several = self.inner_steps > 1
+        return OptimizerStep.taken(self.optimizer, self.parameters, norm, self.max_grad_norm, several)
+
+    def preserved_random_state(self) -> Any:
+        """Context that leaves the generators of `device` as it found them."""
+        return torch.random.fork_rng([self.device] if self.device.type == "cuda" else [], device_type="cuda")
+
+
+@dataclass(kw_only=True)
+class InnerStep(InnerLoop):
+    """Context of the weight steps between two steps on the selection variables: one, or `inner_steps`.
+
+    Attributes:
+        selection: attached to `model`.
+        factors: L pairs (lora_A (K, D), lora_B (O, K)).
+    """
+
+    selection: Selection
+    factors: Sequence[tuple[nn.Parameter, nn.Parameter]]
 
     def replayed_alpha_gradient(self, weights: Sequence[Tensor]) -> Tensor:
         """Gradient (L, K) with respect to alpha of this step's training loss at `weights`, seen through the
@@ -149,16 +202,9 @@ class InnerStep:
         direct, *v = mean_over_processes(torch.autograd.grad(loss, inputs, materialize_grads=True))
         return direct, v
 
-    def pull_back(self, v: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-        """J^T v through the whole step, optimizer and clipping, and the training gradient before clipping."""
-        if self.max_grad_norm and self.gradient_norm is None:
-            raise RuntimeError("gradients were clipped by a norm that nobody noted in the step")
-        norm = self.gradient_norm if self.max_grad_norm else None
-        return pull_back(self.optimizer, self.parameters, v, norm, self.max_grad_norm)
-
-    def preserved_random_state(self) -> Any:
-        """Context that leaves the generators of `device` as it found them."""
-        return torch.random.fork_rng([self.device] if self.device.type == "cuda" else [], device_type="cuda")
+    def pull_back(self, v: Sequence[Tensor]) -> list[Tensor]:
+        """J^T v through the one step, optimizer and clipping."""
+        return self._taken().back(v).direction
 
 
 def mean_over_processes(tensors: Sequence[Tensor]) -> list[Tensor]:

@@ -20,8 +20,8 @@ OPTIMIZERS: dict[str, Callable[[list[Tensor]], torch.optim.Optimizer]] = {
 
 
 class Problem:
-    """Two micro-batches, one validation batch, a real optimizer, and L_val(W_hat(beta), beta) as a
-    function."""
+    """Two micro-batches for each inner step, one validation batch, a real optimizer, and L_val(W_hat(beta), beta) as
+    a function."""
 
     def __init__(
         self,
@@ -31,6 +31,7 @@ class Problem:
         constraint: str = "softmax",
         max_grad_norm: float = 0.0,
         warm: int = 0,
+        inner_steps: int = 1,
     ) -> None:
         self.toys = toys
         self.model = model
@@ -44,11 +45,15 @@ class Problem:
         self.weights = {n: p for n, p in model.named_parameters() if p.requires_grad}
         self.optimizer = optimizer(list(self.weights.values()))
         self.max_grad_norm = max_grad_norm
-        self.micro = [self.toys.examples(1), self.toys.examples(2)]
         self.validation = self.toys.examples(3)
+        self.inner_steps = 1
         for i in range(warm):
-            self.micro = [self.toys.examples(10 + 2 * i), self.toys.examples(11 + 2 * i)]
+            self.micro = [[self.toys.examples(10 + 2 * i), self.toys.examples(11 + 2 * i)]]
             self._move(self.new_step())
+        self.inner_steps = inner_steps
+        first = 8 + 2 * warm if warm else 1  # with warm steps the batches of the last of them, again
+        firsts = [first, *range(50, 48 + 2 * inner_steps, 2)]
+        self.micro = [[self.toys.examples(i), self.toys.examples(i + 1)] for i in firsts]
         self.start = self._snapshot()
 
     def new_step(self) -> InnerStep:
@@ -63,6 +68,7 @@ class Problem:
             validation=self.validation,
             max_grad_norm=self.max_grad_norm,
             remember=True,
+            inner_steps=self.inner_steps,
         )
 
     def terms(self, estimator: Hypergradient, step: InnerStep | None = None) -> Terms:
@@ -98,7 +104,21 @@ class Problem:
     def _move(self, step: InnerStep, estimator: Hypergradient | None = None) -> None:
         if estimator is not None:
             estimator.prepare(step)
-        for batch in self.micro:
+        for number, batches in enumerate(self.micro, 1):
+            self._weight_step(step, batches, estimator)
+            if number < self.inner_steps:
+                self._go_on(step, estimator)
+        if estimator is None:
+            self.optimizer.zero_grad()
+
+    def _go_on(self, step: InnerStep, estimator: Hypergradient | None) -> None:
+        step.advance()
+        if estimator is not None:
+            estimator.advance(step)
+        self.optimizer.zero_grad()
+
+    def _weight_step(self, step: InnerStep, batches: list[Any], estimator: Hypergradient | None) -> None:
+        for batch in batches:
             step.record(batch)
             if estimator is None:
                 step.loss(batch).backward()
@@ -107,8 +127,6 @@ class Problem:
         if self.max_grad_norm:
             step.gradient_norm = torch.nn.utils.clip_grad_norm_(step.parameters, self.max_grad_norm)
         self.optimizer.step()
-        if estimator is None:
-            self.optimizer.zero_grad()
 
     def _snapshot(self) -> tuple[Any, ...]:
         weights = [w.detach().clone() for w in self.weights.values()]

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from autolora_bench.search.hypergradient.jacobian import pull_back, step_diagonal, unclip
+from autolora_bench.search.hypergradient.jacobian import OptimizerStep, step_diagonal, unclip
 
 OPTIONS = {"lr": 3e-3, "betas": (0.9, 0.99), "eps": 1e-6}
 
@@ -31,6 +31,10 @@ def after_steps(
     return optimizer, weights
 
 
+def pulled_back(optimizer: torch.optim.Optimizer, weights: list, v: list[Tensor]) -> list[Tensor]:
+    return OptimizerStep.taken(optimizer, weights).back(v).direction
+
+
 def draw(steps: int) -> list[list[Tensor]]:
     generator = torch.Generator().manual_seed(0)
     shapes = [(3, 4), (5,)]
@@ -45,7 +49,7 @@ def test_adamw_equals_autograd(steps, fused):
         lambda w: torch.optim.AdamW(w, **OPTIONS, weight_decay=0.3, fused=fused), gradients
     )
     v = [torch.randn_like(w) for w in weights]
-    for i, pulled in enumerate(pull_back(optimizer, weights, v)[0]):
+    for i, pulled in enumerate(pulled_back(optimizer, weights, v)):
         g = gradients[-1][i].clone().requires_grad_()
         update = adam_update(g, [step[i] for step in gradients[:-1]], **OPTIONS)
         expected = torch.autograd.grad(update, g, v[i])[0]
@@ -67,7 +71,7 @@ def test_sgd_equals_autograd(nesterov):
     )
     v = [torch.ones_like(w) for w in weights]
     expected = 0.1 * (1 + 0.9 if nesterov else 1)
-    assert all(torch.allclose(p, torch.full_like(p, expected)) for p in pull_back(optimizer, weights, v)[0])
+    assert all(torch.allclose(p, torch.full_like(p, expected)) for p in pulled_back(optimizer, weights, v))
 
 
 def test_unmoved_weights_have_no_jacobian():
@@ -76,7 +80,7 @@ def test_unmoved_weights_have_no_jacobian():
     for size in (1.0, 3.0):
         weights[0].grad = torch.full((2,), size)
         optimizer.step()
-    moved, unmoved = pull_back(optimizer, weights, [torch.ones(2), torch.ones(2)])[0]
+    moved, unmoved = pulled_back(optimizer, weights, [torch.ones(2), torch.ones(2)])
     assert moved.abs().sum() > 0
     assert not unmoved.any()
 

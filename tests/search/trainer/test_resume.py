@@ -1,11 +1,14 @@
 """Resuming and watching leave no trace in a run."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 from datasets import Dataset
 from safetensors.torch import load_file
 
-from autolora_bench.config.search import SelectionOptimizer
+from autolora_bench.config.search import SEVERAL_STEPS, SelectionOptimizer
+from autolora_bench.errors import UserError
 from autolora_bench.search import ESTIMATORS
 
 TOKENS = ("input_ids", "attention_mask")
@@ -42,6 +45,39 @@ def test_resumed_mirror_descent_equals_the_uninterrupted_one(runs, tmp_path, nam
     assert len(whole.optimizer.state) == len(whole.optimizer.param_groups[0]["params"]) + len(
         whole.optimizer.param_groups[1]["params"]
     )
+
+
+@pytest.mark.parametrize("name", [estimator.name for estimator in SEVERAL_STEPS])
+@pytest.mark.parametrize("stopped", [3, 4, 5])
+def test_a_run_resumed_inside_an_inner_loop_equals_the_uninterrupted_one(runs, tmp_path, name, stopped):
+    """Loops of three steps, two micro-batches each, stopped before the second, after its first and its second step."""
+    options = {"hypergradient": name, "inner_steps": 3, "diagnose_at": (4,)}
+    more = {"gradient_accumulation_steps": 2, "max_steps": 7}
+    whole = runs.search(tmp_path / "part", options, save_strategy="steps", save_steps=stopped, **more)
+    whole.train()
+    resumed = runs.search(tmp_path / "part", options, **more)
+    resumed.train(resume_from_checkpoint=str(tmp_path / "part" / f"checkpoint-{stopped}"))
+    assert runs.same(runs.everything(resumed), runs.everything(whole))
+    assert runs.trajectory(resumed) == runs.trajectory(whole)
+    moved = [
+        line["step"] for before, line in pairwise(runs.trajectory(whole)) if line["alpha"] != before["alpha"]
+    ]
+    assert moved == [3, 6]
+    [found] = [x for x in resumed.state.log_history if "hypergradient_cosine" in x]
+    assert found["step"] == 6
+    assert found["hypergradient_cosine"] > (0.999999 if name == "unrolled" else 0.9)
+
+
+def test_an_inner_loop_that_the_checkpoint_does_not_hold_is_refused(runs, tmp_path):
+    options = {"hypergradient": "first_order", "inner_steps": 3}
+    runs.search(tmp_path, options, save_strategy="steps", save_steps=4).train()
+    checkpoint = tmp_path / "checkpoint-4"
+    (checkpoint / "inner_loop_0.pt").write_bytes(b"damaged")
+    with pytest.raises(UserError, match=r"inner_loop_0\.pt cannot be read"):
+        runs.search(tmp_path, options).train(resume_from_checkpoint=str(checkpoint))
+    (checkpoint / "inner_loop_0.pt").unlink()
+    with pytest.raises(UserError, match="does not hold the 1 steps"):
+        runs.search(tmp_path, options).train(resume_from_checkpoint=str(checkpoint))
 
 
 def test_resumed_search_with_grouped_batches(runs, tmp_path):

@@ -6,7 +6,7 @@ from peft import LoraConfig, get_peft_model
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import GPT2Config, GPT2LMHeadModel, Trainer, set_seed
 
-from autolora_bench.config.search import SelectionOptimizer
+from autolora_bench.config.search import SEVERAL_STEPS, SelectionOptimizer
 from autolora_bench.errors import UserError
 from autolora_bench.search import (
     ESTIMATORS,
@@ -240,6 +240,14 @@ def test_a_search_without_a_selection_step_is_refused(interval, runs, tmp_path):
     """Six steps: the variables would stay as they were drawn."""
     with pytest.raises(UserError, match=f"interval={interval} in a search of 6 steps"):
         runs.search(tmp_path, {"interval": interval}).train()
+    with pytest.raises(UserError, match=f"inner_steps={interval} in a search of 6 steps"):
+        runs.search(tmp_path, {"inner_steps": interval}).train()
     last = runs.search(tmp_path / "last", {"interval": 6})
     last.train()
     assert not torch.equal(last.selection.beta, torch.ones_like(last.selection.beta))
+
+
+@pytest.mark.parametrize("name", sorted(set(ESTIMATORS) - {e.name for e in SEVERAL_STEPS}))
+def test_an_estimator_of_one_step_refuses_several(name, runs, tmp_path):
+    with pytest.raises(UserError, match=f"hypergradient={name} with inner_steps=2"):
+        runs.search(tmp_path, {"hypergradient": name, "inner_steps": 2})

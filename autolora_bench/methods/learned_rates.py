@@ -1,0 +1,188 @@
+"""LoRA with learnt learning rates: search of the rates, then LoRA trained with them on all training data.
+
+Trained, without the head: rank x (D + O) for every layer, D inputs and O outputs, as LoRA.
+"""
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from transformers import PrinterCallback
+
+from autolora_bench.config.method import Allocation
+from autolora_bench.config.rates import Granularity, LearnedRatesConfig, RateOrder
+from autolora_bench.config.train import TrainConfig
+from autolora_bench.data.splits import search_split
+from autolora_bench.methods.base import Phase, PhaseContext, PhaseResult
+from autolora_bench.methods.finetuning import Adapt
+from autolora_bench.methods.ranked import draw_seed
+from autolora_bench.methods.uniform import Lora
+from autolora_bench.models.load import Backbone, HeadKind
+from autolora_bench.processes import on_main, world_size
+from autolora_bench.record import write_atomically
+from autolora_bench.search.rate_trainer import RateOptions
+from autolora_bench.search.rates import LayerRates
+from autolora_bench.speedups.choice import kernels
+from autolora_bench.training.arguments import training_arguments
+from autolora_bench.training.checkpoints import CHECKPOINTS, CheckpointPolicy
+from autolora_bench.training.lora_optimizers import MakeOptimizer, with_rates
+from autolora_bench.training.memory import with_less_memory
+from autolora_bench.training.progress import ProgressDisplay
+from autolora_bench.training.resume import train_or_resume
+from autolora_bench.training.search import MeteredRateTrainer
+from autolora_bench.training.trainer import head_rate
+
+RATES = "rates/rates.json"
+
+
+@dataclass(frozen=True)
+class LearnedRatesLora(Lora):
+    """Rates learnt on two halves of the training data, then LoRA trained with them on all of it."""
+
+    config: LearnedRatesConfig
+    training_name: ClassVar[str] = "retrain"
+
+    def before(self) -> Sequence[Phase]:
+        """First values, where the variant's start computes any, and the search of the rates from there."""
+        return [*super().before(), RatePhase(self.config, self.adapt)]
+
+    def optimizer(self, context: PhaseContext) -> MakeOptimizer:
+        """AdamW with the rates that the search left, in the order that the method asks for."""
+        seed = draw_seed(Allocation.shuffled, context.experiment.task.name, context.experiment.seed)
+        return with_rates(multiples_for(self.config, read_rates(context.folder / RATES), seed))
+
+
+@dataclass(frozen=True)
+class RatePhase:
+    """Trains weights on one half of the training data, their rates on the other.
+
+    Leaves rates.json ({granularity, multiples: layer -> of A, of B}) and trajectory.jsonl. The record's details hold
+    the smallest, the geometric mean and the largest multiple, and that of B over A.
+    """
+
+    config: LearnedRatesConfig
+    adapt: Adapt
+    parallel: ClassVar[bool] = True
+    name: str = "rates"
+
+    def run(self, context: PhaseContext) -> PhaseResult:
+        """Search, or go on from the last checkpoint."""
+        c = self.config.rates
+        train = replace(
+            context.experiment.train, epochs=c.epochs, max_steps=c.max_steps, batch_size=c.batch_size
+        )
+        result, memory = with_less_memory(train, train.batch_size, lambda train: self._search(context, train))
+        result.details.update(memory)
+        return result
+
+    def _search(self, context: PhaseContext, train: TrainConfig) -> PhaseResult:
+        c = self.config.rates
+        backbone = context.backbone(c.initialisation_seed)
+        model: Any = self.adapt(backbone, context)
+        rates = LayerRates(model, c.granularity, c.limit)
+        trainer = self._trainer(model, rates, context, train, backbone)
+        with kernels(model, train):
+            trained = train_or_resume(trainer, context.identity)
+        found = _readable(rates, backbone.targets)
+        on_main(lambda: write_atomically(context.folder / RATES, json.dumps(found, indent=1)))
+        return PhaseResult(
+            artefact=RATES,
+            train_seconds=trainer.meter.seconds,
+            train_cpu_seconds=trainer.meter.cpu_seconds,
+            steps=trained.global_step,
+            examples=trainer.meter.examples,
+            tokens=trainer.meter.tokens,
+            flops=float(trainer.state.total_flos),
+            details=_summary(found["multiples"]),
+            source=backbone.source,
+        )
+
+    def _trainer(
+        self, model: Any, rates: LayerRates, context: PhaseContext, train: TrainConfig, backbone: Backbone
+    ) -> MeteredRateTrainer:
+        c, folder, seed = self.config.rates, context.phase_folder(self.name), context.experiment.seed
+        halves = search_split(context.splits.train, c.train_share, seed, context.task.stratify_column())
+        asked = c.batch_size // (train.accumulation * world_size())
+        decay = self.config.weight_decay
+        trainer = MeteredRateTrainer(
+            model=model,
+            args=training_arguments(
+                train if decay is None else replace(train, weight_decay=decay),
+                folder / CHECKPOINTS,
+                learning_rate=self.config.learning_rate,
+                seed=seed,
+                device=context.device,
+            ),
+            train_dataset=halves[0],
+            validation_dataset=halves[1],
+            rates=rates,
+            options=RateOptions(
+                exact=c.exact,
+                learning_rate=c.learning_rate,
+                betas=(c.betas[0], c.betas[1]),
+                interval=c.interval,
+                inner_steps=c.inner_steps,
+                validation_batch_size=c.validation_batch_size or asked,
+                seed=seed,
+            ),
+            trajectory=folder / "trajectory.jsonl",
+            data_collator=context.task.collator(context.tokenizer),
+            callbacks=[
+                CheckpointPolicy(train.checkpoint_minutes, context.identity, context.saved),
+                ProgressDisplay(self.name),
+                context.trackers.callback(self.name),
+            ],
+            padding_free=train.padding_free,
+            head_rate=head_rate(train, backbone.head_modules),
+            next_tokens=context.task.head().kind is HeadKind.language_model,
+            label_smoothing=train.label_smoothing,
+        )
+        trainer.remove_callback(PrinterCallback)
+        return trainer
+
+
+Multiples = dict[str, tuple[float, float]]
+"""Layer -> multiples of the training's rate for A and for B."""
+
+
+def read_rates(path: Path) -> Multiples:
+    """What the search left."""
+    found = json.loads(path.read_text(encoding="utf-8"))["multiples"]
+    return {layer: (of_a, of_b) for layer, (of_a, of_b) in found.items()}
+
+
+def multiples_for(config: LearnedRatesConfig, learnt: Multiples, seed: int) -> Multiples:
+    """The learnt multiples as the final training uses them: permuted over the layers, scaled to geometric mean 1, or as
+    they are; `seed` is that of the permutation."""
+    layers, values = list(learnt), list(learnt.values())
+    if config.order is RateOrder.shuffled:
+        drawn = torch.randperm(len(values), generator=torch.Generator().manual_seed(seed)).tolist()
+        values = [values[i] for i in drawn]
+    mean = _mean([rate for pair in values for rate in pair]) if config.rates.keep_mean else 1.0
+    return {layer: (a / mean, b / mean) for layer, (a, b) in zip(layers, values, strict=True)}
+
+
+def _mean(rates: Sequence[float]) -> float:
+    return math.exp(sum(map(math.log, rates)) / len(rates))
+
+
+def _readable(rates: LayerRates, layers: Sequence[str]) -> dict[str, Any]:
+    rows = rates.multiples().double().cpu().tolist()
+    rows = rows * len(layers) if rates.granularity is Granularity.model else rows
+    names = rates.modules or layers
+    return {
+        "granularity": rates.granularity.name,
+        "multiples": {name: [row[0], row[-1]] for name, row in zip(names, rows, strict=True)},
+    }
+
+
+def _summary(multiples: dict[str, list[float]]) -> dict[str, Any]:
+    every = [rate for pair in multiples.values() for rate in pair]
+    return {
+        "rate_multiples": {"smallest": min(every), "mean": _mean(every), "largest": max(every)},
+        "rate_of_b_over_a": _mean([b / a for a, b in multiples.values()]),
+    }

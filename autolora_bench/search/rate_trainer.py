@@ -1,0 +1,162 @@
+"""The search of learning rates as a Hugging Face Trainer: weights and rates in turn, with one optimizer.
+
+The weights of every rate are a parameter group. Before a weight step the schedule's rate of the group is multiplied by
+what has been learnt; the scheduler sets it anew after the step. The rates' logarithms are the optimizer's last group.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from peft import PeftModel
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from transformers import TrainingArguments
+
+from autolora_bench.errors import UserError, require
+from autolora_bench.search.bilevel import BilevelTrainer, LoopOptions
+from autolora_bench.search.hypergradient.step import InnerLoop
+from autolora_bench.search.rates import LayerRates, RateGradient
+
+RATES_FILE = "rates.safetensors"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RateOptions(LoopOptions):
+    """How the rates are learnt.
+
+    Attributes:
+        exact: see `RateGradient`.
+        learning_rate: of Adam on the logarithms.
+        betas: of that Adam.
+    """
+
+    exact: bool = False
+    learning_rate: float = 0.02
+    betas: tuple[float, float] = (0.9, 0.999)
+
+
+class RateTrainer(BilevelTrainer):
+    """Trains LoRA and head, and the rates that LoRA is trained with.
+
+    Args:
+        model: PEFT LoRA model.
+        args: of the weights; their learning rate is where every rate starts.
+        rates: see `LayerRates`.
+        options: see `RateOptions`.
+        arguments: as of `BilevelTrainer`.
+
+    Raises:
+        UserError: fp16, several devices in one process, or gradient checkpointing with `exact`.
+    """
+
+    options: RateOptions
+    outer_name = "learning rates"
+    trajectory_name = "rates"
+
+    def __init__(
+        self,
+        *,
+        model: PeftModel,
+        args: TrainingArguments,
+        rates: LayerRates,
+        options: RateOptions,
+        **arguments: Any,
+    ) -> None:
+        require(
+            not args.fp16,
+            "the search of rates does not support fp16: scaled gradients skip steps",
+            "use bf16 or fp32",
+        )
+        require(
+            args.n_gpu <= 1 and not args.deepspeed and not args.fsdp,
+            "the search runs on one device per process",
+            "use one GPU, or torchrun with plain data parallel",
+        )
+        require(
+            not (options.exact and args.gradient_checkpointing),
+            "gradient checkpointing recomputes with other weights than those of the inner loop",
+            "leave one of exact and gradient checkpointing out",
+        )
+        super().__init__(model=model, args=args, options=options, **arguments)
+        self.rates = rates.to(args.device)
+        self._gradient = RateGradient(rates.members, options.exact)
+
+    @property
+    def outer(self) -> Tensor:
+        """Multiples (L, F) of the training's rate."""
+        return self.rates.multiples()
+
+    def create_optimizer(self, model: nn.Module | None = None) -> Optimizer:
+        """The Trainer's optimizer with a group for every rate, and one more, last, for their logarithms."""
+        optimizer: Optimizer = super().create_optimizer(model)
+        if not any("rate" in group for group in optimizer.param_groups):
+            for number, members in enumerate(self.rates.members):
+                _split_off(optimizer, members, number)
+            group = {"params": [self.rates.log], "lr": self.options.learning_rate, "weight_decay": 0.0}
+            optimizer.add_param_group({**group, "betas": self.options.betas})
+        return optimizer
+
+    def before_weight_step(self) -> None:
+        """Give every group its rate for the step that follows."""
+        multiples = self.rates.multiples().flatten().tolist()
+        for group in self._torch_optimizer().param_groups:
+            if "rate" in group:
+                group["lr"] *= multiples[group["rate"]]
+
+    def begin_loop(self, model: nn.Module) -> InnerLoop:
+        """It remembers where the weights were."""
+        return InnerLoop(**self._loop(model), remember=True)
+
+    def prepare_loop(self, step: InnerLoop) -> None:
+        """The gradient's own preparation."""
+        self._gradient.prepare(step)
+
+    def training_pass(self, step: InnerLoop, batch: Any) -> Tensor:
+        """As the gradient needs it."""
+        return self._gradient.training_pass(step, batch)
+
+    def go_on(self, step: InnerLoop) -> None:
+        """Tell the gradient."""
+        self._gradient.advance(step)
+
+    def move_outer(self, step: InnerLoop) -> None:
+        """Move the logarithms of the rates."""
+        found = self._gradient.gradient(step)
+        optimizer = self._torch_optimizer()
+        optimizer.param_groups[-1]["lr"] = self.options.learning_rate
+        for weight in self._weights.values():
+            weight.grad = None
+        self.rates.log.grad = found.view_as(self.rates.log).to(self.rates.log.dtype)
+        optimizer.step()
+        self.rates.log.grad = None
+        self.rates.clamp()
+
+    def save_outer(self, folder: str) -> None:
+        """The logarithms."""
+        save_file({"log": self.rates.log.detach().cpu().contiguous()}, str(Path(folder) / RATES_FILE))
+
+    def load_outer(self, folder: str) -> None:
+        """The logarithms. Raises UserError where there are none, or those of other layers."""
+        path, mend = Path(folder) / RATES_FILE, "resume from a checkpoint of the same search"
+        try:
+            log = load_file(str(path))["log"]
+        except (OSError, SafetensorError, KeyError) as error:
+            raise UserError(f"{path} cannot be read: {error}", mend) from error
+        require(log.shape == self.rates.log.shape, f"{path} holds the rates of other layers", mend)
+        self.rates.log.data.copy_(log)
+
+
+def _split_off(optimizer: Optimizer, members: list[nn.Parameter], number: int) -> None:
+    """Move the weights of one rate out of the optimizer's groups into their own."""
+    wanted = {id(weight) for weight in members}
+    for group in list(optimizer.param_groups):
+        inside = [weight for weight in group["params"] if id(weight) in wanted]
+        if inside:
+            group["params"] = [weight for weight in group["params"] if id(weight) not in wanted]
+            optimizer.add_param_group({**group, "params": inside, "rate": number})
+    optimizer.param_groups[:] = [group for group in optimizer.param_groups if group["params"]]

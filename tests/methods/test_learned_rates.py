@@ -1,0 +1,117 @@
+"""lora_learned_rates and its control: what the search leaves is what the final training uses."""
+
+import json
+from typing import Any
+
+import pytest
+import torch
+
+from autolora_bench.config.rates import LearnedRatesConfig, RateOrder
+from autolora_bench.errors import UserError
+from autolora_bench.methods import learned_rates
+from autolora_bench.methods.base import build_method
+from autolora_bench.search.layers import lora_layers
+from autolora_bench.training.arguments import training_arguments
+from autolora_bench.training.weight_groups import WeightGroups
+
+FASTER = ("method.rates.learning_rate=0.1",)
+
+
+def found(run: Any) -> dict[str, list[float]]:
+    multiples: dict[str, list[float]] = json.loads((run.folder / learned_rates.RATES).read_text())[
+        "multiples"
+    ]
+    return multiples
+
+
+def rates_of(run: Any) -> dict[str, list[float]]:
+    """Layer -> rates of A and B in the final training's optimizer, as multiples of the run's; the head's must be 1."""
+    method = build_method(run.experiment.method)
+    backbone = run.context.backbone()
+    model = method.adapt(backbone, run.context)
+    c = run.experiment
+    arguments = training_arguments(
+        c.train, run.folder / "x", learning_rate=c.method.learning_rate, seed=0, device=torch.device("cpu")
+    )
+    optimizer = method.optimizer(run.context)(model, arguments, WeightGroups(tuple(backbone.head_modules)))
+    of = {
+        id(w): group["lr"] / c.method.learning_rate
+        for group in optimizer.param_groups
+        for w in group["params"]
+    }
+    layers = {
+        name: [of.pop(id(layer.lora_A["default"].weight)), of.pop(id(layer.lora_B["default"].weight))]
+        for name, layer in lora_layers(model).items()
+    }
+    assert of
+    assert set(of.values()) == {1.0}
+    return layers
+
+
+def test_the_final_training_has_the_learnt_rates(trained: Any) -> None:
+    run = trained("lora_learned_rates", *FASTER)
+    rates, learnt = rates_of(run), found(run)
+    assert len({of_a for of_a, _ in learnt.values()}) == len(learnt) == 4
+    assert rates == {name: pytest.approx(pair) for name, pair in learnt.items()}
+    [phase] = [p for p in run.record.phases if p.name == "rates"]
+    multiples = [of_a for of_a, _ in learnt.values()]
+    assert phase.details["rate_multiples"]["smallest"] == min(multiples)
+    assert phase.details["rate_of_b_over_a"] == 1
+
+
+def test_the_control_has_the_same_rates_in_another_order(trained: Any) -> None:
+    learnt, control = trained("lora_learned_rates", *FASTER), trained("lora_shuffled_rates", *FASTER)
+    assert found(control) == found(learnt)
+    rates = rates_of(control)
+    assert sorted(rates.values()) == [pytest.approx(pair) for pair in sorted(found(learnt).values())]
+    assert list(rates.values()) != [pytest.approx(pair) for pair in found(learnt).values()]
+    assert control.record.config_id != learnt.record.config_id
+
+
+def test_a_and_b_have_rates_of_their_own_and_the_mean_can_be_kept(trained: Any) -> None:
+    run = trained(
+        "lora_learned_rates", *FASTER, "method.rates.granularity=factor", "method.rates.keep_mean=true"
+    )
+    learnt, rates = found(run), rates_of(run)
+    assert all(of_a != of_b for of_a, of_b in learnt.values())
+    logs = torch.tensor([list(pair) for pair in rates.values()], dtype=torch.float64).log()
+    assert abs(float(logs.mean())) < 1e-9
+    given = torch.tensor([list(pair) for pair in learnt.values()], dtype=torch.float64).log()
+    torch.testing.assert_close(logs, given - given.mean())
+
+
+def test_one_rate_for_all_layers(trained: Any) -> None:
+    run = trained(
+        "lora_learned_rates", *FASTER, "method.rates.granularity=model", "method.rates.inner_steps=2"
+    )
+    [pair] = {tuple(pair) for pair in rates_of(run).values()}
+    assert pair[0] == pair[1] != 1
+
+
+def test_a_permutation_moves_layers_not_factors() -> None:
+    learnt = {f"layer{i}": (1.0 + i, 10.0 + i) for i in range(8)}
+    config = LearnedRatesConfig(name="x", title="x", learning_rate=1e-3, order=RateOrder.shuffled)
+    shuffled = learned_rates.multiples_for(config, learnt, seed=1)
+    assert set(shuffled.values()) == set(learnt.values())
+    assert shuffled != learnt
+    assert shuffled == learned_rates.multiples_for(config, learnt, seed=1)
+    assert shuffled != learned_rates.multiples_for(config, learnt, seed=2)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["method.variant.rate_ratio=4"], "method.variant.rate_ratio=4"),
+        (["method.variant.lora_pro=true"], "lora_pro=True"),
+        (["method.rates.exact=true"], "method.rates.exact=true"),
+        (["method.rates.limit=1"], "leaves every rate where it starts"),
+        (["method.rates.granularity=model", "method.rates.keep_mean=true"], "leaves nothing to learn"),
+        (["method.rates.granularity=model", "method.order=shuffled"], "one rate has no order"),
+        (["method.rates.inner_steps=1000"], "the rates would never move"),
+        (["train.accumulation=3", "train.batch_size=12"], "does not divide method.rates.batch_size=16"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(words: list[str], said: str, composed: Any) -> None:
+    more = ["method.rates.batch_size=16", "method.rates.epochs=3"]
+    with pytest.raises(UserError, match=said):
+        composed("lora_learned_rates", *more, *words)

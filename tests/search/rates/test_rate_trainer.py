@@ -1,0 +1,122 @@
+"""The search of rates as a Trainer: planted layers that need different rates, resuming, and what it refuses."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+from scipy.stats import spearmanr
+from torch import Tensor, nn
+from transformers import TrainingArguments, set_seed
+
+from autolora_bench.config.rates import Granularity
+from autolora_bench.errors import UserError
+from autolora_bench.search.rate_trainer import RateOptions, RateTrainer
+from autolora_bench.search.rates import LayerRates
+
+SIZES = [0.05, 0.1, 0.2, 0.4, 0.8, 1.6]
+"""How far the teacher's layers are from the student's: Adam goes as far as its rate, so far layers need high rates."""
+WIDTH = 6
+
+
+class Parallel(nn.Module):
+    """y = all layers' outputs side by side; the loss weighs every layer alike, whatever its teacher's size."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList([nn.Linear(WIDTH, WIDTH, bias=False) for _ in SIZES])
+
+    def forward(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
+        found = torch.stack([layer(x) for layer in self.layers], dim=1)
+        error = (found - y).square().mean(dim=(0, 2)) / torch.tensor(SIZES).square()
+        return {"loss": error.sum()}
+
+
+def rows(count: int, seed: int, model: Parallel) -> list[dict[str, Tensor]]:
+    teacher = torch.Generator().manual_seed(99)
+    changes = [size * torch.outer(*torch.randn(2, WIDTH, generator=teacher)) / WIDTH for size in SIZES]
+    x = torch.randn(count, WIDTH, generator=torch.Generator().manual_seed(seed))
+    with torch.no_grad():
+        y = torch.stack([layer(x) + x @ c.T for layer, c in zip(model.layers, changes, strict=True)], dim=1)
+    return [{"x": a, "y": b} for a, b in zip(x, y, strict=True)]
+
+
+def search(folder: Path, granularity: Granularity = Granularity.layer, steps: int = 8, **options: Any) -> Any:
+    more = {name: options.pop(name) for name in ("save_strategy", "save_steps") if name in options}
+    set_seed(0)
+    base = Parallel()
+    data = rows(64, 1, base), rows(64, 2, base)
+    targets = [f"layers.{i}" for i in range(len(SIZES))]
+    model = get_peft_model(base, LoraConfig(r=2, lora_alpha=2, target_modules=targets))
+    arguments = TrainingArguments(
+        output_dir=str(folder),
+        **{"save_strategy": "no", **more},
+        max_steps=steps,
+        per_device_train_batch_size=16,
+        learning_rate=1e-2,
+        lr_scheduler_type="constant",
+        report_to=[],
+        use_cpu=True,
+        disable_tqdm=True,
+        remove_unused_columns=False,
+        label_names=["y"],
+    )
+    return RateTrainer(
+        model=model,
+        args=arguments,
+        rates=LayerRates(model, granularity, 30.0),
+        options=RateOptions(**options),
+        train_dataset=data[0],
+        validation_dataset=data[1],
+    )
+
+
+def test_layers_that_need_higher_rates_get_them(tmp_path: Path) -> None:
+    trainer = search(tmp_path, steps=120, learning_rate=0.03)
+    trainer.train()
+    found = trainer.rates.multiples().flatten().tolist()
+    assert spearmanr(found, SIZES).statistic > 0.9
+    assert found[-1] > 2 * found[0]
+
+
+@pytest.mark.parametrize(("exact", "inner_steps"), [(False, 1), (False, 3), (True, 3)])
+@pytest.mark.parametrize("stopped", [3, 4, 5])
+def test_a_resumed_search_equals_the_uninterrupted_one(tmp_path, exact, inner_steps, stopped):
+    options = {"exact": exact, "inner_steps": inner_steps, "granularity": Granularity.factor, "steps": 7}
+    whole = search(tmp_path, **options, save_strategy="steps", save_steps=stopped)
+    whole.train()
+    resumed = search(tmp_path, **options)
+    resumed.train(resume_from_checkpoint=str(tmp_path / f"checkpoint-{stopped}"))
+    assert torch.equal(resumed.rates.log, whole.rates.log)
+    assert whole.rates.log.abs().min() > 0
+    pairs = zip(resumed.model.parameters(), whole.model.parameters(), strict=True)
+    assert all(torch.equal(a, b) for a, b in pairs)
+
+
+def test_every_rate_is_the_one_that_its_weights_moved_by(tmp_path: Path) -> None:
+    """Adam's first step is the rate, whatever the gradient: B moves by it, where it moves."""
+    trainer = search(tmp_path, steps=1)
+    trainer.rates.log.data = torch.linspace(-1, 1, len(SIZES))[:, None]
+    expected = 1e-2 * trainer.rates.multiples().flatten()
+    before = {n: p.detach().clone() for n, p in trainer.model.named_parameters()}
+    trainer.train()
+    moved = [
+        (p - before[n]).detach().abs().max() for n, p in trainer.model.named_parameters() if "lora_B" in n
+    ]
+    torch.testing.assert_close(torch.stack(moved), expected, rtol=1e-3, atol=0)
+
+
+def test_rates_stay_within_the_limit(tmp_path: Path) -> None:
+    trainer = search(tmp_path, steps=8, learning_rate=5.0)
+    trainer.train()
+    found = trainer.rates.multiples()
+    assert found.max() <= 30 * (1 + 1e-6)
+    assert found.min() >= (1 - 1e-6) / 30
+
+
+def test_a_search_in_which_no_rate_would_move_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(
+        UserError, match="inner_steps=9 in a search of 8 steps: the learning rates would never move"
+    ):
+        search(tmp_path, inner_steps=9).train()
