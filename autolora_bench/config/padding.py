@@ -28,6 +28,9 @@ def check_padding_free(experiment: ExperimentConfig, architecture: str | None) -
         _refuse(
             f"task={experiment.task.name}, whose hidden states are compared token by token", "leave it out"
         )
+    if experiment.train.gradient_checkpointing:
+        again = "train.gradient_checkpointing=true, whose second pass through a block does not know its texts"
+        _refuse(again, "leave one of them out")
     why = kind_of(method).works_on.needs_padding
     if why:
         _refuse(f"method={method.name}, {why}", "leave it out")

@@ -15,6 +15,8 @@ REMEMBERING = ("bert", "electra", "roberta", "xlm-roberta")
 """Encoders whose attention takes keys and values from before the input (transformers 5)."""
 ENCODERS = (*REMEMBERING, "albert", "deberta-v2", "distilbert", "mpnet")
 """Architectures that read a whole input at once."""
+ENCODER_DECODERS = ("bart", "t5")
+"""Architectures that read a text with one half and write with the other."""
 DECODERS = ("gemma2", "gpt2", "llama", "mistral", "opt", "qwen2", "qwen3")
 ADAPTED = (
     *REMEMBERING,

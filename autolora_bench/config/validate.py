@@ -4,6 +4,7 @@ import re
 
 from autolora_bench.config.data import HELD_OUT, Source
 from autolora_bench.config.experiment import IDENTITY_NODES, ExperimentConfig
+from autolora_bench.config.memory import check_memory
 from autolora_bench.config.method import AutoLoraConfig
 from autolora_bench.config.model import ALL_LINEAR, ModelConfig
 from autolora_bench.config.padding import check_padding_free
@@ -71,6 +72,7 @@ def validate(experiment: ExperimentConfig, reads_data: bool = True) -> None:
     check_support(experiment.method, experiment.task, experiment.model.architecture)
     check_padding_free(experiment, experiment.model.architecture)
     check_peft(experiment, experiment.model.architecture)
+    check_memory(experiment, experiment.model.architecture)
     if isinstance(experiment.method, AutoLoraConfig):
         size, parts = experiment.method.search.batch_size, experiment.train.accumulation
         require(

@@ -17,6 +17,7 @@ from autolora_bench.methods.base import Phase, PhaseContext, PhaseResult, count_
 from autolora_bench.models.export import export
 from autolora_bench.models.export_folder import complete_export
 from autolora_bench.models.load import Backbone
+from autolora_bench.models.storage import count_weights
 from autolora_bench.models.targets import block_and_projection
 from autolora_bench.processes import on_main
 from autolora_bench.record import LayerRank
@@ -77,7 +78,7 @@ class FinetunePhase:
     def _train(self, context: PhaseContext, train: TrainConfig) -> PhaseResult:
         folder = context.phase_folder(self.name)
         backbone = context.backbone()
-        total = sum(weight.numel() for weight in backbone.model.parameters())
+        total = count_weights(backbone.model)
         model = self.adapt(backbone, context)
         groups = WeightGroups(tuple(backbone.head_modules), context.experiment.method.weight_decay)
         setup = Finetuning(

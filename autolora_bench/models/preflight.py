@@ -13,6 +13,7 @@ from tokenizers import Tokenizer
 
 from autolora_bench.config.allocators import AllocatorConfig
 from autolora_bench.config.experiment import ExperimentConfig
+from autolora_bench.config.memory import check_memory
 from autolora_bench.config.method import AdaLoraConfig, AutoLoraConfig, LoraConfig, RankedLoraConfig
 from autolora_bench.config.model import ALL_LINEAR
 from autolora_bench.config.padding import check_padding_free
@@ -56,6 +57,7 @@ def check_model(experiment: ExperimentConfig) -> None:
     check_architecture(experiment.method, architecture, experiment.task)
     check_padding_free(experiment, architecture)
     check_peft(experiment, architecture)
+    check_memory(experiment, architecture)
     _check_tokenizer(folder, isinstance(experiment.task, GenerationTask))
     layers = _layers(folder)
     if isinstance(experiment.method, LOW_RANK):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from peft import PeftModel, get_peft_model_state_dict
 from transformers import TrainingArguments
 
@@ -88,9 +89,9 @@ def check_supported(
         )
     if args.world_size > 1 and not estimator.distributed:
         raise UserError(f"hypergradient={name} runs in one process", "use one process or another estimator")
-    if args.bf16 and not estimator.half_precision:
+    if computes_in_16_bits(model, args) and not estimator.half_precision:
         raise UserError(
-            f"hypergradient={name} is too coarse in bf16", "use closed_form or central_difference"
+            f"hypergradient={name} is too coarse in 16 bits", "use closed_form or central_difference"
         )
     checkpointing = args.gradient_checkpointing or getattr(args, "activation_checkpointing", False)
     if checkpointing and (estimator.substitutes or options.diagnose_at):
@@ -99,6 +100,11 @@ def check_supported(
             "use first_order or closed_form with diagnose_at=(), or no gradient checkpointing",
         )
     _check_saved(model)
+
+
+def computes_in_16_bits(model: PeftModel, args: TrainingArguments) -> bool:
+    """Whether passes run in bf16, or through weights that are stored in 16 bits."""
+    return args.bf16 or any(p.dtype in (torch.bfloat16, torch.float16) for p in model.parameters())
 
 
 def _check_saved(model: PeftModel) -> None:

@@ -21,7 +21,7 @@ from autolora_bench.search.callback import SelectionCallback
 from autolora_bench.search.diagnostics import compare, exact_terms
 from autolora_bench.search.hypergradient import InnerStep, estimator
 from autolora_bench.search.layers import lora_factors
-from autolora_bench.search.options import SearchOptions, check_supported
+from autolora_bench.search.options import SearchOptions, check_supported, computes_in_16_bits
 from autolora_bench.search.ranks import RankAllocation
 from autolora_bench.search.selection import Selection, attach
 from autolora_bench.search.storage import Trajectory, load_selection, save_selection
@@ -136,7 +136,7 @@ class SearchTrainer(Trainer):
             validation=self._prepare_inputs(self._validation.batch(index)),
             parallel=model,
             max_grad_norm=self.args.max_grad_norm or 0.0,
-            half_precision=self.args.bf16,
+            half_precision=computes_in_16_bits(self._model, self.args),
             remember=self.hypergradient.remembers or self._diagnoses(),
         )
 
