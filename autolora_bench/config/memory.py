@@ -57,6 +57,8 @@ def _check_recomputed(experiment: ExperimentConfig, architecture: str | None) ->
     asked, method = "train.gradient_checkpointing=true", experiment.method
     if architecture in NEVER_RECOMPUTED:
         _refuse(asked, f"the architecture {architecture}", "leave it out, or choose another model")
+    if architecture in ENCODER_DECODERS:
+        _refuse(asked, f"a {architecture} model, an encoder-decoder", "leave it out")
     if not isinstance(method, RECOMPUTED):
         _refuse(asked, f"method={method.name}, for which it is not proved", "leave it out")
     if not isinstance(method, AutoLoraConfig):

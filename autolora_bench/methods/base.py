@@ -17,11 +17,12 @@ from autolora_bench.config.padding import check_padding_free
 from autolora_bench.config.peft_support import check_peft
 from autolora_bench.config.registry import kind_of
 from autolora_bench.config.support import UnsupportedError, check_architecture
+from autolora_bench.config.task import GenerationTask
 from autolora_bench.data.files import file_digests
 from autolora_bench.data.load import load_data
 from autolora_bench.data.schema import TaskData
 from autolora_bench.methods.inputs import DATA, EXAMPLES, MODEL, Inputs, changed_since, differing
-from autolora_bench.models.load import Backbone, load_backbone, load_tokenizer
+from autolora_bench.models.load import Backbone, load_backbone, load_tokenizer, stated_config
 from autolora_bench.models.locate import model_digests
 from autolora_bench.record import Evaluation, LayerRank, Parameters
 from autolora_bench.tasks.base import Splits, Task
@@ -55,7 +56,8 @@ class PhaseContext:
     @cached_property
     def task(self) -> Task:
         """The task kind."""
-        return build_task(self.experiment)
+        writes = isinstance(self.experiment.task, GenerationTask)
+        return build_task(self.experiment, stated_config(self.experiment.model) if writes else None)
 
     @cached_property
     def data(self) -> TaskData:

@@ -18,7 +18,7 @@ from autolora_bench.models.export import export
 from autolora_bench.models.export_folder import complete_export
 from autolora_bench.models.load import Backbone
 from autolora_bench.models.storage import count_weights
-from autolora_bench.models.targets import block_and_projection
+from autolora_bench.models.targets import places
 from autolora_bench.processes import on_main
 from autolora_bench.record import LayerRank
 from autolora_bench.run_files import EXPORT as EXPORTED
@@ -210,4 +210,7 @@ def adapter_ranks(model: nn.Module, targets: list[str]) -> list[LayerRank]:
         return []
     adapter = model.active_adapter
     ranks = {name: layer.r[adapter] for name, layer in lora_layers(model).items()}
-    return [LayerRank(name, *block_and_projection(name), int(ranks.get(name, 0))) for name in targets]
+    return [
+        LayerRank(name, *place, int(ranks.get(name, 0)))
+        for name, place in zip(targets, places(targets), strict=True)
+    ]

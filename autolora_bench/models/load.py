@@ -11,6 +11,7 @@ from torch import nn
 from transformers import (
     AutoModel,
     AutoModelForCausalLM,
+    AutoModelForSeq2SeqLM,
     AutoModelForSequenceClassification,
     AutoModelForTokenClassification,
     PreTrainedConfig,
@@ -19,7 +20,7 @@ from transformers import (
 )
 
 from autolora_bench.config.model import ALL_LINEAR, Attention, ModelConfig
-from autolora_bench.config.support import DECODERS
+from autolora_bench.config.support import DECODERS, check_halves
 from autolora_bench.errors import UserError
 from autolora_bench.models.architectures import EAGER
 from autolora_bench.models.gpt2 import PARTS, split_attention
@@ -41,6 +42,8 @@ class HeadKind(Enum):
     sequence = AutoModelForSequenceClassification
     tokens = AutoModelForTokenClassification
     language_model = AutoModelForCausalLM
+    text_to_text = AutoModelForSeq2SeqLM
+    """The language model's of an encoder-decoder."""
     hidden_states = AutoModel
     """No head: the outputs are the last hidden states."""
 
@@ -79,6 +82,11 @@ def load_tokenizer(config: ModelConfig, head: HeadSpec) -> PreTrainedTokenizerBa
         return NumberTokenizer(config.random)
     location = available(locate(config))
     return read_tokenizer(location, config, read_config(location, config), head.kind is HeadKind.tokens)
+
+
+def stated_config(config: ModelConfig) -> PreTrainedConfig | None:
+    """The model's config.json; none for random weights. Raises UserError where it cannot be found or read."""
+    return None if config.random is not None else read_config(available(locate(config)), config)
 
 
 def load_backbone(config: ModelConfig, head: HeadSpec, device: torch.device | None = None) -> Backbone:
@@ -134,6 +142,7 @@ def _pretrained(
     """The model, its tokenizer, its head's modules, and what became of the head that the checkpoint has."""
     stated = read_config(location, config)
     _check_architecture(stated.model_type, config)
+    check_halves(stated.model_type, bool(stated.is_encoder_decoder))
     tokenizer = read_tokenizer(location, config, stated, head.kind is HeadKind.tokens)
     generator = torch.get_rng_state()
     with mpnet_with_sdpa():

@@ -18,7 +18,7 @@ from autolora_bench.config.method import AdaLoraConfig, AutoLoraConfig, LoraConf
 from autolora_bench.config.model import ALL_LINEAR
 from autolora_bench.config.padding import check_padding_free
 from autolora_bench.config.peft_support import check_peft
-from autolora_bench.config.support import check_architecture
+from autolora_bench.config.support import check_architecture, check_halves
 from autolora_bench.config.task import GenerationTask
 from autolora_bench.errors import UserError
 from autolora_bench.models.architectures import QUERY_AND_VALUE
@@ -71,6 +71,7 @@ def _architecture(folder: Path, experiment: ExperimentConfig) -> str:
             f"{folder / 'config.json'}: model_type {said!r} is no architecture of the installed transformers",
             "name another model, or install a transformers that knows it",
         )
+    check_halves(said, bool(_json(folder / "config.json").get("is_encoder_decoder")))
     stated = experiment.model.architecture
     if stated not in (None, said):
         raise UserError(
