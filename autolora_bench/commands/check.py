@@ -12,6 +12,7 @@ from autolora_bench.commands.request import read_request
 from autolora_bench.config.any_task import describe
 from autolora_bench.config.data import Source
 from autolora_bench.config.experiment import ExperimentConfig, identity
+from autolora_bench.config.memory import check_package
 from autolora_bench.config.steps import expected_rows, trained_on
 from autolora_bench.config.task import RecoveryTask
 from autolora_bench.config.trackers import check_trackers
@@ -166,6 +167,7 @@ def _check_model(experiment: ExperimentConfig) -> None:
 
 CHECKS: tuple[Callable[[ExperimentConfig], None], ...] = (
     check_trackers,
+    check_package,
     _check_results,
     _check_data,
     _check_model,

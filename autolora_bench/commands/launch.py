@@ -22,6 +22,7 @@ from autolora_bench.commands.through_hydra import ask, sweep
 from autolora_bench.config.any_task import describe
 from autolora_bench.config.compose import to_experiment
 from autolora_bench.config.experiment import ExperimentConfig, run_folder
+from autolora_bench.config.memory import check_package
 from autolora_bench.config.support import UnsupportedError
 from autolora_bench.config.trackers import SWEEP, check_trackers
 from autolora_bench.decision import decide
@@ -148,6 +149,7 @@ def _prepared(planned: Plan) -> tuple[list[PlannedRun], dict[Path, UserError]]:
     _announce(planned, len(pending), len(problems))
     for entry in pending:
         check_trackers(entry.experiment)
+        check_package(entry.experiment)
     return pending, problems
 
 

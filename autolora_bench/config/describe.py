@@ -72,6 +72,8 @@ def kind_of(hint: Any) -> str:
         return "|".join(few)
     if get_origin(hint) is Annotated:
         inner, *stated = get_args(hint)
+        if get_origin(inner) is list:
+            return f"list {_bounds(stated) or 'of'} {_plural(get_args(inner)[0])}"
         return f"{kind_of(inner)} {_bounds(stated)}".strip()
     if isinstance(hint, type) and issubclass(hint, Enum):
         return "|".join(member.name for member in hint)

@@ -48,7 +48,11 @@ class MethodConfig:
         """Raises UserError at the first settings that make no sense together; each alone is in its range by then."""
 
 
-@method("full", runs="autolora_bench.methods.full:Full", family="full")
+BOTH_HALVES = Support(encoder_decoders=True)
+"""Of methods that work on everything, encoder-decoders among it."""
+
+
+@method("full", runs="autolora_bench.methods.full:Full", family="full", works_on=BOTH_HALVES)
 @dataclass
 class FullConfig(MethodConfig):
     """Every weight is trained."""
@@ -66,7 +70,13 @@ class Scaling(StrEnum):
     constant = "constant"
 
 
-@method("lora", runs="autolora_bench.methods.uniform:Lora", family="lora", variants="variant")
+@method(
+    "lora",
+    runs="autolora_bench.methods.uniform:Lora",
+    family="lora",
+    variants="variant",
+    works_on=BOTH_HALVES,
+)
 @dataclass
 class LoraConfig(MethodConfig):
     """LoRA (Hu et al., 2021) of one rank on every target layer."""
@@ -128,7 +138,7 @@ class BitFitConfig(MethodConfig):
     """Every bias term is trained, and no other weight of the pretrained model (Ben Zaken et al., 2022)."""
 
 
-@method("adalora", runs="autolora_bench.methods.adalora:AdaLora", family="adalora")
+@method("adalora", runs="autolora_bench.methods.adalora:AdaLora", family="adalora", works_on=BOTH_HALVES)
 @dataclass
 class AdaLoraConfig(MethodConfig):
     """AdaLoRA (Zhang et al., 2023): triplets of a singular value decomposition, pruned by importance."""
@@ -179,7 +189,9 @@ class Allocation(Enum):
     reversed = "the planted ranks with their order over the layers turned round"
 
 
-@method("ranked_lora", runs="autolora_bench.methods.ranked:RankedLora", family="control")
+@method(
+    "ranked_lora", runs="autolora_bench.methods.ranked:RankedLora", family="control", works_on=BOTH_HALVES
+)
 @dataclass
 class RankedLoraConfig(MethodConfig):
     """LoRA with a rank per layer that is not learnt in this run: controls, and others' ranks."""
@@ -293,7 +305,7 @@ class PlantedRanksConfig(RankedLoraConfig):
     """LoRA with the true ranks of a recovery task, or with those in reverse: the best and the worst of its controls."""
 
 
-@method("autolora", runs="autolora_bench.methods.autolora:AutoLora", family="autolora")
+@method("autolora", runs="autolora_bench.methods.autolora:AutoLora", family="autolora", works_on=BOTH_HALVES)
 @dataclass
 class AutoLoraConfig(MethodConfig):
     """AutoLoRA: search, threshold, retrain a plain LoRA with the ranks that were found."""

@@ -23,6 +23,23 @@ class Attention(Enum):
     eager = "plain matrix products"
 
 
+class Dtype(Enum):
+    """How weights that are not trained are stored; LoRA, head and selection variables are in fp32 whatever it is.
+
+    No fp16: its small gradients are 0 unless losses are scaled, which the search cannot have.
+    """
+
+    fp32 = "single precision"
+    bf16 = "bfloat16: half the memory, and the arithmetic of the frozen layers"
+
+
+class Quantization(Enum):
+    """How the matrices of a model's blocks are stored."""
+
+    none = "as model.dtype says"
+    nf4 = "4-bit NormalFloat with quantised constants, as QLoRA (Dettmers et al., 2023); needs bitsandbytes"
+
+
 @dataclass
 class PackageSource:
     """Weights inside installed Python packages: one package with a folder, or parts of one zip archive."""
@@ -83,6 +100,9 @@ class ModelConfig:
     random: RandomNet | None = field(default=None, metadata=ADDED)
     """Weights are drawn, not loaded; for recovery tasks alone, with data=planted."""
     attention: Attention = Attention.sdpa
+    dtype: Dtype = field(default=Dtype.fp32, metadata=ADDED)
+    quantization: Quantization = field(default=Quantization.none, metadata=ADDED)
+    """Of the linear layers but the head; what they are multiplied in, and all other weights, has model.dtype."""
     architecture: str | None = field(default=None, metadata=LABEL)
     """model_type of transformers' configuration: what a method does not work on then shows before weights are read."""
     note: str | None = field(default=None, metadata=LABEL)

@@ -34,6 +34,9 @@ def needs_padding(experiment: ExperimentConfig, architecture: str | None) -> tup
     if isinstance(experiment.task, RecoveryTask):
         compared = f"task={experiment.task.name}, whose hidden states are compared token by token"
         return compared, "leave it out"
+    if experiment.train.gradient_checkpointing:
+        again = "train.gradient_checkpointing=true, whose second pass through a block does not know its texts"
+        return again, "leave one of them out"
     why = kind_of(method).works_on.needs_padding
     if why:
         return f"method={method.name}, {why}", "leave it out"

@@ -70,6 +70,8 @@ class Support:
     """Why not recovery, where that is not among its tasks."""
     starts_unchanged: bool = True
     """Whether the model first puts out what the pretrained one does; if not, it does so without its virtual tokens."""
+    encoder_decoders: bool = False
+    """Whether it is proved on encoder-decoders (config.support.ENCODER_DECODERS)."""
     needs_padding: str = ""
     """Why it does not work with train.padding_free, as a clause after its name; empty: it does."""
 

@@ -15,6 +15,8 @@ REMEMBERING = ("bert", "electra", "roberta", "xlm-roberta")
 """Encoders whose attention takes keys and values from before the input (transformers 5)."""
 ENCODERS = (*REMEMBERING, "albert", "deberta-v2", "distilbert", "mpnet")
 """Architectures that read a whole input at once."""
+ENCODER_DECODERS = ("bart", "t5")
+"""Architectures that read a text with one half and write with the other."""
 DECODERS = ("gemma2", "gpt2", "llama", "mistral", "opt", "qwen2", "qwen3")
 ADAPTED = (
     *REMEMBERING,
@@ -61,10 +63,39 @@ def check_architecture(method: "MethodConfig", architecture: str, task: TaskConf
             f"method={method.name} does not work on a {architecture} model{_because(support)}",
             "choose another method or model",
         )
+    if architecture in ENCODER_DECODERS:
+        _check_encoder_decoder(method, support, task, architecture)
     if isinstance(task, GenerationTask) and architecture in ENCODERS:
         raise UnsupportedError(
             f"task={task.name} is to write text, and a {architecture} model is an encoder, which cannot",
             f"choose a language model, such as {', '.join(DECODERS)}",
+        )
+
+
+def check_halves(architecture: str, encoder_decoder: bool) -> None:
+    """Raises UnsupportedError for an encoder-decoder that is not known here."""
+    if encoder_decoder and architecture not in ENCODER_DECODERS:
+        raise UnsupportedError(
+            f"a {architecture} model is an encoder-decoder of a kind that is not known here",
+            f"choose one of: {', '.join(ENCODER_DECODERS)}, or another language model",
+        )
+
+
+def _check_encoder_decoder(
+    method: "MethodConfig", support: Support, task: TaskConfig, architecture: str
+) -> None:
+    if not isinstance(task, GenerationTask):
+        raise UnsupportedError(
+            f"a {architecture} model is an encoder-decoder: it is run on tasks that write text, and task={task.name} "
+            f"is {KINDS[type(task)]}",
+            "choose an encoder, such as roberta_base, or a task such as e2e or webnlg",
+        )
+    start = getattr(getattr(method, "variant", None), "start", "lora")
+    if not support.encoder_decoders or start != "lora":
+        what = method.name if start == "lora" else f"{method.name} with method.variant.start={start}"
+        raise UnsupportedError(
+            f"method={what} is not proved on an encoder-decoder, which a {architecture} model is",
+            "choose full, lora, adalora, autolora or a control of it, or another language model",
         )
 
 

@@ -69,6 +69,9 @@ class TrainConfig:
     """Compute next to no padding of training batches. The same up to rounding, but dropout draws for other elements,
     and with group_by_length so the order of batches is another. auto: on a CPU, where model and method are proved to
     allow it."""
+    gradient_checkpointing: bool = field(default=False, metadata=ADDED)
+    """Keep the inputs of each block alone and compute what is inside it again in the backward pass: the same numbers,
+    less memory, about a third more time."""
     threads: Threads | None = field(default=None, metadata=LOCATION)
     """CPU threads of torch; none leaves torch's choice."""
     log_steps: Steps = field(default=50, metadata=LOCATION)

@@ -4,6 +4,7 @@ import re
 
 from autolora_bench.config.data import HELD_OUT, Source
 from autolora_bench.config.experiment import IDENTITY_NODES, ExperimentConfig
+from autolora_bench.config.memory import check_memory
 from autolora_bench.config.method import AutoLoraConfig
 from autolora_bench.config.model import ALL_LINEAR, ModelConfig
 from autolora_bench.config.padding import check_padding_free
@@ -72,6 +73,7 @@ def validate(experiment: ExperimentConfig, reads_data: bool = True) -> None:
     check_support(experiment.method, experiment.task, experiment.model.architecture)
     check_padding_free(experiment, experiment.model.architecture)
     check_peft(experiment, experiment.model.architecture)
+    check_memory(experiment, experiment.model.architecture)
     if isinstance(experiment.method, AutoLoraConfig):
         _check_search(experiment, "search", experiment.method.search.batch_size)
     if isinstance(experiment.method, LearnedRatesConfig):

@@ -11,18 +11,20 @@ from torch import nn
 from transformers import PreTrainedTokenizerBase, set_seed
 
 from autolora_bench.config.experiment import ExperimentConfig, config_id
+from autolora_bench.config.memory import check_memory
 from autolora_bench.config.method import MethodConfig
 from autolora_bench.config.padding import check_padding_free
 from autolora_bench.config.peft_support import check_peft
 from autolora_bench.config.ranges import AUTO
 from autolora_bench.config.registry import kind_of
-from autolora_bench.config.support import check_architecture
+from autolora_bench.config.support import UnsupportedError, check_architecture
+from autolora_bench.config.task import GenerationTask
 from autolora_bench.config.train import WAYS, TrainConfig
 from autolora_bench.data.files import file_digests
 from autolora_bench.data.load import load_data
 from autolora_bench.data.schema import TaskData
 from autolora_bench.methods.inputs import DATA, EXAMPLES, MODEL, Inputs, changed_since, differing
-from autolora_bench.models.load import Backbone, load_backbone, load_tokenizer
+from autolora_bench.models.load import Backbone, load_backbone, load_tokenizer, stated_config
 from autolora_bench.models.locate import model_digests
 from autolora_bench.record import Evaluation, LayerRank, Parameters
 from autolora_bench.tasks.base import Splits, Task
@@ -67,7 +69,8 @@ class PhaseContext:
     @cached_property
     def task(self) -> Task:
         """The task kind."""
-        return build_task(self.experiment)
+        writes = isinstance(self.experiment.task, GenerationTask)
+        return build_task(self.experiment, stated_config(self.experiment.model) if writes else None)
 
     @cached_property
     def data(self) -> TaskData:
@@ -109,12 +112,21 @@ class PhaseContext:
         """
         splits = self.splits  # not after the seed: nothing may come between it and the adapters' first values
         set_seed(self.experiment.seed if seed is None else seed)
-        backbone = load_backbone(self.experiment.model, self.task.head())
+        backbone = load_backbone(self.experiment.model, self.task.head(), self.device)
         self._check_model(backbone)
         architecture = backbone.model.config.model_type
         check_architecture(self.experiment.method, architecture, self.experiment.task)
         check_padding_free(self.experiment, architecture)
         check_peft(self.experiment, architecture)
+        check_memory(self.experiment, architecture)
+        if (
+            self.experiment.train.gradient_checkpointing
+            and not backbone.model.supports_gradient_checkpointing
+        ):
+            raise UnsupportedError(
+                f"train.gradient_checkpointing=true does not work with the architecture {architecture}",
+                "leave it out, or choose another model",
+            )
         check_vocabulary(backbone.model, backbone.tokenizer, splits)
         check_room(backbone.model, self.experiment.task, splits)
         return backbone

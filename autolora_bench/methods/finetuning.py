@@ -17,7 +17,8 @@ from autolora_bench.methods.base import Phase, PhaseContext, PhaseResult, count_
 from autolora_bench.models.export import export
 from autolora_bench.models.export_folder import complete_export
 from autolora_bench.models.load import Backbone
-from autolora_bench.models.targets import block_and_projection
+from autolora_bench.models.storage import count_weights
+from autolora_bench.models.targets import places
 from autolora_bench.processes import on_main
 from autolora_bench.record import LayerRank
 from autolora_bench.run_files import EXPORT as EXPORTED
@@ -77,7 +78,7 @@ class FinetunePhase:
     def _train(self, context: PhaseContext, train: TrainConfig) -> PhaseResult:
         folder = context.phase_folder(self.name)
         backbone = context.backbone()
-        total = sum(weight.numel() for weight in backbone.model.parameters())
+        total = count_weights(backbone.model)
         model = self.adapt(backbone, context)
         groups = WeightGroups(tuple(backbone.head_modules), context.experiment.method.weight_decay)
         setup = Finetuning(
@@ -211,4 +212,7 @@ def adapter_ranks(model: nn.Module, targets: list[str]) -> list[LayerRank]:
         return []
     adapter = model.active_adapter
     ranks = {name: layer.r[adapter] for name, layer in lora_layers(model).items()}
-    return [LayerRank(name, *block_and_projection(name), int(ranks.get(name, 0))) for name in targets]
+    return [
+        LayerRank(name, *place, int(ranks.get(name, 0)))
+        for name, place in zip(targets, places(targets), strict=True)
+    ]

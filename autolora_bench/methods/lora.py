@@ -14,6 +14,7 @@ TASK_TYPES = {
     HeadKind.sequence: TaskType.SEQ_CLS,
     HeadKind.tokens: TaskType.TOKEN_CLS,
     HeadKind.language_model: TaskType.CAUSAL_LM,
+    HeadKind.text_to_text: TaskType.SEQ_2_SEQ_LM,
     HeadKind.hidden_states: TaskType.FEATURE_EXTRACTION,
 }
 

@@ -26,7 +26,7 @@ from autolora_bench.methods.ranked_model import (
     write_allocation,
 )
 from autolora_bench.models.load import Backbone
-from autolora_bench.models.targets import block_and_projection
+from autolora_bench.models.targets import places
 from autolora_bench.search import RankAllocation, allocate_ranks
 from autolora_bench.tasks.recovery import Recovery
 
@@ -158,7 +158,7 @@ def alike(ranks: Sequence[int], generator: torch.Generator) -> list[int]:
 
 
 def _matched(source: dict[str, int], modules: Sequence[str]) -> list[int]:
-    keys = [layer_key(*block_and_projection(name)) for name in modules]
+    keys = [layer_key(*place) for place in places(modules)]
     if set(keys) != set(source) or len(set(keys)) < len(keys):
         strange = ", ".join(sorted(set(keys) ^ set(source))[:4])
         raise UserError(

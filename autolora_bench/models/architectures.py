@@ -2,6 +2,7 @@
 
 QUERY_AND_VALUE = {
     "albert": ["query", "value"],
+    "bart": ["q_proj", "v_proj"],
     "bert": ["query", "value"],
     "deberta-v2": ["query_proj", "value_proj"],
     "distilbert": ["q_lin", "v_lin"],
@@ -22,6 +23,7 @@ QUERY_AND_VALUE = {
     "qwen3": ["q_proj", "v_proj"],
     "residual_net": ["dense"],
     "roberta": ["query", "value"],
+    "t5": ["q", "v"],
     "xlm-roberta": ["query", "value"],
 }
 """Architecture (config.model_type) -> names of its query and value projections, or of the one layer that holds them and

@@ -12,10 +12,11 @@ from peft import PeftModel
 from transformers import PreTrainedTokenizerBase
 
 from autolora_bench.config.experiment import ExperimentConfig, config_id
-from autolora_bench.config.model import ModelConfig
+from autolora_bench.config.model import Dtype, ModelConfig, Quantization
 from autolora_bench.errors import UserError
 from autolora_bench.models.load import HeadKind
 from autolora_bench.models.locate import locate
+from autolora_bench.models.storage import TYPES
 from autolora_bench.record import Evaluation, write_atomically
 
 ADAPTER = "adapter_config.json"
@@ -100,7 +101,7 @@ def complete_export(
     _save_tokenizer(tokenizer, folder)
     if (folder / ADAPTER).is_file():
         _settle_adapter(folder / ADAPTER, base)
-    write_atomically(folder / CARD, _card(folder, head, experiment, base, scores))
+    write_atomically(folder / CARD, _card(folder, model, head, experiment, base, scores))
 
 
 def _save_configuration(model: Any, head: HeadKind, folder: Path) -> None:
@@ -111,6 +112,10 @@ def _save_configuration(model: Any, head: HeadKind, folder: Path) -> None:
         config.problem_type = "single_label_classification"
     if hasattr(config, "use_cache"):
         config.use_cache = True
+    if hasattr(
+        config, "quantization_config"
+    ):  # the base's weights are quantised when it is loaded: the card says how
+        del config.quantization_config
     config.save_pretrained(folder)
 
 
@@ -140,8 +145,24 @@ def _settle_adapter(path: Path, base: PublicName) -> None:
     write_atomically(path, json.dumps(said, indent=2, sort_keys=True) + "\n")
 
 
+def _storage(model: ModelConfig) -> str:
+    """Arguments of from_pretrained that store the base's weights as in the training."""
+    half = "" if model.dtype is Dtype.fp32 else f", dtype={TYPES[model.dtype]}"
+    return half + (", quantization_config=nf4" if model.quantization is Quantization.nf4 else "")
+
+
+def _nf4_text(model: Any) -> str:
+    said = model.config.quantization_config
+    return (
+        'nf4 = BitsAndBytesConfig(\n    load_in_4bit=True,\n    bnb_4bit_quant_type="nf4",\n'
+        f"    bnb_4bit_use_double_quant=True,\n    bnb_4bit_compute_dtype={said.bnb_4bit_compute_dtype},\n"
+        f"    llm_int8_skip_modules={sorted(set(said.llm_int8_skip_modules))},\n)"
+    )
+
+
 def _card(
     folder: Path,
+    model: Any,
     head: HeadKind,
     experiment: ExperimentConfig,
     base: PublicName,
@@ -156,11 +177,16 @@ def _card(
         module=module,
         load=load,
         base=repr(base.hub) if base.hub else "BASE",
-        revision=f", revision={base.revision!r}" if base.revision else "",
+        revision=(f", revision={base.revision!r}" if base.revision else "") + _storage(e.model),
     )
     if head in PIPELINES:
         loading += f'pipeline("{PIPELINES[head]}", model=model, tokenizer=tokenizer)\n'
         loading = loading.replace("AutoTokenizer\n", "AutoTokenizer, pipeline\n", 1)
+    if e.model.quantization is Quantization.nf4:
+        loading = loading.replace("AutoTokenizer", "AutoTokenizer, BitsAndBytesConfig", 1)
+        loading = loading.replace("\nbase = ", f"\n{_nf4_text(model)}\nbase = ", 1)
+    if e.model.dtype is not Dtype.fp32 or e.model.quantization is Quantization.nf4:
+        loading = f"import torch\n{loading}"
     where = "FOLDER is this folder" + ("." if base.hub or complete else f", BASE that of {base.shown}.")
     rows = [
         f"| {split} | {name} | {value:.6g} |"

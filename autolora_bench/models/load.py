@@ -11,6 +11,7 @@ from torch import nn
 from transformers import (
     AutoModel,
     AutoModelForCausalLM,
+    AutoModelForSeq2SeqLM,
     AutoModelForSequenceClassification,
     AutoModelForTokenClassification,
     PreTrainedConfig,
@@ -19,7 +20,7 @@ from transformers import (
 )
 
 from autolora_bench.config.model import ALL_LINEAR, Attention, ModelConfig
-from autolora_bench.config.support import DECODERS
+from autolora_bench.config.support import DECODERS, check_halves
 from autolora_bench.errors import UserError
 from autolora_bench.models.architectures import EAGER
 from autolora_bench.models.gpt2 import PARTS, split_attention
@@ -30,6 +31,7 @@ from autolora_bench.models.mpnet import ask_registry, mpnet_with_sdpa
 from autolora_bench.models.random_net import NumberTokenizer, random_net
 from autolora_bench.models.read import read, read_config
 from autolora_bench.models.recovering import recovering
+from autolora_bench.models.storage import settle_storage, storage_options
 from autolora_bench.models.targets import target_modules
 from autolora_bench.models.tokenizer import read_tokenizer
 
@@ -40,6 +42,8 @@ class HeadKind(Enum):
     sequence = AutoModelForSequenceClassification
     tokens = AutoModelForTokenClassification
     language_model = AutoModelForCausalLM
+    text_to_text = AutoModelForSeq2SeqLM
+    """The language model's of an encoder-decoder."""
     hidden_states = AutoModel
     """No head: the outputs are the last hidden states."""
 
@@ -80,8 +84,18 @@ def load_tokenizer(config: ModelConfig, head: HeadSpec) -> PreTrainedTokenizerBa
     return read_tokenizer(location, config, read_config(location, config), head.kind is HeadKind.tokens)
 
 
-def load_backbone(config: ModelConfig, head: HeadSpec) -> Backbone:
+def stated_config(config: ModelConfig) -> PreTrainedConfig | None:
+    """The model's config.json; none for random weights. Raises UserError where it cannot be found or read."""
+    return None if config.random is not None else read_config(available(locate(config)), config)
+
+
+def load_backbone(config: ModelConfig, head: HeadSpec, device: torch.device | None = None) -> Backbone:
     """Load the weights, draw a new head's first values from torch's global generator, find the target layers.
+
+    Args:
+        config: which model, and how its frozen weights are stored.
+        head: what the task puts on it.
+        device: where quantised weights are made, and stay; none means the CPU.
 
     Raises:
         UserError: the model cannot be found or read, it lacks weights, none of its layers matches `config.targets`, or
@@ -95,7 +109,8 @@ def load_backbone(config: ModelConfig, head: HeadSpec) -> Backbone:
         head_modules: list[str] = []
         became = None
     else:
-        model, tokenizer, head_modules, became = _pretrained(location, config, head)
+        place = torch.device("cpu") if device is None else device
+        model, tokenizer, head_modules, became = _pretrained(location, config, head, place)
     if config.attention is Attention.sdpa and model.config.model_type not in EAGER:
         ask_registry(model)
     if model.config.model_type in DECODERS or model.config.pad_token_id is None:
@@ -107,6 +122,7 @@ def load_backbone(config: ModelConfig, head: HeadSpec) -> Backbone:
     if head.kind is HeadKind.hidden_states:
         recovering(model)
     else:
+        settle_storage(model, [*head_modules, *_untrained(model, config.untrained)])
         drawn = _drawn_anew(model, config.untrained)
         new += [name for name in drawn if not any(f"{name}.".startswith(f"{m}.") for m in head_modules)]
     source = {
@@ -121,21 +137,22 @@ def load_backbone(config: ModelConfig, head: HeadSpec) -> Backbone:
 
 
 def _pretrained(
-    location: Location, config: ModelConfig, head: HeadSpec
+    location: Location, config: ModelConfig, head: HeadSpec, device: torch.device
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, list[str], str | None]:
     """The model, its tokenizer, its head's modules, and what became of the head that the checkpoint has."""
     stated = read_config(location, config)
     _check_architecture(stated.model_type, config)
+    check_halves(stated.model_type, bool(stated.is_encoder_decoder))
     tokenizer = read_tokenizer(location, config, stated, head.kind is HeadKind.tokens)
     generator = torch.get_rng_state()
     with mpnet_with_sdpa():
-        model, loading = _load_weights(location, config, head, stated)
+        model, loading = _load_weights(location, config, head, stated, device)
         check_whole(model, loading, bool(head.labels), _untrained(model, config.untrained), config.name)
         return model, tokenizer, *settle_head(model, loading, head.labels, stated, generator)
 
 
 def _load_weights(
-    location: Location, config: ModelConfig, head: HeadSpec, stated: PreTrainedConfig
+    location: Location, config: ModelConfig, head: HeadSpec, stated: PreTrainedConfig, device: torch.device
 ) -> tuple[PreTrainedModel, dict[str, Any]]:
     """The model with the task's head, and transformers' report on its weights."""
     wanted = copy.deepcopy(stated)
@@ -150,9 +167,9 @@ def _load_weights(
         config=wanted,
         attn_implementation=(Attention.eager if stated.model_type in EAGER else config.attention).name,
         use_safetensors=True,
-        dtype=torch.float32,
         ignore_mismatched_sizes=True,
         output_loading_info=True,
+        **storage_options(config, head.kind.value, wanted, device),
     )
     return found
 

@@ -9,6 +9,8 @@ from peft import IA3Config, LoraConfig, PeftModel
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
 
+from autolora_bench.models.storage import is_full
+
 MERGED = (LoraConfig, IA3Config)
 """Configurations of types whose updates are added to, or multiplied into, the weights of the layers they adapt."""
 
@@ -22,8 +24,9 @@ def _can_merge(config: Any) -> bool:
 def merged(model: nn.Module) -> Iterator[Any]:
     """Within this context the adapters of a PEFT model are merged; afterwards every weight is as before, bit for bit.
 
-    Yields the model without PEFT's wrapper. Left alone are a model without adapters and adapters of a type that is not
-    in MERGED: PEFT has types that cannot be merged, and types that cannot be taken out again.
+    Yields the model without PEFT's wrapper. Left alone are a model without adapters, adapters of a type that is not in
+    MERGED (PEFT has types that cannot be merged, and types that cannot be taken out again), and those of weights in
+    fewer than 32 bits, where most of an update would be rounded away.
     """
     if not isinstance(model, PeftModel):
         yield model
@@ -33,6 +36,9 @@ def merged(model: nn.Module) -> Iterator[Any]:
         yield model.get_base_model()
         return
     weights = [weight for layer in layers for weight in layer.get_base_layer().parameters()]
+    if not all(is_full(weight) for weight in weights):
+        yield model.get_base_model()
+        return
     saved = [weight.detach().clone() for weight in weights]
     with torch.no_grad():
         model.merge_adapter()

@@ -14,11 +14,12 @@ from tokenizers import Tokenizer
 
 from autolora_bench.config.allocators import AllocatorConfig
 from autolora_bench.config.experiment import ExperimentConfig
+from autolora_bench.config.memory import check_memory
 from autolora_bench.config.method import AdaLoraConfig, AutoLoraConfig, LoraConfig, RankedLoraConfig
 from autolora_bench.config.model import ALL_LINEAR
 from autolora_bench.config.padding import check_padding_free
 from autolora_bench.config.peft_support import check_peft
-from autolora_bench.config.support import check_architecture
+from autolora_bench.config.support import check_architecture, check_halves
 from autolora_bench.config.task import GenerationTask
 from autolora_bench.errors import UserError
 from autolora_bench.models.architectures import QUERY_AND_VALUE
@@ -57,6 +58,7 @@ def check_model(experiment: ExperimentConfig) -> None:
     check_architecture(experiment.method, architecture, experiment.task)
     check_padding_free(experiment, architecture)
     check_peft(experiment, architecture)
+    check_memory(experiment, architecture)
     _check_tokenizer(folder, isinstance(experiment.task, GenerationTask))
     layers = _layers(folder)
     if isinstance(experiment.method, LOW_RANK):
@@ -86,6 +88,7 @@ def _architecture(folder: Path, experiment: ExperimentConfig) -> str:
             f"{folder / 'config.json'}: model_type {said!r} is no architecture of the installed transformers",
             "name another model, or install a transformers that knows it",
         )
+    check_halves(said, bool(_json(folder / "config.json").get("is_encoder_decoder")))
     stated = experiment.model.architecture
     if stated not in (None, said):
         raise UserError(

@@ -1,6 +1,7 @@
 """Which layers of a model are adapted: the query and value projections, as in the paper, all, or those asked for."""
 
 import re
+from collections.abc import Sequence
 
 from peft.utils.constants import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING
 from torch import nn
@@ -56,6 +57,27 @@ def known_targets(architecture: str) -> list[str]:
         return QUERY_AND_VALUE[architecture]
     named = TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING.get(architecture)
     return list(named) if isinstance(named, list | tuple) else [ALL_LINEAR]
+
+
+def places(modules: Sequence[str]) -> list[tuple[int | None, str]]:
+    """Block number and projection of every layer, as `block_and_projection`.
+
+    Where layers of a model would share them, as those of an encoder-decoder's two halves, the projection also says the
+    half and the attention: decoder.block.0.layer.1.EncDecAttention.q -> 0, decoder.EncDecAttention.q.
+    """
+    found = [block_and_projection(module) for module in modules]
+    if len(set(found)) == len(found):
+        return found
+    return [(block, _with_half(module)) for module, (block, _) in zip(modules, found, strict=True)]
+
+
+def _with_half(module: str) -> str:
+    names = [
+        name
+        for name in module.split(".")
+        if not name.isdigit() and name not in ("model", "block", "layer", "layers")
+    ]
+    return ".".join(names)
 
 
 def block_and_projection(module: str) -> tuple[int | None, str]:

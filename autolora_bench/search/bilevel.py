@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from peft import PeftModel
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -59,6 +60,11 @@ class LoopOptions:
     def period(self) -> int:
         """Weight steps from one move of the outer variables to the next."""
         return max(self.interval, self.inner_steps)
+
+
+def computes_in_16_bits(model: PeftModel, args: TrainingArguments) -> bool:
+    """Whether passes run in bf16, or through weights that are stored in 16 bits."""
+    return args.bf16 or any(p.dtype in (torch.bfloat16, torch.float16) for p in model.parameters())
 
 
 class BilevelTrainer(Trainer):
@@ -200,7 +206,7 @@ class BilevelTrainer(Trainer):
             ),
             "parallel": parallel,
             "max_grad_norm": self.args.max_grad_norm or 0.0,
-            "half_precision": self.args.bf16,
+            "half_precision": computes_in_16_bits(self._model, self.args),
             "inner_steps": self.options.inner_steps,
         }
 

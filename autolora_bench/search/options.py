@@ -9,7 +9,7 @@ from transformers import TrainingArguments
 
 from autolora_bench.config.search import Rule, SelectionOptimizer
 from autolora_bench.errors import UserError, require
-from autolora_bench.search.bilevel import LoopOptions
+from autolora_bench.search.bilevel import LoopOptions, computes_in_16_bits
 from autolora_bench.search.choice import choose
 from autolora_bench.search.hypergradient import Hypergradient
 from autolora_bench.search.ranks import RankAllocation, allocate_ranks
@@ -85,9 +85,9 @@ def check_supported(
         )
     if args.world_size > 1 and not estimator.distributed:
         raise UserError(f"hypergradient={name} runs in one process", "use one process or another estimator")
-    if args.bf16 and not estimator.half_precision:
+    if computes_in_16_bits(model, args) and not estimator.half_precision:
         raise UserError(
-            f"hypergradient={name} is too coarse in bf16", "use closed_form or central_difference"
+            f"hypergradient={name} is too coarse in 16 bits", "use closed_form or central_difference"
         )
     checkpointing = args.gradient_checkpointing or getattr(args, "activation_checkpointing", False)
     if checkpointing and (estimator.substitutes or options.diagnose_at):

@@ -32,6 +32,9 @@ def check_room(
     """
     most = positions(model)
     generated = task.decoding.max_new_tokens if isinstance(task, GenerationTask) else 0
+    if model.config.is_encoder_decoder:  # each half has all positions to itself
+        check_output(model, generated)
+        generated = 0
     if most is None or task.max_length + generated + virtual <= most:
         return
     for name, split in {"train": splits.train, **splits.held_out}.items():
@@ -46,6 +49,16 @@ def check_room(
                 f"lower {f'{setting}, or ' if virtual else ''}task.max_length (for texts "
                 "task.decoding.max_new_tokens), or choose a model with a longer context",
             )
+
+
+def check_output(model: PreTrainedModel, generated: int) -> None:
+    """Raises UserError where the half of an encoder-decoder that writes has not enough positions."""
+    most = positions(model)
+    if most is not None and generated > most:
+        raise UserError(
+            f"task.decoding.max_new_tokens={generated} does not fit into the model's {most} positions",
+            f"say task.decoding.max_new_tokens={most} or less",
+        )
 
 
 def _tokens(row: Sequence[Any]) -> int:

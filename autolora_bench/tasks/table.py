@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
+from transformers import PreTrainedConfig
+
 from autolora_bench.config.experiment import ExperimentConfig
 from autolora_bench.config.task import (
     ClassificationTask,
@@ -12,9 +14,11 @@ from autolora_bench.config.task import (
     TaggingTask,
     TaskConfig,
 )
+from autolora_bench.errors import UserError
 from autolora_bench.tasks.base import Task
 from autolora_bench.tasks.classification import Classification, Regression
 from autolora_bench.tasks.generation.task import Generation
+from autolora_bench.tasks.generation.text_to_text import TextToText
 from autolora_bench.tasks.recovery import Recovery
 from autolora_bench.tasks.tagging import Tagging
 
@@ -26,8 +30,25 @@ KINDS: dict[type[TaskConfig], Callable[[Any], Task]] = {
 }
 
 
-def build_task(experiment: ExperimentConfig) -> Task:
-    """The task kind of an experiment; a recovery task plants its truth in the experiment's own model."""
-    if isinstance(experiment.task, RecoveryTask):
+def build_task(experiment: ExperimentConfig, stated: PreTrainedConfig | None = None) -> Task:
+    """The task kind of an experiment; a recovery task plants its truth in the experiment's own model.
+
+    Args:
+        experiment: its task.
+        stated: configuration of its model, for a task that writes text: an encoder-decoder does so in another form.
+
+    Raises:
+        UserError: an encoder-decoder does not say which token its writing half begins with.
+    """
+    task = experiment.task
+    if isinstance(task, RecoveryTask):
         return Recovery(experiment)
-    return KINDS[type(experiment.task)](experiment.task)
+    if isinstance(task, GenerationTask) and stated is not None and stated.is_encoder_decoder:
+        start = getattr(stated, "decoder_start_token_id", None)
+        if start is None:
+            raise UserError(
+                f"the config.json of model={experiment.model.name} has no decoder_start_token_id",
+                "add it: the token that the decoder begins with, for T5 that of padding",
+            )
+        return TextToText(task, int(start))
+    return KINDS[type(task)](task)

@@ -29,6 +29,8 @@ def training_arguments(
         "lr_scheduler_type": train.schedule.name,
         "max_grad_norm": train.clip,
         "bf16": train.precision is Precision.bf16,
+        "gradient_checkpointing": train.gradient_checkpointing,
+        "gradient_checkpointing_kwargs": {"use_reentrant": False} if train.gradient_checkpointing else None,
         "use_cpu": device.type == "cpu",
         "seed": seed,
         "data_seed": seed,

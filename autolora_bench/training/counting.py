@@ -10,6 +10,9 @@ from autolora_bench.speedups.layout import computed_tokens
 from autolora_bench.training.meter import Meter
 from autolora_bench.training.weighting import WeightingTrainer
 
+DECODED = "decoder_input_ids"
+"""What the writing half of an encoder-decoder is taught with."""
+
 
 class CountingTrainer(WeightingTrainer):
     """Counts what is computed.
@@ -43,9 +46,10 @@ class CountingTrainer(WeightingTrainer):
         self.meter.tokens += self._tokens(inputs) * self.args.world_size
 
     def floating_point_ops(self, inputs: dict[str, Any]) -> int:
-        """Of a forward and backward pass over the tokens that are computed, as transformers estimates them."""
+        """Of a forward and backward pass over the tokens that are computed, as transformers estimates them; each token
+        of an encoder-decoder passes through one of its halves."""
         of_one: int = super().floating_point_ops(inputs) // inputs["input_ids"].numel()
-        return of_one * self._tokens(inputs)
+        return of_one * self._tokens(inputs) // (2 if DECODED in inputs else 1)
 
     def _track_num_input_tokens(self, inputs: dict[str, Any]) -> None:
         super()._track_num_input_tokens(inputs)  # type: ignore[no-untyped-call]
@@ -53,6 +57,8 @@ class CountingTrainer(WeightingTrainer):
 
     def _tokens(self, inputs: dict[str, Any]) -> int:
         padded: int = inputs["input_ids"].numel()
+        if DECODED in inputs:
+            padded += inputs[DECODED].numel()
         if not self.padding_free:
             return padded
         return computed_tokens(inputs["attention_mask"], may_pad_in_front(self.trained))

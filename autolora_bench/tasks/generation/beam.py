@@ -19,7 +19,7 @@ from torch import Tensor
 
 from autolora_bench.config.task import DecodingConfig
 from autolora_bench.models.virtual import VirtualTokens
-from autolora_bench.tasks.generation.model import StepModel
+from autolora_bench.tasks.generation.model import EncoderDecoderStep, StepModel
 from autolora_bench.tasks.generation.stops import Stops
 
 NEVER = -math.inf
@@ -50,15 +50,16 @@ def beam_search(
     """The best output of each prompt, its end token included where it has one.
 
     Args:
-        model: a causal language model of transformers.
-        prompts: (B, T) tokens, padded at the front.
+        model: a causal language model of transformers, or an encoder-decoder.
+        prompts: (B, T) tokens, padded at the front; for an encoder-decoder at the end.
         mask: (B, T) 1 for tokens, 0 for padding.
         settings: beams, length penalty, n-grams, longest output.
         stops: what ends an output.
         virtual: what the model reads before every prompt.
     """
     beams = settings.beams
-    step = StepModel(model, mask, virtual)
+    both_halves = model.config.is_encoder_decoder
+    step = EncoderDecoderStep(model, mask) if both_halves else StepModel(model, mask, virtual)
     logits = step.first(prompts)
     best = _Best(torch.full((len(prompts),), NEVER, device=prompts.device), [[] for _ in prompts])
     records = torch.arange(len(prompts), device=prompts.device)

@@ -19,6 +19,14 @@ def training_batch(examples: Sequence[Mapping[str, Any]], padding: int) -> dict[
     }
 
 
+def padded(rows: Sequence[Sequence[int]], padding: int) -> tuple[Tensor, Tensor]:
+    """Tokens and attention mask (B, T), padded at the end."""
+    width = max(len(row) for row in rows)
+    tokens = [[*row, *[padding] * (width - len(row))] for row in rows]
+    mask = [[1] * len(row) + [0] * (width - len(row)) for row in rows]
+    return torch.tensor(tokens), torch.tensor(mask)
+
+
 def prompt_batch(prompts: Sequence[Sequence[int]], padding: int) -> tuple[Tensor, Tensor]:
     """Tokens and attention mask (B, T), padded at the front, so that every prompt ends in the last column."""
     width = max(len(prompt) for prompt in prompts)

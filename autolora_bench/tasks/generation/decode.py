@@ -14,7 +14,7 @@ from autolora_bench.models.virtual import virtual_count, virtual_tokens
 from autolora_bench.speedups.packed import packed_linears
 from autolora_bench.tasks.base import PARTIAL, EvaluationContext
 from autolora_bench.tasks.generation.beam import beam_search
-from autolora_bench.tasks.generation.collate import prompt_batch
+from autolora_bench.tasks.generation.collate import padded, prompt_batch
 from autolora_bench.tasks.generation.finished import FinishedBatches, decoding_key
 from autolora_bench.tasks.generation.stops import cut, find_stops
 from autolora_bench.tasks.inference import by_length, evaluation_mode
@@ -38,7 +38,8 @@ def decode(
         stops = find_stops(context.tokenizer, int(plain.config.vocab_size), context.device)
         for number, positions in enumerate(batches):
             if number not in finished.outputs:
-                tokens, mask = prompt_batch([prompts[p] for p in positions], _padding(context))
+                batch = padded if plain.config.is_encoder_decoder else prompt_batch
+                tokens, mask = batch([prompts[p] for p in positions], _padding(context))
                 outputs = beam_search(
                     plain, tokens.to(context.device), mask.to(context.device), settings, stops, virtual
                 )
@@ -62,7 +63,8 @@ def _check_positions(
     most = positions_of(model)
     longest = max(range(len(prompts)), key=lambda position: len(prompts[position]))
     tokens = len(prompts[longest]) + virtual_count(model)
-    if most is not None and tokens + settings.max_new_tokens > most:
+    both_halves = bool(getattr(model.config, "is_encoder_decoder", False))
+    if most is not None and not both_halves and tokens + settings.max_new_tokens > most:
         raise UserError(
             f"{context.split}, record {longest}: its prompt has {tokens} tokens; with "
             f"{settings.max_new_tokens} more it does not fit into the model's {most} positions",

@@ -5,10 +5,10 @@ also its end-of-text), as in microsoft/LoRA@c4593f0, create_datasets.sh. Labels 
 end, -100 elsewhere. Padding never touches them, so that the end is learnt even where padding has the same token.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
@@ -29,6 +29,9 @@ class Encoder:
 
     task: GenerationTask
     tokenizer: PreTrainedTokenizerBase
+
+    form: ClassVar[str] = "continuation"
+    """What the ids are for: part of the key under which they are kept."""
 
     @cached_property
     def context(self) -> int:
@@ -81,24 +84,32 @@ class Encoder:
                 self._prompts(examples, rows, name), examples["references"], strict=True
             ):
                 for target in self._ids([f" {words(reference)}" for reference in references]):
-                    room = self.context - len(prompt)
-                    kept = [*target, self.end][:room]
-                    found["input_ids"].append(prompt + kept)
-                    found["attention_mask"].append([1] * (len(prompt) + len(kept)))
-                    found["labels"].append([IGNORED] * len(prompt) + kept)
-                    found[TRUNCATED].append(len(target) + 1 > room)
+                    inputs, labels, cut = self.example(prompt, target)
+                    found["input_ids"].append(inputs)
+                    found["attention_mask"].append([1] * len(inputs))
+                    found["labels"].append(labels)
+                    found[TRUNCATED].append(cut)
             return found
 
         words = target_text(self.task)
         return split.map(encode, batched=True, with_indices=True, remove_columns=split.column_names)
+
+    def framed(self, ids: Sequence[int]) -> list[int]:
+        """A prompt of a record's tokens, up to where the model's own text begins."""
+        before, _ = special_frame(self.tokenizer)
+        return [*before, *ids, self.separator]
+
+    def example(self, prompt: list[int], target: list[int]) -> tuple[list[int], list[int], bool]:
+        """Inputs and labels of a training example of a prompt and a reference's tokens, and whether it was cut."""
+        kept = [*target, self.end][: self.context - len(prompt)]
+        return prompt + kept, [IGNORED] * len(prompt) + kept, len(kept) <= len(target)
 
     def _prompts(self, examples: Mapping[str, list[Any]], rows: list[int], name: str) -> list[list[int]]:
         texts = [
             serialize(fields, text, self.task)
             for fields, text in zip(examples["fields"], examples["text"], strict=True)
         ]
-        before, _ = special_frame(self.tokenizer)
-        prompts = [[*before, *ids, self.separator] for ids in self._ids(texts)]
+        prompts = [self.framed(ids) for ids in self._ids(texts)]
         for row, text, prompt in zip(rows, texts, prompts, strict=True):
             if len(prompt) >= self.context:
                 shown = text if len(text) <= SHOWN else f"{text[:SHOWN]}..."

@@ -1,10 +1,11 @@
-"""A causal language model as beam search uses it: one token per row at a time, keys and values remembered."""
+"""A language model as beam search uses it: one token per row at a time, keys and values remembered."""
 
 import inspect
 from typing import Any
 
 import torch
 from torch import Tensor
+from transformers.modeling_outputs import BaseModelOutput
 
 from autolora_bench.models.virtual import VirtualTokens
 from autolora_bench.tasks.generation.attention import beam_attention, can_share
@@ -64,6 +65,45 @@ class StepModel:
                 **more,
                 **{name: value for name, value in optional.items() if name in self.accepted},
             )
+        self.cache = outputs.past_key_values
+        logits: Tensor = outputs.logits[:, -1]
+        return logits
+
+
+class EncoderDecoderStep:
+    """The same of an encoder-decoder: each prompt is encoded once, and its states are read by every row.
+
+    Args:
+        model: of transformers.
+        mask: (B, T) of the prompts, which are padded at the end: the model may count positions from the front.
+    """
+
+    def __init__(self, model: Any, mask: Tensor) -> None:
+        self.model = model
+        self.mask = mask
+        self.states: Any = None
+        self.cache: Any = None
+
+    def first(self, prompts: Tensor) -> Tensor:
+        """(B, T) prompts -> (B, V) logits of the first generated token."""
+        self.states = self.model.get_encoder()(input_ids=prompts, attention_mask=self.mask).last_hidden_state
+        start = self.model.config.decoder_start_token_id
+        return self._run(prompts.new_full((len(prompts), 1), start))
+
+    def next(self, rows: Tensor, tokens: Tensor) -> Tensor:
+        """(rows, V) logits after `tokens` (rows, 1), each of which continues the former row `rows` (rows,)."""
+        self.cache.reorder_cache(rows)
+        self.mask, self.states = self.mask[rows], self.states[rows]
+        return self._run(tokens)
+
+    def _run(self, tokens: Tensor) -> Tensor:
+        outputs = self.model(
+            encoder_outputs=BaseModelOutput(last_hidden_state=self.states),
+            attention_mask=self.mask,
+            decoder_input_ids=tokens,
+            past_key_values=self.cache,
+            use_cache=True,
+        )
         self.cache = outputs.past_key_values
         logits: Tensor = outputs.logits[:, -1]
         return logits

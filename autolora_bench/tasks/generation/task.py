@@ -35,7 +35,7 @@ class Generation:
         Raises:
             UserError: a prompt that leaves no room for a text, or a tokenizer without an end of text.
         """
-        encoder = Encoder(self.config, tokenizer)
+        encoder = self.encoder(tokenizer)
         encoded = {name: self._encode(encoder, name, split, data) for name, split in data.splits.items()}
         train = encoded.pop(TRAIN)
         notes = [
@@ -46,6 +46,10 @@ class Generation:
         truncated = {TRAIN: sum(train[TRUNCATED]), **dict.fromkeys(encoded, 0)}
         return Splits(train.remove_columns(TRUNCATED), encoded, truncated, notes)
 
+    def encoder(self, tokenizer: PreTrainedTokenizerBase) -> Encoder:
+        """Record and description one after the other."""
+        return Encoder(self.config, tokenizer)
+
     def _encode(self, encoder: Encoder, name: str, split: Dataset, data: TaskData) -> Dataset:
         parts = {
             "fingerprint": data.fingerprint,
@@ -54,6 +58,7 @@ class Generation:
             "tokenizer": tokenizer_fingerprint(encoder.tokenizer),
             "generation": f"{self.config.serialization.name} {self.config.protocol.name} {encoder.context} "
             f"{encoder.separator} {encoder.end}",
+            **({} if encoder.form == Encoder.form else {"form": encoder.form}),
         }
         encode = encoder.examples if name == TRAIN else encoder.prompts
         return cached_dataset(parts, lambda: encode(split, name))

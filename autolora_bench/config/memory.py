@@ -1,0 +1,120 @@
+"""Which runs can do with less memory: `model.dtype`, `model.quantization`, `train.gradient_checkpointing`."""
+
+from importlib.util import find_spec
+
+from autolora_bench.config.allocators import AllocatorConfig
+from autolora_bench.config.experiment import ExperimentConfig
+from autolora_bench.config.method import (
+    AdaLoraConfig,
+    AutoLoraConfig,
+    BitFitConfig,
+    FullConfig,
+    HeadOnlyConfig,
+    LoraConfig,
+    RankedLoraConfig,
+)
+from autolora_bench.config.model import Dtype, Quantization
+from autolora_bench.config.search import Estimator
+from autolora_bench.config.support import ENCODER_DECODERS, UnsupportedError
+from autolora_bench.config.task import RecoveryTask
+from autolora_bench.config.variant import Start, VariantConfig
+from autolora_bench.errors import UserError
+
+FROZEN = (LoraConfig, RankedLoraConfig, AutoLoraConfig, AdaLoraConfig)
+"""Methods that leave the pretrained weights alone, and compute nothing from them but the model's own passes."""
+NAMES = "lora, adalora, autolora, and LoRA with ranks that are given or drawn"
+QUANTIZED = (
+    *("bert", "deberta-v2", "distilbert", "electra", "gemma3_text", "gpt_neox", "llama", "mistral", "mpnet"),
+    *("modernbert", "olmo2", "opt", "phi3", "qwen2", "qwen3", "roberta", "xlm-roberta"),
+)
+"""Architectures whose linear layers are proved to train a LoRA in NF4."""
+PACKAGE = "bitsandbytes"
+RECOMPUTED = (*FROZEN, BitFitConfig, FullConfig, HeadOnlyConfig)
+"""Methods that are proved to train the same with gradient checkpointing. A prefix would be forgotten on the way."""
+NEVER_RECOMPUTED = ("albert", "mpnet", "residual_net")
+"""Architectures whose blocks cannot be computed again (transformers 5.23)."""
+AT_THE_WEIGHTS = (Estimator.closed_form, Estimator.first_order)
+"""Estimators whose every pass is at the model's own weights, which a block that is computed again finds."""
+
+
+def check_memory(experiment: ExperimentConfig, architecture: str | None) -> None:
+    """Raises UserError where the asked way to save memory is not proved; `architecture` is a model_type, if known."""
+    _check_storage(experiment, architecture)
+    if experiment.train.gradient_checkpointing:
+        _check_recomputed(experiment, architecture)
+
+
+def check_package(experiment: ExperimentConfig) -> None:
+    """Raises UserError where model.quantization needs a package that is not installed; imports none."""
+    if experiment.model.quantization is Quantization.nf4 and find_spec(PACKAGE) is None:
+        raise UserError(
+            f"model.quantization=nf4 needs {PACKAGE}, which is not installed",
+            "pip install 'autolora-bench[nf4]', or leave it out",
+        )
+
+
+def _check_recomputed(experiment: ExperimentConfig, architecture: str | None) -> None:
+    asked, method = "train.gradient_checkpointing=true", experiment.method
+    if architecture in NEVER_RECOMPUTED:
+        _refuse(asked, f"the architecture {architecture}", "leave it out, or choose another model")
+    if architecture in ENCODER_DECODERS:
+        _refuse(asked, f"a {architecture} model, an encoder-decoder", "leave it out")
+    if not isinstance(method, RECOMPUTED):
+        _refuse(asked, f"method={method.name}, for which it is not proved", "leave it out")
+    if not isinstance(method, AutoLoraConfig):
+        return
+    search = method.search
+    if search.estimator not in AT_THE_WEIGHTS:
+        _refuse(
+            asked,
+            f"method.search.estimator={search.estimator.name}, which computes with other weights than the model's",
+            f"leave it out, or choose among: {', '.join(one.name for one in AT_THE_WEIGHTS)}",
+        )
+    if search.diagnose_steps:
+        raise UserError(
+            f"{asked} with method.search.diagnose_steps={search.diagnose_steps}, which differentiates through a step "
+            "and needs what checkpointing throws away",
+            "say method.search.diagnose_steps=[]",
+        )
+
+
+def _check_storage(experiment: ExperimentConfig, architecture: str | None) -> None:
+    model = experiment.model
+    if model.quantization is Quantization.nf4:
+        asked = "model.quantization=nf4"
+        _check(experiment, architecture, asked, "leave it out")
+        if architecture is not None and architecture not in QUANTIZED:
+            _refuse(asked, f"the architecture {architecture}", f"choose one of: {', '.join(QUANTIZED)}")
+    if model.dtype is not Dtype.fp32:
+        asked, mend = f"model.dtype={model.dtype.name}", "say model.dtype=fp32"
+        _check(experiment, architecture, asked, mend)
+        if isinstance(experiment.method, AdaLoraConfig):
+            _refuse(
+                asked, f"method={experiment.method.name}, whose triplets PEFT rounds to it as it prunes", mend
+            )
+
+
+def _check(experiment: ExperimentConfig, architecture: str | None, asked: str, mend: str) -> None:
+    method = experiment.method
+    if not isinstance(method, FROZEN):
+        reads = isinstance(method, AllocatorConfig)
+        why = (
+            "which reads ranks off weights or gradients"
+            if reads
+            else "which may change the pretrained weights"
+        )
+        _refuse(asked, f"method={method.name}, {why}", f"{mend}, or choose a method of: {NAMES}")
+    variant = getattr(method, "variant", VariantConfig())
+    if variant.start is not Start.lora:
+        _refuse(asked, f"method.variant.start={variant.start.value}, which computes with full weights", mend)
+    for name in ("lora_pro", "dora", "options"):
+        if getattr(variant, name):
+            _refuse(asked, f"method.variant.{name}, which is not proved on such weights", mend)
+    if isinstance(experiment.task, RecoveryTask):
+        _refuse(asked, f"task={experiment.task.name}, whose truth is planted into the weights", mend)
+    if architecture in ENCODER_DECODERS:
+        _refuse(asked, f"a {architecture} model, an encoder-decoder", mend)
+
+
+def _refuse(asked: str, what: str, mend: str) -> None:
+    raise UnsupportedError(f"{asked} does not work with {what}", mend)

@@ -1,0 +1,231 @@
+"""Encoder-decoders write texts: trained, resumed, exported, loaded again; teacher forcing, smoothing, beams."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from peft import PeftModel
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
+from transformers import (
+    AutoModelForSeq2SeqLM,
+    BartConfig,
+    BartForConditionalGeneration,
+    GenerationConfig,
+    PreTrainedTokenizerFast,
+    T5Config,
+    T5ForConditionalGeneration,
+)
+
+from autolora_bench.config.task import DecodingConfig
+from autolora_bench.errors import UserError
+from autolora_bench.methods.base import build_method
+from autolora_bench.models.labels import IGNORED
+from autolora_bench.tasks.generation.beam import beam_search
+from autolora_bench.tasks.generation.collate import padded
+from autolora_bench.tasks.generation.stops import Stops
+
+MARKS = {"bart": ["<s>", "<pad>", "</s>", "<unk>"], "t5": ["<pad>", "</s>", "<unk>"]}
+WORDS = [
+    "task=e2e",
+    "task.metrics=[bleu]",
+    "task.epoch_records=2",
+    "task.decoding.beams=2",
+    "task.decoding.max_new_tokens=4",
+    "train.epochs=1",
+    "data.limit=16",
+    "data.limit_evaluation=4",
+    "train.batch_size=4",
+]
+SEARCH = ["method.search.epochs=1", "method.search.batch_size=4"]
+LABELS = ["task=sst2"]
+METHODS = ["lora", "autolora", "adalora", "full"]
+QUICK = {("t5", "lora"), ("bart", "autolora")}
+
+
+def save(kind: str, folder: Path) -> Path:
+    """A random model that reads and writes bytes."""
+    marks = MARKS[kind]
+    letters = [*marks, *sorted(pre_tokenizers.ByteLevel.alphabet())]
+    backend = Tokenizer(models.BPE({letter: place for place, letter in enumerate(letters)}, []))
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = decoders.ByteLevel()
+    frame = "<s> $A </s>" if kind == "bart" else "$A </s>"
+    special = [(mark, place) for place, mark in enumerate(marks)]
+    backend.add_special_tokens(marks)
+    backend.post_processor = processors.TemplateProcessing(frame, special_tokens=special)
+    begin = {"bos_token": "<s>"} if kind == "bart" else {}
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=backend, pad_token="<pad>", eos_token="</s>", unk_token="<unk>", **begin
+    )
+    tokenizer.save_pretrained(folder)
+    model_of(kind, len(letters)).save_pretrained(folder)
+    return folder
+
+
+def model_of(kind: str, vocabulary: int) -> Any:
+    torch.manual_seed(0)
+    if kind == "t5":
+        t5 = T5Config(vocab_size=vocabulary, d_model=32, d_kv=8, d_ff=64, num_layers=2, num_heads=4)
+        t5.decoder_start_token_id = 0
+        return T5ForConditionalGeneration(t5)
+    sizes = {f"{half}_{name}": size for half in ("encoder", "decoder") for name, size in SIZES.items()}
+    bart = BartConfig(vocab_size=vocabulary, d_model=32, max_position_embeddings=640, dropout=0.0, **sizes)
+    bart.forced_eos_token_id = None
+    return BartForConditionalGeneration(bart)
+
+
+SIZES = {"layers": 2, "attention_heads": 4, "ffn_dim": 64}
+
+
+@pytest.fixture(scope="session")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    return {kind: save(kind, tmp_path_factory.mktemp(kind)) for kind in MARKS}
+
+
+@pytest.fixture(scope="session")
+def run_of(trained: Callable[..., Any], folders: dict[str, Path]) -> Callable[..., Any]:
+    def find(kind: str, method: str, *more: str) -> Any:
+        search = SEARCH if method == "autolora" else []
+        return trained(method, f"model.checkpoint={folders[kind]}", *WORDS, *search, *more)
+
+    return find
+
+
+@pytest.mark.parametrize(
+    ("kind", "method"),
+    [
+        pytest.param(kind, method, marks=[] if (kind, method) in QUICK else pytest.mark.slow)
+        for kind in MARKS
+        for method in METHODS
+    ],
+)
+def test_trained_resumed_exported_and_loaded_again(
+    kind: str,
+    method: str,
+    run_of: Callable[..., Any],
+    folders: dict[str, Path],
+    tmp_path: Path,
+    interrupt_every_training_once: Any,
+    resumed: Any,
+) -> None:
+    run = run_of(kind, method)
+    assert run.record.best["validation"].scores
+    rebuilt = build_method(run.experiment.method).rebuild(run.context)
+    torch.testing.assert_close(run.logits_of(rebuilt), run.logits, rtol=0, atol=0)
+    phase = "retrain" if method == "autolora" else "finetune"
+    export = run.folder / phase / "export"
+    if method == "full":
+        theirs = AutoModelForSeq2SeqLM.from_pretrained(export)
+    else:
+        theirs = PeftModel.from_pretrained(AutoModelForSeq2SeqLM.from_pretrained(folders[kind]), export)
+        keys = [(layer.block, layer.projection) for layer in run.record.ranks]
+        assert len(set(keys)) == len(keys) == 2 * 6
+    torch.testing.assert_close(run.logits_of(theirs), run.logits, rtol=1e-5, atol=1e-6)
+
+    interrupted = interrupt_every_training_once(step=2)
+    again = resumed(run.experiment, tmp_path)
+    assert len(interrupted) == sum(one.steps is not None for one in again.phases)
+    assert (tmp_path / phase / "weights.safetensors").read_bytes() == (
+        run.folder / phase / "weights.safetensors"
+    ).read_bytes()
+    for path in (tmp_path / "evaluate").glob("*.jsonl"):
+        assert path.read_bytes() == (run.folder / "evaluate" / path.name).read_bytes()
+
+
+@pytest.mark.parametrize("kind", list(MARKS))
+def test_the_batch_is_what_the_model_itself_would_make_of_its_labels(
+    kind: str, run_of: Callable[..., Any]
+) -> None:
+    run = run_of(kind, {"t5": "lora", "bart": "autolora"}[kind])
+    batch, model = run.batch, run.model.get_base_model()
+    theirs = model.prepare_decoder_input_ids_from_labels(batch["labels"])
+    counted = batch["labels"] != IGNORED
+    assert torch.equal(batch["decoder_input_ids"][counted], theirs[counted])
+    ends = {int(row[row != IGNORED][-1]) for row in batch["labels"]}
+    assert ends == {model.config.eos_token_id}
+    assert {
+        int(row[mask == 1][-1]) for row, mask in zip(batch["input_ids"], batch["attention_mask"], strict=True)
+    } == ends
+
+
+@pytest.mark.parametrize("smoothing", [0, 0.1])
+def test_micro_batches_add_up(smoothing: float, run_of: Callable[..., Any]) -> None:
+    """Labels of micro-batches differ in number: the whole batch's mean loss weighs tokens, not micro-batches."""
+    words = ["method.dropout=0", "train.max_steps=2", f"train.label_smoothing={smoothing}"]
+    whole, parts = (run_of("bart", "lora", *words, f"train.accumulation={n}") for n in (1, 2))
+    for name, weight in whole.model.named_parameters():
+        if weight.requires_grad:
+            torch.testing.assert_close(
+                dict(parts.model.named_parameters())[name], weight, rtol=1e-2, atol=1e-4
+            )
+
+
+@pytest.mark.parametrize("kind", list(MARKS))
+@pytest.mark.parametrize("beams", [1, 3])
+def test_outputs_are_those_of_generate(kind: str, beams: int) -> None:
+    vocabulary = 40
+    model = model_of(kind, vocabulary).double().eval()
+    end = model.config.eos_token_id
+    drawn = torch.Generator().manual_seed(3)
+    with torch.no_grad():
+        for weight in model.parameters():
+            if weight.dim() > 1:
+                weight.copy_(torch.randn(weight.shape, generator=drawn, dtype=weight.dtype) * 0.25)
+    settings = DecodingConfig(beams=beams, length_penalty=0.9, no_repeat_ngram=0, max_new_tokens=8)
+    ends = torch.zeros(vocabulary, dtype=torch.bool)
+    nothing = ends.clone()
+    ends[end] = True
+    generator = torch.Generator().manual_seed(1)
+    records = [torch.randint(4, vocabulary, (n,), generator=generator).tolist() for n in (3, 7, 5, 2)]
+    tokens, mask = padded(records, model.config.pad_token_id)
+    options = {"length_penalty": 0.9, "early_stopping": "never"} if beams > 1 else {}
+    config = GenerationConfig(
+        num_beams=beams,
+        do_sample=False,
+        max_new_tokens=8,
+        eos_token_id=end,
+        pad_token_id=model.config.pad_token_id,
+        decoder_start_token_id=model.config.decoder_start_token_id,
+        **options,
+    )
+    expected = model.generate(tokens, attention_mask=mask, generation_config=config)[:, 1:].tolist()
+    found = beam_search(model, tokens, mask, settings, Stops(ends, nothing, nothing))
+    assert len({tuple(output) for output in found}) > 1
+    for ours, theirs in zip(found, expected, strict=True):
+        assert ours == (theirs[: theirs.index(end) + 1] if end in theirs else theirs)
+
+
+@pytest.mark.parametrize(
+    ("method", "words", "what"),
+    [
+        ("lora", LABELS, "an encoder-decoder: it is run on tasks that write text"),
+        ("bitfit", [], "method=bitfit is not proved on an encoder-decoder"),
+        ("prompt_tuning", [], "t5"),
+        ("lora", ["method.variant.start=pissa"], "start=pissa is not proved"),
+        ("lora", ["train.padding_free=true"], "architecture t5"),
+        ("lora", ["model.dtype=bf16"], "an encoder-decoder"),
+        ("lora", ["train.gradient_checkpointing=true"], "an encoder-decoder"),
+    ],
+)
+def test_what_is_not_proved_is_refused(
+    method: str, words: list[str], what: str, composed: Callable[..., Any]
+) -> None:
+    with pytest.raises(UserError) as error:
+        composed(method, *([] if words == LABELS else WORDS), "model.architecture=t5", *words)
+    assert what in error.value.what
+    assert error.value.mend
+
+
+def test_a_kind_that_is_not_known_is_refused(folders: dict[str, Path], tmp_path: Path, composed: Any) -> None:
+    from autolora_bench.models.preflight import check_model
+
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "config.json").write_text(
+        '{"model_type": "marian", "is_encoder_decoder": true}', encoding="utf-8"
+    )
+    (folder / "model.safetensors").write_bytes(b"")
+    with pytest.raises(UserError, match="of a kind that is not known here"):
+        check_model(composed("lora", *WORDS, f"model.checkpoint={folder}"))
