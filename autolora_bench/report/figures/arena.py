@@ -102,7 +102,7 @@ def _draw_scatter(arenas: Sequence[Arena]) -> Figure:
     titles = [str(title) for title in dict.fromkeys(t for arena in arenas for t in arena.rows["title"])]
     style = dict(zip(titles, looks([families[title] for title in titles]), strict=True))
     across, _ = room_for(titles)
-    size = (3.6 + across / 2, 3.6)
+    size = (3.8 + across, 4.2)
     figure, axes = panels(len(arenas), *size, columns=2)
     for axis, arena in zip(axes, arenas, strict=True):
         points = _points(arena)

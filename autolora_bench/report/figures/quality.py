@@ -50,7 +50,7 @@ def _picture(table: Table, shown: dict[Column, list[Point]]) -> Picture:
 
 def _draw(table: Table, shown: dict[Column, list[Point]]) -> Figure:
     across, high = room_for([row.label for row in table.rows])
-    size = (2.9 + across / 2, max(2.6, high / 1.5))
+    size = (3.0 + across, max(2.8, high / 1.5))
     figure, axes = panels(len(shown), *size, columns=2)
     looks = looks_of(table.rows)
     sizes = [point.size for points in shown.values() for point in points]

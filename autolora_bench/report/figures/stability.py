@@ -5,7 +5,16 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from autolora_bench.report.figures.style import DARK, Picture, panels, picture, row_height, wrapped
+from autolora_bench.report.figures.style import (
+    DARK,
+    MIDDLE,
+    PALE,
+    Picture,
+    panels,
+    picture,
+    row_height,
+    wrapped,
+)
 from autolora_bench.report.scoreboard import seeds_of
 from autolora_bench.report.stability import CellStability
 
@@ -49,7 +58,7 @@ def _draw(cells: Sequence[CellStability]) -> Figure:
     for place, cell in enumerate(cells):
         if cell.figures.kept_chance is not None:
             axes[2].plot(
-                cell.figures.kept_chance, place, marker="|", color="#e6550d", markersize=14, markeredgewidth=2
+                cell.figures.kept_chance, place, marker="|", color="#000000", markersize=14, markeredgewidth=2
             )
     return figure
 
@@ -60,7 +69,7 @@ def _bars(axis: Any, values: Sequence[float | None], pale: Sequence[bool]) -> No
         if value is None:
             axis.text(0.02, place, "not defined", va="center", fontsize=7)
         else:
-            axis.barh(place, value, color=DARK, alpha=0.3 if faint else 0.85)
+            axis.barh(place, value, color=PALE if faint else MIDDLE)
 
 
 def _name(cell: CellStability) -> str:

@@ -19,15 +19,19 @@ from autolora_bench.report.plots import apart
 DASHES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)), (0, (7, 2)))
 DARK, MIDDLE, PALE = "#333333", "#8a8a8a", "#d0d0d0"
 """Of what is no method: colours mean methods and nothing else."""
+LEADER = {"arrowstyle": "-", "color": PALE, "linewidth": 0.6, "shrinkA": 1, "shrinkB": 2, "relpos": (0, 0.5)}
+"""From a name beside a panel to what it names."""
 HEAT = "Blues"
 """One hue from light to dark: order survives colour-blindness and a grey print."""
 LEAST_WIDTH = 4.0
 """Inches: less leaves no room for the line above the figure."""
+SIDES = (("left", 1, 0), ("right", -1, 0), ("center", 0, 1), ("center", 0, -1))
+"""Where a point's name may stand: how it is aligned, and to which side of the point."""
 LETTER, LINE = 0.062, 0.15
 """Inches that a letter of a label takes, and the height of its line."""
 AXES = 0.75
 """Inches of a panel's width and height that ticks and titles take."""
-MOST_LETTERS = 30
+MOST_LETTERS = 36
 """Letters of a label beside a line or a point."""
 LONGEST = 150
 """Letters of a file name."""
@@ -168,10 +172,11 @@ def label_ends(axis: Any, ends: Sequence[tuple[str, float, float, str]], height:
     """Names beside the panel at the height of each line's end, moved apart where they would touch.
 
     Args:
-        axis: with its final limits.
+        axis: with everything drawn.
         ends: label, x and y of the end, colour.
         height: of the panel in inches.
     """
+    axis.get_xlim(), axis.get_ylim()  # limits are found out when they are asked for, not by the transform
     least = LINE / max(height - AXES, 0.3)
     placed = sorted((_share(axis, x, y)[1], n) for n, (_, x, y, _) in enumerate(ends))
     for height_share, (_, n) in zip(apart([y for y, _ in placed], least, 0.0, 1.0), placed, strict=True):
@@ -185,7 +190,14 @@ def label_ends(axis: Any, ends: Sequence[tuple[str, float, float, str]], height:
             fontsize=7.5,
             color=colour,
             annotation_clip=False,
-            arrowprops={"arrowstyle": "-", "color": PALE, "linewidth": 0.6, "shrinkA": 0, "shrinkB": 2},
+            arrowprops={
+                "arrowstyle": "-",
+                "color": PALE,
+                "linewidth": 0.6,
+                "shrinkA": 1,
+                "shrinkB": 2,
+                "relpos": (0, 0.5),
+            },
         )
 
 
@@ -195,41 +207,42 @@ def label_points(
     """Names beside their points; those with no free place there stand beside the panel, with a line to the point.
 
     Args:
-        axis: with its final limits.
+        axis: with everything drawn.
         points: label, x, y, colour, the most important first.
         size: of the panel in inches.
     """
-    wide, high = size[0] - AXES, size[1] - AXES
+    axis.get_xlim(), axis.get_ylim()
+    wide = size[0] - AXES - room_for([label for label, *_ in points])[0]
+    high = size[1] - AXES
     places = [_share(axis, x, y) for _, x, y, _ in points]
     marks = [(x * wide, y * high) for x, y in places]
     taken = [(x - 0.05, y - 0.05, x + 0.05, y + 0.05) for x, y in marks]
     left_over = []
-    for point, (x, y) in zip(points, marks, strict=True):
-        text = shortened(point[0])
-        across = LETTER * len(text)
-        spots = {
-            "left": (x + 0.08, y - LINE / 2),
-            "right": (x - 0.08 - across, y - LINE / 2),
-            "top": (x - across / 2, y + 0.06),
-            "bottom": (x - across / 2, y - 0.06 - LINE),
-        }
-        own = (x - 0.05, y - 0.05, x + 0.05, y + 0.05)
-        free = (
-            (name, box)
-            for name, (left, low) in spots.items()
-            if left > 0 and left + across < wide and low > -0.05 and low + LINE < high + 0.05
-            for box in [(left, low, left + across, low + LINE)]
-            if not any(_overlap(box, other) for other in taken if other != own)
-        )
-        name, box = next(free, ("", own))
-        if not name:
+    for number, (point, (x, y)) in enumerate(zip(points, marks, strict=True)):
+        label, colour = shortened(point[0]), point[3]
+        across = LETTER * len(label)
+        others = [box for place, box in enumerate(taken) if place != number]
+        for side, right, up in SIDES:
+            left = x + (0.08 if right > 0 else -0.08 - across if right < 0 else -across / 2)
+            low = y + (0.06 if up > 0 else -0.06 - LINE if up < 0 else -LINE / 2)
+            box = (left, low, left + across, low + LINE)
+            inside = left > 0 and box[2] < wide and low > -0.05 and box[3] < high + 0.05
+            if inside and not any(_overlap(box, other) for other in others):
+                taken.append(box)
+                axis.annotate(
+                    label,
+                    point[1:3],
+                    xytext=(5.5 * right, 5.5 * up),
+                    textcoords="offset points",
+                    ha=side,
+                    va="bottom" if up > 0 else "top" if up < 0 else "center",
+                    fontsize=7.5,
+                    color=colour,
+                    bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.4, "alpha": 0.7},
+                )
+                break
+        else:
             left_over.append(point)
-            continue
-        taken.append(box)
-        middle = ((box[0] + box[2]) / 2 / wide, (box[1] + box[3]) / 2 / high)
-        axis.text(
-            *middle, text, transform=axis.transAxes, ha="center", va="center", fontsize=7.5, color=point[3]
-        )
     label_ends(axis, left_over, size[1])
 
 
