@@ -1,7 +1,7 @@
 """The page's table of scores: best first, tinted, ties as places, guessing marked; and who beats whom."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from statistics import fmean
 from typing import Any
@@ -52,6 +52,7 @@ def view_of(
         standing: what the rows are ordered by, best first; rows that it does not rank follow.
         chances: what guessing scores.
     """
+    grid = _averages_first(grid) if standing and standing.column.is_average else grid
     groups = [list(lines) for _, lines in groupby(grid.lines, key=lambda line: id(line.row))]
     order = {id(table.rows[row]): n for n, row in enumerate(standing.order)} if standing else {}
     places = list(enumerate(groups))
@@ -78,6 +79,16 @@ def view_of(
             for place, lines in ranked
         ],
     }
+
+
+def _averages_first(grid: Grid) -> Grid:
+    """The grid with its averages behind the names, where a narrow window shows what the rows are ordered by."""
+    last = [n for n, heading in enumerate(grid.headings) if heading.column and heading.column.is_average]
+    order = [0, *last, *(n for n in range(1, len(grid.headings)) if n not in last)]
+    return Grid(
+        tuple(grid.headings[n] for n in order),
+        tuple(replace(line, texts=tuple(line.texts[n] for n in order)) for line in grid.lines),
+    )
 
 
 def _joined(headings: Sequence[Heading]) -> list[list[Heading]]:
