@@ -10,6 +10,7 @@ setup(
     ],
     package_dir={"autolora_bench.conf": "conf", "autolora_bench.results": "results"},
     package_data={
+        "autolora_bench": ["py.typed"],
         "autolora_bench.conf": ["**/*.yaml"],
         "autolora_bench.results": ["*.csv"],
         "autolora_bench.report": ["assets/*"],

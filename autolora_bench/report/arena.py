@@ -18,6 +18,7 @@ import pandas as pd
 from autolora_bench.record import RunRecord
 from autolora_bench.report.frames import run_cost
 from autolora_bench.report.gaps import unfilled_of
+from autolora_bench.report.palette import row_family
 from autolora_bench.report.rows import RowRuns, rows_of
 from autolora_bench.report.runs import Run, flatten, hardware, setting
 from autolora_bench.report.scoreboard import Unfilled
@@ -65,6 +66,8 @@ class Arena:
     grids: Mapping[str, tuple[float, ...]]
     """Title -> the learning rates that were tried."""
     unfilled: tuple[Unfilled, ...]
+    families: Mapping[str, str]
+    """Title -> the method's family, which decides its colour."""
     ordered: bool
     """Whether the truth prefers some layers: otherwise nothing can be found."""
 
@@ -166,6 +169,7 @@ def _arena(runs: Sequence[Run], telling: str) -> Arena:
             rows[int(n)].label: tuple(sorted(set(own["rate"].dropna()))) for n, own in tries.groupby("row")
         },
         unfilled=tuple(unfilled_of(rows)),
+        families={row.label: row_family(row) for row in rows},
         ordered=any(len(set(planted.values())) > 1 for planted in truths),
     )
 

@@ -62,6 +62,8 @@ class Report:
     """What was tuned before it was compared."""
     arenas: list[Arena] = field(default_factory=list)
     """Of the runs whose true ranks are known, which no score table holds."""
+    planted: list[Run] = field(default_factory=list)
+    """Those runs."""
 
     @property
     def rates(self) -> list[PlainTable]:
@@ -143,6 +145,7 @@ def prepare(
         costs=cost_tables(tables),
         tuned=tuned,
         arenas=arenas_of(planted),
+        planted=planted,
     )
 
 
@@ -227,25 +230,27 @@ def exhibits(prepared: Report) -> Exhibits:
 
 
 def _page(prepared: Report, shown: Exhibits | None) -> str:
-    from autolora_bench.report.page import TRAJECTORIES, page
+    from autolora_bench.report.page import Inside, page
+    from autolora_bench.report.rank_maps import rank_maps
+    from autolora_bench.report.search_lines import trajectories_of
 
-    found = shown or Exhibits([])
+    inside, problems = None, []
+    if shown:
+        trajectories, _ = trajectories_of(prepared.tables, prepared.collection.folders)
+        tables = [*shown.stability, *prepared.moved]
+        inside, problems = Inside(tables, trajectories, rank_maps(prepared.tables)), shown.problems
+    extra = [*prepared.rates, *prepared.comparisons, *cost_reports(prepared.costs)]
     return page(
         prepared.tables,
         prepared.runs,
         title=prepared.title,
+        arenas=prepared.arenas,
+        planted=prepared.planted,
         first=prepared.first,
-        pictures=[*found.figures, *found.trajectories[:TRAJECTORIES]],
-        extra=[
-            *prepared.rates,
-            *prepared.comparisons,
-            *cost_reports(prepared.costs),
-            *found.stability,
-            *prepared.moved,
-        ]
-        if shown
-        else [],
-        remarks=[*prepared.remarks, *(f"UNREADABLE {problem}" for problem in found.problems)],
+        tuned=prepared.tuned,
+        extra=extra if shown else [],
+        inside=inside,
+        remarks=[*prepared.remarks, *(f"UNREADABLE {problem}" for problem in problems)],
     )
 
 

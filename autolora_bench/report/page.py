@@ -1,35 +1,56 @@
-"""One self-contained HTML file: tables, figures and the runs behind every cell. It loads nothing from anywhere."""
+"""One self-contained HTML file: verdict, charts, tables, and the runs behind a cell. It loads nothing from anywhere."""
 
 import base64
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
-from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from autolora_bench import __version__
 from autolora_bench.config.registry import UNTRAINED
-from autolora_bench.record import Evaluation, PhaseRecord, RunRecord
 from autolora_bench.report import numerals
-from autolora_bench.report.formats import ELSEWHERE, Grid, Heading, Line, PlainTable, elsewhere_grid, grid_of
-from autolora_bench.report.runs import Run, flatten, hardware
-from autolora_bench.report.scoreboard import Column, Table
-from autolora_bench.report.units import metric_of, metric_title
-
-if TYPE_CHECKING:
-    from autolora_bench.report.figures.style import Picture
+from autolora_bench.report.arena import Arena, RankProfile
+from autolora_bench.report.chance import chances_of
+from autolora_bench.report.charts import arena_chart, score_chart
+from autolora_bench.report.formats import ELSEWHERE, PlainTable, elsewhere_grid, grid_of
+from autolora_bench.report.leaderboard import matrix_of, view_of
+from autolora_bench.report.notes import origin_notes
+from autolora_bench.report.page_plots import (
+    Panels,
+    curve_panels,
+    estimator_panels,
+    rate_panels,
+    trajectory_panels,
+)
+from autolora_bench.report.quality import column_title
+from autolora_bench.report.rank_maps import RankMap, RowRanks
+from autolora_bench.report.run_details import run_details
+from autolora_bench.report.runs import Run
+from autolora_bench.report.scoreboard import Row, Table
+from autolora_bench.report.search_lines import Trajectory
+from autolora_bench.report.standings import Standings, fullest, main_column, shown_columns, standings_of
+from autolora_bench.report.tuning import TunedCell
+from autolora_bench.report.verdict import Card, arena_card, card_of
 
 ASSETS = Path(__file__).resolve().parent / "assets"
-TRAJECTORIES = 2
-"""A page shows so many trajectories; the folder holds all."""
-HISTORY_RUNS = 1000
-"""A page of more runs than this leaves their histories out, to stay small."""
-Section = dict[str, Any]
-"""title, head (list of texts), rows (lists of texts)."""
+SCRIPTS = ("page.js", "chart.js")
+HEAT = 8
+"""Steps from rank 0 to the largest."""
+
+
+@dataclass(frozen=True)
+class Inside:
+    """What was seen inside the searches, which a page shows folded."""
+
+    tables: Sequence[PlainTable] = ()
+    trajectories: Sequence[Trajectory] = ()
+    ranks: Sequence[RowRanks] = ()
 
 
 def page(
@@ -37,9 +58,12 @@ def page(
     runs: Sequence[Run],
     *,
     title: str,
+    arenas: Sequence[Arena] = (),
+    planted: Sequence[Run] = (),
     first: Sequence[PlainTable] = (),
-    pictures: "Sequence[Picture]" = (),
+    tuned: Sequence[TunedCell] = (),
     extra: Sequence[PlainTable] = (),
+    inside: Inside | None = None,
     remarks: Sequence[str] = (),
 ) -> str:
     """The page's HTML.
@@ -48,14 +72,26 @@ def page(
         tables: score tables, one per model.
         runs: those that the tables' cells rest on.
         title: heading of the page.
-        first: tables before the scores.
-        pictures: figures, shown below the tables.
+        arenas: of the runs whose true ranks are known.
+        planted: those runs.
+        first: the arenas' tables.
+        tuned: what was tuned before it was compared.
         extra: further tables.
+        inside: what was seen inside the searches; None leaves out all line charts too, which take a moment.
         remarks: what a reader must know of the whole, e.g. conflicts and unreadable records.
     """
-    style, script = (Markup((ASSETS / name).read_text(encoding="utf-8")) for name in ("page.css", "page.js"))
+    style = Markup((ASSETS / "page.css").read_text(encoding="utf-8"))
+    script = Markup("\n".join((ASSETS / name).read_text(encoding="utf-8") for name in SCRIPTS))
     number = {id(run): index for index, run in enumerate(runs)}
-    figures = [(base64.b64encode(picture.svg).decode(), picture.alt, picture.caption) for picture in pictures]
+    scored = [_Scored.of(table) for table in tables]
+    sections = [_score_section(one, number) for one in scored]
+    fields = [_arena_section(model, arenas) for model in dict.fromkeys(arena.model for arena in arenas)]
+    charts = [part["chart"] for part in [*fields, *sections] if part["chart"]]
+    panels = _panels(tables, tuned, inside)
+    data = run_details(runs) | {
+        "charts": [chart.data for chart in charts],
+        "versus": [part["matrix"]["versus"] for part in sections if part["matrix"]],
+    }
     return (
         _environment()
         .get_template("page.html.j2")
@@ -64,14 +100,20 @@ def page(
             style=style,
             script=script,
             policy=_policy(style, script),
+            cards=[*map(arena_card, arenas), *(one.card(tuned) for one in scored)],
             remarks=remarks,
             filters=_filters(tables),
-            scores=[_score_section(table, number) for table in tables],
-            first=first,
+            overview=_overview(scored, number),
+            arenas=fields,
+            scores=sections,
+            first=[table for table in first if not table.drawn],
             extra=extra,
-            figures=figures,
+            panels=[one for one in panels if not one.inside],
+            inside=_inside_view(inside, [one for one in panels if one.inside]),
             elsewhere=ELSEWHERE,
-            data=_data(page_data(runs)),
+            facts=_facts([*runs, *planted], arenas),
+            citation=_citation(title),
+            data=_data(data),
         )
     )
 
@@ -103,64 +145,211 @@ def _printable(value: Any) -> Any:
     return "".join(char if char.isprintable() or char in "\n\t" else " " for char in value)
 
 
+@dataclass(frozen=True)
+class _Scored:
+    """A table with what its columns' statistics say."""
+
+    table: Table
+    standings: tuple[Standings, ...]
+    """The main column's first."""
+
+    @classmethod
+    def of(cls, table: Table) -> "_Scored":
+        return cls(table, tuple(standings_of(table, column) for column in shown_columns(table)))
+
+    @property
+    def main(self) -> Standings | None:
+        return self.standings[0] if main_column(self.table) else None
+
+    def card(self, tuned: Sequence[TunedCell]) -> Card:
+        return card_of(self.table, self.main, chances_of(self.table), tuned)
+
+
 def _filters(tables: Sequence[Table]) -> list[tuple[str, str, dict[str, str]]]:
     """Check boxes for models, tasks and methods, where there is a choice."""
     tasks = {column.task: column.title for one in tables for column in one.columns if not column.is_average}
-    methods = {
-        row.method: row.label if row.method == UNTRAINED else row.runs[0].method_title
-        for one in tables
-        for row in one.rows
-    }
+    methods = {row.method: _method_title(row) for one in tables for row in one.rows}
     models = {one.model: one.model for one in tables}
     groups = [("model", "Models", models), ("task", "Tasks", tasks), ("method", "Methods", methods)]
     return [group for group in groups if len(group[2]) > 1]
 
 
-def _score_section(table: Table, number: Mapping[int, int]) -> dict[str, Any]:
-    elsewhere = elsewhere_grid(table)
+def _method_title(row: Row) -> str:
+    return row.label if row.method == UNTRAINED else row.runs[0].method_title
+
+
+def _score_section(scored: _Scored, number: Mapping[int, int]) -> dict[str, Any]:
+    table, chances = scored.table, chances_of(scored.table)
+    elsewhere, widest = elsewhere_grid(table), fullest(scored.standings)
+    limits = [
+        f"Chance: {column_title(column)} {numerals.score(chance.level)}; a guesser stays at or below "
+        f"{numerals.score(chance.limit)} in 95 % of evaluations of {chance.examples:,} examples; hatched: no better."
+        for column, chance in chances.items()
+    ]
+    places = (
+        "Place: ties share places. 1\N{EN DASH}4 says that the tests leave the places 1 to 4 open; the declared "
+        "comparisons keep their family's answers, all other pairs of the column are corrected among themselves."
+    )
     return {
         "table": table,
-        "grid": _view(grid_of(table), number),
-        "elsewhere": _view(elsewhere, None) if elsewhere else None,
+        "model": table.model,
+        "grid": view_of(table, grid_of(table), number, scored.main, chances),
+        "elsewhere": view_of(table, elsewhere, None) if elsewhere else None,
+        "notes": [places, *limits] if scored.main else [],
+        "chart": score_chart(table, scored.standings, chances, dict(number)),
+        "matrix": matrix_of(table, widest) if widest else None,
     }
 
 
-def _view(grid: Grid, number: Mapping[int, int] | None) -> dict[str, Any]:
-    """A grid for the template; with `number` cells open their runs, and headings and rows can be sorted."""
-    groups = [list(lines) for _, lines in groupby(grid.lines, key=lambda line: id(line.row))]
+def _overview(scored: Sequence[_Scored], number: Mapping[int, int]) -> dict[str, Any] | None:
+    """Models side by side: every method's main score with each; None for one model."""
+    known = [one for one in scored if one.main]
+    if len(known) < 2:
+        return None
+    labels: dict[tuple[str, str], str] = {}
+    for one in known:
+        for row in one.table.rows:
+            labels.setdefault(_key(row), _method_title(row) if row.main else row.label)
+    rows = []
+    for key, label in labels.items():
+        fields = [
+            _field(one, next((row for row in one.table.rows if _key(row) == key), None), number)
+            for one in known
+        ]
+        if any(text for text, _, _ in fields):
+            rows.append((key[0], label, fields))
+    heads = [(one.table.model, column_title(one.main.column)) for one in known if one.main]
+    return {"heads": heads, "rows": rows}
+
+
+def _key(row: Row) -> tuple[str, str]:
+    """What makes rows of two models the same method: a main row's settings may be told apart by others' only."""
+    return row.method, "" if row.main else row.label
+
+
+def _field(scored: _Scored, row: Row | None, number: Mapping[int, int]) -> tuple[str, str, str]:
+    """Text, runs and name of a button."""
+    cell = row.cells[scored.main.column] if row and scored.main else None
+    if row is None or cell is None or cell.mean is None:
+        return "", "", ""
+    spread = f" ± {numerals.score(cell.std)}" if cell.std is not None else ""
+    runs = cell.runs or row.runs
+    told = f"{row.label} with {scored.table.model}: {numerals.score(cell.mean)}. Show runs"
+    return f"{numerals.score(cell.mean)}{spread}", " ".join(str(number[id(run)]) for run in runs), told
+
+
+def _arena_section(model: str, arenas: Sequence[Arena]) -> dict[str, Any]:
+    own = [arena for arena in arenas if arena.model == model]
     return {
-        "sortable": number is not None,
-        "tops": [(own[0], len(own)) for own in _joined(grid.headings)],
-        "bottoms": grid.headings,
-        "bodies": [
-            (lines[0].row, [(line.published, line.texts[0], _cells(line, number)) for line in lines])
-            for lines in groups
-        ],
+        "model": model,
+        "chart": arena_chart(own),
+        "maps": [(arena.title, _arena_map(arena, arena.truth)) for arena in own if arena.truth],
     }
 
 
-def _joined(headings: Sequence[Heading]) -> list[list[Heading]]:
-    """Neighbouring headings of one task share a field."""
-    same = groupby(headings, key=lambda heading: (heading.top, heading.column and heading.column.task))
-    return [list(own) for _, own in same]
+def _arena_map(arena: Arena, truth: RankProfile) -> dict[str, Any]:
+    """True and found ranks below each other."""
+    profiles = [truth, *arena.found]
+    top = max(rank for profile in profiles for rank in profile.ranks)
+    known = {
+        str(row["title"]): numerals.score(row["regret"])
+        for _, row in arena.rows.iterrows()
+        if row["regret"] == row["regret"]
+    }
+    rows = [
+        (
+            profile.label,
+            [(_rank(rank), _heat(rank, top)) for rank in profile.ranks],
+            known.get(profile.label, ""),
+        )
+        for profile in profiles
+    ]
+    return {"layers": len(truth.ranks), "rows": rows}
 
 
-def _cells(line: Line, number: Mapping[int, int] | None) -> list[tuple[Any, ...]]:
-    """Text, value to sort by, numbers of the runs behind it, and what its button is called."""
-    found: list[tuple[Any, ...]] = []
-    for text in line.texts[1:]:
-        if line.published or line.row is None or text.column is None or number is None:
-            found.append((text, None, "", ""))
-            continue
-        cell = line.row.cells[text.column]
-        value = None if cell.mean is None else f"{cell.mean:.6f}"
-        label = f"{line.row.label}, {_name(text.column)}: {text.value}. Show runs"
-        found.append((text, value, " ".join(str(number[id(run)]) for run in cell.runs), label))
-    return found
+def _rank(rank: float) -> str:
+    return f"{rank:.0f}" if abs(rank - round(rank)) < 0.05 else f"{rank:.1f}"
 
 
-def _name(column: Column) -> str:
-    return " ".join(filter(None, [column.title, column.subtitle]))
+def _heat(rank: float, top: float) -> int:
+    return round(HEAT * rank / top) if top > 0 else 0
+
+
+def _panels(tables: Sequence[Table], tuned: Sequence[TunedCell], inside: Inside | None) -> list[Panels]:
+    if inside is None:
+        return []
+    return [
+        *rate_panels(tuned),
+        *curve_panels(tables),
+        *estimator_panels(tables),
+        *trajectory_panels(inside.trajectories),
+    ]
+
+
+def _inside_view(inside: Inside | None, panels: Sequence[Panels]) -> dict[str, Any] | None:
+    if inside is None or not (inside.tables or inside.ranks or panels):
+        return None
+    maps = [
+        (found.table.model, found.row.method, found.row.label, [_map(*one) for one in _side_by_side(found)])
+        for found in inside.ranks
+    ]
+    return {"tables": inside.tables, "panels": panels, "maps": maps}
+
+
+def _side_by_side(found: RowRanks) -> list[tuple[RankMap, float]]:
+    pairs = [
+        [ours, *([found.beside[task]] if task in found.beside else [])] for task, ours in found.maps.items()
+    ]
+    top = max(rank for pair in pairs for one in pair for rank in one.ranks.values())
+    return [(one, top) for pair in pairs for one in pair]
+
+
+def _map(ranks: RankMap, top: float) -> dict[str, Any]:
+    places = [
+        (
+            projection,
+            [
+                (_rank(ranks.ranks[block, projection]), _heat(ranks.ranks[block, projection], top))
+                if (block, projection) in ranks.ranks
+                else ("", 0)
+                for block in ranks.blocks
+            ],
+        )
+        for projection in ranks.projections
+    ]
+    return {"title": ranks.title, "blocks": ranks.blocks, "rows": places}
+
+
+def _facts(runs: Sequence[Run], arenas: Sequence[Arena]) -> list[str]:
+    """What the page was made from: nothing here depends on when it was made."""
+    records = [run.completed for run in runs if run.completed]
+    told = []
+    if records:
+        dates = sorted(str(record.finished or "")[:10] for record in records)
+        when = dates[0] if dates[0] == dates[-1] else f"{dates[0]} to {dates[-1]}"
+        told.append(
+            f"{numerals.plural(len(records), 'completed run')}, finished {when or 'at an unknown date'}."
+        )
+        told += origin_notes(records)
+    if arenas:
+        methods = {title for arena in arenas for title in arena.rows["title"]}
+        plants = {plant for arena in arenas for plant in arena.plants.index.unique("plant")}
+        told.append(
+            f"{numerals.plural(len(methods), 'method')} on {numerals.plural(len(plants), 'plant')} with known ranks, "
+            f"in {numerals.plural(len(arenas), 'setting')}."
+        )
+    return [*told, f"Page by autolora-bench {__version__}."]
+
+
+def _citation(title: str) -> str:
+    return (
+        "@software{autolora_bench,\n"
+        "  title = {autolora-bench: honest, fast, reproducible benchmarking of low-rank fine-tuning},\n"
+        "  author = {{The autolora-bench authors}},\n"
+        f"  version = {{{__version__}}},\n"
+        f"  note = {{Report: {' '.join(title.split())}}}\n"
+        "}"
+    )
 
 
 def _data(data: dict[str, Any]) -> Markup:
@@ -170,141 +359,9 @@ def _data(data: dict[str, Any]) -> Markup:
 
 
 def _policy(style: str, script: str) -> Markup:
-    """Only this very style and script, only inlined images, no connection to anywhere."""
+    """Only this very style and script, no images, no connection to anywhere."""
     digests = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in (style, script)]
     return Markup(
-        f"default-src 'none'; img-src data:; style-src 'sha256-{digests[0]}'; script-src 'sha256-{digests[1]}'; "
+        f"default-src 'none'; style-src 'sha256-{digests[0]}'; script-src 'sha256-{digests[1]}'; "
         "base-uri 'none'; form-action 'none'"
-    )
-
-
-def page_data(runs: Sequence[Run]) -> dict[str, Any]:
-    """Runs by position and, once each, the settings they share, for the page's script."""
-    settings = {run.config_id: sorted(flatten(run.config).items()) for run in runs}
-    with_history = len(runs) <= HISTORY_RUNS
-    return {"settings": settings, "runs": [_run(run, with_history) for run in runs]}
-
-
-def _run(run: Run, with_history: bool) -> dict[str, Any]:
-    shown: dict[str, Any] = {
-        "title": f"{run.task}, {run.method}, {run.model}, seed {run.seed}",
-        "state": run.state.value,
-        "command": run.command,
-        "settings": run.config_id,
-        "sections": [],
-    }
-    record = run.record
-    if record is None:
-        return shown
-    sections = [
-        _scores(record),
-        _phases(record),
-        _history(record, with_history),
-        _ranks(record),
-        _facts(record),
-    ]
-    shown["sections"] = [section for section in sections if section["rows"]]
-    shown["curve"] = _curve(record)
-    if record.error:
-        shown["error"] = {
-            name: str(record.error.get(name, "")) for name in ("type", "message", "mend", "traceback")
-        }
-    return shown
-
-
-def _scores(record: RunRecord) -> Section:
-    moments = (("best epoch", record.best), ("last epoch", record.last), ("test", record.test))
-    rows = [
-        [
-            moment,
-            split,
-            f"{evaluation.epoch:g}",
-            metric_title(metric),
-            _value(record, metric, value),
-            evaluation.note or "",
-        ]
-        for moment, evaluations in moments
-        for split, evaluation in evaluations.items()
-        for metric, value in evaluation.scores.items()
-    ]
-    return {"title": "Scores", "head": ["moment", "split", "epoch", "metric", "value", "note"], "rows": rows}
-
-
-def _phases(record: RunRecord) -> Section:
-    head = ["phase", "status", "time", "training", "CPU", "steps", "tokens/s", "peak memory"]
-    return {"title": "Phases", "head": head, "rows": [_phase(phase) for phase in record.phases]}
-
-
-def _phase(phase: PhaseRecord) -> list[str]:
-    speed = f"{phase.tokens / phase.train_seconds:,.0f}" if phase.tokens and phase.train_seconds else ""
-    memory = f"{phase.peak_memory_bytes / 2**30:.2f} GiB" if phase.peak_memory_bytes is not None else ""
-    steps = "" if phase.steps is None else f"{phase.steps:,}"
-    training, cpu = (
-        "" if seconds is None else numerals.duration(seconds)
-        for seconds in (phase.train_seconds, phase.train_cpu_seconds)
-    )
-    time = numerals.duration(phase.seconds)
-    return [phase.name, str(phase.status), time, training, cpu, steps, speed, memory]
-
-
-def _history(record: RunRecord, wanted: bool) -> Section:
-    metrics = list(dict.fromkeys(metric for evaluation in record.history for metric in evaluation.scores))
-    head = ["phase", "split", "epoch", "step", "training loss", *[metric_title(metric) for metric in metrics]]
-    rows = [_moment(record, evaluation, metrics) for evaluation in record.history] if wanted else []
-    return {"title": "History", "head": head, "rows": rows}
-
-
-def _moment(record: RunRecord, evaluation: Evaluation, metrics: list[str]) -> list[str]:
-    loss = "" if evaluation.train_loss is None else f"{evaluation.train_loss:.4f}"
-    scores = [
-        _value(record, metric, evaluation.scores[metric]) if metric in evaluation.scores else ""
-        for metric in metrics
-    ]
-    return [evaluation.phase, evaluation.split, f"{evaluation.epoch:g}", str(evaluation.step), loss, *scores]
-
-
-def _curve(record: RunRecord) -> list[list[float]]:
-    """Epoch and headline score on the first split, in the published unit."""
-    if not record.history or record.headline is None:
-        return []
-    split, scale = record.history[0].split, metric_of(record.headline, [record]).published_scale
-    points = [(e.epoch, e.scores.get(record.headline)) for e in record.history if e.split == split]
-    return [[round(epoch, 4), round(value * scale, 3)] for epoch, value in points if value is not None]
-
-
-def _ranks(record: RunRecord) -> Section:
-    projections = list(dict.fromkeys(layer.projection for layer in record.ranks))
-    by_block: dict[str, dict[str, str]] = {}
-    for layer in record.ranks:
-        name = layer.module if layer.block is None else str(layer.block)
-        by_block.setdefault(name, {})[layer.projection] = str(layer.rank)
-    rows = [[block, *[ranks.get(name, "") for name in projections]] for block, ranks in by_block.items()]
-    return {"title": "Ranks", "head": ["block", *projections], "rows": rows}
-
-
-def _facts(record: RunRecord) -> Section:
-    facts = {
-        "started": record.started,
-        "finished": record.finished,
-        "hardware": hardware(record),
-        **(
-            {
-                "parameters": f"{record.parameters.method:,} of the method, {record.parameters.head:,} of the head"
-            }
-            if record.parameters
-            else {}
-        ),
-        **{f"data {name}": value for name, value in flatten(record.data).items()},
-        **flatten(record.provenance),
-    }
-    return {
-        "title": "Data and origin",
-        "head": ["", ""],
-        "rows": [[name, str(value)] for name, value in facts.items() if value],
-    }
-
-
-def _value(record: RunRecord, metric: str, value: float | None) -> str:
-    return (
-        "undefined" if value is None else numerals.score(value * metric_of(metric, [record]).published_scale)
     )

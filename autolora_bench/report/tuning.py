@@ -15,7 +15,7 @@ from autolora_bench.report import numerals
 from autolora_bench.report.formats import PlainTable
 from autolora_bench.report.frames import run_cost
 from autolora_bench.report.numerals import plural
-from autolora_bench.report.order import method_order
+from autolora_bench.report.order import OTHER, method_order
 from autolora_bench.report.rows import Variant, settings
 from autolora_bench.report.runs import Run, flatten
 from autolora_bench.report.scoreboard import Claim, Table
@@ -48,6 +48,8 @@ class TunedCell:
     final_seconds: float
     unfinished: int
     """Tuning runs that have not ended."""
+    family: str = OTHER
+    """The method's, which decides its colour."""
 
     @property
     def at_edge(self) -> bool:
@@ -116,6 +118,7 @@ def _cell(runs: Sequence[Run], own: Variant | list[tuple[str, str]]) -> TunedCel
         tuning_seconds=_seconds(run.completed for run in tuning),
         final_seconds=_seconds(run.completed for run in finals),
         unfinished=sum(not _has_ended(run) for run in tuning),
+        family=first.family,
     )
 
 

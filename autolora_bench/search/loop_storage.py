@@ -54,7 +54,7 @@ def _written(step: PastStep) -> dict[str, Any]:
 
 def _read(found: dict[str, Any], device: torch.device) -> PastStep:
     taken = OptimizerStep(**{name: _on(value, device) for name, value in found["taken"].items()})
-    taken = replace(taken, memories=tuple(Memory(*m) for m in taken.memories))
+    taken = replace(taken, memories=tuple(Memory(*_on(m, device)) for m in found["taken"]["memories"]))
     passes = [
         TrainingPass(_on(done["batch"], device), RandomState(done["cpu"], done["cuda"], device))
         for done in found["passes"]

@@ -10,9 +10,11 @@ import torch
 
 from autolora_bench import machine
 from autolora_bench.config.experiment import ExperimentConfig
+from autolora_bench.config.model import Dtype, Quantization
 from autolora_bench.config.padding import needs_padding
 from autolora_bench.config.ranges import AUTO
 from autolora_bench.config.registry import kind_of
+from autolora_bench.config.support import ENCODER_DECODERS
 from autolora_bench.config.train import WAYS
 from autolora_bench.models.hub import available
 from autolora_bench.models.locate import locate
@@ -62,11 +64,19 @@ def _reasons(experiment: ExperimentConfig, device: torch.device, ways: list[str]
         against = f"not measured on {device.type}"
     elif kind_of(experiment.method).digests:
         against = f"method={experiment.method.name} is not the project's"
+    elif experiment.model.dtype is not Dtype.fp32:
+        against = f"not proved for model.dtype={experiment.model.dtype.name}"
+    elif experiment.model.quantization is not Quantization.none:
+        against = f"not proved for model.quantization={experiment.model.quantization.name}"
+    elif experiment.train.gradient_checkpointing:
+        against = "not proved for train.gradient_checkpointing=true"
     if against:
         return dict.fromkeys(ways, against)
     location = available(locate(experiment.model))
     drawn = experiment.model.random is not None
     folder = None if drawn else Path(location.source)
+    if folder is not None and architecture_of(folder) in ENCODER_DECODERS:
+        return dict.fromkeys(ways, f"not proved for the architecture {architecture_of(folder)}")
     found = {"cpu_kernels": _too_large(folder), "padding_free": _needs_padding(experiment, folder)}
     return {way: found[way] for way in ways if found[way]}
 

@@ -2,12 +2,15 @@
 
 import json
 from collections.abc import Callable, Sequence
+from itertools import combinations
 from itertools import pairwise as neighbours
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.text import Text
 from scipy import stats
 
 from autolora_bench.errors import UserError
@@ -17,14 +20,18 @@ from autolora_bench.report.build import report_stability, write_report
 from autolora_bench.report.collect import Collection, collect
 from autolora_bench.report.comparisons import comparison_table, comparisons
 from autolora_bench.report.costs import cost_reports, cost_tables
-from autolora_bench.report.figures.quality import Point, curve_figures, front, pareto_figures
-from autolora_bench.report.figures.ranks import published_ranks, rank_figures
-from autolora_bench.report.figures.searches import diagnostics, estimator_figures
-from autolora_bench.report.figures.style import legend_below, logarithmic, panels
+from autolora_bench.report.figures.quality import curve_figures, pareto_figures
+from autolora_bench.report.figures.ranks import rank_figures
+from autolora_bench.report.figures.searches import estimator_figures
+from autolora_bench.report.figures.style import label_ends, label_points, logarithmic, panels, room_for
 from autolora_bench.report.formats import in_format
 from autolora_bench.report.frames import frames_of
+from autolora_bench.report.palette import looks_of
+from autolora_bench.report.quality import Point, front
+from autolora_bench.report.rank_maps import published_ranks
 from autolora_bench.report.runs import runs_of
 from autolora_bench.report.scoreboard import Table
+from autolora_bench.report.search_lines import diagnostics
 from autolora_bench.report.tables import tables_of
 
 Make = Callable[..., RunRecord]
@@ -79,7 +86,14 @@ def test_a_folder_holds_every_format_and_figure_and_repeats(searched: Collection
     assert kinds == {"pareto", "cost", "ranks", "stability.svg", "estimator", "curves", "trajectory"}
     assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
     page = (tmp_path / "a" / "report.html").read_text(encoding="utf-8")
-    assert page.count("data:image/svg+xml;base64,") == sum(name.endswith(".svg") for name in names)
+    assert "data:image" not in page
+    for title in (
+        "Learning curves",
+        "Estimator of the hypergradient",
+        "Search of AutoLoRA, rte",
+        "Ranks of AutoLoRA",
+    ):
+        assert title in page
 
 
 def test_figures_are_saved_once_in_the_formats_asked_for(make: Make, tmp_path: Path) -> None:
@@ -119,15 +133,13 @@ def test_broken_artefacts_are_named_not_fatal(searched: Collection, tmp_path: Pa
 def test_front_is_the_set_that_nothing_beats() -> None:
     random = np.random.default_rng(2)
     points = [Point(str(i), i, *random.integers(1, 12, 2).astype(float), 0.0) for i in range(40)]
-    chosen = {(p.parameters, p.score) for p in front(points)}
+    chosen = {(p.size, p.score) for p in front(points)}
     for point in points:
         beaten = any(
-            q.parameters <= point.parameters
-            and q.score >= point.score
-            and (q.parameters, q.score) != (point.parameters, point.score)
+            q.size <= point.size and q.score >= point.score and (q.size, q.score) != (point.size, point.score)
             for q in points
         )
-        assert ((point.parameters, point.score) in chosen) != beaten
+        assert ((point.size, point.score) in chosen) != beaten
 
 
 def test_front_where_lower_is_better() -> None:
@@ -135,19 +147,57 @@ def test_front_where_lower_is_better() -> None:
     assert [p.label for p in front(points, higher_is_better=False)] == ["a", "b"]
 
 
-def test_a_legend_of_long_labels_is_whole_and_leaves_the_panel_its_height() -> None:
-    figure, (axis,) = panels(1, 2.7, 2.2)
-    for number in range(9):
-        axis.plot(
-            [0, 1], label=f"lora (learning_rate=0.001, train.epochs=30.0, train.max_steps=null) {number}"
-        )
-    legend_below(figure, [axis])
-    FigureCanvasAgg(figure).draw()
-    legend, whole = figure.legends[0].get_window_extent(), figure.bbox
-    assert whole.x0 <= legend.x0
-    assert legend.x1 <= whole.x1
-    assert axis.get_window_extent().height > 1.2 * figure.dpi
-    assert legend.y1 <= axis.get_window_extent().y0
+def boxes(axis: Any) -> dict[str, Any]:
+    FigureCanvasAgg(axis.figure).draw()
+    return {text.get_text(): Text.get_window_extent(text) for text in axis.texts}
+
+
+def apart(found: Sequence[Any]) -> bool:
+    return not any(one.overlaps(other) for one, other in combinations(found, 2))
+
+
+@pytest.mark.parametrize("count", [1, 9, 30])
+def test_names_beside_a_panel_do_not_touch_and_stay_in_the_figure(count: int) -> None:
+    names = [f"{n} lora (learning_rate=0.001, train.epochs=30.0)" for n in range(count)]
+    wide, high = room_for(names)
+    figure, (axis,) = panels(1, 2.4 + wide, max(2.2, high))
+    axis.plot([0, 1], [0, 1])
+    label_ends(axis, [(name, 1.0, 0.5, "black") for name in names], max(2.2, high))
+    found = boxes(axis)
+    assert len(found) == count
+    assert apart(list(found.values()))
+    assert axis.get_window_extent().width > 1.2 * figure.dpi
+    assert all(
+        box.x1 <= figure.bbox.x1 and box.y0 >= 0 and box.y1 <= figure.bbox.y1 for box in found.values()
+    )
+
+
+def test_names_of_points_do_not_touch_and_none_is_lost() -> None:
+    random = np.random.default_rng(5)
+    size = (4.5, 3.6)
+    figure, (axis,) = panels(1, *size)
+    places = [*random.uniform(0, 1, (12, 2)), *([0.5, 0.5] for _ in range(6))]
+    axis.set(xlim=(-0.1, 1.1), ylim=(-0.1, 1.1))
+    label_points(axis, [(f"method {n}", x, y, "black") for n, (x, y) in enumerate(places)], size)
+    found = boxes(axis)
+    assert set(found) == {f"method {n}" for n in range(18)}
+    assert apart(list(found.values()))
+    assert all(box.x0 >= 0 and box.x1 <= figure.bbox.x1 for box in found.values())
+
+
+def test_a_method_has_its_colour_in_every_figure(make: Make) -> None:
+    few = looks_of(tables([make("rte", "autolora", 0, 0.7), make("rte", "lora", 0, 0.7)])[0].rows)
+    records = [
+        make("rte", m, 0, 0.7)
+        for m in ("full", "lora", "lora4", "adalora", "autolora", "released", "uniform")
+    ]
+    many = tables(records)[0]
+    colours = {row.label: look.colour for row, look in zip(many.rows, looks_of(many.rows), strict=True)}
+    assert [look.colour for look in few] == [colours["LoRA, rank 4"], colours["AutoLoRA"]]
+    assert colours["AutoLoRA"] == colours["AutoLoRA, released estimator"]
+    assert len(set(colours.values())) == 5
+    kinds = {(look.colour, look.marker) for look in looks_of(many.rows)}
+    assert len(kinds) == len(many.rows)
 
 
 def test_ticks_of_a_short_logarithmic_axis_do_not_touch() -> None:

@@ -21,8 +21,9 @@ from autolora_bench.report.build import report
 Study = tuple[list[RunRecord], list[PlannedRun]]
 PUBLISHED = Path(__file__).parent / "golden" / "published.csv"
 ENTER, ESCAPE, TAB = "\ue007", "\ue00c", "\ue004"
+HOW_TO_GET = "no chromium and chromedriver; Debian, Ubuntu: apt-get install chromium chromium-driver"
 OUTSIDE = re.compile(
-    r"""(?:src|href|action)\s*=\s*(?!["']?(?:data:|#))|url\(|@import|https?://(?!www\.w3\.org)"""
+    r"""(?<!data-)(?:src|href|action)\s*=\s*(?!["']?(?:data:|#))|url\(|@import|https?://(?!www\.w3\.org)"""
 )
 
 
@@ -60,7 +61,7 @@ def browser() -> Iterator[Browser]:
     driver = shutil.which("chromedriver")
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     if not driver or not chromium:
-        pytest.skip("no chromium with chromedriver on this machine")
+        pytest.skip(HOW_TO_GET)
     process = subprocess.Popen(
         [driver, "--port=0"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     )
@@ -121,7 +122,7 @@ def errors(browser: Browser) -> list[str]:
 
 def rows(browser: Browser) -> list[str]:
     return browser.script(
-        "return [...document.querySelectorAll('table')[0].tBodies].map(b => b.rows[0].cells[0].textContent)"
+        "return [...document.querySelector('table.scores').tBodies].map(b => b.rows[0].cells[0].textContent)"
     )
 
 
@@ -142,7 +143,7 @@ def test_the_file_names_nothing_outside_itself(study: Study) -> None:
 
 
 def test_a_cell_opens_its_runs_by_enter_and_closes_by_escape(page: Browser) -> None:
-    page.script("document.querySelector('td[data-task=rte] button').focus()")
+    page.script("document.querySelector('[data-method=full] td[data-task=rte] button').focus()")
     page.keys(ENTER)
     assert page.script("return document.getElementById('runs').open")
     text = page.script("return document.getElementById('runs').textContent")
@@ -174,17 +175,87 @@ def test_ranks_of_a_run_are_shown(page: Browser) -> None:
 
 def test_sorting_by_a_score_and_back(page: Browser) -> None:
     before = rows(page)
-    sort = "document.querySelector('th[data-task=rte] button[data-sort]').click()"
+    assert before[0] == "AutoLoRA"
+    assert before[-1].startswith("published")
+    sort = "document.querySelector('.scores th[data-task=rte] button[data-sort]').click()"
+    sorted_by = "return document.querySelector('.scores th[data-task=rte][aria-sort]')?.ariaSort"
+    assert page.script(sorted_by) == "descending"
     page.script(sort)
-    assert rows(page)[0] == "AutoLoRA"
+    assert page.script(sorted_by) == "ascending"
+    assert rows(page)[0] == "AutoLoRA released estimator"
     assert rows(page)[-1].startswith("published")
-    assert (
-        page.script("return document.querySelector('th[data-task=rte][aria-sort]').ariaSort") == "descending"
-    )
     page.script(sort)
-    assert rows(page)[0] == "AutoLoRA, released estimator"
+    assert rows(page)[:2] == ["Full", "LoRA rank 4"]
     page.script(sort)
     assert rows(page) == before
+
+
+def test_filters_and_choices_stand_in_the_address(page: Browser) -> None:
+    page.script("document.querySelector('input[name=method][value=full]').click()")
+    page.script("document.querySelector('input[name=task][value=rte]').click()")
+    page.script(
+        "const s = document.querySelector('[data-versus]'); s.value = 'AdaLoRA'; s.dispatchEvent(new Event('change'))"
+    )
+    address = page.script("return location.href")
+    assert address.partition("#")[2]
+    page.call("url", url="about:blank")
+    page.call("url", url=address)
+    assert not page.script("return document.querySelector('input[name=method][value=full]').checked")
+    assert page.script("return document.querySelector('tbody[data-method=full]').hidden")
+    assert not page.script("return document.querySelector('tbody[data-method=lora]').hidden")
+    assert page.script("return document.querySelector('.scores th[data-task=rte]').hidden")
+    shown = page.script("return document.querySelector('.versus').textContent")
+    assert "AdaLoRA against" in shown
+    assert "not separated" in shown
+    assert errors(page) == []
+
+
+def test_a_broken_address_breaks_nothing(page: Browser) -> None:
+    address = page.script("return location.href.split('#')[0]")
+    page.call("url", url="about:blank")
+    page.call("url", url=f"{address}#chart0=9.-1.x&with0=nobody&x&task=%3Cb%3E")
+    assert errors(page) == []
+    assert page.script("return document.querySelectorAll('.scatter').length") == 2
+    assert page.script("return [...document.querySelectorAll('input[name=task]')].every(b => !b.checked)")
+
+
+def test_the_chart_shows_values_names_and_opens_runs(page: Browser) -> None:
+    point = "[...document.querySelectorAll('.point')].find(p => p.getAttribute('aria-label').startsWith('AutoLoRA:'))"
+    page.script(f"{point}.focus()")
+    assert "80.75 ± 0.51" in page.script("return document.querySelector('.tip').textContent")
+    page.keys(ENTER)
+    assert page.script("return document.getElementById('runs').open")
+    assert page.script("return document.querySelectorAll('#runs .run').length") == 6
+    page.keys(ESCAPE)
+    names = page.script(
+        "return [...document.querySelectorAll('.scatter')[0].querySelectorAll('.name')].map(n => n.textContent)"
+    )
+    assert {"AutoLoRA", "Full"} <= set(names)
+
+
+def test_a_budget_lights_the_best_within_it_and_its_ties(page: Browser) -> None:
+    told = "return document.querySelector('.told').textContent"
+    assert page.script(told).startswith("Best: AutoLoRA")
+    page.script(
+        "const s = document.querySelector('input[type=range]'); s.value = 0; s.dispatchEvent(new Event('input'))"
+    )
+    within = page.script(told)
+    assert within.startswith("Best within the budget: AutoLoRA, released estimator")
+    assert page.script("return document.querySelectorAll('.point.out').length") == 5
+    page.script(
+        "const s = document.querySelector('input[type=range]'); s.value = 60; s.dispatchEvent(new Event('input'))"
+    )
+    assert page.script(told).startswith("Best within the budget: AutoLoRA 80.75")
+    assert "Not separated from it: AdaLoRA, LoRA, rank 4" in page.script(told)
+    assert page.script("return document.querySelectorAll('.point.tie').length") > 0
+
+
+def test_another_cost_is_chosen_by_its_name(page: Browser) -> None:
+    page.script(
+        "const s = document.querySelectorAll('.controls select')[1]; s.value = 1; s.dispatchEvent(new Event('change'))"
+    )
+    assert "seconds" in page.script("return document.querySelector('.scatter').getAttribute('aria-label')")
+    assert "chart0=" in page.script("return location.hash")
 
 
 def test_filters_hide_tasks_methods_and_models(page: Browser) -> None:
@@ -218,13 +289,25 @@ def test_a_switch_unchecks_all_of_a_kind_and_checks_them_again(page: Browser) ->
 def test_everything_is_reached_by_tab(page: Browser) -> None:
     reached = set()
     name = "e.name || e.className || Object.keys(e.dataset)[0] || e.tagName"
-    for _ in range(40):
+    for _ in range(60):
         page.keys(TAB)
         reached.add(page.script(f"const e = document.activeElement; return {name}"))
     assert {"model", "task", "method", "scroll", "sort", "runs"} <= reached
 
 
-@pytest.mark.parametrize("width", [500, 800])
+def test_the_chart_and_its_controls_are_reached_by_tab(page: Browser) -> None:
+    page.script("document.querySelector('.controls select').focus()")
+    reached = set()
+    for _ in range(6):
+        page.keys(TAB)
+        reached.add(
+            page.script("const e = document.activeElement; return e.type || e.getAttribute('class') || ''")
+        )
+    assert "range" in reached
+    assert any(name.startswith("point") for name in reached)
+
+
+@pytest.mark.parametrize("width", [400, 500, 1000, 1600])
 def test_narrow_windows_scroll_the_table_not_the_page(page: Browser, width: int) -> None:
     page.size(width, 800)
     assert page.script("return document.documentElement.scrollWidth <= document.documentElement.clientWidth")

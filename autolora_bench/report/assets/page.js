@@ -74,18 +74,20 @@ const shown = (run) => {
     if (run.error.traceback) box.append(folded("Traceback", element("pre", run.error.traceback), false));
   }
   if (run.curve && run.curve.length > 1) box.append(element("h4", "Headline score by epoch"), curve(run.curve));
-  for (const part of run.sections) box.append(folded(part.title, grid(part.head, part.rows), part.title === "Scores"));
-  box.append(folded("Settings", grid(["setting", "value"], data.settings[run.settings] || []), false));
+  for (const [title, head, rows] of run.sections) {
+    box.append(folded(title, grid(head, rows.map((row) => data.rows[row])), title === "Scores"));
+  }
+  box.append(folded("Settings", grid(["setting", "value"], run.settings.map((row) => data.rows[row])), false));
   return box;
 };
 
-const openRuns = (button) => {
-  const runs = button.dataset.runs.split(" ").map((index) => data.runs[Number(index)]);
+const openRuns = (numbers, called) => {
+  const runs = numbers.map((index) => data.runs[Number(index)]);
   const close = element("button", "close");
   close.type = "button";
   close.addEventListener("click", () => dialog.close());
   const bar = element("div", undefined, "bar");
-  const title = element("h2", button.getAttribute("aria-label").replace(/\. Show runs$/, ""));
+  const title = element("h2", called);
   title.id = "runs-title";
   bar.append(title, close);
   dialog.replaceChildren(bar, ...runs.map(shown));
@@ -93,15 +95,24 @@ const openRuns = (button) => {
   dialog.scrollTop = 0;
 };
 
+// What a reader chose stands behind the # of the address, so that a link shows the same.
+const state = new URLSearchParams(location.hash.includes("=") ? location.hash.slice(1) : "");
+const remember = (name, value) => {
+  if (value) state.set(name, value); else state.delete(name);
+  const text = state.toString();
+  try { history.replaceState(null, "", text ? `#${text}` : location.pathname + location.search); } catch { /* a viewer without addresses */ }
+};
+
 const sortBy = (button) => {
   const header = button.closest("th");
   const table = button.closest("table");
-  const place = [...header.parentNode.children].indexOf(header);
+  const line = [...header.parentNode.children];
+  const marked = table.tHead.querySelector(".place") ? 1 : 0;
+  const place = line.indexOf(header) + (line.indexOf(header) > 0 ? marked : 0);
   const next = { none: "descending", descending: "ascending", ascending: "none" }[header.ariaSort || "none"];
-  for (const other of header.parentNode.children) other.removeAttribute("aria-sort");
+  for (const other of line) other.removeAttribute("aria-sort");
   if (next !== "none") header.ariaSort = next;
   const bodies = [...table.tBodies];
-  bodies.forEach((body, index) => { body.dataset.order ??= index; });
   const key = (body) => {
     const cell = body.rows[0].cells[place];
     if (!body.dataset.method) return null;
@@ -119,30 +130,71 @@ const sortBy = (button) => {
   table.append(...bodies);
 };
 
+const KINDS = ["model", "task", "method"];
+const boxesOf = (form, kind) => [...form.elements].filter((box) => box.name === kind);
+const hiddenNames = { model: new Set(), task: new Set(), method: new Set() };
 const applyFilters = (form) => {
-  const off = (kind) => new Set([...form.elements].filter((box) => box.name === kind && !box.checked).map((box) => box.value));
-  const hidden = { model: off("model"), task: off("task"), method: off("method") };
-  for (const [kind, names] of Object.entries(hidden)) {
-    for (const part of document.querySelectorAll(`main [data-${kind}]`)) part.hidden = names.has(part.dataset[kind]);
+  for (const kind of KINDS) {
+    const boxes = boxesOf(form, kind);
+    hiddenNames[kind] = new Set(boxes.filter((box) => !box.checked).map((box) => box.value));
+    const on = boxes.filter((box) => box.checked).map((box) => box.value);
+    remember(kind, on.length === boxes.length ? "" : on.length ? on.join(" ") : "-");
+    for (const part of document.querySelectorAll(`main [data-${kind}], .cards [data-${kind}]`)) {
+      part.hidden = hiddenNames[kind].has(part.dataset[kind]);
+    }
+  }
+  for (const redraw of redraws) redraw();
+};
+const restoreFilters = (form) => {
+  for (const kind of KINDS.filter((one) => state.has(one))) {
+    const on = new Set(state.get(kind).split(" "));
+    for (const box of boxesOf(form, kind)) box.checked = on.has(box.value);
   }
 };
 
 const switchAll = (button) => {
-  const boxes = [...button.form.elements].filter((box) => box.name === button.dataset.switch);
+  const boxes = boxesOf(button.form, button.dataset.switch);
   const on = boxes.some((box) => !box.checked);
   for (const box of boxes) box.checked = on;
   applyFilters(button.form);
 };
 
+const compareWith = (select) => {
+  const box = select.closest("p").nextElementSibling;
+  const rows = data.versus[Number(select.dataset.versus)][select.value];
+  remember(`with${select.dataset.versus}`, select.value);
+  box.replaceChildren();
+  if (!rows) return;
+  const head = [`${select.value} against`, "difference", "95 % interval", "pairs", "answer"];
+  box.append(grid(head, rows));
+};
+
 document.addEventListener("click", (event) => {
   const button = event.target.closest("button");
-  if (button?.dataset.runs) openRuns(button);
+  if (button?.dataset.runs) openRuns(button.dataset.runs.split(" "), button.getAttribute("aria-label").replace(/\. Show runs$/, ""));
   else if (button?.dataset.switch) switchAll(button);
   else if (button && "sort" in button.dataset) sortBy(button);
   else if (event.target === dialog) dialog.close();
+  const link = event.target.closest('nav a[href^="#"]');
+  if (link && state.size) {
+    event.preventDefault();
+    document.getElementById(link.hash.slice(1))?.scrollIntoView();
+  }
 });
+for (const select of document.querySelectorAll("[data-versus]")) {
+  select.closest("p").hidden = false;
+  select.addEventListener("change", () => compareWith(select));
+  const chosen = state.get(`with${select.dataset.versus}`);
+  if (chosen && chosen in data.versus[Number(select.dataset.versus)]) {
+    select.value = chosen;
+    compareWith(select);
+  }
+}
+const redraws = [];
 const form = document.getElementById("filters");
 if (form) {
   form.hidden = false;
+  restoreFilters(form);
+  applyFilters(form);
   form.addEventListener("change", () => applyFilters(form));
 }

@@ -10,15 +10,18 @@ from matplotlib.figure import Figure
 from autolora_bench.report.arena import Arena, RankProfile
 from autolora_bench.report.figures.style import (
     HEAT,
+    MIDDLE,
     Picture,
     file_name,
-    legend_below,
+    label_points,
     line_style,
     logarithmic,
     panels,
     picture,
+    room_for,
     wrapped,
 )
+from autolora_bench.report.palette import looks
 
 
 def arena_figures(arenas: Sequence[Arena]) -> list[Picture]:
@@ -95,27 +98,34 @@ def _scatter(model: str, arenas: Sequence[Arena]) -> Picture:
 
 
 def _draw_scatter(arenas: Sequence[Arena]) -> Figure:
-    figure, axes = panels(len(arenas), 3.4, 2.8, columns=2)
-    titles = sorted({str(title) for arena in arenas for title in arena.rows["title"]})
-    style = {title: line_style(number) for number, title in enumerate(titles)}
+    families = {title: family for arena in arenas for title, family in arena.families.items()}
+    titles = [str(title) for title in dict.fromkeys(t for arena in arenas for t in arena.rows["title"])]
+    style = dict(zip(titles, looks([families[title] for title in titles]), strict=True))
+    across, _ = room_for(titles)
+    size = (3.8 + across, 4.2)
+    figure, axes = panels(len(arenas), *size, columns=2)
     for axis, arena in zip(axes, arenas, strict=True):
         points = _points(arena)
         for _, row in points.iterrows():
-            look = {**style[row["title"]], "linestyle": "none", "markerfacecolor": "none"}
+            look = {**line_style(style[row["title"]]), "linestyle": "none", "markerfacecolor": "none"}
             bars = [
                 [max(row["regret"] - row["regret_low"], 0.0)],
                 [max(row["regret_high"] - row["regret"], 0.0)],
             ]
             known = pd.notna(row["regret_low"])
-            axis.errorbar(row["cost"], row["regret"], bars if known else None, label=row["title"], **look)
+            axis.errorbar(row["cost"], row["regret"], bars if known else None, **look)
         axis.set_xlim(points["cost"].min() / 1.3, points["cost"].max() * 1.3)
         logarithmic(axis, "x")
         for level in (0.0, 1.0):
-            axis.axhline(level, color="#999999", linewidth=0.8)
+            axis.axhline(level, color=MIDDLE, linewidth=0.8)
         axis.set(
             title=wrapped(", ".join(filter(None, [arena.mode, arena.setting])), 50),
             xlabel="cost, LoRA trainings",
             ylabel="regret",
         )
-    legend_below(figure, axes)
+        named = [
+            (str(row["title"]), row["cost"], row["regret"], style[str(row["title"])].colour)
+            for _, row in points.iterrows()
+        ]
+        label_points(axis, named, size)
     return figure

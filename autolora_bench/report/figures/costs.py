@@ -6,7 +6,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from autolora_bench.report.costs import CostTable
-from autolora_bench.report.figures.style import COLOURS, Picture, file_name, picture, row_height, wrapped
+from autolora_bench.report.figures.style import DARK, PALE, Picture, file_name, picture, row_height, wrapped
 from autolora_bench.report.scoreboard import seeds_of
 
 
@@ -26,7 +26,7 @@ def _picture(table: CostTable, rows: pd.DataFrame) -> Picture:
         "Training time, AdaLoRA = 1, mean over seeds, then over tasks. Evaluation and loading are left out. "
         "grid: the ranks of LoRA that were run, added up."
     )
-    subject = f"{table.model} on {table.machine}; {', '.join(tasks)}; {seeds_of(table.seeds)}"
+    subject = f"Cost: {table.model} on {table.machine}; {', '.join(tasks)}; {seeds_of(table.seeds)}"
     alt = "Bars: " + ", ".join(f"{label} {ratio:.2f}" for label, ratio in rows["relative"].items()) + "."
     return picture(file_name("cost", table.model, table.machine), subject, caption, alt, lambda: _draw(rows))
 
@@ -38,13 +38,13 @@ def _draw(rows: pd.DataFrame) -> Figure:
     places = range(len(rows))
     whole, search = rows["relative"].tolist(), rows["relative_search"].tolist()
     train = [ratio - part for ratio, part in zip(whole, search, strict=True)]
-    axis.barh(places, search, color=COLOURS[4], edgecolor="#333333", hatch="///", label="search")
+    axis.barh(places, search, color="white", edgecolor=DARK, hatch="////", label="search")
     axis.barh(
         places,
         train,
         left=search,
-        color=COLOURS[5],
-        edgecolor="#333333",
+        color=PALE,
+        edgecolor=DARK,
         label="training of the final weights",
     )
     for place, ratio in zip(places, whole, strict=True):
@@ -57,7 +57,7 @@ def _draw(rows: pd.DataFrame) -> Figure:
             fontsize=8,
             bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
         )
-    axis.axvline(1.0, color="#333333", linewidth=0.8, linestyle="--")
+    axis.axvline(1.0, color=DARK, linewidth=0.8, linestyle="--")
     axis.set_yticks(places, labels)
     axis.invert_yaxis()
     axis.grid(visible=False, axis="y")

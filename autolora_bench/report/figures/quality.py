@@ -1,40 +1,26 @@
 """How good the methods are: score against parameters, with the front that nothing beats in both, and score by epoch."""
 
-from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from statistics import fmean
-from typing import Any
 
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from autolora_bench.report.figures.style import (
+    MIDDLE,
     Picture,
     file_name,
-    legend_below,
+    label_ends,
+    label_points,
     line_style,
     logarithmic,
     panels,
     picture,
+    room_for,
 )
-from autolora_bench.report.scoreboard import Column, Row, Table
-
-Curve = dict[float, list[float]]
-"""Epoch -> scores of the seeds, in the published unit."""
-
-
-@dataclass(frozen=True)
-class Point:
-    """One method in one panel."""
-
-    label: str
-    position: int
-    """Its row, which decides colour and marker."""
-    parameters: float
-    """Millions."""
-    score: float
-    std: float
+from autolora_bench.report.palette import looks_of
+from autolora_bench.report.quality import Curve, Point, column_title, curve_of, front, points_of
+from autolora_bench.report.scoreboard import Column, Table
 
 
 def pareto_figures(tables: Sequence[Table]) -> list[Picture]:
@@ -42,30 +28,10 @@ def pareto_figures(tables: Sequence[Table]) -> list[Picture]:
     found = []
     for table in tables:
         columns = [column for column in table.columns if column.headline or column.is_average]
-        shown = {column: points for column in columns if len(points := _points(table, column)) > 1}
+        shown = {column: points for column in columns if len(points := points_of(table, column)) > 1}
         if shown:
             found.append(_picture(table, shown))
     return found
-
-
-def front(points: Sequence[Point], *, higher_is_better: bool = True) -> list[Point]:
-    """Points that no other point beats with as few parameters and as good a score, by parameters."""
-    sign = 1.0 if higher_is_better else -1.0
-    best, chosen = float("-inf"), []
-    for point in sorted(points, key=lambda p: (p.parameters, -sign * p.score)):
-        if sign * point.score > best:
-            best = sign * point.score
-            chosen.append(point)
-    return chosen
-
-
-def _points(table: Table, column: Column) -> list[Point]:
-    rows = [(position, row, row.cells[column]) for position, row in enumerate(table.rows) if row.parameters]
-    return [
-        Point(row.label, position, fmean(row.parameters) / 1e6, cell.mean, cell.std or 0.0)
-        for position, row, cell in rows
-        if cell.mean is not None and fmean(row.parameters) > 0
-    ]
 
 
 def _picture(table: Table, shown: dict[Column, list[Point]]) -> Picture:
@@ -75,39 +41,39 @@ def _picture(table: Table, shown: dict[Column, list[Point]]) -> Picture:
     )
     chosen = {c: front(points, higher_is_better=c.metric.higher_is_better) for c, points in shown.items()}
     parts = [
-        f"{_title(column)}: {', '.join(point.label for point in line)}" for column, line in chosen.items()
+        f"{column_title(column)}: {', '.join(point.label for point in line)}"
+        for column, line in chosen.items()
     ]
     alt = f"Scatter plot; on the front are, by panel, {'; '.join(parts)}."
-    return picture(file_name("pareto", table.model), table.subject, caption, alt, lambda: _draw(shown))
+    return picture(file_name("pareto", table.model), table.subject, caption, alt, lambda: _draw(table, shown))
 
 
-def _draw(shown: dict[Column, list[Point]]) -> Figure:
-    figure, axes = panels(len(shown), 2.7, 2.3, columns=3)
-    sizes = [point.parameters for points in shown.values() for point in points]
+def _draw(table: Table, shown: dict[Column, list[Point]]) -> Figure:
+    across, high = room_for([row.label for row in table.rows])
+    size = (3.0 + across, max(2.8, high / 1.5))
+    figure, axes = panels(len(shown), *size, columns=2)
+    looks = looks_of(table.rows)
+    sizes = [point.size for points in shown.values() for point in points]
     limits = (min(sizes) / 1.5, max(sizes) * 1.5)
     for axis, (column, points) in zip(axes, shown.items(), strict=True):
         axis.set_xlim(*limits)
         logarithmic(axis, "x")
-        axis.set(title=_title(column), xlabel="parameters, millions")
-        _front(axis, front(points, higher_is_better=column.metric.higher_is_better))
-        _points_in(axis, points)
-    legend_below(figure, axes)
+        axis.set(title=column_title(column), xlabel="parameters, millions")
+        line = front(points, higher_is_better=column.metric.higher_is_better)
+        axis.plot(
+            [p.size for p in line],
+            [p.score for p in line],
+            color=MIDDLE,
+            linewidth=1.0,
+            drawstyle="steps-post",
+        )
+        for point in points:
+            look = {**line_style(looks[point.position]), "linestyle": "none", "markerfacecolor": "none"}
+            axis.errorbar(point.size, point.score, point.std, **look)
+        ordered = sorted(points, key=lambda point: point not in line)
+        named = [(p.label, p.size, p.score, looks[p.position].colour) for p in ordered]
+        label_points(axis, named, size)
     return figure
-
-
-def _front(axis: Any, line: Sequence[Point]) -> None:
-    xs, ys = [point.parameters for point in line], [point.score for point in line]
-    axis.plot(xs, ys, color="#999999", linewidth=1.0, drawstyle="steps-post")
-
-
-def _points_in(axis: Any, points: Sequence[Point]) -> None:
-    for point in points:
-        look = {**line_style(point.position), "linestyle": "none", "markerfacecolor": "none"}
-        axis.errorbar(point.parameters, point.score, point.std, label=point.label, **look)
-
-
-def _title(column: Column) -> str:
-    return " ".join(filter(None, [column.title, column.subtitle]))
 
 
 def curve_figures(tables: Sequence[Table]) -> list[Picture]:
@@ -118,49 +84,39 @@ def curve_figures(tables: Sequence[Table]) -> list[Picture]:
         shown = {
             c: curves
             for c in columns
-            if (curves := {i: k for i, r in enumerate(table.rows) if (k := _curve(r, c))})
+            if (curves := {i: k for i, r in enumerate(table.rows) if (k := curve_of(r, c))})
         }
         if shown:
             found.append(_curve_picture(table, shown))
     return found
 
 
-def _curve(row: Row, column: Column) -> Curve:
-    """Scores by epoch; only where there are two epochs to join."""
-    curve: Curve = defaultdict(list)
-    for run in row.cells[column].runs:
-        history = run.completed.history if run.completed else []
-        split = column.split if column.epoch != "kept" else next((e.split for e in history), "")
-        for evaluation in history:
-            value = evaluation.scores.get(column.score)
-            if evaluation.split == split and value is not None:
-                curve[evaluation.epoch].append(value * column.metric.published_scale)
-    return dict(sorted(curve.items())) if len(curve) > 1 else {}
-
-
 def _curve_picture(table: Table, shown: dict[Column, dict[int, Curve]]) -> Picture:
     caption = f"{table.title}: headline score by epoch. Line: mean over seeds; band: lowest to highest seed."
     alt = f"Learning curves on {', '.join(column.title for column in shown)}."
-    labels = [row.label for row in table.rows]
     return picture(
-        file_name("curves", table.model), table.subject, caption, alt, lambda: _draw_curves(shown, labels)
+        file_name("curves", table.model), table.subject, caption, alt, lambda: _draw_curves(table, shown)
     )
 
 
-def _draw_curves(shown: dict[Column, dict[int, Curve]], labels: Sequence[str]) -> Figure:
-    figure, axes = panels(len(shown), 2.7, 2.2, columns=3)
+def _draw_curves(table: Table, shown: dict[Column, dict[int, Curve]]) -> Figure:
+    across, high = room_for([row.label for row in table.rows])
+    size = (2.4 + across, max(2.2, high))
+    figure, axes = panels(len(shown), *size, columns=2)
+    looks = looks_of(table.rows)
     for axis, (column, curves) in zip(axes, shown.items(), strict=True):
+        ends = []
         for position, curve in curves.items():
-            epochs = list(curve)
-            style = line_style(position)
-            means = [sum(values) / len(values) for values in curve.values()]
+            style = line_style(looks[position])
+            epochs, means = list(curve), [fmean(values) for values in curve.values()]
             every = max(1, len(epochs) // 8)
-            axis.plot(epochs, means, markevery=every, label=labels[position], **style)
-            axis.fill_between(epochs, *_band(curve), color=style["color"], alpha=0.15, linewidth=0)
-        axis.set(title=f"{column.title} {column.subtitle}", xlabel="epoch")
+            axis.plot(epochs, means, markevery=every, **style)
+            axis.fill_between(epochs, *_band(curve), color=style["color"], alpha=0.12, linewidth=0)
+            ends.append((table.rows[position].label, epochs[-1], means[-1], style["color"]))
+        axis.set(title=column_title(column), xlabel="epoch")
         if all(epoch == int(epoch) for curve in curves.values() for epoch in curve):
             axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-    legend_below(figure, axes)
+        label_ends(axis, ends, size[1])
     return figure
 
 

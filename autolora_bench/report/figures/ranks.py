@@ -1,105 +1,24 @@
-"""Ranks over blocks and projections (the paper's Figure 3), beside the ranks its authors published."""
+"""Ranks over blocks and projections, as heat maps."""
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from autolora_bench.errors import UserError
 from autolora_bench.report.figures.style import HEAT, Picture, file_name, picture
-from autolora_bench.report.published import backbone_name, read_rows, results_dir
-from autolora_bench.report.runs import Run
-from autolora_bench.report.scoreboard import Row, Table
-
-COLUMNS = ("source", "backbone", "task", "layer", "projection", "rank")
-
-
-@dataclass(frozen=True)
-class RankMap:
-    """Mean rank by block and projection."""
-
-    title: str
-    projections: tuple[str, ...]
-    blocks: tuple[int, ...]
-    ranks: Mapping[tuple[int, str], float]
+from autolora_bench.report.rank_maps import RankMap, RowRanks, rank_maps
+from autolora_bench.report.scoreboard import Table
 
 
 def rank_figures(tables: Sequence[Table], published: Path | None = None) -> list[Picture]:
     """One figure per row of ours whose layers differ in rank, a line of panels per task."""
-    theirs = published_ranks(published)
-    found = []
-    for table in tables:
-        for row in table.rows:
-            maps = {task: ours for task, runs in _runs(row).items() if (ours := _mean_map(task, runs))}
-            if any(len(set(one.ranks.values())) > 1 for one in maps.values()):
-                real = {
-                    task for task, runs in _runs(row).items() if not any(_is_generated(run) for run in runs)
-                }
-                beside = theirs if row.runs[0].family == "autolora" else {}
-                found.append(
-                    _picture(table, row, maps, {task: one for task, one in beside.items() if task in real})
-                )
-    return found
+    return [_picture(found) for found in rank_maps(tables, published)]
 
 
-def published_ranks(path: Path | None = None) -> dict[str, RankMap]:
-    """Task -> ranks that were published for it.
-
-    Raises:
-        UserError: the file is malformed.
-    """
-    file = path or results_dir() / "published_ranks.csv"
-    if path is None and not file.is_file():
-        return {}
-    values: dict[tuple[str, str], dict[tuple[int, str], float]] = defaultdict(dict)
-    for line, row in read_rows(file, COLUMNS):
-        try:
-            values[row["task"], row["backbone"]][int(row["layer"]), row["projection"]] = float(row["rank"])
-        except ValueError as error:
-            raise UserError(f"{file} line {line}: {error}", "layer and rank are numbers") from error
-    return {
-        task: _map(f"published, {backbone_name(backbone)}", ranks)
-        for (task, backbone), ranks in values.items()
-    }
-
-
-def _runs(row: Row) -> dict[str, list[Run]]:
-    return {
-        task: [r for r in made if r.completed and r.completed.ranks] for task, made in row.by_task.items()
-    }
-
-
-def _is_generated(run: Run) -> bool:
-    return bool(run.setting("data", "source") == "generated")
-
-
-def _mean_map(task: str, runs: list[Run]) -> RankMap | None:
-    values: dict[tuple[int, str], list[float]] = defaultdict(list)
-    for run in runs:
-        for layer in run.completed.ranks if run.completed else ():
-            if layer.block is not None:
-                values[layer.block, layer.projection].append(layer.rank)
-    ranks = {place: fmean(found) for place, found in values.items()}
-    seeds = ", ".join(str(run.seed) for run in runs)
-    return (
-        _map(f"{task}, seed {seeds}" if len(runs) == 1 else f"{task}, mean of seeds {seeds}", ranks)
-        if ranks
-        else None
-    )
-
-
-def _map(title: str, ranks: Mapping[tuple[int, str], float]) -> RankMap:
-    projections = tuple(dict.fromkeys(projection for _, projection in sorted(ranks)))
-    return RankMap(title, projections, tuple(sorted({block for block, _ in ranks})), ranks)
-
-
-def _picture(table: Table, row: Row, maps: Mapping[str, RankMap], theirs: Mapping[str, RankMap]) -> Picture:
-    pairs = [(ours, theirs.get(task)) for task, ours in maps.items()]
+def _picture(found: RowRanks) -> Picture:
+    pairs = [(ours, found.beside.get(task)) for task, ours in found.maps.items()]
     beside = (
         " Beside them, where there are any, the ranks the authors published."
         if any(t for _, t in pairs)
@@ -107,12 +26,11 @@ def _picture(table: Table, row: Row, maps: Mapping[str, RankMap], theirs: Mappin
     )
     caption = f"Ranks by block and projection; darker is higher.{beside}"
     spread = [rank for ours, _ in pairs for rank in ours.ranks.values()]
-    alt = (
-        f"Heat map of ranks of {row.label} on {', '.join(maps)}: from {min(spread):.3g} to {max(spread):.3g}."
-    )
+    label, table = found.row.label, found.table
+    alt = f"Heat map of ranks of {label} on {', '.join(found.maps)}: from {min(spread):.3g} to {max(spread):.3g}."
     return picture(
-        file_name("ranks", table.model, row.label),
-        f"{row.label}; {table.subject}",
+        file_name("ranks", table.model, label),
+        f"{label}; {table.subject}",
         caption,
         alt,
         lambda: _draw(pairs),

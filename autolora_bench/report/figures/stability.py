@@ -5,7 +5,16 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from autolora_bench.report.figures.style import COLOURS, Picture, panels, picture, row_height, wrapped
+from autolora_bench.report.figures.style import (
+    DARK,
+    MIDDLE,
+    PALE,
+    Picture,
+    panels,
+    picture,
+    row_height,
+    wrapped,
+)
 from autolora_bench.report.scoreboard import seeds_of
 from autolora_bench.report.stability import CellStability
 
@@ -26,7 +35,8 @@ def stability_figures(cells: Sequence[CellStability]) -> list[Picture]:
     ]
     models = dict.fromkeys(cell.model for cell in shown)
     seeds = dict.fromkeys(seeds_of(cell.seeds) for cell in shown)
-    subject = f"{', '.join(models)}; {'; '.join(dict.fromkeys(c.data for c in shown))}; {' or '.join(seeds)}"
+    named = f"Stability of the search over seeds: {', '.join(models)}"
+    subject = f"{named}; {'; '.join(dict.fromkeys(c.data for c in shown))}; {' or '.join(seeds)}"
     return [picture("stability", subject, caption, f"Bars. {'; '.join(parts)}.", lambda: _draw(shown))]
 
 
@@ -54,12 +64,12 @@ def _draw(cells: Sequence[CellStability]) -> Figure:
 
 
 def _bars(axis: Any, values: Sequence[float | None], pale: Sequence[bool]) -> None:
-    axis.axvline(0, color="#333333", linewidth=0.8)
+    axis.axvline(0, color=DARK, linewidth=0.8)
     for place, (value, faint) in enumerate(zip(values, pale, strict=True)):
         if value is None:
             axis.text(0.02, place, "not defined", va="center", fontsize=7)
         else:
-            axis.barh(place, value, color=COLOURS[0], alpha=0.35 if faint else 1.0)
+            axis.barh(place, value, color=PALE if faint else MIDDLE)
 
 
 def _name(cell: CellStability) -> str:

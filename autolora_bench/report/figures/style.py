@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import math
 import textwrap
 import warnings
 from collections.abc import Callable, Sequence
@@ -14,16 +13,26 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, NullLocator, StrMethodFormatter
 
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#7f7f7f")
-"""Okabe and Ito's palette, told apart by the colour-blind; markers and dashes tell lines apart in print."""
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+from autolora_bench.report.palette import MARKERS, Look
+from autolora_bench.report.plots import apart
+
 DASHES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)), (0, (7, 2)))
+DARK, MIDDLE, PALE = "#333333", "#8a8a8a", "#d0d0d0"
+"""Of what is no method: colours mean methods and nothing else."""
+LEADER = {"arrowstyle": "-", "color": PALE, "linewidth": 0.6, "shrinkA": 1, "shrinkB": 2, "relpos": (0, 0.5)}
+"""From a name beside a panel to what it names."""
 HEAT = "Blues"
 """One hue from light to dark: order survives colour-blindness and a grey print."""
 LEAST_WIDTH = 4.0
-"""Inches: less leaves no room for a legend."""
-LETTER, HANDLE, LINE = 0.07, 0.65, 0.19
-"""Inches that a letter of a legend takes, a line's sample with the gap between columns, and the height of a line."""
+"""Inches: less leaves no room for the line above the figure."""
+SIDES = (("left", 1, 0), ("right", -1, 0), ("center", 0, 1), ("center", 0, -1))
+"""Where a point's name may stand: how it is aligned, and to which side of the point."""
+LETTER, LINE = 0.062, 0.15
+"""Inches that a letter of a label takes, and the height of its line."""
+AXES = 0.75
+"""Inches of a panel's width and height that ticks and titles take."""
+MOST_LETTERS = 36
+"""Letters of a label beside a line or a point."""
 LONGEST = 150
 """Letters of a file name."""
 NARROW = 8.0
@@ -80,14 +89,9 @@ class Picture:
         return self.render("png")
 
 
-def line_style(position: int) -> dict[str, Any]:
-    """Colour, marker and dashes of the n-th line of a figure; a colour that comes again has another marker."""
-    place = (position + position // len(COLOURS)) % len(MARKERS)
-    return {
-        "color": COLOURS[position % len(COLOURS)],
-        "marker": MARKERS[place],
-        "linestyle": DASHES[place],
-    }
+def line_style(look: Look) -> dict[str, Any]:
+    """Colour of the method's family; marker and dashes tell its methods apart, in grey too."""
+    return {"color": look.colour, "marker": MARKERS[look.marker], "linestyle": DASHES[look.marker]}
 
 
 def picture(name: str, subject: str, caption: str, alt: str, draw: Callable[[], Figure]) -> Picture:
@@ -125,7 +129,7 @@ def wrapped(label: str, width: int = 32) -> str:
 
 def row_height(labels: Sequence[str]) -> float:
     """Inches that each of several rows needs, for the label with the most lines."""
-    return LINE * max(2, *(label.count("\n") + 1 for label in labels)) + 0.04
+    return 0.19 * max(2, *(label.count("\n") + 1 for label in labels)) + 0.04
 
 
 def panels(count: int, width: float, height: float, columns: int = 4) -> tuple[Figure, Sequence[Any]]:
@@ -153,20 +157,103 @@ def logarithmic(axes: Any, which: str) -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
-def legend_below(figure: Figure, axes: Sequence[Any]) -> None:
-    """One legend for all panels, below them, in as many columns as its labels leave room for."""
-    handles: dict[str, Any] = {}
-    for axis in axes:
-        for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
-            handles.setdefault(label, handle)
-    if handles:
-        room = figure.get_figwidth()
-        labels = [wrapped(label, int((room - HANDLE) / LETTER)) for label in handles]
-        widest = max(len(line) for label in labels for line in label.splitlines()) * LETTER + HANDLE
-        columns = max(1, min(len(handles), int(room / widest)))
-        lines = sum(label.count("\n") + 1 for label in labels) / columns
-        figure.set_figheight(figure.get_figheight() + LINE * math.ceil(lines))
-        figure.legend(handles.values(), labels, loc="outside lower center", ncols=columns)
+def room_for(labels: Sequence[str]) -> tuple[float, float]:
+    """Inches of width and height that a panel needs for labels beside it."""
+    lines = [shortened(label) for label in labels]
+    return LETTER * max(map(len, lines), default=0), LINE * len(lines) + AXES
+
+
+def shortened(label: str) -> str:
+    """A label that fits beside a panel; alternative text and tables say the whole."""
+    return label if len(label) <= MOST_LETTERS else f"{label[: MOST_LETTERS - 1]}\N{HORIZONTAL ELLIPSIS}"
+
+
+def label_ends(axis: Any, ends: Sequence[tuple[str, float, float, str]], height: float) -> None:
+    """Names beside the panel at the height of each line's end, moved apart where they would touch.
+
+    Args:
+        axis: with everything drawn.
+        ends: label, x and y of the end, colour.
+        height: of the panel in inches.
+    """
+    axis.get_xlim(), axis.get_ylim()  # limits are found out when they are asked for, not by the transform
+    least = LINE / max(height - AXES, 0.3)
+    placed = sorted((_share(axis, x, y)[1], n) for n, (_, x, y, _) in enumerate(ends))
+    for height_share, (_, n) in zip(apart([y for y, _ in placed], least, 0.0, 1.0), placed, strict=True):
+        label, x, y, colour = ends[n]
+        axis.annotate(
+            shortened(label),
+            (x, y),
+            xytext=(1.03, height_share),
+            textcoords="axes fraction",
+            va="center",
+            fontsize=7.5,
+            color=colour,
+            annotation_clip=False,
+            arrowprops={
+                "arrowstyle": "-",
+                "color": PALE,
+                "linewidth": 0.6,
+                "shrinkA": 1,
+                "shrinkB": 2,
+                "relpos": (0, 0.5),
+            },
+        )
+
+
+def label_points(
+    axis: Any, points: Sequence[tuple[str, float, float, str]], size: tuple[float, float]
+) -> None:
+    """Names beside their points; those with no free place there stand beside the panel, with a line to the point.
+
+    Args:
+        axis: with everything drawn.
+        points: label, x, y, colour, the most important first.
+        size: of the panel in inches.
+    """
+    axis.get_xlim(), axis.get_ylim()
+    wide = size[0] - AXES - room_for([label for label, *_ in points])[0]
+    high = size[1] - AXES
+    places = [_share(axis, x, y) for _, x, y, _ in points]
+    marks = [(x * wide, y * high) for x, y in places]
+    taken = [(x - 0.05, y - 0.05, x + 0.05, y + 0.05) for x, y in marks]
+    left_over = []
+    for number, (point, (x, y)) in enumerate(zip(points, marks, strict=True)):
+        label, colour = shortened(point[0]), point[3]
+        across = LETTER * len(label)
+        others = [box for place, box in enumerate(taken) if place != number]
+        for side, right, up in SIDES:
+            left = x + (0.08 if right > 0 else -0.08 - across if right < 0 else -across / 2)
+            low = y + (0.06 if up > 0 else -0.06 - LINE if up < 0 else -LINE / 2)
+            box = (left, low, left + across, low + LINE)
+            inside = left > 0 and box[2] < wide and low > -0.05 and box[3] < high + 0.05
+            if inside and not any(_overlap(box, other) for other in others):
+                taken.append(box)
+                axis.annotate(
+                    label,
+                    point[1:3],
+                    xytext=(5.5 * right, 5.5 * up),
+                    textcoords="offset points",
+                    ha=side,
+                    va="bottom" if up > 0 else "top" if up < 0 else "center",
+                    fontsize=7.5,
+                    color=colour,
+                    bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.4, "alpha": 0.7},
+                )
+                break
+        else:
+            left_over.append(point)
+    label_ends(axis, left_over, size[1])
+
+
+def _overlap(one: Sequence[float], other: Sequence[float]) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
+
+
+def _share(axis: Any, x: float, y: float) -> tuple[float, float]:
+    """A point of the data as shares of the panel's width and height."""
+    found = axis.transAxes.inverted().transform(axis.transData.transform((x, y)))
+    return float(found[0]), float(found[1])
 
 
 def file_name(*parts: str) -> str:

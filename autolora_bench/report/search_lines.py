@@ -1,0 +1,114 @@
+"""What is drawn of a search: selection weights over its steps, and the quality of the hypergradient's estimator."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from autolora_bench.errors import UserError
+from autolora_bench.record import RunRecord
+from autolora_bench.report.collect import Identity
+from autolora_bench.report.runs import Run
+from autolora_bench.report.scoreboard import Table
+from autolora_bench.report.searches import SearchPath, evenly, read_search_path
+
+Line = list[tuple[int, float]]
+QUANTITIES = {
+    "cosine": "cosine to the exact hypergradient",
+    "direct_norm": "norm of the direct term",
+    "implicit_norm": "norm of the implicit term",
+}
+BLOCKS = 6
+"""Blocks drawn; more are thinned out evenly."""
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """The search of one cell, of its lowest seed that left a trajectory."""
+
+    table: Table
+    task: str
+    label: str
+    run: Run
+    path: SearchPath
+
+    @property
+    def grid(self) -> list[list[tuple[str, int]]]:
+        """Titles and positions of the layers to draw: a line per projection, blocks evenly spread."""
+        return _grid(self.run, self.path.alpha.shape[1])
+
+
+def trajectories_of(
+    tables: Sequence[Table], folders: Mapping[Identity, Path]
+) -> tuple[list[Trajectory], list[str]]:
+    """Every cell that left a trajectory; and a line per file that cannot be read."""
+    found: list[Trajectory] = []
+    problems: list[str] = []
+    for table in tables:
+        for row in table.rows:
+            for task, runs in row.by_task.items():
+                first = _first(runs, folders, problems)
+                if first is not None:
+                    found.append(Trajectory(table, task, row.label, *first))
+    return found, problems
+
+
+def _first(
+    runs: Sequence[Run], folders: Mapping[Identity, Path], problems: list[str]
+) -> tuple[Run, SearchPath] | None:
+    for run in sorted(runs, key=lambda run: run.seed):
+        folder = folders.get(run.record.identity) if run.record else None
+        if run.record is None or folder is None:
+            continue
+        try:
+            path = read_search_path(folder, run.record)
+        except UserError as error:
+            problems.append(error.what)
+            continue
+        if path is not None and len(path.steps) > 1:
+            return run, path
+    return None
+
+
+def _grid(run: Run, layers: int) -> list[list[tuple[str, int]]]:
+    """Titles and positions of the layers to draw: a line per projection, blocks evenly spread."""
+    ranks = run.record.ranks if run.record else []
+    if len(ranks) != layers:
+        return [[(f"layer {index}", index) for index in evenly(layers, BLOCKS)]]
+    lines: dict[str, list[tuple[str, int]]] = {}
+    for index, layer in enumerate(ranks):
+        name = layer.module if layer.block is None else f"{layer.projection} {layer.block}"
+        lines.setdefault(layer.projection, []).append((name, index))
+    return [[line[position] for position in evenly(len(line), BLOCKS)] for line in lines.values()]
+
+
+def diagnostics(record: RunRecord) -> dict[str, Line]:
+    """Quantity -> (step, value) of a run's search; points that are no finite numbers are left out."""
+    phase = record.phase("search")
+    points = phase.details.get("diagnostics") if phase else None
+    rows = [point for point in points if isinstance(point, dict)] if isinstance(points, list) else []
+    lines = {
+        name: [
+            (row["step"], float(row[name]))
+            for row in rows
+            if _is_number(row.get("step")) and _is_number(row.get(name))
+        ]
+        for name in QUANTITIES
+    }
+    return {name: line for name, line in lines.items() if line}
+
+
+def estimator_lines(table: Table) -> list[tuple[int, str, dict[str, Line]]]:
+    """Row, its label with the task, and diagnostics of every run whose search logged some; a cell's seeds follow."""
+    found = []
+    for number, row in enumerate(table.rows):
+        for task, made in row.by_task.items():
+            for run in sorted(made, key=lambda run: run.seed):
+                lines = diagnostics(run.completed) if run.completed else {}
+                if lines:
+                    found.append((number, f"{row.label}, {task}", lines))
+    return found
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

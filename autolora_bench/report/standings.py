@@ -1,0 +1,162 @@
+"""Who is ahead of whom in one column: every pair of rows, and the places that the separated pairs leave open.
+
+The declared comparisons keep the answers of their family. The other pairs of a column were not declared: they
+are tested by the same test and corrected among themselves, to say which rows tie, not to claim anything new.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+from statistics import fmean
+
+from autolora_bench.report.scoreboard import ALPHA, Cell, Column, Table
+from autolora_bench.report.significance import (
+    ALL_ROWS,
+    bootstrap_interval,
+    holm,
+    paired_differences,
+    sign_flip_test,
+    smallest_separable,
+)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two rows of a column. Positive differences favour the first, also where lower is better."""
+
+    first: int
+    second: int
+    mean: float
+    """Over seeds, then over tasks."""
+    interval: tuple[float, float] | None
+    """95 %; None where there are too few pairs, and for undeclared pairs of long tables."""
+    pairs: int
+    """(task, seed) pairs."""
+    declared: bool
+    adjusted: float | None
+    """p after correction; None where no scores could have separated the two."""
+
+    @property
+    def separated(self) -> bool:
+        """Whether the test tells the two apart."""
+        return self.adjusted is not None and self.adjusted < ALPHA
+
+
+@dataclass(frozen=True)
+class Standings:
+    """One column."""
+
+    column: Column
+    pairs: tuple[Pair, ...]
+    order: tuple[int, ...]
+    """Rows with a score, the best mean first."""
+
+    def ties(self, row: int) -> list[int]:
+        """The other rows that are not separated from this one, the best first."""
+        apart = {one.second if one.first == row else one.first for one in self._of(row) if one.separated}
+        return [other for other in self.order if other != row and other not in apart]
+
+    def places(self, row: int) -> tuple[int, int]:
+        """The best and the worst place that the separated pairs leave open to a row; ties share them."""
+        ahead = behind = 0
+        for one in self._of(row):
+            if one.separated:
+                won = (one.mean > 0) == (one.first == row)
+                ahead, behind = ahead + (not won), behind + won
+        return 1 + ahead, len(self.order) - behind
+
+    @property
+    def tested(self) -> bool:
+        """Whether any pair has enough units to be separated."""
+        return any(one.adjusted is not None for one in self.pairs)
+
+    def _of(self, row: int) -> list[Pair]:
+        return [one for one in self.pairs if row in (one.first, one.second)]
+
+
+def main_column(table: Table) -> Column | None:
+    """What a table is ordered by: the average if two rows have one, else the headline score that most rows have."""
+    known = {
+        column: sum(row.cells[column].mean is not None for row in table.rows) for column in table.columns
+    }
+    averages = [column for column in table.columns if column.is_average and known[column] > 1]
+    headlines = [column for column in table.columns if column.headline and known[column]]
+    return averages[0] if averages else max(headlines, key=lambda column: known[column], default=None)
+
+
+def fullest(standings: Sequence[Standings]) -> Standings | None:
+    """The one with most rows, of equal ones the first."""
+    return max(standings, key=lambda one: len(one.order), default=None)
+
+
+def shown_columns(table: Table) -> list[Column]:
+    """The main column, then the other averages and headline scores."""
+    first = main_column(table)
+    rest = [
+        c for c in table.columns if (c.headline or c.is_average) and any(r.cells[c].n for r in table.rows)
+    ]
+    return list(dict.fromkeys([*([first] if first else []), *rest]))
+
+
+def standings_of(table: Table, column: Column) -> Standings:
+    """The pairs and the order of one headline score or average."""
+    sign = 1.0 if column.metric.higher_is_better else -1.0
+    cells = [row.cells[column] for row in table.rows]
+    scored = [(sign * cell.mean, -place) for place, cell in enumerate(cells) if cell.mean is not None]
+    order = tuple(-place for _, place in sorted(scored, reverse=True))
+    declared = _declared(table, column)
+    found = []
+    for first, second in combinations(sorted(order), 2):
+        differences = _differences(cells[first], cells[second], sign)
+        if not differences:
+            continue
+        known = (first, second) in declared
+        wanted = known or len(table.rows) <= ALL_ROWS
+        means = [fmean(values) for values in differences]
+        found.append(
+            Pair(
+                first,
+                second,
+                fmean(means),
+                bootstrap_interval(differences) if wanted else None,
+                sum(map(len, differences)),
+                known,
+                declared.get((first, second)),
+            )
+        )
+    return Standings(column, tuple(_tested(found, cells, sign)), order)
+
+
+def _declared(table: Table, column: Column) -> dict[tuple[int, int], float | None]:
+    """Both rows of every declared comparison of this column, in the table's order -> its adjusted p."""
+    found = {}
+    for claim in table.claims:
+        alone = claim.columns == (column,)
+        over_tasks = column.is_average and len(claim.columns) > 1
+        if alone or over_tasks:
+            first, second = sorted((claim.first, claim.second))
+            found[first, second] = claim.adjusted
+    return found
+
+
+def _differences(first: Cell, second: Cell, sign: float) -> list[tuple[float, ...]]:
+    """By task, over the seeds that both have."""
+    tasks: dict[str, tuple[dict[int, float], dict[int, float]]] = defaultdict(lambda: ({}, {}))
+    for side, cell in enumerate((first, second)):
+        for (task, seed), score in cell.pairs.items():
+            tasks[task][side][seed] = score
+    found = [tuple((sign * paired_differences(*sides)).tolist()) for sides in tasks.values()]
+    return [values for values in found if values]
+
+
+def _tested(pairs: Sequence[Pair], cells: Sequence[Cell], sign: float) -> list[Pair]:
+    """The undeclared pairs with a p where they have enough units: seeds on one task, tasks over several."""
+    units = {}
+    for place, pair in enumerate(pairs):
+        by_task = _differences(cells[pair.first], cells[pair.second], sign)
+        own = by_task[0] if len(by_task) == 1 else [fmean(values) for values in by_task]
+        if not pair.declared and len(own) >= smallest_separable():
+            units[place] = own
+    adjusted = dict(zip(units, holm([sign_flip_test(own) for own in units.values()]), strict=True))
+    return [replace(pair, adjusted=adjusted.get(n, pair.adjusted)) for n, pair in enumerate(pairs)]

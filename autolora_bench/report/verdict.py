@@ -1,0 +1,219 @@
+"""What a table says, in one sentence taken from its statistics, and how far a reader can trust it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from autolora_bench.report import numerals
+from autolora_bench.report.arena import ORACLE, Arena
+from autolora_bench.report.chance import Chance, guessed
+from autolora_bench.report.numerals import plural
+from autolora_bench.report.quality import column_title
+from autolora_bench.report.runs import hardware
+from autolora_bench.report.scoreboard import FEW, Claim, Column, Table, seeds_of
+from autolora_bench.report.significance import bootstrap_interval, smallest_separable
+from autolora_bench.report.standings import Standings
+from autolora_bench.report.tuning import TunedCell
+
+NAMED = 4
+"""So many rows or comparisons are named in a sentence."""
+REFERENCES = (ORACLE, "lora_uniform", "reversed")
+"""Controls of an arena that define the scale, and are no finding."""
+
+
+@dataclass(frozen=True)
+class Badge:
+    """One reason to trust a table, or not to."""
+
+    name: str
+    says: str
+    sound: bool | None
+    """None where it is a fact and no judgement."""
+
+
+@dataclass(frozen=True)
+class Card:
+    """The verdict on one table or arena."""
+
+    title: str
+    model: str
+    sentence: str
+    badges: tuple[Badge, ...]
+
+
+def card_of(
+    table: Table,
+    standing: Standings | None,
+    chances: Mapping[Column, Chance],
+    tuned: Sequence[TunedCell],
+) -> Card:
+    """The verdict on a table of scores.
+
+    Args:
+        table: of one model.
+        standing: of its main column; None where nothing is completed.
+        chances: what guessing scores.
+        tuned: what was tuned before it was compared, of all models.
+    """
+    sentence = _sentence(table, standing) if standing else "Nothing is completed yet."
+    return Card(table.model, table.model, sentence, tuple(_badges(table, dict(chances), tuned)))
+
+
+def _sentence(table: Table, standing: Standings) -> str:
+    separated = [claim for claim in table.claims if claim.separated]
+    tested = [claim for claim in table.claims if claim.adjusted is not None]
+    if separated:
+        told = [_told(table, claim) for claim in _widest(separated)]
+        more = f"; and {len(told) - NAMED} more" if len(told) > NAMED else ""
+        return f"Separated after correction: {'; '.join(told[:NAMED])}{more}."
+    if tested:
+        told = [_told(table, claim) for claim in _widest(tested)[:NAMED]]
+        count = len(tested)
+        if count == 1:
+            return f"Not separated, in the one comparison that could be tested: {told[0]}."
+        return (
+            f"None of the {count} comparisons that could be tested separates two methods: {'; '.join(told)}."
+        )
+    best = table.rows[standing.order[0]]
+    score = best.cells[standing.column].mean
+    assert score is not None
+    first = (
+        f"{best.label} has the best {column_title(standing.column)} of {plural(len(standing.order), 'method')} "
+        f"({numerals.score(score)})"
+    )
+    if len(standing.order) < 2:
+        return (
+            f"Only {best.label} has a score ({numerals.score(score)}): there is nothing to compare it with."
+        )
+    if standing.tested:
+        ties = [table.rows[row].label for row in standing.ties(standing.order[0])]
+        return (
+            f"{first}; not separated from it: {_named(ties)}."
+            if ties
+            else f"{first}, separated from every other."
+        )
+    return (
+        f"{first}, but this ranks nothing: a test needs {smallest_separable()} seeds of one task or as many tasks, and "
+        f"no pair of methods here has them{_seen(table)}."
+    )
+
+
+def _seen(table: Table) -> str:
+    """The widest declared differences that could not be tested."""
+    told = [_told(table, claim) for claim in _widest(table.claims)[:2]]
+    return f" (seen: {'; '.join(told)})" if told else ""
+
+
+def _widest(claims: Sequence[Claim]) -> list[Claim]:
+    """One claim per pair of rows, the one over most tasks."""
+    found: dict[tuple[int, int], Claim] = {}
+    for claim in claims:
+        pair = (claim.first, claim.second)
+        if pair not in found or len(claim.columns) > len(found[pair].columns):
+            found[pair] = claim
+    return list(found.values())
+
+
+def _told(table: Table, claim: Claim) -> str:
+    first, second = table.rows[claim.first].label, table.rows[claim.second].label
+    interval = bootstrap_interval(claim.differences)
+    ends = f", 95 % interval {' to '.join(map(numerals.difference, interval))}" if interval else ""
+    where = column_title(claim.columns[0]) if len(claim.columns) == 1 else plural(len(claim.columns), "task")
+    p = f", p {claim.adjusted:.3f} after correction" if claim.adjusted is not None else ""
+    return f"{first} against {second} {numerals.difference(claim.mean)} (on {where}{ends}{p})"
+
+
+def _named(labels: Sequence[str]) -> str:
+    more = f" and {len(labels) - NAMED} more" if len(labels) > NAMED else ""
+    return ", ".join(labels[:NAMED]) + more
+
+
+def _badges(table: Table, chances: dict[Column, Chance], tuned: Sequence[TunedCell]) -> list[Badge]:
+    runs = [run for row in table.rows for run in row.runs]
+    records = [run.completed for run in runs if run.completed]
+    if not records:
+        return [Badge("runs", f"none of {len(runs)} completed", False)]
+    seeds = sorted({record.seed for record in records})
+    usual = table.usual_n
+    found = [Badge("seeds", f"{plural(usual, 'seed')} in most cells ({seeds_of(seeds)})", usual >= FEW)]
+    found.append(
+        Badge("runs", "all completed", True)
+        if len(records) == len(runs)
+        else Badge("runs", f"{len(records)} of {len(runs)} completed", False)
+    )
+    marked = [column.title for column in table.columns if column.task in table.marked]
+    parts = ", ".join(dict.fromkeys(marked))
+    found.append(Badge("data", f"not whole: {parts}" if marked else "whole data sets", not marked))
+    cells = [one for one in tuned if one.model == table.model and one.chosen is not None]
+    found.append(
+        Badge("learning rates", f"tuned on held-out data, {plural(len(cells), 'cell')}", True)
+        if cells
+        else Badge("learning rates", "not tuned: a difference may be one of rates", False)
+    )
+    if chances:
+        none = guessed(table, chances)
+        told = [f"{count} of {whole} on {column_title(column)}" for column, (count, whole) in none.items()]
+        said = f"no better than guessing: {_named(told)}" if none else "every score is above it"
+        found.append(Badge("chance", said, not none))
+    if any(column.epoch == "best" for column in table.columns):
+        found.append(Badge("epoch", "the best one, chosen on the scored split", False))
+    machines = list(dict.fromkeys(hardware(record) for record in records))
+    found.append(Badge("hardware", _named(machines), None))
+    return found
+
+
+def arena_card(arena: Arena) -> Card:
+    """The verdict on one arena: who is nearer to the truth than uniform ranks are."""
+    plants = len(arena.plants.index.unique("plant"))
+    grid = {len(rates) for rates in arena.grids.values()}
+    most = max(grid, default=0)
+    badges = [
+        Badge("plants", plural(plants, "plant"), bool(arena.rows["regret_low"].notna().any())),
+        Badge(
+            "learning rates",
+            f"{most} tried, chosen by validation error" if most > 1 else "one for all, not tuned",
+            most > 1,
+        ),
+    ]
+    if arena.unfilled:
+        missing = plural(len(arena.unfilled), "group")
+        badges.append(Badge("runs", f"{missing} not completed", False))
+    machines = sorted({str(name) for name in arena.plants["hardware"].dropna()})
+    badges.append(Badge("hardware", _named(machines), None))
+    return Card(arena.title, arena.model, _arena_sentence(arena), tuple(badges))
+
+
+def _arena_sentence(arena: Arena) -> str:
+    if not arena.ordered:
+        return (
+            "The truth prefers no layer, so there is nothing to find: what differs here is not due to ranks."
+        )
+    rows = arena.rows[~arena.rows["method"].isin(REFERENCES)]
+    known = rows.dropna(subset=["regret"])
+    if known.empty:
+        return "No regret is known: it needs the methods oracle and lora_uniform on the same plants."
+    sure = known.dropna(subset=["regret_low"])
+    if sure.empty:
+        told = "; ".join(_regret(row) for _, row in known.head(NAMED).iterrows())
+        return f"Too few plants for an interval; the lowest regrets (0: knows the truth, 1: uniform ranks): {told}."
+    near = sure[sure["regret_high"] < 1.0]
+    far = sure[sure["regret_low"] > 1.0]
+    said = [f"{len(near)} of {len(sure)} methods come nearer to the planted ranks than uniform ranks do"]
+    if len(near):
+        said[0] += f", nearest {' and '.join(_regret(row) for _, row in near.head(2).iterrows())}"
+    rest = len(sure) - len(near) - len(far)
+    said.append(f"{rest} are not told from uniform ranks, {len(far)} are worse")
+    own = sure[sure["method"] == "autolora"]
+    if len(own):
+        said.append("; ".join(_regret(row) for _, row in own.iterrows()))
+    return (
+        f"{'; '.join(said)}. In brackets regret with its 95 % interval; 0: knows the truth, 1: uniform ranks."
+    )
+
+
+def _regret(row: pd.Series) -> str:
+    interval = ""
+    if pd.notna(row["regret_low"]):
+        interval = f", {numerals.score(row['regret_low'])} to {numerals.score(row['regret_high'])}"
+    return f"{row['title']} ({numerals.score(row['regret'])}{interval})"

@@ -1,0 +1,205 @@
+"""What the page holds, read without a browser: verdict, order, places, charts, size, and that nothing is trusted."""
+
+import html.parser
+import json
+import re
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+
+from autolora_bench.plan import PlannedRun
+from autolora_bench.record import RunRecord
+from autolora_bench.report.build import report
+from autolora_bench.report.collect import collect
+from autolora_bench.report.palette import COLOURS, looks
+from autolora_bench.report.plots import Plot, PlotLine, apart
+
+Study = tuple[list[RunRecord], list[PlannedRun]]
+RESULTS = Path(__file__).resolve().parents[2] / "results"
+MOST = 1_000_000
+"""Bytes of a page."""
+
+
+class Page(html.parser.HTMLParser):
+    """Elements with their attributes, and the text of those that hold one."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.texts: list[tuple[str, str]] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: Sequence[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        self.open.append(str(dict(attrs).get("class") or dict(attrs).get("id") or tag))
+
+    def handle_data(self, data: str) -> None:
+        if data.strip() and self.open:
+            self.texts.append((self.open[-1], data.strip()))
+
+    def of(self, name: str) -> list[str]:
+        """Texts right behind the start of an element of this class, id or tag."""
+        return [text for place, text in self.texts if place == name]
+
+
+def data_of(text: str) -> dict[str, Any]:
+    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.S)
+    assert found
+    return json.loads(found[1])
+
+
+@pytest.fixture
+def text(study: Study) -> str:
+    return report(*study, format="html", title="Study")
+
+
+def test_the_verdict_comes_first_and_says_what_the_test_separates(text: str) -> None:
+    first, second = Page(text).of("verdict")
+    assert first.startswith(
+        "Separated after correction: AutoLoRA against LoRA, rank 8 +5.66 (on RTE accuracy"
+    )
+    assert "p 0.031 after correction" in first
+    assert "ranks nothing: a test needs 6 seeds" in second
+    assert text.index('class="verdict"') < text.index("<table")
+
+
+def test_badges_say_what_limits_trust(text: str) -> None:
+    doubts = re.findall(r'<li class="doubt"><b>(\w[\w ]*)</b> ([^<]*)', text)
+    assert ("data", "not whole: MRPC") in doubts
+    assert ("runs", "51 of 58 completed") in doubts
+    assert ("learning rates", "not tuned: a difference may be one of rates") in doubts
+    assert ("seeds", "1 seed in most cells (seed 0)") in doubts
+
+
+def test_rows_stand_best_first_with_the_places_their_ties_leave(text: str) -> None:
+    table = text[text.index('class="scores"') :]
+    rows = re.findall(r'</i>([^<]*)(?: <small>[^<]*</small>)?</th><td class="place">([^<]*)<', table)
+    assert [name for name, _ in rows[:4]] == ["AutoLoRA", "Full", "AdaLoRA", "LoRA"]
+    assert dict(rows[:4])["AutoLoRA"] == "1\N{EN DASH}5"
+    assert dict(rows[:4])["LoRA"] == "2\N{EN DASH}6"
+    values = [float(v) for v in re.findall(r'data-task="rte" data-value="([\d.]+)"', table)][:6]
+    assert values == sorted(values, reverse=True)
+
+
+def test_chart_data_are_those_of_the_table(text: str) -> None:
+    chart = data_of(text)["charts"][0]
+    rte = next(n for n, y in enumerate(chart["ys"]) if y["title"] == "RTE accuracy")
+    parameters = next(n for n, x in enumerate(chart["xs"]) if x.startswith("parameters"))
+    points = [p for p in chart["points"] if (p["y"], p["x"]) == (rte, parameters)]
+    labels = {p["method"]: chart["methods"][p["method"]]["label"] for p in points}
+    held = {labels[p["method"]]: p for p in points}
+    assert held["LoRA, rank 4"]["size"] == 0.1475
+    assert held["AutoLoRA"]["said"] == "80.75 ± 0.51, 6 seeds"
+    assert len(held["AutoLoRA"]["runs"]) == 6
+    for point in points:
+        better = [p for p in points if p["size"] <= point["size"] and p["score"] > point["score"]]
+        assert point["front"] == (not better)
+    best = next(method for method, label in labels.items() if label == "AutoLoRA")
+    ties = {labels[method] for method in chart["ys"][rte]["ties"][str(best)]}
+    assert ties == {"Full", "AdaLoRA", "LoRA, rank 4", "AutoLoRA, released estimator"}
+
+
+def test_seconds_of_several_machines_are_no_choice(make: Callable[..., RunRecord]) -> None:
+    records = [make("rte", method, seed, 0.7) for method in ("lora", "full") for seed in (0, 1)]
+    assert any("seconds" in x for x in data_of(report(records, format="html"))["charts"][0]["xs"])
+    records[0].provenance["device"] = "another GPU"
+    assert not any("seconds" in x for x in data_of(report(records, format="html"))["charts"][0]["xs"])
+
+
+def test_a_comparison_with_a_row_is_that_of_the_table_of_comparisons(study: Study, text: str) -> None:
+    tables = {table["title"]: table["rows"] for table in json.loads(report(*study, format="json"))["tables"]}
+    declared = next(row for row in tables["Paired comparisons: roberta_base"] if row["on"] == "RTE accuracy")
+    versus = {row[0]: row for row in data_of(text)["versus"][0]["AutoLoRA"]}
+    assert declared["second"] == "LoRA, rank 8"
+    row = versus["LoRA, rank 8"]
+    assert row[1:4] == [declared["difference"], declared["95 % interval"], declared["pairs"]]
+    assert row[4].startswith("separated")
+    assert all(line[4].startswith("not") for label, line in versus.items() if label != "LoRA, rank 8")
+
+
+def test_scores_that_a_guesser_reaches_are_marked(make: Callable[..., RunRecord]) -> None:
+    records = [make("rte", "lora", 0, 0.58), make("rte", "full", 0, 0.6)]
+    shown = report(records, format="html")
+    cells = re.findall(r'data-value="([\d.]+)" class="([^"]*)"', shown)
+    assert {value[:2]: "guess" in kinds for value, kinds in cells} == {"58": True, "60": False}
+    assert "no better than guessing: 1 of 2 on RTE accuracy" in shown
+
+
+def test_nothing_of_a_record_becomes_an_element_an_attribute_or_a_script(
+    make: Callable[..., RunRecord],
+) -> None:
+    evil = "</script><script>window.broken=1</script><img src=x onerror=broken()>\"' onclick=x style=y&\u2028"
+    records = [
+        make("rte", method, seed, 0.7 + seed / 50) for method in ("lora", "autolora") for seed in range(6)
+    ]
+    for record in records:
+        record.method += evil
+        record.model = record.provenance["commit"] = record.provenance["device"] = evil
+        record.finished = evil
+        record.config["method"][evil] = evil
+        record.phases[0].details = {"diagnostics": [{"step": 1, "cosine": 0.5}], "classifier_reads": evil}
+    page = Page(report(records, format="html", title=evil))
+    assert [tag for tag, _ in page.elements].count("script") == 2
+    assert not [tag for tag, _ in page.elements if tag in ("img", "iframe", "object", "link", "base")]
+    names = {name for _, attributes in page.elements for name in attributes}
+    assert not {name for name in names if name.startswith("on") or name in ("style", "src", "action")}
+    links = {a["href"] for tag, a in page.elements if tag == "a"}
+    assert all(str(link).startswith("#") for link in links)
+
+
+def test_links_of_the_page_lead_to_its_sections(text: str) -> None:
+    elements = Page(text).elements
+    places = {a["id"] for _, a in elements if "id" in a}
+    links = [str(a["href"]).removeprefix("#") for tag, a in elements if tag == "a"]
+    assert links
+    assert set(links) <= places
+    assert len([a["id"] for _, a in elements if "id" in a]) == len(places)
+
+
+def test_a_page_of_many_methods_is_small_and_names_each() -> None:
+    shown = report(collect(RESULTS / "methods" / "records"), format="html")
+    assert len(shown.encode()) < MOST
+    table = shown[shown.index('class="scores"') :]
+    assert len(re.findall(r"<tbody data-method", table[: table.index("</table>")])) == 32
+    assert "no better than guessing: 31 of 32 on RTE accuracy" in shown
+
+
+@pytest.mark.parametrize("path", sorted(RESULTS.glob("*/report.html")), ids=lambda path: path.parent.name)
+def test_committed_pages_are_small_and_load_nothing(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert path.stat().st_size < MOST
+    assert not [a for _, a in Page(text).elements if "src" in a]
+
+
+def test_plots_are_well_formed_and_name_their_lines() -> None:
+    lines = (
+        PlotLine("a <b> & c", ((1.0, 0.5), (2.0, 0.7)), "s1 d0", ((0.4, 0.6), (0.6, 0.8))),
+        PlotLine("one point", ((1.0, 3.0),), "s2 d1"),
+        PlotLine("none", (), "s3 d2"),
+    )
+    drawn = ElementTree.fromstring(Plot("<title>", "epoch", lines, log_y=True, level=1.0).svg())
+    assert [t.text for t in drawn.iter("title")].count("a <b> & c") == 2
+    assert len(list(drawn.iter("polyline"))) == 1
+    assert len(list(drawn.iter("circle"))) == 1
+    assert "none" not in {t.text for t in drawn.iter("title")}
+
+
+@pytest.mark.parametrize("places", [[], [5.0], [5.0, 5.0, 5.0], [0.0, 99.0, 99.5, 100.0], [1.0] * 9])
+def test_labels_keep_their_distance_and_their_order(places: list[float]) -> None:
+    found = apart(places, 10.0, 0.0, 100.0)
+    assert all(later - earlier > 10.0 - 1e-9 for earlier, later in pairwise(found))
+    assert all(0.0 <= place <= 100.0 for place in found)
+
+
+def test_a_family_has_one_colour_and_its_methods_other_markers() -> None:
+    found = looks(["lora", "variant", "variant", "autolora", "no such family"])
+    assert [look.colour for look in found[:4]] == [
+        COLOURS[f] for f in ("lora", "variant", "variant", "autolora")
+    ]
+    assert found[1].marker != found[2].marker
+    assert found[4].colour == COLOURS["other"]
