@@ -26,7 +26,7 @@ def run(words: Sequence[str]) -> int:
     if "examples" in options:
         if "out" in options:
             raise UserError("examples= and out= do not go together", "leave one of them out")
-        from autolora_bench.report.build import report_examples
+        from autolora_bench.report.disagreement import report_examples
 
         layout = options.get("format", "json" if as_json else "markdown")
         text = report_examples(records, planned, most=options["examples"], format=layout, title=title)

@@ -20,7 +20,6 @@ from autolora_bench.report.arena_tables import arena_csv, arena_tables
 from autolora_bench.report.collect import Collection, legible
 from autolora_bench.report.comparisons import comparisons
 from autolora_bench.report.costs import CostTable, cost_reports, cost_tables
-from autolora_bench.report.disagreement import disagreement_tables
 from autolora_bench.report.formats import PlainTable, in_format, latex, markdown, plain_json
 from autolora_bench.report.frames import frames_of
 from autolora_bench.report.numerals import plural
@@ -353,44 +352,11 @@ def report_stability(
         raise UserError(
             "no run left a search result", "run method=autolora with several seeds: -m seed=0,1,2"
         )
-    return _plainly([table, *prepared.moved], format)
+    return plainly([table, *prepared.moved], format)
 
 
-def report_examples(
-    records: Collection | Sequence[RunRecord],
-    planned: Sequence[PlannedRun] | None = None,
-    *,
-    most: str,
-    format: str = "markdown",
-    title: str = "Results",
-) -> str:
-    """The examples on which methods disagree most, as text.
-
-    Args:
-        records: what `collect` found; the examples are read from the runs' folders.
-        planned: as for `report`.
-        most: examples of each table, a whole number.
-        format: markdown, csv, json, html or latex.
-        title: heading of the study.
-
-    Raises:
-        UserError: nothing to report, an unknown format, no number, or no two methods whose runs left their examples.
-    """
-    choose("format", format, FORMATS)
-    if not (most.isdecimal() and int(most)):
-        raise UserError(f"examples={most} is no number of examples", "say a whole number, as in examples=20")
-    prepared = prepare(records, planned, title=title, arena=False)
-    tables, problems = disagreement_tables(prepared.tables, prepared.collection.folders, int(most))
-    if not tables:
-        raise UserError(
-            "; ".join(problems) or "no run left its examples: records that were made small have none",
-            "run two methods or more of one task, or name the folder that holds the runs: results=DIR",
-        )
-    tables[-1] = replace(tables[-1], notes=(*tables[-1].notes, *problems))
-    return _plainly(tables, format)
-
-
-def _plainly(tables: Sequence[PlainTable], format: str) -> str:
+def plainly(tables: Sequence[PlainTable], format: str) -> str:
+    """Tables of texts in one of the formats."""
     if format == "html":
         from autolora_bench.report.page import fragment
 

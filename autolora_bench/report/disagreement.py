@@ -8,12 +8,16 @@ regression the mean prediction. Disagreement is the largest value of a row less 
 import json
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from autolora_bench.errors import UserError
 from autolora_bench.paths import EXAMPLES
-from autolora_bench.report.collect import Identity
+from autolora_bench.plan import PlannedRun
+from autolora_bench.record import RunRecord
+from autolora_bench.report.build import FORMATS, choose, plainly, prepare
+from autolora_bench.report.collect import Collection, Identity
 from autolora_bench.report.formats import PlainTable
 from autolora_bench.report.runs import Run
 from autolora_bench.report.scoreboard import Table
@@ -52,6 +56,40 @@ class Example:
 
 Examples = dict[int, Example]
 """Place in the split -> example."""
+
+
+def report_examples(
+    records: Collection | Sequence[RunRecord],
+    planned: Sequence[PlannedRun] | None = None,
+    *,
+    most: str,
+    format: str = "markdown",
+    title: str = "Results",
+) -> str:
+    """The examples on which methods disagree most, as text.
+
+    Args:
+        records: what `collect` found; the examples are read from the runs' folders.
+        planned: as for `report`.
+        most: examples of each table, a whole number.
+        format: markdown, csv, json, html or latex.
+        title: heading of the study.
+
+    Raises:
+        UserError: nothing to report, an unknown format, no number, or no two methods whose runs left their examples.
+    """
+    choose("format", format, FORMATS)
+    if not (most.isdecimal() and int(most)):
+        raise UserError(f"examples={most} is no number of examples", "say a whole number, as in examples=20")
+    prepared = prepare(records, planned, title=title, arena=False)
+    tables, problems = disagreement_tables(prepared.tables, prepared.collection.folders, int(most))
+    if not tables:
+        raise UserError(
+            "; ".join(problems) or "no run left its examples: records that were made small have none",
+            "run two methods or more of one task, or name the folder that holds the runs: results=DIR",
+        )
+    tables[-1] = replace(tables[-1], notes=(*tables[-1].notes, *problems))
+    return plainly(tables, format)
 
 
 def disagreement_tables(

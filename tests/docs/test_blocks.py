@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from autolora_bench import cli
+from autolora_bench.commands.options import COMMANDS
 from autolora_bench.commands.request import read_request
 from autolora_bench.config.choices import choices
 from autolora_bench.config.compose import checked, compose_config, composer, search_path, to_objects
@@ -34,10 +35,7 @@ OUTPUT = "output"
 PLACEHOLDERS = {"FOLDER_OR_HUB_NAME": "somebody/model", "STEPS_PER_SECOND": "2", "=N": "=1"}
 READERS = ("report", "stability", "status", "check", "records")
 """Commands whose words choose runs, beside options of their own."""
-OPTIONS = {
-    *("format", "epoch", "metrics", "title", "out", "published", "compare", "figures"),
-    *("records", "merge", "to", "rate"),
-}
+OPTIONS = {option.name for reader in READERS for option in COMMANDS[reader].takes} - {"results"}
 NOT_COMPOSED = ("hydra/launcher=ray", "+hydra.launcher.ray")
 """Ray's launcher cannot be installed beside the others (docs/launchers.md)."""
 
