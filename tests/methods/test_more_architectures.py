@@ -206,7 +206,7 @@ def lora_gradients(model: Path, again: bool = False, **storage: Any) -> tuple[li
 def test_lora_learns_with_less_memory(
     architecture: str, tiny_encoder: Path, tiny_decoder: Path, tmp_path: Path
 ) -> None:
-    """Of NF4 the gradients are those of the full weights up to its rounding; computed again, they are the same up to the order of sums."""
+    """NF4 has the gradients of the full weights up to its rounding, recomputation up to the order of sums."""
     model = model_in(tmp_path, architecture, tiny_encoder if architecture in ENCODERS else tiny_decoder)
     _, full = lora_gradients(model)
     assert full.abs().sum() > 0
