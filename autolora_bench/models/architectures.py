@@ -29,5 +29,5 @@ QUERY_AND_VALUE = {
 """Architecture (config.model_type) -> names of its query and value projections, or of the one layer that holds them and
 the keys; a residual net's only one. Of others PEFT's own table tells, else all linear layers of the blocks are taken.
 """
-EAGER = ("deberta-v2",)
+EAGER = ("deberta-v2", "gemma2")
 """Architectures whose attention transformers computes by plain matrix products alone."""

@@ -38,17 +38,17 @@ def build_task(experiment: ExperimentConfig, stated: PreTrainedConfig | None = N
         stated: configuration of its model, for a task that writes text: an encoder-decoder does so in another form.
 
     Raises:
-        UserError: an encoder-decoder does not say which token its writing half begins with.
+        UserError: an encoder-decoder does not say with which of its tokens its writing half begins.
     """
     task = experiment.task
     if isinstance(task, RecoveryTask):
         return Recovery(experiment)
     if isinstance(task, GenerationTask) and stated is not None and stated.is_encoder_decoder:
         start = getattr(stated, "decoder_start_token_id", None)
-        if start is None:
+        if type(start) is not int or not 0 <= start < stated.vocab_size:
             raise UserError(
-                f"the config.json of model={experiment.model.name} has no decoder_start_token_id",
-                "add it: the token that the decoder begins with, for T5 that of padding",
+                f"the config.json of model={experiment.model.name} says decoder_start_token_id={start!r}",
+                "name the token that the decoder begins with: for T5 that of padding",
             )
-        return TextToText(task, int(start))
+        return TextToText(task, start)
     return KINDS[type(task)](task)

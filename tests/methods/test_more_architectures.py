@@ -1,11 +1,12 @@
-"""LoRA on tiny random models of further architectures: trained, stopped and resumed, exported, loaded again by PEFT."""
+"""Tiny random models of every architecture that is adapted: trained by four methods, stopped and resumed, exported,
+loaded again by transformers and PEFT; with frozen weights in NF4, and with blocks that are computed again."""
 
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from peft import PeftModel
+from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import (
     AutoConfig,
     AutoModel,
@@ -16,9 +17,11 @@ from transformers import (
 
 from autolora_bench import cli
 from autolora_bench.config.compose import compose_config, composer, to_experiment
-from autolora_bench.config.model import ModelConfig
+from autolora_bench.config.memory import NEVER_RECOMPUTED, QUANTIZED
+from autolora_bench.config.model import ModelConfig, Quantization
 from autolora_bench.interruption import Interrupted
 from autolora_bench.methods.base import PhaseContext, build_method
+from autolora_bench.models.load import HeadKind, HeadSpec, load_backbone
 from autolora_bench.models.targets import target_modules
 from autolora_bench.record import Status, find_records, read_record
 from autolora_bench.training.checkpoints import CheckpointPolicy
@@ -37,19 +40,34 @@ DEBERTA_V3 = {
 GROUPED = {**SIZES, **POSITIONS, "num_key_value_heads": 2}
 ENCODERS: dict[str, dict[str, Any]] = {
     "albert": {**SIZES, **POSITIONS, "embedding_size": 16},
+    "bert": {**SIZES, **POSITIONS},
     "deberta-v2": {**SIZES, **POSITIONS, **DEBERTA_V3},
+    "distilbert": {"dim": 32, "n_layers": 2, "n_heads": 4, "hidden_dim": 64, **POSITIONS},
     "electra": {**SIZES, **POSITIONS, "embedding_size": 16},
     "modernbert": {**SIZES, **POSITIONS, "local_attention": 16, "reference_compile": False},
+    "mpnet": {**SIZES, **POSITIONS},
+    "roberta": {**SIZES, **POSITIONS, "type_vocab_size": 1},
     "xlm-roberta": {**SIZES, **POSITIONS, "type_vocab_size": 1},
 }
 DECODERS: dict[str, dict[str, Any]] = {
+    "gemma2": {**GROUPED, "head_dim": 8, "sliding_window": 32},
     "gemma3_text": {**GROUPED, "head_dim": 8, "sliding_window": 32},
+    "gpt2": {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 280},
     "gpt_neox": {**SIZES, **POSITIONS},
+    "llama": GROUPED,
+    "mistral": GROUPED,
     "olmo2": GROUPED,
+    "opt": {**SIZES, **POSITIONS, "ffn_dim": 64, "word_embed_proj_dim": 32},
     "phi3": GROUPED,
+    "qwen2": GROUPED,
     "qwen3": {**GROUPED, "head_dim": 8},
 }
 TARGETS = {
+    **{name: {"query", "value"} for name in ("bert", "roberta")},
+    **{name: {"q_proj", "v_proj"} for name in ("gemma2", "llama", "mistral", "opt", "qwen2")},
+    "distilbert": {"q_lin", "v_lin"},
+    "gpt2": {"query", "value"},
+    "mpnet": {"q", "v"},
     "albert": {"query", "value"},
     "deberta-v2": {"query_proj", "value_proj"},
     "electra": {"query", "value"},
@@ -62,7 +80,8 @@ TARGETS = {
     "qwen3": {"q_proj", "v_proj"},
 }
 
-QUICK = {"deberta-v2", "modernbert", "qwen3"}
+QUICK = {("deberta-v2", "lora"), ("modernbert", "lora"), ("qwen3", "lora")}
+METHODS = ["lora", "autolora", "adalora", "full"]
 
 
 def model_in(folder: Path, architecture: str, tokenizer_from: Path) -> Path:
@@ -78,8 +97,10 @@ def model_in(folder: Path, architecture: str, tokenizer_from: Path) -> Path:
     return folder
 
 
-def words_of(model: Path, *more: str) -> list[str]:
+def words_of(model: Path, method: str, *more: str) -> list[str]:
+    search = ["method.search.epochs=1", "method.search.batch_size=4"] if method == "autolora" else []
     small = [
+        *search,
         "data=generated",
         "data.limit=16",
         "data.limit_evaluation=8",
@@ -88,7 +109,7 @@ def words_of(model: Path, *more: str) -> list[str]:
     ]
     run = [
         "task=sst2",
-        "method=lora",
+        f"method={method}",
         "model=any",
         f"model.checkpoint={model}",
         "device=cpu",
@@ -114,11 +135,16 @@ def stop_at_the_second_checkpoint(words: list[str], monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize(
-    "architecture",
-    [pytest.param(name, marks=[] if name in QUICK else pytest.mark.slow) for name in (*ENCODERS, *DECODERS)],
+    ("architecture", "method"),
+    [
+        pytest.param(name, method, marks=[] if (name, method) in QUICK else pytest.mark.slow)
+        for name in (*ENCODERS, *DECODERS)
+        for method in METHODS
+    ],
 )
 def test_trained_resumed_exported_and_loaded_again(
     architecture: str,
+    method: str,
     tiny_encoder: Path,
     tiny_decoder: Path,
     tmp_path: Path,
@@ -129,30 +155,68 @@ def test_trained_resumed_exported_and_loaded_again(
     model = model_in(
         tmp_path / "model", architecture, tiny_encoder if architecture in ENCODERS else tiny_decoder
     )
-    stop_at_the_second_checkpoint(words_of(model), monkeypatch)
-    assert cli.run(words_of(model)) == 0
-    assert cli.run(words_of(model, "results=fresh")) == 0
+    stop_at_the_second_checkpoint(words_of(model, method), monkeypatch)
+    assert cli.run(words_of(model, method)) == 0
+    assert cli.run(words_of(model, method, "results=fresh")) == 0
     resumed, fresh = (next(Path(name).rglob("weights.safetensors")) for name in ("runs", "fresh"))
     assert resumed.read_bytes() == fresh.read_bytes()
     record = read_record(next(find_records(Path("runs"))))
     assert record.status is Status.completed
-    assert {layer.projection for layer in record.ranks} == TARGETS[architecture]
+    if method != "full":
+        assert {layer.projection for layer in record.ranks} == TARGETS[architecture]
 
     with composer():
-        experiment = to_experiment(compose_config(words_of(model)))
+        experiment = to_experiment(compose_config(words_of(model, method)))
     context = PhaseContext(experiment, resumed.parent.parent, torch.device("cpu"))
     ours = build_method(experiment.method).rebuild(context).eval()
     export = resumed.parent / "export"
-    base = AutoModelForSequenceClassification.from_pretrained(
-        model, config=AutoConfig.from_pretrained(export), attn_implementation=ours.config._attn_implementation
-    )
-    theirs = PeftModel.from_pretrained(base, export).eval()
-    inputs = AutoTokenizer.from_pretrained(export)(
-        ["the film was good", "dull"], padding=True, return_tensors="pt"
-    )
-    inputs = {name: tensor for name, tensor in inputs.items() if name != "token_type_ids"}
+    attention = {"attn_implementation": ours.config._attn_implementation}
+    if method == "full":
+        theirs: Any = AutoModelForSequenceClassification.from_pretrained(export, **attention).eval()
+    else:
+        config = AutoConfig.from_pretrained(export)
+        base = AutoModelForSequenceClassification.from_pretrained(model, config=config, **attention)
+        theirs = PeftModel.from_pretrained(base, export).eval()
+    inputs = inputs_of(AutoTokenizer.from_pretrained(export))
     with torch.no_grad():
         torch.testing.assert_close(theirs(**inputs).logits, ours(**inputs).logits, rtol=1e-5, atol=1e-6)
+
+
+def inputs_of(tokenizer: Any) -> dict[str, torch.Tensor]:
+    encoded = tokenizer(["the film was good", "dull"], padding=True, return_tensors="pt")
+    return {name: tensor for name, tensor in encoded.items() if name != "token_type_ids"}
+
+
+def lora_gradients(model: Path, again: bool = False, **storage: Any) -> tuple[list[str], torch.Tensor]:
+    """Linear layers that are packed, and the gradients of all B (A's are zero at the start) as one vector."""
+    torch.manual_seed(0)
+    config = ModelConfig(name="m", checkpoint=str(model), **storage)
+    backbone = load_backbone(config, HeadSpec(HeadKind.sequence, ("no", "yes")))
+    options = {"target_modules": backbone.targets, "modules_to_save": backbone.head_modules, "r": 2}
+    lora: Any = get_peft_model(backbone.model, LoraConfig(task_type="SEQ_CLS", **options)).train()
+    if again:
+        lora.gradient_checkpointing_enable({"use_reentrant": False})
+    torch.manual_seed(1)
+    lora(**inputs_of(backbone.tokenizer), labels=torch.tensor([1, 0])).loss.backward()
+    found = [weight.grad.flatten() for name, weight in lora.named_parameters() if "lora_B" in name]
+    return [n for n, w in lora.named_parameters() if w.dtype is torch.uint8], torch.cat(found)
+
+
+@pytest.mark.parametrize("architecture", [*ENCODERS, *DECODERS])
+def test_lora_learns_with_less_memory(
+    architecture: str, tiny_encoder: Path, tiny_decoder: Path, tmp_path: Path
+) -> None:
+    """NF4 has the gradients of the full weights up to its rounding, recomputation up to the order of sums."""
+    model = model_in(tmp_path, architecture, tiny_encoder if architecture in ENCODERS else tiny_decoder)
+    _, full = lora_gradients(model)
+    assert full.abs().sum() > 0
+    if architecture not in NEVER_RECOMPUTED:
+        torch.testing.assert_close(lora_gradients(model, again=True)[1], full, rtol=1e-5, atol=1e-7)
+    if architecture in QUANTIZED:
+        packed, stored = lora_gradients(model, quantization=Quantization.nf4)
+        assert len(packed) >= 2 * 4
+        assert not torch.equal(stored, full)
+        assert torch.cosine_similarity(stored, full, dim=0) > 0.8
 
 
 @pytest.mark.parametrize("word", ["all-linear", "all_linear", "[all-linear]", "[all_linear]"])
