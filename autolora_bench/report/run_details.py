@@ -8,8 +8,8 @@ from autolora_bench.report import numerals
 from autolora_bench.report.runs import Run, flatten, hardware
 from autolora_bench.report.units import metric_of, metric_title
 
-HISTORY_RUNS = 1000
-"""A page of more runs than this leaves their histories out, to stay small."""
+HISTORY_LINES = 4000
+"""A page of runs with more evaluations than this leaves their histories out, to stay small; curves and scores stay."""
 Section = dict[str, Any]
 """title, head (list of texts), rows (lists of texts)."""
 
@@ -27,7 +27,7 @@ def run_details(runs: Sequence[Run]) -> dict[str, Any]:
     def pooled(rows: Sequence[Sequence[str]]) -> list[int]:
         return [pool.setdefault(tuple(row), len(pool)) for row in rows]
 
-    with_history = len(runs) <= HISTORY_RUNS
+    with_history = sum(len(run.record.history) for run in runs if run.record) <= HISTORY_LINES
     shown = [_run(run, with_history) for run in runs]
     for run, one in zip(runs, shown, strict=True):
         one["sections"] = [[part["title"], part["head"], pooled(part["rows"])] for part in one["sections"]]

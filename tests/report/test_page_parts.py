@@ -15,8 +15,11 @@ from autolora_bench.plan import PlannedRun
 from autolora_bench.record import RunRecord
 from autolora_bench.report.build import report
 from autolora_bench.report.collect import collect
+from autolora_bench.report.figures.rates import rate_figures
+from autolora_bench.report.page_plots import rate_panels
 from autolora_bench.report.palette import COLOURS, looks
 from autolora_bench.report.plots import Plot, PlotLine, apart
+from autolora_bench.report.tuning import TunedCell
 
 Study = tuple[list[RunRecord], list[PlannedRun]]
 RESULTS = Path(__file__).resolve().parents[2] / "results"
@@ -152,6 +155,18 @@ def test_nothing_of_a_record_becomes_an_element_an_attribute_or_a_script(
     assert all(str(link).startswith("#") for link in links)
 
 
+def test_a_page_of_many_evaluations_leaves_histories_out_and_keeps_curves(
+    make: Callable[..., RunRecord],
+) -> None:
+    records = [make("rte", "lora", seed, 0.7) for seed in range(2)]
+    names = [part[0] for part in data_of(report(records, format="html"))["runs"][0]["sections"]]
+    assert "History" in names
+    records[1].history *= 2000
+    run = data_of(report(records, format="html", figures=False))["runs"][0]
+    assert [part[0] for part in run["sections"]] == [name for name in names if name != "History"]
+    assert len(run["curve"]) == 3
+
+
 def test_links_of_the_page_lead_to_its_sections(text: str) -> None:
     elements = Page(text).elements
     places = {a["id"] for _, a in elements if "id" in a}
@@ -203,3 +218,21 @@ def test_a_family_has_one_colour_and_its_methods_other_markers() -> None:
     ]
     assert found[1].marker != found[2].marker
     assert found[4].colour == COLOURS["other"]
+
+
+def test_tuned_rates_are_drawn_with_the_chosen_one_marked_and_a_diverged_one_left_out() -> None:
+    trials = {1e-4: 60.0, 3e-4: 70.0, 1e-3: None}
+    cells = [
+        TunedCell("rte", "m", method, label, trials, True, 3e-4, 1.0, 1.0, 0, family)
+        for method, label, family in (("lora", "LoRA", "lora"), ("autolora", "AutoLoRA", "autolora"))
+    ]
+    (panels,) = rate_panels(cells)
+    ((task, _, drawn),) = panels.plots
+    svg = ElementTree.fromstring(drawn)
+    assert task == "rte"
+    assert {t.text for t in svg.iter("title")} == {"LoRA", "AutoLoRA"}
+    assert [len(str(line.get("points")).split()) for line in svg.iter("polyline")] == [2, 2]
+    assert len(list(svg.iter("circle"))) == 2
+    (picture,) = rate_figures(cells)
+    assert picture.svg.startswith(b"<?xml")
+    assert COLOURS["autolora"].encode() in picture.svg
