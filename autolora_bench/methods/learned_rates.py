@@ -173,7 +173,7 @@ def _mean(rates: Sequence[float]) -> float:
 def _readable(rates: LayerRates, layers: Sequence[str]) -> dict[str, Any]:
     rows = rates.multiples().double().cpu().tolist()
     rows = rows * len(layers) if rates.granularity is Granularity.model else rows
-    names = rates.modules or layers
+    names = rates.layers or layers
     return {
         "granularity": rates.granularity.name,
         "multiples": {name: [row[0], row[-1]] for name, row in zip(names, rows, strict=True)},

@@ -239,7 +239,7 @@ class BilevelTrainer(Trainer):
 
     def _save_rng_state(self, output_dir: str) -> None:
         """What every process keeps for itself: generators, and what an inner loop has behind it."""
-        super()._save_rng_state(output_dir)  # type: ignore[no-untyped-call]
+        super()._save_rng_state(output_dir)
         if self._step is not None and self._step.past:
             save_past(self._step.past, Path(output_dir), self.args.process_index)
 

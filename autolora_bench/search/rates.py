@@ -33,7 +33,7 @@ class LayerRates(nn.Module):
 
     Attributes:
         log: (L, F) natural logarithms of the multiples, zero at first.
-        modules: names of the L layers, or of none for granularity `model`.
+        layers: names of the L layers, or of none for granularity `model`.
         members: weights of each rate, in the order of `log`.
 
     Raises:
@@ -48,7 +48,7 @@ class LayerRates(nn.Module):
         if not pairs:
             raise UserError("the model has no LoRA layer", "check target_modules")
         self.granularity = granularity
-        self.modules = () if granularity is Granularity.model else names
+        self.layers: tuple[str, ...] = () if granularity is Granularity.model else names
         if granularity is Granularity.model:
             self.members = [[weight for pair in pairs for weight in pair]]
         elif granularity is Granularity.layer:
