@@ -49,9 +49,12 @@ class Estimator(Enum):
     forward_difference = "one perturbed pass"
     central_difference = "two perturbed passes"
     released = "what the authors' code computes"
+    reptile = (
+        "the mean training gradient along the inner steps (Nichol et al., 2018); reads no validation batch"
+    )
 
 
-SEVERAL_STEPS = (Estimator.first_order, Estimator.closed_form, Estimator.unrolled)
+SEVERAL_STEPS = (Estimator.first_order, Estimator.closed_form, Estimator.unrolled, Estimator.reptile)
 """Estimators that know the way back through more than one inner step."""
 
 
@@ -150,7 +153,8 @@ class SearchConfig:
     """The selection variables move at every n-th optimizer step, and no more often than once in `inner_steps`."""
     inner_steps: Steps = field(default=1, metadata=ADDED)
     """Optimizer steps whose effect on the weights the selection variables see when they move: the hypergradient goes
-    back through so many (MAML's inner steps: Finn et al., 2017). For estimators first_order, closed_form, unrolled."""
+    back through so many (MAML's inner steps: Finn et al., 2017). For first_order, closed_form, unrolled and
+    reptile, which needs two or more."""
     weight_decay: Amount = 0.01
     """Of LoRA and head in the search; the selection variables have none."""
     warmup: Share = 0.0

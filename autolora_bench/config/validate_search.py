@@ -3,6 +3,7 @@
 from autolora_bench.config.search import (
     SEVERAL_STEPS,
     Constraint,
+    Estimator,
     Rule,
     Scope,
     SearchConfig,
@@ -23,6 +24,11 @@ def validate_search(search: SearchConfig) -> None:
         f"method.search.inner_steps={search.inner_steps} with method.search.estimator={search.estimator.name}, which "
         "knows the way back through one step",
         f"say estimator={', '.join(e.name for e in SEVERAL_STEPS)}, or leave inner_steps out",
+    )
+    require(
+        search.inner_steps > 1 or search.estimator is not Estimator.reptile,
+        "method.search.estimator=reptile with method.search.inner_steps=1: one step is no path to follow",
+        "say inner_steps=2 or more, or estimator=first_order",
     )
     _movement(search)
     _rule(search)

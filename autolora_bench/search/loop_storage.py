@@ -6,7 +6,7 @@ Every process of a run keeps its own: batches and masks are not the same in all.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -53,8 +53,9 @@ def _written(step: PastStep) -> dict[str, Any]:
 
 
 def _read(found: dict[str, Any], device: torch.device) -> PastStep:
-    taken = OptimizerStep(**{name: _on(value, device) for name, value in found["taken"].items()})
-    taken = replace(taken, memories=tuple(Memory(*_on(m, device)) for m in found["taken"]["memories"]))
+    stored = {name: _on(value, device) for name, value in found["taken"].items()}
+    memories = tuple(Memory(keep, gain, reach) for keep, gain, reach in stored.pop("memories"))
+    taken = OptimizerStep(**stored, memories=memories)
     passes = [
         TrainingPass(_on(done["batch"], device), RandomState(done["cpu"], done["cuda"], device))
         for done in found["passes"]

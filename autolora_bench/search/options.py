@@ -77,6 +77,11 @@ def check_supported(
         f"hypergradient={name} with inner_steps={options.inner_steps}: it knows the way back through one step",
         "use closed_form, unrolled or first_order, or inner_steps=1",
     )
+    require(
+        options.inner_steps >= estimator.least_steps,
+        f"hypergradient={name} with inner_steps={options.inner_steps}: one step is no path to follow",
+        "say inner_steps=2 or more, or use first_order",
+    )
     if args.fp16:
         raise UserError("the search does not support fp16: scaled gradients skip steps", "use bf16 or fp32")
     if args.n_gpu > 1 or args.deepspeed or args.fsdp:

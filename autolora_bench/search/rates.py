@@ -33,7 +33,7 @@ class LayerRates(nn.Module):
 
     Attributes:
         log: (L, F) natural logarithms of the multiples, zero at first.
-        modules: names of the L layers, or of none for granularity `model`.
+        layers: names of the L layers, or of none for granularity `model`.
         members: weights of each rate, in the order of `log`.
 
     Raises:

@@ -13,6 +13,9 @@ from autolora_bench.training.trainer import MeteredTrainer
 class _Metered(BilevelTrainer, MeteredTrainer):
     """Counts the validation half's batches, and the operations of every pass; comparisons are left out."""
 
+    validates: bool = True
+    """Whether a pass over the validation batch is run where the outer variables move."""
+
     @property
     def extra_passes(self) -> float:
         """Over a training batch of an inner loop, beyond the weight step's own."""
@@ -30,7 +33,7 @@ class _Metered(BilevelTrainer, MeteredTrainer):
 
     def after_weight_step(self) -> None:
         """Count the validation batch where the outer variables move."""
-        if self._step is not None and self.outer_moves:
+        if self._step is not None and self.outer_moves and self.validates:
             batch: dict[str, Any] = self._step.validation
             self.count(batch)
             self.current_flos += self.floating_point_ops(batch)
@@ -39,6 +42,11 @@ class _Metered(BilevelTrainer, MeteredTrainer):
 
 class MeteredSearchTrainer(SearchTrainer, _Metered):
     """SearchTrainer that counts."""
+
+    @property
+    def validates(self) -> bool:  # type: ignore[override]
+        """The estimator's."""
+        return self.hypergradient.validates
 
     @property
     def extra_passes(self) -> float:

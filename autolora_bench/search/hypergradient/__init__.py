@@ -7,6 +7,7 @@ from autolora_bench.search.hypergradient.closed_form import ClosedForm
 from autolora_bench.search.hypergradient.first_order import FirstOrder
 from autolora_bench.search.hypergradient.forward_difference import ForwardDifference
 from autolora_bench.search.hypergradient.released import Released
+from autolora_bench.search.hypergradient.reptile import Reptile
 from autolora_bench.search.hypergradient.step import InnerStep
 from autolora_bench.search.hypergradient.unrolled import Unrolled
 
@@ -17,6 +18,7 @@ ESTIMATORS: dict[str, type[Hypergradient]] = {
     "forward_difference": ForwardDifference,
     "central_difference": CentralDifference,
     "released": Released,
+    "reptile": Reptile,
 }
 
 

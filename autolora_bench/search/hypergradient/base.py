@@ -40,6 +40,8 @@ class Hypergradient(ABC):
         substitutes: runs passes on other weights than the model's, which recomputed activations would not see.
         half_precision: keeps its direction in bf16.
         several_steps: knows the way back through more than one inner step.
+        least_steps: inner steps without which it has no meaning.
+        validates: runs a pass over the validation batch.
         extra_passes: forward-and-backward passes over the training batch beyond the weight step's own, for counts of
             operations. A backward counts as two forwards, a backward through a backward as a whole pass.
     """
@@ -49,6 +51,8 @@ class Hypergradient(ABC):
     substitutes: ClassVar[bool] = False
     half_precision: ClassVar[bool] = True
     several_steps: ClassVar[bool] = False
+    least_steps: ClassVar[int] = 1
+    validates: ClassVar[bool] = True
     extra_passes: ClassVar[float] = 0.0
 
     def prepare(self, step: InnerStep) -> None:

@@ -38,10 +38,11 @@ class ClosedForm(Hypergradient):
                 products[factor_a].sum(dim=1) + products[factor_b].sum(dim=0)
                 for factor_a, factor_b in step.factors
             ]
-            implicit += _divide(torch.stack(rows), step.selection.current.detach())
+            implicit += over_alpha(torch.stack(rows), step.selection.current.detach())
             v, carried = back.arriving, back.carried
         return Terms(direct, implicit)
 
 
-def _divide(numerator: Tensor, alpha: Tensor) -> Tensor:
+def over_alpha(numerator: Tensor, alpha: Tensor) -> Tensor:
+    """alpha_j x a derivative -> the derivative, each (L, K); zero where alpha is."""
     return torch.where(alpha == 0, 0.0, numerator / torch.where(alpha == 0, 1.0, alpha))

@@ -106,6 +106,13 @@ class OptimizerStep:
             limit,
         )
 
+    def unclipped(self, like: Sequence[Tensor]) -> list[Tensor]:
+        """The training gradient before clipping, for each weight; zero for those that did not move."""
+        g = self.gradient
+        if self.norm is not None:
+            g = g / (self.limit / (self.norm + 1e-6)).clamp(max=1.0)
+        return self._split(g, [torch.zeros_like(x) for x in like])
+
     def back(self, v: Sequence[Tensor], carried: Sequence[Sequence[Tensor]] = ()) -> Back:
         """Go back through the step.
 

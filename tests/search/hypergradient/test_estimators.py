@@ -106,6 +106,24 @@ def test_what_the_closed_form_drops_between_steps_is_of_second_order(toys, probl
     assert found[1] < found[0] / 50
 
 
+@pytest.mark.parametrize("constraint", ["softmax", "unconstrained"])
+def test_reptile_follows_the_training_gradients_of_the_path(toys, problem, constraint):
+    """Against autograd on alpha itself at the weights of every step, through the same masks, before clipping."""
+    case = problem(toys.model(), LOOPS["adamw"], constraint, max_grad_norm=0.1, warm=1, inner_steps=3)
+    case.selection.beta.data[0, 0] = 0.0 if constraint == "unconstrained" else 0.5
+    case.selection.refresh()
+    step = case.new_step()
+    found = case.terms(estimator("reptile"), step)
+    case.selection.track()
+    total = torch.zeros_like(found.direct)
+    for passes, before in [(done.passes, done.before) for done in [*step.past, step]]:
+        step.passes = passes
+        total += step.replayed_alpha_gradient(before)
+    expected = torch.where(case.selection.current == 0, 0.0, total / 3).detach()
+    assert toys.relative(found.direct, expected) < 1e-9
+    assert not found.implicit.any()
+
+
 def distance(found: Tensor, exact: Tensor) -> float:
     """Norm of the difference over the norm of the exact."""
     return float((found - exact).norm() / exact.norm())
@@ -153,7 +171,7 @@ def test_estimators_leave_the_step_as_it_was(toys, problem, optimizers):
         ]
 
     reference = after("first_order")
-    for name in set(ESTIMATORS) - {"released", "unrolled"}:
+    for name in set(ESTIMATORS) - {"released", "unrolled", "reptile"}:
         assert all(torch.equal(a, b) for a, b in zip(after(name), reference, strict=True)), name
     pairs = zip(after("unrolled"), reference, strict=True)
     assert all(torch.allclose(a.double(), b.double(), rtol=1e-9, atol=1e-12) for a, b in pairs)
@@ -180,6 +198,7 @@ def test_released_rolls_back_and_steps_again(toys, problem, optimizers):
 def test_names(toys):
     assert set(ESTIMATORS) == {
         "first_order", "closed_form", "unrolled", "forward_difference", "central_difference", "released",
+        "reptile",
     }  # fmt: skip
     with pytest.raises(UserError, match="unknown hypergradient 'exact'"):
         estimator("exact")

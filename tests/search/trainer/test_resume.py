@@ -12,9 +12,11 @@ from autolora_bench.errors import UserError
 from autolora_bench.search import ESTIMATORS
 
 TOKENS = ("input_ids", "attention_mask")
+ONE_STEP = sorted(set(ESTIMATORS) - {"reptile"})
+"""Estimators that have a meaning with one inner step."""
 
 
-@pytest.mark.parametrize("name", sorted(ESTIMATORS))
+@pytest.mark.parametrize("name", ONE_STEP)
 def test_resumed_run_equals_the_uninterrupted_one(runs, tmp_path, name):
     whole = runs.search(tmp_path / "whole", {"hypergradient": name})
     whole.train()
@@ -31,7 +33,7 @@ def test_resumed_run_equals_the_uninterrupted_one(runs, tmp_path, name):
 
 @pytest.mark.parametrize(
     ("name", "constraint"),
-    [*((name, "softmax") for name in sorted(ESTIMATORS)), *(("closed_form", c) for c in ("sigmoid", "topk"))],
+    [*((name, "softmax") for name in ONE_STEP), *(("closed_form", c) for c in ("sigmoid", "topk"))],
 )
 def test_resumed_mirror_descent_equals_the_uninterrupted_one(runs, tmp_path, name, constraint):
     options = {"hypergradient": name, "optimizer": SelectionOptimizer.mirror_descent, "learning_rate": 1.0}
@@ -65,7 +67,8 @@ def test_a_run_resumed_inside_an_inner_loop_equals_the_uninterrupted_one(runs, t
     assert moved == [3, 6]
     [found] = [x for x in resumed.state.log_history if "hypergradient_cosine" in x]
     assert found["step"] == 6
-    assert found["hypergradient_cosine"] > (0.999999 if name == "unrolled" else 0.9)
+    if name != "reptile":  # it asks the other half
+        assert found["hypergradient_cosine"] > (0.999999 if name == "unrolled" else 0.9)
 
 
 def test_an_inner_loop_that_the_checkpoint_does_not_hold_is_refused(runs, tmp_path):
@@ -105,7 +108,7 @@ def test_resumed_search_with_grouped_batches(runs, tmp_path):
     assert widths[True] < widths[False]
 
 
-@pytest.mark.parametrize("name", sorted(ESTIMATORS))
+@pytest.mark.parametrize("name", ONE_STEP)
 def test_diagnostics_do_not_change_the_run(runs, tmp_path, name):
     plain = runs.search(tmp_path / "a", {"hypergradient": name}, gradient_accumulation_steps=2)
     plain.train()
