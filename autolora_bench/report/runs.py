@@ -160,7 +160,9 @@ def _command(record: RunRecord) -> str:
         return record.command
     said = record.config.get("train")
     made = said if isinstance(said, dict) else {}
-    words = [f"train.{way}=false" for way in WAYS if way not in made and f"train.{way}=" not in record.command]
+    words = [
+        f"train.{way}=false" for way in WAYS if way not in made and f"train.{way}=" not in record.command
+    ]
     return " ".join([record.command, *words])
 
 
