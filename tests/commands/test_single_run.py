@@ -1,5 +1,6 @@
 """A command is composed once: a single run is made as it was planned, without Hydra's second composition."""
 
+import shlex
 from pathlib import Path
 
 import pytest
@@ -44,7 +45,7 @@ def test_it_is_composed_once_and_its_record_says_the_command(
     first = read_record(path)
     monkeypatch.undo()
     monkeypatch.setenv("AUTOLORA_BENCH_CACHE", str(tmp_path / "cache"))
-    words = first.command.split()[1:]
+    words = shlex.split(first.command)[1:]
     assert cli.run([*words, "rerun=all"]) == 0
     (path,) = find_records(tmp_path / "runs")
     again = read_record(path)
