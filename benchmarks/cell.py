@@ -3,7 +3,8 @@
     python benchmarks/cell.py --data DIR                      MRPC, MiniLM
     python benchmarks/cell.py --data DIR --task rte --examples 512 --epochs 3
 
-The same examples, epochs and settings for all; the cells run in one process and take turns. The grid is taken as 16
+The same examples, epochs and settings for all, without ways of computing of our own unless `train=default` is said; the
+cells run in one process and take turns. The grid is taken as 16
 times one LoRA run. The search's comparisons with the exact hypergradient are left out: four of them, as every run has,
 are nothing beside a real search and much beside a short one.
 """
@@ -33,6 +34,7 @@ def run(options: argparse.Namespace, method: str, seed: int) -> Seconds:
         f"seed={seed}",
         "device=cpu",
         *data_words(options.data),
+        *([] if any(word.startswith("train=") for word in options.words) else ["train=reference"]),
         *options.words,
     ]
     words += [f"data.limit={options.examples}", "data.limit_evaluation=32", f"train.epochs={options.epochs}"]

@@ -124,10 +124,23 @@ def _launch(request: Request) -> int:
     before = on_main(lambda: started(pending))
     if pending:
         with watched_signals(), _named_sweep(request):
-            for one in [request, *beside(request)]:
-                once = [*one.overrides, "hydra.sweeper.n_trials=1"]
-                sweep([*one.flags, *(once if is_tuned(one) else words_for_hydra(one))], job)
+            _run_all(request, pending)
     return on_main(lambda: _tally(planned, pending, before)) or (2 if problems else 0)
+
+
+def _run_all(request: Request, pending: Sequence[PlannedRun]) -> None:
+    """A single run as it was planned; a sweep by Hydra, which has launchers and sweepers for it."""
+    if not request.multirun and "suite" not in request.said and not _speaks_to_hydra(request):
+        for entry in pending:
+            _complete(entry.experiment, entry.command)
+        return
+    for one in [request, *beside(request)]:
+        once = [*one.overrides, "hydra.sweeper.n_trials=1"]
+        sweep([*one.flags, *(once if is_tuned(one) else words_for_hydra(one))], job)
+
+
+def _speaks_to_hydra(request: Request) -> bool:
+    return any(word.lstrip("+~").startswith("hydra") for word in request.overrides)
 
 
 def _prepared(planned: Plan) -> tuple[list[PlannedRun], dict[Path, UserError]]:

@@ -21,6 +21,7 @@ from autolora_bench.config.corrections import note_corrections
 from autolora_bench.config.data import HELD_OUT
 from autolora_bench.config.experiment import ExperimentConfig
 from autolora_bench.config.model import settle_targets
+from autolora_bench.config.one_repository import read_once
 from autolora_bench.config.peft_method import resolve_peft
 from autolora_bench.config.ranks import resolve_ranks
 from autolora_bench.config.reference import name_reference
@@ -45,6 +46,7 @@ def composer() -> Iterator[None]:
     """Hydra's compose API over conf/; leaves no global state behind."""
     register_schemas()
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        read_once()
         yield
     GlobalHydra.instance().clear()
 

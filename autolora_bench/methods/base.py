@@ -27,7 +27,7 @@ from autolora_bench.methods.inputs import DATA, EXAMPLES, MODEL, Inputs, changed
 from autolora_bench.models.load import Backbone, load_backbone, load_tokenizer, stated_config
 from autolora_bench.models.locate import model_digests
 from autolora_bench.record import Evaluation, LayerRank, Parameters
-from autolora_bench.tasks.base import Splits, Task
+from autolora_bench.tasks.base import Result, Splits, Task
 from autolora_bench.tasks.room import check_room
 from autolora_bench.tasks.table import build_task
 from autolora_bench.tasks.vocabulary import check_vocabulary
@@ -51,6 +51,8 @@ class PhaseContext:
     """Experiment trackers that the run's trainings report to."""
     ways: Mapping[str, Any] = field(default_factory=dict)
     """What auto of the settings WAYS came to (speedups.auto); what is not said of it is off."""
+    predicted: Mapping[str, Result] = field(default_factory=dict)
+    """Evaluation split -> what the last training predicted with the weights that it kept, where this process did it."""
 
     @property
     def identity(self) -> str:

@@ -100,6 +100,7 @@ class FinetunePhase:
             saved=context.saved,
         )
         outcome = finetune(model, setup)
+        context.predicted = outcome.predicted
         on_main(lambda: self._export(model, backbone, context, outcome))
         return PhaseResult(
             artefact=self.name,

@@ -1,6 +1,7 @@
 """The phase in which AutoLoRA's selection variables are trained."""
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
@@ -10,7 +11,7 @@ from peft import PeftModel
 from transformers import PrinterCallback
 
 from autolora_bench.config.experiment import ExperimentConfig
-from autolora_bench.config.search import Constraint, Rule, SearchConfig
+from autolora_bench.config.search import DIAGNOSE_STEPS, Constraint, Rule, SearchConfig
 from autolora_bench.config.train import TrainConfig
 from autolora_bench.data.splits import search_split
 from autolora_bench.errors import UserError
@@ -31,6 +32,8 @@ from autolora_bench.training.search import MeteredSearchTrainer
 from autolora_bench.training.trainer import head_rate
 
 SELECTION = "search/selection.json"
+PER_DIAGNOSIS = 100
+"""Steps of a search for each comparison with the exact hypergradient beyond the first."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +121,7 @@ class SearchPhase:
             train_dataset=halves[0],
             validation_dataset=halves[1],
             selection=selection,
-            options=self._options(context.experiment, len(selection.modules_selected)),
+            options=self._options(context.experiment, len(selection.modules_selected), train, len(halves[0])),
             trajectory=folder / "trajectory.jsonl",
             data_collator=context.task.collator(context.tokenizer),
             callbacks=[
@@ -153,8 +156,11 @@ class SearchPhase:
             clip=c.clip,
         )
 
-    def _options(self, experiment: ExperimentConfig, layers: int) -> SearchOptions:
+    def _options(
+        self, experiment: ExperimentConfig, layers: int, train: TrainConfig, examples: int
+    ) -> SearchOptions:
         c, seed = self.config, experiment.seed
+        steps = train.max_steps or math.ceil(train.epochs * math.ceil(examples / train.batch_size))
         asked = c.batch_size // (experiment.train.accumulation * world_size())
         return SearchOptions(
             hypergradient=c.estimator.name,
@@ -166,12 +172,19 @@ class SearchPhase:
             validation_batch_size=c.validation_batch_size or asked,
             group_by_length=c.group_by_length,
             seed=seed,
-            diagnose_at=tuple(c.diagnose_steps),
+            diagnose_at=diagnosed(c.diagnose_steps, steps),
             rule=c.rule,
             threshold=c.threshold,
             budget=total_rank(c, layers),
             minimum=minimum_rank(c),
         )
+
+
+def diagnosed(asked: Sequence[int], steps: int) -> tuple[int, ...]:
+    """Steps of a search of so many at which the estimator is compared: those that were asked for, but of the default
+    ones no more than one, and one more for every PER_DIAGNOSIS steps, as each costs about four steps."""
+    usual = list(asked) == DIAGNOSE_STEPS
+    return tuple(asked)[: 1 + steps // PER_DIAGNOSIS if usual else None]
 
 
 def total_rank(config: SearchConfig, layers: int) -> int | None:

@@ -25,17 +25,20 @@ def accuracy(predictions: Values, labels: Values) -> float:
 
 def f1(predictions: Values, labels: Values) -> float:
     """F1 of the positive class (label 1); 0 where neither side holds it."""
-    from sklearn.metrics import f1_score
-
-    positive = [p == POSITIVE for p in predictions], [y == POSITIVE for y in labels]
-    return float(f1_score(positive[1], positive[0], zero_division=0.0))
+    return _f1_of(POSITIVE, predictions, labels)
 
 
 def macro_f1(predictions: Values, labels: Values) -> float:
     """Unweighted mean of the F1 of every class that labels or predictions hold; no class is the positive one."""
-    from sklearn.metrics import f1_score
+    classes = {*predictions, *labels}
+    return math.fsum(_f1_of(one, predictions, labels) for one in classes) / len(classes)
 
-    return float(f1_score(labels, predictions, average="macro", zero_division=0.0))
+
+def _f1_of(positive: Any, predictions: Values, labels: Values) -> float:
+    """By counting: scikit-learn's function, which gives the same, takes half a second to import."""
+    found, true = sum(p == positive for p in predictions), sum(y == positive for y in labels)
+    both = sum(p == y == positive for p, y in zip(predictions, labels, strict=True))
+    return 2 * both / (found + true) if found + true else 0.0
 
 
 def matthews_correlation(predictions: Values, labels: Values) -> float:

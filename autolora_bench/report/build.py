@@ -63,6 +63,10 @@ class Report:
     """Of the runs whose true ranks are known, which no score table holds."""
     planted: list[Run] = field(default_factory=list)
     """Those runs."""
+    planned: Sequence[PlannedRun] | None = None
+    asked: tuple[str, ...] = ()
+    """The other options."""
+    published: tuple[Path, ...] = ()
 
     @property
     def rates(self) -> list[PlainTable]:
@@ -145,6 +149,9 @@ def prepare(
         tuned=tuned,
         arenas=arenas_of(planted),
         planted=planted,
+        planned=planned,
+        asked=(str(epoch), metrics, title, str(arena), *map(str, family)),
+        published=tuple(published),
     )
 
 
@@ -213,17 +220,20 @@ def exhibits(prepared: Report) -> Exhibits:
     """Figures and stability; the library of figures is loaded here, for it takes longer than a text report."""
     from autolora_bench.report.figures import arena_figures, figures_of, trajectory_figures
     from autolora_bench.report.figures.rates import rate_figures
+    from autolora_bench.report.figures.reuse import report_key, reused
 
     cells, problems = cell_stabilities(prepared.tables, prepared.collection.folders)
     trajectories, more = trajectory_figures(prepared.tables, prepared.collection.folders)
+    key = report_key(prepared.collection, prepared.planned, prepared.asked, prepared.published)
+    figures = [
+        *arena_figures(prepared.arenas),
+        *rate_figures(prepared.tuned),
+        *figures_of(prepared.tables, prepared.costs, cells),
+    ]
     return Exhibits(
         stability=list(filter(None, [stability_report(cells)])),
-        figures=[
-            *arena_figures(prepared.arenas),
-            *rate_figures(prepared.tuned),
-            *figures_of(prepared.tables, prepared.costs, cells),
-        ],
-        trajectories=trajectories,
+        figures=reused(figures, key),
+        trajectories=reused(trajectories, key),
         problems=[*problems, *more],
     )
 

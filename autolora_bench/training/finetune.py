@@ -15,7 +15,7 @@ from autolora_bench.models.load import HeadKind
 from autolora_bench.processes import on_main
 from autolora_bench.record import Evaluation
 from autolora_bench.speedups.choice import kernels
-from autolora_bench.tasks.base import EvaluationContext, Splits, Task
+from autolora_bench.tasks.base import EvaluationContext, Result, Splits, Task
 from autolora_bench.tasks.scoring import evaluation_of
 from autolora_bench.training.arguments import training_arguments
 from autolora_bench.training.checkpoints import CHECKPOINTS, CheckpointPolicy
@@ -67,6 +67,9 @@ class Outcome:
     last: dict[str, Evaluation]
     steps: int
     flops: float
+    predicted: dict[str, Result]
+    """Evaluation split -> what was predicted with the weights that are kept; empty in other processes than the main
+    one, and where an earlier attempt evaluated them."""
 
 
 def finetune(model: nn.Module, setup: Finetuning) -> Outcome:
@@ -75,19 +78,30 @@ def finetune(model: nn.Module, setup: Finetuning) -> Outcome:
     An interrupted phase goes on from its last whole checkpoint. Checkpoints stay: who records the phase as complete
     removes them.
     """
-    trainer = build_trainer(model, setup)
+    results: dict[int, dict[str, Result]] = {}
+    trainer = build_trainer(model, setup, results)
     with kernels(model, setup.train):
         trained = train_or_resume(trainer, setup.identity)
     best, last = best_and_last(trainer)
+    kept = best if setup.train.keep is Keep.best else last
     if setup.train.keep is Keep.best:
         load_trainable(model, trainer.best)
     setup.companion.finish()
     on_main(lambda: save_trainable(model, setup.folder / WEIGHTS))
-    return Outcome(trainer.meter, best, last, trained.global_step, float(trainer.state.total_flos))
+    return Outcome(
+        trainer.meter,
+        best,
+        last,
+        trained.global_step,
+        float(trainer.state.total_flos),
+        results.get(next(iter(kept.values())).step, {}),
+    )
 
 
-def build_trainer(model: nn.Module, setup: Finetuning) -> FinetuneTrainer:
-    """The trainer of a phase."""
+def build_trainer(
+    model: nn.Module, setup: Finetuning, results: dict[int, dict[str, Result]] | None = None
+) -> FinetuneTrainer:
+    """The trainer of a phase; `results` takes what the best and the last evaluation so far predicted, by their step."""
     arguments = training_arguments(
         setup.train,
         setup.folder / CHECKPOINTS,
@@ -97,6 +111,16 @@ def build_trainer(model: nn.Module, setup: Finetuning) -> FinetuneTrainer:
         eval_strategy="epoch",
     )
     headline = setup.task.config.metrics[0]
+
+    def evaluate(trained: nn.Module) -> dict[str, Evaluation]:
+        found = evaluate_splits(trained, setup)
+        if results is not None:
+            best = next(iter(best_and_last(trainer)[0].values())).step if trainer.meter.history else None
+            for step in results.keys() - {best}:
+                del results[step]
+            results[trainer.state.global_step] = found
+        return {split: evaluation_of(setup.phase, split, scored) for split, scored in found.items()}
+
     trainer = FinetuneTrainer(
         model=model,
         args=arguments,
@@ -109,7 +133,7 @@ def build_trainer(model: nn.Module, setup: Finetuning) -> FinetuneTrainer:
             ProgressDisplay(setup.phase),
             *setup.callbacks,
         ],
-        evaluate_splits=lambda trained: on_main(lambda: evaluate_splits(trained, setup)),
+        evaluate_splits=lambda trained: on_main(lambda: evaluate(trained)),
         headline=headline,
         higher_is_better=lookup(headline).higher_is_better,
         best=setup.folder / CHECKPOINTS / BEST,
@@ -124,7 +148,7 @@ def build_trainer(model: nn.Module, setup: Finetuning) -> FinetuneTrainer:
     return trainer
 
 
-def evaluate_splits(model: nn.Module, setup: Finetuning) -> dict[str, Evaluation]:
+def evaluate_splits(model: nn.Module, setup: Finetuning) -> dict[str, Result]:
     """Every evaluation split, scored as after an epoch."""
     found = {}
     for split in setup.task.config.evaluation:
@@ -136,8 +160,7 @@ def evaluate_splits(model: nn.Module, setup: Finetuning) -> dict[str, Evaluation
             final=False,
             split=split,
         )
-        scored = setup.task.evaluate(model, setup.splits.held_out[split], context)
-        found[split] = evaluation_of(setup.phase, split, scored)
+        found[split] = setup.task.evaluate(model, setup.splits.held_out[split], context)
     return found
 
 

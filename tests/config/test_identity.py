@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
 from autolora_bench.config.compose import compose_config, composer, to_experiment
-from autolora_bench.config.data import ADDED, LABEL
+from autolora_bench.config.data import ADDED, LABEL, recorded_as
 from autolora_bench.config.experiment import (
     ExperimentConfig,
     config_id,
@@ -14,7 +15,11 @@ from autolora_bench.config.experiment import (
     identity,
     run_folder,
 )
+from autolora_bench.config.train import WAYS
+from autolora_bench.errors import UserError
+from autolora_bench.sweeps import Request, plan
 
+RESULTS = Path(__file__).parents[2] / "results"
 BASE = ["task=rte", "method=autolora", "data=local", "data.dir=/somewhere"]
 
 
@@ -104,10 +109,45 @@ RECORDED = {
 @pytest.mark.parametrize("method", RECORDED)
 def test_later_settings_leave_the_identity_of_recorded_runs(method: str) -> None:
     none = ["method.reference=null"] if method == "lora_random_ranks" else []
-    found = experiment_identity(experiment(f"method={method}", *none, base=["task=stsb", "data=generated"]))
+    words = [f"method={method}", *none, "train=reference"]
+    found = experiment_identity(experiment(*words, base=["task=stsb", "data=generated"]))
     assert set(found["method"]) == {"name", "learning_rate", *RECORDED[method].split()}
     assert set(found["method"].get("search", SEARCH.split())) == set(SEARCH.split())
     assert set(found["train"]) == set(TRAIN.split())
+
+
+AS_RECORDED = ["train.cpu_kernels=false", "train.padding_free=false"]
+"""How runs were made before these two settings were auto."""
+
+
+def test_auto_is_one_thing_and_another_than_what_records_were_made_with() -> None:
+    """Whatever it comes to on a machine: as with device=auto, the record says what ran."""
+    plain = experiment()
+    assert (plain.train.cpu_kernels, plain.train.padding_free) == ("auto", "auto")
+    assert {name: experiment_identity(plain)["train"][name] for name in WAYS} == dict.fromkeys(WAYS, "auto")
+    assert config_id(experiment("device=cpu")) == config_id(experiment("device=cuda")) == config_id(plain)
+    words = [[], AS_RECORDED[:1], AS_RECORDED[1:], AS_RECORDED, ["train.cpu_kernels=true"]]
+    assert len({config_id(experiment(*more)) for more in words}) == len(words)
+
+
+def test_reference_is_what_records_were_made_with() -> None:
+    """The identifier is that of committed records: results/kernels/stsb/minilm/lora-3ab82ab1."""
+    assert config_id(experiment("train=reference")) == config_id(experiment(*AS_RECORDED))
+    words = ["suite=minilm_glue", "task=stsb", "method=lora", "data.dir=/somewhere"]
+    runs = plan(Request((*words, "seed=4")))
+    assert [config_id(run.experiment) for run in runs] == ["3ab82ab1"]
+    kernels = plan(Request((*words, "seed=4", "train.cpu_kernels=true")))
+    unpadded = plan(Request((*words, "seed=4", "train.padding_free=true")))
+    recorded = {path.name for path in (RESULTS / "kernels" / "stsb" / "minilm").glob("lora-*")}
+    assert {f"lora-{config_id(run.experiment)}" for run in (*runs, *kernels, *unpadded)} == recorded
+
+
+@pytest.mark.parametrize("said", ["maybe", "null", "1", "'true'"])
+@pytest.mark.parametrize("way", WAYS)
+def test_a_way_is_auto_or_true_or_false(way: str, said: str) -> None:
+    with pytest.raises(UserError) as caught:
+        experiment(f"train.{way}={said}")
+    assert way in str(caught.value)
 
 
 @dataclass
@@ -123,6 +163,7 @@ class Outer:
     new: float = field(default=2.0, metadata=ADDED)
     listed: list[int] = field(default_factory=list, metadata=ADDED)
     inner: Inner = field(default_factory=Inner, metadata=ADDED)
+    way: str = field(default="off", metadata=recorded_as("off"))
 
 
 @pytest.mark.parametrize(
@@ -134,6 +175,7 @@ class Outer:
         (Outer(listed=[0]), {"old": 1, "listed": [0]}),
         (Outer(inner=Inner(new=True)), {"old": 1, "inner": {"old": 1, "new": True}}),
         (Outer(inner=Inner(old=0)), {"old": 1, "inner": {"old": 0}}),
+        (Outer(way="auto"), {"old": 1, "way": "auto"}),
     ],
 )
 def test_settings_added_later_count_only_where_they_are_set(node: Outer, expected: dict[str, object]) -> None:

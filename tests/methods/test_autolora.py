@@ -15,7 +15,7 @@ from autolora_bench.errors import UserError
 from autolora_bench.methods import searching
 from autolora_bench.methods.autolora import AutoLora
 from autolora_bench.methods.base import PhaseContext
-from autolora_bench.methods.searching import SearchPhase, total_rank
+from autolora_bench.methods.searching import SearchPhase, diagnosed, total_rank
 from autolora_bench.runner import run_experiment
 from autolora_bench.search import SearchTrainer
 
@@ -327,3 +327,21 @@ def test_a_search_that_moved_nothing_is_no_autolora(
     assert record.error is not None
     assert record.error["type"] == "UserError"
     assert "all selection weights are what they were before it" in record.error["message"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "steps", "expected"),
+    [
+        ([1, 10, 50, 200], 32, (1,)),
+        ([1, 10, 50, 200], 99, (1,)),
+        ([1, 10, 50, 200], 100, (1, 10)),
+        ([1, 10, 50, 200], 300, (1, 10, 50, 200)),
+        ([1, 10, 50, 200], 9000, (1, 10, 50, 200)),
+        ([1, 10], 32, (1, 10)),
+        ([], 32, ()),
+    ],
+)
+def test_a_short_search_is_compared_once_unless_more_is_said(
+    asked: list[int], steps: int, expected: tuple[int, ...]
+) -> None:
+    assert diagnosed(asked, steps) == expected

@@ -5,12 +5,14 @@ import warnings
 
 import numpy as np
 import pytest
+from sklearn.metrics import f1_score
 
 from autolora_bench.errors import UserError
 from autolora_bench.metrics.classification import (
     GLUE_METRICS,
     accuracy,
     f1,
+    macro_f1,
     matthews_correlation,
     pearson,
     score_classification,
@@ -59,6 +61,17 @@ def test_binary_scores_equal_their_closed_forms(seed):
     assert matthews_correlation(predictions, labels) == pytest.approx(matthews, abs=1e-12)
     assert f1(predictions, labels) == pytest.approx(2 * tp / (2 * tp + fp + fn) if tp else 0.0, abs=1e-12)
     assert accuracy(predictions, labels) == sum(np.equal(predictions, labels)) / size
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_f1_is_what_scikit_learn_gives(seed):
+    rng = random.Random(seed)
+    size, classes = rng.randint(1, 40), rng.randint(1, 12)
+    predictions, labels = ([rng.randrange(classes) for _ in range(size)] for _ in range(2))
+    positive = [p == 1 for p in predictions], [y == 1 for y in labels]
+    assert f1(predictions, labels) == f1_score(positive[1], positive[0], zero_division=0.0)
+    theirs = f1_score(labels, predictions, average="macro", zero_division=0.0)
+    assert macro_f1(predictions, labels) == pytest.approx(theirs, abs=1e-15)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Records made by code: no score in here was ever measured."""
 
 import dataclasses
+import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,7 +26,16 @@ from autolora_bench.config.task import ClassificationTask, GenerationTask, TaskC
 from autolora_bench.config.train import TrainConfig
 from autolora_bench.metrics.registry import METRICS
 from autolora_bench.plan import PlannedRun
-from autolora_bench.record import Evaluation, LayerRank, Parameters, PhaseRecord, RunRecord, Status
+from autolora_bench.record import (
+    Evaluation,
+    LayerRank,
+    Parameters,
+    PhaseRecord,
+    RunRecord,
+    Status,
+    write_record,
+)
+from autolora_bench.report.collect import Collection, collect
 
 Make = Callable[..., RunRecord]
 Plan = Callable[..., PlannedRun]
@@ -71,7 +81,7 @@ def experiment(task: str, method: str, seed: int, model: str, results: str, **da
         model=ModelConfig(name=model, note=note),
         data=DataConfig(source=Source.hub, **data),
         method=METHODS[method],
-        train=TrainConfig(epochs=3),
+        train=TrainConfig(epochs=3, cpu_kernels=False, padding_free=False),
         seed=seed,
         results=results,
     )
@@ -261,3 +271,36 @@ def golden() -> Callable[[str, str], None]:
         )
 
     return compare
+
+
+@pytest.fixture
+def searched(make: Make, tmp_path: Path) -> Collection:
+    """Three seeds of one AutoLoRA cell with the artefacts of their searches, and a baseline."""
+    for seed in range(3):
+        record = make("rte", "autolora", seed, 0.8)
+        random = np.random.default_rng(seed)
+        beta = random.normal(size=(8, 8))
+        alpha = np.exp(beta) / np.exp(beta).sum(axis=1, keepdims=True)
+        kept = alpha >= 1 / 8
+        names = [
+            f"encoder.layer.{index // 2}.attention.self.{('query', 'value')[index % 2]}" for index in range(8)
+        ]
+        record.ranks = [
+            LayerRank(n, i // 2, n.rsplit(".")[-1], int(kept[i].sum())) for i, n in enumerate(names)
+        ]
+        record.phases[0].artefact, record.phases[1].artefact = "search/selection.json", "threshold/ranks.json"
+        folder = tmp_path / "runs" / f"seed{seed}"
+        write_record(folder, record)
+        for name, value in {
+            "search/selection.json": {"modules": names, "beta": beta.tolist(), "alpha": alpha.tolist()},
+            "threshold/ranks.json": {"kept": dict(zip(names, kept.tolist(), strict=True))},
+        }.items():
+            (folder / name).parent.mkdir(exist_ok=True)
+            (folder / name).write_text(json.dumps(value))
+        lines = [
+            {"step": 10 * point, "alpha": (alpha * point / 3 + (1 - point / 3) / 8).tolist()}
+            for point in range(4)
+        ]
+        (folder / "search/trajectory.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    write_record(tmp_path / "runs" / "adalora", make("rte", "adalora", 0, 0.7))
+    return collect(tmp_path / "runs")

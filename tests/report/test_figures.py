@@ -15,9 +15,9 @@ from scipy import stats
 
 from autolora_bench.errors import UserError
 from autolora_bench.plan import PlannedRun
-from autolora_bench.record import LayerRank, RunRecord, write_record
+from autolora_bench.record import RunRecord
 from autolora_bench.report.build import report_stability, write_report
-from autolora_bench.report.collect import Collection, collect
+from autolora_bench.report.collect import Collection
 from autolora_bench.report.comparisons import comparison_table, comparisons
 from autolora_bench.report.costs import cost_reports, cost_tables
 from autolora_bench.report.figures.quality import curve_figures, pareto_figures
@@ -41,39 +41,6 @@ RANKS = Path(__file__).resolve().parents[2] / "results" / "published_ranks.csv"
 
 def tables(records: Sequence[RunRecord]) -> list[Table]:
     return tables_of(frames_of(runs_of(records, None)[0]), epoch="best", metrics="paper", title="T")
-
-
-@pytest.fixture
-def searched(make: Make, tmp_path: Path) -> Collection:
-    """Three seeds of one AutoLoRA cell with the artefacts of their searches, and a baseline."""
-    for seed in range(3):
-        record = make("rte", "autolora", seed, 0.8)
-        random = np.random.default_rng(seed)
-        beta = random.normal(size=(8, 8))
-        alpha = np.exp(beta) / np.exp(beta).sum(axis=1, keepdims=True)
-        kept = alpha >= 1 / 8
-        names = [
-            f"encoder.layer.{index // 2}.attention.self.{('query', 'value')[index % 2]}" for index in range(8)
-        ]
-        record.ranks = [
-            LayerRank(n, i // 2, n.rsplit(".")[-1], int(kept[i].sum())) for i, n in enumerate(names)
-        ]
-        record.phases[0].artefact, record.phases[1].artefact = "search/selection.json", "threshold/ranks.json"
-        folder = tmp_path / "runs" / f"seed{seed}"
-        write_record(folder, record)
-        for name, value in {
-            "search/selection.json": {"modules": names, "beta": beta.tolist(), "alpha": alpha.tolist()},
-            "threshold/ranks.json": {"kept": dict(zip(names, kept.tolist(), strict=True))},
-        }.items():
-            (folder / name).parent.mkdir(exist_ok=True)
-            (folder / name).write_text(json.dumps(value))
-        lines = [
-            {"step": 10 * point, "alpha": (alpha * point / 3 + (1 - point / 3) / 8).tolist()}
-            for point in range(4)
-        ]
-        (folder / "search/trajectory.jsonl").write_text("\n".join(map(json.dumps, lines)))
-    write_record(tmp_path / "runs" / "adalora", make("rte", "adalora", 0, 0.7))
-    return collect(tmp_path / "runs")
 
 
 def test_a_folder_holds_every_format_and_figure_and_repeats(searched: Collection, tmp_path: Path) -> None:

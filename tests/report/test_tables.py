@@ -239,6 +239,48 @@ def test_another_way_to_use_a_machine_is_of_other_times(make: Make, machine: str
     assert [cost.machine for cost in cost_tables([shown])] == [named, machine]
 
 
+def test_what_auto_came_to_is_told_of_every_run_whatever_its_cell(make: Make) -> None:
+    """One config_id, as device=auto has; never times of different ways in one table."""
+    facts = {"device": "cpu", "processor": "CPU X", "threads": 1, "cores": 2}
+    ways = [{"cpu_kernels": True, "padding_free": True}, {"cpu_kernels": False, "padding_free": True}]
+    records = [
+        make("rte", "lora", seed, 0.7, provenance={**facts, "ways": used}) for seed, used in enumerate(ways)
+    ]
+    for record in records:
+        record.config["train"] |= {"cpu_kernels": "auto", "padding_free": "auto"}
+    shown = table(records)
+    text, whole = " ".join(shown.footnotes), "CPU X, 1 of 2 cores"
+    both, one = f"{whole}, cpu_kernels, padding_free (rte lora)", f"{whole}, padding_free (rte lora)"
+    assert f"Hardware: {both}, {one}." in text
+    assert shown.rows[0].seconds is None
+
+
+def test_runs_of_auto_and_earlier_ones_are_two_rows_that_say_so(make: Make) -> None:
+    earlier, automatic = (make("rte", "lora", seed, 0.7) for seed in (0, 1))
+    automatic.config["train"] |= {"cpu_kernels": "auto", "padding_free": "auto"}
+    automatic.config_id = "0badcafe"
+    labels = [row.label for row in table([earlier, automatic]).rows]
+    assert len(labels) == 2
+    assert sum("train.cpu_kernels=" in label and "train.padding_free=" in label for label in labels) == 1
+
+
+@pytest.mark.parametrize(
+    ("provenance", "config", "more"),
+    [
+        ({}, {}, " train.cpu_kernels=false train.padding_free=false"),
+        ({}, {"cpu_kernels": True}, " train.padding_free=false"),
+        ({"ways": {}}, {"cpu_kernels": "auto", "padding_free": "auto"}, ""),
+    ],
+)
+def test_the_command_of_a_record_from_before_auto_makes_the_same_run_today(
+    make: Make, provenance: dict[str, object], config: dict[str, object], more: str
+) -> None:
+    record = make("rte", "lora", 0, 0.7, provenance=provenance, command="autolora-bench task=rte")
+    record.config["train"] |= config
+    ((run,), _) = runs_of([record], None)
+    assert run.command == f"autolora-bench task=rte{more}"
+
+
 def test_a_row_shows_the_seconds_of_search_and_training(make: Make) -> None:
     records = [make("rte", method, seed) for method in ("lora", "autolora") for seed in (0, 1, 2)]
     records.append(make("cola", "lora", 0))

@@ -28,6 +28,7 @@ from autolora_bench.training.checkpoints import CheckpointPolicy
 KERNELS, PADDING_FREE = "train.cpu_kernels=true", "train.padding_free=true"
 SMALL = [
     "task=sst2",
+    "train=reference",
     "model=any",
     "data=generated",
     "data.limit=32",

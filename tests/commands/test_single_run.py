@@ -1,0 +1,61 @@
+"""A command is composed once: a single run is made as it was planned, without Hydra's second composition."""
+
+import shlex
+from pathlib import Path
+
+import pytest
+
+from autolora_bench import cli
+from autolora_bench.commands import launch
+from autolora_bench.config import compose
+from autolora_bench.record import find_records, read_record
+
+WORDS = [
+    "task=sst2",
+    "method=bitfit",
+    "data=generated",
+    "data.limit=16",
+    "data.limit_evaluation=8",
+    "train.epochs=1",
+]
+
+
+@pytest.fixture
+def line(tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    monkeypatch.setenv("AUTOLORA_BENCH_CACHE", str(tmp_path / "cache"))
+    model = [f"model.checkpoint={tiny_encoder}", "model=any", "~recipe", "~cell", "device=cpu"]
+    return [*WORDS, *model, f"results={tmp_path / 'runs'}"]
+
+
+def test_it_is_composed_once_and_its_record_says_the_command(
+    line: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    composed: list[tuple[str, ...]] = []
+    usual = compose.compose
+
+    def counted(name: str, overrides: list[str], **options: object) -> object:
+        composed.append(tuple(overrides))
+        return usual(name, overrides, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(compose, "compose", counted)
+    monkeypatch.setattr(launch, "sweep", lambda *_: pytest.fail("Hydra was asked"))
+    assert cli.run(line) == 0
+    assert len(composed) == 1
+    (path,) = find_records(tmp_path / "runs")
+    first = read_record(path)
+    monkeypatch.undo()
+    monkeypatch.setenv("AUTOLORA_BENCH_CACHE", str(tmp_path / "cache"))
+    words = shlex.split(first.command)[1:]
+    assert cli.run([*words, "rerun=all"]) == 0
+    (path,) = find_records(tmp_path / "runs")
+    again = read_record(path)
+    assert again.identity == first.identity
+    assert again.history == first.history
+
+
+def test_a_sweep_and_words_to_hydra_go_through_it(line: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[list[str]] = []
+    monkeypatch.setattr(launch, "sweep", lambda words, job: asked.append(list(words)))
+    cli.run(["-m", *line, "seed=0,1"])
+    cli.run([*line, "hydra.job.name=mine"])
+    assert len(asked) == 2

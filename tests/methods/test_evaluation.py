@@ -1,0 +1,140 @@
+"""The last evaluation takes the training's own predictions, once the saved weights give them again."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from autolora_bench.config.compose import compose_config, composer, to_experiment
+from autolora_bench.methods import evaluation
+from autolora_bench.methods.evaluation import CHECKED, EvaluatePhase
+from autolora_bench.methods.finetuning import FinetunePhase
+from autolora_bench.record import RunRecord, Status, read_record
+from autolora_bench.runner import run_experiment
+from autolora_bench.tasks import classification
+from autolora_bench.tasks.base import Result
+
+EXAMPLES, BATCH = 40, 8
+Run = Callable[..., tuple[RunRecord, Path]]
+
+
+@pytest.fixture
+def run(tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    monkeypatch.setenv("AUTOLORA_BENCH_CACHE", str(tmp_path / "cache"))
+
+    def made(*words: str, name: str = "run", earlier: RunRecord | None = None) -> tuple[RunRecord, Path]:
+        head = ["task=stsb", "method=lora", "model=any", f"model.checkpoint={tiny_encoder}", "data=generated"]
+        sizes = ["data.limit=32", f"data.limit_evaluation={EXAMPLES}", f"train.evaluation_batch_size={BATCH}"]
+        rest = [
+            "train.epochs=3",
+            "train.batch_size=8",
+            "method.learning_rate=3e-3",
+            "device=cpu",
+            "~recipe",
+            "~cell",
+        ]
+        with composer():
+            cell = to_experiment(compose_config([*head, *sizes, *rest, *words]))
+        return run_experiment(cell, tmp_path / name, "autolora-bench ...", earlier), tmp_path / name
+
+    return made
+
+
+@pytest.fixture
+def passed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Examples of every evaluation."""
+    found: list[int] = []
+    logits = classification.logits
+
+    def counted(model: nn.Module, split: Any, *rest: Any) -> list[torch.Tensor]:
+        found.append(len(split))
+        return logits(model, split, *rest)
+
+    monkeypatch.setattr(classification, "logits", counted)
+    return found
+
+
+def predictions(folder: Path) -> list[float]:
+    return [json.loads(line) for line in (folder / "evaluate" / "validation.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.parametrize("keep", ["best", "last"])
+def test_a_few_batches_are_predicted_again_and_the_rest_is_taken(
+    keep: str, run: Run, passed: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record, folder = run(f"train.keep={keep}")
+    assert record.status is Status.completed, record.error
+    assert passed == [EXAMPLES] * 3 + [CHECKED * BATCH]
+    taken = predictions(folder)
+    kept = (record.best if keep == "best" else record.last)["validation"].scores
+    assert record.phase("evaluate").details["validation"] == kept  # type: ignore[union-attr]
+    monkeypatch.setattr(evaluation, "_is_confirmed", lambda *_: False)
+    passed.clear()
+    _, again = run(f"train.keep={keep}", name="again")
+    assert passed == [EXAMPLES] * 4
+    assert predictions(again) == taken
+
+
+def test_weights_that_give_others_are_evaluated_in_full(
+    run: Run, passed: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rebuild = FinetunePhase.rebuild
+
+    def damaged(self: FinetunePhase, context: Any) -> nn.Module:
+        model = rebuild(self, context)
+        with torch.no_grad():
+            next(w for w in model.parameters() if w.requires_grad).add_(0.1)
+            for weight in model.parameters():
+                weight.add_(1e-3)
+        return model
+
+    _, expected = run(name="whole")
+    monkeypatch.setattr(FinetunePhase, "rebuild", damaged)
+    passed.clear()
+    _, folder = run()
+    assert passed == [EXAMPLES] * 3 + [CHECKED * BATCH, EXAMPLES]
+    assert predictions(folder) != predictions(expected)
+
+
+def test_a_run_that_is_resumed_after_its_training_evaluates_in_full(
+    run: Run, passed: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evaluate = EvaluatePhase.run
+
+    def stopped(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    _, expected = run(name="whole")
+    monkeypatch.setattr(EvaluatePhase, "run", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        run()
+    monkeypatch.setattr(EvaluatePhase, "run", evaluate)
+    passed.clear()
+    _, folder = run(earlier=read_record(expected.parent / "run" / "run.json"))
+    assert passed == [EXAMPLES]
+    assert predictions(folder) == predictions(expected)
+
+
+@pytest.mark.parametrize(
+    "before",
+    [Result(None, EXAMPLES, [], "after an epoch: a part"), Result(None, EXAMPLES - 1, [])],  # type: ignore[arg-type]
+)
+def test_a_part_of_a_split_is_no_evaluation_of_it(
+    before: Result, run: Run, passed: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train = FinetunePhase.run
+
+    def partly(self: FinetunePhase, context: Any) -> Any:
+        found = train(self, context)
+        context.predicted = {"validation": before}
+        return found
+
+    monkeypatch.setattr(FinetunePhase, "run", partly)
+    record, folder = run()
+    assert record.status is Status.completed, record.error
+    assert passed == [EXAMPLES] * 4
+    assert len(predictions(folder)) == EXAMPLES

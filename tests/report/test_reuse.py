@@ -1,0 +1,107 @@
+"""Figures are drawn again where a record, the question or the program changed, and only there."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from autolora_bench.report import build
+from autolora_bench.report.collect import Collection
+from autolora_bench.report.figures import reuse
+from autolora_bench.report.figures.style import Picture
+
+DRAWN = b"<svg>drawn</svg>"
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("AUTOLORA_BENCH_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "figures"
+
+
+@pytest.fixture
+def picture() -> tuple[Picture, list[str]]:
+    """A picture, and the formats that it was drawn in."""
+    drawn: list[str] = []
+
+    def render(form: str) -> bytes:
+        drawn.append(form)
+        return DRAWN
+
+    return Picture("one", "", "", render), drawn
+
+
+def test_what_is_kept_is_not_drawn_again(picture: tuple[Picture, list[str]]) -> None:
+    one, drawn = picture
+    for _ in range(2):
+        (again,) = reuse.reused([one], "key")
+        assert again.svg == DRAWN
+    assert drawn == ["svg"]
+    (other,) = reuse.reused([one], "other")
+    assert (other.svg, other.png) == (DRAWN, DRAWN)
+    assert drawn == ["svg", "svg", "png"]
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda kept: kept[:-1], lambda kept: b"", lambda kept: kept[:40] + b"x" * 7]
+)
+def test_what_is_damaged_is_drawn_again(
+    damage: Callable[[bytes], bytes], picture: tuple[Picture, list[str]], cache: Path
+) -> None:
+    one, drawn = picture
+    assert reuse.reused([one], "key")[0].svg == DRAWN
+    (file,) = (cache / "key").iterdir()
+    file.write_bytes(damage(file.read_bytes()))
+    assert reuse.reused([one], "key")[0].svg == DRAWN
+    assert drawn == ["svg", "svg"]
+
+
+def test_without_a_place_to_keep_them_they_are_drawn(picture: tuple[Picture, list[str]], cache: Path) -> None:
+    cache.parent.mkdir()
+    cache.write_text("no folder")
+    assert reuse.reused([picture[0]], "key")[0].svg == DRAWN
+
+
+def test_the_oldest_go(picture: tuple[Picture, list[str]], cache: Path) -> None:
+    for number in range(reuse.KEPT + 3):
+        assert reuse.reused([picture[0]], f"key{number}")[0].svg == DRAWN
+    left = {path.name for path in cache.iterdir()}
+    assert len(left) == reuse.KEPT
+    assert f"key{reuse.KEPT + 2}" in left
+
+
+def test_the_second_report_of_the_same_records_draws_nothing_and_is_the_same(
+    searched: Collection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[str] = []
+    kept = reuse._kept
+
+    def watched(picture: Picture, folder: Path) -> Picture:
+        def render(form: str) -> bytes:
+            drawn.append(picture.name)
+            return picture.render(form)
+
+        return kept(Picture(picture.name, picture.caption, picture.alt, render), folder)
+
+    monkeypatch.setattr(reuse, "_kept", watched)
+    first = build.write_report(tmp_path / "a", searched)
+    assert drawn
+    drawn.clear()
+    second = build.write_report(tmp_path / "b", searched)
+    assert not drawn
+    assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
+    build.write_report(tmp_path / "c", searched, title="Another")
+    assert drawn
+
+
+def test_a_changed_file_of_a_run_is_another_report(searched: Collection) -> None:
+    before = reuse.report_key(searched, None, (), [])
+    assert before == reuse.report_key(searched, None, (), [])
+    (folder,) = (path for path in searched.folders.values() if path.name == "seed1")
+    for name in ("run.json", "search/selection.json", "search/trajectory.jsonl", "threshold/ranks.json"):
+        (folder / name).write_bytes((folder / name).read_bytes() + b"\n")
+        after = reuse.report_key(searched, None, (), [])
+        assert after != before
+        before = after
+    assert before != reuse.report_key(searched, [], (), [])
+    assert reuse.report_key(Collection(searched.records), None, (), []) is None
