@@ -46,7 +46,7 @@ def run(words: Sequence[str]) -> int:
         )
         print(printable(text), end="")
         return 0
-    from autolora_bench.report.build import write_report
+    from autolora_bench.report.folder import write_report
 
     folder = Path(options["out"]).expanduser()
     files = write_report(

@@ -1,10 +1,9 @@
 """A report from records: as text in one format, or as a folder with every format, every figure and a page."""
 
 import json
-import os
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +13,7 @@ from autolora_bench.config.train import Keep
 from autolora_bench.errors import UserError, nearest
 from autolora_bench.paths import conf_dir
 from autolora_bench.plan import PlannedRun
-from autolora_bench.record import RunRecord, write_atomically
+from autolora_bench.record import RunRecord
 from autolora_bench.report.arena import Arena, arenas_of, is_planted
 from autolora_bench.report.arena_tables import arena_csv, arena_tables
 from autolora_bench.report.collect import Collection, legible
@@ -31,7 +30,6 @@ from autolora_bench.report.stability import cell_stabilities, stability_report
 from autolora_bench.report.tables import tables_of
 from autolora_bench.report.tidy import score_lines, tidy
 from autolora_bench.report.tuning import TunedCell, answers, is_tuning, tuned_cells, tuning_table
-from autolora_bench.untrusted import printable
 
 if TYPE_CHECKING:
     from autolora_bench.report.figures.style import Picture
@@ -39,7 +37,6 @@ if TYPE_CHECKING:
 FORMATS = ("markdown", "latex", "csv", "html", "json")
 EPOCHS = ("best", "last", "both")
 METRICS = ("headline", "paper", "all")
-SUFFIXES = {"markdown": "md", "csv": "csv", "latex": "tex", "json": "json"}
 SAID = 5
 """So many ways in which records differ from what was asked for are named."""
 
@@ -199,7 +196,7 @@ def report(
 def render(prepared: Report, format: str, *, figures: bool = True) -> str:
     """The report in one format."""
     if format == "html":
-        return _page(prepared, exhibits(prepared) if figures else None)
+        return page_of(prepared, exhibits(prepared) if figures else None)
     return scores(prepared, format, prepared.further)
 
 
@@ -238,7 +235,8 @@ def exhibits(prepared: Report) -> Exhibits:
     )
 
 
-def _page(prepared: Report, shown: Exhibits | None) -> str:
+def page_of(prepared: Report, shown: Exhibits | None) -> str:
+    """The report as one HTML page, with what `shown` holds."""
     from autolora_bench.report.page import Inside, page
     from autolora_bench.report.rank_maps import rank_maps
     from autolora_bench.report.search_lines import trajectories_of
@@ -261,80 +259,6 @@ def _page(prepared: Report, shown: Exhibits | None) -> str:
         inside=inside,
         remarks=[*prepared.remarks, *(f"UNREADABLE {problem}" for problem in problems)],
     )
-
-
-def write_report(
-    folder: Path,
-    records: Collection | Sequence[RunRecord],
-    planned: Sequence[PlannedRun] | None = None,
-    *,
-    epoch: str | None = None,
-    metrics: str = "paper",
-    title: str = "Results",
-    published: Sequence[Path] = (),
-    compare: Sequence[str] | None = None,
-    figures: Sequence[str] = ("svg",),
-) -> list[Path]:
-    """Write the arena, scores, comparisons, costs, stability and movement in every format, figures, and report.html.
-
-    The same records give the same bytes. Arguments as `report`; `figures` names their formats, svg or png.
-
-    Returns:
-        The files, in the order a reader wants them.
-
-    Raises:
-        UserError: as `report`, or the folder cannot be written.
-    """
-    for form in figures:
-        choose("figures", form, ("svg", "png"))
-    prepared = prepare(
-        records, planned, epoch=epoch, metrics=metrics, title=title, published=published, compare=compare
-    )
-    shown = exhibits(prepared)
-    texts = {"report.html": _page(prepared, shown)}
-    if prepared.tables:
-        own = replace(prepared, arenas=[])
-        texts |= {f"scores.{SUFFIXES[name]}": scores(own, name) for name in ("markdown", "csv", "latex")}
-    groups = {
-        "arena": prepared.first,
-        "rates": prepared.rates,
-        "comparisons": prepared.comparisons,
-        "cost": cost_reports(prepared.costs),
-        "stability": shown.stability,
-        "movement": prepared.moved,
-    }
-    texts |= {
-        f"{group}.{suffix}": in_format(tables, name)
-        for group, tables in groups.items()
-        for name, suffix in SUFFIXES.items()
-        if tables
-    }
-    if prepared.arenas:
-        texts["arena.csv"] = arena_csv(prepared.arenas)
-    for name, text in texts.items():
-        write_atomically(folder / name, printable(text))
-    pictures = [*shown.figures, *shown.trajectories]
-    drawn = [path for picture in pictures for path in _write_figure(folder / "figures", picture, figures)]
-    return [*(folder / name for name in texts), *drawn]
-
-
-def _write_figure(folder: Path, picture: "Picture", formats: Sequence[str]) -> list[Path]:
-    paths = []
-    for suffix in formats:
-        path = folder / f"{picture.name}.{suffix}"
-        partial = path.with_name(f".{path.name}.partial")
-        content = picture.svg if suffix == "svg" else picture.png
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            partial.write_bytes(content)
-            os.replace(partial, path)
-        except OSError as error:
-            raise UserError(
-                f"cannot write {path}: {error.strerror or error}", "choose another folder: out=DIR"
-            ) from error
-        paths.append(path)
-    write_atomically(folder / f"{picture.name}.txt", f"{picture.caption}\n\n{picture.alt}\n")
-    return paths
 
 
 def report_stability(

@@ -16,7 +16,7 @@ from scipy import stats
 from autolora_bench.errors import UserError
 from autolora_bench.plan import PlannedRun
 from autolora_bench.record import RunRecord
-from autolora_bench.report.build import report_stability, write_report
+from autolora_bench.report.build import report_stability
 from autolora_bench.report.collect import Collection
 from autolora_bench.report.comparisons import comparison_table, comparisons
 from autolora_bench.report.costs import cost_reports, cost_tables
@@ -24,6 +24,7 @@ from autolora_bench.report.figures.quality import curve_figures, pareto_figures
 from autolora_bench.report.figures.ranks import rank_figures
 from autolora_bench.report.figures.searches import estimator_figures
 from autolora_bench.report.figures.style import label_ends, label_points, logarithmic, panels, room_for
+from autolora_bench.report.folder import write_report
 from autolora_bench.report.formats import in_format
 from autolora_bench.report.frames import frames_of
 from autolora_bench.report.palette import looks_of

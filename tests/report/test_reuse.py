@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from autolora_bench.report import build
 from autolora_bench.report.collect import Collection
 from autolora_bench.report.figures import reuse
 from autolora_bench.report.figures.style import Picture
+from autolora_bench.report.folder import write_report
 
 DRAWN = b"<svg>drawn</svg>"
 
@@ -84,13 +84,13 @@ def test_the_second_report_of_the_same_records_draws_nothing_and_is_the_same(
         return kept(Picture(picture.name, picture.caption, picture.alt, render), folder)
 
     monkeypatch.setattr(reuse, "_kept", watched)
-    first = build.write_report(tmp_path / "a", searched)
+    first = write_report(tmp_path / "a", searched)
     assert drawn
     drawn.clear()
-    second = build.write_report(tmp_path / "b", searched)
+    second = write_report(tmp_path / "b", searched)
     assert not drawn
     assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
-    build.write_report(tmp_path / "c", searched, title="Another")
+    write_report(tmp_path / "c", searched, title="Another")
     assert drawn
 
 

@@ -1,0 +1,96 @@
+"""A report as a folder: every table in every format, every figure, and the page."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from autolora_bench.errors import UserError
+from autolora_bench.plan import PlannedRun
+from autolora_bench.record import RunRecord, write_atomically
+from autolora_bench.report.arena_tables import arena_csv
+from autolora_bench.report.build import choose, exhibits, page_of, prepare, scores
+from autolora_bench.report.collect import Collection
+from autolora_bench.report.costs import cost_reports
+from autolora_bench.report.formats import in_format
+from autolora_bench.untrusted import printable
+
+if TYPE_CHECKING:
+    from autolora_bench.report.figures.style import Picture
+
+SUFFIXES = {"markdown": "md", "csv": "csv", "latex": "tex", "json": "json"}
+
+
+def write_report(
+    folder: Path,
+    records: Collection | Sequence[RunRecord],
+    planned: Sequence[PlannedRun] | None = None,
+    *,
+    epoch: str | None = None,
+    metrics: str = "paper",
+    title: str = "Results",
+    published: Sequence[Path] = (),
+    compare: Sequence[str] | None = None,
+    figures: Sequence[str] = ("svg",),
+) -> list[Path]:
+    """Write the arena, scores, comparisons, costs, stability and movement in every format, figures, and report.html.
+
+    The same records give the same bytes. Arguments as `report`; `figures` names their formats, svg or png.
+
+    Returns:
+        The files, in the order a reader wants them.
+
+    Raises:
+        UserError: as `report`, or the folder cannot be written.
+    """
+    for form in figures:
+        choose("figures", form, ("svg", "png"))
+    prepared = prepare(
+        records, planned, epoch=epoch, metrics=metrics, title=title, published=published, compare=compare
+    )
+    shown = exhibits(prepared)
+    texts = {"report.html": page_of(prepared, shown)}
+    if prepared.tables:
+        own = replace(prepared, arenas=[])
+        texts |= {f"scores.{SUFFIXES[name]}": scores(own, name) for name in ("markdown", "csv", "latex")}
+    groups = {
+        "arena": prepared.first,
+        "rates": prepared.rates,
+        "comparisons": prepared.comparisons,
+        "cost": cost_reports(prepared.costs),
+        "stability": shown.stability,
+        "movement": prepared.moved,
+    }
+    texts |= {
+        f"{group}.{suffix}": in_format(tables, name)
+        for group, tables in groups.items()
+        for name, suffix in SUFFIXES.items()
+        if tables
+    }
+    if prepared.arenas:
+        texts["arena.csv"] = arena_csv(prepared.arenas)
+    for name, text in texts.items():
+        write_atomically(folder / name, printable(text))
+    pictures = [*shown.figures, *shown.trajectories]
+    drawn = [path for picture in pictures for path in _write_figure(folder / "figures", picture, figures)]
+    return [*(folder / name for name in texts), *drawn]
+
+
+def _write_figure(folder: Path, picture: "Picture", formats: Sequence[str]) -> list[Path]:
+    paths = []
+    for suffix in formats:
+        path = folder / f"{picture.name}.{suffix}"
+        partial = path.with_name(f".{path.name}.partial")
+        content = picture.svg if suffix == "svg" else picture.png
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            partial.write_bytes(content)
+            os.replace(partial, path)
+        except OSError as error:
+            raise UserError(
+                f"cannot write {path}: {error.strerror or error}", "choose another folder: out=DIR"
+            ) from error
+        paths.append(path)
+    write_atomically(folder / f"{picture.name}.txt", f"{picture.caption}\n\n{picture.alt}\n")
+    return paths
