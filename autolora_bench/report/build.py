@@ -1,7 +1,6 @@
 """A report from records: as text in one format, or as a folder with every format, every figure and a page."""
 
 import json
-import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -280,6 +279,8 @@ def write_report(
     Raises:
         UserError: as `report`, or the folder cannot be written.
     """
+    from autolora_bench.report.figures.style import write_figure
+
     for form in figures:
         choose("figures", form, ("svg", "png"))
     prepared = prepare(
@@ -309,27 +310,8 @@ def write_report(
     for name, text in texts.items():
         write_atomically(folder / name, printable(text))
     pictures = [*shown.figures, *shown.trajectories]
-    drawn = [path for picture in pictures for path in _write_figure(folder / "figures", picture, figures)]
+    drawn = [path for picture in pictures for path in write_figure(folder / "figures", picture, figures)]
     return [*(folder / name for name in texts), *drawn]
-
-
-def _write_figure(folder: Path, picture: "Picture", formats: Sequence[str]) -> list[Path]:
-    paths = []
-    for suffix in formats:
-        path = folder / f"{picture.name}.{suffix}"
-        partial = path.with_name(f".{path.name}.partial")
-        content = picture.svg if suffix == "svg" else picture.png
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            partial.write_bytes(content)
-            os.replace(partial, path)
-        except OSError as error:
-            raise UserError(
-                f"cannot write {path}: {error.strerror or error}", "choose another folder: out=DIR"
-            ) from error
-        paths.append(path)
-    write_atomically(folder / f"{picture.name}.txt", f"{picture.caption}\n\n{picture.alt}\n")
-    return paths
 
 
 def report_stability(

@@ -3,16 +3,21 @@
 import hashlib
 import io
 import math
+import os
 import textwrap
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
+from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, NullLocator, StrMethodFormatter
+
+from autolora_bench.errors import UserError
+from autolora_bench.record import write_atomically
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#7f7f7f")
 """Okabe and Ito's palette, told apart by the colour-blind; markers and dashes tell lines apart in print."""
@@ -116,6 +121,30 @@ def picture(name: str, subject: str, caption: str, alt: str, draw: Callable[[], 
         return content.getvalue()
 
     return Picture(name, f"{caption} {subject}.", alt, render)
+
+
+def write_figure(folder: Path, picture: Picture, formats: Sequence[str]) -> list[Path]:
+    """Write a figure in the formats asked for, and beside it a text with its caption and content; the figure's files.
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
+    paths = []
+    for suffix in formats:
+        path = folder / f"{picture.name}.{suffix}"
+        partial = path.with_name(f".{path.name}.partial")
+        content = picture.svg if suffix == "svg" else picture.png
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            partial.write_bytes(content)
+            os.replace(partial, path)
+        except OSError as error:
+            raise UserError(
+                f"cannot write {path}: {error.strerror or error}", "choose another folder: out=DIR"
+            ) from error
+        paths.append(path)
+    write_atomically(folder / f"{picture.name}.txt", f"{picture.caption}\n\n{picture.alt}\n")
+    return paths
 
 
 def wrapped(label: str, width: int = 32) -> str:
