@@ -4,9 +4,8 @@
     python benchmarks/cell.py --data DIR --task rte --examples 512 --epochs 3
 
 The same examples, epochs and settings for all, without ways of computing of our own unless `train=default` is said; the
-cells run in one process and take turns. The grid is taken as 16
-times one LoRA run. The search's comparisons with the exact hypergradient are left out: four of them, as every run has,
-are nothing beside a real search and much beside a short one.
+cells run in one process and take turns. The grid is taken as 16 times one LoRA run. The search's comparisons with the
+exact hypergradient are left out: four of them are nothing beside a real search and much beside a short one.
 """
 
 from __future__ import annotations
