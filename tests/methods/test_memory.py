@@ -12,9 +12,9 @@ from autolora_bench.errors import UserError
 from autolora_bench.methods.base import build_method
 from autolora_bench.models.merged import merged
 
-SHORT = ["train.epochs=2", "data.limit=32", "data.limit_evaluation=8"]
+SHORT = ["train=reference", "train.epochs=2", "data.limit=32", "data.limit_evaluation=8"]
 SEARCHED = [*SHORT, "method.search.epochs=2"]
-FEW = ["task=e2e", "task.metrics=[bleu]", "task.epoch_records=2", "task.decoding.beams=2"]
+FEW = ["train=reference", "task=e2e", "task.metrics=[bleu]", "task.epoch_records=2", "task.decoding.beams=2"]
 FEW += ["task.decoding.max_new_tokens=4", "data.limit=12", "data.limit_evaluation=4", "train.epochs=1"]
 BF16, NF4 = "model.dtype=bf16", "model.quantization=nf4"
 

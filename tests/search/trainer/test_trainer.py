@@ -161,7 +161,7 @@ def test_trajectory_is_thinned(runs, tmp_path):
     ("options", "changes", "message"),
     [
         ({"hypergradient": "exact"}, {}, "unknown hypergradient"),
-        ({"hypergradient": "forward_difference"}, {"bf16": True}, "too coarse in bf16"),
+        ({"hypergradient": "forward_difference"}, {"bf16": True}, "too coarse in 16 bits"),
         ({"hypergradient": "unrolled"}, {"gradient_checkpointing": True}, "gradient checkpointing"),
     ],
 )
