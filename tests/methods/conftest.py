@@ -22,6 +22,7 @@ from autolora_bench.record import RunRecord
 from autolora_bench.runner import run_experiment
 
 SMALL = [
+    "train=reference",
     "task=sst2",
     "model=any",
     "data=generated",
