@@ -121,7 +121,7 @@ def test_a_run_that_is_resumed_after_its_training_evaluates_in_full(
 
 @pytest.mark.parametrize(
     "before",
-    [Result(None, EXAMPLES, [], "after an epoch: a part"), Result(None, EXAMPLES - 1, [])],  # type: ignore[arg-type]
+    [Result(None, EXAMPLES, [], note="after an epoch: a part"), Result(None, EXAMPLES - 1, [])],  # type: ignore[arg-type]
 )
 def test_a_part_of_a_split_is_no_evaluation_of_it(
     before: Result, run: Run, passed: list[int], monkeypatch: pytest.MonkeyPatch

@@ -289,7 +289,7 @@ def measure(trainer: Any, backbone: Any, context: PhaseContext) -> Seen:
     rows = [context.splits.train[row] for row in range(ROWS)]
     collate = context.task.collator(context.tokenizer)
     batch, parts = collate(rows), [collate(rows[:1]), collate(rows[1:])]
-    model = trainer.model.train(context.experiment.train.padding_free)
+    model = trainer.model.train(context.train.padding_free is True)
     items = trainer._get_num_items_in_batch(parts, torch.device("cpu"))
     trainer.current_gradient_accumulation_steps = len(parts)
     companion = getattr(trainer, "companion", None)

@@ -16,6 +16,7 @@ from autolora_bench.models.load import Backbone
 from autolora_bench.models.targets import target_modules
 from autolora_bench.record import Parameters
 from autolora_bench.tasks.base import Splits
+from autolora_bench.tasks.table import build_task
 
 BERT = {"num_attention_heads": 12, "max_position_embeddings": 512}
 SHAPES: dict[str, tuple[str, dict[str, Any]]] = {
@@ -83,6 +84,7 @@ def counted(shape: str, *words: str) -> Parameters:
         head = [HEADS[kind]] if kind in HEADS else []
         backbone = Backbone(model, None, head, target_modules(model, experiment.model))  # type: ignore[arg-type]
         context = PhaseContext(experiment, Path("none"), torch.device("cpu"))
+        context.task = build_task(experiment)
         context.splits = Splits(
             Dataset.from_dict({"input_ids": []}), {}
         )  # no text whose length could be too much

@@ -224,7 +224,7 @@ def groups_of(run: Any) -> dict[str, dict[str, Any]]:
     phase = build_method(run.experiment.method).phases()[-1]
     heads = run.context.backbone().head_modules
     groups = WeightGroups(tuple(heads), run.experiment.method.weight_decay)
-    make = phase._optimizer(groups)  # type: ignore[attr-defined]
+    make = phase._optimizer(run.context, groups)  # type: ignore[attr-defined]
     assert make is not None
     found = {id(p): group for group in make(run.model, arguments).param_groups for p in group["params"]}
     trained = {name: found.pop(id(p)) for name, p in run.model.named_parameters() if p.requires_grad}
@@ -259,7 +259,7 @@ def test_without_a_decay_of_its_own_a_method_has_the_trainers_groups(trained: An
     """The same groups as transformers' Trainer makes; and with one, all but the head has it."""
     run = trained("lora")
     phase = build_method(run.experiment.method).phases()[-1]
-    assert phase._optimizer(WeightGroups(("classifier",))) is None  # type: ignore[attr-defined]
+    assert phase._optimizer(run.context, WeightGroups(("classifier",))) is None  # type: ignore[attr-defined]
     arguments = training_arguments(
         run.experiment.train, run.folder / "none", learning_rate=1e-4, seed=0, device=torch.device("cpu")
     )
