@@ -329,6 +329,7 @@ def test_controls_ask_for_the_searches_they_are_about(tmp_path: Path) -> None:
 def test_minilms_controls_are_trained_as_its_searches_are(tmp_path: Path) -> None:
     """After suite=methods, the three methods that it leaves to suite=controls: each with MiniLM's cell and recipe."""
     words = ("task=rte", "data=generated", f"results={tmp_path}", "seed=0", "train.group_by_length=true")
+    words += ("train=reference",)
     [search] = plan(Request(("suite=methods", "method=autolora", *words)))
     cell = search.experiment
     record = RunRecord("rte", "minilm", "autolora", config_id(cell), 0, Status.completed, {}, "")

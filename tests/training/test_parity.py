@@ -111,7 +111,15 @@ def plain_script(model: Path, train: Dataset, folder: Path) -> tuple[Losses, dic
 
 def test_lora_is_what_a_plain_script_computes(tiny_encoder: Path, tmp_path: Path, losses: Losses) -> None:
     """Same losses to the last bit, same adapter: evaluation, checkpoints and the meter leave no trace."""
-    words = ["task=sst2", "method=lora", "seed=3", "train.epochs=3", "train.batch_size=8", "train.keep=last"]
+    words = [
+        "train=reference",
+        "task=sst2",
+        "method=lora",
+        "seed=3",
+        "train.epochs=3",
+        "train.batch_size=8",
+        "train.keep=last",
+    ]
     cell = experiment(tiny_encoder, *words, "method.learning_rate=2e-3", "train.checkpoint_minutes=0")
     run(cell, tmp_path / "run")
     train = PhaseContext(cell, tmp_path, torch.device("cpu")).splits.train
