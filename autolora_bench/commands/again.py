@@ -1,26 +1,34 @@
 """Completed runs that are asked for again: none is given up for one that cannot start."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from autolora_bench.commands.check import missing
 from autolora_bench.config.experiment import ExperimentConfig
 from autolora_bench.errors import UserError
+from autolora_bench.paths import RECORD
 from autolora_bench.plan import PlannedRun, State
 
-
-def started(pending: Sequence[PlannedRun]) -> dict[Path, str | None]:
-    """When those of the runs started that are completed already, by their folder."""
-    completed = [entry for entry in pending if entry.state() is State.completed]
-    return {entry.folder: record.started for entry in completed if (record := entry.record())}
+Written = tuple[int, int]
+"""Which file a record is: every writing makes another one, within one second too."""
 
 
-def not_run_again(pending: Sequence[PlannedRun], before: Mapping[Path, str | None]) -> list[PlannedRun]:
+def written(pending: Sequence[PlannedRun]) -> dict[Path, Written]:
+    """The records of those of the runs that are completed already, by their folder."""
+    found = {}
+    for entry in pending:
+        if entry.state() is State.completed:
+            with suppress(OSError):
+                of_file = (entry.folder / RECORD).stat()
+                found[entry.folder] = (of_file.st_mtime_ns, of_file.st_ino)
+    return found
+
+
+def not_run_again(pending: Sequence[PlannedRun], before: Mapping[Path, Written]) -> list[PlannedRun]:
     """The runs whose records are those of `before` still."""
-    after = started([entry for entry in pending if entry.folder in before])
-    return [
-        entry for entry in pending if entry.folder in after and after[entry.folder] == before[entry.folder]
-    ]
+    after = written([entry for entry in pending if entry.folder in before])
+    return [entry for entry in pending if after.get(entry.folder, "gone") == before.get(entry.folder)]
 
 
 def check_can_start(experiment: ExperimentConfig) -> None:

@@ -13,7 +13,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from autolora_bench import __version__
-from autolora_bench.commands.again import check_can_start, not_run_again, started
+from autolora_bench.commands.again import Written, check_can_start, not_run_again, written
 from autolora_bench.commands.fair import run_fair
 from autolora_bench.commands.options import QUESTIONS
 from autolora_bench.commands.request import read_request
@@ -121,7 +121,7 @@ def _launch(request: Request) -> int:
         return run_studies(wanted, _study, headline)
     planned = plan(request)
     pending, problems = _prepared(planned)
-    before = on_main(lambda: started(pending))
+    before = on_main(lambda: written(pending))
     if pending:
         with watched_signals(), _named_sweep(request):
             _run_all(request, pending)
@@ -344,12 +344,12 @@ def _scores(evaluation: Evaluation) -> str:
 
 
 def _tally(
-    planned: Sequence[PlannedRun], pending: Sequence[PlannedRun], before: Mapping[Path, str | None]
+    planned: Sequence[PlannedRun], pending: Sequence[PlannedRun], before: Mapping[Path, Written]
 ) -> int:
     """Say what is not completed; the exit status is about the runs that were to be done now.
 
     Args:
-        before: when the completed runs started that were to be done again.
+        before: the records of the completed runs that were to be done again.
     """
     states = [(entry, entry.state()) for entry in planned]
     unfinished = [(entry, state) for entry, state in states if state is not State.completed]

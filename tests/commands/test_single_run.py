@@ -1,11 +1,13 @@
 """A command is composed once: a single run is made as it was planned, without Hydra's second composition."""
 
 import shlex
+from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from autolora_bench import cli
+from autolora_bench import cli, record
 from autolora_bench.commands import launch
 from autolora_bench.config import compose
 from autolora_bench.record import find_records, read_record
@@ -59,3 +61,15 @@ def test_a_sweep_and_words_to_hydra_go_through_it(line: list[str], monkeypatch: 
     cli.run(["-m", *line, "seed=0,1"])
     cli.run([*line, "hydra.job.name=mine"])
     assert len(asked) == 2
+
+
+def test_a_run_that_is_done_again_within_a_second_is_done_again(
+    line: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Times in records are whole seconds, and a small run takes less."""
+    moment = datetime(2026, 1, 1, tzinfo=UTC)
+    monkeypatch.setattr(record, "datetime", SimpleNamespace(now=lambda zone: moment))
+    assert cli.run(line) == 0
+    (path,) = find_records(tmp_path / "runs")
+    assert read_record(path).started == moment.isoformat()
+    assert cli.run([*line, "rerun=all"]) == 0

@@ -12,8 +12,7 @@ from safetensors.torch import load_file
 from autolora_bench import cli, machine
 from autolora_bench.config import registry
 from autolora_bench.config.compose import compose_config, composer, to_experiment
-from autolora_bench.config.experiment import ExperimentConfig
-from autolora_bench.paths import run_folder
+from autolora_bench.config.experiment import ExperimentConfig, run_folder
 from autolora_bench.record import RunRecord, Status, read_record
 from autolora_bench.speedups import packed
 from autolora_bench.speedups.auto import BYTES, COPIES, PART, WHY, decide_ways
