@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-from transformers import PrinterCallback
 
 from autolora_bench.config.method import Allocation
 from autolora_bench.config.rates import Granularity, LearnedRatesConfig, RateOrder
@@ -20,21 +19,18 @@ from autolora_bench.data.splits import search_split
 from autolora_bench.methods.base import Phase, PhaseContext, PhaseResult
 from autolora_bench.methods.finetuning import Adapt
 from autolora_bench.methods.ranked import draw_seed
+from autolora_bench.methods.search_training import measured, shared_arguments, train_search, validation_batch
 from autolora_bench.methods.uniform import Lora
-from autolora_bench.models.load import Backbone, HeadKind
-from autolora_bench.processes import on_main, world_size
+from autolora_bench.models.load import Backbone
+from autolora_bench.processes import on_main
 from autolora_bench.record import write_atomically
 from autolora_bench.search.rate_trainer import RateOptions
 from autolora_bench.search.rates import LayerRates
-from autolora_bench.speedups.choice import kernels
 from autolora_bench.training.arguments import training_arguments
-from autolora_bench.training.checkpoints import CHECKPOINTS, CheckpointPolicy
+from autolora_bench.training.checkpoints import CHECKPOINTS
 from autolora_bench.training.lora_optimizers import MakeOptimizer, with_rates
 from autolora_bench.training.memory import with_less_memory
-from autolora_bench.training.progress import ProgressDisplay
-from autolora_bench.training.resume import train_or_resume
 from autolora_bench.training.search import MeteredRateTrainer
-from autolora_bench.training.trainer import head_rate
 
 RATES = "rates/rates.json"
 
@@ -72,9 +68,7 @@ class RatePhase:
     def run(self, context: PhaseContext) -> PhaseResult:
         """Search, or go on from the last checkpoint."""
         c = self.config.rates
-        train = replace(
-            context.experiment.train, epochs=c.epochs, max_steps=c.max_steps, batch_size=c.batch_size
-        )
+        train = replace(context.train, epochs=c.epochs, max_steps=c.max_steps, batch_size=c.batch_size)
         result, memory = with_less_memory(train, train.batch_size, lambda train: self._search(context, train))
         result.details.update(memory)
         return result
@@ -85,30 +79,18 @@ class RatePhase:
         model: Any = self.adapt(backbone, context)
         rates = LayerRates(model, c.granularity, c.limit)
         trainer = self._trainer(model, rates, context, train, backbone)
-        with kernels(model, train):
-            trained = train_or_resume(trainer, context.identity)
+        train_search(trainer, context, train)
         found = _readable(rates, backbone.targets)
         on_main(lambda: write_atomically(context.folder / RATES, json.dumps(found, indent=1)))
-        return PhaseResult(
-            artefact=RATES,
-            train_seconds=trainer.meter.seconds,
-            train_cpu_seconds=trainer.meter.cpu_seconds,
-            steps=trained.global_step,
-            examples=trainer.meter.examples,
-            tokens=trainer.meter.tokens,
-            flops=float(trainer.state.total_flos),
-            details=_summary(found["multiples"]),
-            source=backbone.source,
-        )
+        return measured(trainer, RATES, backbone.source, _summary(found["multiples"]))
 
     def _trainer(
         self, model: Any, rates: LayerRates, context: PhaseContext, train: TrainConfig, backbone: Backbone
     ) -> MeteredRateTrainer:
         c, folder, seed = self.config.rates, context.phase_folder(self.name), context.experiment.seed
         halves = search_split(context.splits.train, c.train_share, seed, context.task.stratify_column())
-        asked = c.batch_size // (train.accumulation * world_size())
         decay = self.config.weight_decay
-        trainer = MeteredRateTrainer(
+        return MeteredRateTrainer(
             model=model,
             args=training_arguments(
                 train if decay is None else replace(train, weight_decay=decay),
@@ -126,23 +108,12 @@ class RatePhase:
                 betas=(c.betas[0], c.betas[1]),
                 interval=c.interval,
                 inner_steps=c.inner_steps,
-                validation_batch_size=c.validation_batch_size or asked,
+                validation_batch_size=validation_batch(c.validation_batch_size, c.batch_size, context),
                 seed=seed,
             ),
             trajectory=folder / "trajectory.jsonl",
-            data_collator=context.task.collator(context.tokenizer),
-            callbacks=[
-                CheckpointPolicy(train.checkpoint_minutes, context.identity, context.saved),
-                ProgressDisplay(self.name),
-                context.trackers.callback(self.name),
-            ],
-            padding_free=train.padding_free,
-            head_rate=head_rate(train, backbone.head_modules),
-            next_tokens=context.task.head().kind is HeadKind.language_model,
-            label_smoothing=train.label_smoothing,
+            **shared_arguments(self.name, context, train, backbone.head_modules),
         )
-        trainer.remove_callback(PrinterCallback)
-        return trainer
 
 
 Multiples = dict[str, tuple[float, float]]

@@ -8,28 +8,22 @@ from typing import Any, ClassVar
 
 import torch
 from peft import PeftModel
-from transformers import PrinterCallback
 
-from autolora_bench.config.experiment import ExperimentConfig
 from autolora_bench.config.search import DIAGNOSE_STEPS, Constraint, Rule, SearchConfig
 from autolora_bench.config.train import TrainConfig
 from autolora_bench.data.splits import search_split
 from autolora_bench.errors import UserError
 from autolora_bench.methods.base import PhaseContext, PhaseResult
 from autolora_bench.methods.lora import lora_model
-from autolora_bench.models.load import HeadKind
-from autolora_bench.processes import on_main, world_size
+from autolora_bench.methods.search_training import measured, shared_arguments, train_search, validation_batch
+from autolora_bench.processes import on_main
 from autolora_bench.record import write_atomically
 from autolora_bench.search import Movement, SearchOptions, Selection, movement, selection_for
 from autolora_bench.search.ranks import rounded_total
-from autolora_bench.speedups.choice import kernels
 from autolora_bench.training.arguments import training_arguments
-from autolora_bench.training.checkpoints import CHECKPOINTS, CheckpointPolicy
+from autolora_bench.training.checkpoints import CHECKPOINTS
 from autolora_bench.training.memory import with_less_memory
-from autolora_bench.training.progress import ProgressDisplay
-from autolora_bench.training.resume import train_or_resume
 from autolora_bench.training.search import MeteredSearchTrainer
-from autolora_bench.training.trainer import head_rate
 
 SELECTION = "search/selection.json"
 PER_DIAGNOSIS = 100
@@ -72,27 +66,21 @@ class SearchPhase:
         trainer = self._trainer(model, selection, context, train, backbone.head_modules)
         trainer.allocation()  # a rule that does not fit these layers says so before the search, not after it
         drawn = selection.alpha().detach().cpu().clone()
-        with kernels(model, train):
-            trained = train_or_resume(trainer, context.identity)
+        train_search(trainer, context, train)
         if torch.equal(selection.alpha().detach().cpu(), drawn):
             raise UserError(
-                f"after {trained.global_step} steps of search all selection weights are what they were before it",
+                f"after {trainer.state.global_step} steps of search all selection weights are what they were before it",
                 "search longer, with a smaller method.search.interval or a larger selection_learning_rate",
             )
         on_main(lambda: write_atomically(context.folder / SELECTION, json.dumps(_readable(selection))))
-        return PhaseResult(
-            artefact=SELECTION,
-            train_seconds=trainer.meter.seconds,
-            train_cpu_seconds=trainer.meter.cpu_seconds,
-            steps=trained.global_step,
-            examples=trainer.meter.examples,
-            tokens=trainer.meter.tokens,
-            flops=float(trainer.state.total_flos),
-            details={
+        return measured(
+            trainer,
+            SELECTION,
+            backbone.source,
+            {
                 "diagnostics": _diagnostics(trainer.state.log_history),
                 "movement": self._movement(selection, first).to_dict(),
             },
-            source=backbone.source,
         )
 
     def _trainer(
@@ -107,7 +95,7 @@ class SearchPhase:
         halves = search_split(
             context.splits.train, self.config.train_share, seed, context.task.stratify_column()
         )
-        trainer = MeteredSearchTrainer(
+        return MeteredSearchTrainer(
             model=model,
             args=training_arguments(
                 train,
@@ -121,21 +109,10 @@ class SearchPhase:
             train_dataset=halves[0],
             validation_dataset=halves[1],
             selection=selection,
-            options=self._options(context.experiment, len(selection.modules_selected), train, len(halves[0])),
+            options=self._options(context, len(selection.modules_selected), train, len(halves[0])),
             trajectory=folder / "trajectory.jsonl",
-            data_collator=context.task.collator(context.tokenizer),
-            callbacks=[
-                CheckpointPolicy(train.checkpoint_minutes, context.identity, context.saved),
-                ProgressDisplay(self.name),
-                context.trackers.callback(self.name),
-            ],
-            padding_free=train.padding_free is True,
-            head_rate=head_rate(train, head_modules),
-            next_tokens=context.task.head().kind is HeadKind.language_model,
-            label_smoothing=train.label_smoothing,
+            **shared_arguments(self.name, context, train, head_modules),
         )
-        trainer.remove_callback(PrinterCallback)
-        return trainer
 
     def _movement(self, selection: Selection, first: float) -> Movement:
         c = self.config
@@ -157,11 +134,10 @@ class SearchPhase:
         )
 
     def _options(
-        self, experiment: ExperimentConfig, layers: int, train: TrainConfig, examples: int
+        self, context: PhaseContext, layers: int, train: TrainConfig, examples: int
     ) -> SearchOptions:
-        c, seed = self.config, experiment.seed
+        c, seed = self.config, context.experiment.seed
         steps = train.max_steps or math.ceil(train.epochs * math.ceil(examples / train.batch_size))
-        asked = c.batch_size // (experiment.train.accumulation * world_size())
         return SearchOptions(
             hypergradient=c.estimator.name,
             optimizer=c.selection_optimizer,
@@ -169,7 +145,7 @@ class SearchPhase:
             betas=(c.selection_betas[0], c.selection_betas[1]),
             interval=c.interval,
             inner_steps=c.inner_steps,
-            validation_batch_size=c.validation_batch_size or asked,
+            validation_batch_size=validation_batch(c.validation_batch_size, c.batch_size, context),
             group_by_length=c.group_by_length,
             seed=seed,
             diagnose_at=diagnosed(c.diagnose_steps, steps),

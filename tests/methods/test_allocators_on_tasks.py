@@ -7,7 +7,7 @@ import pytest
 
 from autolora_bench.config.compose import compose_config, composer, to_experiment
 from autolora_bench.config.registry import methods
-from autolora_bench.methods.allocators import trained
+from autolora_bench.methods import search_training
 from autolora_bench.record import Status
 from autolora_bench.runner import run_experiment
 
@@ -52,7 +52,7 @@ def test_the_search_trains_the_head_at_the_heads_rate(
 ) -> None:
     """In a group of its own, beside those of the weights and of the gates."""
     rates: list[dict[str, float]] = []
-    train = trained.train_or_resume
+    train = search_training.train_or_resume
 
     def watched(trainer: Any, identity: str) -> Any:
         found = train(trainer, identity)
@@ -63,7 +63,7 @@ def test_the_search_trains_the_head_at_the_heads_rate(
         rates.append({kind: group["initial_lr"] for kind, group in zip(kinds, groups, strict=True)})
         return found
 
-    monkeypatch.setattr(trained, "train_or_resume", watched)
+    monkeypatch.setattr(search_training, "train_or_resume", watched)
     words = [*COMMON, *TASKS["bionlp"], f"method={method}", f"model.checkpoint={tiny_encoder}"]
     words += ["train.head_learning_rate=0.03", "method.learning_rate=0.004", "method.gate_learning_rate=0.5"]
     with composer():

@@ -38,12 +38,13 @@ from autolora_bench.config.support import UnsupportedError, check_support
 from autolora_bench.config.task import ClassificationTask, GenerationTask, TaggingTask
 from autolora_bench.data.load import load_data
 from autolora_bench.data.schema import tag_names
-from autolora_bench.methods import base, searching
+from autolora_bench.methods import base, search_training
 from autolora_bench.methods.base import PhaseContext, build_method, count_parameters
 from autolora_bench.models.head import head_of
 from autolora_bench.paths import conf_dir
 from autolora_bench.search import SearchTrainer
 from autolora_bench.training import finetune
+from autolora_bench.training.resume import train_or_resume
 
 ENCODERS, DECODERS = ("bert", "roberta"), ("gpt2", "llama")
 ARCHITECTURES = ("bert", "gpt2", "roberta", "llama")
@@ -274,10 +275,13 @@ def watched(context: PhaseContext) -> list[Seen]:
             )
         return SimpleNamespace(global_step=1)
 
+    def searched(trainer: Any, identity: str) -> Any:
+        return (measured if isinstance(trainer, SearchTrainer) else train_or_resume)(trainer, identity)
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(base, "load_backbone", loaded)
-        for module in (searching, finetune):
-            patch.setattr(module, "train_or_resume", measured)
+        patch.setattr(finetune, "train_or_resume", measured)
+        patch.setattr(search_training, "train_or_resume", searched)
         with suppress(ReachedError):
             for phase in build_method(context.experiment.method).phases():
                 phase.run(context)

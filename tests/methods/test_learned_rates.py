@@ -1,15 +1,18 @@
 """lora_learned_rates and its control: what the search leaves is what the final training uses."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
 from autolora_bench.config.rates import LearnedRatesConfig, RateOrder
+from autolora_bench.config.train import WAYS
 from autolora_bench.errors import UserError
 from autolora_bench.methods import learned_rates
-from autolora_bench.methods.base import build_method
+from autolora_bench.methods.base import PhaseContext, build_method
+from autolora_bench.methods.search_training import validation_batch
 from autolora_bench.search.layers import lora_layers
 from autolora_bench.training.arguments import training_arguments
 from autolora_bench.training.weight_groups import WeightGroups
@@ -115,3 +118,22 @@ def test_settings_that_make_no_sense_are_refused(words: list[str], said: str, co
     more = ["method.rates.batch_size=16", "method.rates.epochs=3"]
     with pytest.raises(UserError, match=said):
         composed("lora_learned_rates", *more, *words)
+
+
+def test_the_search_computes_as_the_run_does(trained: Any) -> None:
+    """What auto takes, the search of the rates takes too: the same tokens are computed, and the same masks drawn."""
+    said, auto = (
+        trained("lora_learned_rates", *FASTER, f"train.padding_free={way}", f"train.cpu_kernels={way}")
+        for way in ("true", "auto")
+    )
+    assert {name: auto.record.provenance["ways"][name] for name in WAYS} == dict.fromkeys(WAYS, True)
+    assert found(auto) == found(said)
+    for one, other in zip(auto.record.phases, said.record.phases, strict=True):
+        assert (one.name, one.tokens, one.steps) == (other.name, other.tokens, other.steps)
+
+
+def test_a_validation_batch_stays_where_micro_batches_became_smaller(composed: Any) -> None:
+    experiment = composed("lora_learned_rates", "train.accumulation=2")
+    context = PhaseContext(experiment, Path("none"), torch.device("cpu"))
+    assert validation_batch(None, 8, context) == 4
+    assert validation_batch(3, 8, context) == 3

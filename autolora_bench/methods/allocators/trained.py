@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from peft import PeftModel
 from torch.optim import Optimizer
-from transformers import PrinterCallback, TrainingArguments
+from transformers import TrainingArguments
 
 from autolora_bench.config.allocators import TRAINED
 from autolora_bench.config.train import TrainConfig
@@ -14,16 +14,13 @@ from autolora_bench.methods.allocators.allocated import RANKS, Found, leave
 from autolora_bench.methods.allocators.budget import Budget
 from autolora_bench.methods.base import PhaseContext, PhaseResult
 from autolora_bench.methods.lora import lora_model
-from autolora_bench.models.load import HeadKind
+from autolora_bench.methods.search_training import measured, shared_arguments, train_search
 from autolora_bench.processes import on_main
-from autolora_bench.speedups.choice import kernels
 from autolora_bench.training.arguments import training_arguments
-from autolora_bench.training.checkpoints import CHECKPOINTS, CheckpointPolicy
+from autolora_bench.training.checkpoints import CHECKPOINTS
 from autolora_bench.training.companion import Companion
 from autolora_bench.training.memory import with_less_memory
-from autolora_bench.training.progress import ProgressDisplay
-from autolora_bench.training.resume import train_or_resume
-from autolora_bench.training.trainer import FinetuneTrainer, head_rate
+from autolora_bench.training.trainer import FinetuneTrainer
 
 
 class Allocator(Companion):
@@ -75,19 +72,8 @@ class TrainedSearch:
         )
         allocator = self.allocator(model, budget)
         trainer = self._trainer(model, allocator, context, train, backbone.head_modules)
-        with kernels(model, train):
-            trained = train_or_resume(trainer, context.identity)
-        result = PhaseResult(
-            artefact=RANKS,
-            train_seconds=trainer.meter.seconds,
-            train_cpu_seconds=trainer.meter.cpu_seconds,
-            steps=trained.global_step,
-            examples=trainer.meter.examples,
-            tokens=trainer.meter.tokens,
-            flops=float(trainer.state.total_flos),
-            details=allocator.details(),
-            source=backbone.source,
-        )
+        train_search(trainer, context, train)
+        result = measured(trainer, RANKS, backbone.source, allocator.details())
         return on_main(lambda: self._leave(allocator, context, result))
 
     def _leave(self, allocator: Allocator, context: PhaseContext, result: PhaseResult) -> PhaseResult:
@@ -111,27 +97,16 @@ class TrainedSearch:
             seed=context.experiment.seed,
             device=context.device,
         )
-        trainer = FinetuneTrainer(
+        return FinetuneTrainer(
             model=model,
             args=arguments,
             optimizers=(allocator.optimizer(model, arguments) if allocator.optimizer else None, None),
             train_dataset=context.splits.train,
-            data_collator=context.task.collator(context.tokenizer),
-            callbacks=[
-                CheckpointPolicy(train.checkpoint_minutes, context.identity, context.saved),
-                ProgressDisplay(self.name),
-                context.trackers.callback(self.name),
-            ],
             evaluate_splits=lambda trained: {},
             headline="",
             higher_is_better=True,
             best=folder / CHECKPOINTS / "best.safetensors",
             companion=allocator,
-            head_rate=head_rate(train, head_modules),
             seen=0 if allocator.goes_on else None,
-            padding_free=train.padding_free is True,
-            next_tokens=context.task.head().kind is HeadKind.language_model,
-            label_smoothing=train.label_smoothing,
+            **shared_arguments(self.name, context, train, head_modules),
         )
-        trainer.remove_callback(PrinterCallback)
-        return trainer

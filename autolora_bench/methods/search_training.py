@@ -1,0 +1,78 @@
+"""What the phases share that train in order to choose: AutoLoRA's search, that of learning rates, an allocator's own.
+
+Each builds a Trainer of its own. What that is given beside the model and the data, and what the record takes from its
+counters, is the same.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from transformers import PrinterCallback
+
+from autolora_bench.config.train import TrainConfig
+from autolora_bench.methods.base import PhaseContext, PhaseResult
+from autolora_bench.models.load import HeadKind
+from autolora_bench.processes import world_size
+from autolora_bench.speedups.choice import kernels
+from autolora_bench.training.checkpoints import CheckpointPolicy
+from autolora_bench.training.progress import ProgressDisplay
+from autolora_bench.training.resume import train_or_resume
+from autolora_bench.training.trainer import MeteredTrainer, head_rate
+
+
+def shared_arguments(
+    phase: str, context: PhaseContext, train: TrainConfig, head_modules: Sequence[str]
+) -> dict[str, Any]:
+    """Arguments of the phase's MeteredTrainer: batches, callbacks, and how a loss is computed.
+
+    Args:
+        phase: its name, for progress and trackers.
+        context: of the run.
+        train: the phase's own training settings.
+        head_modules: the head's modules, which have a learning rate of their own where `train` says so.
+    """
+    return {
+        "data_collator": context.task.collator(context.tokenizer),
+        "callbacks": [
+            CheckpointPolicy(train.checkpoint_minutes, context.identity, context.saved),
+            ProgressDisplay(phase),
+            context.trackers.callback(phase),
+        ],
+        "padding_free": train.padding_free is True,
+        "head_rate": head_rate(train, head_modules),
+        "next_tokens": context.task.head().kind is HeadKind.language_model,
+        "label_smoothing": train.label_smoothing,
+    }
+
+
+def validation_batch(asked: int | None, batch_size: int, context: PhaseContext) -> int:
+    """Examples of a validation batch in this process: those asked for, else a training micro-batch as the run has it.
+
+    Where memory ran out and micro-batches became smaller it stays what it was, as the numbers depend on it.
+    """
+    return asked or batch_size // (context.experiment.train.accumulation * world_size())
+
+
+def train_search(trainer: MeteredTrainer, context: PhaseContext, train: TrainConfig) -> None:
+    """Train to the end, computing as the run does. Raises Interrupted as `train_or_resume`."""
+    trainer.remove_callback(PrinterCallback)
+    with kernels(trainer.trained, train):
+        train_or_resume(trainer, context.identity)
+
+
+def measured(
+    trainer: MeteredTrainer, artefact: str, source: dict[str, Any], details: Mapping[str, Any]
+) -> PhaseResult:
+    """The phase's result: the trainer's seconds, steps, examples, tokens and operations."""
+    meter = trainer.meter
+    return PhaseResult(
+        artefact=artefact,
+        train_seconds=meter.seconds,
+        train_cpu_seconds=meter.cpu_seconds,
+        steps=trainer.state.global_step,
+        examples=meter.examples,
+        tokens=meter.tokens,
+        flops=float(trainer.state.total_flos),
+        details=dict(details),
+        source=source,
+    )
