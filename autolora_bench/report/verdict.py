@@ -166,15 +166,11 @@ def _badges(table: Table, chances: dict[Column, Chance], tuned: Sequence[TunedCe
 def arena_card(arena: Arena) -> Card:
     """The verdict on one arena: who is nearer to the truth than uniform ranks are."""
     plants = len(arena.plants.index.unique("plant"))
-    grid = {len(rates) for rates in arena.grids.values()}
-    most = max(grid, default=0)
+    grid = {len(rates) for rates in arena.grids.values()} or {0}
+    fewest, most = min(grid), max(grid)
     badges = [
         Badge("plants", plural(plants, "plant"), bool(arena.rows["regret_low"].notna().any())),
-        Badge(
-            "learning rates",
-            f"{most} tried, chosen by validation error" if most > 1 else "one for all, not tuned",
-            most > 1,
-        ),
+        _rates_badge(fewest, most),
     ]
     if arena.unfilled:
         missing = plural(len(arena.unfilled), "group")
@@ -182,6 +178,17 @@ def arena_card(arena: Arena) -> Card:
     machines = sorted({str(name) for name in arena.plants["hardware"].dropna()})
     badges.append(Badge("hardware", _named(machines), None))
     return Card(arena.title, arena.model, _arena_sentence(arena), tuple(badges))
+
+
+def _rates_badge(fewest: int, most: int) -> Badge:
+    """How many learning rates each method was tried with: a method with fewer is not shown at its best."""
+    if most < 2:
+        return Badge("learning rates", "one for all, not tuned", False)
+    if fewest < most:
+        return Badge(
+            "learning rates", f"{fewest} to {most} tried, not the same number for all methods", False
+        )
+    return Badge("learning rates", f"{most} tried, chosen by validation error", True)
 
 
 def _arena_sentence(arena: Arena) -> str:
@@ -199,9 +206,9 @@ def _arena_sentence(arena: Arena) -> str:
         return f"Too few plants for an interval; the lowest regrets (0: knows the truth, 1: uniform ranks): {told}."
     near = sure[sure["regret_high"] < 1.0]
     far = sure[sure["regret_low"] > 1.0]
-    said = [f"{len(near)} of {len(sure)} methods come nearer to the planted ranks than uniform ranks do"]
+    said = [f"{len(near)} of {len(sure)} methods have a lower error than uniform ranks"]
     if len(near):
-        said[0] += f", nearest {' and '.join(_regret(row) for _, row in near.head(2).iterrows())}"
+        said[0] += f", lowest {' and '.join(_regret(row) for _, row in near.head(2).iterrows())}"
     rest = len(sure) - len(near) - len(far)
     said.append(f"{rest} are not told from uniform ranks, {len(far)} are worse")
     own = sure[sure["method"] == "autolora"]

@@ -102,6 +102,7 @@ class BilevelTrainer(Trainer):
         self.trajectory = Trajectory(path, options.points, self.trajectory_name)
         self._model = model
         self._weights = {name: p for name, p in model.named_parameters() if p.requires_grad}
+        self._half_precision = computes_in_16_bits(model, args)
         self._validation = self._validation_stream(validation_dataset)
         self._step: InnerLoop | None = None
         self._checkpoint: Path | None = None
@@ -206,7 +207,7 @@ class BilevelTrainer(Trainer):
             ),
             "parallel": parallel,
             "max_grad_norm": self.args.max_grad_norm or 0.0,
-            "half_precision": computes_in_16_bits(self._model, self.args),
+            "half_precision": self._half_precision,
             "inner_steps": self.options.inner_steps,
         }
 

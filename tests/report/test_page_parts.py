@@ -13,6 +13,7 @@ import pytest
 
 from autolora_bench.plan import PlannedRun
 from autolora_bench.record import RunRecord
+from autolora_bench.report import verdict
 from autolora_bench.report.build import report
 from autolora_bench.report.collect import collect
 from autolora_bench.report.figures.rates import rate_figures
@@ -236,3 +237,10 @@ def test_tuned_rates_are_drawn_with_the_chosen_one_marked_and_a_diverged_one_lef
     (picture,) = rate_figures(cells)
     assert picture.svg.startswith(b"<?xml")
     assert COLOURS["autolora"].encode() in picture.svg
+
+
+@pytest.mark.parametrize(
+    ("fewest", "most", "sound"), [(1, 1, False), (0, 0, False), (1, 3, False), (2, 3, False), (3, 3, True)]
+)
+def test_rates_are_trusted_where_all_methods_had_as_many(fewest: int, most: int, sound: bool) -> None:
+    assert verdict._rates_badge(fewest, most).sound is sound
