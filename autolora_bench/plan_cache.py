@@ -9,11 +9,11 @@ from importlib import metadata
 from pathlib import Path
 
 from autolora_bench.config.experiment import ExperimentConfig
-from autolora_bench.config.plain import from_plain, to_plain
+from autolora_bench.config.plain_values import from_plain, to_plain
 from autolora_bench.errors import UserError
-from autolora_bench.own import FOLDERS
 from autolora_bench.paths import cache_dir
 from autolora_bench.record import write_atomically
+from autolora_bench.user_code import FOLDERS
 
 Cell = tuple[tuple[str, ...], ExperimentConfig]
 """Overrides and what they compose to, not checked yet."""
@@ -36,7 +36,7 @@ class PlanCache:
     def __init__(self, words: Sequence[str], folders: Sequence[Path]) -> None:
         files = [path for folder in folders for path in sorted(folder.rglob("*.yaml"))]
         package = Path(__file__).parent
-        code = [package / "sweeps.py", package / "words.py", *sorted((package / "config").glob("*.py"))]
+        code = [package / "sweeps.py", package / "overrides.py", *sorted((package / "config").glob("*.py"))]
         own = [folder / name for folder in folders for name in FOLDERS]
         code += [path for place in own for path in sorted(place.glob("*.py"))]
         texts = [path.read_bytes() for path in files]

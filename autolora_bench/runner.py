@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from autolora_bench import machine
+from autolora_bench import devices
 from autolora_bench.checksums import crc32_of, damaged
 from autolora_bench.config.experiment import ExperimentConfig, config_id, experiment_identity
 from autolora_bench.config.registry import described, metric_digests
@@ -77,16 +77,16 @@ def run_experiment(
 
 
 def _run_phases(experiment: ExperimentConfig, folder: Path, record: RunRecord, trackers: Trackers) -> None:
-    machine.prepare(experiment)
+    devices.prepare(experiment)
     on_main(lambda: check_model(experiment))
     inputs = Inputs(record.inputs, lambda: _write_if_main(folder, record))
-    device = machine.device(experiment)
+    device = devices.device(experiment)
     noted = record.provenance.get("ways")
     ways = on_main(lambda: decide_ways(experiment, device, noted))
     context = PhaseContext(experiment, folder, device, inputs=inputs, trackers=trackers, ways=ways)
     record.provenance = {
         **provenance(),
-        **machine.describe(context.device),
+        **devices.describe(context.device),
         "ways": ways,
         "source": record.provenance.get("source"),
         **{name: record.provenance[name] for name in STATED if name in record.provenance},
@@ -127,7 +127,7 @@ def _run_phase(phase: Phase, context: PhaseContext, folder: Path, record: RunRec
         record.phases.append(entry)
     entry.status = Status.running
     on_main(lambda: write_record(folder, record))
-    machine.reset_peak_memory(context.device)
+    devices.reset_peak_memory(context.device)
     clock = _Clock(entry)
     context.saved = lambda: clock.write(folder, record)
     try:
@@ -136,7 +136,7 @@ def _run_phase(phase: Phase, context: PhaseContext, folder: Path, record: RunRec
         result = phase.run(context) if phase.parallel else on_main(lambda: phase.run(context))
     finally:
         clock.stop()
-    entry.peak_memory_bytes = machine.peak_memory(context.device)
+    entry.peak_memory_bytes = devices.peak_memory(context.device)
     _merge(record, entry, result)
     entry.checksums = on_main(lambda: _checksums(folder / phase.name))
     entry.status = Status.completed

@@ -25,7 +25,7 @@ from rounds import Seconds, data_words, ratios, spread, timed
 from torch import Tensor
 from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 
-from autolora_bench import machine
+from autolora_bench import devices
 from autolora_bench.config.task import DecodingConfig
 from autolora_bench.config.train import Precision
 from autolora_bench.methods.base import PhaseContext
@@ -154,7 +154,7 @@ def prepare(options: argparse.Namespace) -> tuple[PhaseContext, PeftModel, Datas
     source = data_words(options.data)
     words = ("task=e2e", "model=smollm2_135m", "method=lora", "device=cpu", *source, *options.words)
     experiment = plan(Request(words))[0].experiment
-    machine.prepare(experiment)
+    devices.prepare(experiment)
     with tempfile.TemporaryDirectory() as folder:
         context = PhaseContext(experiment, Path(folder), torch.device("cpu"))
         model = tuned(context, options.tune)

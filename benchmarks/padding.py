@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from rounds import Seconds, data_words, ratios, spread, timed
 
-from autolora_bench import machine
+from autolora_bench import devices
 from autolora_bench.config.experiment import ExperimentConfig
 from autolora_bench.methods import searching
 from autolora_bench.methods.base import PhaseContext
@@ -51,7 +51,7 @@ def experiment(options: argparse.Namespace, seed: int, *words: str) -> Experimen
 def search(options: argparse.Namespace, seed: int, words: tuple[str, ...]) -> tuple[int, Seconds]:
     """Tokens that were computed, and seconds of the training loop."""
     chosen = experiment(options, seed, *words)
-    machine.prepare(chosen)
+    devices.prepare(chosen)
     clocked: list[Seconds] = []
     train = searching.train_or_resume
 

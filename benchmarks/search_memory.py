@@ -17,7 +17,7 @@ import sys
 import torch
 from search_step import PLAIN, arm, build, describe, draw, parser, prepare
 
-from autolora_bench.machine import peak_memory, reset_peak_memory
+from autolora_bench.devices import peak_memory, reset_peak_memory
 
 
 def memory_of(options: argparse.Namespace, name: str) -> dict[str, int]:

@@ -33,7 +33,7 @@ from transformers import (
     set_seed,
 )
 
-from autolora_bench import machine
+from autolora_bench import devices
 from autolora_bench.config.experiment import ExperimentConfig
 from autolora_bench.methods.base import PhaseContext
 from autolora_bench.methods.lora import lora_model
@@ -204,7 +204,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     for task in options.task:
         everything = experiment(options, task)
-        machine.prepare(everything)
+        devices.prepare(everything)
         with tempfile.TemporaryDirectory() as folder:
             context = PhaseContext(everything, Path(folder), torch.device("cpu"))
             steps = options.steps or sorted_together(len(context.splits.train))

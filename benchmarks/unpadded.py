@@ -21,7 +21,7 @@ import torch
 from rounds import Seconds, data_words, ratios, timed
 from torch import Tensor, nn
 
-from autolora_bench import machine
+from autolora_bench import devices
 from autolora_bench.config.train import TrainConfig
 from autolora_bench.methods.base import PhaseContext
 from autolora_bench.methods.lora import lora_model
@@ -49,7 +49,7 @@ def context_of(options: argparse.Namespace, folder: Path) -> PhaseContext:
         *options.words,
     ]
     experiment = plan(Request(tuple(words)))[0].experiment
-    machine.prepare(experiment)
+    devices.prepare(experiment)
     return PhaseContext(experiment, folder, torch.device("cpu"))
 
 

@@ -17,8 +17,8 @@ from transformers import AutoModelForSequenceClassification
 from autolora_bench import cli, load_metric
 from autolora_bench.config.registry import methods
 from autolora_bench.metrics.registry import METRICS
-from autolora_bench.own import read_own
 from autolora_bench.record import RunRecord, Status, find_records, read_record
+from autolora_bench.user_code import read_own
 
 CONTRIBUTING = Path(__file__).resolve().parent.parent / "CONTRIBUTING.md"
 BLOCK = re.compile(r" *```\w+\n *# mine/(\S+)\n(.*?)\n *```", re.DOTALL)
@@ -264,7 +264,7 @@ def test_the_bad_files_are_good_but_for_one_thing(tmp_path: Path) -> None:
     (tmp_path / "methods").mkdir()
     (tmp_path / "methods" / "mine.py").write_text(STATED.format(**RIGHT))
     read_own(tmp_path)
-    assert methods()["mine"].runs == "autolora_bench.own.mine:make"
+    assert methods()["mine"].runs == "autolora_bench.user_code.mine:make"
 
 
 @pytest.mark.parametrize(
@@ -285,7 +285,7 @@ def test_the_bad_files_are_good_but_for_one_thing(tmp_path: Path) -> None:
             "states a method 'lora', which there is already",
         ),
         ("mine", {"stated": "@method('mine', runs=':make', family='best')"}, "is of a family 'best'"),
-        ("mine", {"stated": "@method('mine', runs=':made')"}, "is run by autolora_bench.own.mine:made"),
+        ("mine", {"stated": "@method('mine', runs=':made')"}, "is run by autolora_bench.user_code.mine:made"),
         ("mine", {"stated": "@method('mine', runs='nowhere.at.all:make')"}, "is run by nowhere.at.all:make"),
         ("mine", {"size": "int"}, "Mine.size is a number without a range"),
         ("mine", {"size": "list[float]"}, "Mine.size is a number without a range"),

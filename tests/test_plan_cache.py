@@ -10,7 +10,7 @@ from autolora_bench import sweeps
 from autolora_bench.config.choices import choices
 from autolora_bench.config.compose import compose_config, composer, to_objects
 from autolora_bench.config.experiment import ExperimentConfig, config_id
-from autolora_bench.config.plain import from_plain, to_plain
+from autolora_bench.config.plain_values import from_plain, to_plain
 from autolora_bench.paths import conf_dir
 from autolora_bench.plan import PlannedRun
 from autolora_bench.sweeps import Request, plan

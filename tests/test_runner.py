@@ -12,9 +12,9 @@ from autolora_bench import cli
 from autolora_bench.commands import launch
 from autolora_bench.config.compose import compose_config, composer, to_experiment
 from autolora_bench.config.experiment import ExperimentConfig, run_folder
-from autolora_bench.decision import decide
 from autolora_bench.methods.finetuning import FinetunePhase
 from autolora_bench.record import RunRecord, Status, read_record
+from autolora_bench.rerun import decide
 from autolora_bench.runner import run_experiment
 
 SMALL = [

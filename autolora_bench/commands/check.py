@@ -16,10 +16,10 @@ from autolora_bench.config.memory import check_package
 from autolora_bench.config.steps import expected_rows, trained_on
 from autolora_bench.config.task import RecoveryTask
 from autolora_bench.config.trackers import check_trackers
-from autolora_bench.decision import decide
 from autolora_bench.errors import UserError
 from autolora_bench.fair import planned_runs
 from autolora_bench.plan import PlannedRun, described, missing_references
+from autolora_bench.rerun import decide
 
 
 def run(words: Sequence[str]) -> int:

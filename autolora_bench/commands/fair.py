@@ -3,11 +3,11 @@
 import sys
 from collections.abc import Callable, Sequence
 
-from autolora_bench.decision import decide
 from autolora_bench.errors import UserError
 from autolora_bench.fair import RATE, Candidate, Contender, contenders
 from autolora_bench.plan import PlannedRun, State
 from autolora_bench.processes import world_size
+from autolora_bench.rerun import decide
 from autolora_bench.sweeps import ENGINE, Request, plan
 from autolora_bench.untrusted import printable
 

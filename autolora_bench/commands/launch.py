@@ -13,10 +13,10 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from autolora_bench import __version__
-from autolora_bench.commands.again import Written, check_can_start, not_run_again, written
 from autolora_bench.commands.fair import run_fair
 from autolora_bench.commands.options import QUESTIONS
 from autolora_bench.commands.request import read_request
+from autolora_bench.commands.reruns import Written, check_can_start, not_run_again, written
 from autolora_bench.commands.studies import run_studies
 from autolora_bench.commands.through_hydra import ask, sweep
 from autolora_bench.config.any_task import describe
@@ -25,7 +25,6 @@ from autolora_bench.config.experiment import ExperimentConfig, run_folder
 from autolora_bench.config.memory import check_package
 from autolora_bench.config.support import UnsupportedError
 from autolora_bench.config.trackers import SWEEP, check_trackers
-from autolora_bench.decision import decide
 from autolora_bench.errors import UserError
 from autolora_bench.fair import is_fair, planned_runs
 from autolora_bench.interruption import Interrupted, watched_signals
@@ -33,6 +32,7 @@ from autolora_bench.ownership import owned, owner_of
 from autolora_bench.plan import PlannedRun, State, check_references, command_line
 from autolora_bench.processes import is_main, leave, on_main, silent, world_size
 from autolora_bench.record import Evaluation, RunRecord
+from autolora_bench.rerun import decide
 from autolora_bench.sweeps import (
     ENGINE,
     Plan,

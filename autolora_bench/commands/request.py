@@ -6,8 +6,8 @@ from pathlib import Path
 from autolora_bench.commands.options import CONFIG_DIR
 from autolora_bench.config.own_folder import check_own_folder
 from autolora_bench.errors import UserError
-from autolora_bench.own import read_own
 from autolora_bench.sweeps import Request
+from autolora_bench.user_code import read_own
 
 
 def read_request(words: Sequence[str]) -> Request:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from autolora_bench.commands.asked import find_asked
+from autolora_bench.commands.chosen_records import find_asked
 from autolora_bench.commands.options import COMMANDS, split_json, split_options
 from autolora_bench.untrusted import printable
 

@@ -104,7 +104,7 @@ class MethodKind:
     """Family of the files that are built on it under other names."""
     works_on: Support
     digests: dict[str, str] = field(default_factory=dict)
-    """File -> SHA-256 of a method of the user's own (autolora_bench.own); empty for the project's."""
+    """File -> SHA-256 of a method of the user's own (autolora_bench.user_code); empty for the project's."""
 
     @property
     def code(self) -> str | None:

@@ -38,7 +38,7 @@ class AdaLora(OneTraining):
         load_trainable(model, context.folder / self.training_name / WEIGHTS)
         return model.to(context.device)
 
-    def companion(self, model: PeftModel) -> RankSchedule:
+    def hooks(self, model: PeftModel) -> RankSchedule:
         """Prunes triplets while the model is trained."""
         c = self.config
         mend = "method.initial_share or method.final_share"

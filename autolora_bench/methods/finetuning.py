@@ -24,10 +24,10 @@ from autolora_bench.record import LayerRank
 from autolora_bench.run_files import EXPORT as EXPORTED
 from autolora_bench.run_files import clear
 from autolora_bench.search.layers import lora_layers
-from autolora_bench.training.companion import Companion
 from autolora_bench.training.finetune import WEIGHTS, Finetuning, Outcome, finetune
 from autolora_bench.training.lora_optimizers import MakeOptimizer
 from autolora_bench.training.memory import with_less_memory
+from autolora_bench.training.method_hooks import MethodHooks
 from autolora_bench.training.trainer import head_rate
 from autolora_bench.training.weight_groups import WeightGroups, adamw
 from autolora_bench.training.weights import load_trainable
@@ -53,7 +53,7 @@ class FinetunePhase:
     name: str
     adapt: Adapt
     learning_rate: float
-    companion: Callable[[Any], Companion]
+    hooks: Callable[[Any], MethodHooks]
     """Adapted model -> the method's own part in the training."""
     export: Export
     details: Callable[[PhaseContext], dict[str, Any]]
@@ -91,7 +91,7 @@ class FinetunePhase:
             self._rate(train),
             context.experiment.seed,
             context.device,
-            self.companion(model),
+            self.hooks(model),
             callbacks=(context.trackers.callback(self.name),),
             optimizer=self._optimizer(context, groups),
             head_rate=head_rate(train, backbone.head_modules),
@@ -110,7 +110,7 @@ class FinetunePhase:
             examples=outcome.meter.examples,
             tokens=outcome.meter.tokens,
             flops=outcome.flops,
-            details={**setup.companion.details(), **self.details(context)},
+            details={**setup.hooks.details(), **self.details(context)},
             history=outcome.meter.history,
             best=outcome.best,
             last=outcome.last,
@@ -168,7 +168,7 @@ class OneTraining(ABC):
             self.training_name,
             self.adapt,
             self.config.learning_rate,
-            self.companion,
+            self.hooks,
             self.export,
             self.details,
         )
@@ -185,9 +185,9 @@ class OneTraining(ABC):
         that it may depend on the run's settings and on what earlier phases left alone.
         """
 
-    def companion(self, model: Any) -> Companion:
+    def hooks(self, model: Any) -> MethodHooks:
         """The method's own part in the training of an adapted model."""
-        return Companion()
+        return MethodHooks()
 
     def export(self, model: Any, backbone: Backbone, folder: Path) -> None:
         """Write a trained model into a folder; here as transformers or PEFT write it."""

@@ -1,6 +1,6 @@
 """Any type of PEFT with any of its settings, trained and measured as every other method is.
 
-PEFT puts the weights in and takes them out; what a type needs beside that is in methods.peft_companions (losses,
+PEFT puts the weights in and takes them out; what a type needs beside that is in methods.peft_hooks (losses,
 allocations) and methods.peft_model (inputs).
 Trained, without the head: what requires a gradient, counted, not computed by a formula.
 """
@@ -17,15 +17,15 @@ from autolora_bench.config.peft_method import PeftMethodConfig
 from autolora_bench.errors import UserError
 from autolora_bench.methods.base import PhaseContext
 from autolora_bench.methods.finetuning import OneTraining
-from autolora_bench.methods.peft_companions import OwnLoss, SubspaceSchedule
+from autolora_bench.methods.peft_hooks import OwnLoss, SubspaceSchedule
 from autolora_bench.methods.peft_model import adapted_by_peft
 from autolora_bench.methods.rank_schedule import RankSchedule, prune_to_kept, save_kept
 from autolora_bench.models.export import export
 from autolora_bench.models.load import Backbone
 from autolora_bench.processes import world_size
 from autolora_bench.tasks.room import check_room
-from autolora_bench.training.companion import Companion
 from autolora_bench.training.finetune import WEIGHTS
+from autolora_bench.training.method_hooks import MethodHooks
 from autolora_bench.training.weights import load_trainable
 
 
@@ -67,7 +67,7 @@ class PeftMethod(OneTraining):
         )
         return adapted_by_peft(backbone, context.task.head().kind, self.config)
 
-    def companion(self, model: PeftModel) -> Companion:
+    def hooks(self, model: PeftModel) -> MethodHooks:
         """Allocations and losses that PEFT leaves to the training."""
         settings: Any = model.active_peft_config
         if self.config.type == "ADALORA":
@@ -76,7 +76,7 @@ class PeftMethod(OneTraining):
             return RankSchedule(model, lambda steps: parts, self._orthogonality, mend)
         if self.config.type == "ADAMSS" and settings.use_asa:
             return SubspaceSchedule(model)
-        return OwnLoss(model) if self.config.type == "LORA" else Companion()
+        return OwnLoss(model) if self.config.type == "LORA" else MethodHooks()
 
     @property
     def _orthogonality(self) -> float:

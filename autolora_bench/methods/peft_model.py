@@ -85,7 +85,7 @@ def _configured(backbone: Backbone, head: HeadKind, method: PeftMethodConfig) ->
     if "fan_in_fan_out" in known:
         settings.setdefault("fan_in_fan_out", _conv1d(model, settings.get("target_modules")))
     if method.type == "ADALORA":
-        # the penalty is the companion's: PEFT's own is lost under label smoothing
+        # the penalty is added by methods.peft_hooks: PEFT's own is lost under label smoothing
         settings |= {"total_step": UNKNOWN, "orth_reg_weight": 0.0}
     if method.info.prompts and settings.get("token_dim") is None:
         settings |= _sizes(model)

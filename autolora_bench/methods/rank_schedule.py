@@ -17,7 +17,7 @@ from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from autolora_bench.errors import UserError
 from autolora_bench.record import write_atomically
-from autolora_bench.training.companion import Companion
+from autolora_bench.training.method_hooks import MethodHooks
 
 UNKNOWN = 1_000_000_000
 """Stands for the number of steps until the training knows it."""
@@ -32,7 +32,7 @@ Parts = Callable[[int], tuple[int, int]]
 """Steps of a training -> how many of them, at its beginning and at its end, allocate nothing."""
 
 
-class RankSchedule(Companion):
+class RankSchedule(MethodHooks):
     """Scores and prunes triplets between a step's update and the removal of its gradients.
 
     Args:

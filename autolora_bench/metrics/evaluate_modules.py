@@ -30,8 +30,8 @@ from autolora_bench.metrics.generation.webnlg import WebnlgProtocol, pad_referen
 from autolora_bench.metrics.registry import METRICS, Metric, own_metrics, with_own
 from autolora_bench.metrics.scores import MetricScores, collect
 from autolora_bench.metrics.tagging import TAGGING_METRICS, score_tagging
-from autolora_bench.own import read_own
 from autolora_bench.paths import cache_dir
+from autolora_bench.user_code import read_own
 
 _logger = logging.getLogger(__name__)
 Choice = TypeVar("Choice", bound=StrEnum)
@@ -110,7 +110,7 @@ def load_metric(name: str, config_dir: str | Path | None = None, **options: Any)
     Args:
         name: `e2e`, `webnlg`, `bionlp`, a GLUE task's name, the kinds `tagging` and `classification` (with
             `metrics=[...]`), or one metric of `metrics.registry`. `f1` is of classes; that of entities is in `tagging`.
-        config_dir: a folder whose `metrics/*.py` state metrics of one's own (autolora_bench.own); they are run.
+        config_dir: a folder whose `metrics/*.py` state metrics of one's own (autolora_bench.user_code); they are run.
         options: what the scoring function takes (`metrics`, `mode`, `protocol`, `categories`, `lowercase`, ...), also
             to be given to `compute`; and what every `evaluate.EvaluationModule` takes (`keep_in_memory`,
             `experiment_id`, `num_process`, ...).

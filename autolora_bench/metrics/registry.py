@@ -26,7 +26,7 @@ class Metric:
         published_scale: factor from the recorded value to the published one (100 for fractions shown as per cent).
         title: what tables call a metric of the user's own; none: its name.
         tasks: the kinds of task that a metric of the user's own is for.
-        score: what computes a metric of the user's own (autolora_bench.own); none for the project's.
+        score: what computes a metric of the user's own (autolora_bench.user_code); none for the project's.
     """
 
     name: str

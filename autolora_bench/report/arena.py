@@ -17,7 +17,7 @@ import pandas as pd
 
 from autolora_bench.record import RunRecord
 from autolora_bench.report.frames import run_cost
-from autolora_bench.report.gaps import unfilled_of
+from autolora_bench.report.missing_cells import unfilled_of
 from autolora_bench.report.palette import row_family
 from autolora_bench.report.rows import RowRuns, rows_of
 from autolora_bench.report.runs import Run, flatten, hardware, setting

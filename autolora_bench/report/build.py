@@ -28,7 +28,7 @@ from autolora_bench.report.scoreboard import Table
 from autolora_bench.report.searches import CellMovement, cell_movements, movement_table, movement_warnings
 from autolora_bench.report.stability import cell_stabilities, stability_report
 from autolora_bench.report.tables import tables_of
-from autolora_bench.report.tidy import score_lines, tidy
+from autolora_bench.report.tidy_csv import score_lines, tidy
 from autolora_bench.report.tuning import TunedCell, answers, is_tuning, tuned_cells, tuning_table
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from autolora_bench.config.experiment import COMPARE
 from autolora_bench.metrics.registry import Metric
 from autolora_bench.record import RunRecord
 from autolora_bench.report.frames import Frames
-from autolora_bench.report.gaps import unfilled_of
+from autolora_bench.report.missing_cells import unfilled_of
 from autolora_bench.report.notes import footnotes_of, generated_tasks, marked_tasks
 from autolora_bench.report.published import Published, attach_published, backbone_name
 from autolora_bench.report.rows import RowRuns

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from autolora_bench import machine
+from autolora_bench import devices
 from autolora_bench.config.experiment import ExperimentConfig
 from autolora_bench.config.model import Dtype, Quantization
 from autolora_bench.config.padding import needs_padding
@@ -84,7 +84,7 @@ def _reasons(experiment: ExperimentConfig, device: torch.device, ways: list[str]
 def _too_large(folder: Path | None) -> str:
     """Empty where the copies of the weights fit; random nets are small."""
     copies = 0 if folder is None else COPIES * BYTES * weights_of(folder)
-    free = machine.free_memory() / world_size()
+    free = devices.free_memory() / world_size()
     if copies <= PART * free:
         return ""
     return f"copies of the weights may take {_gib(copies)}, more than a quarter of {_gib(free)} that was free"

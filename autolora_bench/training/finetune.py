@@ -19,8 +19,8 @@ from autolora_bench.tasks.base import EvaluationContext, Result, Splits, Task
 from autolora_bench.tasks.scoring import evaluation_of
 from autolora_bench.training.arguments import training_arguments
 from autolora_bench.training.checkpoints import CHECKPOINTS, CheckpointPolicy
-from autolora_bench.training.companion import Companion
 from autolora_bench.training.meter import Meter
+from autolora_bench.training.method_hooks import MethodHooks
 from autolora_bench.training.progress import ProgressDisplay
 from autolora_bench.training.resume import train_or_resume
 from autolora_bench.training.trainer import FinetuneTrainer, HeadRate
@@ -44,7 +44,7 @@ class Finetuning:
     learning_rate: float
     seed: int
     device: torch.device
-    companion: Companion = field(default_factory=Companion)
+    hooks: MethodHooks = field(default_factory=MethodHooks)
     callbacks: tuple[TrainerCallback, ...] = ()
     optimizer: Callable[[nn.Module, TrainingArguments], Optimizer] | None = None
     """None is AdamW."""
@@ -86,7 +86,7 @@ def finetune(model: nn.Module, setup: Finetuning) -> Outcome:
     kept = best if setup.train.keep is Keep.best else last
     if setup.train.keep is Keep.best:
         load_trainable(model, trainer.best)
-    setup.companion.finish()
+    setup.hooks.finish()
     on_main(lambda: save_trainable(model, setup.folder / WEIGHTS))
     return Outcome(
         trainer.meter,
@@ -137,7 +137,7 @@ def build_trainer(
         headline=headline,
         higher_is_better=lookup(headline).higher_is_better,
         best=setup.folder / CHECKPOINTS / BEST,
-        companion=setup.companion,
+        hooks=setup.hooks,
         padding_free=setup.train.padding_free is True,
         head_rate=setup.head_rate,
         seen=setup.seen,

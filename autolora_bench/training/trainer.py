@@ -20,17 +20,17 @@ from transformers.trainer_pt_utils import LengthGroupedSampler
 from autolora_bench.config.train import TrainConfig
 from autolora_bench.processes import on_main
 from autolora_bench.record import Evaluation
-from autolora_bench.training.companion import Companion
 from autolora_bench.training.counting import CountingTrainer
 from autolora_bench.training.guards import DivergenceError, LossWatch, whole_or_removed
 from autolora_bench.training.meter import Meter
+from autolora_bench.training.method_hooks import MethodHooks
 from autolora_bench.training.order import ContinuedSampler, SharedLengthGroupedSampler
 from autolora_bench.training.weight_groups import is_head
 from autolora_bench.training.weights import load_trainable, save_trainable, share
 
 TRAINABLE = "trainable.safetensors"
 METER = "meter.json"
-COMPANION = "companion.safetensors"
+HOOKS = "companion.safetensors"
 
 Evaluate = Callable[[nn.Module], dict[str, Evaluation]]
 """Model -> evaluation of every evaluation split; epoch, step and loss are filled in by the trainer."""
@@ -178,7 +178,7 @@ class FinetuneTrainer(MeteredTrainer):
         headline: the metric of the first evaluation split that chooses the best epoch.
         higher_is_better: which way it goes.
         best: file for the best epoch's trainable weights; checkpoints share it.
-        companion: the method's own part in the training.
+        hooks: the method's own part in the training.
     """
 
     def __init__(
@@ -188,12 +188,12 @@ class FinetuneTrainer(MeteredTrainer):
         headline: str,
         higher_is_better: bool,
         best: Path,
-        companion: Companion | None = None,
+        hooks: MethodHooks | None = None,
         **options: Any,
     ) -> None:
         super().__init__(*args, **options)
-        self.companion = companion or Companion()
-        self.add_callback(self.companion)
+        self.hooks = hooks or MethodHooks()
+        self.add_callback(self.hooks)
         self.evaluate_splits = evaluate_splits
         self.headline = headline
         self.higher_is_better = higher_is_better
@@ -214,9 +214,9 @@ class FinetuneTrainer(MeteredTrainer):
         return_outputs: bool = False,
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> Any:
-        """The task's loss, and the companion's penalty once per optimizer step, whatever the accumulation."""
+        """The task's loss, and the method's own penalty once per optimizer step, whatever the accumulation."""
         found: Any = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-        penalty = self.companion.penalty()
+        penalty = self.hooks.penalty()
         if penalty is None:
             return found
         if self.model_accepts_loss_kwargs and num_items_in_batch is not None:
@@ -260,7 +260,7 @@ class FinetuneTrainer(MeteredTrainer):
     def merit(self, evaluation: Evaluation) -> tuple[bool, float]:
         """The headline score with higher always better; undefined scores come last, after them only those of
         weights that may not be kept."""
-        may_keep = self.companion.may_keep(evaluation.step)
+        may_keep = self.hooks.may_keep(evaluation.step)
         value = evaluation.scores.get(self.headline)
         if value is None or math.isnan(value):
             return may_keep, -math.inf
@@ -270,17 +270,17 @@ class FinetuneTrainer(MeteredTrainer):
         super()._save(output_dir, state_dict)
         if self.args.should_save and self.meter.history:
             share(self.best, Path(str(output_dir)) / self.best.name)
-        state = self.companion.state()
+        state = self.hooks.state()
         if self.args.should_save and state:
             save_file(
                 {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()},
-                Path(str(output_dir)) / COMPANION,
+                Path(str(output_dir)) / HOOKS,
             )
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         super()._load_from_checkpoint(resume_from_checkpoint, model)
         if self.args.should_save and self.meter.history:
             share(Path(resume_from_checkpoint) / self.best.name, self.best)
-        path = Path(resume_from_checkpoint) / COMPANION
+        path = Path(resume_from_checkpoint) / HOOKS
         if path.is_file():
-            self.companion.load_state(load_file(path))
+            self.hooks.load_state(load_file(path))

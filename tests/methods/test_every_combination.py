@@ -296,8 +296,8 @@ def measure(trainer: Any, backbone: Any, context: PhaseContext) -> Seen:
     model = trainer.model.train(context.train.padding_free is True)
     items = trainer._get_num_items_in_batch(parts, torch.device("cpu"))
     trainer.current_gradient_accumulation_steps = len(parts)
-    companion = getattr(trainer, "companion", None)
-    penalty = companion.penalty() if companion else None
+    hooks = getattr(trainer, "hooks", None)
+    penalty = hooks.penalty() if hooks else None
     with torch.no_grad():
         loss = trainer.compute_loss(model, dict(batch))
         of_parts = sum(trainer.compute_loss(model, dict(part), num_items_in_batch=items) for part in parts)

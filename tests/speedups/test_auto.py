@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from autolora_bench import cli, machine
+from autolora_bench import cli, devices
 from autolora_bench.config import registry
 from autolora_bench.config.compose import compose_config, composer, to_experiment
 from autolora_bench.config.experiment import ExperimentConfig, run_folder
@@ -41,7 +41,7 @@ RUN = [
 def memory(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     """Sets how much is free; at first plenty, whatever this machine has."""
     free = [float(PLENTY)]
-    monkeypatch.setattr(machine, "free_memory", lambda: free[0])
+    monkeypatch.setattr(devices, "free_memory", lambda: free[0])
     return lambda size: free.__setitem__(0, size)
 
 
@@ -162,12 +162,12 @@ def test_free_memory_is_the_control_groups_where_that_is_less(
         (str(tmp_path / "max"), str(tmp_path / "used")),
         (str(tmp_path / "none"), str(tmp_path / "none")),
     ]
-    monkeypatch.setattr(machine, "CONTROL_GROUPS", groups)
-    assert machine.free_memory() > 4096
+    monkeypatch.setattr(devices, "CONTROL_GROUPS", groups)
+    assert devices.free_memory() > 4096
     monkeypatch.setattr(
-        machine, "CONTROL_GROUPS", [*groups, (str(tmp_path / "limit"), str(tmp_path / "used"))]
+        devices, "CONTROL_GROUPS", [*groups, (str(tmp_path / "limit"), str(tmp_path / "used"))]
     )
-    assert machine.free_memory() == 3000
+    assert devices.free_memory() == 3000
 
 
 def line(tiny_encoder: Path, results: Path, *more: str) -> list[str]:

@@ -4,7 +4,7 @@ from random import Random
 
 from autolora_bench.config.task import TaggingTask
 from autolora_bench.data.generated.draw import Draw, Row, Turn
-from autolora_bench.data.generated.words import HEADS, MODIFIERS, STEMS
+from autolora_bench.data.generated.vocabulary import HEADS, MODIFIERS, STEMS
 from autolora_bench.data.schema import tag_names
 from autolora_bench.errors import UserError
 

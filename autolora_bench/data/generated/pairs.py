@@ -8,7 +8,7 @@ from typing import Any
 
 from autolora_bench.config.task import ClassificationTask, RegressionTask
 from autolora_bench.data.generated.draw import Draw, Row, Turn, other, text_row
-from autolora_bench.data.generated.words import (
+from autolora_bench.data.generated.vocabulary import (
     CITIES,
     COLOURS,
     DEALS,

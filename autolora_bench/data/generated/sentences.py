@@ -4,7 +4,7 @@ from random import Random
 
 from autolora_bench.config.task import ClassificationTask
 from autolora_bench.data.generated.draw import Draw, Row, Turn, text_row
-from autolora_bench.data.generated.words import BLAME, CITIES, DEGREES, PEOPLE, PRAISE, REVIEWED, TOPICS
+from autolora_bench.data.generated.vocabulary import BLAME, CITIES, DEGREES, PEOPLE, PRAISE, REVIEWED, TOPICS
 from autolora_bench.errors import UserError
 
 

@@ -2,7 +2,7 @@
 
 from autolora_bench.config.task import GenerationTask
 from autolora_bench.data.generated.draw import Draw, Row, Turn
-from autolora_bench.data.generated.words import CITIES, PEOPLE, PLACES, RESTAURANT_FIELDS, listed
+from autolora_bench.data.generated.vocabulary import CITIES, PEOPLE, PLACES, RESTAURANT_FIELDS, listed
 
 UNSEEN = "Painter"
 FACTS = {

@@ -18,12 +18,12 @@ from autolora_bench.methods.search_training import measured, shared_arguments, t
 from autolora_bench.processes import on_main
 from autolora_bench.training.arguments import training_arguments
 from autolora_bench.training.checkpoints import CHECKPOINTS
-from autolora_bench.training.companion import Companion
 from autolora_bench.training.memory import with_less_memory
+from autolora_bench.training.method_hooks import MethodHooks
 from autolora_bench.training.trainer import FinetuneTrainer
 
 
-class Allocator(Companion):
+class Allocator(MethodHooks):
     """An allocator's part in its training, and what it finds at the end."""
 
     optimizer: Callable[[Any, TrainingArguments], Optimizer] | None = None
@@ -106,7 +106,7 @@ class TrainedSearch:
             headline="",
             higher_is_better=True,
             best=folder / CHECKPOINTS / "best.safetensors",
-            companion=allocator,
+            hooks=allocator,
             seen=0 if allocator.goes_on else None,
             **shared_arguments(self.name, context, train, head_modules),
         )

@@ -6,7 +6,7 @@ from torch import Tensor
 from transformers import TrainerCallback
 
 
-class Companion(TrainerCallback):
+class MethodHooks(TrainerCallback):
     """Acts at the Trainer's events, adds to the loss, has state that checkpoints keep. This one does nothing."""
 
     def penalty(self) -> Tensor | None:

@@ -15,13 +15,13 @@ from torch import Tensor, nn
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from autolora_bench.errors import UserError
-from autolora_bench.training.companion import Companion
+from autolora_bench.training.method_hooks import MethodHooks
 
 TABLES = ("exp_avg_ipt_A", "exp_avg_ipt_B", "exp_avg_unc_A", "exp_avg_unc_B")
 """AdaMSS's averages, per layer one entry per subspace."""
 
 
-class OwnLoss(Companion):
+class OwnLoss(MethodHooks):
     """Adds the losses that KaSA and MonteCLoRA, options of LoRA, define beside the task's.
 
     MonteCLoRA draws its noise in blocks, each used for many passes: a resumed run draws the block anew that it was in.
@@ -75,7 +75,7 @@ class OwnLoss(Companion):
         return torch.stack([loss.reshape(()) for loss in found]).sum() if found else None
 
 
-class SubspaceSchedule(Companion):
+class SubspaceSchedule(MethodHooks):
     """AdaMSS's adaptive allocation: subspaces of little importance stop being trained.
 
     PEFT switches off `requires_grad` of those; here their gradients are taken away before every step, which is the

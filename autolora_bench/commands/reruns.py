@@ -37,11 +37,11 @@ def check_can_start(experiment: ExperimentConfig) -> None:
     entry = PlannedRun(experiment, ())
     if entry.state() is not State.completed:
         return
-    from autolora_bench import machine
+    from autolora_bench import devices
 
     problems = missing(entry)
     if problems:
         raise UserError(
             f"missing: {problems[0]}", f"nothing was run, and the record in {entry.folder} is as it was"
         )
-    machine.device(experiment)
+    devices.device(experiment)

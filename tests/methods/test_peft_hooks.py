@@ -8,7 +8,7 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification
 
-from autolora_bench.methods.peft_companions import OwnLoss, SubspaceSchedule
+from autolora_bench.methods.peft_hooks import OwnLoss, SubspaceSchedule
 from autolora_bench.record import Status
 from autolora_bench.runner import run_experiment
 

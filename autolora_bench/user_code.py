@@ -5,8 +5,8 @@ the command line names is read. Each file states methods (config.registry.method
 and is imported when any command starts, so that it had better leave torch to what `runs` names; files whose name
 begins with an underscore are left to those that import them.
 
-The files are modules of this one, `autolora_bench.own.FILE`. That is the name by which a launcher's worker, which gets
-its job from another process, imports them; the environment tells it where they lie, and it reads them all.
+The files are modules of this one, `autolora_bench.user_code.FILE`. That is the name by which a launcher's worker, which
+gets its job from another process, imports them; the environment tells it where they lie, and it reads them all.
 """
 
 import importlib
@@ -33,7 +33,7 @@ HOMES = {"method": method.__module__, "metric": metric.__module__}
 """Where the decorators live."""
 MEND = "mend the file, or take it out of the folder; CONTRIBUTING.md shows one (HYDRA_FULL_ERROR=1: the traceback)"
 __path__: list[str] = []
-"""Where Python looks for `autolora_bench.own.FILE`."""
+"""Where Python looks for `autolora_bench.user_code.FILE`."""
 
 
 def read_own(folder: Path | None) -> None:
