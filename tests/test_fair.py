@@ -21,7 +21,8 @@ from autolora_bench.record import Evaluation, RunRecord, Status, find_records, r
 from autolora_bench.sweeps import Request, plan
 from autolora_bench.training.trainer import HeadRate
 
-TASK = ("suite=fair", "task=sst2", "data=generated", "data.limit=40", "data.limit_evaluation=16")
+GRID = "tuning.rates=[1e-4,3e-4,1e-3,3e-3,1e-2]"
+TASK = ("suite=fair", GRID, "task=sst2", "data=generated", "data.limit=40", "data.limit_evaluation=16")
 SMALL = (*TASK, "model=any", "device=cpu", "train.epochs=1", "train.threads=1", "seed=0,1")
 
 
