@@ -1,10 +1,11 @@
-"""One repository of configuration files for many compositions.
+"""Configuration files read once for many compositions.
 
 Hydra copies its repository for every composition, the store of all schemas with it, and reads and parses every file
 anew: a third of the time of composing a suite.
 """
 
 import copy
+import os
 import pickle
 from typing import Any, cast
 
@@ -12,17 +13,23 @@ from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import ConfigRepository
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.global_hydra import GlobalHydra
-from hydra.plugins.config_source import ConfigResult
+from hydra.core.object_type import ObjectType
+from hydra.plugins.config_source import ConfigResult, ConfigSource
+
+Stamp = tuple[int, ...]
+
+_parsed: dict[tuple[str, str, str], tuple[Stamp, bytes]] = {}
+"""Provider, folder and name of every file that this process has read: what it held, and how it looked on disk then."""
 
 
 class OneRepository(ConfigRepository):
-    """Reads every file once. Its files must not change as long as it is used.
+    """Parses a file again only where it has changed; schemas are looked up once.
 
     A composition changes what it loads, so that each gets a copy of its own.
     """
 
     def __init__(self, config_search_path: ConfigSearchPath) -> None:
-        self._read: dict[tuple[str, ...], dict[str, bytes]] = {}
+        self._schemas: dict[tuple[str, str, str], tuple[Stamp, bytes]] = {}
         super().__init__(config_search_path)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "OneRepository":
@@ -31,11 +38,24 @@ class OneRepository(ConfigRepository):
 
     def load_config(self, config_path: str) -> ConfigResult | None:
         """As Hydra's."""
-        sources = tuple(f"{source.provider} {source.path}" for source in self.sources)
-        read = self._read.setdefault(sources, {})
-        if config_path not in read:
-            read[config_path] = pickle.dumps(super().load_config(config_path))
-        return cast(ConfigResult | None, pickle.loads(read[config_path]))
+        source = self._find_object_source(config_path, ObjectType.CONFIG)
+        if source is None:
+            return None
+        stamp = _stamp(source, config_path)
+        known = _parsed if stamp else self._schemas
+        key = (source.provider, source.path, config_path)
+        found = known.get(key)
+        if found is None or found[0] != stamp:
+            found = known[key] = stamp, pickle.dumps(super().load_config(config_path))
+        return cast(ConfigResult, pickle.loads(found[1]))
+
+
+def _stamp(source: ConfigSource, config_path: str) -> Stamp:
+    """How a file looks on disk; empty for what is no file, such as a schema."""
+    if source.scheme() != "file":
+        return ()
+    status = os.stat(os.path.join(source.path, source._normalize_file_name(config_path)))
+    return status.st_mtime_ns, status.st_size, status.st_ino
 
 
 def read_once() -> None:

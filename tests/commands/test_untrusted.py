@@ -286,7 +286,7 @@ def test_any_value_at_any_place_of_a_record_is_reported_or_refused(
     record = json.loads(path.read_text())
     pairs = [(place, value) for place in places(record) for value in VALUES]
     refused = 0
-    for place, value in random.Random(0).sample(pairs, 150):
+    for place, value in random.Random(0).sample(pairs, 60):
         changed = json.loads(json.dumps(record))
         node = changed
         for name in place[:-1]:
@@ -297,7 +297,7 @@ def test_any_value_at_any_place_of_a_record_is_reported_or_refused(
         refused += len(found.unreadable)
         for layout in ("markdown", "csv"):
             assert "50.00" in report(found, format=layout) or layout == "csv"
-    assert 20 < refused < 140
+    assert 8 < refused < 56
 
 
 def test_commands_that_read_no_record_do_not_load_pydantic() -> None:

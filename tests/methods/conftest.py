@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 from torch import Tensor
 
 from autolora_bench.config.choices import schema_of
@@ -59,6 +60,26 @@ RANKS = "layer,projection,rank\n0,query,3\n0,value,0\n1,query,1\n1,value,2\n"
 """For methods that take ranks from a file: those of the tiny BERT's layers."""
 
 Compose = Callable[..., ExperimentConfig]
+
+
+@cache
+def implementation(method: str) -> tuple[str, str]:
+    """What runs a method, and the start of LoRA that it has."""
+    schema = methods()[str(schema_of("method", method, [conf_dir()]))]
+    settings = OmegaConf.load(conf_dir() / "method" / f"{method}.yaml")
+    return str(schema.runs), str(OmegaConf.select(settings, "variant.start"))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Of the methods that share an implementation the first is tried among the quick tests, the others with -m slow."""
+    first: dict[tuple[str, str, str], str] = {}
+    for item in items:
+        if item.get_closest_marker("every_method"):
+            method = item.callspec.params["method"]  # type: ignore[attr-defined]
+            test = item.nodeid.partition("[")[0]
+            if first.setdefault((test, *implementation(method)), method) != method:
+                item.add_marker(pytest.mark.slow)
 
 
 @dataclass

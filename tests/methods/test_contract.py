@@ -84,7 +84,7 @@ assert not any(name.startswith("autolora_bench") for name in sys.modules)
 save_file(found, sys.argv[2])
 """
 
-pytestmark = pytest.mark.parametrize("method", METHODS)
+pytestmark = [pytest.mark.every_method, pytest.mark.parametrize("method", METHODS)]
 
 
 def rank_weights(run: Any, path: str) -> int:

@@ -349,6 +349,7 @@ LED = ("gora", "lora_balanced")
 """Their last training begins where the smoothed loss led: its losses at two smoothings are of two models."""
 
 
+@pytest.mark.every_method
 @pytest.mark.parametrize(("method", "architecture"), CASES)
 def test_losses_are_smoothed_by_the_closed_form(method: str, architecture: str, cell: Any, seen: Any) -> None:
     """The loss is linear in the smoothing, whatever puts out the logits."""
@@ -363,6 +364,7 @@ def test_losses_are_smoothed_by_the_closed_form(method: str, architecture: str, 
             assert hardly[-1].loss == pytest.approx(really[-1].expected(0.0), rel=1e-5)
 
 
+@pytest.mark.every_method
 @pytest.mark.parametrize(("method", "architecture"), CASES)
 def test_every_head_is_trained_and_counted(method: str, architecture: str, cell: Any, seen: Any) -> None:
     """As many weights whether the checkpoint has a head or not; one of other classes is as if there were none."""

@@ -89,7 +89,10 @@ def test_equals_the_program_in_file_mode(java, tmp_path):
             "JAVA_TOOL_OPTIONS": "-Duser.language=de -Duser.country=DE -Duser.language.format=fr",
             "LC_ALL": "C",
         },
-        {"_JAVA_OPTIONS": "-Duser.language=ar -Duser.extensions=u-nu-arab -Dfile.encoding=ISO-8859-1"},
+        pytest.param(
+            {"_JAVA_OPTIONS": "-Duser.language=ar -Duser.extensions=u-nu-arab -Dfile.encoding=ISO-8859-1"},
+            marks=pytest.mark.slow,
+        ),
         pytest.param(
             {"JDK_JAVA_OPTIONS": "-Duser.language=tr -Duser.language.format=tr"}, marks=pytest.mark.slow
         ),
@@ -135,7 +138,8 @@ def test_program_that_dies_is_reported_and_started_again(fake_java, monkeypatch)
     meteor_module.close_shared()
 
 
-@pytest.mark.parametrize("answered", [2, *(pytest.param(n, marks=pytest.mark.slow) for n in (0, 5))])
+@pytest.mark.slow
+@pytest.mark.parametrize("answered", [0, 2, 5])
 def test_a_killed_program_is_started_again_once(java, answered, monkeypatch, caplog):
     expected = meteor(HYPOTHESES, REFERENCES)
     killed = killing(monkeypatch, answered, times=1)

@@ -53,7 +53,7 @@ def test_an_adapters_description_is_the_same_whatever_the_order_of_sets(
     tiny_encoder: Path, tmp_path: Path
 ) -> None:
     found = set()
-    for seed in ("1", "2", "3"):
+    for seed in ("1", "2"):
         command = [sys.executable, "-c", ADAPTERS, str(tiny_encoder), str(tmp_path / seed)]
         environment = {**os.environ, "PYTHONHASHSEED": seed}
         answer = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)

@@ -160,7 +160,7 @@ def test_odd_values_in_a_readable_record_never_stop_a_report(
         for name in path[:-1]:
             node = node[name]
         node[path[-1]] = ODD[number % len(ODD)]
-        for form in ("markdown", "csv", "latex", "html"):
+        for form in ("markdown", ("csv", "latex", "html")[number % 3]):
             text = report([record, make("rte", "lora", 0, 0.6)], format=form, figures=False)
             assert text.encode()
             assert "\x1b" not in text
