@@ -139,20 +139,20 @@ class SearchPhase:
         c, seed = self.config, context.experiment.seed
         steps = train.max_steps or math.ceil(train.epochs * math.ceil(examples / train.batch_size))
         return SearchOptions(
-            hypergradient=c.estimator.name,
-            optimizer=c.selection_optimizer,
-            learning_rate=c.selection_learning_rate,
-            betas=(c.selection_betas[0], c.selection_betas[1]),
+            estimator=c.estimator.name,
+            selection_optimizer=c.selection_optimizer,
+            selection_learning_rate=c.selection_learning_rate,
+            selection_betas=(c.selection_betas[0], c.selection_betas[1]),
             interval=c.interval,
             inner_steps=c.inner_steps,
             validation_batch_size=validation_batch(c.validation_batch_size, c.batch_size, context),
             group_by_length=c.group_by_length,
             seed=seed,
-            diagnose_at=diagnosed(c.diagnose_steps, steps),
+            diagnose_steps=diagnosed(c.diagnose_steps, steps),
             rule=c.rule,
             threshold=c.threshold,
             budget=total_rank(c, layers),
-            minimum=minimum_rank(c),
+            minimum_rank=minimum_rank(c),
         )
 
 

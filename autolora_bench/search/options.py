@@ -21,14 +21,14 @@ class SearchOptions(LoopOptions):
     """How the selection variables are trained.
 
     Attributes:
-        hypergradient: name of the estimator, see `hypergradient.ESTIMATORS`.
-        optimizer: how the selection variables move.
-        learning_rate: of the selection variables (the paper: 1e-3).
-        betas: of their Adam; None takes those of the weights (the released code: 0.5, 0.999).
-        scheduled: let the weights' schedule scale `learning_rate` too; otherwise it is constant.
-        diagnose_at: weight steps at which to compare with the exact hypergradient (costs about four steps
+        estimator: name of the estimator of the hypergradient, see `hypergradient.ESTIMATORS`.
+        selection_optimizer: how the selection variables move.
+        selection_learning_rate: of the selection variables (the paper: 1e-3).
+        selection_betas: of their Adam; None takes those of the weights (the released code: 0.5, 0.999).
+        scheduled: let the weights' schedule scale `selection_learning_rate` too; otherwise it is constant.
+        diagnose_steps: weight steps at which to compare with the exact hypergradient (costs about four steps
             each); with an interval or several inner steps, the next selection step.
-        rule, threshold, budget, minimum: see `allocate_ranks`; for the mean rank in the log and
+        rule, threshold, budget, minimum_rank: see `allocate_ranks`; for the mean rank in the log and
             `allocation()`.
         interval, inner_steps, validation_batch_size, group_by_length, seed, points: see `LoopOptions`.
 
@@ -36,31 +36,31 @@ class SearchOptions(LoopOptions):
         UserError: a value out of range.
     """
 
-    hypergradient: str = "closed_form"
-    optimizer: SelectionOptimizer = SelectionOptimizer.adamw
-    learning_rate: float = 1e-3
-    betas: tuple[float, float] | None = None
+    estimator: str = "closed_form"
+    selection_optimizer: SelectionOptimizer = SelectionOptimizer.adamw
+    selection_learning_rate: float = 1e-3
+    selection_betas: tuple[float, float] | None = None
     scheduled: bool = False
-    diagnose_at: tuple[int, ...] = (1, 10, 50, 200)
+    diagnose_steps: tuple[int, ...] = (1, 10, 50, 200)
     rule: Rule | str = Rule.reciprocal
     threshold: float | None = None
     budget: int | None = None
-    minimum: int = 0
+    minimum_rank: int = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
         choose(Rule, self.rule, "rule")
         require(
-            self.learning_rate >= 0,
-            f"search with learning_rate={self.learning_rate}",
-            "choose learning_rate >= 0",
+            self.selection_learning_rate >= 0,
+            f"search with selection_learning_rate={self.selection_learning_rate}",
+            "choose selection_learning_rate >= 0",
         )
 
     def allocate(self, selection: Selection) -> RankAllocation:
         """Ranks by `rule`, from the variables as they are."""
         values = selection.beta if choose(Rule, self.rule, "rule").reads_beta else selection.alpha()
         modules = selection.modules_selected
-        return allocate_ranks(values, modules, self.rule, self.threshold, self.budget, self.minimum)
+        return allocate_ranks(values, modules, self.rule, self.threshold, self.budget, self.minimum_rank)
 
 
 def check_supported(
@@ -71,15 +71,15 @@ def check_supported(
     Raises:
         UserError: with the way out.
     """
-    name = options.hypergradient
+    name = options.estimator
     require(
         options.inner_steps == 1 or estimator.several_steps,
-        f"hypergradient={name} with inner_steps={options.inner_steps}: it knows the way back through one step",
+        f"estimator={name} with inner_steps={options.inner_steps}: it knows the way back through one step",
         "use closed_form, unrolled or first_order, or inner_steps=1",
     )
     require(
         options.inner_steps >= estimator.least_steps,
-        f"hypergradient={name} with inner_steps={options.inner_steps}: one step is no path to follow",
+        f"estimator={name} with inner_steps={options.inner_steps}: one step is no path to follow",
         "say inner_steps=2 or more, or use first_order",
     )
     if args.fp16:
@@ -89,16 +89,14 @@ def check_supported(
             "the search runs on one device per process", "use one GPU, or torchrun with plain data parallel"
         )
     if args.world_size > 1 and not estimator.distributed:
-        raise UserError(f"hypergradient={name} runs in one process", "use one process or another estimator")
+        raise UserError(f"estimator={name} runs in one process", "use one process or another estimator")
     if computes_in_16_bits(model, args) and not estimator.half_precision:
-        raise UserError(
-            f"hypergradient={name} is too coarse in 16 bits", "use closed_form or central_difference"
-        )
+        raise UserError(f"estimator={name} is too coarse in 16 bits", "use closed_form or central_difference")
     checkpointing = args.gradient_checkpointing or getattr(args, "activation_checkpointing", False)
-    if checkpointing and (estimator.substitutes or options.diagnose_at):
+    if checkpointing and (estimator.substitutes or options.diagnose_steps):
         raise UserError(
-            f"gradient checkpointing recomputes with other weights under hypergradient={name}",
-            "use first_order or closed_form with diagnose_at=(), or no gradient checkpointing",
+            f"gradient checkpointing recomputes with other weights under estimator={name}",
+            "use first_order or closed_form with diagnose_steps=(), or no gradient checkpointing",
         )
     _check_saved(model)
 

@@ -62,7 +62,7 @@ class SearchTrainer(BilevelTrainer):
         **trainer_arguments: Any,
     ) -> None:
         options = options or SearchOptions()
-        self.hypergradient = estimator(options.hypergradient)
+        self.hypergradient = estimator(options.estimator)
         check_supported(model, args, options, self.hypergradient)
         super().__init__(
             model=model,
@@ -90,9 +90,13 @@ class SearchTrainer(BilevelTrainer):
         """The Trainer's optimizer with one more parameter group, last: beta."""
         optimizer: Optimizer = super().create_optimizer(model)
         if not any(p is self.selection.beta for p in optimizer.param_groups[-1]["params"]):
-            group = {"params": [self.selection.beta], "lr": self.options.learning_rate, "weight_decay": 0.0}
-            if self.options.betas is not None:
-                group["betas"] = self.options.betas
+            group = {
+                "params": [self.selection.beta],
+                "lr": self.options.selection_learning_rate,
+                "weight_decay": 0.0,
+            }
+            if self.options.selection_betas is not None:
+                group["betas"] = self.options.selection_betas
             optimizer.add_param_group(group)
         return optimizer
 
@@ -149,10 +153,10 @@ class SearchTrainer(BilevelTrainer):
     def _move_selection(self, gradient: Tensor) -> None:
         optimizer = self._torch_optimizer()
         if not self.options.scheduled:
-            optimizer.param_groups[-1]["lr"] = self.options.learning_rate
+            optimizer.param_groups[-1]["lr"] = self.options.selection_learning_rate
         for weight in self._weights.values():
             weight.grad = None
-        if self.options.optimizer is SelectionOptimizer.mirror_descent:
+        if self.options.selection_optimizer is SelectionOptimizer.mirror_descent:
             self.selection.mirror_step(gradient, optimizer.param_groups[-1]["lr"])
         else:
             self.selection.beta.grad = self.selection.pull_back(gradient)
@@ -164,4 +168,4 @@ class SearchTrainer(BilevelTrainer):
         """Whether the inner loop under way is one to compare with the exact hypergradient."""
         period = self.options.period
         last = (self.state.global_step // period + 1) * period
-        return any(last - period < wanted <= last for wanted in self.options.diagnose_at)
+        return any(last - period < wanted <= last for wanted in self.options.diagnose_steps)

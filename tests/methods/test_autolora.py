@@ -97,7 +97,7 @@ def test_released_settings_reach_the_optimizer(composed: Any, search_trainer: An
     assert {rate(step) for rate in trainer.lr_scheduler.lr_lambdas for step in (0, 50, 99)} == {1.0}
     assert trainer.args.max_grad_norm == 0.0
     assert trainer.options.rule == "mean"
-    assert trainer.options.hypergradient == "released"
+    assert trainer.options.estimator == "released"
 
 
 def test_the_weights_betas_can_be_chosen(composed: Any, search_trainer: Any, tmp_path: Path) -> None:

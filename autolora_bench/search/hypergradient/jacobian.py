@@ -175,7 +175,7 @@ def step_diagonal(optimizer: Optimizer, group: dict[str, Any], weights: Sequence
         return torch.full_like(_flat(weights), group["lr"] * factor)
     raise UserError(
         f"the Jacobian of {type(optimizer).__name__} with these options is not known",
-        "use AdamW, Adam without weight decay, SGD without dampening, or hypergradient=first_order",
+        "use AdamW, Adam without weight decay, SGD without dampening, or estimator=first_order",
     )
 
 

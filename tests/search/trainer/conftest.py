@@ -43,7 +43,9 @@ class Runs:
             train_dataset=train,
             validation_dataset=validation,
             selection=selection_for(model, **(selection or {})),
-            options=SearchOptions(**{"diagnose_at": (), "learning_rate": 1e-2, **(options or {})}),
+            options=SearchOptions(
+                **{"diagnose_steps": (), "selection_learning_rate": 1e-2, **(options or {})}
+            ),
             data_collator=collator,
         )
 

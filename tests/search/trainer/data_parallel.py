@@ -12,7 +12,7 @@ HERE = Path(__file__).resolve().parent
 def main(folder: Path, estimator: str) -> None:
     toys = runpy.run_path(str(HERE.parent / "conftest.py"))["Toys"]
     runs = runpy.run_path(str(HERE / "conftest.py"))["Runs"](toys)
-    options = {"hypergradient": estimator, "validation_batch_size": 2, "diagnose_at": (3,)}
+    options = {"estimator": estimator, "validation_batch_size": 2, "diagnose_steps": (3,)}
     search = runs.search(
         folder, options, {"dropout": 0.0}, per_device_train_batch_size=2, ddp_backend="gloo", save_steps=6
     )

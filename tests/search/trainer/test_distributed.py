@@ -16,7 +16,7 @@ SCRIPT = Path(__file__).with_name("data_parallel.py")
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(set(ESTIMATORS) - {"released", "reptile"}))
 def test_two_processes_equal_one(runs, tmp_path, name):
-    one = runs.search(tmp_path / "one", {"hypergradient": name}, {"dropout": 0.0})
+    one = runs.search(tmp_path / "one", {"estimator": name}, {"dropout": 0.0})
     one.model_accepts_loss_kwargs = False
     one.train()
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
@@ -40,4 +40,4 @@ def test_released_estimator_is_refused(tmp_path):
         [*command, str(SCRIPT), str(tmp_path), "released"], capture_output=True, text=True, check=False
     )
     assert done.returncode
-    assert "hypergradient=released runs in one process" in done.stderr
+    assert "estimator=released runs in one process" in done.stderr

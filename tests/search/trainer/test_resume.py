@@ -18,12 +18,12 @@ ONE_STEP = sorted(set(ESTIMATORS) - {"reptile"})
 
 @pytest.mark.parametrize("name", ONE_STEP)
 def test_resumed_run_equals_the_uninterrupted_one(runs, tmp_path, name):
-    whole = runs.search(tmp_path / "whole", {"hypergradient": name})
+    whole = runs.search(tmp_path / "whole", {"estimator": name})
     whole.train()
-    part = runs.search(tmp_path / "part", {"hypergradient": name}, save_strategy="steps", save_steps=3)
+    part = runs.search(tmp_path / "part", {"estimator": name}, save_strategy="steps", save_steps=3)
     part.train()
     assert runs.same(runs.everything(part), runs.everything(whole))
-    resumed = runs.search(tmp_path / "part", {"hypergradient": name})
+    resumed = runs.search(tmp_path / "part", {"estimator": name})
     resumed.train(resume_from_checkpoint=str(tmp_path / "part" / "checkpoint-3"))
     assert runs.same(runs.everything(resumed), runs.everything(whole))
     assert runs.trajectory(resumed) == runs.trajectory(whole)
@@ -36,7 +36,11 @@ def test_resumed_run_equals_the_uninterrupted_one(runs, tmp_path, name):
     [*((name, "softmax") for name in ONE_STEP), *(("closed_form", c) for c in ("sigmoid", "topk"))],
 )
 def test_resumed_mirror_descent_equals_the_uninterrupted_one(runs, tmp_path, name, constraint):
-    options = {"hypergradient": name, "optimizer": SelectionOptimizer.mirror_descent, "learning_rate": 1.0}
+    options = {
+        "estimator": name,
+        "selection_optimizer": SelectionOptimizer.mirror_descent,
+        "selection_learning_rate": 1.0,
+    }
     variables = {"constraint": constraint, "budget": 5.0 if constraint == "topk" else None}
     whole = runs.search(tmp_path / "part", options, selection=variables, save_strategy="steps", save_steps=3)
     whole.train()
@@ -53,7 +57,7 @@ def test_resumed_mirror_descent_equals_the_uninterrupted_one(runs, tmp_path, nam
 @pytest.mark.parametrize("stopped", [3, 4, 5])
 def test_a_run_resumed_inside_an_inner_loop_equals_the_uninterrupted_one(runs, tmp_path, name, stopped):
     """Loops of three steps, two micro-batches each, stopped before the second, after its first and its second step."""
-    options = {"hypergradient": name, "inner_steps": 3, "diagnose_at": (4,)}
+    options = {"estimator": name, "inner_steps": 3, "diagnose_steps": (4,)}
     more = {"gradient_accumulation_steps": 2, "max_steps": 7}
     whole = runs.search(tmp_path / "part", options, save_strategy="steps", save_steps=stopped, **more)
     whole.train()
@@ -72,7 +76,7 @@ def test_a_run_resumed_inside_an_inner_loop_equals_the_uninterrupted_one(runs, t
 
 
 def test_an_inner_loop_that_the_checkpoint_does_not_hold_is_refused(runs, tmp_path):
-    options = {"hypergradient": "first_order", "inner_steps": 3}
+    options = {"estimator": "first_order", "inner_steps": 3}
     runs.search(tmp_path, options, save_strategy="steps", save_steps=4).train()
     checkpoint = tmp_path / "checkpoint-4"
     (checkpoint / "inner_loop_0.pt").write_bytes(b"damaged")
@@ -110,9 +114,9 @@ def test_resumed_search_with_grouped_batches(runs, tmp_path):
 
 @pytest.mark.parametrize("name", ONE_STEP)
 def test_diagnostics_do_not_change_the_run(runs, tmp_path, name):
-    plain = runs.search(tmp_path / "a", {"hypergradient": name}, gradient_accumulation_steps=2)
+    plain = runs.search(tmp_path / "a", {"estimator": name}, gradient_accumulation_steps=2)
     plain.train()
-    options = {"hypergradient": name, "diagnose_at": (2, 3, 5)}
+    options = {"estimator": name, "diagnose_steps": (2, 3, 5)}
     watched = runs.search(tmp_path / "b", options, gradient_accumulation_steps=2)
     watched.train()
     assert runs.same(runs.everything(watched), runs.everything(plain))

@@ -20,7 +20,7 @@ from autolora_bench.search.hypergradient import FirstOrder
 
 def test_weights_move_as_in_a_plain_trainer(runs, toys, tmp_path):
     """Without dropout and with variables that stand still, the search's weights are those of `Trainer`."""
-    still = runs.search(tmp_path / "a", {"learning_rate": 0.0}, {"dropout": 0.0}, weight_decay=0.1)
+    still = runs.search(tmp_path / "a", {"selection_learning_rate": 0.0}, {"dropout": 0.0}, weight_decay=0.1)
     still.train()
     network = toys.model(trained=False, dropout=0.0).float()
     attach(network, selection_for(network))
@@ -46,7 +46,9 @@ def test_loss_falls_and_progress_is_logged(runs, tmp_path):
 @pytest.mark.parametrize("rule", ["reciprocal", "mean"])
 def test_useful_component_is_kept(runs, toys, tmp_path, rule):
     """One component per layer is trained, the others are noise; the weights then stand still."""
-    first = runs.search(tmp_path / "a", {"learning_rate": 0.0}, {"r": 1, "dropout": 0.0}, max_steps=60)
+    first = runs.search(
+        tmp_path / "a", {"selection_learning_rate": 0.0}, {"r": 1, "dropout": 0.0}, max_steps=60
+    )
     first.train()
     network = toys.model(r=4, lora_alpha=16, trained=False, dropout=0.0).float()
     planted = {n: p for n, p in first.model.named_parameters() if "modules_to_save" in n}
@@ -60,7 +62,11 @@ def test_useful_component_is_kept(runs, toys, tmp_path, rule):
             b.normal_(std=float(useful_b.std()))
             a[2], b[:, 2] = useful_a[0], useful_b[:, 0]
     trainer = runs.search(
-        tmp_path / "b", {"learning_rate": 5e-2, "rule": rule}, network, max_steps=40, learning_rate=0.0
+        tmp_path / "b",
+        {"selection_learning_rate": 5e-2, "rule": rule},
+        network,
+        max_steps=40,
+        learning_rate=0.0,
     )
     trainer.train()
     alpha = trainer.selection.alpha().detach()
@@ -69,7 +75,7 @@ def test_useful_component_is_kept(runs, toys, tmp_path, rule):
 
 
 def test_interval(runs, tmp_path):
-    trainer = runs.search(tmp_path, {"interval": 3, "diagnose_at": (1,)}, max_steps=7)
+    trainer = runs.search(tmp_path, {"interval": 3, "diagnose_steps": (1,)}, max_steps=7)
     trainer.train()
     alphas = {row["step"]: row["alpha"] for row in runs.trajectory(trainer)}
     changed = [step for step in range(1, 8) if alphas[step] != alphas[step - 1]]
@@ -83,7 +89,7 @@ def test_accumulated_micro_batches_equal_one_batch(runs, tmp_path, name):
     for size, steps in ((4, 1), (2, 2)):
         trainer = runs.search(
             tmp_path / str(size),
-            {"hypergradient": name, "validation_batch_size": 4},
+            {"estimator": name, "validation_batch_size": 4},
             {"dropout": 0.0},
             per_device_train_batch_size=size,
             gradient_accumulation_steps=steps,
@@ -109,7 +115,9 @@ def test_selection_has_its_own_rate(runs, tmp_path):
 
 def test_selection_has_its_own_betas_and_no_decay(runs, tmp_path):
     for betas, expected in ((None, (0.9, 0.999)), ((0.5, 0.999), (0.5, 0.999))):
-        trainer = runs.search(tmp_path / str(betas), {"betas": betas}, weight_decay=0.1, max_steps=1)
+        trainer = runs.search(
+            tmp_path / str(betas), {"selection_betas": betas}, weight_decay=0.1, max_steps=1
+        )
         trainer.train()
         group = trainer.optimizer.param_groups[-1]
         assert [p is trainer.selection.beta for p in group["params"]] == [True]
@@ -129,9 +137,9 @@ def test_mirror_descent_moves_along_the_gradient_of_alpha(runs, tmp_path, monkey
 
     monkeypatch.setattr(FirstOrder, "terms", watched)
     options = {
-        "optimizer": SelectionOptimizer.mirror_descent,
-        "learning_rate": 3.0,
-        "hypergradient": "first_order",
+        "selection_optimizer": SelectionOptimizer.mirror_descent,
+        "selection_learning_rate": 3.0,
+        "estimator": "first_order",
     }
     variables = {"constraint": constraint, "budget": 5.0 if constraint == "topk" else None}
     trainer = runs.search(tmp_path, options, {"r": 4}, selection=variables)
@@ -160,9 +168,9 @@ def test_trajectory_is_thinned(runs, tmp_path):
 @pytest.mark.parametrize(
     ("options", "changes", "message"),
     [
-        ({"hypergradient": "exact"}, {}, "unknown hypergradient"),
-        ({"hypergradient": "forward_difference"}, {"bf16": True}, "too coarse in 16 bits"),
-        ({"hypergradient": "unrolled"}, {"gradient_checkpointing": True}, "gradient checkpointing"),
+        ({"estimator": "exact"}, {}, "unknown hypergradient"),
+        ({"estimator": "forward_difference"}, {"bf16": True}, "too coarse in 16 bits"),
+        ({"estimator": "unrolled"}, {"gradient_checkpointing": True}, "gradient checkpointing"),
     ],
 )
 def test_impossible_combinations_are_refused(runs, tmp_path, options, changes, message):
@@ -193,7 +201,7 @@ def test_checkpoint_of_another_search_is_refused(runs, tmp_path):
 
 @pytest.mark.parametrize("name", ["first_order", "closed_form", "unrolled", "central_difference"])
 def test_bf16(runs, tmp_path, name):
-    trainer = runs.search(tmp_path, {"hypergradient": name, "diagnose_at": (2, 5)}, bf16=True)
+    trainer = runs.search(tmp_path, {"estimator": name, "diagnose_steps": (2, 5)}, bf16=True)
     trainer.train()
     found = [x["hypergradient_cosine"] for x in trainer.state.log_history if "hypergradient_cosine" in x]
     assert len(found) == 2
@@ -209,7 +217,7 @@ def test_language_model_with_label_smoothing(runs, tmp_path, name):
     network = get_peft_model(GPT2LMHeadModel(config), lora)
     trainer = runs.search(
         tmp_path,
-        {"hypergradient": name, "diagnose_at": (3, 6)},
+        {"estimator": name, "diagnose_steps": (3, 6)},
         network,
         ([{**row, "labels": row["input_ids"]} for row in runs.task(seed)] for seed in (1, 2)),
         label_smoothing_factor=0.1,
@@ -226,7 +234,7 @@ def test_the_passes_of_an_estimator_are_those_that_run(name, runs, tmp_path):
     """Against torch's own count of operations; what is small beside the model's layers is in the tolerance."""
 
     def operations(estimator: str) -> int:
-        trainer = runs.search(tmp_path / estimator, {"hypergradient": estimator}, model={"trained": True})
+        trainer = runs.search(tmp_path / estimator, {"estimator": estimator}, model={"trained": True})
         with FlopCounterMode(display=False) as counter:
             trainer.train()
         return counter.get_total_flops()
@@ -249,10 +257,10 @@ def test_a_search_without_a_selection_step_is_refused(interval, runs, tmp_path):
 
 @pytest.mark.parametrize("name", sorted(set(ESTIMATORS) - {e.name for e in SEVERAL_STEPS}))
 def test_an_estimator_of_one_step_refuses_several(name, runs, tmp_path):
-    with pytest.raises(UserError, match=f"hypergradient={name} with inner_steps=2"):
-        runs.search(tmp_path, {"hypergradient": name, "inner_steps": 2})
+    with pytest.raises(UserError, match=f"estimator={name} with inner_steps=2"):
+        runs.search(tmp_path, {"estimator": name, "inner_steps": 2})
 
 
 def test_reptile_needs_a_path(runs, tmp_path):
     with pytest.raises(UserError, match="one step is no path"):
-        runs.search(tmp_path, {"hypergradient": "reptile", "interval": 2})
+        runs.search(tmp_path, {"estimator": "reptile", "interval": 2})
