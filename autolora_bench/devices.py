@@ -1,5 +1,6 @@
 """The device a run computes on: choice, description, peak memory."""
 
+import logging
 import re
 import sys
 import warnings
@@ -16,6 +17,8 @@ from autolora_bench.config.experiment import ExperimentConfig
 from autolora_bench.errors import UserError
 from autolora_bench.processes import world_size
 
+logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+"""While it is imported, which the import of a Trainer does, it advises kernels where nothing is quantised."""
 CONTROL_GROUPS = (
     ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
     ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),

@@ -129,6 +129,7 @@ def test_missing_data_file_is_named_by_check_and_recorded_by_a_run(tmp_path: Pat
     assert "train.tsv" in checked.stdout
     ran = bench(*words, cwd=tmp_path)
     assert ran.returncode == 2
+    assert ran.stderr.splitlines()[1].startswith("rte lora on minilm"), "no library talks before"
     assert "train.tsv" in ran.stderr
     assert "Traceback" not in ran.stderr
     status = bench("status", *words, cwd=tmp_path)
