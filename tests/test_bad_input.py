@@ -329,6 +329,9 @@ CASES = {
         "method.ranks={0.query:4}",
         expected="put a plus before it, as in +method.ranks",
     ),
+    "two rates for one head": bad(
+        "method=head_only", "train.head_learning_rate=3e-3", expected="trains the head alone"
+    ),
     "smoothed labels of a regression": bad(
         "train.label_smoothing=0.1", expected="no labels to smooth", base=("task=stsb", *GENERATED[1:])
     ),

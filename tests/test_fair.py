@@ -175,6 +175,13 @@ def test_a_search_takes_the_rate_that_is_tried(tmp_path: Path) -> None:
         assert method.search.learning_rate == method.learning_rate
 
 
+def test_the_rate_of_head_only_is_that_of_the_head(tmp_path: Path) -> None:
+    contender = only((*TASK, "method=head_only", "seed=0,1", f"results={tmp_path}"))
+    tried = [run.experiment for run in contender.tuning_runs()]
+    assert [e.train.head_learning_rate for e in tried] == [1e-4, 3e-4, 1e-3, 3e-3, 1e-2]
+    assert all(e.train.head_learning_rate == e.method.learning_rate for e in tried)
+
+
 def test_what_is_not_known_yet_is_told(words: tuple[str, ...]) -> None:
     known = planned_runs(Request(words))
     assert len(known) == 5

@@ -5,7 +5,7 @@ import re
 from autolora_bench.config.data import HELD_OUT, Source
 from autolora_bench.config.experiment import IDENTITY_NODES, ExperimentConfig
 from autolora_bench.config.memory import check_memory
-from autolora_bench.config.method import AutoLoraConfig
+from autolora_bench.config.method import AutoLoraConfig, HeadOnlyConfig
 from autolora_bench.config.model import ALL_LINEAR, ModelConfig
 from autolora_bench.config.padding import check_padding_free
 from autolora_bench.config.peft_support import check_peft
@@ -66,6 +66,7 @@ def validate(experiment: ExperimentConfig, reads_data: bool = True) -> None:
             f"task.minimum={low:g} with task.maximum={high:g}",
             "say a smaller and a larger number",
         )
+    _check_head_rate(experiment)
     experiment.method.check()
     variant = getattr(experiment.method, "variant", None)
     if isinstance(variant, VariantConfig):
@@ -78,6 +79,17 @@ def validate(experiment: ExperimentConfig, reads_data: bool = True) -> None:
         _check_search(experiment, "search", experiment.method.search.batch_size)
     if isinstance(experiment.method, LearnedRatesConfig):
         _check_search(experiment, "rates", experiment.method.rates.batch_size)
+
+
+def _check_head_rate(experiment: ExperimentConfig) -> None:
+    """Where nothing but the head is trained, two rates would be one too many, and the method's without effect."""
+    of_head, of_method = experiment.train.head_learning_rate, experiment.method.learning_rate
+    require(
+        not isinstance(experiment.method, HeadOnlyConfig) or of_head in (None, of_method),
+        f"method={experiment.method.name} trains the head alone, and is given two rates for it: "
+        f"train.head_learning_rate={of_head} and method.learning_rate={of_method:g}",
+        "say train.head_learning_rate=null, or the same in both",
+    )
 
 
 def _check_search(experiment: ExperimentConfig, name: str, size: int) -> None:
