@@ -1,6 +1,6 @@
 """Resuming and watching leave no trace in a run."""
 
-from itertools import pairwise
+from itertools import pairwise, product
 
 import pytest
 import torch
@@ -33,7 +33,13 @@ def test_resumed_run_equals_the_uninterrupted_one(runs, tmp_path, name):
 
 @pytest.mark.parametrize(
     ("name", "constraint"),
-    [*((name, "softmax") for name in ONE_STEP), *(("closed_form", c) for c in ("sigmoid", "topk"))],
+    [
+        *(
+            pytest.param(name, "softmax", marks=[] if name == "closed_form" else pytest.mark.slow)
+            for name in ONE_STEP
+        ),
+        *(("closed_form", constraint) for constraint in ("sigmoid", "topk")),
+    ],
 )
 def test_resumed_mirror_descent_equals_the_uninterrupted_one(runs, tmp_path, name, constraint):
     options = {
@@ -53,8 +59,13 @@ def test_resumed_mirror_descent_equals_the_uninterrupted_one(runs, tmp_path, nam
     )
 
 
-@pytest.mark.parametrize("name", [estimator.name for estimator in SEVERAL_STEPS])
-@pytest.mark.parametrize("stopped", [3, 4, 5])
+@pytest.mark.parametrize(
+    ("name", "stopped"),
+    [
+        pytest.param(estimator.name, stopped, marks=[] if number % 3 == stopped - 3 else pytest.mark.slow)
+        for (number, estimator), stopped in product(enumerate(SEVERAL_STEPS), (3, 4, 5))
+    ],
+)
 def test_a_run_resumed_inside_an_inner_loop_equals_the_uninterrupted_one(runs, tmp_path, name, stopped):
     """Loops of three steps, two micro-batches each, stopped before the second, after its first and its second step."""
     options = {"estimator": name, "inner_steps": 3, "diagnose_steps": (4,)}
@@ -112,7 +123,13 @@ def test_resumed_search_with_grouped_batches(runs, tmp_path):
     assert widths[True] < widths[False]
 
 
-@pytest.mark.parametrize("name", ONE_STEP)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[] if name in ("closed_form", "released") else pytest.mark.slow)
+        for name in ONE_STEP
+    ],
+)
 def test_diagnostics_do_not_change_the_run(runs, tmp_path, name):
     plain = runs.search(tmp_path / "a", {"estimator": name}, gradient_accumulation_steps=2)
     plain.train()

@@ -52,9 +52,15 @@ def search(model: Any, found: Sequence[Sequence[int]], settings: DecodingConfig)
     return beam_search(model, *prompt_batch(found, END), settings, only_end())
 
 
-@pytest.mark.parametrize("kind", ["llama", "gpt2"])
-@pytest.mark.parametrize("beams", [1, 2, 5])
-@pytest.mark.parametrize("penalty", [0.9, 0.0, -1.0])
+@pytest.mark.parametrize(
+    ("kind", "beams", "penalty"),
+    [
+        pytest.param(kind, beams, penalty, marks=[] if number % 2 else pytest.mark.slow)
+        for number, (kind, beams, penalty) in enumerate(
+            product(("llama", "gpt2"), (1, 2, 5), (0.9, 0.0, -1.0))
+        )
+    ],
+)
 def test_outputs_are_those_of_generate(
     kind: str, beams: int, penalty: float, sharp: Callable[[str], Any]
 ) -> None:
