@@ -2,10 +2,14 @@
 
 import textwrap
 from collections.abc import Sequence
+from dataclasses import is_dataclass
+from pathlib import Path
+from typing import Any, get_type_hints
 
 from autolora_bench.commands.options import COMMANDS, CONFIG_DIR, command_help
 from autolora_bench.commands.request import read_request
-from autolora_bench.config.choices import check_choice, choices, summary
+from autolora_bench.config.choices import check_choice, choices, schema_of, summary
+from autolora_bench.config.registry import methods
 from autolora_bench.errors import UserError, nearest
 from autolora_bench.paths import conf_dir
 
@@ -119,9 +123,15 @@ def settings_text(asked: Sequence[str], flags: Sequence[str] = ()) -> str:
         below = [setting for setting in found[group] if f"{setting.name}.".startswith(f"{said}.")]
         shown = found[group] if whole else below
         if not shown:
+            chosen_one = next(
+                (one for one in chosen if one.startswith(f"{group}=")), f"{group}={config[group].name}"
+            )
+            having = _having(said, request.folders) if group == "method" else None
             raise UserError(
-                f"help {word}: there is no such setting",
-                f"{nearest(word, [setting.name for setting in found[group]])}help {group} shows all",
+                f"help {word}: there is no such setting with {chosen_one}",
+                f"say help {group}={having} {word}"
+                if having
+                else f"{nearest(word, [setting.name for setting in found[group]])}help {group} shows all",
             )
         if whole:
             lines.append(f"{word}: {summary(choices(group, request.folders)[choice])}")
@@ -129,3 +139,14 @@ def settings_text(asked: Sequence[str], flags: Sequence[str] = ()) -> str:
             lines.append(f"  {setting.name}={setting.default}    {setting.kind}")
             lines += textwrap.wrap(setting.meaning, WIDTH, initial_indent=" " * 6, subsequent_indent=" " * 6)
     return "\n".join(lines) + "\n"
+
+
+def _having(setting: str, folders: list[Path]) -> str | None:
+    """The first method, by name, whose settings hold this one."""
+    for name in choices("method", folders):
+        schema: Any = methods()[str(schema_of("method", name, folders))].config
+        for part in setting.split(".")[1:]:
+            schema = get_type_hints(schema).get(part) if is_dataclass(schema) else None
+        if schema is not None:
+            return name
+    return None

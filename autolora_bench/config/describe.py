@@ -42,7 +42,7 @@ def settings_of(node: DictConfig, prefix: str) -> Iterator[Setting]:
 
     Args:
         node: with a dataclass as its type.
-        prefix: its dotted name.
+        prefix: its dotted name; empty for all settings.
     """
     schema = OmegaConf.get_type(node)
     if schema is None or not dataclasses.is_dataclass(schema):
@@ -51,7 +51,7 @@ def settings_of(node: DictConfig, prefix: str) -> Iterator[Setting]:
     assert isinstance(values, dict)
     for name, hint in get_type_hints(schema, include_extras=True).items():
         inner = node._get_node(name) if name in node else None
-        dotted = f"{prefix}.{name}"
+        dotted = f"{prefix}.{name}".lstrip(".")
         if (
             isinstance(inner, DictConfig)
             and inner._content
@@ -152,7 +152,8 @@ def _bounds(stated: Sequence[Any]) -> str:
 
 
 def _meaning(schema: type, name: str, hint: Any) -> str:
-    """The docstring of a field, of a choice else that of its class; and what each choice means."""
+    """The docstring of a field, or where it has none that of its enumeration; then what each member means: its value,
+    or its line `member: meaning` in the enumeration's docstring."""
     said = next((docs[name] for owner in schema.__mro__ if name in (docs := _docstrings(owner))), "")
     kinds = [one for one in (hint, *get_args(hint)) if isinstance(one, type) and issubclass(one, Enum)]
     if not kinds:

@@ -30,7 +30,7 @@ def validate_search(search: SearchConfig) -> None:
         "method.search.estimator=reptile with method.search.inner_steps=1: one step is no path to follow",
         "say inner_steps=2 or more, or estimator=first_order",
     )
-    _movement(search)
+    _moves(search)
     _rule(search)
 
 
@@ -39,6 +39,12 @@ def _rule(search: SearchConfig) -> None:
         search.budget is None or search.mean_rank is None,
         f"method.search.budget={search.budget} and method.search.mean_rank={search.mean_rank}",
         "say one of them: mean_rank is the budget as a mean over the layers",
+    )
+    require(
+        search.rule is Rule.budget or search.minimum_rank == SearchConfig.minimum_rank,
+        f"method.search.minimum_rank={search.minimum_rank} with method.search.rule={search.rule.name}, which decides "
+        "by itself what a layer keeps",
+        "leave minimum_rank out, or say rule=budget",
     )
     mean = search.minimum_rank if search.mean_rank is None else search.mean_rank
     require(
@@ -83,7 +89,7 @@ def _topk(search: SearchConfig) -> None:
     )
 
 
-def _movement(search: SearchConfig) -> None:
+def _moves(search: SearchConfig) -> None:
     require(
         search.scope is Scope.model or search.constraint is Constraint.topk,
         f"method.search.scope={search.scope.name} with method.search.constraint={search.constraint.name}",

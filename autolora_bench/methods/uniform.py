@@ -25,11 +25,11 @@ class Lora(LowRank):
     config: LoraConfig
 
     def ranks(self, backbone: Backbone, context: PhaseContext) -> RankAllocation:
-        """The same for all."""
+        """`method.rank` in every adapted layer."""
         return RankAllocation.from_ranks(backbone.targets, [self.config.rank] * len(backbone.targets))
 
     def adapt(self, backbone: Backbone, context: PhaseContext) -> PeftModel:
-        """LoRA with them, or with what EVA made of them."""
+        """The backbone with LoRA of these ranks; under EVA, of those that its start has found."""
         if self.config.variant.start is not Start.eva:
             return super().adapt(backbone, context)
         return ranked_model(backbone, context, self.config, read_allocation(context.folder / START_RANKS))

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from autolora_bench.config.search import Constraint, Rule, is_flat
 from autolora_bench.search.choice import choose
-from autolora_bench.search.ranks import allocate_ranks
+from autolora_bench.search.ranks import allocate_ranks, level_of
 from autolora_bench.search.selection import Selection
 
 NEAR = 0.01
@@ -123,8 +123,7 @@ def decision_level(
     if rule is Rule.mean:
         return _alpha_of_mean(alpha, beta, selection.constraint)
     if rule is not Rule.budget:
-        level = {Rule.reciprocal: 1 / components, Rule.half: 0.5}.get(rule, threshold)
-        return torch.full((layers, 1), float(level or 0.0), dtype=torch.float64)
+        return torch.full((layers, 1), level_of(rule, components, threshold), dtype=torch.float64)
     names = selection.modules_selected
     kept = torch.tensor(allocate_ranks(alpha, names, rule, threshold, budget, minimum).kept)
     place = alpha.argsort(dim=1, descending=True, stable=True).argsort(dim=1)

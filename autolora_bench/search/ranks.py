@@ -114,12 +114,32 @@ def allocate_ranks(
     return RankAllocation(tuple(modules), tuple(tuple(row) for row in kept.tolist()))
 
 
+def level_of(rule: Rule, components: int, threshold: float | None) -> float:
+    """The alpha from which on a component is kept, by the rules that have one level for all layers.
+
+    Args:
+        rule: reciprocal, half or threshold.
+        components: K, of each layer.
+        threshold: for `Rule.threshold` only.
+
+    Raises:
+        ValueError: a rule without such a level.
+    """
+    match rule:
+        case Rule.reciprocal:
+            return 1 / components
+        case Rule.half:
+            return 0.5
+        case Rule.threshold if threshold is not None:
+            return threshold
+    raise ValueError(f"rule={rule.name} has no one level")
+
+
 def _above(table: Tensor, rule: Rule, threshold: float | None) -> Tensor:
     if rule is Rule.mean:
         slack = TOLERANCE * table.abs().amax(dim=1, keepdim=True)
         return table >= table.mean(dim=1, keepdim=True) - slack
-    level = {Rule.reciprocal: 1 / table.shape[1], Rule.half: 0.5}.get(rule, threshold)
-    assert level is not None
+    level = level_of(rule, table.shape[1], threshold)
     return table >= level - TOLERANCE * abs(level)
 
 

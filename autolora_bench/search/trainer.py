@@ -118,12 +118,12 @@ class SearchTrainer(BilevelTrainer):
             self.hypergradient.prepare(step)
 
     def training_pass(self, step: InnerLoop, batch: Any) -> Tensor:
-        """Run by the estimator."""
+        """Forward and backward of one training batch, as the estimator wants them: (), the loss."""
         assert isinstance(step, InnerStep)
         return self.hypergradient.training_pass(step, batch)
 
     def go_on(self, step: InnerLoop) -> None:
-        """Tell the estimator."""
+        """One weight step of the inner loop was taken, and others follow: the estimator keeps what it needs of it."""
         assert isinstance(step, InnerStep)
         self.hypergradient.advance(step)
 

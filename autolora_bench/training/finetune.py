@@ -49,9 +49,9 @@ class Finetuning:
     optimizer: Callable[[nn.Module, TrainingArguments], Optimizer] | None = None
     """None is AdamW."""
     head_rate: HeadRate | None = None
-    seen: int | None = None
-    """As of the trainer."""
     """None gives the head the learning rate of all."""
+    seen: int | None = None
+    """As `seen` of FinetuneTrainer."""
     identity: str = ""
     """Of the run: only its own checkpoints are resumed."""
     saved: Callable[[], None] = lambda: None

@@ -45,12 +45,12 @@ class MeteredSearchTrainer(SearchTrainer, _Metered):
 
     @property
     def validates(self) -> bool:  # type: ignore[override]
-        """The estimator's."""
+        """Whether the estimator reads validation batches."""
         return self.hypergradient.validates
 
     @property
     def extra_passes(self) -> float:
-        """The estimator's."""
+        """See `Hypergradient.extra_passes`."""
         return self.hypergradient.extra_passes
 
 

@@ -45,9 +45,18 @@ def test_no_section_is_about_a_method_that_is_not_there() -> None:
     assert sections().keys() <= choices("method", [conf_dir()]).keys()
 
 
-def test_the_links_of_readme_lead_to_files() -> None:
-    for link in LINK.findall((REPOSITORY / "README.md").read_text(encoding="utf-8")):
-        assert (REPOSITORY / link).exists(), link
+@pytest.mark.parametrize(
+    "page",
+    [
+        "README.md",
+        "CONTRIBUTING.md",
+        *(f"docs/{path.relative_to(DOCS)}" for path in sorted(DOCS.rglob("*.md"))),
+    ],
+)
+def test_links_lead_to_files_for_who_reads_in_place(page: str) -> None:
+    place = REPOSITORY / page
+    for link in LINK.findall(place.read_text(encoding="utf-8")):
+        assert (place.parent / link).exists(), link
 
 
 def test_every_page_is_in_the_navigation() -> None:
