@@ -221,6 +221,16 @@ def test_diagnostics_are_read_and_garbage_left_out(make: Make) -> None:
     assert estimator_figures(tables([record])) == []
 
 
+@pytest.mark.filterwarnings("error:constrained_layout not applied")
+def test_a_term_of_nought_has_no_place_on_a_logarithmic_axis(make: Make) -> None:
+    """Its label would lie below every page, and every panel collapse."""
+    some, none = make("rte", "autolora", 0, 0.7), make("rte", "autolora", 1, 0.6)
+    points = none.phases[0].details["diagnostics"]
+    none.phases[0].details = {"diagnostics": [{**point, "implicit_norm": 0.0} for point in points]}
+    [drawn] = estimator_figures(tables([some, none]))
+    assert drawn.svg
+
+
 def test_no_curve_of_one_epoch(make: Make) -> None:
     record = make("rte", "lora", 0, 0.7)
     record.history = record.history[:1]

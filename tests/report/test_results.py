@@ -12,11 +12,24 @@ SHOWN = {
     "minilm": [f"records={RESULTS / 'records'}", "model=minilm", "task=cola,mrpc,rte,sst2,stsb"],
     "methods": [f"records={RESULTS / 'methods' / 'records'}"],
     "generated": [f"records={RESULTS / 'generated' / 'records'}"],
+    "arena": [f"records={RESULTS / 'arena' / 'records'}", "task=planted"],
+    "arena_null": [f"records={RESULTS / 'arena_null' / 'records'}", "task=planted"],
 }
 """Folder of results/ -> the words of its report."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("folder", SHOWN)
+def test_every_committed_file_is_made_again_byte_for_byte(folder: str, tmp_path: Path) -> None:
+    assert cli.run(["report", *SHOWN[folder], f"out={tmp_path}"]) == 0
+    committed = [path for path in (RESULTS / folder).rglob("*") if path.is_file() and path.name != "run.json"]
+    shown = [path for path in committed if "records" not in path.relative_to(RESULTS / folder).parts]
+    assert shown
+    for path in shown:
+        assert (tmp_path / path.relative_to(RESULTS / folder)).read_bytes() == path.read_bytes(), path
+
+
+@pytest.mark.parametrize("folder", ["minilm", "methods", "generated"])
 @pytest.mark.parametrize(("form", "suffix"), [("markdown", "md"), ("csv", "csv")])
 def test_the_committed_scores_are_those_of_the_records(
     folder: str, form: str, suffix: str, capsys: pytest.CaptureFixture[str]

@@ -117,7 +117,7 @@ const sortBy = (button) => {
     const cell = body.rows[0].cells[place];
     if (!body.dataset.method) return null;
     if (place === 0) return cell.textContent;
-    const value = cell.dataset.value ?? parseFloat(cell.textContent);
+    const value = cell.dataset.value ?? parseFloat(cell.textContent.replaceAll(",", ""));
     return value === "" || Number.isNaN(Number(value)) ? null : Number(value);
   };
   const factor = next === "ascending" ? 1 : -1;
