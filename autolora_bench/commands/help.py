@@ -123,12 +123,10 @@ def settings_text(asked: Sequence[str], flags: Sequence[str] = ()) -> str:
         below = [setting for setting in found[group] if f"{setting.name}.".startswith(f"{said}.")]
         shown = found[group] if whole else below
         if not shown:
-            chosen_one = next(
-                (one for one in chosen if one.startswith(f"{group}=")), f"{group}={config[group].name}"
-            )
+            choice_made = f"{group}={config.hydra.runtime.choices[group]}"
             having = _having(said, request.folders) if group == "method" else None
             raise UserError(
-                f"help {word}: there is no such setting with {chosen_one}",
+                f"help {word}: there is no such setting with {choice_made}",
                 f"say help {group}={having} {word}"
                 if having
                 else f"{nearest(word, [setting.name for setting in found[group]])}help {group} shows all",

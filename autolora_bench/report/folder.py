@@ -53,7 +53,9 @@ def write_report(
     texts = {"report.html": page_of(prepared, shown)}
     if prepared.tables:
         own = replace(prepared, arenas=[])
-        texts |= {f"scores.{SUFFIXES[name]}": scores(own, name) for name in ("markdown", "csv", "latex", "json")}
+        texts |= {
+            f"scores.{SUFFIXES[name]}": scores(own, name) for name in ("markdown", "csv", "latex", "json")
+        }
     groups = {
         "arena": prepared.first,
         "rates": prepared.rates,

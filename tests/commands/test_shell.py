@@ -89,6 +89,7 @@ def test_every_setting_of_every_method_has_a_value_and_a_kind(method: str) -> No
         (["help", "rprt"], "did you mean report"),
         (["help", "train.epoch"], "did you mean train.epochs"),
         (["help", "method=lorra"], "did you mean lora"),
+        (["help", "method.search.rule"], "say help method=autolora method.search.rule"),
         (["completion"], "bash or zsh"),
         (["completion", "fish"], "fish"),
         (["reprt", "task=rte"], "did you mean report"),

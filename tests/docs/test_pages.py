@@ -24,6 +24,14 @@ def test_generated_parts_are_fresh() -> None:
     assert not stale, "run: python scripts/docs_reference.py"
 
 
+def test_every_setting_of_the_reference_can_be_typed() -> None:
+    named = re.findall(
+        r"^\| `([^`]+)` \|", (DOCS / "reference/settings.md").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    assert {"seed", "train.epochs", "tuning.rates"} <= set(named)
+    assert not [name for name in named if not re.fullmatch(r"[a-z]\w*(\.[a-z]\w*)*", name)]
+
+
 def sections() -> dict[str, str]:
     """Heading of a method -> what stands below it."""
     text = "\n".join(path.read_text(encoding="utf-8") for path in sorted((DOCS / "methods").glob("*.md")))
