@@ -116,7 +116,7 @@ def _headings(table: Table, columns: Sequence[Column], *, timed: bool) -> tuple[
     marks = dict.fromkeys(table.marked, "*")
     scores = [Heading(c.title + marks.get(c.task, ""), c.subtitle, c) for c in columns if not c.is_average]
     averages = [Heading("average", column.subtitle, column) for column in columns if column.is_average]
-    time = [Heading("training", "s")] if timed else []
+    time = [Heading("search + training", "s")] if timed else []
     return (Heading("method"), *scores, Heading("parameters", "M"), *time, *averages)
 
 
