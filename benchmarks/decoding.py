@@ -29,7 +29,7 @@ from autolora_bench import devices
 from autolora_bench.config.task import DecodingConfig
 from autolora_bench.config.train import Precision
 from autolora_bench.methods.base import PhaseContext
-from autolora_bench.methods.lora import lora_model
+from autolora_bench.methods.peft_lora import lora_model
 from autolora_bench.models.merged import merged
 from autolora_bench.sweeps import Request, plan
 from autolora_bench.tasks.base import EvaluationContext

@@ -72,7 +72,7 @@ class Scaling(StrEnum):
 
 @method(
     "lora",
-    runs="autolora_bench.methods.uniform:Lora",
+    runs="autolora_bench.methods.lora:Lora",
     family="lora",
     variants="variant",
     works_on=BOTH_HALVES,

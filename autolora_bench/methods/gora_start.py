@@ -11,7 +11,7 @@ from torch import Tensor
 
 from autolora_bench.methods.base import PhaseContext
 from autolora_bench.methods.factors import Factors
-from autolora_bench.methods.lora import lora_model
+from autolora_bench.methods.peft_lora import lora_model
 from autolora_bench.methods.ranked_model import LowRankConfig, lora_options
 from autolora_bench.models.load import Backbone
 from autolora_bench.search import RankAllocation

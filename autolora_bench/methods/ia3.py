@@ -14,7 +14,7 @@ from peft import PeftModel
 from autolora_bench.config.prompts import IA3Config
 from autolora_bench.methods.base import PhaseContext
 from autolora_bench.methods.finetuning import OneTraining
-from autolora_bench.methods.lora import TASK_TYPES
+from autolora_bench.methods.peft_lora import TASK_TYPES
 from autolora_bench.models.fused_scales import save_scales
 from autolora_bench.models.inner import scaled_modules
 from autolora_bench.models.load import Backbone

@@ -21,7 +21,7 @@ from autolora_bench.errors import UserError
 from autolora_bench.methods.base import Phase, PhaseContext, PhaseResult
 from autolora_bench.methods.factors import FACTORS, Factors, write_factors
 from autolora_bench.methods.gora_start import gora_start
-from autolora_bench.methods.lora import lora_model
+from autolora_bench.methods.peft_lora import lora_model
 from autolora_bench.methods.ranked_model import LowRankConfig, lora_options, write_allocation
 from autolora_bench.models.load import Backbone, HeadKind
 from autolora_bench.search import RankAllocation

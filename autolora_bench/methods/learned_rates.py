@@ -18,9 +18,9 @@ from autolora_bench.config.train import TrainConfig
 from autolora_bench.data.splits import search_split
 from autolora_bench.methods.base import Phase, PhaseContext, PhaseResult
 from autolora_bench.methods.finetuning import Adapt
+from autolora_bench.methods.lora import Lora
 from autolora_bench.methods.ranked import draw_seed
 from autolora_bench.methods.search_training import measured, shared_arguments, train_search, validation_batch
-from autolora_bench.methods.uniform import Lora
 from autolora_bench.models.load import Backbone
 from autolora_bench.processes import on_main
 from autolora_bench.record import write_atomically

@@ -1,48 +1,35 @@
-"""Low-rank methods of PEFT on a fresh model."""
+"""LoRA (Hu et al., 2021) of one rank on every target layer, and its variants.
 
-import warnings
-from typing import Any
+Trained, without the head: rank x (D + O) for every layer, D inputs and O outputs; DoRA adds O. EVA gives layers
+different ranks of the same total.
+"""
 
-import peft
-from peft import PeftModel, TaskType
-from transformers.pytorch_utils import Conv1D
+from dataclasses import dataclass
 
+from peft import PeftModel
+
+from autolora_bench.config.method import LoraConfig
+from autolora_bench.config.variant import Start
 from autolora_bench.methods.base import PhaseContext
-from autolora_bench.models.load import Backbone, HeadKind
-
-TASK_TYPES = {
-    HeadKind.sequence: TaskType.SEQ_CLS,
-    HeadKind.tokens: TaskType.TOKEN_CLS,
-    HeadKind.language_model: TaskType.CAUSAL_LM,
-    HeadKind.text_to_text: TaskType.SEQ_2_SEQ_LM,
-    HeadKind.hidden_states: TaskType.FEATURE_EXTRACTION,
-}
+from autolora_bench.methods.initialising import START_RANKS
+from autolora_bench.methods.low_rank import LowRank
+from autolora_bench.methods.ranked_model import ranked_model, read_allocation
+from autolora_bench.models.load import Backbone
+from autolora_bench.search import RankAllocation
 
 
-def lora_model(backbone: Backbone, context: PhaseContext, **options: Any) -> PeftModel:
-    """PEFT's LoRA on a fresh model, its head trained in full; `options` are those of `peft.LoraConfig`."""
-    return peft_model(backbone, context, peft.LoraConfig, **options)
+@dataclass(frozen=True)
+class Lora(LowRank):
+    """One rank for all layers."""
 
+    config: LoraConfig
 
-def peft_model(
-    backbone: Backbone, context: PhaseContext, kind: type[peft.LoraConfig], **options: Any
-) -> PeftModel:
-    """A low-rank method of PEFT on a fresh model, its head trained in full.
+    def ranks(self, backbone: Backbone, context: PhaseContext) -> RankAllocation:
+        """`method.rank` in every adapted layer."""
+        return RankAllocation.from_ranks(backbone.targets, [self.config.rank] * len(backbone.targets))
 
-    Args:
-        backbone: the pretrained model, changed in place.
-        context: for the task's head.
-        kind: PEFT's configuration of the method.
-        options: of `kind`.
-    """
-    config = kind(
-        task_type=TASK_TYPES[context.task.head().kind],
-        modules_to_save=backbone.head_modules or None,
-        fan_in_fan_out=any(isinstance(backbone.model.get_submodule(t), Conv1D) for t in backbone.targets),
-        **options,
-    )
-    with warnings.catch_warnings():  # of GPT-2's layers some are Conv1D: PEFT finds out for each, and says so
-        warnings.filterwarnings("ignore", "fan_in_fan_out is set to")
-        model = peft.get_peft_model(backbone.model, config)
-    assert isinstance(model, PeftModel)
-    return model
+    def adapt(self, backbone: Backbone, context: PhaseContext) -> PeftModel:
+        """The backbone with LoRA of these ranks; under EVA, of those that its start has found."""
+        if self.config.variant.start is not Start.eva:
+            return super().adapt(backbone, context)
+        return ranked_model(backbone, context, self.config, read_allocation(context.folder / START_RANKS))

@@ -15,7 +15,7 @@ from transformers.pytorch_utils import Conv1D
 
 from autolora_bench.config.peft_method import PeftMethodConfig
 from autolora_bench.errors import UserError
-from autolora_bench.methods.lora import TASK_TYPES
+from autolora_bench.methods.peft_lora import TASK_TYPES
 from autolora_bench.methods.prompts import hide_virtual_positions
 from autolora_bench.methods.rank_schedule import UNKNOWN
 from autolora_bench.models.gpt2 import has_split

@@ -26,7 +26,7 @@ from torch.nn import functional
 from autolora_bench.config.prompts import PrefixConfig, PromptConfig, PromptStart, PTuningConfig
 from autolora_bench.methods.base import PhaseContext
 from autolora_bench.methods.finetuning import OneTraining
-from autolora_bench.methods.lora import TASK_TYPES
+from autolora_bench.methods.peft_lora import TASK_TYPES
 from autolora_bench.models.labels import IGNORED
 from autolora_bench.models.load import Backbone, HeadKind
 from autolora_bench.tasks.room import check_room

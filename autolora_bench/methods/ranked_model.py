@@ -13,7 +13,7 @@ from autolora_bench.config.variant import Start
 from autolora_bench.errors import UserError
 from autolora_bench.methods.base import PhaseContext
 from autolora_bench.methods.factors import FACTORS, read_factors, start_from
-from autolora_bench.methods.lora import lora_model
+from autolora_bench.methods.peft_lora import lora_model
 from autolora_bench.models.export import export
 from autolora_bench.models.gpt2 import has_split
 from autolora_bench.models.load import Backbone

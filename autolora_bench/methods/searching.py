@@ -14,7 +14,7 @@ from autolora_bench.config.train import TrainConfig
 from autolora_bench.data.splits import search_split
 from autolora_bench.errors import UserError
 from autolora_bench.methods.base import PhaseContext, PhaseResult
-from autolora_bench.methods.lora import lora_model
+from autolora_bench.methods.peft_lora import lora_model
 from autolora_bench.methods.search_training import measured, shared_arguments, train_search, validation_batch
 from autolora_bench.processes import on_main
 from autolora_bench.record import write_atomically

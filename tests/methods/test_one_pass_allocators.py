@@ -17,7 +17,7 @@ from autolora_bench.methods.allocators.gradient_ranks import singular_values
 from autolora_bench.methods.allocators.stable_rank import stable_rank
 from autolora_bench.methods.base import PhaseContext, build_method
 from autolora_bench.methods.initialising import Batches
-from autolora_bench.methods.lora import lora_model
+from autolora_bench.methods.peft_lora import lora_model
 from autolora_bench.search.layers import lora_factors, lora_layers
 
 MODULES = ["a", "b", "c", "d"]

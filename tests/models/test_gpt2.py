@@ -16,7 +16,7 @@ from transformers.pytorch_utils import Conv1D
 
 from autolora_bench.config.model import ModelConfig
 from autolora_bench.methods.factors import start_from
-from autolora_bench.methods.lora import lora_model
+from autolora_bench.methods.peft_lora import lora_model
 from autolora_bench.models.export import export
 from autolora_bench.models.gpt2 import split_attention
 from autolora_bench.models.load import HeadKind, HeadSpec, load_backbone

@@ -52,7 +52,7 @@ TASKS: dict[str, TaskConfig] = {
 }  # fmt: skip
 
 
-@registry.method("uniform", runs="autolora_bench.methods.uniform:Lora", family="control")
+@registry.method("uniform", runs="autolora_bench.methods.lora:Lora", family="control")
 @dataclass
 class UniformConfig(LoraConfig):
     """A control with LoRA's settings."""

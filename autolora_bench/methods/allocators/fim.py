@@ -16,7 +16,7 @@ from autolora_bench.config.allocators import FimConfig
 from autolora_bench.methods.allocators.allocated import AllocatedLora, Found
 from autolora_bench.methods.allocators.one_pass import Look, OnePassSearch
 from autolora_bench.methods.initialising import mean_loss
-from autolora_bench.methods.lora import lora_model
+from autolora_bench.methods.peft_lora import lora_model
 from autolora_bench.search.layers import lora_factors
 
 

@@ -13,7 +13,7 @@ from autolora_bench.config.train import TrainConfig
 from autolora_bench.methods.allocators.allocated import RANKS, Found, leave
 from autolora_bench.methods.allocators.budget import Budget
 from autolora_bench.methods.base import PhaseContext, PhaseResult
-from autolora_bench.methods.lora import lora_model
+from autolora_bench.methods.peft_lora import lora_model
 from autolora_bench.methods.search_training import measured, shared_arguments, train_search
 from autolora_bench.processes import on_main
 from autolora_bench.training.arguments import training_arguments
