@@ -189,7 +189,9 @@ def test_a_missing_package_is_refused_before_training(
     assert "pip install 'autolora-bench[nf4]'" in error.value.mend
 
 
-@pytest.mark.parametrize("method", ["lora", "dora", "adalora", "autolora", "full", "bitfit", "head_only"])
+@pytest.mark.parametrize(
+    "method", ["lora", "dora", "monarch", "adalora", "autolora", "full", "bitfit", "head_only"]
+)
 def test_computed_again_trains_the_same(method: str, trained: Callable[..., Any]) -> None:
     """With dropout: the second pass draws the masks of the first. Weights and selection are equal bit for bit."""
     plain, again = (
