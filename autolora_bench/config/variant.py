@@ -22,6 +22,8 @@ class Start(StrEnum):
         or given stay.
     corda: the components of the weight that matter most, or least, to the layer's inputs on training examples (CorDA:
         Yang et al., 2024; variant.corda.mode).
+    cur: rows and columns of the weight itself, joined by pseudo-inverses (DEIM-CUR: Sorensen and Embree, 2016; ours as a
+        start of LoRA).
     gora: A random, B such that their product is a step down the gradient, as far as A's rows reach (GoRA: He et al.,
         2025). The pretrained weight stays, so the output starts changed.
     """
@@ -32,12 +34,13 @@ class Start(StrEnum):
     lora_ga = "lora_ga"
     eva = "eva"
     corda = "corda"
+    cur = "cur"
     gora = "gora"
 
     @property
     def changes_weights(self) -> bool:
         """Whether the pretrained weights give something up, so that the output starts unchanged."""
-        return self in (Start.pissa, Start.olora, Start.lora_ga, Start.corda)
+        return self in (Start.pissa, Start.olora, Start.lora_ga, Start.corda, Start.cur)
 
 
 @dataclass

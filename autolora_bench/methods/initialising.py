@@ -24,6 +24,7 @@ from autolora_bench.methods.factors import FACTORS, Factors, write_factors
 from autolora_bench.methods.gora_start import gora_start
 from autolora_bench.methods.lora import lora_model
 from autolora_bench.methods.ranked_model import LowRankConfig, lora_options, write_allocation
+from autolora_bench.models.cur import cur_approximation
 from autolora_bench.models.load import Backbone, HeadKind
 from autolora_bench.search import RankAllocation
 from autolora_bench.search.layers import lora_factors, lora_layers
@@ -266,12 +267,29 @@ def _corda(
     return corda_start(config, asked, backbone, context, read)
 
 
+def _cur(
+    config: LowRankConfig, asked: RankAllocation, backbone: Backbone, context: PhaseContext, _: Batches
+) -> Factors:
+    """A are rows of the weight, B A at the layer's scale is its CUR approximation; both of one norm, as PiSSA's."""
+    model = lora_model(backbone, context, **lora_options(config, asked))
+    found: dict[str, tuple[Tensor, Tensor]] = {}
+    for name, layer in lora_layers(model).items():
+        base: Any = layer.get_base_layer()
+        weight = base.weight.T if isinstance(base, Conv1D) else base.weight
+        cur = cur_approximation(weight, layer.r[model.active_adapter])
+        share = (cur.left.norm() / cur.right.norm()).sqrt()
+        scale = layer.scaling[model.active_adapter] ** 0.5
+        found[name] = cur.right * share / scale, cur.left / (share * scale)
+    return found
+
+
 FIRST_VALUES: dict[Start, Callable[..., Factors]] = {
     Start.pissa: _by_peft,
     Start.olora: _by_peft,
     Start.lora_ga: _lora_ga,
     Start.eva: _eva,
     Start.corda: _corda,
+    Start.cur: _cur,
     Start.gora: _gora,
 }
 

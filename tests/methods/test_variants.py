@@ -28,6 +28,7 @@ COMBINED = [
     ("lora_from_ranks", "dora=true", "start=lora_ga"),
     ("lora_uniform", "start=eva", "rslora=true", "lora_pro=true"),
     ("lora_from_ranks", "start=corda", "rslora=true"),
+    ("lora_from_ranks", "start=cur"),
     ("autolora", "options={init_lora_weights: gaussian, velora_config: {}}", "rslora=true"),
     ("lora_from_ranks", "options={lora_bias: true}", "start=lora"),
 ]
@@ -48,7 +49,8 @@ def loaded(run: Any) -> Any:
 
 
 @pytest.mark.parametrize(
-    "method", ["rslora", "dora", "pissa", "olora", "lora_ga", "corda", "eva", "lora_plus", "lora_pro"]
+    "method",
+    ["rslora", "dora", "pissa", "olora", "lora_cur", "lora_ga", "corda", "eva", "lora_plus", "lora_pro"],
 )
 def test_the_export_loads_on_untouched_weights(method: str, trained: Any) -> None:
     run = trained(method)
@@ -107,6 +109,19 @@ def test_pissa_starts_with_the_best_approximation_of_each_weight(trained: Any) -
         u, s, v = torch.linalg.svd(model.get_submodule(name).weight.detach().double())
         scale = run.experiment.method.alpha / run.experiment.method.rank
         torch.testing.assert_close(scale * (b @ a).double(), u[:, :4] * s[:4] @ v[:4], rtol=0, atol=1e-5)
+
+
+def test_cur_starts_with_rows_of_each_weight_that_give_back_most_of_it(trained: Any) -> None:
+    run = trained("lora_cur")
+    model = run.context.backbone().model
+    for name, (a, b) in read_factors(run.folder / FACTORS).items():
+        weight = model.get_submodule(name).weight.detach()
+        directions = torch.nn.functional.normalize(a) @ torch.nn.functional.normalize(weight).T
+        torch.testing.assert_close(directions.max(dim=1).values, torch.ones(len(a)))
+        torch.testing.assert_close(a.norm(), b.norm())
+        scale = run.experiment.method.alpha / run.experiment.method.rank
+        left, best = (weight - scale * b @ a).norm(), torch.linalg.svdvals(weight)[4:].norm()
+        assert best < left < weight.norm()
 
 
 def test_olora_starts_orthonormal(trained: Any) -> None:
