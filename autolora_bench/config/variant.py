@@ -22,8 +22,8 @@ class Start(StrEnum):
         or given stay.
     corda: the components of the weight that matter most, or least, to the layer's inputs on training examples (CorDA:
         Yang et al., 2024; variant.corda.mode).
-    cur: rows and columns of the weight itself, joined by pseudo-inverses (DEIM-CUR: Sorensen and Embree, 2016; ours as a
-        start of LoRA).
+    cur: rows and columns of the weight itself, joined by pseudo-inverses (DEIM-CUR: Sorensen and Embree, 2016; as a
+        start ours).
     gora: A random, B such that their product is a step down the gradient, as far as A's rows reach (GoRA: He et al.,
         2025). The pretrained weight stays, so the output starts changed.
     """
