@@ -31,7 +31,7 @@ from autolora_bench.speedups.padding_free import padding_free
 TOKENS = torch.arange(1, 13).view(2, 6)
 SIZES = {"vocab_size": 60, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
 UNDROPPED = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
-MORE = {"intermediate_size": 64}
+MORE = {"intermediate_size": 64, "initializer_range": 0.2}
 CASES = {
     "bert": ("query", "value", "intermediate.dense"),
     "gpt2": ("c_attn.query", "c_attn.value"),
