@@ -11,6 +11,7 @@ from autolora_bench.config.method import (
     FullConfig,
     HeadOnlyConfig,
     LoraConfig,
+    MonarchConfig,
     RankedLoraConfig,
 )
 from autolora_bench.config.model import Dtype, Quantization
@@ -29,7 +30,7 @@ QUANTIZED = (
 )
 """Architectures whose linear layers are proved to train a LoRA in NF4."""
 PACKAGE = "bitsandbytes"
-RECOMPUTED = (*FROZEN, BitFitConfig, FullConfig, HeadOnlyConfig)
+RECOMPUTED = (*FROZEN, BitFitConfig, FullConfig, HeadOnlyConfig, MonarchConfig)
 """Methods that are proved to train the same with gradient checkpointing. A prefix would be forgotten on the way."""
 NEVER_RECOMPUTED = ("albert", "mpnet", "residual_net")
 """Architectures whose blocks cannot be computed again (transformers 5.23)."""

@@ -127,6 +127,22 @@ class AdapterConfig(MethodConfig):
     """Of both projections' first weights, cut at two standard deviations; biases start at zero."""
 
 
+@method("monarch", runs="autolora_bench.methods.monarch:Monarch", family="variant")
+@dataclass
+class MonarchConfig(MethodConfig):
+    """A Monarch matrix is added to every target layer's weight: two block-diagonal factors with fixed permutations."""
+
+    blocks: Size = 4
+    """Of each factor; a divisor of every target layer's inputs and outputs."""
+    block_rank: Rank = 1
+    """Of each of the blocks x blocks submatrices. The update has the weights of a LoRA of rank blocks x block_rank, and
+    a rank of up to blocks^2 x block_rank."""
+    scale: Positive = 1.0
+    """Factor of the update."""
+    dropout: Share = 0.1
+    """Share of the target layers' inputs that dropout sets to zero for the update."""
+
+
 @method(
     "bitfit",
     runs="autolora_bench.methods.bitfit:BitFit",

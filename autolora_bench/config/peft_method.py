@@ -21,9 +21,9 @@ FILE = "adapter_config.json"
 NAME = "peft"
 UNORDERED = ("target_modules", "modules_to_save", "feedforward_modules", "exclude_modules")
 """Lists of names that PEFT keeps as sets."""
-STARTS = ("pissa", "olora", "eva", "lora_ga")
-"""Values of init_lora_weights that this project computes by itself (config.variant.Start): PEFT leaves eva and lora_ga
-with B = 0 where it is given no data."""
+STARTS = ("pissa", "olora", "eva", "lora_ga", "corda")
+"""Values of init_lora_weights that a phase of this project computes (config.variant.Start): PEFT leaves eva and lora_ga
+with B = 0 where it is given no data, and corda needs the correlations of layers' inputs before it makes the model."""
 NOTHING: tuple[Any, ...] = (None, False, [], {})
 """What another version of PEFT has written for a setting that it knows and that is switched off."""
 NEEDED = {
@@ -212,11 +212,6 @@ def check_start(start: Any) -> None:
             "init_lora_weights=loftq puts quantised weights in the place of the pretrained ones, which the folder "
             "of an adapter does not hold",
             "choose another start",
-        )
-    if start == "corda":
-        raise UserError(
-            "init_lora_weights=corda needs the covariances of the layers' inputs, which PEFT does not gather by itself",
-            "choose another start, such as method=eva or method=lora_ga, which read training examples too",
         )
 
 

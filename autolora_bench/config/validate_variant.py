@@ -16,6 +16,7 @@ OWN_SETTINGS = {
     "use_rslora": "say method.variant.rslora",
     "eva_config": "say method.variant.eva",
     "lora_ga_config": "say method.variant.lora_ga",
+    "corda_config": "say method.variant.corda",
     "kasa_config": "its loss is added by method=peft method.type=LORA alone",
     "monteclora_config": "its loss is added by method=peft method.type=LORA alone",
 }

@@ -20,6 +20,10 @@ class Start(StrEnum):
     eva: A's rows are the principal components of the layer's inputs on training batches, B zero (EVA: Paischer et al.,
         2024). With one rank for all layers EVA redistributes the ranks by explained variance; ranks that were learnt
         or given stay.
+    corda: the components of the weight that matter most, or least, to the layer's inputs on training examples (CorDA:
+        Yang et al., 2024; variant.corda.mode).
+    cur: rows and columns of the weight itself, joined by pseudo-inverses (DEIM-CUR: Sorensen and Embree, 2016; as a
+        start ours).
     gora: A random, B such that their product is a step down the gradient, as far as A's rows reach (GoRA: He et al.,
         2025). The pretrained weight stays, so the output starts changed.
     """
@@ -29,12 +33,14 @@ class Start(StrEnum):
     olora = "olora"
     lora_ga = "lora_ga"
     eva = "eva"
+    corda = "corda"
+    cur = "cur"
     gora = "gora"
 
     @property
     def changes_weights(self) -> bool:
         """Whether the pretrained weights give something up, so that the output starts unchanged."""
-        return self in (Start.pissa, Start.olora, Start.lora_ga)
+        return self in (Start.pissa, Start.olora, Start.lora_ga, Start.corda, Start.cur)
 
 
 @dataclass
@@ -59,6 +65,26 @@ class EvaConfig:
     """Training examples whose inputs are decomposed at a time."""
     most_batches: Steps = field(default=1000, metadata=ADDED)
     """Components that have not converged after so many batches end the run."""
+
+
+class CordaMode(StrEnum):
+    """Which components CorDA's start takes.
+
+    ipm: the largest, which are about the task (instruction-previewed).
+    kpm: the smallest, which leaves what the model knows of the examples to the frozen weights (knowledge-preserved).
+    """
+
+    ipm = "ipm"
+    kpm = "kpm"
+
+
+@dataclass
+class CordaConfig:
+    """CorDA's start."""
+
+    mode: CordaMode = field(default=CordaMode.ipm, metadata=ADDED)
+    examples: Size = field(default=256, metadata=ADDED)
+    """Training examples whose inputs of each layer are correlated, as many as there are at most."""
 
 
 @dataclass
@@ -92,5 +118,7 @@ class VariantConfig:
     """For start=lora_ga."""
     eva: EvaConfig = field(default_factory=EvaConfig, metadata=ADDED)
     """For start=eva."""
+    corda: CordaConfig = field(default_factory=CordaConfig, metadata=ADDED)
+    """For start=corda."""
     gora: GoraConfig = field(default_factory=GoraConfig, metadata=ADDED)
     """For start=gora."""

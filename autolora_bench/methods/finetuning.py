@@ -7,23 +7,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from peft import LoraConfig, PeftModel
 from torch import nn
 from torch.optim import Optimizer
 from transformers import PreTrainedModel, TrainingArguments
 
 from autolora_bench.config.train import Keep, TrainConfig
+from autolora_bench.methods.adapter_ranks import adapter_ranks
 from autolora_bench.methods.base import Phase, PhaseContext, PhaseResult, count_parameters
 from autolora_bench.models.export import export
 from autolora_bench.models.export_folder import complete_export
 from autolora_bench.models.load import Backbone
 from autolora_bench.models.storage import count_weights
-from autolora_bench.models.targets import places
 from autolora_bench.processes import on_main
-from autolora_bench.record import LayerRank
 from autolora_bench.run_files import EXPORT as EXPORTED
 from autolora_bench.run_files import clear
-from autolora_bench.search.layers import lora_layers
 from autolora_bench.training.finetune import WEIGHTS, Finetuning, Outcome, finetune
 from autolora_bench.training.lora_optimizers import MakeOptimizer
 from autolora_bench.training.memory import with_less_memory
@@ -205,15 +202,3 @@ def head_alone(backbone: Backbone) -> PreTrainedModel:
     for name in backbone.head_modules:
         model.get_submodule(name).requires_grad_(True)
     return model
-
-
-def adapter_ranks(model: nn.Module, targets: list[str]) -> list[LayerRank]:
-    """Rank of every target layer, 0 where it has no adapter; empty for a method without ranks."""
-    if not isinstance(model, PeftModel) or not isinstance(model.active_peft_config, LoraConfig):
-        return []
-    adapter = model.active_adapter
-    ranks = {name: layer.r[adapter] for name, layer in lora_layers(model).items()}
-    return [
-        LayerRank(name, *place, int(ranks.get(name, 0)))
-        for name, place in zip(targets, places(targets), strict=True)
-    ]

@@ -19,10 +19,12 @@ from autolora_bench.config.method import LoraConfig as UniformConfig
 from autolora_bench.config.variant import LoraGaConfig, Start
 from autolora_bench.errors import UserError
 from autolora_bench.methods.base import Phase, PhaseContext, PhaseResult
+from autolora_bench.methods.corda_start import corda_start
 from autolora_bench.methods.factors import FACTORS, Factors, write_factors
 from autolora_bench.methods.gora_start import gora_start
 from autolora_bench.methods.peft_lora import lora_model
 from autolora_bench.methods.ranked_model import LowRankConfig, lora_options, write_allocation
+from autolora_bench.models.cur import cur_approximation
 from autolora_bench.models.load import Backbone, HeadKind
 from autolora_bench.search import RankAllocation
 from autolora_bench.search.layers import lora_factors, lora_layers
@@ -66,7 +68,7 @@ class InitialisePhase:
         begun, cpu_begun = time.perf_counter(), time.process_time()
         factors = FIRST_VALUES[self.config.variant.start](self.config, asked, backbone, context, batches)
         seconds, cpu_seconds = time.perf_counter() - begun, time.process_time() - cpu_begun
-        passes = 2.0 if self.config.variant.start is Start.eva else 6.0
+        passes = 2.0 if self.config.variant.start in (Start.eva, Start.corda) else 6.0
         ranks = [len(factors[name][0]) if name in factors else 0 for name in asked.modules]
         found = RankAllocation.from_ranks(asked.modules, ranks)
         write_allocation(found, context.folder / START_RANKS)
@@ -252,11 +254,42 @@ def _eva(
     return {name: (a, a.new_zeros(outputs[name], len(a))) for name, a in kept.items()}
 
 
+def _corda(
+    config: LowRankConfig, asked: RankAllocation, backbone: Backbone, context: PhaseContext, batches: Batches
+) -> Factors:
+    model = backbone.model.to(context.device)  # type: ignore[arg-type]
+
+    def read() -> None:
+        """One example at a time, so that no padding is correlated."""
+        for batch in batches.loader(1, config.variant.corda.examples):
+            model(**batches.counted(batch))
+
+    return corda_start(config, asked, backbone, context, read)
+
+
+def _cur(
+    config: LowRankConfig, asked: RankAllocation, backbone: Backbone, context: PhaseContext, _: Batches
+) -> Factors:
+    """A are rows of the weight, B A at the layer's scale is its CUR approximation; both of one norm, as PiSSA's."""
+    model = lora_model(backbone, context, **lora_options(config, asked))
+    found: dict[str, tuple[Tensor, Tensor]] = {}
+    for name, layer in lora_layers(model).items():
+        base: Any = layer.get_base_layer()
+        weight = base.weight.T if isinstance(base, Conv1D) else base.weight
+        cur = cur_approximation(weight, layer.r[model.active_adapter])
+        share = (cur.left.norm() / cur.right.norm()).sqrt()
+        scale = layer.scaling[model.active_adapter] ** 0.5
+        found[name] = cur.right * share / scale, cur.left / (share * scale)
+    return found
+
+
 FIRST_VALUES: dict[Start, Callable[..., Factors]] = {
     Start.pissa: _by_peft,
     Start.olora: _by_peft,
     Start.lora_ga: _lora_ga,
     Start.eva: _eva,
+    Start.corda: _corda,
+    Start.cur: _cur,
     Start.gora: _gora,
 }
 

@@ -123,7 +123,7 @@ REFUSED = [
         "pissa_niter_4",
         "start=pissa",
     ),
-    (["method.type=LORA", "+method.settings={init_lora_weights: corda}"], "covariances", "another start"),
+    (["method.type=LORA", "+method.settings={init_lora_weights: corda}"], "by this project", "start=corda"),
     (["method.type=LORA", "+method.settings={init_lora_weights: loftq}"], "quantised", "another start"),
     (["method.type=LORA", "+method.settings={use_qalora: true}"], "quantised", "leave it out"),
     (

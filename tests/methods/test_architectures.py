@@ -44,6 +44,7 @@ QUICK = {
     ("qwen2", "e2e", "full"),
     ("llama", "sst2", "lora"),
     ("llama", "e2e", "autolora"),
+    ("llama", "e2e", "monarch"),
 }
 ENCODED = [
     "full",
@@ -56,7 +57,17 @@ ENCODED = [
     "lora",
     "autolora",
 ]
-LABELLED = ["full", "adapter_pfeiffer", "prefix_tuning", "ia3", "lora", "dora", "autolora", "adalora"]
+LABELLED = [
+    "full",
+    "adapter_pfeiffer",
+    "prefix_tuning",
+    "ia3",
+    "lora",
+    "dora",
+    "monarch",
+    "autolora",
+    "adalora",
+]
 GENERATED = [*LABELLED, "prompt_tuning", "p_tuning", "llama_adapter"]
 CASES = [
     *(("xlmr", "sst2", method) for method in ENCODED),

@@ -23,6 +23,7 @@ from autolora_bench.config.method import (
     HeadOnlyConfig,
     LoraConfig,
     MethodConfig,
+    MonarchConfig,
     Placement,
     RankedLoraConfig,
 )
@@ -118,6 +119,7 @@ COUNTS: dict[type[MethodConfig], Callable[[Any, Any], int]] = {
     BitFitConfig: lambda c, run: BLOCKS * (4 * D + F + D + 2 * D) + D + D,  # with the pooler's
     AdapterConfig: lambda c, run: adapter_weights(c),
     LoraConfig: lambda c, run: 2 * BLOCKS * (c.rank * 2 * D + c.variant.dora * D),
+    MonarchConfig: lambda c, run: 2 * BLOCKS * c.blocks * c.block_rank * 2 * D,
     AdaLoraConfig: lambda c, run: 2 * BLOCKS * c.target_rank * (2 * D + 1),
     AutoLoraConfig: lambda c, run: rank_weights(run, "threshold/ranks.json"),
     RankedLoraConfig: lambda c, run: rank_weights(run, "allocate/ranks.json"),
@@ -147,6 +149,7 @@ MOVED: dict[type[MethodConfig], Callable[[Any, str], bool]] = {
         ".adapter" in name or name.startswith("classifier.") or (c.layer_norms and "LayerNorm" in name)
     ),
     LoraConfig: low_rank,
+    MonarchConfig: lambda c, name: ".monarch." in name or name.startswith("classifier."),
     AdaLoraConfig: low_rank,
     AutoLoraConfig: low_rank,
     RankedLoraConfig: low_rank,

@@ -195,7 +195,7 @@ def test_a_missing_package_is_refused_before_training(
         *("autolora", "full"),
         *(
             pytest.param(name, marks=pytest.mark.slow)
-            for name in ("lora", "dora", "adalora", "bitfit", "head_only")
+            for name in ("lora", "dora", "monarch", "adalora", "bitfit", "head_only")
         ),
     ],
 )

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import torch
 
+from autolora_bench.methods.adapter_ranks import adapter_ranks
 from autolora_bench.methods.autolora import AutoLora
 from autolora_bench.methods.base import PhaseContext, build_method
-from autolora_bench.methods.finetuning import adapter_ranks
 from autolora_bench.models.targets import block_and_projection
 from autolora_bench.search import lora_layers
 

@@ -27,6 +27,8 @@ COMBINED = [
     ("autolora_topk", "start=eva", "lora_pro=true"),
     ("lora_from_ranks", "dora=true", "start=lora_ga"),
     ("lora_uniform", "start=eva", "rslora=true", "lora_pro=true"),
+    ("lora_from_ranks", "start=corda", "rslora=true"),
+    ("lora_from_ranks", "start=cur"),
     ("autolora", "options={init_lora_weights: gaussian, velora_config: {}}", "rslora=true"),
     ("lora_from_ranks", "options={lora_bias: true}", "start=lora"),
 ]
@@ -47,7 +49,8 @@ def loaded(run: Any) -> Any:
 
 
 @pytest.mark.parametrize(
-    "method", ["rslora", "dora", "pissa", "olora", "lora_ga", "eva", "lora_plus", "lora_pro"]
+    "method",
+    ["rslora", "dora", "pissa", "olora", "lora_cur", "lora_ga", "corda", "eva", "lora_plus", "lora_pro"],
 )
 def test_the_export_loads_on_untouched_weights(method: str, trained: Any) -> None:
     run = trained(method)
@@ -108,6 +111,19 @@ def test_pissa_starts_with_the_best_approximation_of_each_weight(trained: Any) -
         torch.testing.assert_close(scale * (b @ a).double(), u[:, :4] * s[:4] @ v[:4], rtol=0, atol=1e-5)
 
 
+def test_cur_starts_with_rows_of_each_weight_that_give_back_most_of_it(trained: Any) -> None:
+    run = trained("lora_cur")
+    model = run.context.backbone().model
+    for name, (a, b) in read_factors(run.folder / FACTORS).items():
+        weight = model.get_submodule(name).weight.detach()
+        directions = torch.nn.functional.normalize(a) @ torch.nn.functional.normalize(weight).T
+        torch.testing.assert_close(directions.max(dim=1).values, torch.ones(len(a)))
+        torch.testing.assert_close(a.norm(), b.norm())
+        scale = run.experiment.method.alpha / run.experiment.method.rank
+        left, best = (weight - scale * b @ a).norm(), torch.linalg.svdvals(weight)[4:].norm()
+        assert best < left < weight.norm()
+
+
 def test_olora_starts_orthonormal(trained: Any) -> None:
     for a, b in read_factors(trained("olora").folder / FACTORS).values():
         torch.testing.assert_close(b.T @ b, torch.eye(len(a)), rtol=0, atol=1e-5)
@@ -125,6 +141,39 @@ def test_lora_gas_first_step_is_the_closest_of_its_rank() -> None:
     torch.testing.assert_close(step, (u[:, :6] * s[:6]) @ v[:6], rtol=0, atol=1e-4)
 
 
+@pytest.mark.parametrize("mode", ["ipm", "kpm"])
+def test_corda_starts_with_components_of_the_weight_on_its_inputs(mode: str, trained: Any) -> None:
+    """W C less the start's part of it, C the inputs' correlations, has the other singular values of W C; by hand, in
+    double precision (CorDA's cordalib/decomposition.py scales every example by its largest input, and damps C)."""
+    run = trained("corda", f"method.variant.corda.mode={mode}", "train.epochs=1")
+    model = run.context.backbone().model.eval()
+    factors = read_factors(run.folder / FACTORS)
+    correlations: dict[str, Any] = {}
+
+    def correlate(name: str, inputs: torch.Tensor) -> None:
+        rows = inputs[0].double() / inputs.max().double().abs()
+        correlations[name] = correlations.get(name, 0) + rows.T @ rows
+
+    for name in factors:
+        layer = model.get_submodule(name)
+        layer.register_forward_hook(lambda layer, inputs, _, name=name: correlate(name, inputs[0]))
+    train, collate = run.context.splits.train, run.context.task.collator(run.context.tokenizer)
+    with torch.no_grad():
+        for example in train:
+            model(**collate([example]))
+    assert run.record.phase("initialise").examples == len(train)
+    method = run.experiment.method
+    for name, (a, b) in factors.items():
+        c = correlations[name] / len(train)
+        c += 0.01 * c.diag().mean() * torch.eye(len(c))
+        weight = model.get_submodule(name).weight.detach().double()
+        values = torch.linalg.svdvals(weight @ c)
+        taken = method.alpha / method.rank * (b.double() @ a.double()) @ c
+        kept = values[method.rank :] if mode == "ipm" else values[: -method.rank]
+        left = torch.linalg.svdvals(weight @ c - taken)[: len(kept)]
+        torch.testing.assert_close(left, kept, rtol=1e-3, atol=1e-4 * float(values[0]))
+
+
 def test_eva_spends_the_budget_and_starts_along_the_inputs(trained: Any) -> None:
     run = trained("eva")
     ranks = {layer.module: layer.rank for layer in run.record.ranks}
@@ -140,7 +189,7 @@ def test_eva_spends_the_budget_and_starts_along_the_inputs(trained: Any) -> None
         assert layer.scaling["default"] == config.alpha / config.rank
 
 
-STARTS = ("pissa", "olora", "lora_ga")
+STARTS = ("pissa", "olora", "lora_ga", "corda")
 
 
 @pytest.mark.parametrize("method", [*STARTS, *(f"autolora {start}" for start in STARTS)])
@@ -173,7 +222,7 @@ def test_dropout_takes_nothing_of_the_weights_that_a_start_took(method: str, tra
 def test_at_a_vanishing_rate_every_start_has_the_pretrained_loss(
     composed: Any, tiny_decoder: Path, tmp_path: Path
 ) -> None:
-    """Of a Llama without dropout of its own: four starts, each without and with LoRA's, have one training loss."""
+    """Of a Llama without dropout of its own: five starts, each without and with LoRA's, have one training loss."""
     texts = ["task=e2e", "task.metrics=[bleu]", "task.epoch_records=1", "task.decoding.beams=1"]
     small = ["task.decoding.max_new_tokens=2", "data.limit=16", "data.limit_evaluation=2", "train.epochs=1"]
     words = [*texts, *small, "method.learning_rate=1e-9", f"model.checkpoint={tiny_decoder}"]
@@ -184,8 +233,8 @@ def test_at_a_vanishing_rate_every_start_has_the_pretrained_loss(
             record = run_experiment(cell, tmp_path / f"{method}{dropout}", "autolora-bench ...", None)
             assert record.error is None, record.error["traceback"]
             losses[method, dropout] = record.history[0].train_loss
-    assert len(losses) == 8
-    assert list(losses.values()) == pytest.approx([losses["lora", 0]] * 8, abs=1e-4)
+    assert len(losses) == 10
+    assert list(losses.values()) == pytest.approx([losses["lora", 0]] * 10, abs=1e-4)
 
 
 def test_with_dropout_the_layer_computes_what_it_says() -> None:

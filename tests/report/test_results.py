@@ -11,6 +11,7 @@ RESULTS = Path(__file__).parents[2] / "results"
 SHOWN = {
     "minilm": [f"records={RESULTS / 'records'}", "model=minilm", "task=cola,mrpc,rte,sst2,stsb"],
     "methods": [f"records={RESULTS / 'methods' / 'records'}"],
+    "peft_all": [f"records={RESULTS / 'peft_all' / 'records'}"],
     "generated": [f"records={RESULTS / 'generated' / 'records'}"],
     "arena": [f"records={RESULTS / 'arena' / 'records'}", "task=planted"],
     "arena_null": [f"records={RESULTS / 'arena_null' / 'records'}", "task=planted"],
@@ -37,6 +38,13 @@ def test_the_committed_scores_are_those_of_the_records(
     assert cli.run(["report", *SHOWN[folder], f"format={form}"]) == 0
     committed = (RESULTS / folder / f"scores.{suffix}").read_text(encoding="utf-8")
     assert capsys.readouterr().out.startswith(committed)
+
+
+def test_the_committed_costs_of_pefts_types_are_those_of_the_records(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert cli.run(["report", *SHOWN["peft_all"]]) == 0
+    assert (RESULTS / "peft_all" / "cost.md").read_text(encoding="utf-8") in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("form", "suffix"), [("markdown", "md"), ("csv", "csv"), ("latex", "tex")])
