@@ -142,6 +142,10 @@ class ClassificationTask(TaskConfig):
     """Names of the classes, in the order of their numbers."""
     texts: SomeNames = field(default_factory=lambda: ["sentence1", "sentence2"])
     """Columns that make the input, in their order."""
+    language: Text | None = field(default=None, metadata=ADDED)
+    """Of a task in several languages: the one that is trained on and that the best epoch is chosen in."""
+    languages: Names = field(default_factory=list, metadata=LABEL)
+    """Those that there are."""
 
 
 @dataclass

@@ -13,7 +13,7 @@ from autolora_bench.config.ranges import check_ranges
 from autolora_bench.config.rates import LearnedRatesConfig
 from autolora_bench.config.steps import check_selection_moves
 from autolora_bench.config.support import UnsupportedError, check_support
-from autolora_bench.config.task import RecoveryTask, RegressionTask
+from autolora_bench.config.task import ClassificationTask, RecoveryTask, RegressionTask
 from autolora_bench.config.truth import check_truth
 from autolora_bench.config.validate_train import validate_train
 from autolora_bench.config.validate_variant import validate_variant
@@ -65,6 +65,14 @@ def validate(experiment: ExperimentConfig, reads_data: bool = True) -> None:
             low < high,
             f"task.minimum={low:g} with task.maximum={high:g}",
             "say a smaller and a larger number",
+        )
+    if isinstance(experiment.task, ClassificationTask):
+        language, languages = experiment.task.language, experiment.task.languages
+        require(
+            language is None or language in languages,
+            f"task.language={language} with task={experiment.task.name}, which has "
+            f"{', '.join(languages) or 'one language alone'}",
+            "say one of them" if languages else "leave it out",
         )
     experiment.method.check()
     variant = getattr(experiment.method, "variant", None)
