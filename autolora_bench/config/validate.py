@@ -6,7 +6,7 @@ from autolora_bench.config.data import HELD_OUT, Source
 from autolora_bench.config.experiment import IDENTITY_NODES, ExperimentConfig
 from autolora_bench.config.memory import check_memory
 from autolora_bench.config.method import AutoLoraConfig
-from autolora_bench.config.model import ALL_LINEAR, ModelConfig
+from autolora_bench.config.model import ModelConfig
 from autolora_bench.config.padding import check_padding_free
 from autolora_bench.config.peft_support import check_peft
 from autolora_bench.config.ranges import check_ranges
@@ -104,12 +104,6 @@ def _validate_model(model: ModelConfig) -> None:
         model.checkpoint is None or (model.hub is None and model.package is None),
         f"model={model.name} has weights of its own, model.checkpoint={model.checkpoint} names others",
         f"say model=any model.checkpoint={model.checkpoint}",
-    )
-    targets = model.targets or []
-    require(
-        ALL_LINEAR not in targets or len(targets) == 1,
-        f"model.targets=[{','.join(targets)}] names layers beside {ALL_LINEAR}",
-        "say model.targets=all-linear alone, or names alone",
     )
 
 

@@ -40,6 +40,7 @@ QUICK = {
     ("qwen2", "e2e", "full"),
     ("llama", "sst2", "lora"),
     ("llama", "e2e", "autolora"),
+    ("llama", "sst2", "autolora_all_linear"),
 }
 ENCODED = [
     "full",
@@ -61,6 +62,7 @@ CASES = [
     *(("llama", "e2e", method) for method in GENERATED),
     *(("qwen2", "e2e", method) for method in [*GENERATED[:-1], "bitfit"]),
     ("qwen2", "sst2", "bitfit"),
+    ("llama", "sst2", "autolora_all_linear"),
 ]
 
 
