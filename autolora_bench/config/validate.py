@@ -10,7 +10,7 @@ from autolora_bench.config.model import ModelConfig
 from autolora_bench.config.padding import check_padding_free
 from autolora_bench.config.peft_support import check_peft
 from autolora_bench.config.ranges import check_ranges
-from autolora_bench.config.rates import LearnedRatesConfig
+from autolora_bench.config.rates import Also, LearnedRatesConfig
 from autolora_bench.config.steps import check_selection_moves
 from autolora_bench.config.support import UnsupportedError, check_support
 from autolora_bench.config.task import ClassificationTask, RecoveryTask, RegressionTask
@@ -85,7 +85,14 @@ def validate(experiment: ExperimentConfig, reads_data: bool = True) -> None:
     if isinstance(experiment.method, AutoLoraConfig):
         _check_search(experiment, "search", experiment.method.search.batch_size)
     if isinstance(experiment.method, LearnedRatesConfig):
-        _check_search(experiment, "rates", experiment.method.rates.batch_size)
+        method, decay = experiment.method, experiment.train.weight_decay
+        _check_search(experiment, "rates", method.rates.batch_size)
+        require(
+            Also.weight_decay not in method.rates.also
+            or (decay if method.weight_decay is None else method.weight_decay) > 0,
+            "method.rates.also=[weight_decay] with a weight decay of 0, and every multiple of 0 is 0",
+            "say train.weight_decay=0.01, where it starts",
+        )
 
 
 def _check_search(experiment: ExperimentConfig, name: str, size: int) -> None:
