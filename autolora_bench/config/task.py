@@ -142,6 +142,10 @@ class ClassificationTask(TaskConfig):
     """Names of the classes, in the order of their numbers."""
     texts: SomeNames = field(default_factory=lambda: ["sentence1", "sentence2"])
     """Columns that make the input, in their order."""
+    language: Text | None = field(default=None, metadata=ADDED)
+    """Of a task in several languages: the one that is trained on and that the best epoch is chosen in."""
+    languages: Names = field(default_factory=list, metadata=LABEL)
+    """Those that there are."""
 
 
 @dataclass
@@ -271,7 +275,12 @@ class RecoveryTask(TaskConfig):
     truth: Any = "graded"
     """Ranks of the layers before the plant's seed permutes them (config.truth): graded, uniform, none, or a list."""
     rank: Rank = 4
-    """Mean rank of the truth: every method's budget is rank x layers."""
+    """Mean rank of the truth over the layers that are planted in."""
+    layers: Any = field(default=None, metadata=ADDED)
+    """Layers that are planted in, named as model.targets names those that are adapted; none: the same ones."""
+    budget: Rank = field(default=MISSING, metadata=LABEL)
+    """Mean rank over the adapted layers that the arena's methods have: task.rank, unless the planted layers are others
+    and the same total is another mean."""
     change: Positive = 0.35
     """Root mean square of the planted change of the output, over the output's standard deviation, if the parts of the
     change were uncorrelated."""

@@ -6,6 +6,7 @@ from random import Random
 from typing import Any
 
 from autolora_bench.config.experiment import ExperimentConfig
+from autolora_bench.config.model import layer_names
 from autolora_bench.config.task import RecoveryTask
 from autolora_bench.errors import require
 
@@ -61,11 +62,12 @@ def reversed_ranks(truth: Sequence[int]) -> tuple[int, ...]:
 
 
 def check_truth(experiment: ExperimentConfig) -> None:
-    """Raises UserError where a recovery task's settings cannot be."""
+    """Make a list of a recovery task's `layers`. Raises UserError where its settings cannot be."""
     task = experiment.task
     if not isinstance(task, RecoveryTask):
         return
     _check_ranks(task.truth, task.rank)
+    task.layers = layer_names(task.layers, "task.layers")
     missing = {"train", *task.evaluation, *task.test} - set(task.rows)
     require(
         not missing,

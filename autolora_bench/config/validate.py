@@ -6,14 +6,14 @@ from autolora_bench.config.data import HELD_OUT, Source
 from autolora_bench.config.experiment import IDENTITY_NODES, ExperimentConfig
 from autolora_bench.config.memory import check_memory
 from autolora_bench.config.method import AutoLoraConfig, HeadOnlyConfig
-from autolora_bench.config.model import ALL_LINEAR, ModelConfig
+from autolora_bench.config.model import ModelConfig
 from autolora_bench.config.padding import check_padding_free
 from autolora_bench.config.peft_support import check_peft
 from autolora_bench.config.ranges import check_ranges
-from autolora_bench.config.rates import LearnedRatesConfig
+from autolora_bench.config.rates import Also, LearnedRatesConfig
 from autolora_bench.config.steps import check_selection_moves
 from autolora_bench.config.support import UnsupportedError, check_support
-from autolora_bench.config.task import RecoveryTask, RegressionTask
+from autolora_bench.config.task import ClassificationTask, RecoveryTask, RegressionTask
 from autolora_bench.config.truth import check_truth
 from autolora_bench.config.validate_train import validate_train
 from autolora_bench.config.validate_variant import validate_variant
@@ -67,6 +67,14 @@ def validate(experiment: ExperimentConfig, reads_data: bool = True) -> None:
             "say a smaller and a larger number",
         )
     _check_head_rate(experiment)
+    if isinstance(experiment.task, ClassificationTask):
+        language, languages = experiment.task.language, experiment.task.languages
+        require(
+            language is None or language in languages,
+            f"task.language={language} with task={experiment.task.name}, which has "
+            f"{', '.join(languages) or 'one language alone'}",
+            "say one of them" if languages else "leave it out",
+        )
     experiment.method.check()
     variant = getattr(experiment.method, "variant", None)
     if isinstance(variant, VariantConfig):
@@ -78,7 +86,14 @@ def validate(experiment: ExperimentConfig, reads_data: bool = True) -> None:
     if isinstance(experiment.method, AutoLoraConfig):
         _check_search(experiment, "search", experiment.method.search.batch_size)
     if isinstance(experiment.method, LearnedRatesConfig):
-        _check_search(experiment, "rates", experiment.method.rates.batch_size)
+        method, decay = experiment.method, experiment.train.weight_decay
+        _check_search(experiment, "rates", method.rates.batch_size)
+        require(
+            Also.weight_decay not in method.rates.also
+            or (decay if method.weight_decay is None else method.weight_decay) > 0,
+            "method.rates.also=[weight_decay] with a weight decay of 0, and every multiple of 0 is 0",
+            "say train.weight_decay=0.01, where it starts",
+        )
 
 
 def _check_head_rate(experiment: ExperimentConfig) -> None:
@@ -108,12 +123,6 @@ def _validate_model(model: ModelConfig) -> None:
         model.checkpoint is None or (model.hub is None and model.package is None),
         f"model={model.name} has weights of its own, model.checkpoint={model.checkpoint} names others",
         f"say model=any model.checkpoint={model.checkpoint}",
-    )
-    targets = model.targets or []
-    require(
-        ALL_LINEAR not in targets or len(targets) == 1,
-        f"model.targets=[{','.join(targets)}] names layers beside {ALL_LINEAR}",
-        "say model.targets=all-linear alone, or names alone",
     )
 
 

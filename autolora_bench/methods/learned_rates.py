@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
+from peft import PeftModel
 
 from autolora_bench.config.method import Allocation
-from autolora_bench.config.rates import Granularity, LearnedRatesConfig, RateOrder
+from autolora_bench.config.rates import Also, Granularity, LearnedRatesConfig, RateOrder
 from autolora_bench.config.train import TrainConfig
 from autolora_bench.data.splits import search_split
 from autolora_bench.methods.base import Phase, PhaseContext, PhaseResult
@@ -25,7 +26,7 @@ from autolora_bench.models.load import Backbone
 from autolora_bench.processes import on_main
 from autolora_bench.record import write_atomically
 from autolora_bench.search.rate_trainer import RateOptions
-from autolora_bench.search.rates import LayerRates
+from autolora_bench.search.rates import LayerRates, SharedMultiples
 from autolora_bench.training.arguments import training_arguments
 from autolora_bench.training.checkpoints import CHECKPOINTS
 from autolora_bench.training.lora_optimizers import MakeOptimizer, with_rates
@@ -44,20 +45,27 @@ class LearnedRatesLora(Lora):
 
     def before(self) -> Sequence[Phase]:
         """First values, where the variant's start computes any, and the search of the rates from there."""
-        return [*super().before(), RatePhase(self.config, self.adapt)]
+        return [*super().before(), RatePhase(self.config, super().adapt)]
+
+    def adapt(self, backbone: Backbone, context: PhaseContext) -> PeftModel:
+        """LoRA of one rank, with the alpha that was learnt where it was."""
+        alpha = self.config.alpha * read_also(context.folder / RATES).get(Also.alpha, 1.0)
+        return Lora(replace(self.config, alpha=alpha)).adapt(backbone, context)
 
     def optimizer(self, context: PhaseContext) -> MakeOptimizer:
-        """AdamW with the rates that the search left, in the order that the method asks for."""
+        """AdamW with the rates that the search left, in the order that the method asks for, and its weight decay."""
         seed = draw_seed(Allocation.shuffled, context.experiment.task.name, context.experiment.seed)
-        return with_rates(multiples_for(self.config, read_rates(context.folder / RATES), seed))
+        decay = read_also(context.folder / RATES).get(Also.weight_decay, 1.0)
+        return with_rates(multiples_for(self.config, read_rates(context.folder / RATES), seed), decay)
 
 
 @dataclass(frozen=True)
 class RatePhase:
     """Trains weights on one half of the training data, their rates on the other.
 
-    Leaves rates.json ({granularity, multiples: layer -> of A, of B}) and trajectory.jsonl. The record's details hold
-    the smallest, the geometric mean and the largest multiple, and that of B over A.
+    Leaves rates.json ({granularity, multiples: layer -> of A, of B, also: name -> multiple}) and trajectory.jsonl. The
+    record's details hold the smallest, the geometric mean and the largest multiple of a rate, that of B over A, and the
+    value of what else was learnt.
     """
 
     config: LearnedRatesConfig
@@ -78,14 +86,24 @@ class RatePhase:
         backbone = context.backbone(c.initialisation_seed)
         model: Any = self.adapt(backbone, context)
         rates = LayerRates(model, c.granularity, c.limit)
-        trainer = self._trainer(model, rates, context, train, backbone)
+        shared = SharedMultiples(model, [Also(name) for name in c.also], c.limit)
+        trainer = self._trainer(model, rates, shared, context, train, backbone)
         train_search(trainer, context, train)
-        found = _readable(rates, backbone.targets)
+        found = _readable(rates, shared, backbone.targets)
         on_main(lambda: write_atomically(context.folder / RATES, json.dumps(found, indent=1)))
-        return measured(trainer, RATES, backbone.source, _summary(found["multiples"]))
+        decay = train.weight_decay if self.config.weight_decay is None else self.config.weight_decay
+        starts = {Also.weight_decay: decay, Also.alpha: self.config.alpha}
+        also = {name.value: starts[name] * shared.of(name) for name in shared.names}
+        return measured(trainer, RATES, backbone.source, {**_summary(found["multiples"]), **also})
 
     def _trainer(
-        self, model: Any, rates: LayerRates, context: PhaseContext, train: TrainConfig, backbone: Backbone
+        self,
+        model: Any,
+        rates: LayerRates,
+        shared: SharedMultiples,
+        context: PhaseContext,
+        train: TrainConfig,
+        backbone: Backbone,
     ) -> MeteredRateTrainer:
         c, folder, seed = self.config.rates, context.phase_folder(self.name), context.experiment.seed
         halves = search_split(context.splits.train, c.train_share, seed, context.task.stratify_column())
@@ -102,6 +120,7 @@ class RatePhase:
             train_dataset=halves[0],
             validation_dataset=halves[1],
             rates=rates,
+            shared=shared,
             options=RateOptions(
                 exact=c.exact,
                 learning_rate=c.learning_rate,
@@ -126,6 +145,12 @@ def read_rates(path: Path) -> Multiples:
     return {layer: (of_a, of_b) for layer, (of_a, of_b) in found.items()}
 
 
+def read_also(path: Path) -> dict[str, float]:
+    """What the search left beside rates: multiples by name."""
+    found: dict[str, float] = json.loads(path.read_text(encoding="utf-8")).get("also", {})
+    return found
+
+
 def multiples_for(config: LearnedRatesConfig, learnt: Multiples, seed: int) -> Multiples:
     """The learnt multiples as the final training uses them: permuted over the layers, scaled to geometric mean 1, or as
     they are; `seed` is that of the permutation."""
@@ -141,13 +166,14 @@ def _mean(rates: Sequence[float]) -> float:
     return math.exp(sum(map(math.log, rates)) / len(rates))
 
 
-def _readable(rates: LayerRates, layers: Sequence[str]) -> dict[str, Any]:
+def _readable(rates: LayerRates, shared: SharedMultiples, layers: Sequence[str]) -> dict[str, Any]:
     rows = rates.multiples().double().cpu().tolist()
     rows = rows * len(layers) if rates.granularity is Granularity.model else rows
     names = rates.layers or layers
     return {
         "granularity": rates.granularity.name,
         "multiples": {name: [row[0], row[-1]] for name, row in zip(names, rows, strict=True)},
+        **({"also": {name.value: shared.of(name) for name in shared.names}} if shared.names else {}),
     }
 
 

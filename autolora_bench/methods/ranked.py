@@ -18,7 +18,7 @@ from autolora_bench.config.method import Allocation, PlantedRanksConfig, RankedL
 from autolora_bench.config.ranks import layer_key, read_ranks
 from autolora_bench.config.search import Rule
 from autolora_bench.config.truth import reversed_ranks
-from autolora_bench.errors import UserError
+from autolora_bench.errors import UserError, require
 from autolora_bench.methods.base import Phase, PhaseContext, PhaseResult
 from autolora_bench.methods.low_rank import LowRank
 from autolora_bench.methods.ranked_model import (
@@ -71,10 +71,21 @@ class AllocatePhase:
         return PhaseResult(artefact=RANKS, details=details)
 
     def _planted(self, context: PhaseContext, modules: Sequence[str]) -> RankAllocation | None:
-        """The true ranks, or their reverse; none for a method that has ranks of its own."""
+        """The true ranks, or their reverse; none for a method that has ranks of its own.
+
+        Raises:
+            UserError: an update is planted in a layer that is not adapted.
+        """
         if not isinstance(self.config, PlantedRanksConfig):
             return None
         assert isinstance(context.task, Recovery)
+        outside = [name for name, rank in context.task.truth.items() if rank and name not in modules]
+        require(
+            not outside,
+            f"method={self.config.name}, and {len(outside)} layers have planted ranks and no adapter: "
+            f"{', '.join(outside[:2])}",
+            "say model.targets=all-linear, or leave task.layers out",
+        )
         truth = [context.task.truth[name] for name in modules]
         turned = self.config.allocation is Allocation.reversed
         return RankAllocation.from_ranks(modules, reversed_ranks(truth) if turned else truth)

@@ -1,4 +1,4 @@
-"""A residual network with random frozen weights: small enough that a rank search on it takes seconds.
+"""Networks with random frozen weights: small enough that a rank search on them takes seconds.
 
 Shapes: B batch, T tokens, D units.
 """
@@ -10,14 +10,16 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import WhitespaceSplit
 from torch import Tensor, nn
-from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
+from transformers import BertConfig, BertModel, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
 from transformers.modeling_outputs import BaseModelOutput
 
-from autolora_bench.config.model import RandomNet
+from autolora_bench.config.model import Blocks, RandomNet
 
 WINDOW = 3
 """Tokens whose embeddings make the first state of a position: its own and those before it."""
 PADDING = "[PAD]"
+HEADS = 4
+POSITIONS = 512
 
 
 class ResidualNetConfig(PreTrainedConfig):  # type: ignore[no-untyped-call]
@@ -95,10 +97,38 @@ class ResidualNet(PreTrainedModel):  # type: ignore[no-untyped-call]
         """Nothing: `_draw` does it."""
 
 
-def random_net(net: RandomNet) -> ResidualNet:
+def random_net(net: RandomNet) -> PreTrainedModel:
     """The network of a configuration; torch's global generator is left as it was."""
     with torch.random.fork_rng(devices=[]):
+        if net.kind is Blocks.bert:
+            return random_bert(net)
         return ResidualNet(ResidualNetConfig(net.blocks, net.units, net.vocabulary, net.seed))
+
+
+@torch.no_grad()
+def random_bert(net: RandomNet) -> BertModel:
+    """BERT without pooler and dropout. Its weights are normal with deviation 1 (embeddings), 1 / sqrt(D) (layers): at
+    BERT's own .02 a network of this width would hardly do anything but pass its embeddings on."""
+    config = BertConfig(
+        vocab_size=net.vocabulary + 1,
+        hidden_size=net.units,
+        num_hidden_layers=net.blocks,
+        num_attention_heads=HEADS,
+        intermediate_size=net.units,
+        max_position_embeddings=POSITIONS,
+        pad_token_id=net.vocabulary,
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
+    )
+    model = BertModel(config, add_pooling_layer=False)
+    generator = torch.Generator().manual_seed(net.seed)
+    for module in model.modules():
+        if isinstance(module, nn.Embedding):
+            module.weight.normal_(generator=generator)
+        elif isinstance(module, nn.Linear):
+            module.weight.normal_(std=net.units**-0.5, generator=generator)
+            module.bias.zero_()
+    return model
 
 
 class NumberTokenizer(PreTrainedTokenizerFast):

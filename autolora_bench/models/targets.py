@@ -27,14 +27,29 @@ def target_modules(model: PreTrainedModel, config: ModelConfig) -> list[str]:
         UserError: no layer matches.
     """
     endings = config.targets or known_targets(model.config.model_type)
+    return named_layers(model, endings, "model.targets", config.name)
+
+
+def named_layers(model: PreTrainedModel, endings: Sequence[str], setting: str, title: str) -> list[str]:
+    """Full names of the linear layers with these ends, or of all in the blocks for ALL_LINEAR, in the model's order.
+
+    Args:
+        model: the model.
+        endings: ends of names.
+        setting: where they were said, for messages.
+        title: the model's name, for messages.
+
+    Raises:
+        UserError: no layer matches one of them.
+    """
     linear = [name for name, module in model.named_modules() if isinstance(module, nn.Linear | Conv1D)]
     known = sorted({re.sub(r"^.*\.", "", name) for name in linear})
-    if endings == [ALL_LINEAR]:
+    if list(endings) == [ALL_LINEAR]:
         found = [name for name in linear if re.search(IN_BLOCK, name)]
         if not found:
             raise UserError(
                 f"a {model.config.model_type} model has no numbered blocks: which of its layers to adapt is not known",
-                f"say model.targets=[...] with names among: {', '.join(known)}",
+                f"say {setting}=[...] with names among: {', '.join(known)}",
             )
         return found
     found = [
@@ -45,7 +60,7 @@ def target_modules(model: PreTrainedModel, config: ModelConfig) -> list[str]:
     ]
     if missing:
         raise UserError(
-            f"model.targets: no linear layer of {config.name!r} is called {missing[0]!r}",
+            f"{setting}: no linear layer of {title!r} is called {missing[0]!r}",
             f"choose among: {', '.join(known)}",
         )
     return found

@@ -1,7 +1,8 @@
 """The search of learning rates as a Hugging Face Trainer: weights and rates in turn, with one optimizer.
 
 The weights of every rate are a parameter group. Before a weight step the schedule's rate of the group is multiplied by
-what has been learnt; the scheduler sets it anew after the step. The rates' logarithms are the optimizer's last group.
+what has been learnt; the scheduler sets it anew after the step. Weight decay and LoRA's scale, where they are learnt,
+are one for all groups. The logarithms of all that is learnt are the optimizer's last group.
 """
 
 from __future__ import annotations
@@ -17,10 +18,11 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from transformers import TrainingArguments
 
+from autolora_bench.config.rates import Also
 from autolora_bench.errors import UserError, require
 from autolora_bench.search.bilevel import BilevelTrainer, LoopOptions
 from autolora_bench.search.hypergradient.step import InnerLoop
-from autolora_bench.search.rates import LayerRates, RateGradient
+from autolora_bench.search.rates import LayerRates, RateGradient, SharedMultiples
 
 RATES_FILE = "rates.safetensors"
 
@@ -47,6 +49,7 @@ class RateTrainer(BilevelTrainer):
         model: PEFT LoRA model.
         args: of the weights; their learning rate is where every rate starts.
         rates: see `LayerRates`.
+        shared: what else is learnt; see `SharedMultiples`.
         options: see `RateOptions`.
         arguments: as of `BilevelTrainer`.
 
@@ -65,6 +68,7 @@ class RateTrainer(BilevelTrainer):
         args: TrainingArguments,
         rates: LayerRates,
         options: RateOptions,
+        shared: SharedMultiples | None = None,
         **arguments: Any,
     ) -> None:
         require(
@@ -84,7 +88,8 @@ class RateTrainer(BilevelTrainer):
         )
         super().__init__(model=model, args=args, options=options, **arguments)
         self.rates = rates.to(args.device)
-        self._gradient = RateGradient(rates.members, options.exact)
+        self.shared = (SharedMultiples(model, ()) if shared is None else shared).to(args.device)
+        self._gradient = RateGradient(rates.members, options.exact, self.shared)
 
     @property
     def outer(self) -> Tensor:
@@ -97,16 +102,18 @@ class RateTrainer(BilevelTrainer):
         if not any("rate" in group for group in optimizer.param_groups):
             for number, members in enumerate(self.rates.members):
                 _split_off(optimizer, members, number)
-            group = {"params": [self.rates.log], "lr": self.options.learning_rate, "weight_decay": 0.0}
+            learnt = [self.rates.log, *([self.shared.log] if self.shared.names else [])]
+            group = {"params": learnt, "lr": self.options.learning_rate, "weight_decay": 0.0}
             optimizer.add_param_group({**group, "betas": self.options.betas})
         return optimizer
 
     def before_weight_step(self) -> None:
-        """Give every group its rate for the step that follows."""
-        multiples = self.rates.multiples().flatten().tolist()
+        """Give every group its rate, and its weight decay, for the step that follows."""
+        multiples, decay = self.rates.multiples().flatten().tolist(), self.shared.of(Also.weight_decay)
         for group in self._torch_optimizer().param_groups:
             if "rate" in group:
                 group["lr"] *= multiples[group["rate"]]
+                group["weight_decay"] = group["own_decay"] * decay
 
     def begin_loop(self, model: nn.Module) -> InnerLoop:
         """It remembers where the weights were."""
@@ -125,30 +132,43 @@ class RateTrainer(BilevelTrainer):
         self._gradient.advance(step)
 
     def move_outer(self, step: InnerLoop) -> None:
-        """Move the logarithms of the rates."""
+        """Move the logarithms of the rates, and of what else is learnt."""
         found = self._gradient.gradient(step)
         optimizer = self._torch_optimizer()
         optimizer.param_groups[-1]["lr"] = self.options.learning_rate
         for weight in self._weights.values():
             weight.grad = None
-        self.rates.log.grad = found.view_as(self.rates.log).to(self.rates.log.dtype)
+        rates = self.rates.log.numel()
+        for log, part in ((self.rates.log, found[:rates]), (self.shared.log, found[rates:])):
+            log.grad = part.view_as(log).to(log.dtype)
         optimizer.step()
-        self.rates.log.grad = None
+        self.rates.log.grad = self.shared.log.grad = None
         self.rates.clamp()
+        self.shared.settle()
 
     def save_outer(self, folder: str) -> None:
         """The logarithms."""
-        save_file({"log": self.rates.log.detach().cpu().contiguous()}, str(Path(folder) / RATES_FILE))
+        logs = {"log": self.rates.log, **({"shared": self.shared.log} if self.shared.names else {})}
+        save_file(
+            {name: log.detach().cpu().contiguous() for name, log in logs.items()},
+            str(Path(folder) / RATES_FILE),
+        )
 
     def load_outer(self, folder: str) -> None:
         """The logarithms. Raises UserError where there are none, or those of other layers."""
         path, mend = Path(folder) / RATES_FILE, "resume from a checkpoint of the same search"
         try:
-            log = load_file(str(path))["log"]
+            found = load_file(str(path))
+            log, shared = found["log"], found.get("shared", self.shared.log.detach()[:0].cpu())
         except (OSError, SafetensorError, KeyError) as error:
             raise UserError(f"{path} cannot be read: {error}", mend) from error
         require(log.shape == self.rates.log.shape, f"{path} holds the rates of other layers", mend)
+        require(
+            shared.shape == self.shared.log.shape, f"{path} is of a search that learnt something else", mend
+        )
         self.rates.log.data.copy_(log)
+        self.shared.log.data.copy_(shared)
+        self.shared.settle()
 
 
 def _split_off(optimizer: Optimizer, members: list[nn.Parameter], number: int) -> None:
@@ -158,5 +178,6 @@ def _split_off(optimizer: Optimizer, members: list[nn.Parameter], number: int) -
         inside = [weight for weight in group["params"] if id(weight) in wanted]
         if inside:
             group["params"] = [weight for weight in group["params"] if id(weight) not in wanted]
-            optimizer.add_param_group({**group, "params": inside, "rate": number})
+            own = {"params": inside, "rate": number, "own_decay": group["weight_decay"]}
+            optimizer.add_param_group({**group, **own})
     optimizer.param_groups[:] = [group for group in optimizer.param_groups if group["params"]]

@@ -5,6 +5,13 @@ decay included, are proportional to it: d W_hat / d rho is W_hat - W for the gro
 made of the gradient. So the derivative of L_val(W_hat) with respect to rho is <dL_val/dW_hat, W_hat - W>; through
 several inner steps it is the sum over them, with the first factor carried back through the later ones.
 Meta-SGD learns a rate for every single weight and lets it be negative; here a rate is shared by a layer and positive.
+
+Two more numbers can be learnt, one of each for all layers, in logarithms too. Weight decay: AdamW takes eta lambda W
+off in a step, so the derivative is -<v, eta lambda W>, carried back as that of rates. The scale s of s B A: the loss
+reads s and B in their product alone, so that s dL/ds = <B, dL/dB>. Of the validation loss this is the direct term. By
+the same product the training gradient g depends on s as on B: (d g / d log s)^T w = <g_B, w_B> + <B, (H w)_B>, with w
+what the optimizer step makes of v. The implicit term takes this off at every step: the first part always, the part with
+the curvature H if `exact`; where B = 0 there is none.
 """
 
 from __future__ import annotations
@@ -15,9 +22,11 @@ from collections.abc import Sequence
 import torch
 from peft import PeftModel
 from torch import Tensor, nn
+from torch.optim import AdamW
 
-from autolora_bench.config.rates import Granularity
-from autolora_bench.errors import UserError
+from autolora_bench.config.rates import Also, Granularity
+from autolora_bench.errors import UserError, require
+from autolora_bench.search.hypergradient.jacobian import OptimizerStep
 from autolora_bench.search.hypergradient.step import Batch, InnerLoop
 from autolora_bench.search.hypergradient.unrolled import TrainingGraphs
 from autolora_bench.search.layers import lora_factors, lora_layers
@@ -69,19 +78,64 @@ class LayerRates(nn.Module):
         self.log.clamp_(-self._most, self._most)
 
 
+class SharedMultiples(nn.Module):
+    """Multiples of the weight decay and of the scale that a LoRA trains with, one of each for all layers.
+
+    Args:
+        model: PEFT LoRA model.
+        names: which are learnt, S of them.
+        limit: no multiple is above it or below its inverse.
+
+    Attributes:
+        log: (S,) natural logarithms of the multiples, zero at first.
+        second: B of every layer.
+    """
+
+    log: nn.Parameter
+
+    def __init__(self, model: PeftModel, names: Sequence[Also], limit: float = math.inf) -> None:
+        super().__init__()
+        self.names = tuple(names)
+        self.second = [b for _, b in lora_factors(model)]
+        self.log = nn.Parameter(torch.zeros(len(self.names), device=self.second[0].device))
+        self._adapter, self._layers = model.active_adapter, list(lora_layers(model).values())
+        self._scales = [layer.scaling[self._adapter] for layer in self._layers]
+        self._most = math.log(limit)
+
+    def of(self, name: Also) -> float:
+        """A multiple; 1 of what is not learnt."""
+        return math.exp(float(self.log.detach()[self.names.index(name)])) if name in self.names else 1.0
+
+    @torch.no_grad()
+    def settle(self) -> None:
+        """Take the multiples back within the limit, and give the layers their scale."""
+        self.log.clamp_(-self._most, self._most)
+        for layer, scale in zip(self._layers, self._scales, strict=True):
+            layer.scaling[self._adapter] = scale * self.of(Also.alpha)
+
+
 class RateGradient:
     """Gradient of the validation loss with respect to the logarithms of rates; hooks as those of `Hypergradient`.
 
     Args:
-        members: weights of each of the R rates. Other weights have rates that are not asked about.
-        exact: go through the Hessian of the training loss between inner steps, which needs double backward passes;
-            otherwise it is left out. With one inner step there is nothing to leave out.
+        members: weights of each of the R rates. Other weights have rates that are not asked about, nor their decay.
+        exact: go through the Hessian of the training loss, which needs double backward passes: between inner steps, and
+            for the scale in every step; otherwise it is left out. With one inner step and without the scale there is
+            nothing to leave out.
+        shared: what is asked about beside rates, S numbers.
     """
 
-    def __init__(self, members: Sequence[Sequence[nn.Parameter]], exact: bool) -> None:
+    def __init__(
+        self, members: Sequence[Sequence[nn.Parameter]], exact: bool, shared: SharedMultiples | None = None
+    ) -> None:
         self.exact = exact
         self._rate_of = {id(weight): i for i, weights in enumerate(members) for weight in weights}
         self._count = len(members)
+        names = shared.names if shared else ()
+        self._decay = self._count + names.index(Also.weight_decay) if Also.weight_decay in names else None
+        self._scale = self._count + names.index(Also.alpha) if Also.alpha in names else None
+        self._total = self._count + len(names)
+        self._second = {id(b) for b in shared.second} if shared else set()
         self._graphs = TrainingGraphs()
 
     def prepare(self, step: InnerLoop) -> None:
@@ -106,9 +160,15 @@ class RateGradient:
             self._graphs.start(step.parameters)
 
     def gradient(self, step: InnerLoop) -> Tensor:
-        """(R,) after the loop's last optimizer step; it must have remembered W."""
+        """(R + S,) after the loop's last optimizer step; it must have remembered W.
+
+        Raises:
+            UserError: weight decay is asked about and is part of the optimizer's gradient.
+        """
         v = step.validation_gradient()
-        found = torch.zeros(self._count, dtype=v[0].dtype, device=v[0].device)
+        found = torch.zeros(self._total, dtype=v[0].dtype, device=v[0].device)
+        if self._scale is not None:
+            found[self._scale] += self._along_second(step, step.parameters, v)
         carried: list[list[Tensor]] = []
         after = [weight.detach() for weight in step.parameters]
         steps = step.optimizer_steps()
@@ -116,14 +176,45 @@ class RateGradient:
         for number in reversed(range(len(steps))):
             before = starts[number]
             self._add(found, step, [((a - b) * x).sum() for a, b, x in zip(after, before, v, strict=True)])
-            if number == 0:
+            if self._decay is not None:
+                found[self._decay] -= self._of_decay(step, steps[number], before, v)
+            if number == 0 and self._scale is None:
                 break
             back = steps[number].back(v, carried)
             v, carried, after = back.arriving, back.carried, before
+            curvature: list[Tensor] = []
             if self.exact:
-                _, curvature = self._graphs.products(back.direction, [])
+                _, curvature = self._graphs.products(back.direction, [], first=self._scale is not None)
                 v = [x - h for x, h in zip(v, curvature, strict=True)]
+            if self._scale is not None:
+                found[self._scale] -= self._along_second(step, back.gradient, back.direction)
+                found[self._scale] -= self._along_second(step, before, curvature) if curvature else 0.0
         return found
+
+    def _along_second(self, step: InnerLoop, one: Sequence[Tensor], other: Sequence[Tensor]) -> Tensor:
+        """Inner product over all B."""
+        parts = [
+            (a.detach() * b).sum()
+            for weight, a, b in zip(step.parameters, one, other, strict=True)
+            if id(weight) in self._second
+        ]
+        return torch.stack(parts).sum()
+
+    def _of_decay(
+        self, step: InnerLoop, taken: OptimizerStep, before: Sequence[Tensor], v: Sequence[Tensor]
+    ) -> Tensor:
+        """<v, what decay took off> over the weights whose rates are asked about."""
+        require(
+            isinstance(step.optimizer, AdamW),
+            f"the derivative of {type(step.optimizer).__name__} with respect to its weight decay is not known",
+            "use AdamW",
+        )
+        parts = [
+            (gone * x).sum()
+            for weight, gone, x in zip(step.parameters, taken.decayed(before), v, strict=True)
+            if id(weight) in self._rate_of
+        ]
+        return torch.stack(parts).sum()
 
     def _add(self, found: Tensor, step: InnerLoop, parts: Sequence[Tensor]) -> None:
         for weight, part in zip(step.parameters, parts, strict=True):
@@ -132,4 +223,4 @@ class RateGradient:
                 found[rate] += part
 
     def _differentiates(self, step: InnerLoop) -> bool:
-        return self.exact and step.inner_steps > 1
+        return self.exact and (step.inner_steps > 1 or self._scale is not None)

@@ -26,7 +26,7 @@ from autolora_bench.metrics.classification import spearman
 from autolora_bench.metrics.scores import UNDEFINED, MetricScores
 from autolora_bench.models.labels import IGNORED
 from autolora_bench.models.load import HeadKind, HeadSpec, load_backbone
-from autolora_bench.models.targets import block_and_projection
+from autolora_bench.models.targets import block_and_projection, named_layers
 from autolora_bench.search.layers import lora_layers
 from autolora_bench.tasks.base import Batch, EvaluationContext, Result, Splits
 from autolora_bench.tasks.inference import by_length, evaluation_mode
@@ -43,7 +43,8 @@ class Recovery:
     experiment: ExperimentConfig
     teacher: Teacher = field(init=False)
     truth: dict[str, int] = field(init=False)
-    """Target layer, in the model's order -> planted rank. Known, as `teacher` and `variance`, after `prepare`."""
+    """Adapted or planted layer, in the model's order -> planted rank. Known after `prepare`, as `teacher` and
+    `variance`."""
     variance: float = field(init=False)
     """Of the training inputs: what the loss is divided by."""
 
@@ -77,9 +78,13 @@ class Recovery:
         }
         backbone = load_backbone(self.experiment.model, self.head())
         seed = plant_seed(c, self.experiment.seed)
-        ranks = planted_ranks(c, len(backbone.targets), seed)
-        self.truth = dict(zip(backbone.targets, ranks, strict=True))
-        plant = Plant(c, self.truth, seed)
+        model, adapted = backbone.model, backbone.targets
+        layers = c.layers and named_layers(model, c.layers, "task.layers", self.experiment.model.name)
+        layers = layers or adapted
+        ranks = dict(zip(layers, planted_ranks(c, len(layers), seed), strict=True))
+        both = {*layers, *adapted}
+        self.truth = {name: ranks.get(name, 0) for name, _ in model.named_modules() if name in both}
+        plant = Plant(c, ranks, seed)
         self.teacher = read_teacher(backbone, plant, inputs, tokenizer, rows["train"])
         self.variance = self.teacher.variance(splits["train"]["labels"][:])
         details = {"seed": seed, "mode": c.mode.name, "truth": self.truth, "variance": self.variance}

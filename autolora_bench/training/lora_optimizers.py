@@ -1,6 +1,7 @@
 """Optimizers of LoRA: LoRA+'s, LoRA-Pro's, DoRA's, which does not decay magnitudes, and one with a rate per layer."""
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from torch import nn
@@ -40,11 +41,12 @@ def _lora_plus(
     return adamw(model, arguments, groups, rate)
 
 
-def with_rates(multiples: Mapping[str, tuple[float, float]]) -> MakeOptimizer:
+def with_rates(multiples: Mapping[str, tuple[float, float]], decay: float = 1.0) -> MakeOptimizer:
     """AdamW with rates of their own for A and B of every layer, as multiples of the training's; all else has that.
 
     Args:
         multiples: layer, by its name in the base model -> of A, of B.
+        decay: multiple of the weight decay of all but the head.
     """
 
     def make(model: Any, arguments: TrainingArguments, groups: WeightGroups) -> Optimizer:
@@ -52,7 +54,9 @@ def with_rates(multiples: Mapping[str, tuple[float, float]]) -> MakeOptimizer:
         of = {
             id(weight): rate for rates, weights in pairs for weight, rate in zip(weights, rates, strict=True)
         }
-        return adamw(model, arguments, groups, lambda name, weight: of.get(id(weight), 1.0))
+        own = arguments.weight_decay if groups.weight_decay is None else groups.weight_decay
+        scaled = groups if decay == 1 else replace(groups, weight_decay=own * decay)
+        return adamw(model, arguments, scaled, lambda name, weight: of.get(id(weight), 1.0))
 
     return make
 

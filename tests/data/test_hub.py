@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import product
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -24,6 +25,7 @@ from autolora_bench.config.task import ClassificationTask, TaskConfig
 from autolora_bench.data.load import load_data
 from autolora_bench.data.schema import TaskData
 from autolora_bench.errors import UserError
+from autolora_bench.runner import run_experiment
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 GLUE_COMMIT = "bcdcba79d07bc864c1c254ccfcedcce55bcc9a8c"
@@ -380,6 +382,92 @@ def test_a_file_that_is_no_parquet(
 ) -> None:
     hub.add("nyu-mll/glue", GLUE_COMMIT, {"rte/train-00000-of-00001.parquet": json.dumps(RTE).encode()})
     refused(lambda: load_data(task_of("rte"), HUB), "rte/train-00000-of-00001.parquet", "parquet file")
+
+
+LANGUAGES = {"xnli": 15, "pawsx": 7}
+NLI = ["entailment", "neutral", "contradiction"]
+
+
+@pytest.fixture
+def multilingual(hub: FakeHub, task_of: Callable[[str], TaskConfig]) -> FakeHub:
+    """Both data sets as they are laid out on the hub; every text begins with its language and split."""
+    for name, columns, names in (
+        ("xnli", ("premise", "hypothesis"), NLI),
+        ("pawsx", ("sentence1", "sentence2"), ["0", "1"]),
+    ):
+        task = task_of(name)
+        assert isinstance(task, ClassificationTask)
+        assert task.hub
+        made = load_data(task, DataConfig(source=Source.generated)).splits["validation"][:24]
+        for language, split in product(task.languages, ("train", "validation", "test")):
+            rows: dict[str, list[Any]] = {
+                column: [f"{language} {split} {text}" for text in made[ours]]
+                for column, ours in zip(columns, task.texts, strict=True)
+            }
+            file = as_glue({**rows, "label": made["label"]}, names)
+            place = {f"{language}/{split}-00000-of-00001.parquet": file}
+            hub.add(task.hub.path, str(task.hub.revision), place)
+    return hub
+
+
+def in_languages(name: str, *words: str) -> ExperimentConfig:
+    with composer():
+        return to_experiment(compose_config([f"task={name}", "data=hub", "model=any", *words]))
+
+
+@pytest.mark.parametrize("name", LANGUAGES)
+def test_english_is_trained_on_and_every_language_tested(name: str, multilingual: FakeHub) -> None:
+    task = in_languages(name, "model.checkpoint=x").task
+    assert isinstance(task, ClassificationTask)
+    assert len(task.languages) == LANGUAGES[name] == len(set(task.languages))
+    assert task.test == [f"test_{language}" for language in task.languages]
+    made = load_data(task, DataConfig(source=Source.generated)).splits["validation"][:24]
+    for split, rows in load_data(task, HUB).splits.items():
+        kind, _, language = split.partition("_")
+        for column in task.texts:
+            assert rows[column][:] == [f"{language or 'en'} {kind} {text}" for text in made[column]]
+        assert rows["label"][:] == made["label"]
+
+
+def test_another_language_is_trained_on_when_it_is_said(multilingual: FakeHub) -> None:
+    words = ["model.checkpoint=x", "task.language=de"]
+    experiment = in_languages("pawsx", *words, "task.test=[test_ja]")
+    data = load_data(experiment.task, HUB)
+    first = {split: rows["sentence1"][0][:2] for split, rows in data.splits.items()}
+    assert first == {"train": "de", "validation": "de", "test_ja": "ja"}
+    asked = {
+        path.rpartition("/resolve/")[2].split("/", 1)[1] for path in multilingual.asked if "/resolve/" in path
+    }
+    assert asked == {f"{place}-00000-of-00001.parquet" for place in ("de/train", "de/validation", "ja/test")}
+    assert config_id(in_languages("pawsx", *words)) != config_id(in_languages("pawsx", *words[:1]))
+    for task, language in (("pawsx", "ru"), ("xnli", "ja"), ("rte", "en")):
+        with pytest.raises(UserError, match=f"task.language={language} with task={task}"):
+            in_languages(task, "model.checkpoint=x", f"task.language={language}")
+
+
+@pytest.mark.parametrize(("name", "language"), [("xnli", "sw"), ("pawsx", "zh")])
+def test_a_tiny_xlmr_is_trained_on_english_and_scored_in_another_language(
+    name: str,
+    language: str,
+    multilingual: FakeHub,
+    tiny_xlmr: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("AUTOLORA_BENCH_CACHE", str(tmp_path / "cache"))
+    words = [f"task.test=[test_{language}]", f"model.checkpoint={tiny_xlmr}", "method=lora", "train.epochs=1"]
+    folder = tmp_path / "run"
+    record = run_experiment(in_languages(name, *words), folder, "autolora-bench ...", None)
+    assert record.error is None, record.error["traceback"]
+    assert [*record.best] == ["validation"]
+    (split, scored), *others = record.test.items()
+    assert (split, others) == (f"test_{language}", [])
+    lines = (folder / f"evaluate/{split}.jsonl").read_text(encoding="utf-8").splitlines()
+    task = in_languages(name, *words).task
+    assert isinstance(task, ClassificationTask)
+    labels = [task.labels[label] for label in load_data(task, HUB).splits[split]["label"]]
+    right = sum(json.loads(line) == label for line, label in zip(lines, labels, strict=True))
+    assert scored.scores["accuracy"] == pytest.approx(right / 24)
 
 
 IMDB_README = b"""---

@@ -6,16 +6,12 @@ from typing import Any
 
 import pytest
 import torch
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import (
     AutoTokenizer,
     LlamaConfig,
     LlamaForCausalLM,
-    PreTrainedTokenizerFast,
     Qwen2Config,
     Qwen2ForCausalLM,
-    XLMRobertaConfig,
-    XLMRobertaModel,
 )
 
 from autolora_bench.methods.base import build_method
@@ -45,6 +41,7 @@ QUICK = {
     ("llama", "sst2", "lora"),
     ("llama", "e2e", "autolora"),
     ("llama", "e2e", "monarch"),
+    ("llama", "sst2", "autolora_all_linear"),
 }
 ENCODED = [
     "full",
@@ -76,17 +73,14 @@ CASES = [
     *(("llama", "e2e", method) for method in GENERATED),
     *(("qwen2", "e2e", method) for method in [*GENERATED[:-1], "bitfit"]),
     ("qwen2", "sst2", "bitfit"),
+    ("llama", "sst2", "autolora_all_linear"),
 ]
 
 
 @pytest.fixture(scope="session")
-def folders(
-    tiny_encoder: Path, tiny_decoder: Path, tmp_path_factory: pytest.TempPathFactory
-) -> dict[str, Path]:
+def folders(tiny_xlmr: Path, tiny_decoder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Kind -> folder of a random model."""
-    found = {kind: tmp_path_factory.mktemp(kind) for kind in ("xlmr", "llama", "qwen2")}
-    words = [w for w in AutoTokenizer.from_pretrained(tiny_encoder).get_vocab() if not w.startswith("[")]
-    save_xlmr(found["xlmr"], words)
+    found = {kind: tmp_path_factory.mktemp(kind) for kind in ("llama", "qwen2")}
     for kind, model in (
         ("llama", lambda: LlamaForCausalLM(LlamaConfig(**LLAMA_LIKE))),
         ("qwen2", lambda: Qwen2ForCausalLM(Qwen2Config(**LLAMA_LIKE))),
@@ -94,30 +88,7 @@ def folders(
         AutoTokenizer.from_pretrained(tiny_decoder).save_pretrained(found[kind])
         torch.manual_seed(0)
         model().save_pretrained(found[kind])
-    return found
-
-
-def save_xlmr(folder: Path, words: list[str]) -> None:
-    """A random XLM-R with its special tokens in their order, two </s> between texts, and no token types."""
-    marks = ["<s>", "<pad>", "</s>", "<unk>"]
-    vocabulary = {word: number for number, word in enumerate([*marks, *sorted(words)])}
-    backend = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
-    backend.normalizer = normalizers.Lowercase()
-    backend.pre_tokenizer = pre_tokenizers.Whitespace()
-    backend.post_processor = processors.TemplateProcessing(
-        "<s> $A </s>", "<s> $A </s> </s> $B </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
-    )
-    names = dict(zip(("cls_token", "pad_token", "sep_token", "unk_token"), marks, strict=True))
-    inputs = ["input_ids", "attention_mask"]
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=backend, model_input_names=inputs, bos_token="<s>", eos_token="</s>", **names
-    )
-    tokenizer.save_pretrained(folder)
-    config = XLMRobertaConfig(
-        **SIZES, vocab_size=len(vocabulary), max_position_embeddings=274, type_vocab_size=1, pad_token_id=1
-    )
-    torch.manual_seed(0)
-    XLMRobertaModel(config).save_pretrained(folder)
+    return {"xlmr": tiny_xlmr, **found}
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ from autolora_bench.errors import UserError
 from autolora_bench.methods import learned_rates
 from autolora_bench.methods.base import PhaseContext, build_method
 from autolora_bench.methods.search_training import validation_batch
-from autolora_bench.search.layers import lora_layers
+from autolora_bench.search.layers import lora_factors, lora_layers
 from autolora_bench.training.arguments import training_arguments
 from autolora_bench.training.weight_groups import WeightGroups
 
@@ -91,6 +91,35 @@ def test_one_rate_for_all_layers(trained: Any) -> None:
     assert pair[0] == pair[1] != 1
 
 
+def test_decay_and_alpha_are_learnt_beside_the_rates_and_trained_with(trained: Any) -> None:
+    words = ["method.rates.also=[weight_decay,alpha]", "train.weight_decay=0.1"]
+    run = trained("lora_learned_rates", *FASTER, *words)
+    also = learned_rates.read_also(run.folder / learned_rates.RATES)
+    assert set(also) == {"weight_decay", "alpha"}
+    assert 1 not in also.values()
+    rates_of(run)  # the head's rate is the run's
+    method, backbone = build_method(run.experiment.method), run.context.backbone()
+    model = method.adapt(backbone, run.context)
+    alpha = run.experiment.method.alpha * also["alpha"]
+    scales = [layer.scaling["default"] for layer in lora_layers(model).values()]
+    assert scales == [pytest.approx(alpha / run.experiment.method.rank)] * 4
+    exported = json.loads((run.folder / "retrain/export/adapter_config.json").read_text())
+    assert exported["lora_alpha"] == pytest.approx(alpha)
+    arguments = training_arguments(
+        run.experiment.train, run.folder / "x", learning_rate=1e-3, seed=0, device=torch.device("cpu")
+    )
+    groups = method.optimizer(run.context)(model, arguments, WeightGroups(tuple(backbone.head_modules)))
+    of = {id(w): group["weight_decay"] for group in groups.param_groups for w in group["params"]}
+    factors = {id(w) for pair in lora_factors(model) for w in pair}
+    assert [of[w] for w in factors] == [pytest.approx(0.1 * also["weight_decay"])] * 8
+    assert {decay for w, decay in of.items() if w not in factors} == {0.0, 0.1}
+    [phase] = [p for p in run.record.phases if p.name == "rates"]
+    assert phase.details["alpha"] == pytest.approx(alpha)
+    assert phase.details["weight_decay"] == pytest.approx(0.1 * also["weight_decay"])
+    rebuilt = method.rebuild(run.context)
+    torch.testing.assert_close(run.logits_of(rebuilt), run.logits, rtol=0, atol=0)
+
+
 def test_a_permutation_moves_layers_not_factors() -> None:
     learnt = {f"layer{i}": (1.0 + i, 10.0 + i) for i in range(8)}
     config = LearnedRatesConfig(name="x", title="x", learning_rate=1e-3, order=RateOrder.shuffled)
@@ -111,6 +140,10 @@ def test_a_permutation_moves_layers_not_factors() -> None:
         (["method.rates.granularity=model", "method.rates.keep_mean=true"], "leaves nothing to learn"),
         (["method.rates.granularity=model", "method.order=shuffled"], "one rate has no order"),
         (["method.rates.inner_steps=1000"], "the rates would never move"),
+        (["method.rates.also=[dropout]"], "has no derivative in the share of zeros"),
+        (["method.rates.also=[warmup]"], "warmup is not known"),
+        (["method.rates.also=[alpha]", "method.variant.dora=true"], "with DoRA"),
+        (["method.rates.also=[weight_decay]", "train.weight_decay=0"], "every multiple of 0 is 0"),
         (["train.accumulation=3", "train.batch_size=12"], "does not divide method.rates.batch_size=16"),
     ],
 )

@@ -47,6 +47,12 @@ def test_the_committed_costs_of_pefts_types_are_those_of_the_records(
     assert (RESULTS / "peft_all" / "cost.md").read_text(encoding="utf-8") in capsys.readouterr().out
 
 
+def test_the_committed_arena_of_layers_is_that_of_the_records(capsys: pytest.CaptureFixture[str]) -> None:
+    folder = RESULTS / "which_layers"
+    assert cli.run(["report", f"records={folder / 'records'}", "task=planted"]) == 0
+    assert (folder / "arena.md").read_text(encoding="utf-8") in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(("form", "suffix"), [("markdown", "md"), ("csv", "csv"), ("latex", "tex")])
 def test_the_report_of_all_records_is_unchanged(
     form: str, suffix: str, golden: Callable[[str, str], None], capsys: pytest.CaptureFixture[str]

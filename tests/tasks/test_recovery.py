@@ -14,6 +14,7 @@ from autolora_bench.config.experiment import ExperimentConfig
 from autolora_bench.errors import UserError
 from autolora_bench.methods.base import PhaseContext, build_method
 from autolora_bench.models.load import Backbone
+from autolora_bench.models.targets import block_and_projection
 from autolora_bench.record import RunRecord
 from autolora_bench.runner import run_experiment
 from autolora_bench.tasks import recovery_teacher
@@ -244,6 +245,71 @@ def test_query_and_value_are_scored_apart(tmp_path: Path, tiny_encoder: Path) ->
     assert scores["rank_correlation/query"] in (pytest.approx(1), pytest.approx(-1))
     assert scores["rank_correlation/value"] in (pytest.approx(1), pytest.approx(-1))
     assert scores["rank_correlation/planted"] == pytest.approx(-1)
+
+
+BERT = [
+    "model=small_bert",
+    "model.random={kind: bert, blocks: 2, units: 16, vocabulary: 200}",
+    "task.layers=[key,attention.output.dense,intermediate.dense,output.dense]",
+    "task.truth=[0,0,0,1,1,3,5,6]",
+    "task.change=0.2",
+]
+OUTSIDE = {"key", "attention.output.dense", "intermediate.dense", "output.dense"}
+
+
+def test_ranks_are_planted_in_other_layers_than_those_that_are_adapted(tmp_path: Path) -> None:
+    contexts = [
+        prepared(tmp_path, "method=lora", *BERT, f"model.targets={targets}")
+        for targets in ("all-linear", "[query,value]")
+    ]
+    first, second = (task_of(context) for context in contexts)
+    assert torch.equal(first.teacher.states, second.teacher.states)  # one plant, whoever looks for it
+    assert first.truth == second.truth
+    for context, count in zip(contexts, (12, 4), strict=True):
+        assert len(context.backbone().targets) == count
+        assert set(context.backbone().targets) <= set(first.truth)
+    found = {name: block_and_projection(name)[1] for name in first.truth}
+    assert [*found] == contexts[0].backbone().targets
+    assert {found[name] for name, rank in first.truth.items() if rank} <= OUTSIDE
+    planted = sorted(rank for name, rank in first.truth.items() if found[name] in OUTSIDE)
+    assert planted == [0, 0, 0, 1, 1, 3, 5, 6]
+    model = contexts[0].backbone().model
+    weights = {model.get_submodule(name).weight.shape for name in first.truth}
+    assert weights == {(16, 16)}
+
+
+def test_a_truth_outside_of_query_and_value_is_found_by_who_looks_there(tmp_path: Path) -> None:
+    steps = ["train.max_steps=60", "task.rows.train=200", "method.learning_rate=2e-2"]
+    every = run(tmp_path / "oracle", "method=oracle", *BERT, "model.targets=all-linear", *steps)
+    truth = every.data["plant"]["truth"]
+    assert {layer.module: layer.rank for layer in every.ranks} == truth
+    assert every.test["test"].scores["rank_correlation"] == pytest.approx(1)
+    few = run(tmp_path / "few", "method=lora_uniform", *BERT, "task.budget=4", *steps)
+    assert sum(layer.rank for layer in few.ranks) == sum(truth.values()) == 16
+    assert few.parameters == every.parameters  # layers of one size: equal ranks are equal weights
+    found = {layer.module: layer.rank for layer in few.ranks}
+    expected = spearmanr([found.get(name, 0) for name in truth], [*truth.values()]).statistic
+    assert few.test["test"].scores["rank_correlation"] == pytest.approx(expected)
+    assert expected < 0
+    assert few.test["test"].scores["relative_error"] > 2 * every.test["test"].scores["relative_error"]  # type: ignore[operator]
+
+
+def test_a_search_over_all_linear_layers_drops_some(tmp_path: Path) -> None:
+    faster = "method.search.selection_learning_rate=0.1"
+    record = run(tmp_path, "method=autolora_all_linear", *BERT, "task.budget=1", faster, *SEARCH)
+    assert len(record.ranks) == 12
+    assert sum(layer.rank for layer in record.ranks) == 12
+    assert 0 in {layer.rank for layer in record.ranks}
+
+
+def test_what_cannot_be_planted_or_known_is_refused(tmp_path: Path) -> None:
+    record = run_experiment(experiment("method=oracle", *BERT), tmp_path, "autolora-bench ...", None)
+    assert record.error is not None
+    assert "layers have planted ranks and no adapter" in record.error["message"]
+    with pytest.raises(UserError, match=r"task.layers: no linear layer of 'small_bert' is called 'keys'"):
+        prepared(tmp_path, "method=lora", *BERT, "task.layers=[keys]")
+    with pytest.raises(UserError, match=r"task\.layers names key twice"):
+        experiment("method=lora", *BERT, "task.layers=[key,key]")
 
 
 def test_the_best_epoch_is_the_one_with_the_smallest_error(tmp_path: Path) -> None:

@@ -113,6 +113,11 @@ class OptimizerStep:
             g = g / (self.limit / (self.norm + 1e-6)).clamp(max=1.0)
         return self._split(g, [torch.zeros_like(x) for x in like])
 
+    def decayed(self, before: Sequence[Tensor]) -> list[Tensor]:
+        """What decoupled weight decay took off each weight, `before` the step; zero for those that did not move."""
+        taken = (1 - self.shrink) * self._flat(before)
+        return self._split(taken, [torch.zeros_like(x) for x in before])
+
     def back(self, v: Sequence[Tensor], carried: Sequence[Sequence[Tensor]] = ()) -> Back:
         """Go back through the step.
 

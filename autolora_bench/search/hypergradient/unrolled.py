@@ -64,18 +64,23 @@ class TrainingGraphs:
                 self.keep(step, seen.batch)
 
     def products(
-        self, direction: Sequence[Tensor], inputs: Sequence[Tensor]
+        self, direction: Sequence[Tensor], inputs: Sequence[Tensor], first: bool = False
     ) -> tuple[list[Tensor], list[Tensor]]:
         """Take the latest step off and differentiate <its gradient, `direction`>.
 
+        Args:
+            direction: w, for each weight.
+            inputs: other tensors that the gradient depends on.
+            first: whether H w is asked for of the loop's first step too.
+
         Returns:
-            With respect to each of `inputs`, M w; and to its weights, H w, which is empty for the loop's first step:
-            nothing asks what came before it. Averaged over processes.
+            With respect to each of `inputs`, M w; and to its weights, H w, which is empty for the loop's first step
+            unless `first`: nothing asks what came before it. Averaged over processes.
         """
         leaves, gradients = self._leaves.pop(), self._gradients.pop()
         known = [(g, w) for g, w in zip(gradients, direction, strict=True) if g is not None]
         outputs, cotangents = zip(*known, strict=True)
-        wanted = [*inputs, *(leaves if self._leaves else [])]
+        wanted = [*inputs, *(leaves if self._leaves or first else [])]
         if not wanted:
             return [], []
         found = mean_over_processes(torch.autograd.grad(outputs, wanted, cotangents, materialize_grads=True))

@@ -10,10 +10,11 @@ from scipy.stats import spearmanr
 from torch import Tensor, nn
 from transformers import TrainingArguments, set_seed
 
-from autolora_bench.config.rates import Granularity
+from autolora_bench.config.rates import Also, Granularity
 from autolora_bench.errors import UserError
+from autolora_bench.search.layers import lora_layers
 from autolora_bench.search.rate_trainer import RateOptions, RateTrainer
-from autolora_bench.search.rates import LayerRates
+from autolora_bench.search.rates import LayerRates, RateGradient, SharedMultiples
 
 SIZES = [0.05, 0.1, 0.2, 0.4, 0.8, 1.6]
 """How far the teacher's layers are from the student's: Adam goes as far as its rate, so far layers need high rates."""
@@ -43,7 +44,8 @@ def rows(count: int, seed: int, model: Parallel) -> list[dict[str, Tensor]]:
 
 
 def search(folder: Path, granularity: Granularity = Granularity.layer, steps: int = 8, **options: Any) -> Any:
-    more = {name: options.pop(name) for name in ("save_strategy", "save_steps") if name in options}
+    more = {n: options.pop(n) for n in ("save_strategy", "save_steps", "weight_decay") if n in options}
+    also = options.pop("also", ())
     set_seed(0)
     base = Parallel()
     data = rows(64, 1, base), rows(64, 2, base)
@@ -66,6 +68,7 @@ def search(folder: Path, granularity: Granularity = Granularity.layer, steps: in
         model=model,
         args=arguments,
         rates=LayerRates(model, granularity, 30.0),
+        shared=SharedMultiples(model, also, 30.0),
         options=RateOptions(**options),
         train_dataset=data[0],
         validation_dataset=data[1],
@@ -92,6 +95,39 @@ def test_a_resumed_search_equals_the_uninterrupted_one(tmp_path, exact, inner_st
     assert whole.rates.log.abs().min() > 0
     pairs = zip(resumed.model.parameters(), whole.model.parameters(), strict=True)
     assert all(torch.equal(a, b) for a, b in pairs)
+
+
+@pytest.mark.parametrize("stopped", [4, 5])
+def test_a_resumed_search_of_decay_and_alpha_equals_the_uninterrupted_one(tmp_path, stopped):
+    options = {"exact": True, "inner_steps": 2, "steps": 8, "also": [*Also], "weight_decay": 0.1}
+    whole = search(tmp_path, **options, save_strategy="steps", save_steps=stopped)
+    whole.train()
+    resumed = search(tmp_path, **options)
+    resumed.train(resume_from_checkpoint=str(tmp_path / f"checkpoint-{stopped}"))
+    assert torch.equal(resumed.shared.log, whole.shared.log)
+    assert whole.shared.log.abs().min() > 0
+    pairs = zip(resumed.model.parameters(), whole.model.parameters(), strict=True)
+    assert all(torch.equal(a, b) for a, b in pairs)
+    for trainer in (whole, resumed):
+        scales = [layer.scaling["default"] for layer in lora_layers(trainer.model).values()]
+        assert scales == [pytest.approx(trainer.shared.of(Also.alpha))] * len(SIZES)
+        decays = {g["weight_decay"] for g in trainer._torch_optimizer().param_groups if "rate" in g}
+        assert len(decays) == 1
+        assert decays.pop() == pytest.approx(0.1, rel=0.2)
+    other = search(tmp_path, **{**options, "also": [Also.alpha]})
+    with pytest.raises(UserError, match="is of a search that learnt something else"):
+        other.load_outer(str(tmp_path / f"checkpoint-{stopped}"))
+
+
+@pytest.mark.parametrize(("start", "rises"), [(0.05, True), (40.0, False)])
+def test_a_scale_that_is_far_too_small_rises_and_one_that_is_too_large_falls(tmp_path, start, rises):
+    trainer = search(tmp_path, steps=80, learning_rate=0.05, also=[Also.alpha])
+    for layer in lora_layers(trainer.model).values():
+        layer.scaling["default"] = start
+    trainer.shared = SharedMultiples(trainer.model, [Also.alpha], 30.0)
+    trainer._gradient = RateGradient(trainer.rates.members, False, trainer.shared)
+    trainer.train()
+    assert (trainer.shared.of(Also.alpha) > 1) is rises
 
 
 def test_every_rate_is_the_one_that_its_weights_moved_by(tmp_path: Path) -> None:
