@@ -15,6 +15,7 @@ SHOWN = {
     "generated": [f"records={RESULTS / 'generated' / 'records'}"],
     "arena": [f"records={RESULTS / 'arena' / 'records'}", "task=planted"],
     "arena_null": [f"records={RESULTS / 'arena_null' / 'records'}", "task=planted"],
+    "which_layers": [f"records={RESULTS / 'which_layers' / 'records'}", "task=planted"],
 }
 """Folder of results/ -> the words of its report."""
 
@@ -30,7 +31,7 @@ def test_every_committed_file_is_made_again_byte_for_byte(folder: str, tmp_path:
         assert (tmp_path / path.relative_to(RESULTS / folder)).read_bytes() == path.read_bytes(), path
 
 
-@pytest.mark.parametrize("folder", ["minilm", "methods", "generated"])
+@pytest.mark.parametrize("folder", ["minilm", "methods", "generated", "peft_all"])
 @pytest.mark.parametrize(("form", "suffix"), [("markdown", "md"), ("csv", "csv")])
 def test_the_committed_scores_are_those_of_the_records(
     folder: str, form: str, suffix: str, capsys: pytest.CaptureFixture[str]
@@ -38,19 +39,6 @@ def test_the_committed_scores_are_those_of_the_records(
     assert cli.run(["report", *SHOWN[folder], f"format={form}"]) == 0
     committed = (RESULTS / folder / f"scores.{suffix}").read_text(encoding="utf-8")
     assert capsys.readouterr().out.startswith(committed)
-
-
-def test_the_committed_costs_of_pefts_types_are_those_of_the_records(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    assert cli.run(["report", *SHOWN["peft_all"]]) == 0
-    assert (RESULTS / "peft_all" / "cost.md").read_text(encoding="utf-8") in capsys.readouterr().out
-
-
-def test_the_committed_arena_of_layers_is_that_of_the_records(capsys: pytest.CaptureFixture[str]) -> None:
-    folder = RESULTS / "which_layers"
-    assert cli.run(["report", f"records={folder / 'records'}", "task=planted"]) == 0
-    assert (folder / "arena.md").read_text(encoding="utf-8") in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("form", "suffix"), [("markdown", "md"), ("csv", "csv"), ("latex", "tex")])
