@@ -188,6 +188,11 @@ def explain(error: Exception, overrides: Sequence[str] = ()) -> UserError:
             "launchers and sweepers are extras: pip install 'autolora-bench[joblib,submitit,optuna]' "
             "(Ray: see docs/launchers.md)",
         )
+    composing = re.search(r"(In '[^']+'): \w+ raised while composing config: (.+?) full_key: (\S+)", text)
+    if composing:
+        return UserError(
+            f"configuration: {composing[1]}: {composing[3]}: {composing[2]}", "correct that file"
+        )
     lines = [text if isinstance(error, YAMLError) else _first_line(error)]
     if error.__cause__ is not None:
         lines.append(_first_line(error.__cause__))

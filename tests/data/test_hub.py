@@ -11,16 +11,17 @@ from threading import Thread
 from typing import Any
 from urllib.parse import unquote
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from datasets import ClassLabel, Dataset, Features, Value
 from huggingface_hub import constants
 
-from autolora_bench.config.compose import compose_config, composer, to_experiment
+from autolora_bench.config.compose import compose_config, composer, search_path, to_experiment
 from autolora_bench.config.data import DataConfig, Source
 from autolora_bench.config.experiment import ExperimentConfig, config_id
-from autolora_bench.config.task import ClassificationTask, TaskConfig
+from autolora_bench.config.task import ClassificationTask, HubSource, Layout, TaskConfig
 from autolora_bench.data.load import load_data
 from autolora_bench.data.schema import TaskData
 from autolora_bench.errors import UserError
@@ -527,3 +528,56 @@ def test_without_network_a_new_data_set_is_one_line(
     assert "data=files" in error.mend
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     refused(lambda: any_task("stanfordnlp/imdb"), "HF_HUB_OFFLINE")
+
+
+JOKES = b"id,joke,verdict\n1,Why?,1\n2,So be it.,0\n3,draft,1\n"
+
+
+@pytest.mark.parametrize("layout", ["csv", "parquet"])
+def test_a_table_on_the_hub_that_a_task_describes(
+    layout: str, hub: FakeHub, task_of: Callable[[str], TaskConfig], refused: Callable[..., UserError]
+) -> None:
+    frame = pd.read_csv(io.BytesIO(JOKES), dtype=str)
+    content = JOKES if layout == "csv" else parquet(pa.Table.from_pandas(frame))
+    names = {"train": [f"train.{layout}"], "validation": [f"dev.{layout}"]}
+    hub.add("somebody/jokes", "main", {file: content for files in names.values() for file in files})
+    source = HubSource(
+        path="somebody/jokes",
+        layout=Layout[layout],
+        files=names,
+        columns={"sentence": "joke", "label": "verdict"},
+        labels=["0", "1"],
+        where={"validation": {"id": "2"}},
+    )
+    task = replace(task_of("sst2"), labels=["dull", "funny"], hub=source)
+    found = load_data(task, HUB)
+    assert found.splits["train"][:] == {"sentence": ["Why?", "So be it.", "draft"], "label": [1, 0, 1]}
+    assert found.splits["validation"][:] == {"sentence": ["So be it."], "label": [0]}
+    assert found.source == f"somebody/jokes sst2@{COMMIT}"
+    if layout == "parquet":
+        plain = replace(source, layout=None, where={})
+        error = refused(lambda: load_data(replace(task, hub=plain), HUB), "the label are texts")
+        assert "layout: parquet" in error.mend
+
+
+def test_files_that_are_no_parquet_need_a_layout(refused: Callable[..., UserError], tmp_path: Path) -> None:
+    (tmp_path / "task").mkdir()
+
+    def compose(layout: str, file: str) -> ExperimentConfig:
+        text = (
+            "defaults:\n  - /schema/task/classification@_here_\nname: jokes\ntitle: Jokes\nmetrics: [accuracy]\n"
+            f"labels: [a, b]\nhub:\n  path: somebody/jokes\n  layout: {layout}\n"
+            f"  files: {{train: [{file}], validation: [{file}]}}\n"
+        )
+        (tmp_path / "task" / "jokes.yaml").write_text(text)
+        words = [search_path(tmp_path), "task=jokes", "data=hub", "model=any", "model.checkpoint=x"]
+        with composer():
+            return to_experiment(compose_config(words))
+
+    assert "layout: csv" in refused(lambda: compose("null", "a.csv"), "a.csv is no parquet file").mend
+    assert "layout: csv" in refused(lambda: compose("jsonl", "a.csv"), "a.csv is no jsonl file").mend
+    assert "name one in CSV" in refused(lambda: compose("csv", "a.txt"), "a.txt is no csv file").mend
+    refused(lambda: compose("iob2", "a.txt"), "layout=iob2 is a publisher's")
+    task = compose("csv", "a.csv").task
+    assert task.hub
+    assert task.hub.layout is Layout.csv
