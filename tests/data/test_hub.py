@@ -2,8 +2,11 @@
 
 import io
 import json
+import re
+import socket
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -18,6 +21,7 @@ import pytest
 from datasets import ClassLabel, Dataset, Features, Value
 from huggingface_hub import constants
 
+from autolora_bench import cli
 from autolora_bench.config.compose import compose_config, composer, search_path, to_experiment
 from autolora_bench.config.data import DataConfig, Source
 from autolora_bench.config.experiment import ExperimentConfig, config_id
@@ -45,9 +49,15 @@ class FakeHub:
         self.asked.append(path)
         if path == "/":
             return 200, {}, b""
-        if path.startswith("/api/datasets/"):
-            return self._information(path.removeprefix("/api/datasets/").partition("?")[0])
-        repository, _, rest = path.removeprefix("/datasets/").partition("/resolve/")
+        tree = re.match(r"/api/models/(.+)/tree/(\w+)", path)
+        if tree:
+            files = self.repositories[tree[1], tree[2]]
+            entries = [{"type": "file", "path": name, "size": len(files[name]), "oid": ""} for name in files]
+            return 200, {}, json.dumps(entries).encode()
+        information = re.match(r"/api/(?:datasets|models)/([^?]*)", path)
+        if information:
+            return self._information(information[1])
+        repository, _, rest = path.lstrip("/").removeprefix("datasets/").partition("/resolve/")
         revision, _, file = rest.partition("/")
         known = {name for name, _ in self.repositories}
         if repository not in known:
@@ -581,3 +591,70 @@ def test_files_that_are_no_parquet_need_a_layout(refused: Callable[..., UserErro
     task = compose("csv", "a.csv").task
     assert task.hub
     assert task.hub.layout is Layout.csv
+
+
+@pytest.fixture
+def everything(rte: FakeHub, tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeHub:
+    """RTE and a model on the hub."""
+    monkeypatch.setenv("AUTOLORA_BENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    rows = {"sentence1": ["the film was good"] * 8, "sentence2": ["the film"] * 8, "label": [0, 1] * 4}
+    for split in ("train", "validation"):
+        file = as_glue(rows, LABELS)
+        rte.add("nyu-mll/glue", GLUE_COMMIT, {f"rte/{split}-00000-of-00001.parquet": file})
+    files = {path.name: path.read_bytes() for path in tiny_encoder.iterdir() if path.is_file()}
+    for revision in ("main", COMMIT):
+        rte.add("somebody/model", revision, files)
+    return rte
+
+
+WORDS = ["task=rte", "data=hub", "model=any", "model.checkpoint=somebody/model", "device=cpu"]
+
+
+def test_the_hub_is_asked_once_for_each_thing(
+    everything: FakeHub, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def asked() -> list[str]:
+        return [path for path in everything.asked if "harnesses" not in path]  # the client's own, once a day
+
+    assert cli.run(["check", *WORDS]) == 0
+    assert asked() == ["/"]
+    assert cli.run(["-m", *WORDS, "method=lora,bitfit", "train.max_steps=1"]) == 0
+    first = asked()
+    assert {path: first.count(path) for path in first if first.count(path) > 2} == {}
+    assert {path for path in first if first.count(path) == 2} == {
+        path for path in first if "resolve" in path
+    }, "of a file its headers and its content, of all else one answer"
+    assert sum("safetensors" in path for path in first) == 2
+    assert cli.run(["check", *WORDS]) == 0
+    assert cli.run([*WORDS, "method=lora", "train.max_steps=1", "seed=1"]) == 0
+    assert asked() == first
+    assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [["check"], []])
+def test_a_hub_that_does_not_answer_is_tried_once(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every attempt is a connection, which this server closes without a word."""
+    server = socket.create_server(("127.0.0.1", 0))
+    tried = []
+
+    def listen() -> None:
+        with suppress(OSError):  # closed at the end
+            while True:
+                tried.append(server.accept()[0].close())
+
+    Thread(target=listen, daemon=True).start()
+    point_at(f"http://127.0.0.1:{server.getsockname()[1]}", tmp_path, monkeypatch)
+    monkeypatch.setenv("AUTOLORA_BENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("HF_HUB_DISABLE_TELEMETRY", "1")
+    monkeypatch.setattr(constants, "AGENT_HARNESSES_PATH", str(tmp_path / "harnesses"), raising=False)
+    (tmp_path / "harnesses").write_text("{}")
+    monkeypatch.chdir(tmp_path)
+    assert cli.run([*command, *WORDS]) == 2
+    server.close()
+    assert len(tried) == 1
+    said = capsys.readouterr()
+    assert "does not answer" in said.out + said.err
+    assert "autolora-bench fetch" not in said.out + said.err
