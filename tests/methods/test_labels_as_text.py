@@ -86,7 +86,8 @@ def test_trained_resumed_exported_and_scored_as_by_hand(
     torch.testing.assert_close(run.logits_of(theirs), run.logits, rtol=1e-5, atol=1e-6)
     card = (export / "README.md").read_text()
     assert f"It reads `{TASKS[kind]} sentence" in card
-    compare_scores(theirs.eval(), AutoTokenizer.from_pretrained(export), run)
+    plain = theirs if method == "full" else theirs.get_base_model()
+    compare_scores(plain.eval(), AutoTokenizer.from_pretrained(export), run)
 
     interrupt_every_training_once(step=2)
     resumed(run.experiment, tmp_path)
