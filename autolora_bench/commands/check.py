@@ -14,12 +14,13 @@ from autolora_bench.config.data import Source
 from autolora_bench.config.experiment import ExperimentConfig, identity
 from autolora_bench.config.memory import check_package
 from autolora_bench.config.steps import expected_rows, trained_on
-from autolora_bench.config.task import RecoveryTask
+from autolora_bench.config.task import TABLES, RecoveryTask
 from autolora_bench.config.trackers import check_trackers
 from autolora_bench.errors import UserError
 from autolora_bench.fair import planned_runs
 from autolora_bench.plan import PlannedRun, described, missing_references
 from autolora_bench.rerun import decide
+from autolora_bench.tables.read import WILD
 
 
 def run(words: Sequence[str]) -> int:
@@ -151,7 +152,12 @@ def _check_files(experiment: ExperimentConfig) -> None:
     """Raises UserError that names all files that are not there, not the first alone."""
     source, folder = experiment.task.local, Path(experiment.data.dir or "").expanduser()
     names = source.splits.values() if source is not None else ()
-    lacking = [str(folder / name) for name in names if not (folder / name).exists()]
+    patterns = source is not None and source.layout in TABLES
+    lacking = [
+        str(folder / name)
+        for name in names
+        if not (folder / name).exists() and not (patterns and any(letter in name for letter in WILD))
+    ]
     if lacking:
         raise UserError(
             f"there is no {', no '.join(lacking)}",

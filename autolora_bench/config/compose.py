@@ -36,6 +36,7 @@ SEED = re.compile(r"\$\{[^}]*\bseed\b")
 """An interpolation from the seed."""
 NAMED = re.compile(r"\$\{([^${}:]+)\}")
 """An interpolation from a setting."""
+HALF, HALF_INSTEAD = "fp16", "bf16"
 LETTERS = 10**6
 LINKS = 50
 """Most that all settings are once interpolations are written out, and most interpolations one after another."""
@@ -187,6 +188,20 @@ def explain(error: Exception, overrides: Sequence[str] = ()) -> UserError:
             f"{engine.group(1)}={engine.group(2)} is not there",
             "launchers and sweepers are extras: pip install 'autolora-bench[joblib,submitit,optuna]' "
             "(Ray: see docs/launchers.md)",
+        )
+    whole = f"{text}: {error.__cause__}"
+    choice = re.search(r"override \+*([\w.]+)=(\S+): .*Invalid value .*expected one of \[([^]]+)\]", whole)
+    if choice and choice[2] == HALF and HALF_INSTEAD in choice[3]:
+        return UserError(
+            f"{choice[1]}={HALF}: its small gradients are 0 unless losses are scaled, which the search cannot have",
+            f"say {choice[1]}={HALF_INSTEAD}, which has the range of fp32",
+        )
+    if choice:
+        return UserError(f"{choice[1]}={choice[2]} is not known", f"say one of: {choice[3]}")
+    composing = re.search(r"(In '[^']+'): \w+ raised while composing config: (.+?) full_key: (\S+)", text)
+    if composing:
+        return UserError(
+            f"configuration: {composing[1]}: {composing[3]}: {composing[2]}", "correct that file"
         )
     lines = [text if isinstance(error, YAMLError) else _first_line(error)]
     if error.__cause__ is not None:

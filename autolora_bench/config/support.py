@@ -3,7 +3,13 @@
 from typing import TYPE_CHECKING
 
 from autolora_bench.config.registry import KINDS, Support, kind_of
-from autolora_bench.config.task import GenerationTask, RecoveryTask, TaskConfig
+from autolora_bench.config.task import (
+    ClassificationTask,
+    GenerationTask,
+    RecoveryTask,
+    RegressionTask,
+    TaskConfig,
+)
 from autolora_bench.errors import UserError
 
 if TYPE_CHECKING:
@@ -11,6 +17,8 @@ if TYPE_CHECKING:
 
 ANSWERS = tuple(kind for kind in KINDS if kind is not RecoveryTask)
 """Tasks whose answers a head gives."""
+WRITTEN = (ClassificationTask, RegressionTask, GenerationTask)
+"""Tasks whose answers may be written: texts, or the names of labels."""
 REMEMBERING = ("bert", "electra", "roberta", "xlm-roberta")
 """Encoders whose attention takes keys and values from before the input (transformers 5)."""
 ENCODERS = (*REMEMBERING, "albert", "deberta-v2", "distilbert", "mpnet")
@@ -84,11 +92,11 @@ def check_halves(architecture: str, encoder_decoder: bool) -> None:
 def _check_encoder_decoder(
     method: "MethodConfig", support: Support, task: TaskConfig, architecture: str
 ) -> None:
-    if not isinstance(task, GenerationTask):
+    if not isinstance(task, WRITTEN):
         raise UnsupportedError(
-            f"a {architecture} model is an encoder-decoder: it is run on tasks that write text, and task={task.name} "
-            f"is {KINDS[type(task)]}",
-            "choose an encoder, such as roberta_base, or a task such as e2e or webnlg",
+            f"a {architecture} model is an encoder-decoder, whose answers are texts, and task={task.name} is "
+            f"{KINDS[type(task)]}",
+            "choose an encoder, such as roberta_base, or a task such as sst2, stsb or e2e",
         )
     start = getattr(getattr(method, "variant", None), "start", "lora")
     if not support.encoder_decoders or start != "lora":

@@ -25,12 +25,25 @@ from autolora_bench.tables.roles import Kind
 
 
 class Layout(Enum):
-    """File layouts that data=local reads, each as its publisher ships it."""
+    """File layouts that data=local reads: publishers' own, each as it is shipped, and tables of anybody's."""
 
     glue_tsv = "GLUE: tab-separated, no quoting, with or without a header line"
     iob2 = "CoNLL: one token and its tag per line, blank line between sentences"
     e2e_csv = "E2E NLG challenge: CSV with columns mr and ref"
     webnlg_xml = "WebNLG challenge 2017: XML entries with triples and lexicalisations"
+    csv = "a table with a line of column names: CSV"
+    tsv = "the same parted by tabs"
+    jsonl = "a table as JSON lines"
+    parquet = "a table as parquet"
+
+
+TABLES = {
+    Layout.csv: (".csv",),
+    Layout.tsv: (".tsv",),
+    Layout.jsonl: (".jsonl", ".ndjson", ".json"),
+    Layout.parquet: (".parquet",),
+}
+"""Layouts that are tables -> endings of their files' names."""
 
 
 @dataclass
@@ -42,26 +55,32 @@ class HubSource:
     revision: str | None = None
     """Commit, tag or branch; `refs/convert/parquet` is the hub's own conversion of data sets that are scripts."""
     files: dict[str, SomeNames] = field(default_factory=dict)
-    """Our split -> its files inside the repository, in their order: parquet; for task=any also other tables."""
-    columns: dict[str, str] = field(default_factory=dict)
-    """Our column -> the data set's column, where the names differ."""
+    """Our split -> its files inside the repository, in their order."""
+    layout: Layout | None = field(default=None, metadata=ADDED)
+    """csv, tsv, jsonl or parquet: tables that spell their labels; none: parquet with the numbers of labels, as the hub
+    keeps data sets. For task=any the files' names say it."""
+    columns: dict[str, Any] = field(default_factory=dict)
+    """Our column -> the data set's column, where the names differ; ours as in local.columns."""
     labels: SomeNames | None = None
-    """What the hub's label indices or tag indices stand for, in their order, where it differs from the task's."""
+    """What the hub's label indices or tag indices stand for, in their order, where it differs from the task's; of a
+    `layout` as in local.labels."""
     where: dict[str, dict[str, str]] = field(default_factory=dict)
     """Our split -> column -> value: keeps only these rows."""
 
 
 @dataclass
 class LocalSource:
-    """Files under data.dir in the publisher's layout."""
+    """Files under data.dir, in a publisher's layout or as tables."""
 
     layout: Layout = MISSING
     splits: dict[str, Text] = field(default_factory=dict)
-    """Our split -> file or folder, relative to data.dir."""
+    """Our split -> file or folder, relative to data.dir; of tables a pattern too, as train-*.csv."""
     columns: dict[str, Any] = field(default_factory=dict)
-    """Our column -> header name, or position from 0 (negative from the end) where there is no header."""
+    """Our column -> header name, or position from 0 (negative from the end) where there is no header. Ours are the
+    task's `texts` and `label`; `tokens` and `tags`; `text` (of a table also a list of columns) and `references`."""
     labels: SomeNames | None = None
-    """How the files spell the task's labels, in the task's order, where it differs (`"0"` and `"1"`, say)."""
+    """How the files spell the task's labels, in the task's order, where it differs (`"0"` and `"1"`, say); of tags what
+    their numbers stand for."""
     header: bool = True
     """Whether the first line names the columns."""
     official_rows: dict[str, Steps] = field(default_factory=dict, metadata=LABEL)

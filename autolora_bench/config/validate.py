@@ -13,12 +13,20 @@ from autolora_bench.config.ranges import check_ranges
 from autolora_bench.config.rates import Also, LearnedRatesConfig
 from autolora_bench.config.steps import check_selection_moves
 from autolora_bench.config.support import UnsupportedError, check_support
-from autolora_bench.config.task import ClassificationTask, RecoveryTask, RegressionTask
+from autolora_bench.config.task import (
+    TABLES,
+    ClassificationTask,
+    HubSource,
+    Layout,
+    RecoveryTask,
+    RegressionTask,
+)
 from autolora_bench.config.truth import check_truth
 from autolora_bench.config.validate_train import validate_train
 from autolora_bench.config.validate_variant import validate_variant
 from autolora_bench.config.variant import VariantConfig
 from autolora_bench.errors import require
+from autolora_bench.tables.read import FORMATS
 
 SPLIT = re.compile(r"[a-z][a-z0-9_]*")
 SPLITS = {Source.hub: "files", Source.local: "splits", Source.generated: "rows"}
@@ -165,6 +173,30 @@ def _validate_data(experiment: ExperimentConfig, reads_data: bool) -> None:
         f"task={task.name} says nothing of data={data.source.name}",
         f"add a `{data.source.name}:` section to its YAML, or choose another data",
     )
+    require(
+        "label" not in getattr(task, "texts", ()),
+        f"task.texts={getattr(task, 'texts', ())}: label is the name of what is to be predicted",
+        "give the column of texts another name",
+    )
+    if data.source is Source.hub and task.hub is not None and task.table is None:
+        _validate_hub_layout(task.hub)
+
+
+def _validate_hub_layout(hub: HubSource) -> None:
+    """The files' names fit what the YAML says of their content."""
+    require(
+        hub.layout is None or hub.layout in TABLES,
+        f"task.hub.layout={hub.layout.name if hub.layout else ''} is a publisher's layout of local files",
+        f"say {', '.join(layout.name for layout in TABLES)}, or leave it out",
+    )
+    said = hub.layout or Layout.parquet
+    for split, file in ((split, file) for split, files in hub.files.items() for file in files):
+        fitting = [one.name for one, endings in TABLES.items() if file.lower().endswith(endings)]
+        require(
+            said.name in fitting,
+            f"task.hub.files.{split}: {file} is no {said.name} file",
+            f"add `layout: {fitting[0]}` to hub of the task's YAML" if fitting else f"name one in {FORMATS}",
+        )
 
 
 def _validate_splits(experiment: ExperimentConfig) -> None:

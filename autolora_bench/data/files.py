@@ -9,6 +9,7 @@ from autolora_bench.checksums import sha256
 from autolora_bench.config.data import HELD_OUT, DataConfig, Source
 from autolora_bench.config.experiment import identity
 from autolora_bench.config.task import (
+    TABLES,
     FilesSource,
     GeneratedSource,
     HubSource,
@@ -19,7 +20,7 @@ from autolora_bench.config.task import (
     TaskConfig,
 )
 from autolora_bench.errors import UserError
-from autolora_bench.tables.read import find_files
+from autolora_bench.tables.read import WILD, find_files
 
 SUFFIXES = {Layout.glue_tsv: ".tsv", Layout.iob2: ".iob2", Layout.e2e_csv: ".csv", Layout.webnlg_xml: ".xml"}
 GENERATOR_VERSION = 1
@@ -162,9 +163,11 @@ def _split_files(source: LocalSource, folder: Path, split: str) -> list[Path]:
             f"the task names no file for its split {split!r}", f"add local.splits.{split} to the task's YAML"
         )
     path = folder / source.splits[split]
+    if source.layout in TABLES and (path.exists() or any(letter in path.name for letter in WILD)):
+        return _table_files(source, path, f"local.splits.{split}")
     if path.is_file():
         return [path]
-    suffix = SUFFIXES[source.layout]
+    suffix = SUFFIXES.get(source.layout, "")
     if not path.is_dir():
         raise UserError(
             f"{path} does not exist (data.dir={folder})",
@@ -173,6 +176,19 @@ def _split_files(source: LocalSource, folder: Path, split: str) -> list[Path]:
     found = sorted(path.rglob(f"*{suffix}"), key=lambda file: file.relative_to(path).as_posix())
     if not found:
         raise UserError(f"{path} holds no {suffix} file (data.dir={folder})", "download the data again")
+    return found
+
+
+def _table_files(source: LocalSource, path: Path, setting: str) -> list[Path]:
+    """The files that a path stands for, all of the layout. Raises UserError where there are none, or others."""
+    found = find_files(str(path), setting)
+    wrong = next((file for file in found if file.suffix.lower() not in TABLES[source.layout]), None)
+    if wrong is not None:
+        fitting = next(layout.name for layout, endings in TABLES.items() if wrong.suffix.lower() in endings)
+        raise UserError(
+            f"{wrong} is no file of local.layout={source.layout.name}",
+            f"say layout: {fitting} in the task's YAML",
+        )
     return found
 
 

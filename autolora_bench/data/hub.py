@@ -1,4 +1,4 @@
-"""Examples from parquet files on the Hugging Face hub, or from its cache: no loading script ever runs."""
+"""Examples from files on the Hugging Face hub, or from its cache: no loading script ever runs."""
 
 import json
 from collections.abc import Callable, Iterator, Sequence
@@ -24,7 +24,8 @@ from autolora_bench.data.hub_files import commit_of, fetch
 from autolora_bench.data.iob2 import is_document_mark
 from autolora_bench.data.records import Entry, entry_columns, group_meanings
 from autolora_bench.data.schema import Columns, Loaded, tag_names
-from autolora_bench.errors import UserError
+from autolora_bench.data.table_layout import read_hub_table
+from autolora_bench.errors import UserError, require
 
 DECIMALS = 6
 """The hub keeps scores in 32 bits: rounded to so many decimals they are the numbers of the publisher's files again."""
@@ -39,6 +40,10 @@ def read_hub(task: TaskConfig, data: DataConfig) -> Loaded:
     for split in split_names(task):
         paths = _paths(source, split)
         commits.update(commit_of(path) for path in paths)
+        if source.layout is not None:
+            splits[split], remarks = read_hub_table(paths, task, source, split)
+            notes += [f"{split}: {remark}" for remark in remarks]
+            continue
         table = pa.concat_tables([_rows(source, split, path, columns_of(task)) for path in paths])
         splits[split], remarks = _convert(task, source, split, table)
         notes += [f"{split}: {remark}" for remark in remarks]
@@ -156,6 +161,14 @@ def _index_map(ours: list[str], source: HubSource, table: pa.Table, column: str)
         UserError: the file itself gives the same labels in another order than the task's YAML does.
     """
     theirs = source.labels or ours
+    kind = table.schema.field(column).type
+    while pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        kind = kind.value_type
+    require(
+        not pa.types.is_string(kind) and not pa.types.is_large_string(kind),
+        f"{source.path}: the {column} are texts, where the hub has their numbers",
+        "add `layout: parquet` to hub of the task's YAML",
+    )
     recorded = (table.schema.metadata or {}).get(f"names:{column}".encode(), b"").decode().split("\t")
     if set(recorded) == set(theirs) and recorded != theirs:
         raise UserError(

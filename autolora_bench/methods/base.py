@@ -18,7 +18,6 @@ from autolora_bench.config.peft_support import check_peft
 from autolora_bench.config.ranges import AUTO
 from autolora_bench.config.registry import kind_of
 from autolora_bench.config.support import UnsupportedError, check_architecture
-from autolora_bench.config.task import GenerationTask
 from autolora_bench.config.train import WAYS, TrainConfig
 from autolora_bench.data.files import file_digests
 from autolora_bench.data.load import load_data
@@ -29,7 +28,7 @@ from autolora_bench.models.locate import model_digests
 from autolora_bench.record import Evaluation, LayerRank, Parameters
 from autolora_bench.tasks.base import Result, Splits, Task
 from autolora_bench.tasks.room import check_room
-from autolora_bench.tasks.table import build_task
+from autolora_bench.tasks.table import AS_TEXT, build_task
 from autolora_bench.tasks.vocabulary import check_vocabulary
 from autolora_bench.training.trackers import Trackers
 from autolora_bench.training.weight_groups import is_head
@@ -71,8 +70,8 @@ class PhaseContext:
     @cached_property
     def task(self) -> Task:
         """The task kind."""
-        writes = isinstance(self.experiment.task, GenerationTask)
-        return build_task(self.experiment, stated_config(self.experiment.model) if writes else None)
+        may_write = type(self.experiment.task) in AS_TEXT
+        return build_task(self.experiment, stated_config(self.experiment.model) if may_write else None)
 
     @cached_property
     def data(self) -> TaskData:

@@ -12,7 +12,9 @@ from peft import PeftModel
 from transformers import PreTrainedTokenizerBase
 
 from autolora_bench.config.experiment import ExperimentConfig, config_id
+from autolora_bench.config.label_texts import answers, question
 from autolora_bench.config.model import Dtype, ModelConfig, Quantization
+from autolora_bench.config.task import ClassificationTask, RegressionTask
 from autolora_bench.errors import UserError
 from autolora_bench.models.load import HeadKind
 from autolora_bench.models.locate import locate
@@ -160,6 +162,15 @@ def _nf4_text(model: Any) -> str:
     )
 
 
+def _asked(head: HeadKind, experiment: ExperimentConfig) -> list[str]:
+    """How a model that writes labels is asked for one."""
+    task = experiment.task
+    if head is not HeadKind.text_to_text or not isinstance(task, ClassificationTask | RegressionTask):
+        return []
+    read, known = question(task, ["..."] * len(task.texts)), ", ".join(f"`{text}`" for text in answers(task))
+    return ["", f"It reads `{read}` and writes one of {known}."]
+
+
 def _card(
     folder: Path,
     model: Any,
@@ -217,5 +228,6 @@ def _card(
         "```",
         "",
         where,
+        *_asked(head, e),
     ]
     return "\n".join(lines) + "\n"

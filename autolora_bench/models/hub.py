@@ -2,33 +2,19 @@
 
 import json
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 
-from huggingface_hub import constants, get_session, snapshot_download
+from huggingface_hub import snapshot_download
 
 from autolora_bench.errors import UserError
 from autolora_bench.models.locate import WEIGHTS, Location
+from autolora_bench.tables.download import hub_problem
 
-TIMEOUT = 5.0
-"""Seconds to wait for the hub's first answer; its own client would repeat for minutes, once for every file."""
 INDEX = f"{WEIGHTS}.index.json"
 WANTED = ["*.json", "*.safetensors", "*.txt", "*.model", "*.spm", "*.jinja", "*.tiktoken"]
 """Configuration, weights and tokenizer."""
 UNWANTED = ["*/*", "consolidated*"]
 """Folders of other formats, and a second copy of the same weights."""
-
-
-@cache
-def hub_problem() -> str:
-    """Why the hub cannot be asked; empty where it answers. Found out once in a process."""
-    if constants.HF_HUB_OFFLINE:
-        return "HF_HUB_OFFLINE forbids to ask the hub"
-    try:
-        get_session().head(constants.ENDPOINT, timeout=TIMEOUT)
-    except Exception:  # transport errors differ between versions
-        return f"{constants.ENDPOINT} does not answer"
-    return ""
 
 
 def cached(location: Location) -> Location | None:
@@ -42,9 +28,10 @@ def cached(location: Location) -> Location | None:
 
 def check_reachable(location: Location) -> None:
     """Raises UserError where a model of the hub is not in its cache and the hub cannot be asked for it."""
-    if cached(location) is None and hub_problem():
+    problem = "" if cached(location) is not None else hub_problem()
+    if problem:
         raise UserError(
-            f"the model {location.source} is not on this machine, and {hub_problem()}",
+            f"the model {location.source} is not on this machine, and {problem}",
             f"go online once, or {location.otherwise}",
         )
 

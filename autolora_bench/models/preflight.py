@@ -19,7 +19,7 @@ from autolora_bench.config.method import AdaLoraConfig, AutoLoraConfig, LoraConf
 from autolora_bench.config.model import ALL_LINEAR
 from autolora_bench.config.padding import check_padding_free
 from autolora_bench.config.peft_support import check_peft
-from autolora_bench.config.support import check_architecture, check_halves
+from autolora_bench.config.support import ENCODER_DECODERS, check_architecture, check_halves
 from autolora_bench.config.task import GenerationTask
 from autolora_bench.errors import UserError
 from autolora_bench.models.architectures import QUERY_AND_VALUE
@@ -59,7 +59,8 @@ def check_model(experiment: ExperimentConfig) -> None:
     check_padding_free(experiment, architecture)
     check_peft(experiment, architecture)
     check_memory(experiment, architecture)
-    _check_tokenizer(folder, isinstance(experiment.task, GenerationTask))
+    writes = isinstance(experiment.task, GenerationTask) or architecture in ENCODER_DECODERS
+    _check_tokenizer(folder, writes)
     layers = _layers(folder)
     if isinstance(experiment.method, LOW_RANK):
         _check_targets(experiment, architecture, layers)

@@ -1,5 +1,10 @@
-"""Files of a data set repository: from the hub's cache if they are there, else downloaded, else one clear error."""
+"""Files of a data set repository: from the hub's cache if they are there, else downloaded, else one clear error.
 
+Also whether the hub answers at all, for data sets and models alike: it is asked once, not before every file.
+"""
+
+import math
+import time
 from pathlib import Path
 
 from huggingface_hub import constants, get_session, hf_hub_download
@@ -14,7 +19,11 @@ from huggingface_hub.errors import (
 from autolora_bench.errors import UserError
 
 TIMEOUT = 5.0
-"""Seconds to wait for the hub's first answer; its own client would repeat for minutes."""
+"""Seconds to wait for the hub's first answer; its own client would repeat for minutes, once for every file."""
+REMEMBERED = 60.0
+"""Seconds for which the answer holds: a notebook that was offline may be online later."""
+_answers: dict[str, tuple[float, str]] = {}
+"""Endpoint -> when it was asked, and what hinders."""
 
 
 def download(repository: str, file: str, revision: str | None, otherwise: str) -> Path:
@@ -61,20 +70,35 @@ def refusal(
     return UserError(f"{repository}: the download of {file} failed ({reason})", otherwise)
 
 
+def hub_problem() -> str:
+    """Why the hub cannot be asked; empty where it answers."""
+    if constants.HF_HUB_OFFLINE:
+        return "HF_HUB_OFFLINE forbids to ask the hub"
+    when, problem = _answers.get(constants.ENDPOINT, (-math.inf, ""))
+    if time.monotonic() - when > REMEMBERED:
+        problem = "" if _answers_now() else f"{constants.ENDPOINT} does not answer"
+        _answers[constants.ENDPOINT] = time.monotonic(), problem
+    return problem
+
+
 def check_reachable(repository: str, otherwise: str) -> None:
     """Raises UserError where the hub may not be asked, or does not answer."""
-    if constants.HF_HUB_OFFLINE:
-        raise UserError(
-            f"{repository} is not in the hub's cache, and HF_HUB_OFFLINE forbids to download it",
-            f"unset HF_HUB_OFFLINE, or {otherwise}",
+    problem = hub_problem()
+    if problem:
+        mend = (
+            f"unset HF_HUB_OFFLINE, or {otherwise}"
+            if constants.HF_HUB_OFFLINE
+            else f"{otherwise} (HF_HUB_OFFLINE=1 skips the attempt)"
         )
+        raise UserError(f"{repository} is not in the hub's cache, and {problem}", mend)
+
+
+def _answers_now() -> bool:
     try:
         get_session().head(constants.ENDPOINT, timeout=TIMEOUT)
-    except Exception as error:
-        raise UserError(
-            f"{repository} is not in the hub's cache, and {constants.ENDPOINT} does not answer",
-            f"{otherwise} (HF_HUB_OFFLINE=1 skips the attempt)",
-        ) from error
+    except Exception:  # transport errors differ between versions, and some are no OSError
+        return False
+    return True
 
 
 def _download(repository: str, file: str, revision: str | None, local_files_only: bool) -> Path:

@@ -47,7 +47,7 @@ class SentenceTask:
 
     def evaluate(self, model: nn.Module, split: Dataset, context: EvaluationContext) -> Result:
         """Scores of every example; the predictions are label names or numbers."""
-        outputs = torch.stack(logits(model, split, self.collator(context.tokenizer), context))
+        outputs = self.outputs(model, split, context)
         predictions = self.predictions(outputs)
         labels, names = split["labels"][:], self.config.metrics
         official = [name for name in names if name not in own_metrics(names)]
@@ -56,6 +56,10 @@ class SentenceTask:
         gold = self.readable(labels)
         scores = with_own(scores, names, readable, gold)
         return Result(scores, len(split), readable, gold, self.probabilities(outputs))
+
+    def outputs(self, model: nn.Module, split: Dataset, context: EvaluationContext) -> torch.Tensor:
+        """(examples, outputs) of the model, from which the predictions follow: the head's logits."""
+        return torch.stack(logits(model, split, self.collator(context.tokenizer), context))
 
     def predictions(self, outputs: torch.Tensor) -> list[Any]:
         """(examples, outputs) logits -> one value per example, as the metrics take it."""

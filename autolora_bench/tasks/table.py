@@ -19,6 +19,7 @@ from autolora_bench.tasks.base import Task
 from autolora_bench.tasks.classification import Classification, Regression
 from autolora_bench.tasks.generation.task import Generation
 from autolora_bench.tasks.generation.text_to_text import TextToText
+from autolora_bench.tasks.labels_as_text import ClassificationAsText, RegressionAsText
 from autolora_bench.tasks.recovery import Recovery
 from autolora_bench.tasks.tagging import Tagging
 
@@ -28,6 +29,12 @@ KINDS: dict[type[TaskConfig], Callable[[Any], Task]] = {
     TaggingTask: Tagging,
     GenerationTask: Generation,
 }
+AS_TEXT: dict[type[TaskConfig], Callable[[Any, int], Task]] = {
+    ClassificationTask: ClassificationAsText,
+    RegressionTask: RegressionAsText,
+    GenerationTask: TextToText,
+}
+"""The same for encoder-decoders, which write their answers; of these and the token that the decoder begins with."""
 
 
 def build_task(experiment: ExperimentConfig, stated: PreTrainedConfig | None = None) -> Task:
@@ -35,7 +42,7 @@ def build_task(experiment: ExperimentConfig, stated: PreTrainedConfig | None = N
 
     Args:
         experiment: its task.
-        stated: configuration of its model, for a task that writes text: an encoder-decoder does so in another form.
+        stated: configuration of its model: an encoder-decoder writes its answers.
 
     Raises:
         UserError: an encoder-decoder does not say with which of its tokens its writing half begins.
@@ -43,12 +50,13 @@ def build_task(experiment: ExperimentConfig, stated: PreTrainedConfig | None = N
     task = experiment.task
     if isinstance(task, RecoveryTask):
         return Recovery(experiment)
-    if isinstance(task, GenerationTask) and stated is not None and stated.is_encoder_decoder:
+    kind = AS_TEXT.get(type(task))
+    if kind is not None and stated is not None and stated.is_encoder_decoder:
         start = getattr(stated, "decoder_start_token_id", None)
         if type(start) is not int or not 0 <= start < stated.vocab_size:
             raise UserError(
                 f"the config.json of model={experiment.model.name} says decoder_start_token_id={start!r}",
                 "name the token that the decoder begins with: for T5 that of padding",
             )
-        return TextToText(task, start)
+        return kind(task, start)
     return KINDS[type(task)](task)

@@ -12,10 +12,10 @@ from safetensors.numpy import load_file, save_file
 
 from autolora_bench import cli
 from autolora_bench.commands.duration import in_words
-from autolora_bench.models import hub
 from autolora_bench.provenance import provenance
 from autolora_bench.record import PhaseRecord, RunRecord, Status, read_record, write_record
 from autolora_bench.sweeps import Request, plan
+from autolora_bench.tables import download
 
 SMALL = (
     "data=generated",
@@ -205,9 +205,9 @@ def test_without_a_connection_the_hub_is_asked_once_and_the_advice_works(
             asked.append(address)
             raise ConnectionError("no route")
 
-    monkeypatch.setattr(hub, "get_session", Nowhere)
-    monkeypatch.setattr(hub.constants, "HF_HUB_OFFLINE", False)
-    hub.hub_problem.cache_clear()
+    monkeypatch.setattr(download, "get_session", Nowhere)
+    monkeypatch.setattr(download, "_answers", {})
+    monkeypatch.setattr(download.constants, "HF_HUB_OFFLINE", False)
     words = ["task=rte", "method=lora", "data=generated", "data.limit=16", f"results={tmp_path}"]
     assert cli.run(["check", *words, "model=roberta_base"]) == 2
     assert cli.run([*words, "model=roberta_base"]) == 2
@@ -220,7 +220,6 @@ def test_without_a_connection_the_hub_is_asked_once_and_the_advice_works(
         )
         assert "autolora-bench fetch" not in text
         assert "go online once, or say model.path=FOLDER" in text
-    hub.hub_problem.cache_clear()
     assert cli.run(["fetch", "roberta_base"]) == 2
     assert "model.path=FOLDER" in capsys.readouterr().err
     followed = [*words, "model=roberta_base", "model.architecture=null", f"model.path={tiny_encoder}"]

@@ -43,6 +43,22 @@ def test_what_a_method_cannot_be_is_refused(method: str, word: str) -> None:
     assert error.value.mend
 
 
+@pytest.mark.parametrize(
+    ("word", "mend"),
+    [
+        ("model.dtype=fp16", "say model.dtype=bf16, which has the range of fp32"),
+        ("train.precision=fp16", "say train.precision=bf16, which has the range of fp32"),
+        ("train.precision=bf17", "say one of: fp32, bf16"),
+        ("data.source=hubb", "say one of: hub, local, generated, files, planted"),
+    ],
+)
+def test_a_choice_that_there_is_not_is_refused_with_those_there_are(word: str, mend: str) -> None:
+    with composer(), pytest.raises(UserError) as error:
+        compose_config(["task=rte", "data=generated", "method=lora", word])
+    assert error.value.what.startswith(word)
+    assert error.value.mend == mend
+
+
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("group", ["method", "task", "train"])
 def test_every_number_is_finite(group: str, value: float) -> None:

@@ -2,8 +2,11 @@
 
 import io
 import json
+import re
+import socket
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import product
@@ -12,16 +15,18 @@ from threading import Thread
 from typing import Any
 from urllib.parse import unquote
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from datasets import ClassLabel, Dataset, Features, Value
 from huggingface_hub import constants
 
-from autolora_bench.config.compose import compose_config, composer, to_experiment
+from autolora_bench import cli
+from autolora_bench.config.compose import compose_config, composer, search_path, to_experiment
 from autolora_bench.config.data import DataConfig, Source
 from autolora_bench.config.experiment import ExperimentConfig, config_id
-from autolora_bench.config.task import ClassificationTask, TaskConfig
+from autolora_bench.config.task import ClassificationTask, HubSource, Layout, TaskConfig
 from autolora_bench.data.load import load_data
 from autolora_bench.data.schema import TaskData
 from autolora_bench.errors import UserError
@@ -46,9 +51,15 @@ class FakeHub:
         self.asked.append(path)
         if path == "/":
             return 200, {}, b""
-        if path.startswith("/api/datasets/"):
-            return self._information(path.removeprefix("/api/datasets/").partition("?")[0])
-        repository, _, rest = path.removeprefix("/datasets/").partition("/resolve/")
+        tree = re.match(r"/api/models/(.+)/tree/(\w+)", path)
+        if tree:
+            files = self.repositories[tree[1], tree[2]]
+            entries = [{"type": "file", "path": name, "size": len(files[name]), "oid": ""} for name in files]
+            return 200, {}, json.dumps(entries).encode()
+        information = re.match(r"/api/(?:datasets|models)/([^?]*)", path)
+        if information:
+            return self._information(information[1])
+        repository, _, rest = path.lstrip("/").removeprefix("datasets/").partition("/resolve/")
         revision, _, file = rest.partition("/")
         known = {name for name, _ in self.repositories}
         if repository not in known:
@@ -615,3 +626,123 @@ def test_without_network_a_new_data_set_is_one_line(
     assert "data=files" in error.mend
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     refused(lambda: any_task("stanfordnlp/imdb"), "HF_HUB_OFFLINE")
+
+
+JOKES = b"id,joke,verdict\n1,Why?,1\n2,So be it.,0\n3,draft,1\n"
+
+
+@pytest.mark.parametrize("layout", ["csv", "parquet"])
+def test_a_table_on_the_hub_that_a_task_describes(
+    layout: str, hub: FakeHub, task_of: Callable[[str], TaskConfig], refused: Callable[..., UserError]
+) -> None:
+    frame = pd.read_csv(io.BytesIO(JOKES), dtype=str)
+    content = JOKES if layout == "csv" else parquet(pa.Table.from_pandas(frame))
+    names = {"train": [f"train.{layout}"], "validation": [f"dev.{layout}"]}
+    hub.add("somebody/jokes", "main", {file: content for files in names.values() for file in files})
+    source = HubSource(
+        path="somebody/jokes",
+        layout=Layout[layout],
+        files=names,
+        columns={"sentence": "joke", "label": "verdict"},
+        labels=["0", "1"],
+        where={"validation": {"id": "2"}},
+    )
+    task = replace(task_of("sst2"), labels=["dull", "funny"], hub=source)
+    found = load_data(task, HUB)
+    assert found.splits["train"][:] == {"sentence": ["Why?", "So be it.", "draft"], "label": [1, 0, 1]}
+    assert found.splits["validation"][:] == {"sentence": ["So be it."], "label": [0]}
+    assert found.source == f"somebody/jokes sst2@{COMMIT}"
+    if layout == "parquet":
+        plain = replace(source, layout=None, where={})
+        error = refused(lambda: load_data(replace(task, hub=plain), HUB), "the label are texts")
+        assert "layout: parquet" in error.mend
+
+
+def test_files_that_are_no_parquet_need_a_layout(refused: Callable[..., UserError], tmp_path: Path) -> None:
+    (tmp_path / "task").mkdir()
+
+    def compose(layout: str, file: str) -> ExperimentConfig:
+        text = (
+            "defaults:\n  - /schema/task/classification@_here_\nname: jokes\ntitle: Jokes\nmetrics: [accuracy]\n"
+            f"labels: [a, b]\nhub:\n  path: somebody/jokes\n  layout: {layout}\n"
+            f"  files: {{train: [{file}], validation: [{file}]}}\n"
+        )
+        (tmp_path / "task" / "jokes.yaml").write_text(text)
+        words = [search_path(tmp_path), "task=jokes", "data=hub", "model=any", "model.checkpoint=x"]
+        with composer():
+            return to_experiment(compose_config(words))
+
+    assert "layout: csv" in refused(lambda: compose("null", "a.csv"), "a.csv is no parquet file").mend
+    assert "layout: csv" in refused(lambda: compose("jsonl", "a.csv"), "a.csv is no jsonl file").mend
+    assert "name one in CSV" in refused(lambda: compose("csv", "a.txt"), "a.txt is no csv file").mend
+    refused(lambda: compose("iob2", "a.txt"), "layout=iob2 is a publisher's")
+    task = compose("csv", "a.csv").task
+    assert task.hub
+    assert task.hub.layout is Layout.csv
+
+
+@pytest.fixture
+def everything(rte: FakeHub, tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeHub:
+    """RTE and a model on the hub."""
+    monkeypatch.setenv("AUTOLORA_BENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    rows = {"sentence1": ["the film was good"] * 8, "sentence2": ["the film"] * 8, "label": [0, 1] * 4}
+    for split in ("train", "validation"):
+        file = as_glue(rows, LABELS)
+        rte.add("nyu-mll/glue", GLUE_COMMIT, {f"rte/{split}-00000-of-00001.parquet": file})
+    files = {path.name: path.read_bytes() for path in tiny_encoder.iterdir() if path.is_file()}
+    for revision in ("main", COMMIT):
+        rte.add("somebody/model", revision, files)
+    return rte
+
+
+WORDS = ["task=rte", "data=hub", "model=any", "model.checkpoint=somebody/model", "device=cpu"]
+
+
+def test_the_hub_is_asked_once_for_each_thing(
+    everything: FakeHub, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def asked() -> list[str]:
+        return [path for path in everything.asked if "harnesses" not in path]  # the client's own, once a day
+
+    assert cli.run(["check", *WORDS]) == 0
+    assert asked() == ["/"]
+    assert cli.run(["-m", *WORDS, "method=lora,bitfit", "train.max_steps=1"]) == 0
+    first = asked()
+    assert {path: first.count(path) for path in first if first.count(path) > 2} == {}
+    assert {path for path in first if first.count(path) == 2} == {
+        path for path in first if "resolve" in path
+    }, "of a file its headers and its content, of all else one answer"
+    assert sum("safetensors" in path for path in first) == 2
+    assert cli.run(["check", *WORDS]) == 0
+    assert cli.run([*WORDS, "method=lora", "train.max_steps=1", "seed=1"]) == 0
+    assert asked() == first
+    assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [["check"], []])
+def test_a_hub_that_does_not_answer_is_tried_once(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every attempt is a connection, which this server closes without a word."""
+    server = socket.create_server(("127.0.0.1", 0))
+    tried = []
+
+    def listen() -> None:
+        with suppress(OSError):  # closed at the end
+            while True:
+                tried.append(server.accept()[0].close())
+
+    Thread(target=listen, daemon=True).start()
+    point_at(f"http://127.0.0.1:{server.getsockname()[1]}", tmp_path, monkeypatch)
+    monkeypatch.setenv("AUTOLORA_BENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("HF_HUB_DISABLE_TELEMETRY", "1")
+    monkeypatch.setattr(constants, "AGENT_HARNESSES_PATH", str(tmp_path / "harnesses"), raising=False)
+    (tmp_path / "harnesses").write_text("{}")
+    monkeypatch.chdir(tmp_path)
+    assert cli.run([*command, *WORDS]) == 2
+    server.close()
+    assert len(tried) == 1
+    said = capsys.readouterr()
+    assert "does not answer" in said.out + said.err
+    assert "autolora-bench fetch" not in said.out + said.err

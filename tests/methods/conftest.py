@@ -1,5 +1,6 @@
 """Every method of conf/method, trained once on generated data with a tiny random BERT, and watched while it is."""
 
+import runpy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
@@ -22,6 +23,7 @@ from autolora_bench.paths import conf_dir
 from autolora_bench.record import RunRecord
 from autolora_bench.runner import run_experiment
 
+ENCODER_DECODER = Path(__file__).resolve().parents[2] / "scripts" / "tiny_encoder_decoder.py"
 SMALL = [
     "train=reference",
     "task=sst2",
@@ -113,6 +115,20 @@ class Trained:
             found: Tensor = model(**{k: v for k, v in self.batch.items() if k != "labels"}).logits
         model.train(training)
         return found
+
+
+@pytest.fixture(scope="session")
+def tiny_encoder_decoder() -> Callable[..., Any]:
+    """Kind and number of tokens -> a random two-layer model."""
+    made: Callable[..., Any] = runpy.run_path(str(ENCODER_DECODER))["tiny_encoder_decoder"]
+    return made
+
+
+@pytest.fixture(scope="session")
+def encoder_decoders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Kind -> folder of a random two-layer T5 or BART that reads and writes bytes."""
+    save = runpy.run_path(str(ENCODER_DECODER))["save_tiny_encoder_decoder"]
+    return {kind: save(kind, tmp_path_factory.mktemp(kind)) for kind in ("bart", "t5")}
 
 
 @pytest.fixture(scope="session", autouse=True)

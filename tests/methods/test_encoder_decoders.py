@@ -7,16 +7,7 @@ from typing import Any
 import pytest
 import torch
 from peft import PeftModel
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
-from transformers import (
-    AutoModelForSeq2SeqLM,
-    BartConfig,
-    BartForConditionalGeneration,
-    GenerationConfig,
-    PreTrainedTokenizerFast,
-    T5Config,
-    T5ForConditionalGeneration,
-)
+from transformers import AutoModelForSeq2SeqLM, GenerationConfig
 
 from autolora_bench.config.task import DecodingConfig
 from autolora_bench.errors import UserError
@@ -26,7 +17,7 @@ from autolora_bench.tasks.generation.beam import beam_search
 from autolora_bench.tasks.generation.collate import padded
 from autolora_bench.tasks.generation.stops import Stops
 
-MARKS = {"bart": ["<s>", "<pad>", "</s>", "<unk>"], "t5": ["<pad>", "</s>", "<unk>"]}
+KINDS = ["bart", "t5"]
 WORDS = [
     "task=e2e",
     "task.metrics=[bleu]",
@@ -39,56 +30,16 @@ WORDS = [
     "train.batch_size=4",
 ]
 SEARCH = ["method.search.epochs=1", "method.search.batch_size=4"]
-LABELS = ["task=sst2"]
+LABELS = ["task=bionlp"]
 METHODS = ["lora", "autolora", "adalora", "full"]
 QUICK = {("t5", "lora"), ("bart", "autolora")}
 
 
-def save(kind: str, folder: Path) -> Path:
-    """A random model that reads and writes bytes."""
-    marks = MARKS[kind]
-    letters = [*marks, *sorted(pre_tokenizers.ByteLevel.alphabet())]
-    backend = Tokenizer(models.BPE({letter: place for place, letter in enumerate(letters)}, []))
-    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    backend.decoder = decoders.ByteLevel()
-    frame = "<s> $A </s>" if kind == "bart" else "$A </s>"
-    special = [(mark, place) for place, mark in enumerate(marks)]
-    backend.add_special_tokens(marks)
-    backend.post_processor = processors.TemplateProcessing(frame, special_tokens=special)
-    begin = {"bos_token": "<s>"} if kind == "bart" else {}
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=backend, pad_token="<pad>", eos_token="</s>", unk_token="<unk>", **begin
-    )
-    tokenizer.save_pretrained(folder)
-    model_of(kind, len(letters)).save_pretrained(folder)
-    return folder
-
-
-def model_of(kind: str, vocabulary: int) -> Any:
-    torch.manual_seed(0)
-    if kind == "t5":
-        t5 = T5Config(vocab_size=vocabulary, d_model=32, d_kv=8, d_ff=64, num_layers=2, num_heads=4)
-        t5.decoder_start_token_id = 0
-        return T5ForConditionalGeneration(t5)
-    sizes = {f"{half}_{name}": size for half in ("encoder", "decoder") for name, size in SIZES.items()}
-    bart = BartConfig(vocab_size=vocabulary, d_model=32, max_position_embeddings=640, dropout=0.0, **sizes)
-    bart.forced_eos_token_id = None
-    return BartForConditionalGeneration(bart)
-
-
-SIZES = {"layers": 2, "attention_heads": 4, "ffn_dim": 64}
-
-
 @pytest.fixture(scope="session")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    return {kind: save(kind, tmp_path_factory.mktemp(kind)) for kind in MARKS}
-
-
-@pytest.fixture(scope="session")
-def run_of(trained: Callable[..., Any], folders: dict[str, Path]) -> Callable[..., Any]:
+def run_of(trained: Callable[..., Any], encoder_decoders: dict[str, Path]) -> Callable[..., Any]:
     def find(kind: str, method: str, *more: str) -> Any:
         search = SEARCH if method == "autolora" else []
-        return trained(method, f"model.checkpoint={folders[kind]}", *WORDS, *search, *more)
+        return trained(method, f"model.checkpoint={encoder_decoders[kind]}", *WORDS, *search, *more)
 
     return find
 
@@ -97,7 +48,7 @@ def run_of(trained: Callable[..., Any], folders: dict[str, Path]) -> Callable[..
     ("kind", "method"),
     [
         pytest.param(kind, method, marks=[] if (kind, method) in QUICK else pytest.mark.slow)
-        for kind in MARKS
+        for kind in KINDS
         for method in METHODS
     ],
 )
@@ -105,7 +56,7 @@ def test_trained_resumed_exported_and_loaded_again(
     kind: str,
     method: str,
     run_of: Callable[..., Any],
-    folders: dict[str, Path],
+    encoder_decoders: dict[str, Path],
     tmp_path: Path,
     interrupt_every_training_once: Any,
     resumed: Any,
@@ -119,7 +70,9 @@ def test_trained_resumed_exported_and_loaded_again(
     if method == "full":
         theirs = AutoModelForSeq2SeqLM.from_pretrained(export)
     else:
-        theirs = PeftModel.from_pretrained(AutoModelForSeq2SeqLM.from_pretrained(folders[kind]), export)
+        theirs = PeftModel.from_pretrained(
+            AutoModelForSeq2SeqLM.from_pretrained(encoder_decoders[kind]), export
+        )
         keys = [(layer.block, layer.projection) for layer in run.record.ranks]
         assert len(set(keys)) == len(keys) == 2 * 6
     torch.testing.assert_close(run.logits_of(theirs), run.logits, rtol=1e-5, atol=1e-6)
@@ -134,7 +87,7 @@ def test_trained_resumed_exported_and_loaded_again(
         assert path.read_bytes() == (run.folder / "evaluate" / path.name).read_bytes()
 
 
-@pytest.mark.parametrize("kind", list(MARKS))
+@pytest.mark.parametrize("kind", KINDS)
 def test_the_batch_is_what_the_model_itself_would_make_of_its_labels(
     kind: str, run_of: Callable[..., Any]
 ) -> None:
@@ -162,11 +115,13 @@ def test_micro_batches_add_up(smoothing: float, run_of: Callable[..., Any]) -> N
             )
 
 
-@pytest.mark.parametrize("kind", list(MARKS))
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("beams", [1, 3])
-def test_outputs_are_those_of_generate(kind: str, beams: int) -> None:
+def test_outputs_are_those_of_generate(
+    kind: str, beams: int, tiny_encoder_decoder: Callable[..., Any]
+) -> None:
     vocabulary = 40
-    model = model_of(kind, vocabulary).double().eval()
+    model = tiny_encoder_decoder(kind, vocabulary).double().eval()
     end = model.config.eos_token_id
     drawn = torch.Generator().manual_seed(3)
     with torch.no_grad():
@@ -200,7 +155,7 @@ def test_outputs_are_those_of_generate(kind: str, beams: int) -> None:
 @pytest.mark.parametrize(
     ("method", "words", "what"),
     [
-        ("lora", LABELS, "an encoder-decoder: it is run on tasks that write text"),
+        ("lora", LABELS, "an encoder-decoder, whose answers are texts, and task=bionlp is tagging"),
         ("bitfit", [], "method=bitfit is not proved on an encoder-decoder"),
         ("prompt_tuning", [], "t5"),
         ("lora", ["method.variant.start=pissa"], "start=pissa is not proved"),
@@ -218,7 +173,9 @@ def test_what_is_not_proved_is_refused(
     assert error.value.mend
 
 
-def test_a_kind_that_is_not_known_is_refused(folders: dict[str, Path], tmp_path: Path, composed: Any) -> None:
+def test_a_kind_that_is_not_known_is_refused(
+    encoder_decoders: dict[str, Path], tmp_path: Path, composed: Any
+) -> None:
     from autolora_bench.models.preflight import check_model
 
     folder = tmp_path / "model"

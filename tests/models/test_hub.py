@@ -15,6 +15,7 @@ from autolora_bench.models import hub
 from autolora_bench.models.hub import available, cached
 from autolora_bench.models.load import HeadKind, HeadSpec, load_backbone
 from autolora_bench.models.locate import Location, locate
+from autolora_bench.tables import download
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -32,7 +33,7 @@ def snapshots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[dict[str,
         return str(folder)
 
     monkeypatch.setattr(hub, "snapshot_download", snapshot)
-    hub.hub_problem.cache_clear()
+    monkeypatch.setattr(download, "_answers", {})
     return asked
 
 
@@ -43,7 +44,7 @@ def filled(tmp_path: Path, model: Path) -> Path:
 def test_a_cached_model_asks_nobody(
     snapshots: list[dict[str, Any]], tmp_path: Path, tiny_encoder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hub, "get_session", lambda: pytest.fail("the hub was asked"))
+    monkeypatch.setattr(download, "get_session", lambda: pytest.fail("the hub was asked"))
     filled(tmp_path, tiny_encoder)
     config = ModelConfig("any", checkpoint="org/name", revision="v1", targets=["query"])
     found = load_backbone(config, HeadSpec(HeadKind.sequence, ("no", "yes")))
@@ -101,11 +102,10 @@ def test_what_is_not_cached_is_downloaded_once_if_the_hub_answers(
 def test_advice_without_a_connection(
     model: ModelConfig, advice: str, snapshots: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(download.constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(UserError) as error:
         available(locate(model))
     assert error.value.what == (
         "the model org/name is not on this machine, and HF_HUB_OFFLINE forbids to ask the hub"
     )
     assert error.value.mend.startswith(advice)
-    hub.hub_problem.cache_clear()
