@@ -68,7 +68,7 @@ SIZES = {"hidden_size": D, "num_hidden_layers": 2, "num_attention_heads": 2, "in
 UNDROPPED = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
 ENDS = dict.fromkeys(("bos_token_id", "eos_token_id", "pad_token_id"), 0)
 OTHER_CLASSES = {0: "contradiction", 1: "neutral", 2: "entailment"}
-SHORT = ["data.limit=16", "data.limit_evaluation=4", "train.batch_size=4", "train.epochs=1"]
+SHORT = ["data.limit=16", "data.limit_evaluation=4", "train.batch_size=4", "train.epochs=5"]
 HEAD_WEIGHTS: dict[str, Callable[[int], int]] = {
     "bert": lambda labels: (D + 1) * labels,
     "roberta": lambda labels: (D + 1) * D + (D + 1) * labels,
