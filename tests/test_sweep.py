@@ -367,7 +367,7 @@ def test_every_task_and_method_compose(task: str, method: str) -> None:
 
 @pytest.mark.parametrize("model", choices("model", CONF))
 def test_every_model_composes(model: str) -> None:
-    words = ("task=planted",) if model == "small" else ("data=generated",)
+    words = ("task=planted",) if model in ("small", "small_bert") else ("data=generated",)
     [entry] = plan(Request((f"model={model}", *words)))
     assert entry.experiment.model.name == model
 
