@@ -15,6 +15,11 @@ SHOWN = {
     "generated": [f"records={RESULTS / 'generated' / 'records'}"],
     "arena": [f"records={RESULTS / 'arena' / 'records'}", "task=planted"],
     "arena_null": [f"records={RESULTS / 'arena_null' / 'records'}", "task=planted"],
+    "arena_variables": [
+        f"records={RESULTS / 'arena' / 'records'},{RESULTS / 'arena_variables' / 'records'}",
+        "task=planted",
+        "method=autolora,autolora_topk,autolora_budget,lora_uniform,oracle",
+    ],
     "which_layers": [f"records={RESULTS / 'which_layers' / 'records'}", "task=planted"],
 }
 """Folder of results/ -> the words of its report."""
