@@ -223,11 +223,14 @@ PRODUCTS = [name for name in choices("suite", CONF) if name != "tune"]
 def test_every_choice_of_a_suite_composes(suite: str) -> None:
     """Each with the first choice of everything else; three suites have their own tests."""
     params = OmegaConf.load(choices("suite", CONF)[suite]).hydra.sweeper.params
-    values = {name: [value.strip() for value in str(listed).split(",")] for name, listed in params.items()}
+    values = {
+        name: [listed] if str(listed).startswith("[") else [value.strip() for value in str(listed).split(",")]
+        for name, listed in params.items()
+    }
     for varied in values.keys() - {"seed"}:
         words = [f"{name}={listed[0]}" for name, listed in values.items() if name != varied]
         found = plan(Request((f"suite={suite}", data_of(suite), *words)))
-        beside = [e for e in found if suite == "arena" and e.experiment.task.plant_seed == 0]  # type: ignore[attr-defined]
+        beside = [e for e in found if is_beside(suite, e.experiment)]
         assert len(found) - len(beside) + len(found.left_out) == len(values[varied])
 
 
@@ -237,9 +240,16 @@ def test_every_suite_composes(suite: str) -> None:
     assert plan(Request((f"suite={suite}", data_of(suite))))
 
 
+def is_beside(suite: str, experiment: Any) -> bool:
+    """Whether a run is of the suite that this one names beside itself."""
+    if suite == "arena":
+        return bool(experiment.task.plant_seed == 0)
+    return suite == "which_layers" and experiment.model.targets == ["query", "value"]
+
+
 def data_of(suite: str) -> str:
     """Data without files."""
-    return "data=planted" if suite.startswith("arena") else "data=generated"
+    return "data=planted" if suite.startswith(("arena", "which_layers")) else "data=generated"
 
 
 def test_the_arena_gives_every_allocator_one_grid_of_rates_one_budget_and_a_cell_of_its_own() -> None:

@@ -170,8 +170,18 @@ def _lines(path: Path) -> Iterator[str]:
         raise UserError(f"{path} cannot be read: {error.strerror}", "check the file") from error
 
 
+@contextmanager
+def _cells_of_any_size() -> Iterator[None]:
+    """csv's own limit is the whole process's, and other readers count on it."""
+    before = csv.field_size_limit(1 << 30)
+    try:
+        yield
+    finally:
+        csv.field_size_limit(before)
+
+
+@_cells_of_any_size()
 def _check_rows(path: Path, delimiter: str, quoting: int) -> Dialect:
-    csv.field_size_limit(1 << 30)
     strict = quoting != csv.QUOTE_NONE
     reader = csv.reader(_lines(path), delimiter=delimiter, quoting=quoting, strict=strict)  # type: ignore[arg-type]
     header: tuple[str, ...] | None = None

@@ -1,5 +1,6 @@
 """task=any: what is read off a table of the user's own, and what is refused rather than guessed."""
 
+import csv
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -442,3 +443,11 @@ def test_numbers_that_a_float_column_holds_for_missing_ones_are_missing(tmp_path
     assert experiment.task.maximum == 2.0
     with pytest.raises(UserError, match="row 10: label"):
         load_data(experiment.task, experiment.data)
+
+
+def test_reading_a_table_leaves_other_readers_their_limit(tmp_path: Path) -> None:
+    table = tmp_path / "long.csv"
+    table.write_text(f"text,label\n{'x' * 200_000},a\n", encoding="utf-8")
+    before = csv.field_size_limit()
+    assert [column.name for column in profile([table])] == ["text", "label"]
+    assert csv.field_size_limit() == before
