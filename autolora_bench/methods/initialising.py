@@ -3,7 +3,6 @@
 Shapes: D inputs, O outputs, r rank of a layer; A is (r, D), B is (O, r).
 """
 
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -28,6 +27,7 @@ from autolora_bench.models.cur import cur_approximation
 from autolora_bench.models.load import Backbone, HeadKind
 from autolora_bench.search import RankAllocation
 from autolora_bench.search.layers import lora_factors, lora_layers
+from autolora_bench.training.meter import Stopwatch
 from autolora_bench.training.weighting import smoothed_loss
 
 START_RANKS = "initialise/ranks.json"
@@ -65,9 +65,9 @@ class InitialisePhase:
         asked = self.allocate(backbone, context)
         _check_size(backbone, asked, 2 if self.config.variant.start is Start.lora_ga else 1)
         batches = Batches(context)
-        begun, cpu_begun = time.perf_counter(), time.process_time()
+        watch = Stopwatch(context.device)
         factors = FIRST_VALUES[self.config.variant.start](self.config, asked, backbone, context, batches)
-        seconds, cpu_seconds = time.perf_counter() - begun, time.process_time() - cpu_begun
+        seconds, cpu_seconds = watch.stop()
         passes = 2.0 if self.config.variant.start in (Start.eva, Start.corda) else 6.0
         ranks = [len(factors[name][0]) if name in factors else 0 for name in asked.modules]
         found = RankAllocation.from_ranks(asked.modules, ranks)

@@ -1,7 +1,6 @@
 """A Trainer that scores with the task's own metrics and keeps what a record needs."""
 
 import math
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +21,7 @@ from autolora_bench.processes import on_main
 from autolora_bench.record import Evaluation
 from autolora_bench.training.counting import CountingTrainer
 from autolora_bench.training.guards import DivergenceError, LossWatch, whole_or_removed
-from autolora_bench.training.meter import Meter
+from autolora_bench.training.meter import Meter, Stopwatch
 from autolora_bench.training.method_hooks import MethodHooks
 from autolora_bench.training.order import ContinuedSampler, SharedLengthGroupedSampler
 from autolora_bench.training.weight_groups import is_head
@@ -80,7 +79,7 @@ class MeteredTrainer(CountingTrainer):
         self.head_rate = head_rate
         self.loss_sum = torch.zeros((), dtype=torch.float64, device=self.args.device)
         self.loss_watch = LossWatch(self.args.device)
-        self.add_callback(_Stopwatch(self))
+        self.add_callback(_Timing(self))
 
     def create_optimizer(self, model: nn.Module | None = None) -> Optimizer:
         """The Trainer's optimizer, or the one that it was given, with the head's own rate."""
@@ -149,25 +148,39 @@ class MeteredTrainer(CountingTrainer):
         self.loss_sum.fill_(self.meter.loss_sum)
 
 
-class _Stopwatch(TrainerCallback):
-    """Adds up the wall-clock and processor time of whole optimizer steps, evaluation and saving excluded."""
+class _Timing(TrainerCallback):
+    """Adds up the time of whole optimizer steps, evaluation and saving excluded, and looks at their losses.
+
+    An accelerator is waited for where its losses are looked at, and before an epoch is evaluated.
+    """
 
     def __init__(self, trainer: MeteredTrainer) -> None:
         self.trainer = trainer
-        self.begun = self.cpu_begun = 0.0
+        self.watch = Stopwatch(trainer.args.device)
 
     def on_step_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
-        self.begun, self.cpu_begun = time.perf_counter(), time.process_time()
+        self.watch.start()
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
-        self.trainer.meter.seconds += time.perf_counter() - self.begun
-        self.trainer.meter.cpu_seconds += time.process_time() - self.cpu_begun
-        if args.device.type == "cpu" or state.global_step % args.logging_steps == 0:
+        looks = args.device.type == "cpu" or state.global_step % args.logging_steps == 0
+        self._add(wait=looks)
+        if looks:
             self.trainer.check_loss()
+
+    def on_epoch_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        self.watch.start()
+        self._add(wait=True)
+
+    def _add(self, wait: bool) -> None:
+        seconds, cpu_seconds = self.watch.stop(wait)
+        self.trainer.meter.seconds += seconds
+        self.trainer.meter.cpu_seconds += cpu_seconds
 
 
 class FinetuneTrainer(MeteredTrainer):

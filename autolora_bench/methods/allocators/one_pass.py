@@ -3,7 +3,6 @@
 It is short, so one that was interrupted starts again.
 """
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import ClassVar
@@ -17,6 +16,7 @@ from autolora_bench.methods.base import PhaseContext, PhaseResult
 from autolora_bench.methods.initialising import Batches, mean_gradients
 from autolora_bench.models.load import Backbone
 from autolora_bench.training.memory import with_less_memory
+from autolora_bench.training.meter import Stopwatch
 
 
 @dataclass(frozen=True)
@@ -62,13 +62,14 @@ class OnePassSearch:
         look = Look(
             backbone, Budget.of(self.config, backbone.targets), context, Batches(context), accumulation
         )
-        begun, cpu_begun = time.perf_counter(), time.process_time()
+        watch = Stopwatch(context.device)
         found = self.find(look)
+        seconds, cpu_seconds = watch.stop()
         tokens = look.batches.tokens or 0
         result = PhaseResult(
             artefact=RANKS,
-            train_seconds=time.perf_counter() - begun,
-            train_cpu_seconds=time.process_time() - cpu_begun,
+            train_seconds=seconds,
+            train_cpu_seconds=cpu_seconds,
             examples=look.batches.examples or 0,
             tokens=tokens,
             flops=6.0 * tokens * weights,
