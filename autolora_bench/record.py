@@ -78,6 +78,9 @@ class Evaluation:
     """Mean training loss since the evaluation before."""
     note: str | None = None
     """What a reader must know, e.g. that only a part of the split was scored."""
+    largest_class: float | None = None
+    """Of an accuracy: share of the split's most frequent label, which is what always saying it scores. Older records
+    have none."""
 
 
 @dataclass

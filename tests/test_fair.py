@@ -308,7 +308,7 @@ def test_a_report_answers_first_and_shows_no_tuning_run_as_a_row(
     first = said.splitlines()[0]
     assert first.startswith("- Tuned alike on minilm, against LoRA: BitFit +3.25 (")
     assert "6 pairs on 1 task" in first
-    assert first.endswith("separated from it: BitFit.")
+    assert first.endswith("After correction for 1 comparison separated from it: BitFit on SST-2 accuracy.")
     assert "Tuning turned the order of 1 of 1 pair" in said
     assert "| LoRA | 82.50" in said
     assert "| sst2, LoRA | 68.49 | 73.98 | 80.00 | 74.51 | 68.49 | 0.001 |" in said

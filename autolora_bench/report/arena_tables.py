@@ -7,7 +7,7 @@ import pandas as pd
 from autolora_bench.report import numerals
 from autolora_bench.report.arena import CLEAR, CORRELATION, MEASURES, Arena, RankProfile
 from autolora_bench.report.formats import MISSING, PlainTable
-from autolora_bench.report.significance import INTERVAL_PAIRS
+from autolora_bench.report.significance import INTERVAL_UNITS
 from autolora_bench.report.units import metric_title
 from autolora_bench.untrusted import csv_cell
 
@@ -82,7 +82,7 @@ def _number(name: str, value: float) -> str:
 
 def _notes(arena: Arena) -> list[str]:
     notes = [
-        f"Means over plants, in brackets the 95 % interval by bootstrap over plants, none under {INTERVAL_PAIRS}. "
+        f"Means over plants, in brackets the 95 % interval by bootstrap over plants, none under {INTERVAL_UNITS}. "
         "The learning rate of every method is chosen for each plant by the error on validation inputs, which are "
         "neither trained on nor tested; not by the test, not by the truth. In brackets behind a rate: how many plants "
         "chose it.",

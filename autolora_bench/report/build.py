@@ -14,6 +14,7 @@ from autolora_bench.errors import UserError, nearest
 from autolora_bench.paths import conf_dir
 from autolora_bench.plan import PlannedRun
 from autolora_bench.record import RunRecord
+from autolora_bench.report.answers import answers
 from autolora_bench.report.arena import Arena, arenas_of, is_planted
 from autolora_bench.report.arena_tables import arena_csv, arena_tables
 from autolora_bench.report.collect import Collection, legible
@@ -29,7 +30,7 @@ from autolora_bench.report.searches import CellMovement, cell_movements, movemen
 from autolora_bench.report.stability import cell_stabilities, stability_report
 from autolora_bench.report.tables import tables_of
 from autolora_bench.report.tidy_csv import score_lines, tidy
-from autolora_bench.report.tuning import TunedCell, answers, is_tuning, tuned_cells, tuning_table
+from autolora_bench.report.tuning import TunedCell, is_tuning, rates_of, tuned_cells, tuning_table
 
 if TYPE_CHECKING:
     from autolora_bench.report.figures.style import Picture
@@ -125,7 +126,7 @@ def prepare(
     planted = [run for run in runs if arena and is_planted(run)]
     compared = [run for run in runs if run not in planted and not is_tuning(run)]
     moment = epoch or ("last" if all(_keeps_last(run) for run in compared) else "best")
-    frames = frames_of(compared)
+    frames = frames_of(compared, rates_of(tuned))
     tables = tables_of(frames, values, epoch=moment, metrics=metrics, title=title, compare=family)
     found = tables_of(frames_of(planted), epoch="best", metrics="headline", title=title)
     movements = cell_movements([*tables, *found], given.folders)

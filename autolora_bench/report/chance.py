@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
+from autolora_bench.record import Evaluation
 from autolora_bench.report.runs import Run
 from autolora_bench.report.scoreboard import Column, Table
 
@@ -20,7 +21,7 @@ class Chance:
     """In the published unit."""
     limit: float
     """A guesser stays at or below this in 95 % of evaluations: the binomial's normal approximation for an accuracy, the
-    standard error 1 / sqrt(n - 1) for a correlation."""
+    standard error 1 / sqrt(n - 1) for a correlation. Who always says the most frequent label is such a guesser."""
     examples: int
     """On which the limit rests, the fewest of all runs."""
 
@@ -30,7 +31,8 @@ class Chance:
 
 
 def chances_of(table: Table) -> dict[Column, Chance]:
-    """The columns whose chance level is known: accuracies of tasks with labels (guessed evenly), and correlations."""
+    """The columns whose chance level is known: correlations, and accuracies of tasks with labels. Their level is the
+    share of the most frequent label; where no record says it, that of labels guessed evenly."""
     found = {}
     for column in table.columns:
         runs = [run for row in table.rows for run in row.cells[column].runs if run.completed]
@@ -57,6 +59,9 @@ def _level(column: Column, runs: Sequence[Run]) -> float | None:
         return None
     if column.score in CORRELATIONS:
         return 0.0
+    shares = [share for run in runs if (share := _largest(run, column)) is not None]
+    if column.score == "accuracy" and shares:
+        return max(shares)
     labels = {len(found) for run in runs if isinstance(found := run.setting("task", "labels"), list)}
     return 1.0 / labels.pop() if column.score == "accuracy" and len(labels) == 1 and min(labels) > 1 else None
 
@@ -66,8 +71,18 @@ def _limit(level: float, examples: int) -> float:
     return level + NormalDist().inv_cdf(SURE) * error
 
 
+def _largest(run: Run, column: Column) -> float | None:
+    evaluation = _evaluation(run, column)
+    return evaluation.largest_class if evaluation else None
+
+
 def _examples(run: Run, column: Column) -> int | None:
+    evaluation = _evaluation(run, column)
+    return evaluation.examples if evaluation else None
+
+
+def _evaluation(run: Run, column: Column) -> Evaluation | None:
     record = run.completed
     place = {"best": "best", "last": "last", "kept": "test"}[column.epoch]
-    evaluation = getattr(record, place).get(column.split) if record else None
-    return evaluation.examples if evaluation else None
+    found: Evaluation | None = getattr(record, place).get(column.split) if record else None
+    return found

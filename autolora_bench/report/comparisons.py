@@ -14,7 +14,7 @@ from autolora_bench.report.scoreboard import ALPHA, Claim, Column, Row, Table
 from autolora_bench.report.significance import (
     ALL_ROWS,
     EXACT_UNITS,
-    INTERVAL_PAIRS,
+    INTERVAL_UNITS,
     POWER,
     bootstrap_interval,
     detectable_effect,
@@ -44,7 +44,7 @@ def _row(table: Table, claim: Claim) -> tuple[str, ...]:
     interval = bootstrap_interval(claim.differences)
     tested = claim.p is not None and claim.adjusted is not None
     spread = statistics.stdev(claim.units) if tested else 0.0
-    effect = detectable_effect(spread, len(claim.units))
+    effect = detectable_effect(spread, len(claim.units), ALPHA / claim.family)
     column = claim.columns[0]
     alone = len(claim.columns) == 1
     return (
@@ -76,12 +76,32 @@ def _notes(table: Table) -> list[str]:
         f"where several are averaged: seeds of one task say nothing about other tasks. Fewer than {fewest} units "
         f"cannot reach p < {ALPHA} whatever the scores: such a comparison is not tested and leaves the family.",
         "Interval: percentile bootstrap, over tasks and then over the seeds of each; none under "
-        f"{INTERVAL_PAIRS} pairs.",
-        f"Detectable: the smallest true difference that the test would find at p < {ALPHA}, before correction, in "
-        f"{POWER:.0%} of repetitions, for normal differences with the deviation seen here (Guenther's formula, "
-        "corrected for the test's few values).",
+        f"{INTERVAL_UNITS} units.",
+        f"Detectable: the smallest true difference that would be found in {POWER:.0%} of repetitions after correction, "
+        f"whatever the other comparisons give ({_level(tested)}), for normal differences with the deviation seen here "
+        "(Guenther's formula, corrected for the test's few values); empty where there is none.",
+        *_too_few(table.claims),
         *_sharing(table),
     ]
+
+
+def _level(tested: int) -> str:
+    return f"p < {ALPHA}" if tested < 2 else f"p < {ALPHA} / {tested}"
+
+
+def _too_few(claims: Sequence[Claim]) -> list[str]:
+    """That no scores at all would have separated anything."""
+    if not claims or any(len(claim.units) >= needed_units(claim) for claim in claims):
+        return []
+    return [
+        f"Nothing could be separated here, whatever the scores: {plural(claims[0].family, 'comparison')} need "
+        f"{needed_units(claims[0])} units."
+    ]
+
+
+def needed_units(claim: Claim) -> int:
+    """Fewest units with which a claim could be separated after correction, whatever the others of its family give."""
+    return smallest_separable(ALPHA / claim.family)
 
 
 def _family(table: Table) -> str:

@@ -1,7 +1,7 @@
 """Records as three pandas frames, from which every table is made: runs, their scores, what they cost."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -64,12 +64,17 @@ class Frames:
     """One line per completed run: the fields of `RunCost`, NaN for None, and hardware."""
 
 
-def frames_of(made: Sequence[Run]) -> Frames:
-    """The frames of some runs."""
+def frames_of(made: Sequence[Run], tuned: Mapping[str, Sequence[str]] | None = None) -> Frames:
+    """The frames of some runs.
+
+    Args:
+        made: the runs.
+        tuned: as `rows_of`.
+    """
     by_model: dict[str, list[Run]] = {}
     for run in made:
         by_model.setdefault(run.model, []).append(run)
-    rows = {model: rows_of(members) for model, members in by_model.items()}
+    rows = {model: rows_of(members, tuned) for model, members in by_model.items()}
     place = {
         id(run): (number, row)
         for members in rows.values()

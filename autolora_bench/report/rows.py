@@ -2,19 +2,21 @@
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from autolora_bench.config.peft_types import starts_elsewhere
 from autolora_bench.config.registry import UNTRAINED
 from autolora_bench.report.order import method_order
-from autolora_bench.report.runs import Run, flatten, told
+from autolora_bench.report.runs import Run, flatten, shipped_settings, told
 
 Variant = tuple[tuple[str, str], ...]
 """Settings and their values that tell one row of a method from its other rows; empty where there is one row."""
 Settings = dict[str, str]
 """Dotted setting -> its value as one would type it."""
 
+TUNED = "tuned"
+"""What stands for a setting that tuning chose."""
 SHOWN = 3
 """More differing settings than this are named in a footnote, not in the row's label."""
 MOVED = 1e-8
@@ -51,13 +53,19 @@ class RowRuns:
         return any(run.completed or run.planned for run in self.runs)
 
 
-def rows_of(runs: Sequence[Run]) -> list[RowRuns]:
+def rows_of(runs: Sequence[Run], tuned: Mapping[str, Sequence[str]] | None = None) -> list[RowRuns]:
     """The rows of one model's runs, in the order of tables.
+
+    Args:
+        runs: of one model.
+        tuned: config_id -> its settings that tuning chose, each task's own: they tell rows apart from what was not
+            tuned, and not from one another.
 
     A row holds at most one configuration of each task, so that two are never averaged. A method's main row takes from
     each task the configuration that most tasks agree on in what tells configurations apart; where a task has but one,
     that one, whatever a recipe set for the task. Every other configuration of a task departs from the main one in some
-    settings: the same departure is the same row on every task.
+    settings: the same departure is the same row on every task. Of choices that as many tasks have, the main one is the
+    method's as it is shipped.
     """
     methods: dict[str, list[Run]] = defaultdict(list)
     for run in runs:
@@ -69,7 +77,7 @@ def rows_of(runs: Sequence[Run]) -> list[RowRuns]:
     found = []
     for method in sorted(methods, key=lambda name: method_order(name, methods[name][0].family)):
         title = titles[method] if counts[titles[method]] < 2 else f"{titles[method]} ({method})"
-        found += _rows(method, title, methods[method])
+        found += _rows(method, title, methods[method], tuned or {})
     return found
 
 
@@ -105,10 +113,10 @@ class _Configuration:
         return tuple((name, told(self.settings, name)) for name in names)
 
 
-def _rows(method: str, title: str, runs: Sequence[Run]) -> list[RowRuns]:
-    tasks = _configurations(runs)
+def _rows(method: str, title: str, runs: Sequence[Run], tuned: Mapping[str, Sequence[str]]) -> list[RowRuns]:
+    tasks = _configurations(runs, tuned)
     names = _telling(tasks)
-    usual, main = _main(tasks, names)
+    usual, main = _main(tasks, names, shipped_settings(method))
     groups: dict[Variant, list[_Configuration]] = {(): list(main.values())}
     for task, configurations in tasks.items():
         for one in configurations:
@@ -139,13 +147,18 @@ def _rows(method: str, title: str, runs: Sequence[Run]) -> list[RowRuns]:
     return sorted(rows, key=lambda row: _order(row.variant))
 
 
-def _configurations(runs: Sequence[Run]) -> dict[str, list[_Configuration]]:
+def _configurations(
+    runs: Sequence[Run], tuned: Mapping[str, Sequence[str]]
+) -> dict[str, list[_Configuration]]:
     by_id: dict[str, dict[tuple[str, str], list[Run]]] = defaultdict(lambda: defaultdict(list))
     for run in runs:
         by_id[run.task][run.method, run.config_id].append(run)
     found: dict[str, list[_Configuration]] = {}
     for task, configurations in by_id.items():
-        flat = {key: flatten(members[0].config) for key, members in configurations.items()}
+        flat = {
+            key: flatten(members[0].config) | dict.fromkeys(tuned.get(key[1], ()), TUNED)
+            for key, members in configurations.items()
+        }
         twins = len({tuple(sorted(one.items())) for one in flat.values()}) < len(flat)
         found[task] = [
             _Configuration(task, flat[key] | ({"config_id": key[1]} if twins else {}), tuple(members))
@@ -166,7 +179,7 @@ def _telling(tasks: dict[str, list[_Configuration]]) -> list[str]:
 
 
 def _main(
-    tasks: dict[str, list[_Configuration]], names: Sequence[str]
+    tasks: dict[str, list[_Configuration]], names: Sequence[str], shipped: Settings
 ) -> tuple[Variant, dict[str, _Configuration]]:
     """What most tasks have of the telling settings, and the configuration of each task that comes nearest to it.
 
@@ -180,7 +193,8 @@ def _main(
     def weight(variant: Variant) -> tuple[object, ...]:
         members = support[variant]
         known = sum(one.alive for one in members), len(members), sum(one.completed for one in members)
-        return (*(-number for number in known), _order(variant))
+        unlike = sum(shipped.get(name, value) != value for name, value in variant)
+        return (*(-number for number in known), unlike, _order(variant))
 
     usual = min(support, key=weight)
     main = {}

@@ -234,6 +234,17 @@ def _configuration(group: str, name: str) -> dict[str, Any]:
     return values if isinstance(values, dict) else {}
 
 
+@cache
+def shipped_settings(method: str) -> dict[str, str]:
+    """Dotted setting -> its value as a method is shipped: what its file says, and those that it starts from."""
+    values = dict(_configuration("method", method))
+    found: dict[str, str] = {}
+    for base in values.pop("defaults", []):
+        if isinstance(base, str):
+            found |= shipped_settings(base)
+    return found | flatten({"method": values})
+
+
 def hardware(record: RunRecord) -> str:
     """The accelerator's name; on a processor its name, threads used, cores; and which of WAYS were on;
     `unknown machine` without either."""

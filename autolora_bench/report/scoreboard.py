@@ -173,6 +173,8 @@ class Claim:
     p: float | None = None
     adjusted: float | None = None
     """After Holm's correction over the table's family; None where the claim could not be separated by any scores."""
+    family: int = 1
+    """How many claims are corrected together; where none has units enough to be tested, how many there are."""
 
     @property
     def units(self) -> tuple[float, ...]:

@@ -1,4 +1,4 @@
-"""Methods that were tuned before they were compared (suite=fair): the answer, what each rate scored, what tuning cost.
+"""What tuning runs chose and what they cost (suite=fair): each method's scores by learning rate, on held-out data.
 
 Tuning runs are those with data.held_out: they are scored on training data that they did not train on, and never become
 rows of a table of scores.
@@ -7,25 +7,29 @@ rows of a table of scores.
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import combinations
-from statistics import fmean, stdev
+from statistics import fmean
 
 from autolora_bench.record import RunRecord
 from autolora_bench.report import numerals
+from autolora_bench.report.chance import CORRELATIONS
 from autolora_bench.report.formats import PlainTable
 from autolora_bench.report.frames import run_cost
-from autolora_bench.report.numerals import plural
 from autolora_bench.report.order import OTHER, method_order
 from autolora_bench.report.rows import Variant, settings
-from autolora_bench.report.runs import Run, flatten
-from autolora_bench.report.scoreboard import Claim, Table
-from autolora_bench.report.significance import bootstrap_interval, detectable_effect
+from autolora_bench.report.runs import Run, flatten, hardware
 from autolora_bench.report.units import metric_of
 
-REFERENCE = "lora"
 RATE = "method.learning_rate"
-NOT_OF_A_CELL = (RATE, "method.search.learning_rate", "data.held_out", "task.evaluation", "task.test")
-"""Settings in which a cell's tuning runs differ from each other and from its final runs."""
+NOT_OF_A_CELL = (
+    RATE,
+    "method.search.learning_rate",
+    "method.cell",
+    "data.held_out",
+    "task.evaluation",
+    "task.test",
+)
+"""Settings in which a cell's tuning runs differ from each other and from its final runs; `method.cell` names the runs
+that a control takes its ranks or rates from, which have the rate too."""
 
 
 @dataclass(frozen=True)
@@ -38,26 +42,47 @@ class TunedCell:
     label: str
     """The method's title, with the settings that tell it from the method's other cells on this task and model."""
     trials: dict[float, float | None]
-    """Rate, ascending -> mean headline score on the held-out part, in the published unit; None where it diverged.
-    A rate some of whose runs have not ended is not among them."""
+    """Rate, ascending -> mean headline score on the held-out part, in the published unit; None where it diverged or has
+    no score. A rate some of whose runs have not ended is not among them."""
+    undefined: frozenset[float]
+    """Of the rates without a score those whose runs were completed: the metric is not defined there."""
     higher_is_better: bool
     chosen: float | None
     """The rate of the final runs; None where there are none, or they are not of one rate that was tried."""
-    tuning_seconds: float
-    """Of optimizer steps, search included, of all tuning runs."""
-    final_seconds: float
+    tuning_runs: int
+    tuning_seconds: float | None
+    """Of optimizer steps, search included, of all tuning runs, processor time on a CPU; of a run that diverged, of its
+    phases. None where a record does not say."""
+    final_seconds: float | None
+    """As `tuning_seconds`, of the runs that are compared."""
     unfinished: int
     """Tuning runs that have not ended."""
     family: str = OTHER
     """The method's, which decides its colour."""
+    final_ids: frozenset[str] = frozenset()
+    """config_id of the final runs."""
+    rate_names: tuple[str, ...] = (RATE,)
+    """The settings that follow the rate."""
+    machines: frozenset[str] = frozenset()
+    """The hardware of all its runs."""
+    error: float | None = None
+    """Standard error of one held-out score, in the published unit: of an accuracy or a correlation, at most; None for
+    other metrics."""
 
     @property
     def at_edge(self) -> bool:
         """Whether a lower or a higher rate might be better still."""
         return self.chosen is not None and self.chosen in (min(self.trials), max(self.trials))
 
+    @property
+    def is_best(self) -> bool:
+        """Whether the final runs have the rate that tuning found best, all of its runs having ended."""
+        merits = [self.merit(rate) for rate in self.trials]
+        known = [merit for merit in merits if merit is not None]
+        return self.chosen is not None and not self.unfinished and self.merit(self.chosen) == max(known)
+
     def merit(self, rate: float | None) -> float | None:
-        """The held-out score of a rate with higher always better, minus infinity where it diverged; None where it was
+        """The held-out score of a rate with higher always better, minus infinity where it has none; None where it was
         not tried."""
         if rate is None or rate not in self.trials:
             return None
@@ -72,17 +97,21 @@ def is_tuning(run: Run) -> bool:
 
 def tuned_cells(runs: Sequence[Run]) -> list[TunedCell]:
     """What the tuning runs among `runs` say of the others, ordered by task, then as tables order methods."""
-    groups: dict[tuple[str, str, str], dict[Variant, list[Run]]] = {}
+    methods: dict[tuple[str, str, str], list[Run]] = {}
     for run in runs:
-        rest = tuple(sorted((k, v) for k, v in flatten(run.config).items() if k not in NOT_OF_A_CELL))
-        groups.setdefault((run.model, run.task, run.method), {}).setdefault(rest, []).append(run)
+        methods.setdefault((run.model, run.task, run.method), []).append(run)
     found = []
-    for group in groups.values():
-        tuned = {rest: members for rest, members in group.items() if any(map(is_tuning, members))}
+    for members in methods.values():
+        names = _following([run for run in members if is_tuning(run)])
+        groups: dict[Variant, list[Run]] = {}
+        for run in members:
+            kept = [(k, v) for k, v in flatten(run.config).items() if k not in (*NOT_OF_A_CELL, *names)]
+            groups.setdefault(tuple(sorted(kept)), []).append(run)
+        tuned = {rest: own for rest, own in groups.items() if any(map(is_tuning, own))}
         common = set.intersection(*(set(rest) for rest in tuned)) if tuned else set()
         found += [
-            _cell(members, [setting for setting in rest if setting not in common])
-            for rest, members in tuned.items()
+            _cell(own, [setting for setting in rest if setting not in common], names)
+            for rest, own in tuned.items()
         ]
     tasks = list(dict.fromkeys(cell.task for cell in found))
     families = {run.method: run.family for run in runs}
@@ -93,14 +122,26 @@ def tuned_cells(runs: Sequence[Run]) -> list[TunedCell]:
     return sorted(found, key=key)
 
 
-def _cell(runs: Sequence[Run], own: Variant | list[tuple[str, str]]) -> TunedCell:
+def rates_of(cells: Sequence[TunedCell]) -> dict[str, tuple[str, ...]]:
+    """config_id of final runs -> the settings that tuning chose, by which rows are not told apart."""
+    return {config_id: cell.rate_names for cell in cells if cell.is_best for config_id in cell.final_ids}
+
+
+def _following(tuning: Sequence[Run]) -> tuple[str, ...]:
+    """The rate, and every setting that has its value in all tuning runs of a method: what is tied to it."""
+    flat = [flatten(run.config) for run in tuning]
+    names = sorted({name for one in flat for name in one})
+    tied = [name for name in names if name != RATE and all(one.get(name) == one.get(RATE) for one in flat)]
+    return (RATE, *tied)
+
+
+def _cell(runs: Sequence[Run], own: Variant | list[tuple[str, str]], names: tuple[str, ...]) -> TunedCell:
     first, tuning = runs[0], [run for run in runs if is_tuning(run)]
     rates: dict[float, list[Run]] = {}
     for run in tuning:
         rates.setdefault(_rate(run), []).append(run)
-    trials = {
-        rate: _mean(members) for rate, members in sorted(rates.items()) if all(map(_has_ended, members))
-    }
+    ended = {rate: members for rate, members in sorted(rates.items()) if all(map(_has_ended, members))}
+    trials = {rate: _mean(members) for rate, members in ended.items()}
     finals = [run for run in runs if not is_tuning(run)]
     chosen = {_rate(run) for run in finals}
     records = [run.record for run in runs if run.record]
@@ -113,12 +154,22 @@ def _cell(runs: Sequence[Run], own: Variant | list[tuple[str, str]]) -> TunedCel
             [first.method_title or first.method, settings(tuple(own))] if own else [first.method_title]
         ),
         trials=trials,
+        undefined=frozenset(
+            rate
+            for rate, score in trials.items()
+            if score is None and all(run.completed for run in ended[rate])
+        ),
         higher_is_better=metric is None or metric.higher_is_better,
         chosen=chosen.pop() if len(chosen) == 1 and chosen <= trials.keys() else None,
-        tuning_seconds=_seconds(run.completed for run in tuning),
-        final_seconds=_seconds(run.completed for run in finals),
+        tuning_runs=len(tuning),
+        tuning_seconds=_seconds(run.record for run in tuning),
+        final_seconds=_seconds(run.record for run in finals),
         unfinished=sum(not _has_ended(run) for run in tuning),
         family=first.family,
+        final_ids=frozenset(run.config_id for run in finals),
+        rate_names=names,
+        machines=frozenset(map(hardware, records)),
+        error=_error(tuning),
     )
 
 
@@ -144,8 +195,29 @@ def _last_score(run: Run) -> float | None:
     return record.last_headline * metric_of(str(record.headline), [record]).published_scale
 
 
-def _seconds(records: Iterable[RunRecord | None]) -> float:
-    return sum(run_cost(record).total or 0.0 for record in records if record)
+def _error(tuning: Sequence[Run]) -> float | None:
+    """sqrt(p (1 - p) / n) is at most 1 / (2 sqrt(n)); a correlation near 0 has 1 / sqrt(n - 1), others less."""
+    record = next((run.completed for run in tuning if run.completed), None)
+    if record is None or not record.last:
+        return None
+    name, examples = str(record.headline), next(iter(record.last.values())).examples
+    scale = metric_of(name, [record]).published_scale
+    if examples < 2 or scale != 100.0 or name not in (*CORRELATIONS, "accuracy"):
+        return None
+    return scale / (math.sqrt(examples - 1) if name in CORRELATIONS else 2 * math.sqrt(examples))
+
+
+def _seconds(records: Iterable[RunRecord | None]) -> float | None:
+    spent = [_spent(record) for record in records if record]
+    known = [seconds for seconds in spent if seconds is not None]
+    return sum(known) if len(known) == len(spent) else None
+
+
+def _spent(record: RunRecord) -> float | None:
+    """Processor time does not change with what else the machine does; on an accelerator it says little."""
+    cost = run_cost(record)
+    steps = cost.cpu if record.provenance.get("device") == "cpu" and cost.cpu is not None else cost.total
+    return cost.wall if steps is None and record.diverged else steps
 
 
 def tuning_table(cells: Sequence[TunedCell]) -> PlainTable | None:
@@ -158,114 +230,44 @@ def tuning_table(cells: Sequence[TunedCell]) -> PlainTable | None:
         (
             f"{cell.task}, {cell.label}" + (f" on {cell.model}" if several else ""),
             *(_score(cell, rate) for rate in rates),
-            "" if cell.chosen is None else f"{cell.chosen:g}{' (edge)' if cell.at_edge else ''}",
-            numerals.seconds(cell.tuning_seconds),
-            numerals.seconds(cell.final_seconds) if cell.chosen is not None else "",
+            "" if cell.chosen is None else f"{cell.chosen:g}{_remark(cell)}",
+            _shown(cell, cell.tuning_seconds),
+            _shown(cell, cell.final_seconds) if cell.chosen is not None else "",
         )
         for cell in cells
     ]
-    budgets = sorted({len(cell.trials) for cell in cells})
-    tried = " to ".join(map(str, dict.fromkeys((budgets[0], budgets[-1]))))
+    runs: dict[tuple[str, str, str], int] = {}
+    for cell in cells:
+        key = cell.model, cell.task, cell.method
+        runs[key] = runs.get(key, 0) + cell.tuning_runs
+    tried = " to ".join(map(str, dict.fromkeys((min(runs.values()), max(runs.values())))))
     notes = (
         "Headline score after the last epoch, on the part of the training data that tuning runs hold out; the task's "
         "own evaluation data are not looked at. The final runs use the chosen rate, all training data, other seeds.",
-        f"Rates tried per method: {tried}; the grid is one for all, and is extended while the best rate is at its end. "
-        "edge: it still is.",
-        "Seconds are of optimizer steps, search included, over all runs.",
+        f"Tuning runs per method and task: {tried}. The grid is one for all; it is extended while the best rate is at "
+        "its end, so that some methods have more. edge: the best rate still is there.",
+        "Seconds are of optimizer steps, search included, over all runs: processor time on a CPU, wall-clock time on "
+        "an accelerator; of a run that diverged, of all it did. Empty where a record does not say, or where the runs "
+        "were made on several machines.",
     )
     head = ("tuned on held-out data", *(f"{rate:g}" for rate in rates), "chosen", "tuning s", "final s")
     return PlainTable("Learning rates", head, tuple(rows), notes)
+
+
+def _remark(cell: TunedCell) -> str:
+    if not cell.is_best:
+        return " (not the best)"
+    return " (edge)" if cell.at_edge else ""
+
+
+def _shown(cell: TunedCell, seconds: float | None) -> str:
+    return "" if seconds is None or len(cell.machines) > 1 else numerals.seconds(seconds)
 
 
 def _score(cell: TunedCell, rate: float) -> str:
     if rate not in cell.trials:
         return ""
     score = cell.trials[rate]
-    return "diverged" if score is None else numerals.score(score)
-
-
-def answers(tables: Sequence[Table], cells: Sequence[TunedCell]) -> list[str]:
-    """What a reader can act on, one line for each model and question; first of all the gain over tuned LoRA."""
-    lines = []
-    for table in tables:
-        own = [cell for cell in cells if cell.model == table.model]
-        if own:
-            lines += [*_gain(table, own), *_reversals(own), *_cost(own)]
-    return lines
-
-
-def _gain(table: Table, cells: Sequence[TunedCell]) -> list[str]:
-    """Who is separated from LoRA, with the widest claim of each method: over all tasks on which both were tuned."""
-    tuned = {(cell.method, cell.task) for cell in cells if cell.chosen is not None}
-    claims: dict[str, tuple[Claim, float]] = {}
-    for claim in table.claims:
-        sides = (table.rows[claim.first], table.rows[claim.second])
-        names = [row.method for row in sides]
-        alike = all((name, column.task) in tuned for name in names for column in claim.columns)
-        if REFERENCE in names and names[0] != names[1] and alike:
-            sign = -1.0 if names[0] == REFERENCE else 1.0
-            other = sides[1 if sign < 0 else 0].label
-            if other not in claims or len(claim.columns) > len(claims[other][0].columns):
-                claims[other] = (claim, sign)
-    if not claims:
-        return []
-    ahead = sorted(claims, key=lambda label: claims[label][1] * claims[label][0].mean, reverse=True)
-    told = [f"{label} {_difference(*claims[label])}" for label in ahead]
-    separated = [label for label in ahead if claims[label][0].separated]
-    verdict = f"separated from it: {', '.join(separated)}" if separated else "none is separated from it"
-    return [f"Tuned alike on {table.model}, against LoRA: {'; '.join(told)}. After correction {verdict}."]
-
-
-def _difference(claim: Claim, sign: float) -> str:
-    interval = bootstrap_interval(claim.differences)
-    ends = sorted(sign * end for end in interval) if interval else []
-    effect = detectable_effect(stdev(claim.units), len(claim.units)) if len(claim.units) > 1 else None
-    details = [
-        f"{' to '.join(map(numerals.difference, ends))}" if ends else "",
-        f"{plural(claim.pairs, 'pair')} on {plural(len(claim.columns), 'task')}",
-        f"would have found {numerals.score(effect)}" if effect is not None else "too few to be tested",
-    ]
-    return f"{numerals.difference(sign * claim.mean)} ({', '.join(filter(None, details))})"
-
-
-def _reversals(cells: Sequence[TunedCell]) -> list[str]:
-    """Pairs of methods whose order at LoRA's rate, used for all, is not their order at their own rates."""
-    turned, compared = [], 0
-    for task in dict.fromkeys(cell.task for cell in cells):
-        own = [cell for cell in cells if cell.task == task and cell.chosen is not None]
-        rate = next((cell.chosen for cell in own if cell.method == REFERENCE), None)
-        for first, second in combinations(own, 2):
-            shared = first.merit(rate), second.merit(rate)
-            tuned = first.merit(first.chosen), second.merit(second.chosen)
-            if None in shared or None in tuned:
-                continue
-            compared += 1
-            if _sign(*shared) * _sign(*tuned) < 0:
-                turned.append(f"{first.label} and {second.label} on {task}")
-    if not compared:
-        return []
-    which = f": {'; '.join(turned)}" if turned else ""
-    return [
-        f"Tuning turned the order of {len(turned)} of {plural(compared, 'pair')} of methods that LoRA's own rate "
-        f"would have given, on held-out data{which}."
-    ]
-
-
-def _sign(first: float | None, second: float | None) -> int:
-    assert first is not None
-    assert second is not None
-    return (first > second) - (first < second)
-
-
-def _cost(cells: Sequence[TunedCell]) -> list[str]:
-    tuning, final = sum(cell.tuning_seconds for cell in cells), sum(cell.final_seconds for cell in cells)
-    edges = [f"{cell.label} on {cell.task}" for cell in cells if cell.at_edge]
-    lines = [
-        f"Cost: {numerals.duration(tuning)} of training to tune, {numerals.duration(final)} for the final runs."
-    ]
-    unfinished = sum(cell.unfinished for cell in cells)
-    if unfinished:
-        lines.append(f"{plural(unfinished, 'tuning run')} not completed; `autolora-bench status` says which.")
-    if edges:
-        lines.append(f"WARNING the best rate is at an end of what was tried: {', '.join(edges)}.")
-    return lines
+    if score is None:
+        return "undefined" if rate in cell.undefined else "diverged"
+    return numerals.score(score)

@@ -1,5 +1,7 @@
 """From a task's result to what the record keeps."""
 
+from collections import Counter
+
 from autolora_bench.record import Evaluation
 from autolora_bench.tasks.base import Result
 
@@ -9,4 +11,7 @@ def evaluation_of(phase: str, split: str, result: Result, epoch: float = 0.0, st
     scores: dict[str, float | None] = {**result.scores.values, **dict.fromkeys(result.scores.missing)}
     reasons = [f"{name}: {why}" for name, why in result.scores.missing.items()]
     note = "; ".join(filter(None, [result.note, *reasons])) or None
-    return Evaluation(phase, split, epoch, step, scores, result.examples, note=note)
+    labels = result.gold if "accuracy" in scores and result.gold else []
+    counts = Counter(label for label in labels if isinstance(label, str))
+    largest = counts.most_common(1)[0][1] / len(labels) if counts else None
+    return Evaluation(phase, split, epoch, step, scores, result.examples, note=note, largest_class=largest)

@@ -138,3 +138,16 @@ def test_a_part_of_a_split_is_no_evaluation_of_it(
     assert record.status is Status.completed, record.error
     assert passed == [EXAMPLES] * 4
     assert len(predictions(folder)) == EXAMPLES
+
+
+@pytest.mark.parametrize(("task", "metric"), [("rte", "accuracy"), ("stsb", "spearman")])
+def test_the_share_of_the_most_frequent_label_stands_beside_an_accuracy(
+    run: Run, task: str, metric: str
+) -> None:
+    """As counted from what the run itself says is right; other metrics have no such thing."""
+    record, folder = run(f"task={task}", "train.epochs=1")
+    lines = (folder / "evaluate/validation.examples.jsonl").read_text("utf-8").splitlines()
+    gold = [json.loads(line)["gold"] for line in lines]
+    found = {evaluation.largest_class for evaluation in (*record.best.values(), *record.last.values())}
+    assert record.headline == metric
+    assert found == {max(map(gold.count, gold)) / len(gold) if metric == "accuracy" else None}

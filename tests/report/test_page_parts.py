@@ -224,7 +224,7 @@ def test_a_family_has_one_colour_and_its_methods_other_markers() -> None:
 def test_tuned_rates_are_drawn_with_the_chosen_one_marked_and_a_diverged_one_left_out() -> None:
     trials = {1e-4: 60.0, 3e-4: 70.0, 1e-3: None}
     cells = [
-        TunedCell("rte", "m", method, label, trials, True, 3e-4, 1.0, 1.0, 0, family)
+        TunedCell("rte", "m", method, label, trials, frozenset(), True, 3e-4, 3, 1.0, 1.0, 0, family)
         for method, label, family in (("lora", "LoRA", "lora"), ("autolora", "AutoLoRA", "autolora"))
     ]
     (panels,) = rate_panels(cells)

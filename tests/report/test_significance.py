@@ -109,21 +109,31 @@ def test_bootstrap_over_tasks_then_seeds_has_the_variance_of_both_levels() -> No
 
 
 def test_groups_of_different_size_count_alike() -> None:
-    low, high = bootstrap_interval([[1.0] * 9, [3.0]]) or (0.0, 0.0)
-    assert (low, high) == (1.0, 3.0)
+    """The bootstrap of their six means."""
+    means = [1.0, 1.0, 1.0, 3.0, 3.0, 3.0]
+    ends = bootstrap_interval([[1.0] * 9] * 3 + [[3.0]] * 3)
+    assert ends == pytest.approx(bootstrap_interval([means]), abs=0.2)
 
 
-def test_no_interval_under_six_pairs() -> None:
-    assert bootstrap_interval([[1.0, 2.0, 3.0], [1.0, 2.0]]) is None
-    assert bootstrap_interval([[1.0, 2.0, 3.0], [1.0, 2.0, 3.0]]) is not None
+def test_no_interval_under_six_units() -> None:
+    """Seeds are the units of one task, tasks those of several, however many seeds each has."""
+    assert bootstrap_interval([[1.0, 2.0, 3.0, 4.0, 5.0]]) is None
+    assert bootstrap_interval([[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]]) is not None
+    assert bootstrap_interval([[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]] * 5) is None
+    assert bootstrap_interval([[1.0, 2.0]] * 6) is not None
 
 
-@pytest.mark.parametrize("units", [6, 7, 9, 12])
-def test_the_detectable_effect_is_found_in_four_of_five_repetitions(units: int) -> None:
-    effect = detectable_effect(2.0, units)
+@pytest.mark.parametrize(
+    ("units", "comparisons"), [(6, 1), (7, 1), (9, 1), (12, 1), (7, 2), (9, 3), (10, 15), (13, 15)]
+)
+def test_the_detectable_effect_is_found_in_four_of_five_repetitions(units: int, comparisons: int) -> None:
+    """Also where it is one of several comparisons and has to reach what Holm's hardest step asks."""
+    alpha = ALPHA / comparisons
+    effect = detectable_effect(2.0, units, alpha)
     assert effect is not None
     drawn = np.random.default_rng(units).normal(effect, 2.0, (1500, units))
-    assert np.mean([sign_flip_test(values) < ALPHA for values in drawn]) == pytest.approx(0.8, abs=0.04)
+    assert np.mean([sign_flip_test(values) < alpha for values in drawn]) == pytest.approx(0.8, abs=0.05)
+    assert detectable_effect(2.0, smallest_separable(alpha) - 1, alpha) is None
 
 
 def test_no_effect_is_detectable_with_fewer_units_than_can_be_separated() -> None:

@@ -129,6 +129,20 @@ def test_chance_is_the_even_guess_and_its_limit_the_binomials(make: Make, task: 
     assert not chance.holds(None)
 
 
+def test_where_one_label_is_frequent_always_saying_it_is_chance(make: Make) -> None:
+    """MRPC: 279 of 408 pairs are paraphrases; who always says so scores 68.38, far above an even guess."""
+    made = make("rte", "lora", 0, 279 / 408)
+    for evaluation in (*made.best.values(), *made.last.values()):
+        evaluation.examples, evaluation.largest_class = 408, 279 / 408
+    shown = table([made])
+    column = next(column for column in shown.columns if column.headline)
+    chance = chances_of(shown)[column]
+    assert chance.level == pytest.approx(100 * 279 / 408)
+    assert chance.limit == pytest.approx(100 * stats.binom.ppf(0.95, 408, 279 / 408) / 408, abs=0.3)
+    assert chance.holds(100 * 279 / 408)
+    assert chance.holds(69.6)
+
+
 def _guessed(examples: int) -> np.ndarray:
     """Matthews correlations of guesses."""
     draws = np.random.default_rng(0).integers(0, 2, size=(4000, 2, examples))

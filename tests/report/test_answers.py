@@ -1,0 +1,291 @@
+"""What a report says first of methods that were tuned alike, on records whose answer is known by construction."""
+
+import hashlib
+import json
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+from autolora_bench.record import Evaluation, PhaseRecord, RunRecord, Status
+from autolora_bench.report.build import Report, prepare
+from autolora_bench.report.significance import smallest_separable
+from autolora_bench.report.tuning import tuning_table
+
+METRICS = {
+    "stsb": ["spearman", "pearson"],
+    "mrpc": ["accuracy", "f1"],
+    "cola": ["matthews_correlation", "accuracy"],
+}
+GRID = (3e-4, 1e-3, 3e-3)
+
+
+def record(
+    task: str,
+    method: str,
+    rate: float,
+    seed: int,
+    score: float | None,
+    *,
+    held: bool = False,
+    train: dict[str, Any] | None = None,
+    provenance: dict[str, Any] | None = None,
+    diverged: bool = False,
+    **settings: Any,
+) -> RunRecord:
+    """A run of 100 s of steps and 120 s in all."""
+    split = "held_out" if held else "validation"
+    config = {
+        "task": {"name": task, "metrics": METRICS[task], "evaluation": [split], "test": []},
+        "model": {"name": "minilm"},
+        "data": {"source": "local"} | ({"held_out": 0.1} if held else {}),
+        "method": {"name": method, "learning_rate": rate, **settings},
+        "train": {"keep": "last", "head_learning_rate": 1e-3} | (train or {}),
+    }
+    identity = hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:8]
+    status = Status.failed if diverged else Status.completed
+    made = RunRecord(task, "minilm", method, identity, seed, status, config, "autolora-bench")
+    made.headline, made.metrics = METRICS[task][0], dict.fromkeys(METRICS[task], True)
+    made.provenance = {"processor": "CPU A", "device": "cpu", "threads": 1, "cores": 2} | (provenance or {})
+    if diverged:
+        made.error = {"type": "DivergenceError", "message": "", "mend": "", "traceback": ""}
+        made.phases = [PhaseRecord("finetune", Status.failed, seconds=120.0)]
+    else:
+        evaluation = Evaluation("finetune", split, 3.0, 10, {METRICS[task][0]: score}, 401)
+        made.last = made.best = {split: evaluation}
+        made.phases = [
+            PhaseRecord("finetune", Status.completed, 120.0, 100.0, steps=10, train_cpu_seconds=90.0)
+        ]
+    return made
+
+
+def tuned(task: str, method: str, best: float = 1e-3, base: float = 0.8, **more: Any) -> list[RunRecord]:
+    """Tuning runs whose best rate is `best`."""
+    return [
+        record(task, method, rate, 1000, base - 0.02 * abs(math.log(rate / best)), held=True, **more)
+        for rate in GRID
+    ]
+
+
+def finals(
+    task: str, method: str, scores: Sequence[float | None], rate: float = 1e-3, **more: Any
+) -> list[RunRecord]:
+    """Final runs with seeds from 0."""
+    return [record(task, method, rate, seed, score, **more) for seed, score in enumerate(scores)]
+
+
+def told(records: Sequence[RunRecord], *compare: str) -> Report:
+    return prepare(list(records), compare=list(compare))
+
+
+def noise(count: int, seed: int = 0) -> list[float]:
+    return [0.002 * value for value in np.random.default_rng(seed).standard_normal(count)]
+
+
+@pytest.mark.parametrize("rates", [{1: 1e-3, 4: 1e-3, 16: 1e-3}, {1: 3e-3, 4: 1e-3, 16: 3e-4}])
+def test_the_reference_among_several_ranks_is_the_one_that_is_shipped(rates: dict[int, float]) -> None:
+    """Whatever rate each rank chose, and the answer names the rank."""
+    made = tuned("stsb", "bitfit") + finals("stsb", "bitfit", [0.7227 + x for x in noise(8)])
+    for rank, score in ((1, 0.7025), (4, 0.7425), (16, 0.7825)):
+        made += tuned("stsb", "lora", rates[rank], rank=rank)
+        made += finals("stsb", "lora", [score + x for x in noise(8, rank)], rates[rank], rank=rank)
+    first = told(made, "bitfit:lora").remarks[0]
+    assert first.startswith("Tuned alike on minilm, against LoRA, rank 4: BitFit \N{MINUS SIGN}")
+
+
+def test_a_method_that_chose_another_rate_on_each_task_is_one_row() -> None:
+    made = []
+    for task, rate in (("stsb", 3e-4), ("mrpc", 1e-3), ("cola", 3e-3)):
+        for rank, score in ((1, 0.70), (4, 0.74)):
+            made += tuned(task, "lora", rate, rank=rank) + finals(
+                task, "lora", [score, score], rate, rank=rank
+            )
+    (table,) = told(made).tables
+    assert [row.label for row in table.rows] == ["LoRA, rank 1", "LoRA, rank 4"]
+    assert all(row.is_rank for row in table.rows)
+
+
+def test_what_was_not_tuned_is_another_row_and_never_called_tuned() -> None:
+    made = tuned("stsb", "lora") + tuned("stsb", "bitfit")
+    made += finals("stsb", "lora", [0.80 + x for x in noise(8)]) + finals(
+        "stsb", "bitfit", [0.81 + x for x in noise(8, 1)]
+    )
+    alone = told(made, "bitfit:lora").remarks[0]
+    untuned = finals("stsb", "lora", [0.60] * 9, 1e-4, train={"keep": "best"})
+    report = told(made + untuned, "bitfit:lora")
+    assert len([row for row in report.tables[0].rows if row.method == "lora"]) == 2
+    answers = [line for line in report.remarks if line.startswith("Tuned alike")]
+    assert all("+21" not in line for line in answers)
+    assert "BitFit +0.97 (" in alone
+
+
+def test_a_rate_that_tuning_did_not_choose_is_not_compared_and_warned_of() -> None:
+    made = tuned("stsb", "lora", 3e-3) + tuned("stsb", "bitfit")
+    made += finals("stsb", "lora", [0.7] * 6, 1e-3) + finals("stsb", "bitfit", [0.71 + x for x in noise(6)])
+    report = told(made, "bitfit:lora")
+    assert not any(line.startswith("Tuned alike") for line in report.remarks)
+    assert (
+        "WARNING not compared as tuned, the final runs do not have the rate that tuning found best: LoRA on stsb."
+        in (report.remarks)
+    )
+    table = tuning_table(report.tuned)
+    assert table is not None
+    assert ("stsb, LoRA", "0.001 (not the best)") in [(row[0], row[4]) for row in table.rows]
+
+
+def test_the_head_alone_is_one_cell_though_its_rate_stands_in_two_places() -> None:
+    made = [
+        record("mrpc", "head_only", r, 1000, s, held=True, train={"head_learning_rate": r})
+        for r, s in zip(GRID, (0.68, 0.70, 0.69), strict=True)
+    ]
+    made += [
+        record("mrpc", "head_only", 1e-3, seed, 0.7, train={"head_learning_rate": 1e-3}) for seed in range(5)
+    ]
+    (cell,) = told(made).tuned
+    assert cell.trials == pytest.approx({3e-4: 68.0, 1e-3: 70.0, 3e-3: 69.0})
+    assert (cell.chosen, cell.at_edge, cell.is_best) == (1e-3, False, True)
+    assert cell.rate_names == ("method.learning_rate", "train.head_learning_rate")
+
+
+def test_a_control_whose_source_has_the_rate_too_is_one_cell() -> None:
+    made = [
+        record("mrpc", "lora_shuffled_ranks", r, 1000, 0.7, held=True, cell=f"mrpc/minilm/autolora-{n}")
+        for n, r in enumerate(GRID)
+    ]
+    made += [record("mrpc", "lora_shuffled_ranks", 1e-3, 0, 0.7, cell="mrpc/minilm/autolora-9")]
+    (cell,) = told(made).tuned
+    assert len(cell.trials) == 3
+
+
+@pytest.mark.parametrize(("seeds", "found"), [(5, False), (9, False), (10, True)])
+def test_where_no_scores_could_be_separated_none_is_called_not_separated(seeds: int, found: bool) -> None:
+    """Fifteen comparisons on one task need ten seeds: 15 x 2 / 2^9 is above .05, and 15 x 2 / 2^10 below."""
+    methods = [
+        *(
+            "full",
+            "autolora",
+            "autolora_topk",
+            "lora_random_ranks",
+            "adalora",
+            "eva",
+            "pissa",
+            "dora",
+            "rslora",
+        ),
+        *("lora_ga", "lora_pro", "adapter", "bitfit", "ia3", "head_only"),
+    ]
+    made = tuned("stsb", "lora") + finals("stsb", "lora", [0.7 + x for x in noise(seeds)])
+    for number, method in enumerate(methods, 1):
+        made += tuned("stsb", method) + finals("stsb", method, [0.75 + x for x in noise(seeds, number)])
+    first = told(made, *(f"{method}:lora" for method in methods)).remarks[0]
+    if found:
+        assert "After correction for 15 comparisons separated from it: " in first
+        assert first.count(" on STS-B Spearman") == 15
+        assert first.count("would have found") == 15
+    else:
+        assert "Nothing could be separated here, whatever the scores: 15 comparisons need 10 seeds" in first
+        assert "would have found" not in first
+    assert smallest_separable(0.05 / 15) == 10
+
+
+def test_what_is_separated_on_every_task_is_not_called_the_contrary_for_lack_of_tasks() -> None:
+    made = []
+    for task in METRICS:
+        for number, (method, ahead) in enumerate((("lora", 0.0), ("full", 0.03))):
+            made += tuned(task, method) + finals(task, method, [0.7 + ahead + x for x in noise(10, number)])
+    first = told(made, "full:lora").remarks[0]
+    assert "30 pairs on 3 tasks, too few to find anything" in first
+    assert "After correction for 3 comparisons separated from it: Full fine-tuning on " in first
+    for where in ("CoLA Matthews", "MRPC accuracy", "STS-B Spearman"):
+        assert where in first
+    assert "95 % interval" not in first  # three tasks are too few for one
+
+
+def test_runs_without_a_score_are_told_beside_the_gain_that_leaves_them_out() -> None:
+    made = tuned("stsb", "lora") + tuned("stsb", "full") + finals("stsb", "lora", [0.8 + x for x in noise(8)])
+    made += finals("stsb", "full", [0.82 + x for x in noise(6, 1)])
+    made += [record("stsb", "full", 1e-3, 6, None, diverged=True), record("stsb", "full", 1e-3, 7, None)]
+    first = told(made, "full:lora").remarks[0]
+    assert "6 pairs on 1 task" in first
+    assert "WARNING 2 of 8 runs of Full fine-tuning have no score and are left out" in first
+
+
+def test_two_machines_are_told() -> None:
+    gpu = {"device": "NVIDIA H100", "processor": "CPU B"}
+    made = tuned("stsb", "lora") + tuned("stsb", "bitfit", provenance=gpu)
+    made += finals("stsb", "lora", [0.8 + x for x in noise(6)])
+    made += finals("stsb", "bitfit", [0.81 + x for x in noise(6, 1)], provenance=gpu)
+    said = told(made, "bitfit:lora").remarks
+    assert "WARNING on 2 different machines" in said[0]
+    assert "Cost: not added up, the runs were made on 2 machines, or computed in several ways." in said
+
+
+def test_what_diverged_costs_and_what_is_not_known_is_not_nothing() -> None:
+    made = tuned("stsb", "lora") + finals("stsb", "lora", [0.8] * 5)
+    made += [record("stsb", "lora", 1e-2, 1000, None, held=True, diverged=True)]
+    report = told(made)
+    (cell,) = report.tuned
+    assert cell.tuning_seconds == 3 * 90 + 120
+    assert cell.final_seconds == 5 * 90
+    assert "Cost: 6.5 min to tune, 7.5 min for the final runs." in report.remarks
+    made[-2].phases[0].train_seconds = made[-2].phases[0].train_cpu_seconds = None
+    report = told(made)
+    assert report.tuned[0].final_seconds is None
+    assert any(line.startswith("Cost: 6.5 min to tune, at least ") for line in report.remarks)
+    assert tuning_table(report.tuned).rows[0][-1] == ""  # type: ignore[union-attr]
+
+
+def test_every_tuning_run_counts_as_one_tried() -> None:
+    """Three rates at three ranks are nine runs."""
+    made = tuned("stsb", "bitfit") + finals("stsb", "bitfit", [0.7] * 3)
+    for rank in (1, 4, 16):
+        made += tuned("stsb", "lora", base=0.8 + 0.001 * rank, rank=rank)
+    made += finals("stsb", "lora", [0.7] * 3, rank=16)
+    table = tuning_table(told(made).tuned)
+    assert table is not None
+    assert "Tuning runs per method and task: 3 to 9." in table.notes[1]
+
+
+def test_a_score_that_is_not_defined_did_not_diverge() -> None:
+    made = [
+        record("stsb", "lora", rate, 1000, score, held=True)
+        for rate, score in zip(GRID, (0.8, 0.7, None), strict=True)
+    ]
+    made += [record("stsb", "lora", 1e-2, 1000, None, held=True, diverged=True)]
+    table = tuning_table(told(made).tuned)
+    assert table is not None
+    assert table.rows[0][1:5] == ("80.00", "70.00", "undefined", "diverged")
+
+
+@pytest.mark.parametrize(("difference", "clear"), [(0.001, 0), (0.06, 1)])
+def test_an_order_that_noise_may_have_turned_is_told_from_one_that_it_did_not(
+    difference: float, clear: int
+) -> None:
+    """The standard error of a correlation on 401 examples is at most .05."""
+    made = []
+    for method, scores in (
+        ("lora", (0.7, 0.7, 0.7 - 1e-6)),
+        ("bitfit", (0.6, 0.7 - difference, 0.7 + difference)),
+    ):
+        made += [
+            record("stsb", method, rate, 1000, score, held=True)
+            for rate, score in zip(GRID, scores, strict=True)
+        ]
+    made += finals("stsb", "lora", [0.7] * 6, 1e-3) + finals("stsb", "bitfit", [0.71] * 6, 3e-3)
+    (line,) = [line for line in told(made, "bitfit:lora").remarks if line.startswith("Tuning turned")]
+    assert line.startswith("Tuning turned the order of 1 of 1 pair")
+    assert f"; {clear} of them by more than the standard error of a held-out score at both rates" in line
+
+
+def test_a_method_that_is_still_tuned_is_named() -> None:
+    made = tuned("stsb", "lora") + finals("stsb", "lora", [0.8] * 6)
+    open_run = record("stsb", "bitfit", 1e-3, 1000, None, held=True, diverged=True)
+    open_run.error = None
+    open_run.status = Status.interrupted
+    said = told([*made, open_run], "bitfit:lora").remarks
+    assert (
+        "1 tuning run not completed; `autolora-bench status` says which. Not compared yet: BitFit on stsb."
+        in said
+    )
