@@ -11,6 +11,7 @@ from torch import nn
 from torch.optim import AdamW
 
 from autolora_bench import cli
+from autolora_bench.commands.fair import too_few_seeds
 from autolora_bench.config.compose import compose_config, composer, to_experiment
 from autolora_bench.config.experiment import config_id, experiment_identity
 from autolora_bench.data.load import load_data
@@ -214,6 +215,26 @@ def test_every_run_has_a_command_that_runs_just_it(words: tuple[str, ...]) -> No
 def test_a_tuning_that_cannot_be_is_refused(words: tuple[str, ...], word: str, wrong: str) -> None:
     with pytest.raises(UserError, match=wrong):
         planned_runs(Request((*words, word)))
+
+
+@pytest.mark.parametrize(
+    ("methods", "tasks", "seeds", "said"),
+    [
+        ("lora,bitfit", "sst2", 5, "5 seeds cannot separate anything after correction for 1 comparison"),
+        ("lora,bitfit", "sst2", 6, None),
+        ("lora,bitfit,dora", "sst2", 6, "for 2 comparisons, whatever the scores: it takes 7 seeds"),
+        ("lora,bitfit", "sst2,rte,cola", 6, "for 3 comparisons, whatever the scores: it takes 7 seeds"),
+        ("lora,bitfit", "sst2,rte,cola,stsb,mrpc,qnli", 2, None),
+        ("bitfit,dora", "sst2", 1, None),
+    ],
+)
+def test_seeds_that_could_not_separate_anything_are_told_before_they_are_run(
+    tmp_path: Path, methods: str, tasks: str, seeds: int, said: str | None
+) -> None:
+    words = ("suite=fair", "data=generated", f"results={tmp_path}", f"task={tasks}", f"method={methods}")
+    lines = too_few_seeds(contenders(Request((*words, f"seed={','.join(map(str, range(seeds)))}"))))
+    assert len(lines) == (said is not None)
+    assert said is None or said in lines[0]
 
 
 def test_the_same_command_tunes_runs_and_then_has_nothing_to_do(

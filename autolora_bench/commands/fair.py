@@ -7,6 +7,9 @@ from autolora_bench.errors import UserError
 from autolora_bench.fair import RATE, Candidate, Contender, contenders
 from autolora_bench.plan import PlannedRun, State
 from autolora_bench.processes import world_size
+from autolora_bench.report.numerals import plural
+from autolora_bench.report.scoreboard import ALPHA
+from autolora_bench.report.significance import smallest_separable
 from autolora_bench.rerun import decide
 from autolora_bench.sweeps import ENGINE, Request, plan
 from autolora_bench.untrusted import printable
@@ -41,11 +44,33 @@ def run_fair(
     check([run for contender in found for run in contender.known()])
     for line in plan(request).left_out:
         print(f"left out: {line}", file=sys.stderr)
+    for line in too_few_seeds(found):
+        print(f"note: {line}", file=sys.stderr)
     statuses = [0]
     for number, contender in enumerate(found, 1):
         print(f"{number} of {len(found)}: {contender.title}", file=sys.stderr, flush=True)
         statuses.append(_run(contender, sweep, status_of))
     return FAILED if FAILED in statuses else max(statuses)
+
+
+def too_few_seeds(found: Sequence[Contender]) -> list[str]:
+    """For each model what its report could not separate, whatever the scores: more comparisons need more seeds."""
+    lines = []
+    for model in dict.fromkeys(one.example.model.name for one in found):
+        own = [one for one in found if one.example.model.name == model]
+        methods, tasks = ({getattr(one.example, node).name for one in own} for node in ("method", "task"))
+        pairs = sum(methods.issuperset(text.split(":")) for text in own[0].example.compare)
+        if not pairs:
+            continue
+        seeds = max(len(one.seeds) for one in own)
+        needed, tasks_needed = (smallest_separable(ALPHA / count) for count in (pairs * len(tasks), pairs))
+        if seeds < needed and len(tasks) < tasks_needed:
+            lines.append(
+                f"on {model} {plural(seeds, 'seed')} cannot separate anything after correction for "
+                f"{plural(pairs * len(tasks), 'comparison')}, whatever the scores: it takes {needed} seeds (seed="
+                f"{','.join(map(str, range(needed)))}) or {tasks_needed} tasks"
+            )
+    return lines
 
 
 def _run(contender: Contender, sweep: Sweep, status_of: StatusOf) -> int:
