@@ -22,6 +22,7 @@ from autolora_bench.report.comparisons import comparisons
 from autolora_bench.report.costs import CostTable, cost_reports, cost_tables
 from autolora_bench.report.formats import PlainTable, in_format, latex, markdown, plain_json
 from autolora_bench.report.frames import frames_of
+from autolora_bench.report.notes import data_warnings
 from autolora_bench.report.numerals import plural
 from autolora_bench.report.published import read_published
 from autolora_bench.report.runs import Run, runs_of, unasked
@@ -131,6 +132,7 @@ def prepare(
     found = tables_of(frames_of(planted), epoch="best", metrics="headline", title=title)
     movements = cell_movements([*tables, *found], given.folders)
     remarks = [
+        *(line for table in tables for line in data_warnings(table)),
         *answers(tables, tuned),
         *_remarks(given, outside, planned or ()),
         *movement_warnings(movements),

@@ -69,7 +69,7 @@ def _notes(table: Table) -> list[str]:
     shown = ", ".join(f"{column.title} {column.subtitle}" for column in columns)
     return [
         f"Difference: first minus second, headline scores in points ({shown}), mean over seeds, then over tasks; "
-        "positive favours the first, also where lower is better. Pairs share task and seed.",
+        "positive favours the first, also where lower is better. Pairs share task, seed and data.",
         f"Family: {_family(table)} Holm's correction is over the {plural(tested, 'comparison')} tested; "
         "it marks the best cells of the scores too.",
         f"p: two-sided sign-flip test, exact up to {EXACT_UNITS} units. The unit is the seed on one task, and the task "
@@ -188,7 +188,7 @@ def rank_test(scores: NDArray[np.float64], *, draws: int = DRAWS, seed: int = 0)
 
 
 def _note(rows: dict[int, Row], column: Column) -> str | None:
-    by_rank = {rank: row.cells[column].scores for rank, row in rows.items() if row.cells[column].scores}
+    by_rank = {rank: row.cells[column].pairs for rank, row in rows.items() if row.cells[column].pairs}
     if len(by_rank) < 2:
         return None
     seeds = sorted(set.intersection(*(set(scores) for scores in by_rank.values())))

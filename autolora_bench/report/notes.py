@@ -13,6 +13,9 @@ from autolora_bench.report.rows import RowRuns, settings
 from autolora_bench.report.runs import Run, hardware, setting
 from autolora_bench.report.scoreboard import ALPHA, FEW, Column, Row, Table
 
+SHORT = 8
+"""Letters of a fingerprint that a reader is shown."""
+
 
 def footnotes_of(table: Table, runs: Sequence[Run], rows: Sequence[RowRuns]) -> list[str]:
     """Footnotes of a table, in the order a reader needs them."""
@@ -197,6 +200,27 @@ def data_notes(records: list[RunRecord]) -> list[str]:
         if len(prints) > 1:
             parts.append(f"WARNING: the runs saw {len(prints)} different data (fingerprints differ)")
         lines.append(f"Data, {task}: {'; '.join(parts)}.")
+    return lines
+
+
+def data_warnings(table: Table) -> list[str]:
+    """A line per task some of whose rows were run on other data than others with the same seed."""
+    lines = []
+    for task in dict.fromkeys(run.task for row in table.rows for run in row.runs):
+        seen: dict[int, set[str]] = {}
+        rows: dict[str, dict[str, None]] = {}
+        for row in table.rows:
+            for run in row.runs:
+                if run.completed and run.task == task:
+                    *_, data = run.pair
+                    seen.setdefault(run.seed, set()).add(data)
+                    rows.setdefault(data, {})[row.label] = None
+        if any(len(found) > 1 for found in seen.values()):
+            told = "; ".join(f"{', '.join(labels)} on {data[:SHORT]}" for data, labels in rows.items())
+            lines.append(
+                f"WARNING {task}: the same seed was run on different data, so that such scores are neither paired nor "
+                f"tested ({told})."
+            )
     return lines
 
 

@@ -25,6 +25,9 @@ LONGEST = 100
 BEFORE_AUTO = {f"train.{way}": "false" for way in WAYS}
 """How records were made whose configuration does not say it (config.data.recorded_as)."""
 
+PairKey = tuple[str, int, str]
+"""Task, seed, and the fingerprint of the examples: scores on different data have no difference."""
+
 
 @dataclass(frozen=True)
 class Run:
@@ -56,9 +59,10 @@ class Run:
         return self.record if self.state is State.completed else None
 
     @property
-    def key(self) -> tuple[str, int]:
-        """Task and seed: runs of two methods with the same key make a pair."""
-        return self.task, self.seed
+    def pair(self) -> PairKey:
+        """Runs of two methods of which this is the same make a pair."""
+        data = self.record.data.get("fingerprint") if self.record else None
+        return self.task, self.seed, str(data)
 
     def setting(self, *path: str) -> Any:
         """A value of its configuration, None where there is none."""

@@ -9,7 +9,7 @@ import pandas as pd
 
 from autolora_bench.metrics.registry import Metric
 from autolora_bench.report.rows import Variant
-from autolora_bench.report.runs import Run
+from autolora_bench.report.runs import PairKey, Run
 from autolora_bench.report.units import metric_title
 
 ALPHA = 0.05
@@ -71,8 +71,8 @@ class Cell:
     runs: tuple[Run, ...] = ()
     scores: dict[int, float] = field(default_factory=dict)
     """Seed -> score in the published unit."""
-    pairs: dict[tuple[str, int], float] = field(default_factory=dict)
-    """(task, seed) -> score: what a paired test compares."""
+    pairs: dict[PairKey, float] = field(default_factory=dict)
+    """What a paired test compares."""
     mean: float | None = None
     """Over seeds; of an average whose tasks have different seeds, over the tasks' means."""
     std: float | None = None
@@ -83,7 +83,7 @@ class Cell:
     @property
     def n(self) -> int:
         """Number of seeds with a score; for an average, of the task that has fewest."""
-        return min(Counter(task for task, _ in self.pairs).values(), default=0)
+        return min(Counter(task for task, *_ in self.pairs).values(), default=0)
 
     @property
     def few(self) -> bool:

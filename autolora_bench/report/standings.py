@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 from statistics import fmean
 
+from autolora_bench.report.runs import PairKey
 from autolora_bench.report.scoreboard import ALPHA, Cell, Column, Table
 from autolora_bench.report.significance import (
     ALL_ROWS,
@@ -142,10 +143,10 @@ def _declared(table: Table, column: Column) -> dict[tuple[int, int], float | Non
 
 def _differences(first: Cell, second: Cell, sign: float) -> list[tuple[float, ...]]:
     """By task, over the seeds that both have."""
-    tasks: dict[str, tuple[dict[int, float], dict[int, float]]] = defaultdict(lambda: ({}, {}))
+    tasks: dict[str, tuple[dict[PairKey, float], dict[PairKey, float]]] = defaultdict(lambda: ({}, {}))
     for side, cell in enumerate((first, second)):
-        for (task, seed), score in cell.pairs.items():
-            tasks[task][side][seed] = score
+        for key, score in cell.pairs.items():
+            tasks[key[0]][side][key] = score
     found = [tuple((sign * paired_differences(*sides)).tolist()) for sides in tasks.values()]
     return [values for values in found if values]
 

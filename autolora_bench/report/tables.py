@@ -144,7 +144,8 @@ def _cells(
         for number, column in enumerate(columns):
             own = seeds.get((place, number), {})
             mean, std = stats.loc[(place, number)] if own else (None, None)
-            pairs = {(column.task, seed): value for seed, value in own.items()}
+            made = {run.seed: run.pair for run in by_task.get(column.task, ()) if run.completed}
+            pairs = {made[seed]: value for seed, value in own.items()}
             cells[column] = Cell(
                 tuple(by_task.get(column.task, ())), own, pairs, mean, std if len(own) > 1 else None
             )

@@ -12,6 +12,7 @@ import pytest
 from autolora_bench.record import Evaluation, PhaseRecord, RunRecord, Status
 from autolora_bench.report.build import Report, prepare
 from autolora_bench.report.significance import smallest_separable
+from autolora_bench.report.standings import standings_of
 from autolora_bench.report.tuning import tuning_table
 
 METRICS = {
@@ -210,6 +211,28 @@ def test_runs_without_a_score_are_told_beside_the_gain_that_leaves_them_out() ->
     first = told(made, "full:lora").remarks[0]
     assert "6 pairs on 1 task" in first
     assert "WARNING 2 of 8 runs of Full fine-tuning have no score and are left out" in first
+
+
+def test_scores_on_different_data_are_neither_paired_nor_tested() -> None:
+    """A table that was edited between two methods: the same name, task and seeds, and other examples."""
+    made = finals("stsb", "lora", [0.8 + x for x in noise(8)]) + finals(
+        "stsb", "full", [0.9 + x for x in noise(8, 1)]
+    )
+    for one in made:
+        one.data = {"fingerprint": "a" * 64}
+    (table,) = told(made, "full:lora").tables
+    assert [claim.separated for claim in table.claims] == [True]
+    for one in made[8:]:
+        one.data = {"fingerprint": "b" * 64}
+    report = told(made, "full:lora")
+    (table,) = report.tables
+    assert table.claims == []
+    assert not any(cell.best for row in table.rows for cell in row.cells.values())
+    assert report.remarks[0] == (
+        "WARNING stsb: the same seed was run on different data, so that such scores are neither paired nor tested "
+        "(Full fine-tuning on bbbbbbbb; LoRA on aaaaaaaa)."
+    )
+    assert all(not standings_of(table, column).pairs for column in table.columns)
 
 
 def test_two_machines_are_told() -> None:
