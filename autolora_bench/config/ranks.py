@@ -33,6 +33,8 @@ PROJECTIONS = {
 }
 """Architectures' own names of the attention projections -> the name in `layer_key`."""
 FIELDS = ("layer", "projection", "rank")
+OWN = ("name", "title", "corrections")
+"""Settings of a method that are never another's."""
 MEND = "name a finished run's folder, the folder of its seeds, or a CSV or JSON file with layer, projection and rank"
 
 
@@ -166,10 +168,6 @@ def _unique(layers: Sequence[tuple[str, int]], path: Path) -> dict[str, int]:
             f"{path} names a layer twice, or a negative rank", "keep one rank per layer and projection"
         )
     return ranks
-
-
-OWN = ("name", "title", "corrections")
-"""Settings of a method that are never another's."""
 
 
 def name_reference(

@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn import functional
 
-from autolora_bench.models.labels import IGNORED
+from autolora_bench.models.architectures import IGNORED
 from autolora_bench.speedups.entries import entries, transformer
 
 

@@ -1,4 +1,4 @@
-"""Whether a model fits a task's examples, asked before anything is trained: is the tokenizer its own, has it the positions."""
+"""Whether a model fits a task's examples, asked before anything is trained: by its tokenizer and by its positions."""
 
 from collections.abc import Sequence
 from typing import Any

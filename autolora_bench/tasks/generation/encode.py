@@ -17,7 +17,7 @@ from transformers import PreTrainedTokenizerBase
 
 from autolora_bench.config.task import GenerationTask
 from autolora_bench.errors import UserError
-from autolora_bench.models.labels import IGNORED
+from autolora_bench.models.architectures import IGNORED
 from autolora_bench.tasks.encode import TRUNCATED, special_frame
 from autolora_bench.tasks.generation.records import serialize, target_text
 

@@ -23,7 +23,7 @@ from autolora_bench.metrics.generation.e2e import score_e2e
 from autolora_bench.metrics.generation.webnlg import WebnlgProtocol, pad_references, score_webnlg
 from autolora_bench.metrics.registry import own_metrics, with_own
 from autolora_bench.metrics.scores import MetricScores
-from autolora_bench.models.labels import IGNORED
+from autolora_bench.models.architectures import IGNORED
 from autolora_bench.models.load import HeadKind, HeadSpec
 from autolora_bench.tasks.base import Batch, EvaluationContext, Result, Splits
 from autolora_bench.tasks.encode import TRUNCATED, special_frame, tokenizer_fingerprint
