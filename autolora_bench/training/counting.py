@@ -1,14 +1,42 @@
-"""How many examples, tokens and operations a training phase computes."""
+"""How many examples, tokens and operations a training phase computes, and what else it has used so far."""
 
+import dataclasses
+import json
+from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from autolora_bench.errors import UserError
+from autolora_bench.record import Evaluation, write_atomically
 from autolora_bench.speedups.entries import may_pad_in_front
 from autolora_bench.speedups.layout import computed_tokens
-from autolora_bench.training.meter import Meter
 from autolora_bench.training.weighting import WeightingTrainer
+
+
+@dataclasses.dataclass
+class Meter:
+    """Counts of a training phase over all processes; saved in every checkpoint."""
+
+    examples: int = 0
+    tokens: int = 0
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    loss_sum: float = 0.0
+    """Sum of the optimizer steps' losses since the last evaluation."""
+    history: list[Evaluation] = dataclasses.field(default_factory=list)
+
+    def write(self, path: Path) -> None:
+        """Save as JSON."""
+        write_atomically(path, json.dumps(dataclasses.asdict(self)))
+
+    @classmethod
+    def read(cls, path: Path) -> "Meter":
+        """Load what `write` saved."""
+        values = json.loads(path.read_text(encoding="utf-8"))
+        values["history"] = [Evaluation(**entry) for entry in values["history"]]
+        return cls(**values)
+
 
 DECODED = "decoder_input_ids"
 """What the writing half of an encoder-decoder is taught with."""
