@@ -15,9 +15,8 @@ from autolora_bench.report import numerals
 from autolora_bench.report.formats import PlainTable
 from autolora_bench.report.frames import run_cost
 from autolora_bench.report.numerals import plural
-from autolora_bench.report.order import OTHER, method_order
 from autolora_bench.report.rows import Variant, settings
-from autolora_bench.report.runs import Run, flatten
+from autolora_bench.report.runs import OTHER, Run, flatten, method_order
 from autolora_bench.report.scoreboard import Claim, Table
 from autolora_bench.report.significance import bootstrap_interval, detectable_effect
 from autolora_bench.report.units import metric_of

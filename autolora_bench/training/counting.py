@@ -9,8 +9,7 @@ from torch import nn
 
 from autolora_bench.errors import UserError
 from autolora_bench.record import Evaluation, write_atomically
-from autolora_bench.speedups.entries import may_pad_in_front
-from autolora_bench.speedups.layout import computed_tokens
+from autolora_bench.speedups.layout import computed_tokens, may_pad_in_front
 from autolora_bench.training.weighting import WeightingTrainer
 
 
