@@ -194,7 +194,7 @@ class RunRecord:
 
     @property
     def diverged(self) -> bool:
-        """Whether it failed because a training loss was no number (training.guards.DivergenceError)."""
+        """Whether it failed because a training loss was no number (training.trainer.DivergenceError)."""
         return self.status is Status.failed and (self.error or {}).get("type") == "DivergenceError"
 
     @property

@@ -1,7 +1,12 @@
-"""Whether a cell is to be run, resumed, skipped or refused; made from the record, before torch is imported."""
+"""Whether a cell is to be run, resumed, skipped or refused; made from the record, before torch is imported.
+
+A completed run that was asked for again, and was not made again, is told by its record: `written`, `not_run_again`.
+"""
 
 import glob
 import os
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +16,7 @@ from autolora_bench.data.files import file_digests, file_fingerprint
 from autolora_bench.errors import UserError
 from autolora_bench.ownership import owner_of
 from autolora_bench.paths import RECORD
+from autolora_bench.plan import PlannedRun, State
 from autolora_bench.record import RunRecord, Status, TornRecordError, read_record
 from autolora_bench.run_files import link_error, link_in
 
@@ -111,3 +117,24 @@ def _check_same(experiment: ExperimentConfig, record: RunRecord, path: Path) -> 
             f"{path} was made with other files than those in {data.dir}{named}",
             f"put back what was there, {mend}",
         )
+
+
+Written = tuple[int, int]
+"""Which file a record is: every writing makes another one, within one second too."""
+
+
+def written(pending: Sequence[PlannedRun]) -> dict[Path, Written]:
+    """The records of those of the runs that are completed already, by their folder."""
+    found = {}
+    for entry in pending:
+        if entry.state() is State.completed:
+            with suppress(OSError):
+                of_file = (entry.folder / RECORD).stat()
+                found[entry.folder] = (of_file.st_mtime_ns, of_file.st_ino)
+    return found
+
+
+def not_run_again(pending: Sequence[PlannedRun], before: Mapping[Path, Written]) -> list[PlannedRun]:
+    """The runs whose records are those of `before` still."""
+    after = written([entry for entry in pending if entry.folder in before])
+    return [entry for entry in pending if after.get(entry.folder, "gone") == before.get(entry.folder)]

@@ -25,9 +25,9 @@ from autolora_bench.record import PhaseRecord, RunRecord, Status, now, write_rec
 from autolora_bench.run_files import PHASE, RUN, clear
 from autolora_bench.speedups.auto import decide_ways
 from autolora_bench.training.checkpoints import CHECKPOINTS, remove_checkpoints
-from autolora_bench.training.guards import DivergenceError
 from autolora_bench.training.memory import is_out_of_memory
 from autolora_bench.training.trackers import Trackers, tracked
+from autolora_bench.training.trainer import DivergenceError
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
 """What a disk answers that takes no more."""

@@ -33,9 +33,8 @@ from autolora_bench.methods.peft_lora import lora_model
 from autolora_bench.models.merged import merged
 from autolora_bench.sweeps import Request, plan
 from autolora_bench.tasks.base import EvaluationContext
-from autolora_bench.tasks.generation.beam import exclude_repeats
+from autolora_bench.tasks.generation.beam import cut, exclude_repeats, find_stops
 from autolora_bench.tasks.generation.decode import decode
-from autolora_bench.tasks.generation.stops import cut, find_stops
 from autolora_bench.tasks.inference import evaluation_mode
 from autolora_bench.training.finetune import Finetuning, build_trainer
 

@@ -31,7 +31,7 @@ from transformers import BertConfig, BertForSequenceClassification, logging
 
 from autolora_bench.config.train import Precision, TrainConfig
 from autolora_bench.search import ESTIMATORS, InnerStep, attach, estimator, lora_factors, selection_for
-from autolora_bench.search.diagnostics import compare, exact_terms
+from autolora_bench.search.trainer import compare, exact_terms
 from autolora_bench.speedups.choice import kernels
 
 Batch = dict[str, Tensor]

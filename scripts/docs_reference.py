@@ -27,7 +27,7 @@ from autolora_bench.config.task import TASKS, TaskConfig
 from autolora_bench.config.train import TrainConfig
 from autolora_bench.metrics.registry import METRICS
 from autolora_bench.paths import conf_dir
-from autolora_bench.report.order import method_order
+from autolora_bench.report.runs import method_order
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 MARKED = re.compile(r"(<!-- generated: (.+?) -->\n).*?(<!-- end -->)", re.DOTALL)

@@ -28,7 +28,7 @@ LAYERS = [
     {"training"},
     {"methods"},
     {"runner"},
-    {"overrides", "sweeps", "plan_cache", "tuning", "fair", "report", "rerun"},
+    {"sweeps", "plan_cache", "tuning", "fair", "report", "rerun"},
     {"commands"},
     {"cli", "__main__", "api"},
 ]
@@ -47,7 +47,6 @@ LIGHT = {
     "provenance",
     "plan",
     "tables",
-    "overrides",
     "sweeps",
     "plan_cache",
     "tuning",

@@ -13,7 +13,7 @@ from autolora_bench.interruption import Interrupted
 from autolora_bench.methods.evaluation import EvaluatePhase
 from autolora_bench.methods.finetuning import FinetunePhase
 from autolora_bench.record import Status, find_records, read_record
-from autolora_bench.tasks.generation.finished import FinishedBatches
+from autolora_bench.tasks.generation.decode import FinishedBatches
 from autolora_bench.training.checkpoints import CheckpointPolicy
 
 SMALL = [

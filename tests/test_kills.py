@@ -18,7 +18,7 @@ from autolora_bench.config.experiment import run_folder
 from autolora_bench.interruption import Interrupted
 from autolora_bench.record import Status, read_record
 from autolora_bench.tasks.generation import decode
-from autolora_bench.tasks.generation.finished import FinishedBatches
+from autolora_bench.tasks.generation.decode import FinishedBatches
 
 HARNESS = Path(__file__).resolve().parent.parent / "scripts" / "kill_harness.py"
 SMALL = ["model=any", "data=generated", "method=lora", "device=cpu", "train.epochs=1", "train.batch_size=8"]

@@ -10,9 +10,9 @@ from autolora_bench import sweeps
 from autolora_bench.config.choices import choices
 from autolora_bench.config.compose import compose_config, composer, to_objects
 from autolora_bench.config.experiment import ExperimentConfig, config_id
-from autolora_bench.config.plain_values import from_plain, to_plain
 from autolora_bench.paths import conf_dir
 from autolora_bench.plan import PlannedRun
+from autolora_bench.plan_cache import from_plain, to_plain
 from autolora_bench.sweeps import Request, plan
 
 WORDS = ("task=rte,cola", "method=lora,autolora", "seed=0,1", "data=generated")

@@ -18,7 +18,7 @@ from autolora_bench.config.task import TABLES, RecoveryTask
 from autolora_bench.config.trackers import check_trackers
 from autolora_bench.errors import UserError
 from autolora_bench.fair import planned_runs
-from autolora_bench.plan import PlannedRun, described, missing_references
+from autolora_bench.plan import PlannedRun, State, described, missing_references
 from autolora_bench.rerun import decide
 from autolora_bench.tables.read import WILD
 
@@ -178,3 +178,19 @@ CHECKS: tuple[Callable[[ExperimentConfig], None], ...] = (
     _check_data,
     _check_model,
 )
+
+
+def check_can_start(experiment: ExperimentConfig) -> None:
+    """Raises UserError where a completed record would be given up for nothing: this machine lacks the device, the data
+    or the weights."""
+    entry = PlannedRun(experiment, ())
+    if entry.state() is not State.completed:
+        return
+    from autolora_bench import devices
+
+    problems = missing(entry)
+    if problems:
+        raise UserError(
+            f"missing: {problems[0]}", f"nothing was run, and the record in {entry.folder} is as it was"
+        )
+    devices.device(experiment)

@@ -13,11 +13,10 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from autolora_bench import __version__
+from autolora_bench.commands.check import check_can_start
 from autolora_bench.commands.fair import run_fair
 from autolora_bench.commands.options import QUESTIONS
 from autolora_bench.commands.request import read_request
-from autolora_bench.commands.reruns import Written, check_can_start, not_run_again, written
-from autolora_bench.commands.studies import run_studies
 from autolora_bench.commands.through_hydra import ask, sweep
 from autolora_bench.config.any_task import describe
 from autolora_bench.config.compose import to_experiment
@@ -32,7 +31,7 @@ from autolora_bench.ownership import owned, owner_of
 from autolora_bench.plan import PlannedRun, State, check_references, command_line
 from autolora_bench.processes import is_main, leave, on_main, silent, world_size
 from autolora_bench.record import Evaluation, RunRecord
-from autolora_bench.rerun import decide
+from autolora_bench.rerun import Written, decide, not_run_again, written
 from autolora_bench.sweeps import (
     ENGINE,
     Plan,
@@ -43,7 +42,7 @@ from autolora_bench.sweeps import (
     words_for_hydra,
     words_of_first,
 )
-from autolora_bench.tuning import Study, is_tuned, studies
+from autolora_bench.tuning import Study, is_tuned, run_studies, studies
 from autolora_bench.untrusted import printable
 
 ELSEWHERE = 3

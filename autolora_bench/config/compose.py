@@ -21,12 +21,10 @@ from autolora_bench.config.corrections import note_corrections
 from autolora_bench.config.data import HELD_OUT
 from autolora_bench.config.experiment import ExperimentConfig
 from autolora_bench.config.model import settle_targets
-from autolora_bench.config.one_repository import read_once
 from autolora_bench.config.peft_method import resolve_peft
-from autolora_bench.config.ranks import resolve_ranks
-from autolora_bench.config.reference import name_reference
+from autolora_bench.config.ranks import name_reference, resolve_ranks
 from autolora_bench.config.registry import methods, note_code
-from autolora_bench.config.store import register_schemas
+from autolora_bench.config.store import read_once, register_schemas
 from autolora_bench.config.validate import validate
 from autolora_bench.errors import UserError, nearest
 from autolora_bench.paths import conf_dir

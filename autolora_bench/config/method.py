@@ -217,7 +217,7 @@ class RankedLoraConfig(MethodConfig):
     """Total rank over all layers (uniform, random); none takes that of `source`, or else rank x layers."""
     reference: Text | None = field(default=None, metadata=LOCATION)
     """The method that this one is compared with, where `source`, `ranks` and `total` are left out: `source` is then its
-    run of the same task, model, settings and seed, below the same results folder (config.reference)."""
+    run of the same task, model, settings and seed, below the same results folder (config.ranks)."""
     source: Text | None = field(default=None, metadata=LOCATION)
     """Whose ranks, or whose total: a finished run's folder or run.json; the folder that holds its seeds, for each
     seed its own; or a CSV or JSON file with layer, projection, rank and perhaps task. May be a pattern (`*`)."""

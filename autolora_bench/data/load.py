@@ -10,11 +10,10 @@ from autolora_bench.config.data import HELD_OUT, DataConfig, Source
 from autolora_bench.config.experiment import identity
 from autolora_bench.config.task import ClassificationTask, GenerationTask, RegressionTask, TaskConfig
 from autolora_bench.data.files import local_files, own_files
-from autolora_bench.data.generated.source import read_generated
+from autolora_bench.data.generated.source import read_generated, read_planted
 from autolora_bench.data.hub import read_hub
 from autolora_bench.data.local import read_local
 from autolora_bench.data.own import read_own
-from autolora_bench.data.planted import read_planted
 from autolora_bench.data.schema import Loaded, TaskData, check_schema, fingerprint, to_dataset
 from autolora_bench.data.splits import hold_out, limit
 from autolora_bench.errors import UserError

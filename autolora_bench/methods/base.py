@@ -27,9 +27,8 @@ from autolora_bench.models.load import Backbone, load_backbone, load_tokenizer, 
 from autolora_bench.models.locate import model_digests
 from autolora_bench.record import Evaluation, LayerRank, Parameters
 from autolora_bench.tasks.base import Result, Splits, Task
-from autolora_bench.tasks.room import check_room
+from autolora_bench.tasks.model_fit import check_room, check_vocabulary
 from autolora_bench.tasks.table import AS_TEXT, build_task
-from autolora_bench.tasks.vocabulary import check_vocabulary
 from autolora_bench.training.trackers import Trackers
 from autolora_bench.training.weight_groups import is_head
 

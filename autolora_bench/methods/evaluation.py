@@ -15,10 +15,9 @@ from autolora_bench.metrics.registry import own_metrics
 from autolora_bench.paths import EXAMPLES
 from autolora_bench.record import write_atomically
 from autolora_bench.speedups.choice import kernels
-from autolora_bench.tasks.base import PARTIAL, EvaluationContext, Result
+from autolora_bench.tasks.base import PARTIAL, EvaluationContext, Result, evaluation_of
 from autolora_bench.tasks.classification import SentenceTask
 from autolora_bench.tasks.inference import by_length
-from autolora_bench.tasks.scoring import evaluation_of
 from autolora_bench.tasks.tagging import Tagging
 from autolora_bench.training.progress import EvaluationProgress
 

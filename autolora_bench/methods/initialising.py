@@ -3,12 +3,16 @@
 Shapes: D inputs, O outputs, r rank of a layer; A is (r, D), B is (O, r).
 """
 
-from collections.abc import Callable, Iterable
+import math
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import peft
 import torch
 from peft import EvaConfig, LoraConfig
+from peft.tuners.lora.config import CordaConfig
+from peft.tuners.lora.corda import preprocess_corda
 from peft.tuners.lora.eva import get_eva_state_dict
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
@@ -18,16 +22,14 @@ from autolora_bench.config.method import LoraConfig as UniformConfig
 from autolora_bench.config.variant import LoraGaConfig, Start
 from autolora_bench.errors import UserError
 from autolora_bench.methods.base import Phase, PhaseContext, PhaseResult
-from autolora_bench.methods.corda_start import corda_start
 from autolora_bench.methods.factors import FACTORS, Factors, write_factors
-from autolora_bench.methods.gora_start import gora_start
 from autolora_bench.methods.peft_lora import lora_model
 from autolora_bench.methods.ranked_model import LowRankConfig, lora_options, write_allocation
 from autolora_bench.models.cur import cur_approximation
 from autolora_bench.models.load import Backbone, HeadKind
 from autolora_bench.search import RankAllocation
 from autolora_bench.search.layers import lora_factors, lora_layers
-from autolora_bench.training.meter import Stopwatch
+from autolora_bench.training.counting import Stopwatch
 from autolora_bench.training.weighting import smoothed_loss
 
 START_RANKS = "initialise/ranks.json"
@@ -184,6 +186,47 @@ def gradient_factors(gradient: Tensor, rank: int, config: LoraGaConfig) -> tuple
     return (scale * v[:rank]).float(), (scale * u[:, rank : 2 * rank]).float()
 
 
+def gora_start(
+    config: LowRankConfig,
+    asked: RankAllocation,
+    backbone: Backbone,
+    context: PhaseContext,
+    gradients: Mapping[str, Tensor],
+) -> Factors:
+    """GoRA (He et al., 2025, arXiv:2502.12171), whose first step is one down the gradient of the full weight.
+
+    Section 4.2: LoRA's own A, and the B of `compressed_step`, for every layer of a rank above 0.
+
+    Args:
+        config: the method; its scaling decides B's size.
+        asked: the ranks.
+        backbone: the fresh model, changed in place.
+        context: the run.
+        gradients: layer -> gradient (O, D) with respect to its pretrained weight.
+    """
+    model = lora_model(backbone, context, **lora_options(config, asked))
+    rate, adapter = config.variant.gora.learning_rate, model.active_adapter
+    pairs = zip(lora_layers(model).items(), lora_factors(model), strict=True)
+    return {
+        name: (a, compressed_step(gradients[name], a, layer.scaling[adapter], rate))
+        for (name, layer), (a, _) in pairs
+    }
+
+
+@torch.no_grad()
+def compressed_step(gradient: Tensor, a: Tensor, scale: float, rate: float) -> Tensor:
+    """B (O, r) with scale x B A = -rate sqrt(D / r) G P, P the projection on A's rows, G the gradient (O, D).
+
+    A random projection keeps r / D of a square norm, so the step's length is about rate x |G| at every rank. The
+    authors' code (hhnqqq/MyTransformers@4037d4d) has this length and no minus: its first step goes up the loss, against
+    the paper.
+    """
+    rows = a.detach().cpu().double()
+    step = -rate * math.sqrt(rows.shape[1] / rows.shape[0]) / scale
+    b: Tensor = step * gradient.detach().cpu().double() @ torch.linalg.pinv(rows)
+    return b.float()
+
+
 def _gora(
     config: LowRankConfig, asked: RankAllocation, backbone: Backbone, context: PhaseContext, batches: Batches
 ) -> Factors:
@@ -252,6 +295,36 @@ def _eva(
     outputs = {name: _outputs(backbone.model.get_submodule(name)) for name in ranks}
     kept = {name: a if redistributes else a[: ranks[name]] for name, a in found.items() if len(a)}
     return {name: (a, a.new_zeros(outputs[name], len(a))) for name, a in kept.items()}
+
+
+def corda_start(
+    config: LowRankConfig,
+    asked: RankAllocation,
+    backbone: Backbone,
+    context: PhaseContext,
+    read: Callable[[], None],
+) -> Factors:
+    """CorDA (Yang et al., 2024, arXiv:2406.05223): components of the weight in the light of the layer's inputs.
+
+    Section 3 of the paper as PEFT computes it, C (D, D) the inputs' correlations: W C = U S V',
+    A = (S / scale)^(1/2) V' C^-1, B = U (S / scale)^(1/2), r of each, the largest or the smallest.
+
+    Args:
+        config: the method.
+        asked: the ranks; a layer of rank 0 has no factors.
+        backbone: the fresh model, changed in place.
+        context: the run.
+        read: passes examples through the model, one at a time; correlations are taken of what the layers read
+            meanwhile, dropout off.
+    """
+    options = {
+        **lora_options(config, asked),
+        "init_lora_weights": "corda",
+        "corda_config": CordaConfig(corda_method=config.variant.corda.mode.value),
+    }
+    preprocess_corda(backbone.model, peft.LoraConfig(**options), read)
+    model = lora_model(backbone, context, **options)
+    return dict(zip(lora_layers(model), lora_factors(model), strict=True))
 
 
 def _corda(

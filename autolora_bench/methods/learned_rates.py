@@ -21,7 +21,13 @@ from autolora_bench.methods.base import Phase, PhaseContext, PhaseResult
 from autolora_bench.methods.finetuning import Adapt
 from autolora_bench.methods.lora import Lora
 from autolora_bench.methods.ranked import draw_seed
-from autolora_bench.methods.search_training import measured, shared_arguments, train_search, validation_batch
+from autolora_bench.methods.search_training import (
+    MeteredRateTrainer,
+    measured,
+    shared_arguments,
+    train_search,
+    validation_batch,
+)
 from autolora_bench.models.load import Backbone
 from autolora_bench.processes import on_main
 from autolora_bench.record import write_atomically
@@ -31,7 +37,6 @@ from autolora_bench.training.arguments import training_arguments
 from autolora_bench.training.checkpoints import CHECKPOINTS
 from autolora_bench.training.lora_optimizers import MakeOptimizer, with_rates
 from autolora_bench.training.memory import with_less_memory
-from autolora_bench.training.search import MeteredRateTrainer
 
 RATES = "rates/rates.json"
 

@@ -23,7 +23,7 @@ from autolora_bench.methods.rank_schedule import RankSchedule, prune_to_kept, sa
 from autolora_bench.models.export import export
 from autolora_bench.models.load import Backbone
 from autolora_bench.processes import world_size
-from autolora_bench.tasks.room import check_room
+from autolora_bench.tasks.model_fit import check_room
 from autolora_bench.training.finetune import WEIGHTS
 from autolora_bench.training.method_hooks import MethodHooks
 from autolora_bench.training.weights import load_trainable

@@ -27,9 +27,9 @@ from autolora_bench.config.prompts import PrefixConfig, PromptConfig, PromptStar
 from autolora_bench.methods.base import PhaseContext
 from autolora_bench.methods.finetuning import OneTraining
 from autolora_bench.methods.peft_lora import TASK_TYPES
-from autolora_bench.models.labels import IGNORED
+from autolora_bench.models.architectures import IGNORED
 from autolora_bench.models.load import Backbone, HeadKind
-from autolora_bench.tasks.room import check_room
+from autolora_bench.tasks.model_fit import check_room
 
 READS = "the first virtual token, as in PEFT; the paper's own form has no classifier"
 """Of prompt tuning and P-tuning, on an encoder with a classifier."""

@@ -1,22 +1,25 @@
 """What the phases share that train in order to choose: AutoLoRA's search, that of learning rates, an allocator's own.
 
-Each builds a Trainer of its own. What that is given beside the model and the data, and what the record takes from its
-counters, is the same.
+Each is a metered training phase with a Trainer of its own. What that is given beside the model and the data, and what
+the record takes from its counters, is the same.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from torch import Tensor, nn
 from transformers import PrinterCallback
 
 from autolora_bench.config.train import TrainConfig
 from autolora_bench.methods.base import PhaseContext, PhaseResult
 from autolora_bench.models.load import HeadKind
 from autolora_bench.processes import world_size
+from autolora_bench.search import SearchTrainer
+from autolora_bench.search.bilevel import BilevelTrainer
+from autolora_bench.search.rate_trainer import RateTrainer
 from autolora_bench.speedups.choice import kernels
-from autolora_bench.training.checkpoints import CheckpointPolicy
+from autolora_bench.training.checkpoints import CheckpointPolicy, train_or_resume
 from autolora_bench.training.progress import ProgressDisplay
-from autolora_bench.training.resume import train_or_resume
 from autolora_bench.training.trainer import MeteredTrainer, head_rate
 
 
@@ -76,3 +79,56 @@ def measured(
         details=dict(details),
         source=source,
     )
+
+
+class _Metered(BilevelTrainer, MeteredTrainer):
+    """Counts the validation half's batches, and the operations of every pass; comparisons are left out."""
+
+    validates: bool = True
+    """Whether a pass over the validation batch is run where the outer variables move."""
+
+    @property
+    def extra_passes(self) -> float:
+        """Over a training batch of an inner loop, beyond the weight step's own."""
+        raise NotImplementedError
+
+    def training_step(
+        self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None
+    ) -> Tensor:
+        """One micro-batch; a loss that is no number stops the search."""
+        loss = super().training_step(model, inputs, num_items_in_batch)
+        self.loss_watch.note(loss, self.state.global_step + 1)
+        if self._step is not None:
+            self.current_flos += round(self.extra_passes * self.floating_point_ops(inputs))
+        return loss
+
+    def after_weight_step(self) -> None:
+        """Count the validation batch where the outer variables move."""
+        if self._step is not None and self.outer_moves and self.validates:
+            batch: dict[str, Any] = self._step.validation
+            self.count(batch)
+            self.current_flos += self.floating_point_ops(batch)
+        super().after_weight_step()
+
+
+class MeteredSearchTrainer(SearchTrainer, _Metered):
+    """SearchTrainer that counts."""
+
+    @property
+    def validates(self) -> bool:  # type: ignore[override]
+        """Whether the estimator reads validation batches."""
+        return self.hypergradient.validates
+
+    @property
+    def extra_passes(self) -> float:
+        """See `Hypergradient.extra_passes`."""
+        return self.hypergradient.extra_passes
+
+
+class MeteredRateTrainer(RateTrainer, _Metered):
+    """RateTrainer that counts."""
+
+    @property
+    def extra_passes(self) -> float:
+        """A backward through the backward pass, where the Hessian is gone through."""
+        return 1.0 if self.options.exact and self.options.inner_steps > 1 else 0.0

@@ -15,7 +15,13 @@ from autolora_bench.data.splits import search_split
 from autolora_bench.errors import UserError
 from autolora_bench.methods.base import PhaseContext, PhaseResult
 from autolora_bench.methods.peft_lora import lora_model
-from autolora_bench.methods.search_training import measured, shared_arguments, train_search, validation_batch
+from autolora_bench.methods.search_training import (
+    MeteredSearchTrainer,
+    measured,
+    shared_arguments,
+    train_search,
+    validation_batch,
+)
 from autolora_bench.processes import on_main
 from autolora_bench.record import write_atomically
 from autolora_bench.search import Movement, SearchOptions, Selection, movement, selection_for
@@ -23,7 +29,6 @@ from autolora_bench.search.ranks import rounded_total
 from autolora_bench.training.arguments import training_arguments
 from autolora_bench.training.checkpoints import CHECKPOINTS
 from autolora_bench.training.memory import with_less_memory
-from autolora_bench.training.search import MeteredSearchTrainer
 
 SELECTION = "search/selection.json"
 PER_DIAGNOSIS = 100

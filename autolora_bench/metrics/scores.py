@@ -1,8 +1,10 @@
-"""What scoring gives: values, and reasons for the values that could not be computed."""
+"""What scoring gives: values, and reasons for those that could not be computed; what every corpus metric refuses."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+
+from autolora_bench.errors import UserError
 
 
 class MetricUnavailableError(Exception):
@@ -42,3 +44,24 @@ def collect(computations: Mapping[str, Callable[[], float]]) -> MetricScores:
         else:
             scores.values[name] = value
     return scores
+
+
+References = Sequence[Sequence[str]]
+
+
+def check_segments(hypotheses: Sequence[str], references: References) -> None:
+    """Refuse a corpus without segments, of two lengths, or with a segment that has no reference.
+
+    Raises:
+        UserError: naming both lengths, or the first segment (counted from 1) without a reference.
+    """
+    if len(hypotheses) != len(references):
+        raise UserError(
+            f"{len(hypotheses)} outputs for {len(references)} sets of references",
+            "give one output for each segment, an empty one where nothing was generated",
+        )
+    if not hypotheses:
+        raise UserError("there is nothing to score: no outputs", "give one output for each segment")
+    for number, candidates in enumerate(references, start=1):
+        if not any(reference.strip() for reference in candidates):
+            raise UserError(f"segment {number} has no reference", "give every segment one reference or more")

@@ -1,4 +1,4 @@
-"""What is known of each architecture, without torch."""
+"""What is known of transformers' models, of each architecture and of all, without torch."""
 
 QUERY_AND_VALUE = {
     "albert": ["query", "value"],
@@ -31,3 +31,5 @@ the keys; a residual net's only one. Of others PEFT's own table tells, else all 
 """
 EAGER = ("deberta-v2", "gemma2")
 """Architectures whose attention transformers computes by plain matrix products alone."""
+IGNORED = -100
+"""The label of a token that has none: no loss counts it."""

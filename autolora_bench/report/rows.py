@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 from autolora_bench.config.peft_types import starts_elsewhere
 from autolora_bench.config.registry import UNTRAINED
-from autolora_bench.report.order import method_order
-from autolora_bench.report.runs import Run, flatten, shipped_settings, told
+from autolora_bench.report.runs import Run, flatten, method_order, shipped_settings, told
 
 Variant = tuple[tuple[str, str], ...]
 """Settings and their values that tell one row of a method from its other rows; empty where there is one row."""

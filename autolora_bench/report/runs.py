@@ -1,4 +1,7 @@
-"""What a report is made of: runs that have a record and runs that are still to be made."""
+"""What a report is made of: runs that have a record and runs that are still to be made, in the order of their methods.
+
+That order, in tables and figures, is by family, as each method states its own (config.registry).
+"""
 
 import json
 import re
@@ -9,16 +12,18 @@ from typing import Any
 
 import yaml
 
+from autolora_bench.config.choices import schema_of
 from autolora_bench.config.data import Source
 from autolora_bench.config.experiment import experiment_identity
-from autolora_bench.config.registry import family_in, kind_of
+from autolora_bench.config.peft_method import NAME as PEFT
+from autolora_bench.config.registry import FAMILIES, UNTRAINED, MethodKind, family_in, kind_of, methods
 from autolora_bench.config.train import WAYS
 from autolora_bench.paths import conf_dir
 from autolora_bench.plan import PlannedRun, State
 from autolora_bench.record import RunRecord
 from autolora_bench.report.collect import Identity, Unreadable
-from autolora_bench.report.order import OTHER, family_of, shipped_kind
 
+OTHER = "other"
 NAME = re.compile(r"[\w-]{1,100}")
 LONGEST = 100
 """Characters of a title that a record gives."""
@@ -70,6 +75,29 @@ class Run:
         for name in path:
             node = node.get(name) if isinstance(node, dict) else None
         return node
+
+
+def family_of(record: RunRecord) -> str:
+    """The family of a record's method: as this project states it, else as the record itself says; or `other`."""
+    kind = shipped_kind(record.method)
+    if kind is not None:
+        return family_in(kind, record.method)
+    said = record.provenance.get("method")
+    family = said.get("family") if isinstance(said, dict) else None
+    return family if family in FAMILIES[1:] else OTHER
+
+
+def method_order(method: str, family: str) -> tuple[int, str]:
+    """Sorting key: by family, in the order of `FAMILIES`, then by name."""
+    return FAMILIES.index(UNTRAINED if method == UNTRAINED else family), method
+
+
+@cache
+def shipped_kind(method: str) -> MethodKind | None:
+    """The kind that a method of conf/method is built on."""
+    if method.startswith(f"{PEFT}_"):
+        return methods()[PEFT]
+    return methods().get(schema_of("method", method, [conf_dir()]) or "")
 
 
 def runs_of(

@@ -14,9 +14,8 @@ from autolora_bench.report import numerals
 from autolora_bench.report.chance import CORRELATIONS
 from autolora_bench.report.formats import PlainTable
 from autolora_bench.report.frames import run_cost
-from autolora_bench.report.order import OTHER, method_order
 from autolora_bench.report.rows import Variant, settings
-from autolora_bench.report.runs import Run, flatten, hardware
+from autolora_bench.report.runs import OTHER, Run, flatten, hardware, method_order
 from autolora_bench.report.units import metric_of
 
 RATE = "method.learning_rate"

@@ -19,8 +19,7 @@ from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState,
 
 from autolora_bench.errors import require
 from autolora_bench.search.hypergradient.step import InnerLoop
-from autolora_bench.search.loop_storage import load_past, save_past
-from autolora_bench.search.storage import Trajectory
+from autolora_bench.search.storage import Trajectory, load_past, save_past
 from autolora_bench.search.validation import ValidationStream
 
 

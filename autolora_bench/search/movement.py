@@ -14,8 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from autolora_bench.config.search import Constraint, Rule, is_flat
-from autolora_bench.search.choice import choose
+from autolora_bench.config.search import Constraint, Rule, choose, is_flat
 from autolora_bench.search.ranks import allocate_ranks, level_of
 from autolora_bench.search.selection import Selection
 

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from peft import PeftModel, get_peft_model_state_dict
 from transformers import TrainingArguments
 
-from autolora_bench.config.search import Rule, SelectionOptimizer
+from autolora_bench.config.search import Rule, SelectionOptimizer, choose
 from autolora_bench.errors import UserError, require
 from autolora_bench.search.bilevel import LoopOptions, computes_in_16_bits
-from autolora_bench.search.choice import choose
 from autolora_bench.search.hypergradient import Hypergradient
 from autolora_bench.search.ranks import RankAllocation, allocate_ranks
 from autolora_bench.search.selection import Selection

@@ -15,8 +15,8 @@ from typing import Any
 from peft import LoraConfig, PeftModel
 
 from autolora_bench.config.method import Scaling
+from autolora_bench.config.search import choose
 from autolora_bench.errors import UserError
-from autolora_bench.search.choice import choose
 from autolora_bench.search.layers import lora_factors, lora_layers
 from autolora_bench.search.ranks import RankAllocation
 

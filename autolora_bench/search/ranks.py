@@ -16,9 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from autolora_bench.config.search import Rule
+from autolora_bench.config.search import Rule, choose
 from autolora_bench.errors import UserError
-from autolora_bench.search.choice import choose
 
 TOLERANCE = 1e-6
 """Relative to the threshold, or for `Rule.mean` to the layer's largest magnitude."""

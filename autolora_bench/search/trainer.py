@@ -11,6 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import torch
 from peft import PeftModel
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -18,14 +19,40 @@ from transformers import TrainingArguments
 
 from autolora_bench.config.search import SelectionOptimizer
 from autolora_bench.search.bilevel import BilevelTrainer
-from autolora_bench.search.diagnostics import compare, exact_terms
 from autolora_bench.search.hypergradient import InnerStep, estimator
+from autolora_bench.search.hypergradient.base import Terms
 from autolora_bench.search.hypergradient.step import InnerLoop
+from autolora_bench.search.hypergradient.unrolled import Unrolled
 from autolora_bench.search.layers import lora_factors
 from autolora_bench.search.options import SearchOptions, check_supported
 from autolora_bench.search.ranks import RankAllocation
 from autolora_bench.search.selection import Selection, attach
 from autolora_bench.search.storage import load_selection, save_selection
+
+
+def exact_terms(step: InnerStep) -> Terms:
+    """Exact terms (L, K) of remembered steps; call it after the optimizer step and before the estimator's
+    `terms`, so that both validation passes draw the same masks."""
+    exact = Unrolled()
+    with step.preserved_random_state():
+        exact.replay(step, [*step.past, step])
+        return exact.terms(step)
+
+
+def compare(terms: Terms, exact: Terms) -> dict[str, float]:
+    """How good is the estimator in use? Cosine of the two totals, and the norms of each term, for the log.
+
+    The comparison leaves no trace in the run: it draws from saved random states, works on copies of the weights, and
+    writes to no `.grad`. Where attention dropout is drawn inside a fused kernel (CUDA), the exact pass, whose attention
+    must be twice differentiable, cannot repeat those masks and the cosine also shows their noise.
+    """
+    cosine = torch.nn.functional.cosine_similarity(terms.total.flatten(), exact.total.flatten(), dim=0)
+    return {
+        "hypergradient_cosine": cosine.item(),
+        "hypergradient_direct_norm": terms.direct.norm().item(),
+        "hypergradient_implicit_norm": terms.implicit.norm().item(),
+        "hypergradient_exact_implicit_norm": exact.implicit.norm().item(),
+    }
 
 
 class SearchTrainer(BilevelTrainer):

@@ -1,4 +1,4 @@
-"""How the tokens of a batch are laid end to end, so that hardly any padding is left.
+"""How the tokens of a batch are laid end to end, so that hardly any padding is left, and where they enter a model.
 
 Shapes: B texts, T tokens of the longest, N tokens laid end to end.
 """
@@ -6,7 +6,10 @@ Shapes: B texts, T tokens of the longest, N tokens laid end to end.
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from autolora_bench.config.support import DECODERS
 
 SHORTEST = 7 / 8
 """Texts share a bucket down to this part of the longest one: padding them costs less than a bucket of their own."""
@@ -85,3 +88,21 @@ def _runs(lengths: list[int]) -> list[tuple[int, int, int]]:
             starts.append(place)
     ends = [*starts[1:], len(lengths)]
     return [(start, end, lengths[start]) for start, end in zip(starts, ends, strict=True)]
+
+
+def transformer(model: nn.Module) -> PreTrainedModel:
+    """The model of transformers, task's head included, that `model` is or has within."""
+    return next(module for module in model.modules() if isinstance(module, PreTrainedModel))
+
+
+def may_pad_in_front(model: nn.Module) -> bool:
+    """Whether nothing reads a batch's first column where that is padding: the classifier of an encoder does."""
+    return transformer(model).config.model_type in DECODERS
+
+
+def entries(model: nn.Module) -> list[nn.Module]:
+    """`model`, and within it every model of transformers, the outer ones first.
+
+    Some of PEFT's models call the `forward` of the model within, past its hooks; others change a batch before they do.
+    """
+    return [model, *(m for m in model.modules() if isinstance(m, PreTrainedModel) and m is not model)]

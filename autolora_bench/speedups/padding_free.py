@@ -7,8 +7,8 @@ is given labels reads tokens with a label alone. So losses and gradients are tho
 but dropout draws for other elements. An attention that does not ask transformers' registry gets a mask that does not
 fit, and fails.
 
-Shapes: B batch, T tokens of the longest text, N tokens laid end to end, H heads, D features of a head; a bucket has n
-texts of L tokens.
+Shapes: B batch, T tokens of the longest text, N tokens laid end to end, M tokens with a label, H heads, D features of a
+head; a bucket has n texts of L tokens.
 """
 
 from collections.abc import Callable, Iterator
@@ -17,14 +17,14 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.models.mpnet.modeling_mpnet import MPNetLayer
 
 from autolora_bench.errors import UserError
+from autolora_bench.models.architectures import IGNORED
 from autolora_bench.models.attention import attention_replaced
-from autolora_bench.speedups.entries import entries, may_pad_in_front, transformer
-from autolora_bench.speedups.labelled import labelled_only
-from autolora_bench.speedups.layout import Bucket, Layout, layout_of
+from autolora_bench.speedups.layout import Bucket, Layout, entries, layout_of, may_pad_in_front, transformer
 
 BLOCKS = (GradientCheckpointingLayer, MPNetLayer)
 """What blocks of the architectures that can do without padding are instances of."""
@@ -159,4 +159,49 @@ def padding_free(model: nn.Module) -> Iterator[None]:
             stack.callback(handle.remove)
         stack.enter_context(attention_replaced(hooks.attend))
         stack.enter_context(labelled_only(model))
+        yield
+
+
+class _Labelled:
+    """The hooks of a language model, and the tokens that have a label in the pass that it is in."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model
+        self.places: Tensor | None = None
+
+    def begin(self, entry: nn.Module, arguments: Any, named: dict[str, Any]) -> Any:
+        if entry is self.model:
+            self.places = None
+        labels = named.get("labels")
+        if not entry.training or labels is None:
+            return None
+        following = functional.pad(labels, (0, 1), value=IGNORED)[:, 1:].flatten()
+        self.places = (following != IGNORED).nonzero().flatten()
+        return arguments, {**named, "shift_labels": following[self.places].unsqueeze(0)}
+
+    def end(self, *_: Any) -> None:
+        self.places = None
+
+    def read(self, head: nn.Module, arguments: tuple[Tensor, ...]) -> Any:
+        """(B, T, D) -> (1, M, D)."""
+        if self.places is None or not head.training:
+            return None
+        (hidden,) = arguments
+        return (hidden.flatten(0, 1)[self.places].unsqueeze(0),)
+
+
+@contextmanager
+def labelled_only(model: nn.Module) -> Iterator[None]:
+    """Within this context a language model that trains puts out logits (1, M, vocabulary) where it is given labels.
+
+    Other models are as ever.
+    """
+    head: Any = transformer(model).get_output_embeddings()  # type: ignore[no-untyped-call]
+    hooks = _Labelled(model)
+    with ExitStack() as stack:
+        if head is not None:
+            for entry in entries(model):
+                stack.callback(entry.register_forward_pre_hook(hooks.begin, with_kwargs=True).remove)
+            stack.callback(model.register_forward_hook(hooks.end, always_call=True).remove)
+            stack.callback(head.register_forward_pre_hook(hooks.read).remove)
         yield

@@ -1,5 +1,6 @@
-"""What every task kind offers to the runner."""
+"""What every task kind offers to the runner, and what the record keeps of it."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,7 @@ from autolora_bench.config.task import TaskConfig
 from autolora_bench.data.schema import TaskData
 from autolora_bench.metrics.scores import MetricScores
 from autolora_bench.models.load import HeadSpec
+from autolora_bench.record import Evaluation
 
 Batch = dict[str, Any]
 
@@ -96,3 +98,14 @@ class Task(Protocol):
 
     def stratify_column(self) -> str | None:
         """Column whose values the two halves of the search share evenly, if there is one."""
+
+
+def evaluation_of(phase: str, split: str, result: Result, epoch: float = 0.0, step: int = 0) -> Evaluation:
+    """The record's entry: a metric without a value is None there, and the note says why."""
+    scores: dict[str, float | None] = {**result.scores.values, **dict.fromkeys(result.scores.missing)}
+    reasons = [f"{name}: {why}" for name, why in result.scores.missing.items()]
+    note = "; ".join(filter(None, [result.note, *reasons])) or None
+    labels = result.gold if "accuracy" in scores and result.gold else []
+    counts = Counter(label for label in labels if isinstance(label, str))
+    largest = counts.most_common(1)[0][1] / len(labels) if counts else None
+    return Evaluation(phase, split, epoch, step, scores, result.examples, note=note, largest_class=largest)

@@ -1,4 +1,7 @@
-"""Tokenises sentences that are given as words, keeping track of each word's first sub-word."""
+"""Tokenises sentences that are given as words, keeping track of each word's first sub-word.
+
+Long sentences are read in windows: which words each window holds, and which of them count there, is decided here too.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,7 +13,6 @@ from autolora_bench.config.task import LongSentences, TaggingTask
 from autolora_bench.data.cache import cached_dataset
 from autolora_bench.errors import UserError
 from autolora_bench.tasks.encode import special_frame, tokenizer_fingerprint
-from autolora_bench.tasks.windows import owned_words, word_windows
 
 LONG = "long"
 NO_WORD = -1
@@ -80,3 +82,49 @@ def _windows(pieces: Sequence[list[int]], room: int, task: TaggingTask) -> list[
 def _heads(window: Window, before: int, after: int) -> list[int]:
     inner = [number for word, ids in window for number in (word, *[NO_WORD] * (len(ids) - 1))]
     return [NO_WORD] * before + inner + [NO_WORD] * after
+
+
+def word_windows(sizes: Sequence[int], room: int, shared: int) -> list[range]:
+    """Ranges of words that together cover a sentence.
+
+    Args:
+        sizes: sub-words of each word.
+        room: most sub-words in a window. A word that alone is longer has a window to itself.
+        shared: so many words at the end of a window are repeated in the next, or as many as leave room for a new one.
+    """
+    found: list[range] = []
+    start = 0
+    while True:
+        stop = _last(sizes, start, room)
+        found.append(range(start, stop))
+        if stop >= len(sizes):
+            return found
+        start = max(start + 1, stop - shared)
+        while start < stop and sum(sizes[start : stop + 1]) > room:
+            start += 1
+
+
+def owned_words(windows: Sequence[range]) -> list[set[int]]:
+    """For each window the words that count there: those with more context in it than in any other, each word once."""
+    end = windows[-1].stop
+    owner: dict[int, tuple[float, int]] = {}
+    for number, window in enumerate(windows):
+        for word in window:
+            before = word - window.start if window.start else end
+            after = window.stop - 1 - word if window.stop < end else end
+            owner.setdefault(word, (-1, number))
+            if min(before, after) > owner[word][0]:
+                owner[word] = (min(before, after), number)
+    return [
+        {word for word, (_, chosen) in owner.items() if chosen == number} for number in range(len(windows))
+    ]
+
+
+def _last(sizes: Sequence[int], start: int, room: int) -> int:
+    """End of the longest range of words from `start` that fits; at least one word."""
+    used = 0
+    for word in range(start, len(sizes)):
+        used += sizes[word]
+        if used > room and word > start:
+            return word
+    return len(sizes)

@@ -25,8 +25,8 @@ from autolora_bench.models.merged import merged
 from autolora_bench.tasks.base import DIGITS, Batch, EvaluationContext, Splits
 from autolora_bench.tasks.classification import Classification, Regression, SentenceTask
 from autolora_bench.tasks.encode import TRUNCATED, tokenizer_fingerprint
-from autolora_bench.tasks.generation.collate import padded
-from autolora_bench.tasks.generation.text_to_text import pair_batch
+from autolora_bench.tasks.generation.encode import padded
+from autolora_bench.tasks.generation.task import pair_batch
 from autolora_bench.tasks.inference import by_length, evaluation_mode
 
 TRAIN = "train"

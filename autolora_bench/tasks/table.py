@@ -17,8 +17,7 @@ from autolora_bench.config.task import (
 from autolora_bench.errors import UserError
 from autolora_bench.tasks.base import Task
 from autolora_bench.tasks.classification import Classification, Regression
-from autolora_bench.tasks.generation.task import Generation
-from autolora_bench.tasks.generation.text_to_text import TextToText
+from autolora_bench.tasks.generation.task import Generation, TextToText
 from autolora_bench.tasks.labels_as_text import ClassificationAsText, RegressionAsText
 from autolora_bench.tasks.recovery import Recovery
 from autolora_bench.tasks.tagging import Tagging

@@ -13,7 +13,7 @@ from autolora_bench.config.task import LongSentences, TaggingTask
 from autolora_bench.data.schema import TaskData, tag_names
 from autolora_bench.metrics.registry import with_own
 from autolora_bench.metrics.tagging import score_tagging
-from autolora_bench.models.labels import IGNORED
+from autolora_bench.models.architectures import IGNORED
 from autolora_bench.models.load import HeadKind, HeadSpec
 from autolora_bench.tasks.base import DIGITS, Batch, EvaluationContext, Result, Splits
 from autolora_bench.tasks.encode_words import LONG, encode_words

@@ -1,4 +1,4 @@
-"""Checkpoints of a training phase: which one is whole, when one is due."""
+"""Checkpoints of a training phase: which one is whole, when one is due, and training that goes on from it."""
 
 import json
 import os
@@ -14,10 +14,12 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer_utils import TrainOutput
 
 from autolora_bench.checksums import crc32_of, damaged
-from autolora_bench.interruption import raise_if_requested, request_stop, stop_requested
+from autolora_bench.interruption import deferred_signals, raise_if_requested, request_stop, stop_requested
+from autolora_bench.processes import on_main
 from autolora_bench.record import write_atomically
 from autolora_bench.run_files import CHECKPOINT, clear
 from autolora_bench.run_files import CHECKPOINTS as LAYOUT
@@ -157,3 +159,20 @@ class CheckpointPolicy(TrainerCallback):
             if flags[1]:
                 request_stop(signal.SIGTERM)
         return due or stop_requested()
+
+
+def train_or_resume(trainer: Trainer, identity: str) -> TrainOutput:
+    """Train to the end, from the last whole checkpoint of the run `identity` if there is one.
+
+    Each of several processes draws dropout masks of its own.
+
+    Raises:
+        Interrupted: SIGTERM or Ctrl-C, once a checkpoint is written.
+    """
+    checkpoint = on_main(lambda: last_checkpoint(Path(str(trainer.args.output_dir)), identity))
+    if trainer.args.world_size > 1:
+        dist.barrier()
+        if checkpoint is None:
+            torch.manual_seed(trainer.args.seed * trainer.args.world_size + trainer.args.process_index)
+    with deferred_signals():
+        return trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))

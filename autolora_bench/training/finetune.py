@@ -15,14 +15,12 @@ from autolora_bench.models.load import HeadKind
 from autolora_bench.processes import on_main
 from autolora_bench.record import Evaluation
 from autolora_bench.speedups.choice import kernels
-from autolora_bench.tasks.base import EvaluationContext, Result, Splits, Task
-from autolora_bench.tasks.scoring import evaluation_of
+from autolora_bench.tasks.base import EvaluationContext, Result, Splits, Task, evaluation_of
 from autolora_bench.training.arguments import training_arguments
-from autolora_bench.training.checkpoints import CHECKPOINTS, CheckpointPolicy
-from autolora_bench.training.meter import Meter
+from autolora_bench.training.checkpoints import CHECKPOINTS, CheckpointPolicy, train_or_resume
+from autolora_bench.training.counting import Meter
 from autolora_bench.training.method_hooks import MethodHooks
 from autolora_bench.training.progress import ProgressDisplay
-from autolora_bench.training.resume import train_or_resume
 from autolora_bench.training.trainer import FinetuneTrainer, HeadRate
 from autolora_bench.training.weights import load_trainable, save_trainable
 

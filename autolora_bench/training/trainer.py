@@ -1,7 +1,11 @@
-"""A Trainer that scores with the task's own metrics and keeps what a record needs."""
+"""A Trainer that scores with the task's own metrics and keeps what a record needs.
+
+It stops rather than spoil a training phase: at a loss that is no number, or a checkpoint that cannot be written.
+"""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,19 +13,20 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from datasets import Dataset
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.data import Sampler
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from autolora_bench.config.train import TrainConfig
+from autolora_bench.errors import UserError
 from autolora_bench.processes import on_main
 from autolora_bench.record import Evaluation
-from autolora_bench.training.counting import CountingTrainer
-from autolora_bench.training.guards import DivergenceError, LossWatch, whole_or_removed
-from autolora_bench.training.meter import Meter, Stopwatch
+from autolora_bench.run_files import CHECKPOINT, clear
+from autolora_bench.training.counting import CountingTrainer, Meter, Stopwatch
 from autolora_bench.training.method_hooks import MethodHooks
 from autolora_bench.training.order import ContinuedSampler, SharedLengthGroupedSampler
 from autolora_bench.training.weight_groups import is_head
@@ -30,6 +35,56 @@ from autolora_bench.training.weights import load_trainable, save_trainable, shar
 TRAINABLE = "trainable.safetensors"
 METER = "meter.json"
 HOOKS = "companion.safetensors"
+
+
+NEVER = 2**62
+
+
+class DivergenceError(UserError):
+    """A training loss was NaN or infinite."""
+
+    def __init__(self, step: int, epoch: int, batch: int) -> None:
+        super().__init__(
+            f"the loss is NaN or infinite in optimizer step {step}, batch {batch} of epoch {epoch}",
+            "lower the learning rate; the last checkpoint, from before that step, is kept",
+        )
+
+
+class LossWatch:
+    """Remembers the first optimizer step whose loss was not finite, without waiting for the device."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.first = torch.tensor(NEVER, device=device)
+
+    def note(self, loss: Tensor, step: int) -> None:
+        """Take a micro-batch's loss (scalar) in optimizer step `step`, counted from 1."""
+        bad = torch.where(torch.isfinite(loss.detach()), NEVER, step)
+        self.first = torch.minimum(self.first, bad)
+
+    def first_bad(self, processes: int = 1) -> int | None:
+        """That step of any of the processes, if there was one; waits for the device."""
+        if processes > 1:
+            dist.all_reduce(self.first, op=dist.ReduceOp.MIN)
+        step = int(self.first)
+        return step if step < NEVER else None
+
+
+@contextmanager
+def whole_or_removed(checkpoint: Path) -> Iterator[None]:
+    """A checkpoint that cannot be written is removed. Raises UserError with the reason."""
+    try:
+        yield
+    except (OSError, RuntimeError, SafetensorError) as error:
+        if isinstance(error, torch.OutOfMemoryError):
+            raise
+        with suppress(OSError):
+            clear(checkpoint, CHECKPOINT)
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise UserError(
+            f"cannot write {checkpoint}: {reason}",
+            "free some space or choose another folder with results=DIR; the same command goes on from here",
+        ) from error
+
 
 Evaluate = Callable[[nn.Module], dict[str, Evaluation]]
 """Model -> evaluation of every evaluation split; epoch, step and loss are filled in by the trainer."""

@@ -12,10 +12,9 @@ from transformers import AutoModelForSeq2SeqLM, GenerationConfig
 from autolora_bench.config.task import DecodingConfig
 from autolora_bench.errors import UserError
 from autolora_bench.methods.base import build_method
-from autolora_bench.models.labels import IGNORED
-from autolora_bench.tasks.generation.beam import beam_search
-from autolora_bench.tasks.generation.collate import padded
-from autolora_bench.tasks.generation.stops import Stops
+from autolora_bench.models.architectures import IGNORED
+from autolora_bench.tasks.generation.beam import Stops, beam_search
+from autolora_bench.tasks.generation.encode import padded
 
 KINDS = ["bart", "t5"]
 WORDS = [

@@ -44,7 +44,7 @@ from autolora_bench.models.head import head_of
 from autolora_bench.paths import conf_dir
 from autolora_bench.search import SearchTrainer
 from autolora_bench.training import finetune
-from autolora_bench.training.resume import train_or_resume
+from autolora_bench.training.checkpoints import train_or_resume
 
 ENCODERS, DECODERS = ("bert", "roberta"), ("gpt2", "llama")
 ARCHITECTURES = ("bert", "gpt2", "roberta", "llama")

@@ -16,7 +16,7 @@ from autolora_bench.config.label_texts import answers, nearest_answer, question
 from autolora_bench.config.task import ClassificationTask, RegressionTask
 from autolora_bench.errors import UserError
 from autolora_bench.methods.base import build_method
-from autolora_bench.models.labels import IGNORED
+from autolora_bench.models.architectures import IGNORED
 from autolora_bench.tasks.labels_as_text import ClassificationAsText
 
 STSB = RegressionTask(name="stsb")

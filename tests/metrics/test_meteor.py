@@ -7,10 +7,10 @@ import pytest
 
 from autolora_bench.errors import UserError
 from autolora_bench.metrics.generation import meteor as meteor_module
+from autolora_bench.metrics.generation.captions import ptb_tokenize
 from autolora_bench.metrics.generation.e2e import score_e2e
 from autolora_bench.metrics.generation.java import JAVA_VARIABLE, jar, java_executable
 from autolora_bench.metrics.generation.meteor import meteor, meteor_subsets
-from autolora_bench.metrics.generation.ptb import ptb_tokenize
 from autolora_bench.metrics.scores import MetricUnavailableError
 
 HYPOTHESES = ["the cat sat on the mat", "", "a dog | barked twice", "zizzi vend du café"]

@@ -7,8 +7,8 @@ import torch
 from transformers import MPNetConfig, MPNetForSequenceClassification
 
 from autolora_bench.config.model import Attention, ModelConfig
+from autolora_bench.models.attention import RegisteredSelfAttention
 from autolora_bench.models.load import HeadKind, HeadSpec, load_backbone
-from autolora_bench.models.mpnet import RegisteredSelfAttention
 
 SIZES = {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 32}
 

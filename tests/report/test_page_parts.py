@@ -16,7 +16,7 @@ from autolora_bench.record import RunRecord
 from autolora_bench.report import verdict
 from autolora_bench.report.build import report
 from autolora_bench.report.collect import collect
-from autolora_bench.report.figures.rates import rate_figures
+from autolora_bench.report.figures.quality import rate_figures
 from autolora_bench.report.page_plots import rate_panels
 from autolora_bench.report.palette import COLOURS, looks
 from autolora_bench.report.plots import Plot, PlotLine, apart

@@ -7,9 +7,8 @@ import pytest
 
 from autolora_bench.plan import State
 from autolora_bench.record import RunRecord, Status
-from autolora_bench.report.order import family_of
 from autolora_bench.report.rows import is_untrained, rows_of
-from autolora_bench.report.runs import Run, runs_of
+from autolora_bench.report.runs import Run, family_of, runs_of
 
 
 def config(kind: str, settings: dict[str, Any], rate: float = 1e-3) -> dict[str, Any]:

@@ -12,9 +12,8 @@ from autolora_bench.plan import PlannedRun
 from autolora_bench.record import RunRecord, Status
 from autolora_bench.report.costs import cost_tables
 from autolora_bench.report.frames import frames_of
-from autolora_bench.report.order import family_of
 from autolora_bench.report.published import read_published
-from autolora_bench.report.runs import runs_of
+from autolora_bench.report.runs import family_of, runs_of
 from autolora_bench.report.scoreboard import Row, Table
 from autolora_bench.report.tables import tables_of
 

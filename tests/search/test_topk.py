@@ -6,7 +6,7 @@ from scipy.optimize import brentq
 from scipy.special import expit
 from torch import Tensor
 
-from autolora_bench.search.topk import soft_top_k
+from autolora_bench.search.selection import soft_top_k
 
 SHAPES = [(1, 8, 4.0), (3, 8, 1.0), (2, 5, 4.5), (1, 288, 144.0), (4, 3, 0.25)]
 

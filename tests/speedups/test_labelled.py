@@ -9,7 +9,7 @@ from peft import LoraConfig, get_peft_model
 from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, BertConfig, BertForTokenClassification
 
-from autolora_bench.speedups.labelled import IGNORED, labelled_only
+from autolora_bench.speedups.padding_free import IGNORED, labelled_only
 
 SIZES = {"vocab_size": 60, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
 SMALL = {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 32}

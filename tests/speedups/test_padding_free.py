@@ -30,8 +30,7 @@ from transformers.pytorch_utils import Conv1D
 from autolora_bench.config.padding import ABLE
 from autolora_bench.config.support import DECODERS
 from autolora_bench.errors import UserError
-from autolora_bench.models.attention import attention_replaced
-from autolora_bench.models.mpnet import ask_registry, mpnet_with_sdpa
+from autolora_bench.models.attention import ask_registry, attention_replaced, mpnet_with_sdpa
 from autolora_bench.speedups import padding_free as module
 from autolora_bench.speedups.padding_free import BLOCKS, padding_free
 

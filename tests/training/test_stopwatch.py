@@ -5,8 +5,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from autolora_bench.training import meter
-from autolora_bench.training.meter import Meter, Stopwatch
+from autolora_bench.training import counting
+from autolora_bench.training.counting import Meter, Stopwatch
 from autolora_bench.training.trainer import _Timing
 
 
@@ -31,7 +31,7 @@ class Accelerator:
 def accelerator(monkeypatch: pytest.MonkeyPatch) -> Accelerator:
     found = Accelerator()
     monkeypatch.setattr(
-        meter, "time", SimpleNamespace(perf_counter=lambda: found.now, process_time=lambda: found.now)
+        counting, "time", SimpleNamespace(perf_counter=lambda: found.now, process_time=lambda: found.now)
     )
     monkeypatch.setattr(torch.accelerator, "synchronize", found.synchronize)
     return found

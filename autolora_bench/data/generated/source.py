@@ -1,18 +1,29 @@
-"""Examples from a task's generator: balanced, each one only once over all splits."""
+"""Examples that are made and not read: of a task's generator, or random inputs of a recovery task.
+
+Generated examples are balanced, each one only once over all splits. Random inputs are sequences of whole numbers, which
+the task maps to tokens of the model at hand.
+"""
 
 import json
 from collections.abc import Callable
+from math import ceil
 from random import Random
 from typing import Any
 
 from autolora_bench.config.data import DataConfig
-from autolora_bench.config.task import TaskConfig
-from autolora_bench.data.files import GENERATOR_VERSION, generated_source, split_names
-from autolora_bench.data.generated.draw import Draw, Row, Turn
-from autolora_bench.data.generated.entities import entities
-from autolora_bench.data.generated.pairs import pairs, similarity
-from autolora_bench.data.generated.sentences import sentences
-from autolora_bench.data.generated.texts import restaurants, triples
+from autolora_bench.config.task import RecoveryTask, TaskConfig
+from autolora_bench.data.files import GENERATOR_VERSION, generated_source, planted_source, split_names
+from autolora_bench.data.generated.generators import (
+    Draw,
+    Row,
+    Turn,
+    entities,
+    pairs,
+    restaurants,
+    sentences,
+    similarity,
+    triples,
+)
 from autolora_bench.data.schema import Columns, Loaded
 from autolora_bench.errors import UserError
 
@@ -68,3 +79,27 @@ def _fresh(draw: Draw, turn: Turn, seen: set[str]) -> Row:
             seen.add(key)
             return row
     raise UserError("the generator has no further different example", "ask for fewer rows (generated.rows)")
+
+
+NUMBERS = 2**31
+RANDOM_TOKENS = "the inputs are random sequences of tokens"
+
+
+def read_planted(task: TaskConfig, data: DataConfig) -> Loaded:
+    """As many sequences as task.rows asks for, as texts of numbers; the same seed gives the same ones.
+
+    Raises:
+        UserError: the task is no recovery task, or says nothing of random inputs.
+    """
+    if not isinstance(task, RecoveryTask):
+        raise UserError(
+            f"task {task.name} needs texts, and data=planted draws random tokens", "choose another data"
+        )
+    length = planted_source(task).length
+    random = Random(f"{data.generator_seed}/planted")
+    count = ceil(sum(task.rows.values()) / len(task.texts))
+    columns = {
+        name: [" ".join(str(random.randrange(NUMBERS)) for _ in range(length)) for _ in range(count)]
+        for name in task.texts
+    }
+    return Loaded({"train": columns}, f"random tokens (seed {data.generator_seed})", [RANDOM_TOKENS])

@@ -5,8 +5,8 @@ Its rank is its share of all importance times the budget, the sum of sqrt(D + O)
 sqrt(D + O): ranks are in proportion to I / sqrt(D + O). The authors round each and cut it to half and four times the
 reference rank (their scripts; `minimum_rank` and `maximum_rank`), which misses the budget; here it is met exactly.
 
-Section 4.2: B starts so that the update is a step down G, A as LoRA's (methods.gora_start); G is computed anew for it,
-from the same batches. With `variant.start=lora` only the ranks are GoRA's.
+Section 4.2: B starts so that the update is a step down G, A as LoRA's (methods.initialising); G is computed anew for
+it, from the same batches. With `variant.start=lora` only the ranks are GoRA's.
 """
 
 import math

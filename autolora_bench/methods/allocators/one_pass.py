@@ -15,8 +15,8 @@ from autolora_bench.methods.allocators.budget import Budget
 from autolora_bench.methods.base import PhaseContext, PhaseResult
 from autolora_bench.methods.initialising import Batches, mean_gradients
 from autolora_bench.models.load import Backbone
+from autolora_bench.training.counting import Stopwatch
 from autolora_bench.training.memory import with_less_memory
-from autolora_bench.training.meter import Stopwatch
 
 
 @dataclass(frozen=True)

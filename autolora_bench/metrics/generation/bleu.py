@@ -12,7 +12,7 @@ from autolora_bench.metrics.generation.mteval import (
     tokenize,
     tokenize_references,
 )
-from autolora_bench.metrics.generation.segments import References, check_segments
+from autolora_bench.metrics.scores import References, check_segments
 
 
 def bleu(

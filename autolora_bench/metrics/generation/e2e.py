@@ -5,13 +5,11 @@ from functools import cache
 
 from autolora_bench.errors import UserError
 from autolora_bench.metrics.generation.bleu import mteval_bleu
-from autolora_bench.metrics.generation.captions import cider, rouge_l, rouge_l_google
+from autolora_bench.metrics.generation.captions import cider, ptb_tokenize, rouge_l, rouge_l_google
 from autolora_bench.metrics.generation.meteor import meteor
 from autolora_bench.metrics.generation.mteval import MtevalMode
 from autolora_bench.metrics.generation.nist import nist
-from autolora_bench.metrics.generation.ptb import ptb_tokenize
-from autolora_bench.metrics.generation.segments import References, check_segments
-from autolora_bench.metrics.scores import MetricScores, collect
+from autolora_bench.metrics.scores import MetricScores, References, check_segments, collect
 
 PROTOCOL = "e2e-metrics"
 E2E_METRICS = ("bleu", "nist", "meteor", "rouge_l", "cider")

@@ -18,8 +18,7 @@ from autolora_bench.metrics.generation.java import (
     java_environment,
     started_again,
 )
-from autolora_bench.metrics.generation.segments import References, check_segments
-from autolora_bench.metrics.scores import MetricUnavailableError
+from autolora_bench.metrics.scores import MetricUnavailableError, References, check_segments
 
 BATCH = 64  # the answers to so many lines fit a pipe's buffer, so that neither side waits for the other
 _SEPARATOR = re.compile(r"\|\|\||[\r\n]")

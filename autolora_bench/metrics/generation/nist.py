@@ -17,7 +17,7 @@ from autolora_bench.metrics.generation.mteval import (
     tokenize,
     tokenize_references,
 )
-from autolora_bench.metrics.generation.segments import References, check_segments
+from autolora_bench.metrics.scores import References, check_segments
 
 ORDERS = range(1, 6)
 BETA = math.log(0.5) / math.log(1.5) ** 2

@@ -8,7 +8,7 @@ lists of words do.
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from autolora_bench.metrics.generation.segments import References, check_segments
+from autolora_bench.metrics.scores import References, check_segments
 
 
 def ter(hypotheses: Sequence[str], references: References) -> float:

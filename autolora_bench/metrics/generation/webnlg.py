@@ -8,9 +8,8 @@ from enum import StrEnum
 from autolora_bench.errors import UserError
 from autolora_bench.metrics.generation.bleu import bleu
 from autolora_bench.metrics.generation.meteor import meteor_subsets
-from autolora_bench.metrics.generation.segments import References, check_segments
 from autolora_bench.metrics.generation.ter import segment_rates, tercom_subsets
-from autolora_bench.metrics.scores import MetricScores, MetricUnavailableError
+from autolora_bench.metrics.scores import MetricScores, MetricUnavailableError, References, check_segments
 
 WEBNLG_METRICS = ("bleu", "meteor", "ter")
 SEEN_CATEGORIES = frozenset(

@@ -7,8 +7,7 @@ from autolora_bench.report.figures.arena import arena_figures
 from autolora_bench.report.figures.costs import cost_figures
 from autolora_bench.report.figures.quality import curve_figures, pareto_figures
 from autolora_bench.report.figures.ranks import rank_figures
-from autolora_bench.report.figures.searches import estimator_figures, trajectory_figures
-from autolora_bench.report.figures.stability import stability_figures
+from autolora_bench.report.figures.searches import estimator_figures, stability_figures, trajectory_figures
 from autolora_bench.report.figures.style import Picture
 from autolora_bench.report.scoreboard import Table
 from autolora_bench.report.stability import CellStability

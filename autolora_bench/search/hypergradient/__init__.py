@@ -2,12 +2,13 @@
 
 from autolora_bench.errors import UserError
 from autolora_bench.search.hypergradient.base import Hypergradient, Terms
-from autolora_bench.search.hypergradient.central_difference import CentralDifference
 from autolora_bench.search.hypergradient.closed_form import ClosedForm
-from autolora_bench.search.hypergradient.first_order import FirstOrder
-from autolora_bench.search.hypergradient.forward_difference import ForwardDifference
-from autolora_bench.search.hypergradient.released import Released
-from autolora_bench.search.hypergradient.reptile import Reptile
+from autolora_bench.search.hypergradient.finite_difference import (
+    CentralDifference,
+    ForwardDifference,
+    Released,
+)
+from autolora_bench.search.hypergradient.first_order import FirstOrder, Reptile
 from autolora_bench.search.hypergradient.step import InnerStep
 from autolora_bench.search.hypergradient.unrolled import Unrolled
 

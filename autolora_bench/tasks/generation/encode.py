@@ -1,4 +1,4 @@
-"""Prompts and references as tokens; what the loss counts is decided here, example by example.
+"""Prompts and references as tokens, and batches of them; what the loss counts is decided here, example by example.
 
 A training example is `prompt separator reference end`: the separator is the model's begin-of-text token (GPT-2's is
 also its end-of-text), as in microsoft/LoRA@c4593f0, create_datasets.sh. Labels are the reference's tokens and the
@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
 
+import torch
 from datasets import Dataset
+from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from autolora_bench.config.task import GenerationTask
 from autolora_bench.errors import UserError
-from autolora_bench.models.labels import IGNORED
+from autolora_bench.models.architectures import IGNORED
 from autolora_bench.tasks.encode import TRUNCATED, special_frame
 from autolora_bench.tasks.generation.records import serialize, target_text
 
@@ -123,3 +125,29 @@ class Encoder:
     def _ids(self, texts: list[str]) -> list[list[int]]:
         ids: list[list[int]] = self.tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else []
         return ids
+
+
+def training_batch(examples: Sequence[Mapping[str, Any]], padding: int) -> dict[str, Tensor]:
+    """Padded at the end: tokens with `padding`, masks with 0, labels with -100."""
+    fill = {"input_ids": padding, "attention_mask": 0, "labels": IGNORED}
+    width = max(len(example["input_ids"]) for example in examples)
+    return {
+        name: torch.tensor([[*e[name], *[value] * (width - len(e[name]))] for e in examples])
+        for name, value in fill.items()
+    }
+
+
+def padded(rows: Sequence[Sequence[int]], padding: int) -> tuple[Tensor, Tensor]:
+    """Tokens and attention mask (B, T), padded at the end."""
+    width = max(len(row) for row in rows)
+    tokens = [[*row, *[padding] * (width - len(row))] for row in rows]
+    mask = [[1] * len(row) + [0] * (width - len(row)) for row in rows]
+    return torch.tensor(tokens), torch.tensor(mask)
+
+
+def prompt_batch(prompts: Sequence[Sequence[int]], padding: int) -> tuple[Tensor, Tensor]:
+    """Tokens and attention mask (B, T), padded at the front, so that every prompt ends in the last column."""
+    width = max(len(prompt) for prompt in prompts)
+    tokens = [[*[padding] * (width - len(prompt)), *prompt] for prompt in prompts]
+    mask = [[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts]
+    return torch.tensor(tokens), torch.tensor(mask)

@@ -8,8 +8,7 @@ from torch import Tensor
 from transformers.modeling_outputs import BaseModelOutput
 
 from autolora_bench.models.virtual import VirtualTokens
-from autolora_bench.tasks.generation.attention import beam_attention, can_share
-from autolora_bench.tasks.generation.cache import Beams
+from autolora_bench.tasks.generation.beam_attention import Beams, beam_attention, can_share
 
 
 class StepModel:

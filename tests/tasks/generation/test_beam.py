@@ -10,10 +10,9 @@ from transformers import GenerationConfig, PreTrainedTokenizerBase
 
 from autolora_bench.config.task import DecodingConfig
 from autolora_bench.tasks.generation import beam
-from autolora_bench.tasks.generation.beam import beam_search, exclude_repeats
-from autolora_bench.tasks.generation.collate import prompt_batch
+from autolora_bench.tasks.generation.beam import Stops, beam_search, cut, exclude_repeats, find_stops
+from autolora_bench.tasks.generation.encode import prompt_batch
 from autolora_bench.tasks.generation.model import StepModel
-from autolora_bench.tasks.generation.stops import Stops, cut, find_stops
 
 VOCABULARY = 40
 END = 2

@@ -11,8 +11,7 @@ from transformers import PreTrainedTokenizerBase, TrainingArguments
 from autolora_bench.config.task import GenerationTask, Protocol, Serialization
 from autolora_bench.data.schema import TaskData, to_dataset
 from autolora_bench.errors import UserError
-from autolora_bench.tasks.generation.pretokenize import pretokenize
-from autolora_bench.tasks.generation.records import serialize
+from autolora_bench.tasks.generation.records import pretokenize, serialize
 from autolora_bench.tasks.generation.task import Generation
 from autolora_bench.training.trainer import MeteredTrainer
 

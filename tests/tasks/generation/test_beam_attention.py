@@ -25,8 +25,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from autolora_bench.models.virtual import VirtualTokens
 from autolora_bench.tasks.generation import model as step_model
-from autolora_bench.tasks.generation.attention import beam_attention
-from autolora_bench.tasks.generation.cache import BeamLayer, Beams, Spare
+from autolora_bench.tasks.generation.beam_attention import BeamLayer, Beams, Spare, beam_attention
 from autolora_bench.tasks.generation.model import StepModel
 
 STEPS = [

@@ -17,7 +17,7 @@ from transformers import (
 
 from autolora_bench.errors import UserError
 from autolora_bench.tasks.base import Splits
-from autolora_bench.tasks.vocabulary import check_vocabulary
+from autolora_bench.tasks.model_fit import check_vocabulary
 
 SIZES = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 8}
 

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 
-from autolora_bench.tasks.windows import owned_words, word_windows
+from autolora_bench.tasks.encode_words import owned_words, word_windows
 
 
 def test_short_sentences_are_one_window() -> None:
