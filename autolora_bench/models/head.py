@@ -1,7 +1,8 @@
 """The head of a classifier or tagger: what belongs to it, and what becomes of one that a checkpoint brings along.
 
 A head is kept where its classes have the task's names, in whatever order; otherwise it is drawn anew, as it is for a
-checkpoint without one. Every method trains it in both cases.
+checkpoint without one. Of a head whose last layer the checkpoint has not, what it has is kept: ModernBERT's was trained
+to fill in words. Every method trains it in all cases.
 """
 
 import re
@@ -79,7 +80,12 @@ def settle_head(
     modules = sorted([*head, *_new_poolers(model, missing)], key=places.index)
     if weights <= missing:
         return modules, None
-    whole = not weights & (missing | _changed(loading))
+    lost = weights & (missing | _changed(loading))
+    last = {f"{_output(model, head)[0]}.{weight}" for weight in ("weight", "bias")} & weights
+    if last == lost <= missing:
+        kept = sorted({weight.rpartition(".")[0] for weight in weights - lost}, key=places.index)
+        return modules, f"{', '.join(kept)} kept from the checkpoint, the last layer drawn anew"
+    whole = not lost
     order = order_by_name(stated, labels)
     if order is None or not whole:
         why = "lacks weights" if order is not None else f"has other classes ({_classes(stated)})"
@@ -153,10 +159,19 @@ def _plain(name: str) -> str:
 @torch.no_grad()
 def _reorder(model: PreTrainedModel, head: Sequence[str], order: Sequence[int]) -> None:
     """Give the outputs of the head's last layer another order, in place: output i becomes the former `order[i]`."""
-    layers = [m for name in head for m in model.get_submodule(name).modules() if isinstance(m, nn.Linear)]
-    output = layers[-1]
+    _, output = _output(model, head)
     for weights in output.parameters():  # (classes, D) and (classes,)
         weights.copy_(weights[list(order)].clone())
+
+
+def _output(model: PreTrainedModel, head: Sequence[str]) -> tuple[str, nn.Module]:
+    """The head's last linear layer, which has an output for every class."""
+    layers = [
+        (place, module)
+        for place, module in model.named_modules()
+        if isinstance(module, nn.Linear) and any(f"{place}.".startswith(f"{name}.") for name in head)
+    ]
+    return layers[-1]
 
 
 def _draw_anew(model: PreTrainedModel, head: Sequence[str], generator: Tensor) -> None:

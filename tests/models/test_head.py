@@ -16,6 +16,8 @@ from transformers import (
     BertConfig,
     BertForSequenceClassification,
     BertForTokenClassification,
+    ModernBertConfig,
+    ModernBertForMaskedLM,
     PreTrainedConfig,
     RobertaConfig,
     RobertaForSequenceClassification,
@@ -165,6 +167,35 @@ def test_a_head_that_lacks_weights_is_drawn_anew(save: Save) -> None:
     for name in ("dense", "out_proj"):
         weight = backbone.model.get_submodule(f"classifier.{name}").weight
         assert not torch.equal(weight, weights[f"classifier.{name}.weight"])
+
+
+@pytest.mark.parametrize("kind", [HeadKind.sequence, HeadKind.tokens])
+def test_what_a_language_model_shares_with_a_classifier_is_kept_as_transformers_keeps_it(
+    kind: HeadKind, tiny_encoder: Path, tmp_path: Path
+) -> None:
+    """ModernBERT's masked language model has the classifier's dense layer and norm, and no last layer."""
+    AutoTokenizer.from_pretrained(tiny_encoder).save_pretrained(tmp_path)
+    torch.manual_seed(0)
+    config = ModernBertConfig(
+        vocab_size=500,
+        pad_token_id=0,
+        bos_token_id=1,
+        eos_token_id=2,
+        cls_token_id=1,
+        sep_token_id=2,
+        **SIZES,
+    )
+    saved = ModernBertForMaskedLM(config)
+    saved.save_pretrained(tmp_path)
+    torch.manual_seed(7)
+    stock = kind.value.from_pretrained(tmp_path, num_labels=2).state_dict()
+    found = load(tmp_path, kind=kind)
+    ours = found.model.state_dict()
+    assert torch.equal(ours["head.dense.weight"], saved.head.dense.weight)
+    assert all(torch.equal(ours[name], stock[name]) for name in stock if "classifier" not in name)
+    assert ours["classifier.weight"].std() > 0
+    assert found.head_modules == ["head", "classifier"]
+    assert found.source["head"] == "head.dense, head.norm kept from the checkpoint, the last layer drawn anew"
 
 
 def test_tags_are_matched_by_name_too(save: Save) -> None:
