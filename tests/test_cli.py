@@ -63,6 +63,10 @@ def test_help_names_every_command_and_what_all_of_them_take() -> None:
         (["task=rtee"], ["task=rtee is not known", "did you mean rte"]),
         (["task=rte", "method=lorra"], ["method=lorra is not known", "did you mean lora"]),
         (["model=minilmm"], ["did you mean minilm"]),
+        (
+            ["task=any", "task.texts=[Titel (de)]"],
+            ["put quotation marks around", 'task.texts=["Title (de)"]'],
+        ),
         (["trian.epochs=3"], ["there is no setting trian.epochs", "did you mean train.epochs"]),
         (
             ["-m", "method=autolora,lora", "method.search.interval=2", "task=rte"],

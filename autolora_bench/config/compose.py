@@ -10,7 +10,7 @@ from typing import Any, cast
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
+from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
@@ -35,6 +35,7 @@ SEED = re.compile(r"\$\{[^}]*\bseed\b")
 NAMED = re.compile(r"\$\{([^${}:]+)\}")
 """An interpolation from a setting."""
 HALF, HALF_INSTEAD = "fp16", "bf16"
+"""A number format that others offer and this project does not, and the one to say in its place."""
 LETTERS = 10**6
 LINKS = 50
 """Most that all settings are once interpolations are written out, and most interpolations one after another."""
@@ -205,6 +206,8 @@ def explain(error: Exception, overrides: Sequence[str] = ()) -> UserError:
     if error.__cause__ is not None:
         lines.append(_first_line(error.__cause__))
     mend = "autolora-bench --cfg job shows every setting and its value"
+    if isinstance(error, OverrideParseException):
+        mend = """put quotation marks around what is no plain word, as in 'task.texts=["Title (de)"]'"""
     if "Config group override must be a string" in text:
         mend = "to leave a group out, put a tilde before its name, as in ~recipe"
     return UserError(f"configuration: {': '.join(lines)}", mend)

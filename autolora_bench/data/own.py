@@ -43,7 +43,7 @@ def read_own(task: TaskConfig, data: DataConfig) -> Loaded:
             f"there is no validation split: {len(_first(splits[VALIDATION])):,} of the training examples "
             f"({share:.0%}, always the same) are held out for it"
         )
-    return Loaded(splits, _source(task, data), notes + _seen_before(splits))
+    return Loaded(splits, _source(task, data), notes + _empty(splits) + _seen_before(splits))
 
 
 def _paths(task: TaskConfig, data: DataConfig) -> dict[str, list[Path]]:
@@ -91,6 +91,20 @@ def _inputs(columns: Columns) -> list[Hashable]:
     """What a model is given of each example, to compare it with others."""
     given = [values for name, values in columns.items() if name not in ANSWERS]
     return [json.dumps(one) for one in zip(*given, strict=True)]
+
+
+def _empty(splits: Mapping[str, Columns]) -> list[str]:
+    """A note for every split of which examples have a text of blanks alone."""
+    notes = []
+    for split, columns in splits.items():
+        texts = [values for name, values in columns.items() if name not in ANSWERS]
+        blank = [
+            any(isinstance(text, str) and not text.strip() for text in row)
+            for row in zip(*texts, strict=True)
+        ]
+        if any(blank):
+            notes.append(f"{split}: {sum(blank):,} of {len(blank):,} examples have an empty text")
+    return notes
 
 
 def _seen_before(splits: Mapping[str, Columns]) -> list[str]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from autolora_bench.errors import UserError, nearest
-from autolora_bench.tables.profile import Column, Content
+from autolora_bench.tables.profile import Column, Content, as_number
 
 TEXTS = (
     *("text", "sentence", "review", "content", "comment", "utterance", "tweet", "document", "message"),
@@ -213,6 +213,12 @@ def _kind(where: str, inputs: Sequence[Column], label: Column) -> Kind:
         return Kind.tagging
     if label.content is Content.number and not _is_counted(label):
         return Kind.regression
+    if _has_gaps(label):
+        raise UserError(
+            f"{where}: {label.name} holds numbers beside {_listed_gaps(label)}: names of classes, or numbers of which "
+            "some are missing?",
+            "say task.kind=classification, or leave those rows out",
+        )
     if label.content is Content.text and _is_prose(label):
         if (inputs[0].name.lower(), label.name.lower()) in WRITTEN:
             return Kind.generation
@@ -241,6 +247,26 @@ def _kind(where: str, inputs: Sequence[Column], label: Column) -> Kind:
 def _is_counted(column: Column) -> bool:
     """Numbers that are all whole, as pandas writes class numbers beside a gap: 0.0, 1.0."""
     return bool(column.values) and all(float(value).is_integer() for value in column.values or ())
+
+
+def _has_gaps(column: Column) -> bool:
+    """Spellings of numbers, some of them of none: nan or inf among 1.5 and 2.5."""
+    if column.content is not Content.text or not column.values:
+        return False
+    finite = [as_number(value) is not None for value in column.values]
+    return any(finite) and not all(finite) and all(map(_is_float, column.values))
+
+
+def _is_float(value: str) -> bool:
+    try:
+        float(value)
+    except ValueError:
+        return False
+    return "_" not in value
+
+
+def _listed_gaps(column: Column) -> str:
+    return ", ".join(value for value in column.values or () if as_number(value) is None)
 
 
 def _is_binary(column: Column) -> bool:

@@ -216,6 +216,11 @@ def test_what_leaves_no_doubt_is_read(
             ["task.kind=regression"],
             ["does not hold numbers alone"],
         ),
+        (
+            {"text": "t", "score": ["1.5", "2.5", "nan", "inf"]},
+            [],
+            ["beside nan, inf", "leave those rows out"],
+        ),
         ({"text": "t", "label": ["x", "y"]}, ["task.kind=regression"], ["does not hold numbers alone"]),
         ({"text": "t", "label": [0, 1]}, ["task.texts=[text]", "task.label=text"], ["read off the input"]),
     ],
@@ -383,6 +388,16 @@ def test_inputs_that_are_also_trained_on_are_counted(write: Write) -> None:
     other = write("b.jsonl", [*rows(3, lambda n: "ab"[n % 2]), {"text": "another", "label": "a"}])
     [note] = read(train, f"data.test={other}", "data.validation=" + str(write("c.jsonl", NEW)))[1].notes
     assert note == "test: 3 of 4 examples have inputs that are also trained on"
+
+
+def test_empty_texts_are_counted(write: Write) -> None:
+    train = write("a.jsonl", rows(20, lambda n: "ab"[n % 2]))
+    other = write(
+        "b.jsonl", [{"text": " ", "label": "a"}, {"text": "new", "label": "b"}, {"text": "", "label": "b"}]
+    )
+    notes = read(train, f"data.validation={other}")[1].notes
+    assert "validation: 2 of 3 examples have an empty text" in notes
+    assert not any(note.startswith("train") for note in notes)
 
 
 def test_a_part_is_held_out_only_to_be_scored(write: Write) -> None:
