@@ -323,7 +323,9 @@ def _show(record: RunRecord) -> None:
         print(f"  {split}: {_scores(evaluation)}")
     if record.parameters is not None:
         p = record.parameters
-        print(f"  trainable weights: {p.trainable:,} ({p.method:,} without the head) beside {p.total:,}")
+        print(
+            f"  trainable weights: {p.trainable:,} ({p.method:,} without the head); the model with its head: {p.total:,}"
+        )
     head = (record.provenance.get("source") or {}).get("head")
     if head:
         print(f"  head: {head}")
