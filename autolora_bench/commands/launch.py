@@ -323,9 +323,8 @@ def _show(record: RunRecord) -> None:
         print(f"  {split}: {_scores(evaluation)}")
     if record.parameters is not None:
         p = record.parameters
-        print(
-            f"  trainable weights: {p.trainable:,} ({p.method:,} without the head); the model with its head: {p.total:,}"
-        )
+        trained = f"{p.trainable:,} ({p.method:,} without the head)"
+        print(f"  trainable weights: {trained}; the model with its head: {p.total:,}")
     head = (record.provenance.get("source") or {}).get("head")
     if head:
         print(f"  head: {head}")
