@@ -25,7 +25,7 @@ EXACT_UNITS = 36
 """Up to so many units all 2^n sign patterns are counted; above, they are sampled."""
 INTERVAL_UNITS = 6
 """Fewer units than this give no interval: a bootstrap of three values is far too narrow. The unit is the test's, the
-seed on one task and the task over several: an interval of three tasks with five seeds each would hold 77 % to 84 %."""
+seed on one task and the task over several: tasks are few, however many seeds each has."""
 ALL_ROWS = 15
 """Where no comparison is declared, longer tables compare every row with one reference only."""
 
