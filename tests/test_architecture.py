@@ -28,7 +28,7 @@ LAYERS = [
     {"training"},
     {"methods"},
     {"runner"},
-    {"overrides", "sweeps", "plan_cache", "tuning", "fair", "report", "rerun"},
+    {"overrides", "sweeps", "plan_cache", "tuning", "fair", "report", "rerun", "push"},
     {"commands"},
     {"cli", "__main__", "api"},
 ]
@@ -53,6 +53,7 @@ LIGHT = {
     "tuning",
     "fair",
     "rerun",
+    "push",
     "commands",
     "cli",
 }
