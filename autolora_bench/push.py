@@ -80,7 +80,7 @@ def push_exports(completed: Sequence[PlannedRun]) -> None:
         except (
             Exception
         ) as error:  # of the network: its errors differ between versions, and some are no OSError
-            failed.append((_name(entry), in_a_line(str(error))))
+            failed.append((_name(entry), _reason(error)))
         else:
             print(f"{run_name(entry.experiment)}  ->  {url}", flush=True)
     if failed:
@@ -91,6 +91,16 @@ def push_exports(completed: Sequence[PlannedRun]) -> None:
             f"{name} was not sent: {reason}{more}",
             f"the {whose} completed: the same command sends what is left",
         )
+
+
+def _reason(error: Exception) -> str:
+    """In the hub's own words, where it has answered."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    if isinstance(error, HfHubHTTPError):
+        said = f": {error.server_message}" if error.server_message else ""
+        return in_a_line(f"the hub answers {error.response.status_code}{said}")
+    return in_a_line(str(error) or type(error).__name__)
 
 
 def refuse_push(name: str | None, what: str) -> None:

@@ -359,7 +359,13 @@ def test_what_hinders_is_said_before_anything_is_trained(
 
 
 @pytest.mark.parametrize(
-    ("failing", "said"), [({"commit": 403}, "403"), ({"commit": 500}, "500"), ({"create": 403}, "403")]
+    ("failing", "said"),
+    [
+        ({"commit": 403}, "the hub answers 403: no commit today"),
+        ({"commit": 500}, "the hub answers 500: no commit today"),
+        ({"preupload": 403}, "the hub answers 403: no preupload today"),
+        ({"create": 403}, "the hub answers 403: no create today"),
+    ],
 )
 def test_what_fails_afterwards_loses_nothing_and_the_same_command_sends_it(
     failing: dict[str, int],
