@@ -7,14 +7,25 @@ if TYPE_CHECKING:
     from autolora_bench.api import RunFailedError, run, sweep
     from autolora_bench.errors import UserError
     from autolora_bench.metrics.evaluate_modules import load_metric
+    from autolora_bench.push import PushFailedError
     from autolora_bench.report.frames import load_results
 
 __version__ = "0.1.0"
-__all__ = ["RunFailedError", "UserError", "__version__", "load_metric", "load_results", "run", "sweep"]
+__all__ = [
+    "PushFailedError",
+    "RunFailedError",
+    "UserError",
+    "__version__",
+    "load_metric",
+    "load_results",
+    "run",
+    "sweep",
+]
 
 _HOMES = {
     "run": "autolora_bench.api",
     "sweep": "autolora_bench.api",
+    "PushFailedError": "autolora_bench.push",
     "RunFailedError": "autolora_bench.api",
     "UserError": "autolora_bench.errors",
     "load_metric": "autolora_bench.metrics.evaluate_modules",

@@ -51,6 +51,7 @@ def run(*, config_dir: str | Path | None = None, **settings: Any) -> RunRecord:
 
     Progress is printed to standard error, as by the command. Ctrl-C, or a notebook's stop, ends the run at its next
     checkpoint (twice: at once) and raises KeyboardInterrupt; the same call goes on from there.
+    `push="USER/NAME"` sends the completed run's export to a model hub; one that is completed already is only sent.
 
     Args:
         config_dir: folder of tasks, models and methods of your own, as --config-dir.
@@ -65,6 +66,7 @@ def run(*, config_dir: str | Path | None = None, **settings: Any) -> RunRecord:
     Raises:
         UserError: words, data or a model that cannot be used, or a suite or several values, which are for `sweep`.
         RunFailedError: the run ended with another error.
+        PushFailedError: the run is completed, and did not reach the hub; the same call sends it.
         KeyboardInterrupt: it was stopped.
     """
     if "suite" in settings:
@@ -100,6 +102,7 @@ def sweep(*, config_dir: str | Path | None = None, **settings: Any) -> list[RunR
 
     Raises:
         UserError: as `run`; also where every run is refused.
+        PushFailedError: all runs have ended, and an export did not reach the hub.
         KeyboardInterrupt: it was stopped.
     """
     words = [*_words(settings, swept=True)]

@@ -18,8 +18,8 @@ def main() -> None:
 
 
 def run(words: Sequence[str]) -> int:
-    """Exit status of the command line `words`: 0 done, 1 a run failed, 2 a user's mistake, 3 nothing failed and other
-    processes are still making runs of it, 130 or 143 interrupted."""
+    """Exit status of the command line `words`: 0 done, 1 a run or a push failed, 2 a user's mistake, 3 nothing failed
+    and other processes are still making runs of it, 130 or 143 interrupted."""
     try:
         return _dispatch(list(words))
     except UserError as error:
@@ -28,7 +28,7 @@ def run(words: Sequence[str]) -> int:
         print(printable(f"autolora-bench: {error.what}"), file=sys.stderr)
         if error.mend:
             print(printable(error.mend), file=sys.stderr)
-        return 2
+        return error.status
     except KeyboardInterrupt as stop:
         print("interrupted; the same command goes on from here", file=sys.stderr)
         return stop.status if isinstance(stop, Interrupted) else 128 + signal.SIGINT

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from typing import ClassVar
 
 
 class UserError(Exception):
@@ -11,8 +12,10 @@ class UserError(Exception):
         what: one line that says what is wrong, naming the file, line or value.
         mend: one line that says how to mend it.
 
-    The command line prints both lines without a traceback and exits with status 2.
+    The command line prints both lines without a traceback and exits with `status`.
     """
+
+    status: ClassVar[int] = 2
 
     def __init__(self, what: str, mend: str = "") -> None:
         super().__init__(what)

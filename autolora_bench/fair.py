@@ -19,6 +19,7 @@ from autolora_bench.config.experiment import ExperimentConfig, Rerun, TuningConf
 from autolora_bench.config.suite import read_suite
 from autolora_bench.errors import UserError
 from autolora_bench.plan import PlannedRun
+from autolora_bench.push import refuse_push
 from autolora_bench.record import RunRecord, Status
 from autolora_bench.sweeps import Plan, Request, plan, plan_jobs
 
@@ -201,7 +202,7 @@ def contenders(request: Request) -> list[Contender]:
     """What a suite that tunes first compares, in the order of its sweep.
 
     Raises:
-        UserError: as `sweeps.plan`, rerun=all, or settings of the tuning that make no sense.
+        UserError: as `sweeps.plan`, rerun=all, push, or settings of the tuning that make no sense.
     """
     groups: dict[tuple[str, ...], list[PlannedRun]] = {}
     for run in plan(request):
@@ -215,6 +216,7 @@ def contenders(request: Request) -> list[Contender]:
         assert tuning is not None
         seeds = tuple(run.experiment.seed for run in runs)
         _check(tuning, seeds)
+        refuse_push(example.push, "a suite that tunes first")
         if example.rerun is Rerun.all:
             raise UserError(
                 "rerun=all with a suite that tunes first: what it runs follows from the records there are",

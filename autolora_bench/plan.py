@@ -16,6 +16,9 @@ from autolora_bench.ownership import owner_of
 from autolora_bench.paths import RECORD
 from autolora_bench.record import RunRecord, Status, read_record
 
+PUSH = "push"
+"""The setting that sends a run somewhere: no part of the run, and of no command that makes it again."""
+
 
 class State(StrEnum):
     """How far a planned run is."""
@@ -131,8 +134,9 @@ def command_line(experiment: ExperimentConfig, words: Sequence[str]) -> str:
     """The command, quoted for a shell, that runs exactly `experiment` when `words` are what it was composed from.
 
     Task and method are always said, so that it is a run even where every word is a default. Where the folder of local
-    data is not known, DIR stands for it.
+    data is not known, DIR stands for it. Where it was sent is left out: who repeats it may not send it there.
     """
+    words = [word for word in words if word.lstrip("+").partition("=")[0] != PUSH]
     said = {word.partition("=")[0] for word in words}
     chosen = {"task": experiment.task.name, "method": choice_of(experiment.method)}
     defaults = [f"{group}={name}" for group, name in chosen.items() if group not in said]

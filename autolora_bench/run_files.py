@@ -33,10 +33,12 @@ class Layout:
 CHECKPOINT = Layout(r"WHOLE|[\w.-]+\.(safetensors|pt|pth|bin|json|jsonl)")
 CHECKPOINTS = Layout(r"best\.safetensors", ((r"checkpoint-\d+", CHECKPOINT),))
 """The folder `checkpoints` of a phase."""
+EXPORTED = "export"
+"""The folder of a phase that holds the trained model for others."""
 EXPORT = Layout(r"[\w.-]+\.(safetensors|json|jinja|model|spm)|vocab\.txt|merges\.txt|README\.md")
 PHASE = Layout(
     r"weights\.safetensors|factors\.safetensors|(selection|ranks|scores|rank_pattern|rates)\.json|trajectory\.(jsonl|partial)",
-    (("checkpoints", CHECKPOINTS), ("export", EXPORT)),
+    (("checkpoints", CHECKPOINTS), (EXPORTED, EXPORT)),
 )
 EVALUATE = Layout(r"[\w-]+(\.partial|\.examples)?\.jsonl")
 RUN = Layout(r"run\.json", (("evaluate", EVALUATE), (r"[a-z_]+", PHASE)))

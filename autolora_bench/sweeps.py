@@ -96,7 +96,12 @@ def plan(request: Request) -> Plan:
             except UnsupportedError as error:
                 refused.append(error)
             else:
-                found.setdefault(planned.folder, planned)
+                first = found.setdefault(planned.folder, planned).experiment.push
+                if first != planned.experiment.push:
+                    raise UserError(
+                        f"push={first} and push={planned.experiment.push} are asked of one run",
+                        "say one of them",
+                    )
     if refused and not found:
         raise refused[0]
     return Plan(found.values(), list(dict.fromkeys(error.what for error in refused)))

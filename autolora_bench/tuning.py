@@ -29,6 +29,7 @@ from autolora_bench.metrics.registry import Metric, lookup
 from autolora_bench.paths import RECORD
 from autolora_bench.plan import PlannedRun, State
 from autolora_bench.processes import world_size
+from autolora_bench.push import refuse_push
 from autolora_bench.record import RunRecord, read_record
 from autolora_bench.sweeps import Request
 
@@ -58,7 +59,9 @@ class Study:
         return [*self.request.flags, *self.request.overrides, f"hydra.sweeper.direction={self._better}"]
 
     def check(self) -> None:
-        """Raises UserError where the task has no such metric, or a stated direction contradicts the metric."""
+        """Raises UserError where the task has no such metric, a stated direction contradicts the metric, or its runs
+        are to be pushed."""
+        refuse_push(self._example.push, "a study")
         check_metrics(self._example.task)
         if self.direction is not None and self.direction not in (self._better, [self._better]):
             raise UserError(

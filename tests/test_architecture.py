@@ -28,7 +28,7 @@ LAYERS = [
     {"training"},
     {"methods"},
     {"runner"},
-    {"sweeps", "plan_cache", "tuning", "fair", "report", "rerun"},
+    {"sweeps", "plan_cache", "tuning", "fair", "report", "rerun", "push"},
     {"commands"},
     {"cli", "__main__", "api"},
 ]
@@ -52,6 +52,7 @@ LIGHT = {
     "tuning",
     "fair",
     "rerun",
+    "push",
     "commands",
     "cli",
 }

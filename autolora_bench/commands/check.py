@@ -19,6 +19,7 @@ from autolora_bench.config.trackers import check_trackers
 from autolora_bench.errors import UserError
 from autolora_bench.fair import planned_runs
 from autolora_bench.plan import PlannedRun, State, described, missing_references
+from autolora_bench.push import check_push
 from autolora_bench.rerun import decide
 from autolora_bench.tables.read import WILD
 
@@ -31,6 +32,10 @@ def run(words: Sequence[str]) -> int:
     planned = planned_runs(read_request(rest))
     problems = list(dict.fromkeys(problem for entry in planned for problem in missing(entry)))
     problems += missing_references(planned)
+    try:
+        check_push(planned)
+    except UserError as error:
+        problems.append(_line(error))
     notes = list(dict.fromkeys(note for entry in planned for note in from_hub(entry.experiment)))
     decisions = [(entry, decide(entry.experiment, entry.folder)) for entry in planned]
     problems += [_line(decision.problem) for _, decision in decisions if decision.problem is not None]

@@ -36,7 +36,7 @@ compdef _autolora_bench autolora-bench
 """
 SCRIPTS = {"bash": BASH, "zsh": ZSH}
 WORDS = "words"
-OTHER = ("seed=", "results=", "rerun=", "device=")
+OTHER = ("seed=", "results=", "rerun=", "push=", "device=")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 SETTINGS = ("task.", "method.", "model.", "data.", "train.")
 

@@ -32,6 +32,7 @@ where and again
   results=DIR       where runs are written and looked for (runs/)
   records=DIR,...   report and stability read records from there instead; merge=DIR,... beside it
   rerun=missing|failed|all|never      which runs a command makes: missing and failed ones (the default), ...
+  push=USER/NAME    sends the completed run's export to a model hub, which makes a private repository of it
   --config-dir DIR  your own tasks, models, methods and suites, in a folder laid out like conf/; the Python files in
                     DIR/methods and DIR/metrics are run: they state methods and metrics of your own (CONTRIBUTING.md)
 

@@ -30,7 +30,8 @@ from autolora_bench.interruption import Interrupted, watched_signals
 from autolora_bench.ownership import owned, owner_of
 from autolora_bench.plan import PlannedRun, State, check_references, command_line
 from autolora_bench.processes import is_main, leave, on_main, silent, world_size
-from autolora_bench.record import Evaluation, RunRecord
+from autolora_bench.push import check_push, push_exports
+from autolora_bench.record import Evaluation, RunRecord, Status
 from autolora_bench.rerun import Written, decide, not_run_again, written
 from autolora_bench.sweeps import (
     ENGINE,
@@ -69,8 +70,8 @@ def _follow(request: Request) -> int:
     """The part of a process that is not the main one, which says what is to be said."""
     try:
         return _launch(request)
-    except UserError:
-        return 2
+    except UserError as error:
+        return error.status
     except Interrupted as stop:
         return stop.status
 
@@ -81,7 +82,8 @@ def complete(request: Request) -> list[tuple[RunRecord | None, UserError | None]
     Jobs go through Hydra only where its launcher is asked for, or where a suite tunes first.
 
     Raises:
-        UserError: as `sweeps.plan`; results that cannot be written; a suite whose runs are chosen as it goes.
+        UserError: as `sweeps.plan`; results that cannot be written; a suite whose runs are chosen as it goes; what
+            `check_push` and `push_exports` raise.
         KeyboardInterrupt: it was stopped; what was being run has a record that says so.
     """
     if studies(request):
@@ -94,10 +96,13 @@ def complete(request: Request) -> list[tuple[RunRecord | None, UserError | None]
     pending, problems = _prepared(planned)
     with _named_sweep(request):
         ended = {entry.folder: _complete(entry.experiment, entry.command) for entry in pending}
-    return [
+    found = [
         ended.get(entry.folder, (None, None)) if entry in pending else _before(entry, problems)
         for entry in planned
     ]
+    records = zip(planned, (record for record, _ in found), strict=True)
+    push_exports([entry for entry, one in records if one is not None and one.status is Status.completed])
+    return found
 
 
 def _before(
@@ -124,7 +129,17 @@ def _launch(request: Request) -> int:
     if pending:
         with watched_signals(), _named_sweep(request):
             _run_all(request, pending)
-    return on_main(lambda: _tally(planned, pending, before)) or (2 if problems else 0)
+    status = on_main(lambda: _tally(planned, pending, before)) or (2 if problems else 0)
+    push_exports(on_main(lambda: _to_push(planned, problems, not_run_again(pending, before))))
+    return status
+
+
+def _to_push(
+    planned: Sequence[PlannedRun], problems: Mapping[Path, UserError], kept: Sequence[PlannedRun]
+) -> list[PlannedRun]:
+    """The runs that are completed, and are what was asked for."""
+    asked = [entry for entry in planned if entry.experiment.push and entry.folder not in problems]
+    return [entry for entry in asked if entry not in kept and entry.state() is State.completed]
 
 
 def _run_all(request: Request, pending: Sequence[PlannedRun]) -> None:
@@ -147,7 +162,7 @@ def _prepared(planned: Plan) -> tuple[list[PlannedRun], dict[Path, UserError]]:
     both are told.
 
     Raises:
-        UserError: results cannot be written, or a control or a tracker lacks something.
+        UserError: results cannot be written, a control or a tracker lacks something, or what is to be pushed cannot be.
     """
     on_main(lambda: _check_results(planned))
     decisions = on_main(lambda: [(entry, decide(entry.experiment, entry.folder)) for entry in planned])
@@ -162,6 +177,7 @@ def _prepared(planned: Plan) -> tuple[list[PlannedRun], dict[Path, UserError]]:
     for entry in pending:
         check_trackers(entry.experiment)
         check_package(entry.experiment)
+    on_main(lambda: check_push([entry for entry in planned if entry.folder not in problems]))
     return pending, problems
 
 

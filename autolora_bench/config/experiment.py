@@ -72,6 +72,9 @@ class ExperimentConfig:
     rerun: Rerun = Rerun.missing
     device: str = "auto"
     """auto, cpu, cuda or mps."""
+    push: Text | None = None
+    """Repository of a model hub, USER/NAME, to which the completed run's export is sent; a new one is private. No part
+    of a run: asked of one that is completed, it trains nothing."""
     beside: list[str] = field(default_factory=list)
     """Suites that belong to the same table as this one (sweeps.beside); no part of a run."""
     tuning: TuningConfig | None = None

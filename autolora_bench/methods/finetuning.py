@@ -19,8 +19,7 @@ from autolora_bench.models.export_folder import complete_export
 from autolora_bench.models.load import Backbone
 from autolora_bench.models.storage import count_weights
 from autolora_bench.processes import on_main
-from autolora_bench.run_files import EXPORT as EXPORTED
-from autolora_bench.run_files import clear
+from autolora_bench.run_files import EXPORT, EXPORTED, clear
 from autolora_bench.training.finetune import WEIGHTS, Finetuning, Outcome, finetune
 from autolora_bench.training.lora_optimizers import MakeOptimizer
 from autolora_bench.training.memory import with_less_memory
@@ -34,8 +33,6 @@ Adapt = Callable[[Backbone, PhaseContext], Any]
 
 Export = Callable[[Any, Backbone, Path], None]
 """Writes a trained model into a folder, in a format that loads by itself."""
-
-EXPORT = "export"
 
 
 @dataclass(frozen=True)
@@ -118,9 +115,9 @@ class FinetunePhase:
 
     def _export(self, model: Any, backbone: Backbone, context: PhaseContext, outcome: Outcome) -> None:
         """Anew each time: nothing that an attempt which was stopped had exported stays."""
-        folder, experiment = context.folder / self.name / EXPORT, context.experiment
+        folder, experiment = context.folder / self.name / EXPORTED, context.experiment
         with suppress(OSError):
-            clear(folder, EXPORTED)
+            clear(folder, EXPORT)
         self.export(model, backbone, folder)
         kept = outcome.best if experiment.train.keep is Keep.best else outcome.last
         complete_export(folder, model, context.tokenizer, context.task.head().kind, experiment, kept)

@@ -198,7 +198,10 @@ def _card(
         loading = loading.replace("\nbase = ", f"\n{_nf4_text(model)}\nbase = ", 1)
     if e.model.dtype is not Dtype.fp32 or e.model.quantization is Quantization.nf4:
         loading = f"import torch\n{loading}"
-    where = "FOLDER is this folder" + ("." if base.hub or complete else f", BASE that of {base.shown}.")
+    fetched = ", or the name of its repository once it was pushed" if text is not ADAPTERS_TEXT else ""
+    where = f"FOLDER is this folder{fetched}" + (
+        "." if base.hub or complete else f", BASE that of {base.shown}."
+    )
     rows = [
         f"| {split} | {name} | {value:.6g} |"
         for split, evaluation in scores.items()

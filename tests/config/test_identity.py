@@ -34,6 +34,7 @@ def experiment(*overrides: str, base: Sequence[str] = BASE) -> ExperimentConfig:
         "data.dir=/elsewhere",
         "results=other",
         "device=cpu",
+        "push=me/${task.name}",
         "seed=3",
         "rerun=all",
         "train.threads=1",
