@@ -14,6 +14,11 @@ SHOWN = {
     "peft_all": [f"records={RESULTS / 'peft_all' / 'records'}"],
     "generated": [f"records={RESULTS / 'generated' / 'records'}"],
     "arena": [f"records={RESULTS / 'arena' / 'records'}", "task=planted"],
+    "arena_adalora": [
+        f"records={RESULTS / 'arena' / 'records'},{RESULTS / 'arena_adalora' / 'records'}",
+        "task=planted",
+        "method=adalora,lora_uniform,oracle",
+    ],
     "arena_null": [f"records={RESULTS / 'arena_null' / 'records'}", "task=planted"],
     "arena_variables": [
         f"records={RESULTS / 'arena' / 'records'},{RESULTS / 'arena_variables' / 'records'}",
