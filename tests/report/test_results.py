@@ -23,7 +23,7 @@ SHOWN = {
     "arena_variables": [
         f"records={RESULTS / 'arena' / 'records'},{RESULTS / 'arena_variables' / 'records'}",
         "task=planted",
-        "method=autolora,autolora_topk,autolora_budget,lora_uniform,oracle",
+        "method=autolora,autolora_topk,autolora_budget,autolora_sigmoid,lora_uniform,oracle",
     ],
     "which_layers": [f"records={RESULTS / 'which_layers' / 'records'}", "task=planted"],
 }
