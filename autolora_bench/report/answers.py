@@ -97,8 +97,8 @@ def _verdict(claims: dict[str, list[Claim]]) -> str:
     family = plural(every[0].family, "comparison")
     if not tested or all(len(claim.units) < needed_units(claim) for claim in tested):
         return (
-            f"Nothing could be separated here, whatever the scores: {family} need {needed_units(every[0])} seeds of a "
-            "task, or as many tasks."
+            f"Nothing could be separated here, whatever the scores: {family} "
+            f"{'needs' if every[0].family == 1 else 'need'} {needed_units(every[0])} seeds of a task, or as many tasks."
         )
     separated = [f"{label} on {where}" for label, own in claims.items() if (where := _where(own))]
     if not separated:

@@ -94,8 +94,8 @@ def _too_few(claims: Sequence[Claim]) -> list[str]:
     if not claims or any(len(claim.units) >= needed_units(claim) for claim in claims):
         return []
     return [
-        f"Nothing could be separated here, whatever the scores: {plural(claims[0].family, 'comparison')} need "
-        f"{needed_units(claims[0])} units."
+        f"Nothing could be separated here, whatever the scores: {plural(claims[0].family, 'comparison')} "
+        f"{'needs' if claims[0].family == 1 else 'need'} {needed_units(claims[0])} units."
     ]
 
 

@@ -260,6 +260,13 @@ def test_what_diverged_costs_and_what_is_not_known_is_not_nothing() -> None:
     assert tuning_table(report.tuned).rows[0][-1] == ""  # type: ignore[union-attr]
 
 
+def test_a_run_that_goes_on_takes_nothing_from_what_the_others_cost() -> None:
+    made = tuned("stsb", "lora") + finals("stsb", "lora", [0.8] * 5)
+    made[-1].status, made[-1].phases = Status.running, [PhaseRecord("finetune", Status.running)]
+    (cell,) = told(made).tuned
+    assert cell.final_seconds == 4 * 90
+
+
 def test_every_tuning_run_counts_as_one_tried() -> None:
     """Three rates at three ranks are nine runs."""
     made = tuned("stsb", "bitfit") + finals("stsb", "bitfit", [0.7] * 3)
