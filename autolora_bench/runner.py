@@ -19,6 +19,7 @@ from autolora_bench.methods.evaluation import EvaluatePhase
 from autolora_bench.methods.inputs import Inputs
 from autolora_bench.metrics.registry import METRICS, lookup, own_metrics
 from autolora_bench.models.preflight import check_model
+from autolora_bench.plan import portable_command
 from autolora_bench.processes import is_lost, is_main, meet, on_main, rank, world_size
 from autolora_bench.provenance import provenance
 from autolora_bench.record import PhaseRecord, RunRecord, Status, now, write_record
@@ -83,7 +84,15 @@ def _run_phases(experiment: ExperimentConfig, folder: Path, record: RunRecord, t
     device = devices.device(experiment)
     noted = record.provenance.get("ways")
     ways = on_main(lambda: decide_ways(experiment, device, noted))
-    context = PhaseContext(experiment, folder, device, inputs=inputs, trackers=trackers, ways=ways)
+    context = PhaseContext(
+        experiment,
+        folder,
+        device,
+        inputs=inputs,
+        trackers=trackers,
+        ways=ways,
+        command=portable_command(record.command),
+    )
     record.provenance = {
         **provenance(),
         **devices.describe(context.device),

@@ -49,6 +49,8 @@ class PhaseContext:
     """Experiment trackers that the run's trainings report to."""
     ways: Mapping[str, Any] = field(default_factory=dict)
     """What auto of the settings WAYS came to (speedups.auto); what is not said of it is off."""
+    command: str = ""
+    """What makes the run again, without the machine's folders."""
     predicted: Mapping[str, Result] = field(default_factory=dict)
     """Evaluation split -> what the last training predicted with the weights that it kept, where this process did it."""
 

@@ -15,7 +15,7 @@ from autolora_bench.config.train import Keep, TrainConfig
 from autolora_bench.methods.adapter_ranks import adapter_ranks
 from autolora_bench.methods.base import Phase, PhaseContext, PhaseResult, count_parameters
 from autolora_bench.models.export import export
-from autolora_bench.models.export_folder import complete_export
+from autolora_bench.models.export_folder import Origin, complete_export
 from autolora_bench.models.load import Backbone
 from autolora_bench.models.storage import count_weights
 from autolora_bench.processes import on_main
@@ -120,7 +120,8 @@ class FinetunePhase:
             clear(folder, EXPORT)
         self.export(model, backbone, folder)
         kept = outcome.best if experiment.train.keep is Keep.best else outcome.last
-        complete_export(folder, model, context.tokenizer, context.task.head().kind, experiment, kept)
+        made = Origin(experiment, context.data.fingerprint, context.command, kept)
+        complete_export(folder, model, context.tokenizer, context.task.head().kind, made)
 
     def _rate(self, train: TrainConfig) -> float:
         base = self.base_batch_size

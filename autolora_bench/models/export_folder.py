@@ -77,13 +77,25 @@ def public_name(model: ModelConfig) -> PublicName:
     return PublicName(hub, model.revision if hub else None, hub or location.label)
 
 
+@dataclass(frozen=True)
+class Origin:
+    """What a card tells of the run that made the weights."""
+
+    experiment: ExperimentConfig
+    data: str
+    """The fingerprint of its examples."""
+    command: str
+    """What makes it again, without folders of a machine; may be empty."""
+    scores: Mapping[str, Evaluation]
+    """Split -> evaluation of the exported weights."""
+
+
 def complete_export(
     folder: Path,
     model: Any,
     tokenizer: PreTrainedTokenizerBase,
     head: HeadKind,
-    experiment: ExperimentConfig,
-    scores: Mapping[str, Evaluation],
+    made: Origin,
 ) -> None:
     """Add to a folder that holds the exported weights what makes it stand alone.
 
@@ -92,18 +104,17 @@ def complete_export(
         model: the trained model; its configuration has the names of the classes.
         tokenizer: the model's.
         head: which of transformers' classes loads it.
-        experiment: the run.
-        scores: split -> evaluation of the exported weights, for the card.
+        made: what the card tells of the run.
 
     Raises:
         UserError: the folder cannot be written.
     """
-    base = public_name(experiment.model)
+    base = public_name(made.experiment.model)
     _save_configuration(model.get_base_model() if isinstance(model, PeftModel) else model, head, folder)
     _save_tokenizer(tokenizer, folder)
     if (folder / ADAPTER).is_file():
         _settle_adapter(folder / ADAPTER, base)
-    write_atomically(folder / CARD, _card(folder, model, head, experiment, base, scores))
+    write_atomically(folder / CARD, _card(folder, model, head, made, base))
 
 
 def _save_configuration(model: Any, head: HeadKind, folder: Path) -> None:
@@ -175,11 +186,10 @@ def _card(
     folder: Path,
     model: Any,
     head: HeadKind,
-    experiment: ExperimentConfig,
+    made: Origin,
     base: PublicName,
-    scores: Mapping[str, Evaluation],
 ) -> str:
-    e = experiment
+    e = made.experiment
     complete = (folder / "model.safetensors").is_file()
     module, load = next((pair for name, pair in LOADERS.items() if (folder / name).is_file()), ("", ""))
     text = PEFT_TEXT if (folder / ADAPTER).is_file() else PLAIN_TEXT if complete else ADAPTERS_TEXT
@@ -204,7 +214,7 @@ def _card(
     )
     rows = [
         f"| {split} | {name} | {value:.6g} |"
-        for split, evaluation in scores.items()
+        for split, evaluation in made.scores.items()
         for name, value in evaluation.scores.items()
         if value is not None
     ]
@@ -220,8 +230,10 @@ def _card(
         f"# {base.shown}, {e.method.title}, {e.task.title}",
         "",
         f"Trained by autolora-bench: task `{e.task.name}`, method `{e.method.name}`, model `{e.model.name}`, "
-        f"{e.data.source.name} data, seed {e.seed}, configuration `{config_id(e)}`.",
+        f"{e.data.source.name} data (fingerprint `{made.data[:16]}`), seed {e.seed}, configuration "
+        f"`{config_id(e)}`.",
         "",
+        *([f"    {made.command}", ""] if made.command else []),
         "| split | metric | score |",
         "| :--- | :--- | ---: |",
         *rows,
@@ -232,5 +244,8 @@ def _card(
         "",
         where,
         *_asked(head, e),
+        "",
+        f"Licence: none is granted here. Those of the base model, {base.shown}, and of the data of `{e.task.name}` "
+        "hold for it too: read them before you pass it on.",
     ]
     return "\n".join(lines) + "\n"

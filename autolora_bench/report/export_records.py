@@ -1,8 +1,6 @@
 """Records without weights: small enough to be committed, and without the folders of the machine they were made on."""
 
 import json
-import re
-import shlex
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -11,23 +9,17 @@ import numpy as np
 
 from autolora_bench.errors import UserError
 from autolora_bench.paths import RECORD, relative_folder
+from autolora_bench.plan import ABSOLUTE, FOLDERS, portable_command, without_folders
 from autolora_bench.record import RunRecord, read_record, record_from, write_atomically, write_record
 from autolora_bench.report.runs import flatten
 from autolora_bench.report.searches import DRAWN_POINTS, artefact_path, evenly, read_json, read_search_path
 
-DIR = "DIR"
-"""Stands for a folder in a command, as in the documentation."""
-FOLDERS = ("data.dir", "model.path", "--config-dir", "-cd")
 LOCATIONS = (*FOLDERS, "data.train", "data.validation", "data.test")
 """What a record says of where things lay: the files' checksums stand in its configuration."""
 COPIED = (("search", "selection.json"), ("threshold", "ranks.json"))
 """Phase and file: what tables and figures read beside the record."""
 DECIMALS = 5
 """Of a trajectory, which is only drawn."""
-ABSOLUTE = re.compile(
-    r"""(?<=["'])~?/(?:[^"'/\n]+/)+|(?:(?<=file://)|(?<![\w.:/*~)\]}]))~?/(?:[^\s/'"<>|,;]+/)+"""
-)
-"""The folders of an absolute path, quoted or not; not those of an address on the network."""
 
 
 def thin_folder(root: Path, folder: Path, record: RunRecord) -> Path:
@@ -97,25 +89,7 @@ def thin_record(record: RunRecord) -> RunRecord:
     thin = record_from({**_cut(values), "config": record.config})
     locations = {name: value for name, value in record.locations.items() if name not in LOCATIONS}
     phases = [replace(phase, checksums={}) for phase in thin.phases]  # of files that are thinned too
-    return replace(thin, command=thin_command(record.command), locations=locations, phases=phases)
-
-
-def thin_command(command: str) -> str:
-    """The command with DIR for the machine's folders, without results=, and with other absolute paths cut."""
-    words: list[str] = []
-    try:
-        given_words = shlex.split(command)
-    except ValueError:  # a command of somebody else's, with a quotation that never ends
-        return str(_cut(command))
-    for word in given_words:
-        name, given, _ = word.partition("=")
-        if words and words[-1] in FOLDERS:
-            words.append(DIR)
-        elif given and name in FOLDERS:
-            words.append(f"{name}={DIR}")
-        elif name != "results":
-            words.append(_cut(word))
-    return shlex.join(words)
+    return replace(thin, command=portable_command(record.command), locations=locations, phases=phases)
 
 
 def _trajectory(folder: Path, record: RunRecord) -> str:
@@ -136,7 +110,7 @@ def _json(values: dict[str, Any]) -> str:
 def _cut(value: Any) -> Any:
     """The value with every absolute path in it cut to its last part."""
     if isinstance(value, str):
-        return ABSOLUTE.sub(".../", value)
+        return without_folders(value)
     if isinstance(value, dict):
         return {name: _cut(one) for name, one in value.items()}
     return [_cut(one) for one in value] if isinstance(value, list | tuple) else value

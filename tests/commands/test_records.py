@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from autolora_bench import cli
+from autolora_bench.plan import portable_command
 from autolora_bench.record import Status, read_record, write_record
-from autolora_bench.report.export_records import thin_command
 
 
 def out(capsys: pytest.CaptureFixture[str], *words: str) -> str:
@@ -163,4 +163,4 @@ def test_where_to_must_be_said(capsys: pytest.CaptureFixture[str]) -> None:
     ],
 )
 def test_commands_name_no_folder_of_the_machine(command: str, thin: str) -> None:
-    assert thin_command(command) == thin
+    assert portable_command(command) == thin
