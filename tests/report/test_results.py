@@ -25,6 +25,7 @@ SHOWN = {
         "task=planted",
         "method=autolora,autolora_topk,autolora_budget,autolora_sigmoid,lora_uniform,oracle",
     ],
+    "fair": [f"records={RESULTS / 'fair' / 'records'}", "compare=head_only:lora"],
     "which_layers": [f"records={RESULTS / 'which_layers' / 'records'}", "task=planted"],
 }
 """Folder of results/ -> the words of its report."""
