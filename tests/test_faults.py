@@ -54,7 +54,7 @@ def folder_of(line: list[str]) -> Path:
 
 @pytest.fixture(scope="module")
 def whole(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """Files of an undisturbed AutoLoRA run, by the very words of those that are disturbed: the export's card has them."""
+    """Files of an undisturbed AutoLoRA run, by the words of those that are disturbed: the export's card has them."""
     results = tmp_path_factory.mktemp("whole")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AUTOLORA_BENCH_CACHE", str(tmp_path_factory.getbasetemp() / "faults_cache"))
