@@ -5,7 +5,7 @@ from itertools import combinations
 from statistics import stdev
 
 from autolora_bench.report import numerals
-from autolora_bench.report.comparisons import needed_units
+from autolora_bench.report.comparisons import needed_units, nothing_found
 from autolora_bench.report.numerals import plural
 from autolora_bench.report.quality import column_title
 from autolora_bench.report.runs import Run, hardware
@@ -78,7 +78,7 @@ def _difference(claim: Claim, sign: float, reference: Row, other: Row) -> str:
 
 def _lost(row: Row, claim: Claim) -> str:
     """The runs of a row without a score, which the difference leaves out."""
-    tasks = {column.task: column for column in claim.columns}
+    tasks = {column.task for column in claim.columns}
     ended = [
         run for run in row.runs if run.task in tasks and run.record and (run.completed or run.record.diverged)
     ]
@@ -96,10 +96,7 @@ def _verdict(claims: dict[str, list[Claim]]) -> str:
     tested = [claim for claim in every if claim.adjusted is not None]
     family = plural(every[0].family, "comparison")
     if not tested or all(len(claim.units) < needed_units(claim) for claim in tested):
-        return (
-            f"Nothing could be separated here, whatever the scores: {family} "
-            f"{'needs' if every[0].family == 1 else 'need'} {needed_units(every[0])} seeds of a task, or as many tasks."
-        )
+        return f"{nothing_found(every[0])} seeds of a task, or as many tasks."
     separated = [f"{label} on {where}" for label, own in claims.items() if (where := _where(own))]
     if not separated:
         return f"After correction for {family} none is separated from it."

@@ -93,10 +93,16 @@ def _too_few(claims: Sequence[Claim]) -> list[str]:
     """That no scores at all would have separated anything."""
     if not claims or any(len(claim.units) >= needed_units(claim) for claim in claims):
         return []
-    return [
-        f"Nothing could be separated here, whatever the scores: {plural(claims[0].family, 'comparison')} "
-        f"{'needs' if claims[0].family == 1 else 'need'} {needed_units(claims[0])} units."
-    ]
+    return [f"{nothing_found(claims[0])} units."]
+
+
+def nothing_found(claim: Claim) -> str:
+    """The beginning of a sentence that ends with what they need so many of."""
+    verb = "needs" if claim.family == 1 else "need"
+    return (
+        f"Nothing could be separated here, whatever the scores: {plural(claim.family, 'comparison')} {verb} "
+        f"{needed_units(claim)}"
+    )
 
 
 def needed_units(claim: Claim) -> int:
