@@ -13,7 +13,7 @@ from autolora_bench.config.experiment import ExperimentConfig
 from autolora_bench.config.method import MethodConfig
 from autolora_bench.config.peft_types import OWN, PeftTypeInfo, peft_types
 from autolora_bench.config.ranges import Share, Text
-from autolora_bench.config.registry import method
+from autolora_bench.config.registry import Support, method
 from autolora_bench.errors import UserError, nearest
 from autolora_bench.untrusted import in_a_line, parse_json, read_bytes
 
@@ -48,7 +48,12 @@ REFUSED = {
 """Options of LoRA that are no training of one adapter on an ordinary model."""
 
 
-@method("peft", runs="autolora_bench.methods.peft_config:PeftMethod", family="peft")
+@method(
+    "peft",
+    runs="autolora_bench.methods.peft_config:PeftMethod",
+    family="peft",
+    works_on=Support(encoder_decoders=True),
+)
 @dataclass
 class PeftMethodConfig(MethodConfig):
     """Any type of PEFT with any of its settings; learning rate, weight decay and the head are the run's."""

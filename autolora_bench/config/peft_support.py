@@ -9,6 +9,7 @@ from autolora_bench.config.registry import KINDS
 from autolora_bench.config.support import (
     ANSWERS,
     DECODERS,
+    ENCODER_DECODERS,
     ENCODERS,
     REMEMBERING,
     UnsupportedError,
@@ -45,11 +46,19 @@ LIMITS = (
         ("CARTRIDGE", "PREFIX_TUNING"),
         "the model's attention takes no keys and values from before the input",
         ANSWERS,
-        (*REMEMBERING, *DECODERS),
+        (*REMEMBERING, *DECODERS, *ENCODER_DECODERS),
     ),
     Limit(
-        ("MULTITASK_PROMPT_TUNING", "PROMPT_TUNING", "P_TUNING"),
+        ("PROMPT_TUNING", "P_TUNING"),
         "a decoder's classifier is not known to find the last token behind embeddings",
+        ANSWERS,
+        (*ENCODERS, *DECODERS, *ENCODER_DECODERS),
+        (*ENCODERS, *ENCODER_DECODERS),
+    ),
+    Limit(
+        ("MULTITASK_PROMPT_TUNING",),
+        "a decoder's classifier is not known to find the last token behind embeddings, and PEFT gives the writing half "
+        "of an encoder-decoder no tokens to go on from",
         ANSWERS,
         (*ENCODERS, *DECODERS),
         ENCODERS,

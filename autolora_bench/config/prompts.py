@@ -7,15 +7,16 @@ from autolora_bench.config.data import ADDED
 from autolora_bench.config.method import MethodConfig
 from autolora_bench.config.ranges import Share, Size
 from autolora_bench.config.registry import Support, method
-from autolora_bench.config.support import ANSWERS, DECODERS, ENCODERS, REMEMBERING
+from autolora_bench.config.support import ANSWERS, DECODERS, ENCODER_DECODERS, ENCODERS, REMEMBERING
 from autolora_bench.config.task import GenerationTask
 
 PROMPTED = Support(
     ANSWERS,
-    architectures=(*ENCODERS, *DECODERS),
-    labels_on=ENCODERS,
+    architectures=(*ENCODERS, *DECODERS, *ENCODER_DECODERS),
+    labels_on=(*ENCODERS, *ENCODER_DECODERS),
     reason="it is not known to find the last token, which a decoder's classifier reads, behind embeddings",
     starts_unchanged=False,
+    encoder_decoders=True,
 )
 
 
@@ -25,9 +26,10 @@ PROMPTED = Support(
     family="prompt",
     works_on=Support(
         ANSWERS,
-        architectures=(*REMEMBERING, *DECODERS),
+        architectures=(*REMEMBERING, *DECODERS, *ENCODER_DECODERS),
         reason="its attention takes no keys and values from before the input",
         starts_unchanged=False,
+        encoder_decoders=True,
         needs_padding="whose keys and values are not the tokens'",
     ),
 )
@@ -106,7 +108,7 @@ class LlamaAdapterConfig(MethodConfig):
     "ia3",
     runs="autolora_bench.methods.ia3:IA3",
     family="prompt",
-    works_on=Support(architectures=(*ENCODERS, *DECODERS)),
+    works_on=Support(architectures=(*ENCODERS, *DECODERS, *ENCODER_DECODERS), encoder_decoders=True),
 )
 @dataclass
 class IA3Config(MethodConfig):

@@ -103,7 +103,8 @@ def _check_encoder_decoder(
         what = method.name if start == "lora" else f"{method.name} with method.variant.start={start}"
         raise UnsupportedError(
             f"method={what} is not proved on an encoder-decoder, which a {architecture} model is",
-            "choose full, lora, adalora, autolora or a control of it, or another language model",
+            "choose full, lora, adalora, autolora or a control of it, ia3, a method of prompts, peft, or another "
+            "language model",
         )
 
 

@@ -16,11 +16,12 @@ from transformers.pytorch_utils import Conv1D
 from autolora_bench.config.peft_method import PeftMethodConfig
 from autolora_bench.errors import UserError
 from autolora_bench.methods.peft_lora import TASK_TYPES
-from autolora_bench.methods.prompts import hide_virtual_positions
+from autolora_bench.methods.prompts import UNSEEN, hide_virtual_positions
 from autolora_bench.methods.rank_schedule import UNKNOWN
 from autolora_bench.models.gpt2 import has_split
 from autolora_bench.models.inner import scaled_modules
 from autolora_bench.models.load import Backbone, HeadKind
+from autolora_bench.models.virtual import prompt_sizes
 from autolora_bench.training.weight_groups import is_head
 from autolora_bench.untrusted import in_a_line
 
@@ -28,6 +29,8 @@ PLACED = ("ADAPTION_PROMPT", "BEFT", "LN_TUNING", "SHADOW", "TRAINABLE_TOKENS")
 """Types that go elsewhere than into the linear layers that low-rank methods adapt: PEFT's table says where."""
 EMBEDDED = ("CPT", "MULTITASK_PROMPT_TUNING", "P_TUNING", "PROMPT_TUNING")
 """Types whose virtual tokens are embeddings before the input's."""
+REMEMBERED = ("CARTRIDGE", "PREFIX_TUNING")
+"""Types whose virtual tokens are keys and values."""
 NUMBERED = ("MULTITASK_PROMPT_TUNING", "POLY")
 """Types that ask for every input's task; here there is one."""
 MEND = "say other method.settings, or choose another type: autolora-bench ls methods"
@@ -54,7 +57,7 @@ def adapted_by_peft(backbone: Backbone, head: HeadKind, method: PeftMethodConfig
         raise UserError(f"{method.type} with these settings trains nothing but the head", MEND)
     if method.type in NUMBERED:
         _one_task(model)
-    if method.type in EMBEDDED and head is not HeadKind.sequence:
+    if method.type in EMBEDDED and head not in UNSEEN:
         hide_virtual_positions(model, int(model.active_peft_config.num_virtual_tokens), head)
     return model
 
@@ -77,7 +80,7 @@ def _configured(backbone: Backbone, head: HeadKind, method: PeftMethodConfig) ->
     if "modules_to_save" in known:
         asked = settings.get("modules_to_save") or []
         settings["modules_to_save"] = [*dict.fromkeys([*asked, *backbone.head_modules])] or None
-    if "modules_to_save" in known or head is HeadKind.language_model:
+    if "modules_to_save" in known or head in (HeadKind.language_model, HeadKind.text_to_text):
         # PEFT's classes for a classifier's task expect that a type has `modules_to_save`
         settings["task_type"] = TASK_TYPES[head]
     if "target_modules" in known and settings.get("target_modules") is None:
@@ -87,8 +90,8 @@ def _configured(backbone: Backbone, head: HeadKind, method: PeftMethodConfig) ->
     if method.type == "ADALORA":
         # the penalty is added by methods.peft_hooks: PEFT's own is lost under label smoothing
         settings |= {"total_step": UNKNOWN, "orth_reg_weight": 0.0}
-    if method.info.prompts and settings.get("token_dim") is None:
-        settings |= _sizes(model)
+    if method.info.prompts:
+        settings = prompt_sizes(model, keys=method.type in REMEMBERED) | settings
     return settings
 
 
@@ -104,15 +107,6 @@ def _places(backbone: Backbone, kind: str) -> dict[str, Any]:
     if kind in PLACED:
         return {}
     return {"target_modules": list(backbone.targets)}
-
-
-def _sizes(model: Any) -> dict[str, Any]:
-    """What PEFT finds out by names that not every configuration has."""
-    return {
-        "token_dim": int(model.get_input_embeddings().weight.shape[1]),
-        "num_attention_heads": model.config.num_attention_heads,
-        "num_layers": model.config.num_hidden_layers,
-    }
 
 
 def _conv1d(model: nn.Module, targets: Any) -> bool:

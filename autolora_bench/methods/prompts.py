@@ -29,8 +29,11 @@ from autolora_bench.methods.finetuning import OneTraining
 from autolora_bench.methods.peft_lora import TASK_TYPES
 from autolora_bench.models.architectures import IGNORED
 from autolora_bench.models.load import Backbone, HeadKind
+from autolora_bench.models.virtual import prompt_sizes
 from autolora_bench.tasks.model_fit import check_room
 
+UNSEEN = (HeadKind.sequence, HeadKind.text_to_text)
+"""Heads that put out nothing for a virtual token: one row for an input, or rows of what is written."""
 READS = "the first virtual token, as in PEFT; the paper's own form has no classifier"
 """Of prompt tuning and P-tuning, on an encoder with a classifier."""
 
@@ -72,28 +75,24 @@ def prompted(
         ),
     )
     assert isinstance(model, PeftModel)
-    if not isinstance(config, PrefixConfig) and head is not HeadKind.sequence:
+    if not isinstance(config, PrefixConfig) and head not in UNSEEN:
         hide_virtual_positions(model, config.virtual_tokens, head)
     return model
 
 
 def _peft_config(config: Any, model: Any, **options: Any) -> peft.PeftConfig:
     if isinstance(config, PrefixConfig):
+        options |= prompt_sizes(model, keys=True) if model.config.is_encoder_decoder else {}
         return peft.PrefixTuningConfig(
             prefix_projection=config.projection is not None,
             encoder_hidden_size=config.projection or 0,
             **options,
         )
-    size = int(model.get_input_embeddings().weight.shape[1])
-    options |= {
-        "token_dim": size,
-        "num_attention_heads": model.config.num_attention_heads,
-        "num_layers": model.config.num_hidden_layers,
-    }
+    options |= prompt_sizes(model, keys=False)
     if isinstance(config, PTuningConfig):
         return peft.PromptEncoderConfig(
             encoder_reparameterization_type=config.encoder.name.upper(),
-            encoder_hidden_size=config.units or size // 2,
+            encoder_hidden_size=config.units or options["token_dim"] // 2,
             **options,
         )
     drawn = config.initial is PromptStart.vocabulary

@@ -1,4 +1,5 @@
-"""Where IA3 (Liu et al., 2022, section 3.3) puts its factors: keys, values, the feed-forward layers' inside."""
+"""Where IA3 (Liu et al., 2022, section 3.3) puts its factors: keys, values (those of both halves and between them too),
+the feed-forward layers' inside."""
 
 import re
 
@@ -10,6 +11,7 @@ BERT = (("key", "value"), r"\.\d+\.output\.dense")
 LLAMA = (("k_proj", "v_proj"), r"\.down_proj")
 SCALED: dict[str, tuple[tuple[str, str], str]] = {
     "albert": (("key", "value"), r"\.ffn_output"),
+    "bart": (("k_proj", "v_proj"), r"\.fc2"),
     "bert": BERT,
     "deberta-v2": (("key_proj", "value_proj"), BERT[1]),
     "distilbert": (("k_lin", "v_lin"), r"\.ffn\.lin2"),
@@ -23,6 +25,7 @@ SCALED: dict[str, tuple[tuple[str, str], str]] = {
     "qwen2": LLAMA,
     "qwen3": LLAMA,
     "roberta": BERT,
+    "t5": (("k", "v"), r"\.wo"),
     "xlm-roberta": BERT,
 }
 """Architecture -> ends of the names of the key and value projections; end, as a pattern, of that of the layer whose

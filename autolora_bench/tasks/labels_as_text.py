@@ -22,6 +22,7 @@ from autolora_bench.data.schema import TaskData
 from autolora_bench.errors import UserError
 from autolora_bench.models.load import HeadKind, HeadSpec
 from autolora_bench.models.merged import merged
+from autolora_bench.models.virtual import VirtualTokens, encode, virtual_tokens
 from autolora_bench.tasks.base import DIGITS, Batch, EvaluationContext, Splits
 from autolora_bench.tasks.classification import Classification, Regression, SentenceTask
 from autolora_bench.tasks.encode import TRUNCATED, tokenizer_fingerprint
@@ -136,21 +137,25 @@ class AsText(SentenceTask):
         rows = list(split["input_ids"])
         found = torch.empty(len(rows), len(targets))
         with merged(model) as plain, evaluation_mode(model, context):
+            virtual = virtual_tokens(model)
             for places in by_length([len(row) for row in rows], context.batch_size):
                 batch = padded([rows[place] for place in places], int(context.tokenizer.pad_token_id))
                 tokens, mask = (part.to(context.device) for part in batch)
-                states = plain.get_encoder()(input_ids=tokens, attention_mask=mask).last_hidden_state
-                likelihoods = [self._likelihood(plain, states, mask, target) for target in targets]
+                states, mask = encode(plain, tokens, mask, virtual)
+                likelihoods = [self._likelihood(plain, states, mask, target, virtual) for target in targets]
                 found[places] = torch.stack(likelihoods, dim=1).cpu()
         return found
 
-    def _likelihood(self, model: Any, states: Tensor, mask: Tensor, target: Tensor) -> Tensor:
+    def _likelihood(
+        self, model: Any, states: Tensor, mask: Tensor, target: Tensor, virtual: VirtualTokens | None
+    ) -> Tensor:
         """(B,) log likelihood of one text after each example's encoder states (B, T, H)."""
         before = torch.cat([target.new_tensor([self.start]), target[:-1]]).expand(len(states), -1)
         logits = model(
             encoder_outputs=BaseModelOutput(last_hidden_state=states),
             attention_mask=mask,
             decoder_input_ids=before,
+            past_key_values=None if virtual is None or virtual.cache is None else virtual.cache(len(states)),
             use_cache=False,
         ).logits
         each = logits.float().log_softmax(dim=-1).gather(-1, target.expand(len(states), -1)[..., None])

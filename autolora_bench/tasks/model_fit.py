@@ -115,7 +115,7 @@ def check_room(
     most = positions(model)
     generated = task.decoding.max_new_tokens if isinstance(task, GenerationTask) else 0
     if model.config.is_encoder_decoder:  # each half has all positions to itself
-        check_output(model, generated)
+        check_output(model, generated, virtual)
         generated = 0
     if most is None or task.max_length + generated + virtual <= most:
         return
@@ -133,13 +133,14 @@ def check_room(
             )
 
 
-def check_output(model: PreTrainedModel, generated: int) -> None:
+def check_output(model: PreTrainedModel, generated: int, virtual: int = 0) -> None:
     """Raises UserError where the half of an encoder-decoder that writes has not enough positions."""
     most = positions(model)
-    if most is not None and generated > most:
+    if most is not None and generated + virtual > most:
+        before = f" after {virtual} virtual tokens" if virtual else ""
         raise UserError(
-            f"task.decoding.max_new_tokens={generated} does not fit into the model's {most} positions",
-            f"say task.decoding.max_new_tokens={most} or less",
+            f"task.decoding.max_new_tokens={generated} does not fit{before} into the model's {most} positions",
+            f"say task.decoding.max_new_tokens={most - virtual} or less",
         )
 
 

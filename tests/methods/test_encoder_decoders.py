@@ -30,7 +30,8 @@ WORDS = [
 ]
 SEARCH = ["method.search.epochs=1", "method.search.batch_size=4"]
 LABELS = ["task=bionlp"]
-METHODS = ["lora", "autolora", "adalora", "full"]
+METHODS = ["lora", "autolora", "adalora", "full", "ia3", "prefix_tuning", "prompt_tuning", "p_tuning"]
+RANKED = METHODS[:3]
 QUICK = {("t5", "lora"), ("bart", "autolora")}
 
 
@@ -72,6 +73,7 @@ def test_trained_resumed_exported_and_loaded_again(
         theirs = PeftModel.from_pretrained(
             AutoModelForSeq2SeqLM.from_pretrained(encoder_decoders[kind]), export
         )
+    if method in RANKED:
         keys = [(layer.block, layer.projection) for layer in run.record.ranks]
         assert len(set(keys)) == len(keys) == 2 * 6
     torch.testing.assert_close(run.logits_of(theirs), run.logits, rtol=1e-5, atol=1e-6)
@@ -156,7 +158,7 @@ def test_outputs_are_those_of_generate(
     [
         ("lora", LABELS, "an encoder-decoder, whose answers are texts, and task=bionlp is tagging"),
         ("bitfit", [], "method=bitfit is not proved on an encoder-decoder"),
-        ("prompt_tuning", [], "t5"),
+        ("olora", [], "start=olora is not proved"),
         ("lora", ["method.variant.start=pissa"], "start=pissa is not proved"),
         ("lora", ["train.padding_free=true"], "architecture t5"),
         ("lora", ["model.dtype=bf16"], "an encoder-decoder"),

@@ -22,7 +22,8 @@ from autolora_bench.tasks.labels_as_text import ClassificationAsText
 STSB = RegressionTask(name="stsb")
 KINDS = ["t5", "bart"]
 TASKS = {"t5": "sst2", "bart": "stsb"}
-METHODS = ["lora", "autolora", "adalora", "full"]
+METHODS = ["lora", "autolora", "adalora", "full", "ia3", "prefix_tuning", "prompt_tuning", "p_tuning"]
+PROMPTS = METHODS[-3:]
 QUICK = {("t5", "autolora"), ("bart", "lora")}
 WORDS = ["train.epochs=1", "data.limit=16", "data.limit_evaluation=6", "train.batch_size=4"]
 SEARCH = ["method.search.epochs=1", "method.search.batch_size=4"]
@@ -86,7 +87,7 @@ def test_trained_resumed_exported_and_scored_as_by_hand(
     torch.testing.assert_close(run.logits_of(theirs), run.logits, rtol=1e-5, atol=1e-6)
     card = (export / "README.md").read_text()
     assert f"It reads `{TASKS[kind]} sentence" in card
-    plain = theirs if method == "full" else theirs.get_base_model()
+    plain = theirs if method in ("full", *PROMPTS) else theirs.get_base_model()
     compare_scores(plain.eval(), AutoTokenizer.from_pretrained(export), run)
 
     interrupt_every_training_once(step=2)

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from itertools import product
 from pathlib import Path
@@ -16,8 +17,11 @@ from safetensors.torch import load_file, save_file
 from autolora_bench.config.peft_types import peft_types, starts_elsewhere
 from autolora_bench.errors import UserError
 from autolora_bench.methods.base import build_method
+from autolora_bench.models.merged import merged
+from autolora_bench.models.virtual import virtual_tokens
 from autolora_bench.runner import run_experiment
 from autolora_bench.tasks.base import EvaluationContext
+from autolora_bench.tasks.generation.beam import beam_search, find_stops
 from autolora_bench.tasks.generation.decode import decode
 
 TYPES = list(peft_types())
@@ -78,8 +82,16 @@ REFUSED: dict[str, dict[str, str]] = {
     "labels": BERT_ONLY_DECODERS,
     "tags": BERT_ONLY_DECODERS,
     "texts": {"XLORA": "adapters that were trained before"},
+    "pairs": {
+        "ADAPTION_PROMPT": "does not work on a t5 model",
+        "CPT": "only supports task_type = CAUSAL_LM",
+        "MULTITASK_PROMPT_TUNING": "no tokens to go on from",
+        "SHADOW": "does not work on a t5 model",
+        "XLORA": "adapters that were trained before",
+    },
 }
-"""Kind of task -> type that is refused before anything is trained -> what the line says."""
+"""Kind of task -> type that is refused before anything is trained -> what the line says. Pairs are texts that an
+encoder-decoder writes."""
 WORDS = {
     "labels": ["task=sst2"],
     "tags": ["task=bionlp"],
@@ -88,19 +100,20 @@ WORDS = {
         "task.decoding.max_new_tokens=4",
     ],
 }
+WORDS["pairs"] = WORDS["texts"]
 SHORT = ["data.limit=16", "data.limit_evaluation=4", "train.epochs=2", "train.batch_size=4"]
 LOADER = """
 import json, sys
 import torch
 from peft import PeftModel
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoModelForTokenClassification
+import transformers
 
-kinds = {"labels": AutoModelForSequenceClassification, "tags": AutoModelForTokenClassification}
+kinds = {"labels": "SequenceClassification", "tags": "TokenClassification", "texts": "CausalLM", "pairs": "Seq2SeqLM"}
 found = {}
 for name, (kind, base, labels, folder, batch, more) in json.loads(sys.argv[1]).items():
     torch.manual_seed(123)
-    auto = kinds.get(kind, AutoModelForCausalLM)
+    auto = getattr(transformers, f"AutoModelFor{kinds[kind]}")
     if more is None:
         model = auto.from_pretrained(folder)
     else:
@@ -114,12 +127,14 @@ for name, (kind, base, labels, folder, batch, more) in json.loads(sys.argv[1]).i
 assert not any(name.startswith("autolora_bench") for name in sys.modules)
 save_file(found, sys.argv[2])
 """
+T5_LAYERS = (("query, q_proj", "q"), ("value, v_proj", "v"), ("query: 2, q_proj: 2", "q: 2"))
 CASES = [*TYPES, *OPTIONS]
 
 
 def quick(kind: str, number: int) -> bool:
     """A third of the types with labels; with tags and texts a few."""
-    return number % 3 == 0 if kind == "labels" else number % 18 == (0 if kind == "tags" else 4)
+    first = {"labels": 0, "tags": 0, "texts": 4, "pairs": CASES.index("PREFIX_TUNING") % 18}[kind]
+    return number % (3 if kind == "labels" else 18) == first
 
 
 def cases(*kinds: str, every: int = 1) -> Any:
@@ -135,18 +150,30 @@ def cases(*kinds: str, every: int = 1) -> Any:
 
 
 @pytest.fixture(scope="session")
-def tried(trained: Any, tiny_encoder: Path, tiny_decoder: Path) -> Callable[[str, str], Any]:
+def bases(tiny_encoder: Path, tiny_decoder: Path, encoder_decoders: dict[str, Path]) -> dict[str, Path]:
+    """Kind of task -> a tiny random BERT, Llama or T5."""
+    return {
+        "labels": tiny_encoder,
+        "tags": tiny_encoder,
+        "texts": tiny_decoder,
+        "pairs": encoder_decoders["t5"],
+    }
+
+
+@pytest.fixture(scope="session")
+def tried(trained: Any, bases: dict[str, Path]) -> Callable[[str, str], Any]:
     """Kind of task, case -> its run."""
 
     def run(kind: str, name: str, *more: str) -> Any:
-        return trained("peft", *words_of(kind, name, tiny_encoder, tiny_decoder), *more)
+        return trained("peft", *words_of(kind, name, bases[kind]), *more)
 
     return run
 
 
-def words_of(kind: str, name: str, encoder: Path, decoder: Path) -> list[str]:
+def words_of(kind: str, name: str, base: Path) -> list[str]:
     settings = OPTIONS.get(name, SMALL.get(name, "{}"))
-    base = decoder if kind == "texts" else encoder
+    for bert, t5 in T5_LAYERS if kind == "pairs" else ():
+        settings = settings.replace(bert, t5)
     return [
         *WORDS[kind],
         *SHORT,
@@ -156,7 +183,7 @@ def words_of(kind: str, name: str, encoder: Path, decoder: Path) -> list[str]:
     ]
 
 
-@cases("labels", "tags", "texts")
+@cases(*WORDS)
 def test_a_type_trains_what_it_says_and_all_of_the_head(kind: str, name: str, tried: Any) -> None:
     run = tried(kind, name)
     trainable = {n: w for n, w in run.model.named_parameters() if w.requires_grad}
@@ -167,7 +194,7 @@ def test_a_type_trains_what_it_says_and_all_of_the_head(kind: str, name: str, tr
     }
     head = {n for n in trainable if ".classifier." in f".{n}"}
     assert moved <= set(trainable)
-    assert bool(head) == (kind != "texts")
+    assert bool(head) == (kind in ("labels", "tags"))
     assert head <= moved
     assert moved - head, "nothing beside the head was trained"
     counted = sum(w.numel() for w in trainable.values())
@@ -176,7 +203,7 @@ def test_a_type_trains_what_it_says_and_all_of_the_head(kind: str, name: str, tr
     assert run.record.parameters.method == counted - run.record.parameters.head
 
 
-@cases("labels", "tags", "texts")
+@cases(*WORDS)
 def test_a_type_starts_at_the_pretrained_model_or_is_known_not_to(kind: str, name: str, tried: Any) -> None:
     run = tried(kind, name)
     expected = run.logits_of(run.context.backbone().model)
@@ -185,7 +212,7 @@ def test_a_type_starts_at_the_pretrained_model_or_is_known_not_to(kind: str, nam
     assert gap > 1e-7 if starts_elsewhere(method.type, method.settings) else gap < 2e-5, gap
 
 
-@cases("labels", "tags", "texts", every=6)
+@cases(*WORDS, every=6)
 def test_a_resumed_run_is_the_uninterrupted_one_and_is_rebuilt(
     kind: str, name: str, tried: Any, tmp_path: Path, interrupt_every_training_once: Any, resumed: Any
 ) -> None:
@@ -224,20 +251,41 @@ def loaded(tried: Any, tmp_path_factory: pytest.TempPathFactory) -> Callable[[st
         more: bool | None = name in ("MULTITASK_PROMPT_TUNING", "POLY")
         if not (export / "adapter_config.json").is_file():
             more = None
-        labels = {"labels": 2, "tags": 11, "texts": 0}[kind]
+        labels = {"labels": 2, "tags": 11, "texts": 0, "pairs": 0}[kind]
         return [kind, run.experiment.model.checkpoint, labels, str(export), str(batch), more]
 
     return lambda kind, name: load(kind, not quick(kind, CASES.index(name)))[name]
 
 
-@cases("labels", "tags", "texts")
+@cases(*WORDS)
 def test_an_export_loads_elsewhere_with_the_same_logits(
     kind: str, name: str, tried: Any, loaded: Any
 ) -> None:
     run = tried(kind, name)
     found = loaded(kind, name)
-    virtual = found.shape[1] - run.logits.shape[1] if kind != "labels" else 0
+    virtual = found.shape[1] - run.logits.shape[1] if kind in ("tags", "texts") else 0
     torch.testing.assert_close(found[:, virtual:], run.logits, rtol=0, atol=2e-6)
+
+
+@cases("pairs", every=2)
+def test_an_encoder_decoder_writes_as_it_was_trained(kind: str, name: str, tried: Any) -> None:
+    """Greedy decoding, which encodes once and remembers, against the likeliest token of a whole pass after each."""
+    run = tried(kind, name)
+    model, context = run.model.eval(), run.context
+    prompts = run.batch["input_ids"][:2]
+    mask = run.batch["attention_mask"][:2]
+    settings = replace(run.experiment.task.decoding, max_new_tokens=6, beams=1, no_repeat_ngram=0)
+    stops = find_stops(context.tokenizer, int(model.config.vocab_size), torch.device("cpu"))
+    with merged(model) as plain:
+        found = beam_search(plain, prompts, mask, settings, stops, virtual_tokens(model))
+    written = torch.full((2, 1), model.config.decoder_start_token_id)
+    for _ in range(6):
+        with torch.no_grad():
+            logits = model(input_ids=prompts, attention_mask=mask, decoder_input_ids=written).logits
+        written = torch.cat([written, logits[:, -1].argmax(-1, keepdim=True)], dim=1)
+    for tokens, expected in zip(found, written[:, 1:].tolist(), strict=True):
+        assert tokens == expected[: len(tokens)]
+        assert tokens
 
 
 @cases("texts")
@@ -267,10 +315,10 @@ def test_texts_are_decoded_by_the_model_that_was_trained(kind: str, name: str, t
 
 @pytest.mark.parametrize(("kind", "name"), [(k, n) for k, names in REFUSED.items() for n in names])
 def test_what_cannot_be_is_refused_in_a_line(
-    kind: str, name: str, composed: Any, tiny_encoder: Path, tiny_decoder: Path, tmp_path: Path
+    kind: str, name: str, composed: Any, bases: dict[str, Path], tmp_path: Path
 ) -> None:
     try:
-        experiment = composed("peft", *words_of(kind, name, tiny_encoder, tiny_decoder))
+        experiment = composed("peft", *words_of(kind, name, bases[kind]))
     except UserError as error:
         said = error.what
     else:

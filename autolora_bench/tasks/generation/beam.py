@@ -111,7 +111,7 @@ def beam_search(
     """
     beams = settings.beams
     both_halves = model.config.is_encoder_decoder
-    step = EncoderDecoderStep(model, mask) if both_halves else StepModel(model, mask, virtual)
+    step = (EncoderDecoderStep if both_halves else StepModel)(model, mask, virtual)
     logits = step.first(prompts)
     best = _Best(torch.full((len(prompts),), NEVER, device=prompts.device), [[] for _ in prompts])
     records = torch.arange(len(prompts), device=prompts.device)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from transformers.modeling_outputs import BaseModelOutput
 
-from autolora_bench.models.virtual import VirtualTokens
+from autolora_bench.models.virtual import VirtualTokens, encode
 from autolora_bench.tasks.generation.beam_attention import Beams, beam_attention, can_share
 
 
@@ -75,17 +75,21 @@ class EncoderDecoderStep:
     Args:
         model: of transformers.
         mask: (B, T) of the prompts, which are padded at the end: the model may count positions from the front.
+        virtual: V tokens that are read before every prompt, or before every output.
     """
 
-    def __init__(self, model: Any, mask: Tensor) -> None:
+    def __init__(self, model: Any, mask: Tensor, virtual: VirtualTokens | None = None) -> None:
         self.model = model
         self.mask = mask
+        self.virtual = virtual
         self.states: Any = None
         self.cache: Any = None
 
     def first(self, prompts: Tensor) -> Tensor:
         """(B, T) prompts -> (B, V) logits of the first generated token."""
-        self.states = self.model.get_encoder()(input_ids=prompts, attention_mask=self.mask).last_hidden_state
+        self.states, self.mask = encode(self.model, prompts, self.mask, self.virtual)
+        if self.virtual is not None and self.virtual.cache is not None:
+            self.cache = self.virtual.cache(len(prompts))
         start = self.model.config.decoder_start_token_id
         return self._run(prompts.new_full((len(prompts), 1), start))
 
