@@ -7,8 +7,8 @@ import yaml
 from autolora_bench.errors import UserError, nearest
 
 GROUPS = ("task", "method", "model", "data", "train", "suite")
-OPTIONAL_GROUPS = ("recipe", "cell")
-"""Groups whose default choice need not be there: it is interpolated from others."""
+OPTIONAL_GROUPS = ("shared", "recipe", "cell")
+"""Groups of which nothing need be chosen, or whose default choice need not be there: it is interpolated from others."""
 KINDS = {"tasks": "task", "models": "model", "methods": "method", "suites": "suite", "data": "data"}
 """The groups of which there are lists, by the lists' names."""
 
