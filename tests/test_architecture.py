@@ -84,7 +84,7 @@ VAGUE = {
     "utils",
     "words",
 }
-REPORT_MAY_USE = {"errors", "config", "paths", "record", "plan", "metrics", "report", "untrusted"}
+REPORT_MAY_USE = {"errors", "config", "paths", "record", "tables", "plan", "metrics", "report", "untrusted"}
 
 
 def part(path: Path) -> str:

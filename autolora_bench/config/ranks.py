@@ -10,7 +10,6 @@ command, with the other method in its place (`name_reference`): so it has a name
 been run, and a sweep over both needs no second command.
 """
 
-import csv
 import glob
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -24,6 +23,7 @@ from autolora_bench.config.registry import methods
 from autolora_bench.errors import UserError
 from autolora_bench.paths import RECORD
 from autolora_bench.record import RunRecord, read_record
+from autolora_bench.tables.text_files import named_rows
 from autolora_bench.untrusted import in_a_line, parse_json, read_bytes
 
 PROJECTIONS = {
@@ -133,10 +133,12 @@ def _of_file(path: Path, task: str) -> dict[str, int]:
     try:
         content = read_bytes(path)
         is_json = path.suffix.lower() == ".json"
-        rows: Sequence[Mapping[str, Any]] = parse_json(content) if is_json else _csv_rows(content.decode())
+        rows: Sequence[Mapping[str, Any]] = (
+            parse_json(content) if is_json else [row for _, row in named_rows(path, FIELDS, content.decode())]
+        )
         wanted = [row for row in rows if row.get("task") in (None, "", task)]
         layers = [(layer_key(int(row["layer"]), str(row["projection"])), int(row["rank"])) for row in wanted]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, csv.Error) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(
             f"{path} holds no ranks: {in_a_line(repr(error))}", f"give it the columns {', '.join(FIELDS)}"
         ) from error
@@ -148,17 +150,6 @@ def _of_file(path: Path, task: str) -> dict[str, int]:
             f"{path} has no ranks of task {task}", f"say method.source_task=NAME, one of: {', '.join(known)}"
         )
     return _unique(layers, path)
-
-
-def _csv_rows(text: str) -> list[dict[str, Any]]:
-    """Rows of a CSV with a header. Raises ValueError where a row has more or fewer cells than the header."""
-    reader = csv.DictReader(text.splitlines(), strict=True)
-    rows = []
-    for row in reader:
-        if None in row or None in row.values():
-            raise ValueError(f"line {reader.line_num} has another number of cells than the first line")
-        rows.append(row)
-    return rows
 
 
 def _unique(layers: Sequence[tuple[str, int]], path: Path) -> dict[str, int]:

@@ -13,9 +13,9 @@ from autolora_bench.config.task import (
     TaskConfig,
 )
 from autolora_bench.data.schema import Columns, tag_names
-from autolora_bench.data.text_files import quote
 from autolora_bench.errors import UserError
 from autolora_bench.tables.profile import as_number, spelled
+from autolora_bench.tables.text_files import quote
 
 MEND = "mend the row or leave it out"
 

@@ -8,8 +8,8 @@ from autolora_bench.config.task import TaskConfig
 from autolora_bench.data.files import local_source
 from autolora_bench.data.records import group_meanings, parse_meaning
 from autolora_bench.data.schema import Columns
-from autolora_bench.data.text_files import column, read_table, read_text
 from autolora_bench.errors import UserError
+from autolora_bench.tables.text_files import column, read_table, read_text
 
 OUTPUT_NAMES = ("output", "ref")
 """Names of the column of outputs in a table of them; its other column is `mr`. Any case."""

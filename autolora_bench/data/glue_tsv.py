@@ -14,8 +14,8 @@ from autolora_bench.config.task import (
 )
 from autolora_bench.data.files import local_source
 from autolora_bench.data.schema import Columns
-from autolora_bench.data.text_files import column, lines, quote, read_text
 from autolora_bench.errors import UserError
+from autolora_bench.tables.text_files import column, lines, quote, read_text
 
 
 def read_glue_tsv(paths: Sequence[Path], task: TaskConfig) -> tuple[Columns, list[str]]:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from autolora_bench.config.task import TaggingTask, TaskConfig
 from autolora_bench.data.schema import Columns, tag_names
-from autolora_bench.data.text_files import BLANKS, lines, quote, read_text
 from autolora_bench.errors import UserError
+from autolora_bench.tables.text_files import BLANKS, lines, quote, read_text
 
 DOCUMENT_MARKS = ("###MEDLINE:", "-DOCSTART-")
 Line = tuple[int, str]

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from autolora_bench.data.schema import Columns
-from autolora_bench.data.text_files import quote
+from autolora_bench.tables.text_files import quote
 
 GOOD = "good"
 """WebNLG's mark of a lexicalisation that its annotators accepted: the only ones the LoRA paper's set-up keeps."""

@@ -15,8 +15,8 @@ from autolora_bench.config.task import (
     TaggingTask,
     TaskConfig,
 )
-from autolora_bench.data.text_files import quote
 from autolora_bench.errors import UserError
+from autolora_bench.tables.text_files import quote
 
 if TYPE_CHECKING:
     from datasets import Dataset, Features

@@ -10,8 +10,8 @@ from xml.parsers import expat
 from autolora_bench.config.task import TaskConfig
 from autolora_bench.data.records import GOOD, Entry, entry_columns, parse_triple
 from autolora_bench.data.schema import Columns
-from autolora_bench.data.text_files import quote, read_bytes
 from autolora_bench.errors import UserError
+from autolora_bench.tables.text_files import quote, read_bytes
 
 _DECLARED = re.compile(
     rb"(?:\xef\xbb\xbf)?\s{0,9}<\?xml[^>]{0,200}?encoding\s{0,9}=\s{0,9}['\"]([^'\"]{0,200})['\"]"

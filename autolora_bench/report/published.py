@@ -1,8 +1,7 @@
 """Values that papers print: read from results/published.csv, and set beside our rows of the same setting."""
 
-import csv
 import math
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
@@ -10,6 +9,7 @@ from statistics import fmean
 from autolora_bench.errors import UserError
 from autolora_bench.report.scoreboard import AVERAGE, Cell, Column, PublishedRow, Row, Table
 from autolora_bench.report.units import in_published_unit
+from autolora_bench.tables.text_files import named_rows
 
 FIELDS = (
     "source",
@@ -89,34 +89,10 @@ def read_published(*files: Path) -> list[Published]:
     """
     found: dict[tuple[tuple[str, ...], str, str], Published] = {}
     for file in files or own_values():
-        for number, row in read_rows(file, FIELDS):
+        for number, row in named_rows(file, FIELDS):
             value = _published(row, f"{file} line {number}")
             found[value.group, value.task, value.metric] = value
     return list(found.values())
-
-
-def read_rows(file: Path, columns: Iterable[str]) -> list[tuple[int, dict[str, str]]]:
-    """Line number and cells of every row of a CSV file. Raises UserError where it cannot be read, lacks a column,
-    or has a row of more or fewer cells than its first line."""
-    try:
-        with file.open(encoding="utf-8-sig", newline="") as lines:
-            reader = csv.reader(lines, strict=True)
-            header = next(reader, [])
-            cells = [(reader.line_num, row) for row in reader if row]
-    except (OSError, ValueError, csv.Error) as error:
-        raise UserError(f"cannot read {file}: {error}", "give a CSV file in UTF-8") from error
-    absent = [name for name in columns if name not in header]
-    uneven = next(((number, len(row)) for number, row in cells if len(row) != len(header)), None)
-    if absent:
-        raise UserError(
-            f"{file} has no column {', '.join(absent)}", f"its first line must name {','.join(columns)}"
-        )
-    if uneven is not None:
-        raise UserError(
-            f"{file}, line {uneven[0]}: {uneven[1]} columns where {len(header)} are expected",
-            "put a cell that holds a comma or a quotation mark in quotation marks",
-        )
-    return [(number, dict(zip(header, row, strict=True))) for number, row in cells]
 
 
 def _published(row: dict[str, str], where: str) -> Published:

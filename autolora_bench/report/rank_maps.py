@@ -7,9 +7,10 @@ from pathlib import Path
 from statistics import fmean
 
 from autolora_bench.errors import UserError
-from autolora_bench.report.published import backbone_name, read_rows, results_dir
+from autolora_bench.report.published import backbone_name, results_dir
 from autolora_bench.report.runs import Run
 from autolora_bench.report.scoreboard import Row, Table
+from autolora_bench.tables.text_files import named_rows
 
 COLUMNS = ("source", "backbone", "task", "layer", "projection", "rank")
 
@@ -64,7 +65,7 @@ def published_ranks(path: Path | None = None) -> dict[str, RankMap]:
     if path is None and not file.is_file():
         return {}
     values: dict[tuple[str, str], dict[tuple[int, str], float]] = defaultdict(dict)
-    for line, row in read_rows(file, COLUMNS):
+    for line, row in named_rows(file, COLUMNS):
         try:
             values[row["task"], row["backbone"]][int(row["layer"]), row["projection"]] = float(row["rank"])
         except ValueError as error:

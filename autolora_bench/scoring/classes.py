@@ -9,10 +9,10 @@ from pathlib import Path
 from autolora_bench.config.task import ClassificationTask
 from autolora_bench.data.files import local_source
 from autolora_bench.data.glue_tsv import read_glue_tsv
-from autolora_bench.data.text_files import BLANKS, holds_json, quote, read_text
 from autolora_bench.errors import UserError
 from autolora_bench.metrics.classification import BINARY, CORRELATIONS, GLUE_CLASSES, GLUE_METRICS, POSITIVE
 from autolora_bench.scoring.predictions import check_counts, read_lines
+from autolora_bench.tables.text_files import BLANKS, holds_json, quote, read_text
 
 Value = int | float | str
 Values = list[Value]

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from autolora_bench.data.text_files import holds_json, lines, quote, read_text, read_values
 from autolora_bench.errors import UserError
+from autolora_bench.tables.text_files import holds_json, lines, quote, read_text, read_values
 
 
 def read_lines(path: Path, text: str | None = None) -> list[str]:

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from autolora_bench.data.iob2 import Line, sentences
-from autolora_bench.data.text_files import BLANKS, holds_json, quote, read_values
 from autolora_bench.errors import UserError
+from autolora_bench.tables.text_files import BLANKS, holds_json, quote, read_values
 
 Sentences = list[list[str]]
 BOTH = ("token", "gold tag", "predicted tag")

@@ -5,10 +5,10 @@ from pathlib import Path
 
 from autolora_bench.data.e2e_csv import read_outputs, read_references
 from autolora_bench.data.records import entry_columns
-from autolora_bench.data.text_files import holds_json, read_text
 from autolora_bench.data.webnlg_xml import read_entries
 from autolora_bench.errors import UserError
 from autolora_bench.scoring.predictions import check_counts, check_records, read_lines, read_records
+from autolora_bench.tables.text_files import holds_json, read_text
 
 TABLES = (".csv", ".tsv")
 MEND = "give the XML test file, a folder with reference0, reference1, ..., or the path they begin with"

@@ -136,12 +136,12 @@ def test_the_authors_lists_are_read_by_task() -> None:
 @pytest.mark.parametrize(
     ("text", "match"),
     [
-        ("layer,projection\n0,query\n", "holds no ranks"),
+        ("layer,projection\n0,query\n", "has no column rank"),
         ("layer,projection,rank\n0,query,many\n", "holds no ranks"),
         ("layer,projection,rank\n0,query,1\n0,q,2\n", "twice"),
         ("layer,projection,rank\n0,query,-1\n", "negative"),
-        ("layer,projection,rank\n0,query,1,7\n", "line 2 has another number of cells"),
-        ("layer,projection,rank,note\n0,query,1,x\n0,value,1\n", "line 3 has another number of cells"),
+        ("layer,projection,rank\n0,query,1,7\n", "line 2: 4 columns where 3 are expected"),
+        ("layer,projection,rank,note\n0,query,1,x\n0,value,1\n", "line 3: 3 columns where 4 are expected"),
     ],
 )
 def test_files_with_mistakes_are_refused(text: str, match: str, tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +122,23 @@ def read_table(path: Path, delimiter: str = ",", text: str | None = None) -> lis
     if not rows:
         raise UserError(f"{path} is empty", "give a file with content, or download it again")
     return rows
+
+
+def named_rows(
+    path: Path, columns: Iterable[str], text: str | None = None
+) -> list[tuple[int, dict[str, str]]]:
+    """Line and cells by name of every row of a CSV file below its first line, which must name `columns`.
+
+    Raises:
+        UserError: as `read_table`, or a column is missing.
+    """
+    (_, header), *rows = read_table(path, text=text)
+    absent = [name for name in columns if name not in header]
+    if absent:
+        raise UserError(
+            f"{path} has no column {', '.join(absent)}", f"its first line must name {','.join(columns)}"
+        )
+    return [(number, dict(zip(header, cells, strict=True))) for number, cells in rows]
 
 
 def column(path: Path, header: list[str], name: str, mend: str) -> int:
