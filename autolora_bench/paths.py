@@ -13,10 +13,20 @@ LEFT_SECONDS = 86_400
 
 
 def conf_dir() -> Path:
-    """The configuration folder: the copy inside an installed package, else the one of the checkout."""
+    """The configuration folder."""
+    return _shipped("conf")
+
+
+def results_dir() -> Path:
+    """The folder of published values."""
+    return _shipped("results")
+
+
+def _shipped(name: str) -> Path:
+    """The copy inside an installed package, else the folder of the checkout."""
     package = Path(__file__).resolve().parent
-    shipped = package / "conf"
-    return shipped if shipped.is_dir() else package.parent / "conf"
+    shipped = package / name
+    return shipped if shipped.is_dir() else package.parent / name
 
 
 def cache_dir() -> Path:

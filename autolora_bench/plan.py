@@ -1,7 +1,6 @@
 """What is meant to be run: one entry per cell and seed, with the command that runs it."""
 
 import os
-import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,14 +18,6 @@ from autolora_bench.record import RunRecord, Status, read_record
 
 PUSH = "push"
 """The setting that sends a run somewhere: no part of the run, and of no command that makes it again."""
-
-DIR = "DIR"
-"""Stands for a folder in a command, as in the documentation."""
-FOLDERS = ("data.dir", "model.path", "--config-dir", "-cd")
-ABSOLUTE = re.compile(
-    r"""(?<=["'])~?/(?:[^"'/\n]+/)+|(?:(?<=file://)|(?<![\w.:/*~)\]}]))~?/(?:[^\s/'"<>|,;]+/)+"""
-)
-"""The folders of an absolute path, quoted or not; not those of an address on the network."""
 
 
 class State(StrEnum):
@@ -152,26 +143,3 @@ def command_line(experiment: ExperimentConfig, words: Sequence[str]) -> str:
     if experiment.data.source is Source.local and experiment.data.dir is None:
         defaults.append("data.dir=DIR")
     return shlex.join(["autolora-bench", *words, *defaults])
-
-
-def portable_command(command: str) -> str:
-    """The command with DIR for the machine's folders, without results=, and with other absolute paths cut."""
-    words: list[str] = []
-    try:
-        given_words = shlex.split(command)
-    except ValueError:  # a command of somebody else's, with a quotation that never ends
-        return without_folders(command)
-    for word in given_words:
-        name, given, _ = word.partition("=")
-        if words and words[-1] in FOLDERS:
-            words.append(DIR)
-        elif given and name in FOLDERS:
-            words.append(f"{name}={DIR}")
-        elif name != "results":
-            words.append(without_folders(word))
-    return shlex.join(words)
-
-
-def without_folders(text: str) -> str:
-    """The text with every absolute path in it cut to its last part."""
-    return ABSOLUTE.sub(".../", text)

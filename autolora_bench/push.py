@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from autolora_bench import __version__
 from autolora_bench.config.choices import GROUPS
 from autolora_bench.config.experiment import Rerun, config_id
 from autolora_bench.config.trackers import run_name
@@ -285,7 +286,5 @@ def _api() -> "HfApi":
 def _api_of(endpoint: str) -> "HfApi":
     """One for all runs of a process: it remembers who is logged in, which hubs do not like to be asked often."""
     from huggingface_hub import HfApi
-
-    from autolora_bench import __version__
 
     return HfApi(endpoint=endpoint, library_name=TAG, library_version=__version__)

@@ -19,7 +19,7 @@ from autolora_bench.methods.evaluation import EvaluatePhase
 from autolora_bench.methods.inputs import Inputs
 from autolora_bench.metrics.registry import METRICS, lookup, own_metrics
 from autolora_bench.models.preflight import check_model
-from autolora_bench.plan import portable_command
+from autolora_bench.portable import portable_command
 from autolora_bench.processes import is_lost, is_main, meet, on_main, rank, world_size
 from autolora_bench.provenance import provenance
 from autolora_bench.record import PhaseRecord, RunRecord, Status, now, write_record

@@ -15,6 +15,7 @@ LAYERS = [
         "ownership",
         "paths",
         "processes",
+        "portable",
         "provenance",
         "run_files",
         "untrusted",
@@ -23,12 +24,18 @@ LAYERS = [
     {"tables"},
     {"config"},
     {"plan"},
-    {"search", "metrics", "user_code", "models", "speedups", "data", "devices"},
-    {"tasks", "scoring"},
+    {"devices"},
+    {"search"},
+    {"metrics", "user_code"},
+    {"models"},
+    {"speedups"},
+    {"data"},
+    {"tasks"},
+    {"scoring"},
     {"training"},
     {"methods"},
     {"runner"},
-    {"sweeps", "plan_cache", "tuning", "fair", "report", "rerun", "push"},
+    {"sweeps", "plan_cache", "studies", "fair", "report", "rerun", "push"},
     {"commands"},
     {"cli", "__main__", "api"},
 ]
@@ -44,12 +51,13 @@ LIGHT = {
     "run_files",
     "untrusted",
     "record",
+    "portable",
     "provenance",
     "plan",
     "tables",
     "sweeps",
     "plan_cache",
-    "tuning",
+    "studies",
     "fair",
     "rerun",
     "push",
@@ -84,7 +92,7 @@ VAGUE = {
     "utils",
     "words",
 }
-REPORT_MAY_USE = {"errors", "config", "paths", "record", "tables", "plan", "metrics", "report", "untrusted"}
+REPORT_MAY_USE = {"errors", "config", "paths", "record", "tables", "plan", "portable", "metrics", "report", "untrusted"}
 
 
 def part(path: Path) -> str:

@@ -11,7 +11,8 @@ from autolora_bench.commands.options import COMMANDS, print_json, split_json, sp
 from autolora_bench.commands.request import read_request
 from autolora_bench.config.any_task import describe
 from autolora_bench.config.data import Source
-from autolora_bench.config.experiment import ExperimentConfig, identity
+from autolora_bench.config.experiment import ExperimentConfig
+from autolora_bench.config.identity import identity
 from autolora_bench.config.memory import check_package
 from autolora_bench.config.steps import expected_rows, trained_on
 from autolora_bench.config.task import TABLES, RecoveryTask

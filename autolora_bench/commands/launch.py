@@ -33,6 +33,7 @@ from autolora_bench.processes import is_main, leave, on_main, silent, world_size
 from autolora_bench.push import check_push, push_exports
 from autolora_bench.record import Evaluation, RunRecord, Status
 from autolora_bench.rerun import Written, decide, not_run_again, written
+from autolora_bench.studies import Study, is_studied, run_studies, studies
 from autolora_bench.sweeps import (
     ENGINE,
     Plan,
@@ -43,7 +44,6 @@ from autolora_bench.sweeps import (
     words_for_hydra,
     words_of_first,
 )
-from autolora_bench.tuning import Study, is_tuned, run_studies, studies
 from autolora_bench.untrusted import printable
 
 ELSEWHERE = 3
@@ -150,7 +150,7 @@ def _run_all(request: Request, pending: Sequence[PlannedRun]) -> None:
         return
     for one in [request, *beside(request)]:
         once = [*one.overrides, "hydra.sweeper.n_trials=1"]
-        sweep([*one.flags, *(once if is_tuned(one) else words_for_hydra(one))], job)
+        sweep([*one.flags, *(once if is_studied(one) else words_for_hydra(one))], job)
 
 
 def _speaks_to_hydra(request: Request) -> bool:
@@ -222,7 +222,7 @@ def _ask_hydra(words: Sequence[str]) -> int:
     request = read_request(rest)
     if request.multirun:
         raise UserError("--cfg and --info are about one run", "leave out -m")
-    if not is_tuned(request):
+    if not is_studied(request):
         plan(request)
     ask([*flags, *request.flags, *words_of_first(request)], job)
     return 0

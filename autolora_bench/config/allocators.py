@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from omegaconf import MISSING
 
-from autolora_bench.config.data import ADDED
+from autolora_bench.config.identity import ADDED
 from autolora_bench.config.method import MethodConfig, Scaling, check_reference_rank
 from autolora_bench.config.ranges import Amount, Between, LayerRank, Positive, Rank, Share, Size, Steps
 from autolora_bench.config.registry import method

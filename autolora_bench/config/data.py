@@ -2,35 +2,11 @@
 
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
 
 from omegaconf import MISSING
 
+from autolora_bench.config.identity import ADDED, LOCATION
 from autolora_bench.config.ranges import Between, Seed, Share, Steps, Text
-
-LOCATION = {"identity": False}
-"""Metadata of fields that say where something lies on one machine: they are no part of a run's identity."""
-
-LABEL = {"identity": False}
-"""Metadata of fields that only tell a reader something: they are no part of a run's identity either."""
-
-ADDED = {"identity_when_default": False}
-"""Metadata of settings that came after runs had been recorded, and whose default is what was computed before.
-
-They are part of a run's identity only where they differ from their default, so that older records keep theirs; their
-default must therefore never change. Works at any depth: a nested dataclass is left out as a whole while all of it is as
-its default, and inside it only what differs counts where its own fields are marked too.
-"""
-
-
-def recorded_as(value: Any) -> dict[str, Any]:
-    """Metadata of settings that came after runs had been recorded, and whose default is not what was computed before.
-
-    They are part of a run's identity except where they are `value`, which is what older records were made with; this
-    value must therefore never change, while the default may.
-    """
-    return {"identity_unless": value}
-
 
 HELD_OUT = "held_out"
 """The split that data.held_out makes; the only one that such a run is scored on."""

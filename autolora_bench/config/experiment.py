@@ -1,6 +1,5 @@
 """One cell with one seed: everything that decides what a run computes."""
 
-import dataclasses
 import hashlib
 import json
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ from typing import Annotated, Any
 from annotated_types import Interval
 
 from autolora_bench.config.data import DataConfig, Source
+from autolora_bench.config.identity import identity
 from autolora_bench.config.method import MethodConfig
 from autolora_bench.config.model import ModelConfig
 from autolora_bench.config.ranges import Between, Positive, Seed, Text
@@ -81,34 +81,6 @@ class ExperimentConfig:
     """What a suite tunes first; no part of a run."""
     compare: list[str] = field(default_factory=lambda: list(COMPARE))
     """The comparisons that a report of these runs tests and corrects together, `method:other`; no part of a run."""
-
-
-def identity(node: Any) -> Any:
-    """The plain value of a configuration node without the fields that do not count.
-
-    Left out are fields marked LOCATION or LABEL, those marked ADDED whose value is their default, and those marked
-    `recorded_as` a value that is theirs (config.data).
-    """
-    if dataclasses.is_dataclass(node):
-        fields = [f for f in dataclasses.fields(node) if _counts(f, getattr(node, f.name))]
-        return {f.name: identity(getattr(node, f.name)) for f in fields}
-    if isinstance(node, Enum):
-        return node.name
-    if isinstance(node, dict):
-        return {str(key): identity(value) for key, value in node.items()}
-    if isinstance(node, list | tuple):
-        return [identity(value) for value in node]
-    return node
-
-
-def _counts(field: dataclasses.Field[Any], value: Any) -> bool:
-    if "identity_unless" in field.metadata:
-        return bool(value != field.metadata["identity_unless"])
-    if field.metadata.get("identity_when_default", True):
-        return bool(field.metadata.get("identity", True))
-    make = field.default_factory
-    default = field.default if make is dataclasses.MISSING else make()
-    return bool(value != default)
 
 
 def experiment_identity(experiment: ExperimentConfig) -> dict[str, Any]:

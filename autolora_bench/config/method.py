@@ -6,7 +6,7 @@ from typing import Any
 
 from omegaconf import MISSING
 
-from autolora_bench.config.data import ADDED, LABEL, LOCATION
+from autolora_bench.config.identity import ADDED, LABEL, LOCATION
 from autolora_bench.config.ranges import (
     Amount,
     Between,

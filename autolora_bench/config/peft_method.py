@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from autolora_bench.config.data import LOCATION
 from autolora_bench.config.experiment import ExperimentConfig
+from autolora_bench.config.identity import LOCATION
 from autolora_bench.config.method import MethodConfig
 from autolora_bench.config.peft_types import OWN, PeftTypeInfo, peft_types
 from autolora_bench.config.ranges import Share, Text
@@ -50,7 +50,7 @@ REFUSED = {
 
 @method(
     "peft",
-    runs="autolora_bench.methods.peft_config:PeftMethod",
+    runs="autolora_bench.methods.peft_method:PeftMethod",
     family="peft",
     works_on=Support(encoder_decoders=True),
 )

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from enum import Enum
 
-from autolora_bench.config.data import ADDED
+from autolora_bench.config.identity import ADDED
 from autolora_bench.config.method import MethodConfig
 from autolora_bench.config.ranges import Share, Size
 from autolora_bench.config.registry import Support, method

@@ -5,7 +5,7 @@ from enum import Enum, StrEnum
 
 from omegaconf import MISSING
 
-from autolora_bench.config.data import ADDED
+from autolora_bench.config.identity import ADDED
 from autolora_bench.config.method import LoraConfig
 from autolora_bench.config.ranges import Between, Names, Positive, Seed, Size, Steps
 from autolora_bench.config.registry import method

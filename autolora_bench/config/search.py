@@ -7,7 +7,7 @@ from typing import Annotated, TypeVar
 from annotated_types import MaxLen, MinLen
 from omegaconf import MISSING
 
-from autolora_bench.config.data import ADDED
+from autolora_bench.config.identity import ADDED
 from autolora_bench.config.ranges import (
     Amount,
     Between,

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from annotated_types import Interval, MinLen
 from omegaconf import MISSING
 
-from autolora_bench.config.data import ADDED, LABEL
+from autolora_bench.config.identity import ADDED, LABEL
 from autolora_bench.config.ranges import (
     Distinct,
     Names,

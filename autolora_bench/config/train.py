@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from enum import Enum
 
-from autolora_bench.config.data import ADDED, LOCATION, recorded_as
+from autolora_bench.config.identity import ADDED, LOCATION, recorded_as
 from autolora_bench.config.ranges import AUTO, Amount, Names, Positive, Share, Size, Steps, Threads, Way
 
 WAYS = ("cpu_kernels", "padding_free")

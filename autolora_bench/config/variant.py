@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from annotated_types import Interval
 
-from autolora_bench.config.data import ADDED
+from autolora_bench.config.identity import ADDED
 from autolora_bench.config.ranges import Between, Positive, Size, Steps
 
 

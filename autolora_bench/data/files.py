@@ -7,7 +7,7 @@ from pathlib import Path
 
 from autolora_bench.checksums import sha256
 from autolora_bench.config.data import HELD_OUT, DataConfig, Source
-from autolora_bench.config.experiment import identity
+from autolora_bench.config.identity import identity
 from autolora_bench.config.task import (
     TABLES,
     FilesSource,

@@ -7,7 +7,7 @@ from typing import Any
 from datasets import Dataset
 
 from autolora_bench.config.data import HELD_OUT, DataConfig, Source
-from autolora_bench.config.experiment import identity
+from autolora_bench.config.identity import identity
 from autolora_bench.config.task import ClassificationTask, GenerationTask, RegressionTask, TaskConfig
 from autolora_bench.data.files import local_files, own_files
 from autolora_bench.data.generated.source import read_generated, read_planted

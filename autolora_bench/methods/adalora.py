@@ -15,7 +15,7 @@ from torch import nn
 from autolora_bench.config.method import AdaLoraConfig
 from autolora_bench.methods.base import PhaseContext
 from autolora_bench.methods.finetuning import OneTraining
-from autolora_bench.methods.peft_lora import peft_model
+from autolora_bench.methods.peft_lora import low_rank_model
 from autolora_bench.methods.rank_schedule import UNKNOWN, RankSchedule, prune_to_kept, save_kept
 from autolora_bench.models.export import export
 from autolora_bench.models.load import Backbone
@@ -51,7 +51,7 @@ class AdaLora(OneTraining):
     def adapt(self, backbone: Backbone, context: PhaseContext) -> PeftModel:
         """Triplets of the first rank in every layer."""
         c = self.config
-        return peft_model(
+        return low_rank_model(
             backbone,
             context,
             peft.AdaLoraConfig,

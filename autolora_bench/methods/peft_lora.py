@@ -21,10 +21,10 @@ TASK_TYPES = {
 
 def lora_model(backbone: Backbone, context: PhaseContext, **options: Any) -> PeftModel:
     """PEFT's LoRA on a fresh model, its head trained in full; `options` are those of `peft.LoraConfig`."""
-    return peft_model(backbone, context, peft.LoraConfig, **options)
+    return low_rank_model(backbone, context, peft.LoraConfig, **options)
 
 
-def peft_model(
+def low_rank_model(
     backbone: Backbone, context: PhaseContext, kind: type[peft.LoraConfig], **options: Any
 ) -> PeftModel:
     """A low-rank method of PEFT on a fresh model, its head trained in full.

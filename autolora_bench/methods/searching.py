@@ -69,7 +69,8 @@ class SearchPhase:
         selection = selection_for(model, c.constraint, c.initial, budget, c.scope)
         first = float(selection.current[0, 0])
         trainer = self._trainer(model, selection, context, train, backbone.head_modules)
-        trainer.allocation()  # a rule that does not fit these layers says so before the search, not after it
+        trainer.allocation()  # a rule that does not fit these layers says so before the search, not after it,
+        self._movement(selection, first)  # and so does one whose level nobody knows
         drawn = selection.alpha().detach().cpu().clone()
         train_search(trainer, context, train)
         if torch.equal(selection.alpha().detach().cpu(), drawn):

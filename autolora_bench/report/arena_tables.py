@@ -141,10 +141,13 @@ def _drawing(arena: Arena) -> PlainTable | None:
         return None
     profiles = [arena.truth, *arena.found]
     top = max(rank for profile in profiles for rank in profile.ranks)
-    rows = tuple((p.label, _strip(p, top), " ".join(_rank(rank) for rank in p.ranks)) for p in profiles)
+    rows = tuple(
+        (p.label, _strip(p, top), " ".join(numerals.rank(rank) for rank in p.ranks)) for p in profiles
+    )
     plants = arena.plants.index.unique("plant")
     over = f"plant {plants[0]}" if len(plants) == 1 else f"means over {len(plants)} plants"
-    note = f"One place per layer, in the order of their true ranks; {over}. A dot is rank 0, a full block {_rank(top)}."
+    full = numerals.rank(top)
+    note = f"One place per layer, in the order of their true ranks; {over}. A dot is rank 0, a full block {full}."
     return PlainTable(
         f"{arena.title}: true and found ranks",
         ("method", "ranks", ""),
@@ -159,7 +162,3 @@ def _strip(profile: RankProfile, top: float) -> str:
     """A rank that is not 0 is never drawn as 0."""
     eighths = [max(int(8 * rank / max(top, 1.0) + 0.5), 1 if rank >= 0.05 else 0) for rank in profile.ranks]
     return "".join(BLOCKS[eighth] for eighth in eighths)
-
-
-def _rank(rank: float) -> str:
-    return f"{rank:.0f}" if abs(rank - round(rank)) < 0.05 else f"{rank:.1f}"

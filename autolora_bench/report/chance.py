@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from statistics import NormalDist
 
 from autolora_bench.record import Evaluation
+from autolora_bench.report.frames import MOMENTS
 from autolora_bench.report.runs import Run
 from autolora_bench.report.scoreboard import Column, Table
 
@@ -83,6 +84,5 @@ def _examples(run: Run, column: Column) -> int | None:
 
 def _evaluation(run: Run, column: Column) -> Evaluation | None:
     record = run.completed
-    place = {"best": "best", "last": "last", "kept": "test"}[column.epoch]
-    found: Evaluation | None = getattr(record, place).get(column.split) if record else None
+    found: Evaluation | None = getattr(record, MOMENTS[column.epoch]).get(column.split) if record else None
     return found

@@ -9,7 +9,7 @@ import numpy as np
 
 from autolora_bench.errors import UserError
 from autolora_bench.paths import RECORD, relative_folder
-from autolora_bench.plan import ABSOLUTE, FOLDERS, portable_command, without_folders
+from autolora_bench.portable import ABSOLUTE, FOLDERS, portable_command, without_folders
 from autolora_bench.record import RunRecord, read_record, record_from, write_atomically, write_record
 from autolora_bench.report.runs import flatten
 from autolora_bench.report.searches import DRAWN_POINTS, artefact_path, evenly, read_json, read_search_path

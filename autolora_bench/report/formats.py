@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from autolora_bench.report import numerals
-from autolora_bench.report.scoreboard import Cell, Column, PublishedRow, Row, Table
+from autolora_bench.report.scoreboard import TIMED, Cell, Column, PublishedRow, Row, Table
 from autolora_bench.untrusted import csv_cell
 
 MISSING = "--"
@@ -116,7 +116,7 @@ def _headings(table: Table, columns: Sequence[Column], *, timed: bool) -> tuple[
     marks = dict.fromkeys(table.marked, "*")
     scores = [Heading(c.title + marks.get(c.task, ""), c.subtitle, c) for c in columns if not c.is_average]
     averages = [Heading("average", column.subtitle, column) for column in columns if column.is_average]
-    time = [Heading("search + training", "s")] if timed else []
+    time = [Heading(TIMED, "s")] if timed else []
     return (Heading("method"), *scores, Heading("parameters", "M"), *time, *averages)
 
 

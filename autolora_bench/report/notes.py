@@ -10,7 +10,7 @@ from autolora_bench.report.comparisons import rank_notes
 from autolora_bench.report.numerals import plural, span, stated
 from autolora_bench.report.rows import RowRuns, settings
 from autolora_bench.report.runs import Run, family_of, hardware, method_order, setting
-from autolora_bench.report.scoreboard import ALPHA, FEW, Column, Row, Table
+from autolora_bench.report.scoreboard import ALPHA, FEW, TIMED, Column, Row, Table
 
 SHORT = 8
 """Letters of a fingerprint that a reader is shown."""
@@ -101,7 +101,7 @@ def _times(table: Table) -> list[str]:
     if all(row.seconds is None for row in table.rows):
         return []
     return [
-        "Training s: wall-clock seconds of one run's optimizer steps, search included, mean over seeds, then tasks; "
+        f"{TIMED}: wall-clock seconds of one run's optimizer steps, mean over seeds, then tasks; "
         "empty where a task has no run. All on one machine."
     ]
 

@@ -31,6 +31,11 @@ def span(counts: list[float]) -> str:
     return low if low == high else f"{low}\N{EN DASH}{high}"
 
 
+def rank(mean: float) -> str:
+    """A mean rank: whole, or with one decimal."""
+    return f"{mean:.0f}" if abs(mean - round(mean)) < 0.05 else f"{mean:.1f}"
+
+
 def duration(seconds: float) -> str:
     """Seconds as a person reads them: 42 s, 3.4 min, 2.1 h."""
     if seconds < 100:

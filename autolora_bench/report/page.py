@@ -259,16 +259,12 @@ def _arena_map(arena: Arena, truth: RankProfile) -> dict[str, Any]:
     rows = [
         (
             profile.label,
-            [(_rank(rank), _heat(rank, top)) for rank in profile.ranks],
+            [(numerals.rank(rank), _heat(rank, top)) for rank in profile.ranks],
             known.get(profile.label, ""),
         )
         for profile in profiles
     ]
     return {"layers": len(truth.ranks), "rows": rows}
-
-
-def _rank(rank: float) -> str:
-    return f"{rank:.0f}" if abs(rank - round(rank)) < 0.05 else f"{rank:.1f}"
 
 
 def _heat(rank: float, top: float) -> int:
@@ -309,7 +305,7 @@ def _map(ranks: RankMap, top: float) -> dict[str, Any]:
         (
             projection,
             [
-                (_rank(ranks.ranks[block, projection]), _heat(ranks.ranks[block, projection], top))
+                (numerals.rank(ranks.ranks[block, projection]), _heat(ranks.ranks[block, projection], top))
                 if (block, projection) in ranks.ranks
                 else ("", 0)
                 for block in ranks.blocks

@@ -7,6 +7,7 @@ from pathlib import Path
 from statistics import fmean
 
 from autolora_bench.errors import UserError
+from autolora_bench.paths import results_dir
 from autolora_bench.report.scoreboard import AVERAGE, Cell, Column, PublishedRow, Row, Table
 from autolora_bench.report.units import in_published_unit
 from autolora_bench.tables.text_files import named_rows
@@ -62,13 +63,6 @@ class Published:
             return float(self.parameters.removesuffix("M")) * 1e6
         except ValueError:
             return None
-
-
-def results_dir() -> Path:
-    """The folder of published values: the copy inside an installed package, else the checkout's results/."""
-    package = Path(__file__).resolve().parent.parent
-    shipped = package / "results"
-    return shipped if shipped.is_dir() else package.parent / "results"
 
 
 def own_values() -> list[Path]:

@@ -7,7 +7,8 @@ from pathlib import Path
 from statistics import fmean
 
 from autolora_bench.errors import UserError
-from autolora_bench.report.published import backbone_name, results_dir
+from autolora_bench.paths import results_dir
+from autolora_bench.report.published import backbone_name
 from autolora_bench.report.runs import Run
 from autolora_bench.report.scoreboard import Row, Table
 from autolora_bench.tables.text_files import named_rows

@@ -18,6 +18,8 @@ AVERAGE = "average"
 DOWN = "\N{DOWNWARDS ARROW}"
 FEW = 3
 """Fewer seeds than this earn a dagger."""
+TIMED = "search + training"
+"""Heading of a row's seconds."""
 
 
 def seeds_of(seeds: Iterable[int]) -> str:

@@ -28,11 +28,13 @@ DRAWN_POINTS = 40
 
 NEAR = 0.01
 """A component is near the threshold 1/k where alpha x k is within this of 1."""
-HEAD = ("search", "seeds", "alpha x k", "effective components", "of", "near threshold", "flat")
+HEAD = ("search", "seeds", "relative weight", "effective components", "of", "near threshold", "flat")
 NOTES = (
-    "alpha x k: lowest to highest of all layers and components at the end of the search; 1 is where it starts.",
+    "relative weight: lowest to highest of all layers and components at the end of the search, over what all had at "
+    "its start; under the paper's constraint that is alpha x k.",
     "effective components: exponential of the entropy of alpha, mean over layers; as many as there are where all are "
-    "equal. near threshold: share of components with alpha x k within 1 % of 1, which the next step may keep or drop.",
+    "equal. near threshold: share of components within 1 % of what decides about them, which the next step may keep or "
+    "drop.",
     f"flat: searches with at least {FLAT_EFFECTIVE:.0%} of the components effective, over all layers together, or "
     f"{FLAT_NEAR:.0%} near the threshold. Ranges are over seeds.",
 )
@@ -160,8 +162,8 @@ class Movement:
     """The end of one search, k components a layer."""
 
     components: int
-    alpha_k_min: float
-    alpha_k_max: float
+    relative_min: float
+    relative_max: float
     effective_components: float
     near_threshold: float | None
     flat: bool
@@ -228,7 +230,7 @@ def _warning(model: str, flat: Sequence[CellMovement]) -> str:
     where = "; ".join(f"{label} on {', '.join(tasks)}" for label, tasks in rows.items())
     moved = _span([end for cell in flat for search in cell.searches for end in _ends(search)])
     return (
-        f"WARNING flat searches with {model}: {where}. The variables hardly moved (alpha x k within {moved}): "
+        f"WARNING flat searches with {model}: {where}. The variables hardly moved (relative weights within {moved}): "
         "their ranks say little."
     )
 
@@ -281,7 +283,7 @@ def _row(cell: CellMovement) -> tuple[str, ...]:
 
 
 def _ends(search: Movement) -> tuple[float, float]:
-    return search.alpha_k_min, search.alpha_k_max
+    return search.relative_min, search.relative_max
 
 
 def _span(values: Sequence[float], decimals: int = 2) -> str:

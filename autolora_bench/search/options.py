@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from peft import PeftModel, get_peft_model_state_dict
 from transformers import TrainingArguments
 
-from autolora_bench.config.search import Rule, SelectionOptimizer, choose
+from autolora_bench.config.search import SEVERAL_STEPS, Rule, SelectionOptimizer, choose
 from autolora_bench.errors import UserError, require
 from autolora_bench.search.bilevel import LoopOptions, computes_in_16_bits
 from autolora_bench.search.hypergradient import Hypergradient
@@ -74,7 +74,7 @@ def check_supported(
     require(
         options.inner_steps == 1 or estimator.several_steps,
         f"estimator={name} with inner_steps={options.inner_steps}: it knows the way back through one step",
-        "use closed_form, unrolled or first_order, or inner_steps=1",
+        f"use {', '.join(one.name for one in SEVERAL_STEPS)}, or inner_steps=1",
     )
     require(
         options.inner_steps >= estimator.least_steps,

@@ -39,7 +39,8 @@ def rank_pattern(allocation: RankAllocation, scaling: Scaling | str, value: floa
     }
     if not ranks:
         raise UserError(
-            "the search kept no component in any layer", "use minimum=1, a lower threshold or a budget"
+            "every layer has rank 0: nothing would be trained",
+            "give a layer a rank: a search with method.search.minimum_rank=1, a lower threshold or a budget does",
         )
     constant = choose(Scaling, scaling, "scaling") is Scaling.constant
     highest = max(ranks.values())

@@ -19,7 +19,6 @@ from autolora_bench.tables.read import BUILDERS, FORMATS
 
 OTHERWISE = "say another data.name, or data=files data.train=FILE with a file of your own"
 README = "README.md"
-COMMIT = 40
 
 
 @dataclass(frozen=True)

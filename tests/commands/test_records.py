@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from autolora_bench import cli
-from autolora_bench.plan import portable_command
+from autolora_bench.portable import portable_command
 from autolora_bench.record import Status, read_record, write_record
 
 

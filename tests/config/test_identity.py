@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from autolora_bench.config.compose import compose_config, composer, to_experiment
-from autolora_bench.config.data import ADDED, LABEL, recorded_as
 from autolora_bench.config.experiment import (
     ExperimentConfig,
     config_id,
@@ -15,6 +14,7 @@ from autolora_bench.config.experiment import (
     identity,
     run_folder,
 )
+from autolora_bench.config.identity import ADDED, LABEL, recorded_as
 from autolora_bench.config.train import WAYS
 from autolora_bench.errors import UserError
 from autolora_bench.sweeps import Request, plan

@@ -8,7 +8,7 @@ from transformers import BertConfig, BertForSequenceClassification
 
 from autolora_bench.config.compose import compose_config, composer, to_experiment
 from autolora_bench.methods.adapter_ranks import FACTORS, adapter_ranks
-from autolora_bench.methods.peft_model import adapted_by_peft
+from autolora_bench.methods.peft_adapter import adapted_by_peft
 from autolora_bench.models.load import Backbone, HeadKind
 
 NOTED = {"DEFT": "deft_r", "HRA": "hra_r", "MISS": "miss_r"}

@@ -10,7 +10,7 @@ from autolora_bench.config.compose import compose_config, composer, to_experimen
 from autolora_bench.config.peft_support import PADDED
 from autolora_bench.config.peft_types import peft_types
 from autolora_bench.errors import UserError
-from autolora_bench.methods.peft_model import adapted_by_peft
+from autolora_bench.methods.peft_adapter import adapted_by_peft
 from autolora_bench.models.load import Backbone, HeadKind
 from autolora_bench.speedups.padding_free import padding_free
 

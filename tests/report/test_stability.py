@@ -167,7 +167,7 @@ def test_a_record_cannot_point_outside_its_folder(run: tuple[Path, RunRecord]) -
 def test_a_search_that_stayed_where_it_began_is_flat() -> None:
     start = movement_of(np.full((3, 8), 1 / 8))
     assert start is not None
-    assert (start.alpha_k_min, start.alpha_k_max, start.effective_components) == pytest.approx(
+    assert (start.relative_min, start.relative_max, start.effective_components) == pytest.approx(
         (1.0, 1.0, 8.0)
     )
     assert (start.near_threshold, start.flat) == (1.0, True)
@@ -177,7 +177,7 @@ def test_a_search_that_chose_is_not_flat() -> None:
     """Two of four components at one half: the entropy is that of two."""
     found = movement_of(np.array([[0.5, 0.5, 0.0, 0.0]]))
     assert found is not None
-    assert (found.alpha_k_min, found.alpha_k_max, found.effective_components) == pytest.approx(
+    assert (found.relative_min, found.relative_max, found.effective_components) == pytest.approx(
         (0.0, 2.0, 2.0)
     )
     assert (found.near_threshold, found.flat) == (0.0, False)

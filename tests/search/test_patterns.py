@@ -75,7 +75,7 @@ def test_works_on_conv1d_and_llama_names(toys):
 
 
 def test_nothing_kept_is_refused(names):
-    with pytest.raises(UserError, match="kept no component"):
+    with pytest.raises(UserError, match="every layer has rank 0"):
         rank_pattern(RankAllocation.from_ranks(names, [0] * 24), "constant", 2)
 
 

@@ -11,7 +11,6 @@ from autolora_bench.metrics.generation.mteval import MtevalMode
 from autolora_bench.metrics.generation.nist import nist
 from autolora_bench.metrics.scores import MetricScores, References, check_segments, collect
 
-PROTOCOL = "e2e-metrics"
 E2E_METRICS = ("bleu", "nist", "meteor", "rouge_l", "cider")
 OPTIONAL_METRICS = ("rouge_l_google",)
 

@@ -11,11 +11,10 @@ from importlib import metadata
 from pathlib import Path
 from uuid import uuid4
 
-from autolora_bench.paths import RECORD, cache_dir, conf_dir
+from autolora_bench.paths import RECORD, cache_dir, conf_dir, results_dir
 from autolora_bench.plan import PlannedRun
 from autolora_bench.report.collect import Collection
 from autolora_bench.report.figures.style import Picture
-from autolora_bench.report.published import results_dir
 
 KEPT = 20
 """Reports; the one that was not used for longest goes first."""

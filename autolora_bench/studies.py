@@ -127,7 +127,7 @@ def studies(request: Request) -> list[Study]:
     Raises:
         UserError: unknown names, or the sweeper is not installed.
     """
-    if not is_tuned(request):
+    if not is_studied(request):
         return []
     said = _parse(request.overrides)
     plain = [o.input_line or "" for o in said if not o.is_sweep_override()]
@@ -156,7 +156,7 @@ def studies(request: Request) -> list[Study]:
     ]
 
 
-def is_tuned(request: Request) -> bool:
+def is_studied(request: Request) -> bool:
     """Whether a request is for Optuna's sweeper, said in a word or in the file of a suite."""
     if "hydra/sweeper" in request.said:
         return request.said["hydra/sweeper"] == SWEEPER

@@ -1,7 +1,7 @@
 """Any type of PEFT with any of its settings, trained and measured as every other method is.
 
 PEFT puts the weights in and takes them out; what a type needs beside that is in methods.peft_hooks (losses,
-allocations) and methods.peft_model (inputs).
+allocations) and methods.peft_adapter (inputs).
 Trained, without the head: what requires a gradient, counted, not computed by a formula.
 """
 
@@ -17,8 +17,8 @@ from autolora_bench.config.peft_method import PeftMethodConfig
 from autolora_bench.errors import UserError
 from autolora_bench.methods.base import PhaseContext
 from autolora_bench.methods.finetuning import OneTraining
+from autolora_bench.methods.peft_adapter import adapted_by_peft
 from autolora_bench.methods.peft_hooks import OwnLoss, SubspaceSchedule
-from autolora_bench.methods.peft_model import adapted_by_peft
 from autolora_bench.methods.rank_schedule import RankSchedule, prune_to_kept, save_kept
 from autolora_bench.models.export import export
 from autolora_bench.models.load import Backbone

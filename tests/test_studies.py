@@ -10,12 +10,13 @@ import pytest
 
 pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
 
-from autolora_bench import cli, tuning
+from autolora_bench import cli
+from autolora_bench import studies as module
 from autolora_bench.commands import launch
 from autolora_bench.errors import UserError
 from autolora_bench.record import Status, find_records, read_record
+from autolora_bench.studies import studies
 from autolora_bench.sweeps import Request, plan
-from autolora_bench.tuning import studies
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SMALL = (
@@ -88,7 +89,7 @@ def test_a_study_of_a_method_that_does_not_work_there_is_left_out(
 ) -> None:
     run: list[str] = []
     monkeypatch.setattr(launch, "_study", lambda study: run.append(study.title))
-    monkeypatch.setattr(tuning, "_tell", lambda study, headline: True)
+    monkeypatch.setattr(module, "_tell", lambda study, headline: True)
     words = ["suite=tune", "task=rte", "data=generated", "model=smollm2_135m"]
     assert cli.run([*words, "method=bitfit,lora"]) == 0
     assert len(run) == 1
