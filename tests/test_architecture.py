@@ -92,7 +92,18 @@ VAGUE = {
     "utils",
     "words",
 }
-REPORT_MAY_USE = {"errors", "config", "paths", "record", "tables", "plan", "portable", "metrics", "report", "untrusted"}
+REPORT_MAY_USE = {
+    "errors",
+    "config",
+    "paths",
+    "record",
+    "tables",
+    "plan",
+    "portable",
+    "metrics",
+    "report",
+    "untrusted",
+}
 
 
 def part(path: Path) -> str:

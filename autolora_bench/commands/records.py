@@ -18,8 +18,8 @@ def run(words: Sequence[str]) -> int:
     if not options.get("to"):
         raise UserError("records: where to?", "as in: autolora-bench records suite=table1 to=results/records")
     asked = find_asked(rest)
+    from autolora_bench.report.artefacts import UnreadableArtefactError
     from autolora_bench.report.export_records import thin_folder, write_thin
-    from autolora_bench.report.searches import UnreadableArtefactError
 
     root = Path(options["to"]).expanduser()
     wanted = None if asked.planned is None else {entry.identity for entry in asked.planned}

@@ -22,12 +22,12 @@ from autolora_bench.report.comparisons import comparisons
 from autolora_bench.report.costs import CostTable, cost_reports, cost_tables
 from autolora_bench.report.formats import PlainTable, in_format, latex, markdown, plain_json
 from autolora_bench.report.frames import frames_of
+from autolora_bench.report.movement import CellMovement, cell_movements, movement_table, movement_warnings
 from autolora_bench.report.notes import data_warnings
 from autolora_bench.report.numerals import plural
 from autolora_bench.report.published import read_published
 from autolora_bench.report.runs import Run, runs_of, unasked
 from autolora_bench.report.scoreboard import Table
-from autolora_bench.report.searches import CellMovement, cell_movements, movement_table, movement_warnings
 from autolora_bench.report.stability import cell_stabilities, stability_report
 from autolora_bench.report.tables import tables_of
 from autolora_bench.report.tidy_csv import score_lines, tidy

@@ -16,12 +16,12 @@ from autolora_bench.errors import UserError
 from autolora_bench.paths import EXAMPLES
 from autolora_bench.plan import PlannedRun
 from autolora_bench.record import RunRecord
+from autolora_bench.report.artefacts import artefact_path
 from autolora_bench.report.build import FORMATS, choose, plainly, prepare
 from autolora_bench.report.collect import Collection, Identity
 from autolora_bench.report.formats import PlainTable
 from autolora_bench.report.runs import Run
 from autolora_bench.report.scoreboard import Table
-from autolora_bench.report.searches import artefact_path
 from autolora_bench.untrusted import in_a_line, parse_json, read_bytes
 
 PREDICTED = ("gold", "prediction", "probability")

@@ -11,8 +11,8 @@ from autolora_bench.errors import UserError
 from autolora_bench.paths import RECORD, relative_folder
 from autolora_bench.portable import ABSOLUTE, FOLDERS, portable_command, without_folders
 from autolora_bench.record import RunRecord, read_record, record_from, write_atomically, write_record
+from autolora_bench.report.artefacts import DRAWN_POINTS, artefact_path, evenly, read_json, read_search_path
 from autolora_bench.report.runs import flatten
-from autolora_bench.report.searches import DRAWN_POINTS, artefact_path, evenly, read_json, read_search_path
 
 LOCATIONS = (*FOLDERS, "data.train", "data.validation", "data.test")
 """What a record says of where things lay: the files' checksums stand in its configuration."""

@@ -6,12 +6,12 @@ from statistics import fmean
 
 from markupsafe import Markup
 
+from autolora_bench.report.artefacts import DRAWN_POINTS, evenly
 from autolora_bench.report.palette import Look, looks, looks_of
 from autolora_bench.report.plots import Plot, PlotLine
 from autolora_bench.report.quality import column_title, curve_of
 from autolora_bench.report.scoreboard import Table
 from autolora_bench.report.search_lines import QUANTITIES, Trajectory, estimator_lines
-from autolora_bench.report.searches import DRAWN_POINTS, evenly
 from autolora_bench.report.tuning import TunedCell
 
 TRAJECTORIES = 3

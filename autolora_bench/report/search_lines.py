@@ -7,10 +7,10 @@ from pathlib import Path
 
 from autolora_bench.errors import UserError
 from autolora_bench.record import RunRecord
+from autolora_bench.report.artefacts import SearchPath, evenly, read_search_path
 from autolora_bench.report.collect import Identity
 from autolora_bench.report.runs import Run
 from autolora_bench.report.scoreboard import Table
-from autolora_bench.report.searches import SearchPath, evenly, read_search_path
 
 Line = list[tuple[int, float]]
 QUANTITIES = {

@@ -18,11 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autolora_bench.errors import UserError
+from autolora_bench.report.artefacts import SearchResult, read_search_result
 from autolora_bench.report.collect import Identity
 from autolora_bench.report.formats import PlainTable
 from autolora_bench.report.runs import Run
 from autolora_bench.report.scoreboard import Table
-from autolora_bench.report.searches import SearchResult, read_search_result
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]

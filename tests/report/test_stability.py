@@ -11,9 +11,10 @@ from scipy import stats
 
 from autolora_bench.errors import UserError
 from autolora_bench.record import RunRecord
+from autolora_bench.report.artefacts import read_search_path, read_search_result
 from autolora_bench.report.build import report
 from autolora_bench.report.collect import Collection
-from autolora_bench.report.searches import movement_of, read_search_path, read_search_result
+from autolora_bench.report.movement import movement_of
 from autolora_bench.report.stability import pearson, places, spearman, stability
 
 Floats = Any

@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from autolora_bench.report.artefacts import DRAWN_POINTS, SearchPath, evenly
 from autolora_bench.report.collect import Identity
 from autolora_bench.report.figures.style import (
     DARK,
@@ -27,7 +28,6 @@ from autolora_bench.report.figures.style import (
 from autolora_bench.report.palette import looks_of
 from autolora_bench.report.scoreboard import Table, seeds_of
 from autolora_bench.report.search_lines import QUANTITIES, Line, Trajectory, estimator_lines, trajectories_of
-from autolora_bench.report.searches import DRAWN_POINTS, SearchPath, evenly
 from autolora_bench.report.stability import CellStability
 
 
