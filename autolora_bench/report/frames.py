@@ -1,7 +1,7 @@
 """Records as three pandas frames, from which every table is made: runs, their scores, what they cost."""
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -17,6 +17,8 @@ from autolora_bench.report.units import metric_of
 SEARCH = "search"
 MOMENTS = {"best": "best", "last": "last", "kept": "test"}
 """What an epoch is called -> where a record holds its scores; test splits are scored once, with the weights kept."""
+UNTIMED = ("tokens", "flops")
+"""Costs that are the same on every machine."""
 RUN = (
     *("task", "model", "method", "title", "settings", "config_id", "seed", "state"),
     *("parameters", "trainable", "row"),
@@ -194,3 +196,19 @@ def _total(values: Sequence[float | None]) -> float | None:
     """The sum; None where any is unknown."""
     known = [value for value in values if value is not None]
     return sum(known) if len(known) == len(values) else None
+
+
+def cost_by_row(costs: pd.DataFrame, name: str, tasks: Collection[str]) -> dict[int, float]:
+    """Row -> one of the costs of a run: mean over seeds, then over `tasks`; of memory the most.
+
+    Left out is a row without a run of every task, or with a run whose record does not say it. Seconds are compared
+    within one machine only: where the runs were made on several, no row has any.
+    """
+    own, largest = costs[costs["task"].isin(list(tasks))], name.startswith("peak")
+    if name not in UNTIMED and not largest and own["hardware"].nunique() != 1:
+        return {}
+    groups = own.groupby(["row", "task"])[name]
+    found = groups.max() if largest else groups.agg(lambda values: values.mean(skipna=False))
+    wide = found.unstack().reindex(columns=sorted(tasks)).dropna()
+    rows = wide.max(axis=1) if largest else wide.mean(axis=1)
+    return {int(row): float(value) for row, value in rows.items()}

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+from autolora_bench.report.frames import cost_by_row
 from autolora_bench.report.scoreboard import Column, Row, Table
 
 MEASURES = {
@@ -54,22 +55,12 @@ def points_of(table: Table, column: Column, measure: str = "parameters") -> list
 
 
 def _sizes(table: Table, column: Column, measure: str) -> dict[int, float]:
-    """Row -> cost of a run: mean over seeds, then over the column's tasks; of memory the most.
-
-    Seconds are compared within one machine only: where a column's runs were made on several, no row has any.
-    """
+    """Row -> cost of a run on the column's tasks (frames.cost_by_row), or its weights."""
     if measure == "parameters":
         return {n: fmean(row.parameters) / 1e6 for n, row in enumerate(table.rows) if row.parameters}
     tasks = {one.task for one in table.columns if one.headline} if column.is_average else {column.task}
-    costs = table.costs[table.costs["task"].isin(tasks)]
-    if measure == "seconds" and costs["hardware"].nunique() != 1:
-        return {}
     name, unit = {"seconds": ("total", 1.0), "memory": ("peak", 2**30), "flops": ("flops", 1e15)}[measure]
-    by_task = costs.groupby(["row", "task"])[name]
-    found = by_task.max() if measure == "memory" else by_task.agg(lambda values: values.mean(skipna=False))
-    wide = found.unstack().reindex(columns=sorted(tasks)).dropna()
-    rows = wide.max(axis=1) if measure == "memory" else wide.mean(axis=1)
-    return {int(row): float(value) / unit for row, value in rows.items()}
+    return {row: value / unit for row, value in cost_by_row(table.costs, name, tasks).items()}
 
 
 def curve_of(row: Row, column: Column) -> Curve:

@@ -10,7 +10,7 @@ import pandas as pd
 from autolora_bench.config.experiment import COMPARE
 from autolora_bench.metrics.registry import Metric
 from autolora_bench.record import RunRecord
-from autolora_bench.report.frames import Frames
+from autolora_bench.report.frames import Frames, cost_by_row
 from autolora_bench.report.missing_cells import unfilled_of
 from autolora_bench.report.notes import footnotes_of, generated_tasks, marked_tasks
 from autolora_bench.report.published import Published, attach_published, backbone_name
@@ -65,7 +65,7 @@ def _table(
     cells = _cells(frames.scores, position, shown, columns, averages)
     costs = frames.costs[frames.costs.index.isin(position.index)]
     costs = costs.assign(row=position.loc[costs.index]).join(frames.runs[["task", "seed"]])
-    seconds = _seconds(costs, runs)
+    seconds = cost_by_row(costs, "total", {run.task for run in runs})
     order = {task: number for number, task in enumerate(dict.fromkeys(run.task for run in runs))}
     rows = [
         _row(row, own, seconds.get(number), order)
@@ -167,16 +167,6 @@ def _average(parts: Sequence[Cell]) -> Cell:
     by_seed = wide.mean(axis=1)
     std = float(by_seed.std()) if len(by_seed) > 1 else None
     return Cell(scores=by_seed.to_dict(), pairs=pairs, mean=float(by_seed.mean()), std=std)
-
-
-def _seconds(costs: pd.DataFrame, runs: Sequence[Run]) -> dict[int, float]:
-    """Row -> seconds of optimizer steps, where all runs were made on one machine and it has a run of every task."""
-    tasks = {run.task for run in runs}
-    if costs["hardware"].nunique() != 1:
-        return {}
-    means = costs.groupby(["row", "task"])["total"].agg(lambda values: values.mean(skipna=False)).unstack()
-    whole = means.reindex(columns=sorted(tasks)).dropna()
-    return {int(row): float(value) for row, value in whole.mean(axis=1).items()}
 
 
 def averages_of(columns: Sequence[Column]) -> dict[Column, list[Column]]:
