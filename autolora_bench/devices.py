@@ -12,8 +12,10 @@ import datasets
 import psutil
 import torch
 from transformers.utils import logging as transformers_logging
+from transformers.utils.import_utils import is_flash_attn_2_available
 
 from autolora_bench.config.experiment import ExperimentConfig
+from autolora_bench.config.model import Attention
 from autolora_bench.errors import UserError
 from autolora_bench.processes import world_size
 
@@ -38,7 +40,23 @@ def device(experiment: ExperimentConfig) -> torch.device:
             f"train.cpu_kernels=true is for a CPU, and device={experiment.device} is {found.type} here",
             "say device=cpu, or leave train.cpu_kernels out",
         )
+    if experiment.model.attention is Attention.flash_attention_2:
+        _check_flash(experiment.device, found)
     return found
+
+
+def _check_flash(asked: str, found: torch.device) -> None:
+    """Raises UserError where transformers would compute something else, or fetch a kernel from the hub and run it."""
+    if found.type != "cuda":
+        raise UserError(
+            f"model.attention=flash_attention_2 is for an NVIDIA GPU, and device={asked} is {found.type} here",
+            "leave it out, or run on a machine with one",
+        )
+    if not is_flash_attn_2_available():
+        raise UserError(
+            "model.attention=flash_attention_2: transformers cannot use the installed flash_attn",
+            "pip install 'flash-attn>=2.3.3', or leave it out",
+        )
 
 
 def _device(name: str) -> torch.device:

@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 import torch
+from peft import PeftModel
 from safetensors.torch import load_file
+from transformers import AutoModelForSequenceClassification
 
 from autolora_bench import cli
 from autolora_bench.config.compose import compose_config, composer, to_experiment
@@ -78,6 +80,8 @@ def record_of(folder: Path) -> RunRecord:
         ("torchrun", "lora", []),
         ("torchrun", "autolora", []),
         ("torchrun", "autolora", ["train.padding_free=true"]),
+        ("torchrun", "lora", ["train.fsdp=true"]),
+        ("torchrun", "lora", ["train.fsdp=true", "train.accumulation=2"]),
         ("accelerate", "lora", []),
     ],
 )
@@ -139,6 +143,67 @@ def test_two_processes_that_group_by_length_share_the_examples(without_dropout: 
     assert sorted(first) == sorted(second)
     assert first != second
     assert len(set(first)) > 25, "too many generated texts are alike to tell"
+
+
+IN_PARTS = """
+import json, os, sys
+from torch.distributed.tensor import DTensor
+from autolora_bench import cli
+from autolora_bench.training.checkpoints import CheckpointPolicy
+
+on_step_end = CheckpointPolicy.on_step_end
+
+def watching(self, args, state, control, model=None, **more):
+    control = on_step_end(self, args, state, control, model=model, **more)
+    if state.global_step == 2:
+        weights = list(model.named_parameters())
+        here = {
+            "frozen": sum(w.numel() for _, w in weights if not w.requires_grad),
+            "kept": sum(w.to_local().numel() for _, w in weights if isinstance(w, DTensor)),
+            "trained in parts": [name for name, w in weights if w.requires_grad and isinstance(w, DTensor)],
+        }
+        with open(os.path.join(os.environ["SEEN"], os.environ["RANK"]), "w") as file:
+            json.dump(here, file)
+        control.should_save = True
+    if state.global_step == 3:
+        raise KeyboardInterrupt
+    return control
+
+CheckpointPolicy.on_step_end = watching
+sys.exit(cli.run(sys.argv[1:]))
+"""
+
+
+def test_frozen_weights_in_parts_go_on_from_a_checkpoint(without_dropout: Path, tmp_path: Path) -> None:
+    """Each of two processes keeps half of what is frozen; a run that was stopped ends as one that was not, and what it
+    exports is a plain LoRA."""
+    (tmp_path / "stopping.py").write_text(IN_PARTS)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "SEEN": str(tmp_path)}
+    start = [sys.executable, *STARTERS["torchrun"]]
+    lines = {
+        name: [*words("lora", without_dropout, tmp_path / name), "train.fsdp=true", "method.dropout=0.1"]
+        for name in ("whole", "stopped")
+    }
+    stopping = [*start[: -len(MODULE)], str(tmp_path / "stopping.py"), *lines["stopped"]]
+    stopped = subprocess.run(stopping, capture_output=True, text=True, check=False, env=environment)
+    assert stopped.returncode != 0
+    assert read_record(folder_of(lines["stopped"]) / "run.json").status is Status.interrupted, stopped.stderr
+    for rank in (0, 1):
+        seen = json.loads((tmp_path / str(rank)).read_text())
+        assert seen["trained in parts"] == []
+        assert 0.45 < seen["kept"] / seen["frozen"] < 0.6
+    for line in lines.values():
+        answer = subprocess.run([*start, *line], capture_output=True, text=True, check=False, env=environment)
+        assert answer.returncode == 0, answer.stderr
+        record_of(folder_of(line))
+    ours, theirs = (folder_of(lines[name]) / "finetune" for name in ("stopped", "whole"))
+    assert (ours / "weights.safetensors").read_bytes() == (theirs / "weights.safetensors").read_bytes()
+    base = AutoModelForSequenceClassification.from_pretrained(without_dropout)
+    model = PeftModel.from_pretrained(base, ours / "export").eval()
+    trained = load_file(ours / "weights.safetensors")
+    loaded = {name: weight for name, weight in model.named_parameters() if name in trained}
+    assert loaded.keys() == trained.keys()
+    near(loaded, trained)
 
 
 def selection(folder: Path) -> dict[str, Any]:

@@ -4,16 +4,19 @@ take; runs nothing."""
 import json
 import os
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 from autolora_bench.commands.duration import duration_lines, read_rate
 from autolora_bench.commands.options import COMMANDS, print_json, split_json, split_options
 from autolora_bench.commands.request import read_request
 from autolora_bench.config.any_task import describe
+from autolora_bench.config.computing import FLASH_PACKAGE, check_machine
 from autolora_bench.config.data import Source
 from autolora_bench.config.experiment import ExperimentConfig
 from autolora_bench.config.identity import identity
 from autolora_bench.config.memory import check_package
+from autolora_bench.config.model import Attention
 from autolora_bench.config.steps import expected_rows, trained_on
 from autolora_bench.config.task import TABLES, RecoveryTask
 from autolora_bench.config.trackers import check_trackers
@@ -171,6 +174,14 @@ def _check_files(experiment: ExperimentConfig) -> None:
         )
 
 
+def _check_device(experiment: ExperimentConfig) -> None:
+    """Of runs that are for a GPU alone: asking for one takes torch, and its seconds."""
+    if experiment.model.attention is Attention.flash_attention_2 and find_spec(FLASH_PACKAGE) is not None:
+        from autolora_bench import devices
+
+        devices.device(experiment)
+
+
 def _check_model(experiment: ExperimentConfig) -> None:
     from autolora_bench.models.preflight import check_model
 
@@ -180,6 +191,8 @@ def _check_model(experiment: ExperimentConfig) -> None:
 CHECKS: tuple[Callable[[ExperimentConfig], None], ...] = (
     check_trackers,
     check_package,
+    check_machine,
+    _check_device,
     _check_results,
     _check_data,
     _check_model,

@@ -20,6 +20,7 @@ from autolora_bench.commands.request import read_request
 from autolora_bench.commands.through_hydra import ask, sweep
 from autolora_bench.config.any_task import describe
 from autolora_bench.config.compose import to_experiment
+from autolora_bench.config.computing import check_machine, check_processes
 from autolora_bench.config.experiment import ExperimentConfig, run_folder
 from autolora_bench.config.memory import check_package
 from autolora_bench.config.support import UnsupportedError
@@ -177,6 +178,8 @@ def _prepared(planned: Plan) -> tuple[list[PlannedRun], dict[Path, UserError]]:
     for entry in pending:
         check_trackers(entry.experiment)
         check_package(entry.experiment)
+        check_machine(entry.experiment)
+        check_processes(entry.experiment)
     on_main(lambda: check_push([entry for entry in planned if entry.folder not in problems]))
     return pending, problems
 

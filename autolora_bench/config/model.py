@@ -21,6 +21,7 @@ class Attention(Enum):
 
     sdpa = "torch's scaled_dot_product_attention"
     eager = "plain matrix products"
+    flash_attention_2 = "FlashAttention-2 (Dao, 2023), in 16 bits on an NVIDIA GPU; needs flash-attn"
 
 
 class Dtype(Enum):

@@ -37,6 +37,10 @@ def needs_padding(experiment: ExperimentConfig, architecture: str | None) -> tup
     if experiment.train.gradient_checkpointing:
         again = "train.gradient_checkpointing=true, whose second pass through a block does not know its texts"
         return again, "leave one of them out"
+    if experiment.train.compile:
+        return "train.compile=true, whose graphs do not know its texts", "leave one of them out"
+    if experiment.train.fsdp:
+        return "train.fsdp=true, for which it is not proved", "leave one of them out"
     why = kind_of(method).works_on.needs_padding
     if why:
         return f"method={method.name}, {why}", "leave it out"

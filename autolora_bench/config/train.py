@@ -72,6 +72,12 @@ class TrainConfig:
     gradient_checkpointing: bool = field(default=False, metadata=ADDED)
     """Keep the inputs of each block alone and compute what is inside it again in the backward pass: the same numbers,
     less memory, about a third more time."""
+    compile: bool = field(default=False, metadata=ADDED)
+    """Train by torch.compile, with fused kernels that are made in the first steps, which takes minutes on a CPU. The
+    same up to rounding, but dropout draws other numbers. What is read between epochs and at the end is not compiled."""
+    fsdp: bool = field(default=False, metadata=ADDED)
+    """Of several processes each keeps a part of the frozen weights while it trains, and gathers those of a block as it
+    computes it (PyTorch's FSDP2). The same up to rounding. Evaluation and export need all weights in every process."""
     threads: Threads | None = field(default=None, metadata=LOCATION)
     """CPU threads of torch; none leaves torch's choice."""
     log_steps: Steps = field(default=50, metadata=LOCATION)

@@ -2,6 +2,7 @@
 
 import re
 
+from autolora_bench.config.computing import check_computing
 from autolora_bench.config.data import HELD_OUT, Source
 from autolora_bench.config.experiment import IDENTITY_NODES, ExperimentConfig
 from autolora_bench.config.memory import check_memory
@@ -109,6 +110,7 @@ def validate(experiment: ExperimentConfig, reads_data: bool = True) -> None:
     check_padding_free(experiment, experiment.model.architecture)
     check_peft(experiment, experiment.model.architecture)
     check_memory(experiment, experiment.model.architecture)
+    check_computing(experiment, experiment.model.architecture)
     if isinstance(experiment.method, AutoLoraConfig):
         _check_search(experiment, "search", experiment.method.search.batch_size)
     if isinstance(experiment.method, LearnedRatesConfig):

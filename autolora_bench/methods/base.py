@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedTokenizerBase, set_seed
 
+from autolora_bench.config.computing import check_computing
 from autolora_bench.config.experiment import ExperimentConfig, config_id
 from autolora_bench.config.memory import check_memory
 from autolora_bench.config.method import MethodConfig
@@ -121,6 +122,7 @@ class PhaseContext:
         check_padding_free(self.experiment, architecture)
         check_peft(self.experiment, architecture)
         check_memory(self.experiment, architecture)
+        check_computing(self.experiment, architecture)
         if (
             self.experiment.train.gradient_checkpointing
             and not backbone.model.supports_gradient_checkpointing

@@ -13,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from tokenizers import Tokenizer
 
 from autolora_bench.config.allocators import AllocatorConfig
+from autolora_bench.config.computing import check_computing
 from autolora_bench.config.experiment import ExperimentConfig
 from autolora_bench.config.memory import check_memory
 from autolora_bench.config.method import AdaLoraConfig, AutoLoraConfig, LoraConfig, RankedLoraConfig
@@ -59,6 +60,7 @@ def check_model(experiment: ExperimentConfig) -> None:
     check_padding_free(experiment, architecture)
     check_peft(experiment, architecture)
     check_memory(experiment, architecture)
+    check_computing(experiment, architecture)
     writes = isinstance(experiment.task, GenerationTask) or architecture in ENCODER_DECODERS
     _check_tokenizer(folder, writes)
     layers = _layers(folder)

@@ -70,6 +70,10 @@ def _reasons(experiment: ExperimentConfig, device: torch.device, ways: list[str]
         against = f"not proved for model.quantization={experiment.model.quantization.name}"
     elif experiment.train.gradient_checkpointing:
         against = "not proved for train.gradient_checkpointing=true"
+    elif experiment.train.compile:
+        against = "not proved for train.compile=true"
+    elif experiment.train.fsdp:
+        against = "not proved for train.fsdp=true"
     if against:
         return dict.fromkeys(ways, against)
     location = available(locate(experiment.model))

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
+import torch
 from torch import nn
 
 from autolora_bench.config.train import Precision, TrainConfig
@@ -29,4 +30,6 @@ def kernels(model: nn.Module, train: TrainConfig) -> Iterator[None]:
             stack.enter_context(dropping_attention(model))
         if train.padding_free is True:
             stack.enter_context(padding_free(model))
+        if train.compile:
+            stack.callback(torch.compiler.reset)  # no run inherits another's graphs, or its count of them
         yield

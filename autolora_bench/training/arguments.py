@@ -9,6 +9,9 @@ from transformers import TrainingArguments
 from autolora_bench.config.train import Precision, TrainConfig
 from autolora_bench.errors import UserError
 
+BACKEND = "inductor"
+"""Of torch.compile."""
+
 
 def training_arguments(
     train: TrainConfig, folder: Path, *, learning_rate: float, seed: int, device: torch.device, **changes: Any
@@ -31,6 +34,11 @@ def training_arguments(
         "bf16": train.precision is Precision.bf16,
         "gradient_checkpointing": train.gradient_checkpointing,
         "gradient_checkpointing_kwargs": {"use_reentrant": False} if train.gradient_checkpointing else None,
+        "torch_compile": train.compile,
+        "torch_compile_backend": BACKEND if train.compile else None,
+        "tf32": False
+        if train.compile
+        else None,  # beside it transformers would round the inputs of products on a GPU
         "use_cpu": device.type == "cpu",
         "seed": seed,
         "data_seed": seed,

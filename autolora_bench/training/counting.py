@@ -75,7 +75,7 @@ class CountingTrainer(WeightingTrainer):
         padding_free: the model leaves out padding, which is then not counted.
 
     Raises:
-        UserError: `padding_free` and several devices in one process.
+        UserError: `padding_free` or torch.compile, and several devices in one process.
     """
 
     def __init__(self, *args: Any, padding_free: bool = False, **options: Any) -> None:
@@ -86,6 +86,14 @@ class CountingTrainer(WeightingTrainer):
             raise UserError(
                 f"train.padding_free=true works on one device per process, and this one has {self.args.n_gpu}",
                 "use one GPU (CUDA_VISIBLE_DEVICES=0), or torchrun",
+            )
+
+        if self.args.torch_compile:
+            torch.backends.cuda.matmul.allow_tf32 = False  # accelerate has switched it on
+        if self.args.torch_compile and self.args.n_gpu > 1:
+            raise UserError(
+                f"train.compile=true works on one device, and this process has {self.args.n_gpu}",
+                "use one GPU (CUDA_VISIBLE_DEVICES=0)",
             )
 
     @property

@@ -21,6 +21,7 @@ from autolora_bench.training.checkpoints import CHECKPOINTS, CheckpointPolicy, t
 from autolora_bench.training.counting import Meter
 from autolora_bench.training.method_hooks import MethodHooks
 from autolora_bench.training.progress import ProgressDisplay
+from autolora_bench.training.sharding import make_whole, whole
 from autolora_bench.training.trainer import FinetuneTrainer, HeadRate
 from autolora_bench.training.weights import load_trainable, save_trainable
 
@@ -80,6 +81,7 @@ def finetune(model: nn.Module, setup: Finetuning) -> Outcome:
     trainer = build_trainer(model, setup, results)
     with kernels(model, setup.train):
         trained = train_or_resume(trainer, setup.identity)
+    make_whole(model)
     best, last = best_and_last(trainer)
     kept = best if setup.train.keep is Keep.best else last
     if setup.train.keep is Keep.best:
@@ -119,6 +121,10 @@ def build_trainer(
             results[trainer.state.global_step] = found
         return {split: evaluation_of(setup.phase, split, scored) for split, scored in found.items()}
 
+    def evaluate_whole(trained: nn.Module) -> dict[str, Evaluation]:
+        with whole(trained):
+            return on_main(lambda: evaluate(trained))
+
     trainer = FinetuneTrainer(
         model=model,
         args=arguments,
@@ -131,7 +137,7 @@ def build_trainer(
             ProgressDisplay(setup.phase),
             *setup.callbacks,
         ],
-        evaluate_splits=lambda trained: on_main(lambda: evaluate(trained)),
+        evaluate_splits=evaluate_whole,
         headline=headline,
         higher_is_better=lookup(headline).higher_is_better,
         best=setup.folder / CHECKPOINTS / BEST,
@@ -139,6 +145,7 @@ def build_trainer(
         padding_free=setup.train.padding_free is True,
         head_rate=setup.head_rate,
         seen=setup.seen,
+        fsdp=setup.train.fsdp,
         next_tokens=setup.task.head().kind is HeadKind.language_model,
         label_smoothing=setup.train.label_smoothing,
     )

@@ -29,6 +29,7 @@ from autolora_bench.run_files import CHECKPOINT, clear
 from autolora_bench.training.counting import CountingTrainer, Meter, Stopwatch
 from autolora_bench.training.method_hooks import MethodHooks
 from autolora_bench.training.order import ContinuedSampler, SharedLengthGroupedSampler
+from autolora_bench.training.sharding import averaging, shard_frozen
 from autolora_bench.training.weight_groups import is_head
 from autolora_bench.training.weights import load_trainable, save_trainable, share
 
@@ -124,17 +125,33 @@ class MeteredTrainer(CountingTrainer):
         head_rate: the head's own learning rate; None gives it the rate of all.
         seen: how many examples were seen before, in the order that this training goes on with; None: it begins with
             the Trainer's own order.
+        fsdp: of several processes each keeps a part of the frozen weights, from the training's begin on.
     """
 
     def __init__(
-        self, *args: Any, head_rate: HeadRate | None = None, seen: int | None = None, **options: Any
+        self,
+        *args: Any,
+        head_rate: HeadRate | None = None,
+        seen: int | None = None,
+        fsdp: bool = False,
+        **options: Any,
     ) -> None:
         super().__init__(*args, **options)
         self.seen = seen
+        self.fsdp = fsdp
         self.head_rate = head_rate
         self.loss_sum = torch.zeros((), dtype=torch.float64, device=self.args.device)
         self.loss_watch = LossWatch(self.args.device)
         self.add_callback(_Timing(self))
+
+    def _wrap_model(self, model: nn.Module, training: bool = True, dataloader: Any = None) -> nn.Module:
+        if not (self.fsdp and training and model is self.model):
+            wrapped: nn.Module = super()._wrap_model(model, training, dataloader)
+            return wrapped
+        shard_frozen(model, self.args.device)
+        handler = self.accelerator.ddp_handler
+        ready = self.accelerator.prepare_model(model, device_placement=False, evaluation_mode=True)
+        return averaging(ready, self.args.device, **(handler.to_kwargs() if handler else {}))
 
     def create_optimizer(self, model: nn.Module | None = None) -> Optimizer:
         """The Trainer's optimizer, or the one that it was given, with the head's own rate."""

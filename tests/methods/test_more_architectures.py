@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
+from torch._dynamo.utils import counters
 from transformers import (
     AutoConfig,
     AutoModel,
@@ -17,6 +18,7 @@ from transformers import (
 
 from autolora_bench import cli
 from autolora_bench.config.compose import compose_config, composer, to_experiment
+from autolora_bench.config.computing import COMPILED
 from autolora_bench.config.memory import NEVER_RECOMPUTED, QUANTIZED
 from autolora_bench.config.model import ModelConfig, Quantization
 from autolora_bench.interruption import Interrupted
@@ -191,7 +193,9 @@ def inputs_of(tokenizer: Any) -> dict[str, torch.Tensor]:
     return {name: tensor for name, tensor in encoded.items() if name != "token_type_ids"}
 
 
-def lora_gradients(model: Path, again: bool = False, **storage: Any) -> tuple[list[str], torch.Tensor]:
+def lora_gradients(
+    model: Path, again: bool = False, compiled: bool = False, **storage: Any
+) -> tuple[list[str], torch.Tensor]:
     """Linear layers that are packed, and the gradients of all B (A's are zero at the start) as one vector."""
     torch.manual_seed(0)
     config = ModelConfig(name="m", checkpoint=str(model), **storage)
@@ -200,8 +204,12 @@ def lora_gradients(model: Path, again: bool = False, **storage: Any) -> tuple[li
     lora: Any = get_peft_model(backbone.model, LoraConfig(task_type="SEQ_CLS", **options)).train()
     if again:
         lora.gradient_checkpointing_enable({"use_reentrant": False})
-    torch.manual_seed(1)
-    lora(**inputs_of(backbone.tokenizer), labels=torch.tensor([1, 0])).loss.backward()
+    computed = torch.compile(lora, backend="aot_eager") if compiled else lora
+    inputs = inputs_of(backbone.tokenizer)
+    for columns in (None, -1):  # of two lengths, for which other graphs are made
+        torch.manual_seed(1)
+        batch = {name: tensor[:, :columns] for name, tensor in inputs.items()}
+        computed(**batch, labels=torch.tensor([1, 0])).loss.backward()
     found = [weight.grad.flatten() for name, weight in lora.named_parameters() if "lora_B" in name]
     return [n for n, w in lora.named_parameters() if w.dtype is torch.uint8], torch.cat(found)
 
@@ -221,6 +229,19 @@ def test_lora_learns_with_less_memory(
         assert len(packed) >= 2 * 4
         assert not torch.equal(stored, full)
         assert torch.cosine_similarity(stored, full, dim=0) > 0.8
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("architecture", COMPILED)
+def test_lora_learns_the_same_from_a_compiled_model(
+    architecture: str, tiny_encoder: Path, tiny_decoder: Path, tmp_path: Path
+) -> None:
+    model = model_in(tmp_path, architecture, tiny_encoder if architecture in ENCODERS else tiny_decoder)
+    _, expected = lora_gradients(model)
+    torch.compiler.reset()
+    before = counters["stats"]["unique_graphs"]
+    torch.testing.assert_close(lora_gradients(model, compiled=True)[1], expected, rtol=1e-4, atol=1e-6)
+    assert counters["stats"]["unique_graphs"] >= before + 2
 
 
 @pytest.mark.parametrize("word", ["all-linear", "all_linear", "[all-linear]", "[all_linear]"])

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from autolora_bench import cli, runner
 from autolora_bench.errors import UserError
 from autolora_bench.metrics.generation import meteor as meteor_module
 from autolora_bench.metrics.generation.captions import ptb_tokenize
@@ -12,6 +13,7 @@ from autolora_bench.metrics.generation.e2e import score_e2e
 from autolora_bench.metrics.generation.java import JAVA_VARIABLE, jar, java_executable
 from autolora_bench.metrics.generation.meteor import meteor, meteor_subsets
 from autolora_bench.metrics.scores import MetricUnavailableError
+from autolora_bench.record import read_record
 
 HYPOTHESES = ["the cat sat on the mat", "", "a dog | barked twice", "zizzi vend du café"]
 REFERENCES = [
@@ -22,11 +24,14 @@ REFERENCES = [
 ]
 
 ANSWERING = """
+seen=0
 while read -r line; do
+  seen=$((seen + 1))
   case "$line" in
-    SCORE*) echo "1.0 2.0" ;;
+    SCORE*) set -- ${line##*|||}; echo "$#.0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0" ;;
     EVAL*) echo 0.25; echo 0.5 ;;
   esac
+  [ -e "$0.says" ] && [ $seen = 1 ] && cat "$0.says"
   [ -e "$0.dies" ] && exit 7
 done
 """
@@ -138,6 +143,40 @@ def test_program_that_dies_is_reported_and_started_again(fake_java, monkeypatch)
     meteor_module.close_shared()
 
 
+@pytest.mark.parametrize(
+    ("said", "what"),
+    [
+        ("1.0 2.0", "'1.0 2.0' is no answer"),
+        ("Exception in thread main", "is no answer"),
+        ("0.75", "'0.5' is no answer"),
+        (" ".join(["7.0"] * 23), "is no answer|found"),
+        (" ".join(["nan"] * 23), "is no answer"),
+    ],
+)
+def test_a_line_too_many_never_becomes_a_score(fake_java, monkeypatch, said, what):
+    """Whatever stands between two answers, the program is given up, twice, and no score comes of it."""
+    monkeypatch.setattr(meteor_module, "_shared", None)
+    path = fake_java(ANSWERING)
+    (path.parent / "java.says").write_text(f"{said}\n")
+    with pytest.raises(MetricUnavailableError, match=f"METEOR is out of step: .*({what})"):
+        meteor(["a b"], [["a"]])
+    (path.parent / "java.says").unlink()
+    assert meteor(["a b"], [["a"]]) == 0.5
+    meteor_module.close_shared()
+
+
+def test_a_score_in_the_place_of_another_is_seen_at_the_end(fake_java, monkeypatch):
+    """A line too many that looks like an answer: then the last question's answer is another's."""
+    monkeypatch.setattr(meteor_module, "_shared", None)
+    fake_java(ANSWERING.replace("echo 0.25; echo 0.5", "echo 0.25; echo 0.25; echo 0.5"))
+    with pytest.raises(MetricUnavailableError, match=r"'0\.5' is no answer"):
+        meteor(["a b"], [["a"]])
+    fake_java(ANSWERING.replace('echo "$#.0', 'echo "2.0'))
+    with pytest.raises(MetricUnavailableError, match=r"out of step: it found 2\.0 words where there are 1"):
+        meteor(["a b"], [["a"]])
+    meteor_module.close_shared()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("answered", [0, 2, 5])
 def test_a_killed_program_is_started_again_once(java, answered, monkeypatch, caplog):
@@ -156,6 +195,48 @@ def test_a_program_that_is_killed_twice_costs_its_metric_alone(java, monkeypatch
     assert set(scores.values) == {"rouge_l", "bleu"}
     assert scores.missing == {"meteor": "METEOR was killed by signal 9: it said nothing"}
     assert meteor(["the cat sat"], [["the cat sat"]]) == 1.0
+
+
+@pytest.mark.slow
+def test_the_runs_of_a_sweep_share_one_program(java, tiny_decoder, tmp_path, monkeypatch):
+    """Two runs, one start; where the program was killed in between, two starts and the same scores."""
+    started, of_run = [], {}
+
+    class Counted(meteor_module.MeteorProcess):
+        def __init__(self):
+            super().__init__()
+            started.append(self._program.pid)
+
+    monkeypatch.setattr(meteor_module, "MeteorProcess", Counted)
+    words = ["task=e2e", "task.metrics=[meteor]", "task.epoch_records=2", "task.decoding.beams=1"]
+    words += ["task.decoding.max_new_tokens=4", "data=generated", "data.limit=8", "data.limit_evaluation=4"]
+    words += ["model=any", f"model.checkpoint={tiny_decoder}", "method=lora", "train.epochs=1", "device=cpu"]
+    for name in ("left", "killed"):
+        meteor_module.close_shared()
+        started.clear()
+        with monkeypatch.context() as patch:
+            if name == "killed":
+                patch.setattr(runner, "run_experiment", killing_meteor_first(runner.run_experiment))
+            assert cli.run(["-m", *words, "seed=0,1", "~recipe", "~cell", f"results={tmp_path / name}"]) == 0
+        assert len(started) == (1 if name == "left" else 2)
+        records = [read_record(path) for path in sorted((tmp_path / name).rglob("run.json"))]
+        of_run[name] = [[entry.scores for entry in record.history] for record in records]
+        assert len(records) == 2
+        assert all(scores["meteor"] is not None for history in of_run[name] for scores in history)
+    assert of_run["left"] == of_run["killed"]
+    meteor_module.close_shared()
+
+
+def killing_meteor_first(run):
+    """`run`, before which METEOR is killed where it runs."""
+
+    def killing(*given, **options):
+        if meteor_module._shared is not None:
+            meteor_module._shared._program.kill()
+            meteor_module._shared._program.wait()
+        return run(*given, **options)
+
+    return killing
 
 
 def killing(monkeypatch, answered, times):

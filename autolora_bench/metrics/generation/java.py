@@ -26,8 +26,13 @@ class JavaDiedError(MetricUnavailableError):
     """A Java program was started and ended before it had answered."""
 
 
+class OutOfStepError(JavaDiedError):
+    """A Java program answered something else than it was asked; what it says next belongs to no question either."""
+
+
 def started_again(call: Callable[[], T]) -> T:
-    """What `call` returns. A Java program that dies in it (the first to go where memory is short) gets a second try."""
+    """What `call` returns. A Java program that dies in it (the first to go where memory is short), or is out of step,
+    gets a second try."""
     try:
         return call()
     except JavaDiedError as death:

@@ -1,0 +1,228 @@
+"""Which runs can attend by a kernel that is named (`model.attention=flash_attention_2`), train by torch.compile
+(`train.compile`), or keep their frozen weights in parts (`train.fsdp`)."""
+
+import os
+import shutil
+import sysconfig
+from importlib.util import find_spec
+from pathlib import Path
+
+from autolora_bench.config.experiment import ExperimentConfig
+from autolora_bench.config.memory import AT_THE_WEIGHTS, FROZEN
+from autolora_bench.config.method import (
+    AutoLoraConfig,
+    BitFitConfig,
+    FullConfig,
+    HeadOnlyConfig,
+    LoraConfig,
+    RankedLoraConfig,
+)
+from autolora_bench.config.model import Attention, Dtype, Quantization
+from autolora_bench.config.rates import LearnedRatesConfig
+from autolora_bench.config.support import UnsupportedError
+from autolora_bench.config.task import GenerationTask, RecoveryTask
+from autolora_bench.config.train import Precision
+from autolora_bench.config.variant import Start, VariantConfig
+from autolora_bench.errors import UserError
+from autolora_bench.processes import world_size
+
+FLASH = "model.attention=flash_attention_2"
+FLASH_PACKAGE = "flash_attn"
+FLASH_ARCHITECTURES = (
+    *("albert", "bert", "distilbert", "electra", "gemma", "gemma3_text", "gpt2", "gpt_neox", "llama"),
+    *("mistral", "modernbert", "olmo2", "opt", "phi3", "qwen2", "qwen3", "roberta", "xlm-roberta"),
+)
+"""Architectures known here whose attention may be FlashAttention's (transformers 5.23)."""
+COMPILE = "train.compile=true"
+COMPILED = (
+    *(
+        "bert",
+        "deberta-v2",
+        "distilbert",
+        "electra",
+        "gemma2",
+        "gemma3_text",
+        "gpt2",
+        "gpt_neox",
+        "llama",
+        "mistral",
+    ),
+    *("modernbert", "mpnet", "olmo2", "opt", "phi3", "qwen2", "qwen3", "roberta", "xlm-roberta"),
+)
+"""Architectures that are proved to train the same by torch.compile."""
+FSDP = "train.fsdp=true"
+SHARDED = ("bert", "llama")
+"""Architectures that are proved to train the same with their frozen weights in parts."""
+PARTLY_FROZEN = (LoraConfig, RankedLoraConfig, HeadOnlyConfig)
+"""Methods that are proved to do so."""
+ELSEWHERE = {
+    "ACCELERATE_USE_FSDP": "FSDP",
+    "ACCELERATE_USE_DEEPSPEED": "DeepSpeed",
+    "ACCELERATE_USE_MEGATRON_LM": "Megatron-LM",
+    "ACCELERATE_USE_PARALLELISM_CONFIG": "parallelism of its own",
+}
+"""Variables by which accelerate trains otherwise than a run's configuration says."""
+PLAIN = (*FROZEN, BitFitConfig, FullConfig, HeadOnlyConfig)
+"""Methods that are the model's own passes, each differentiated once, and nothing else."""
+
+
+def check_computing(experiment: ExperimentConfig, architecture: str | None) -> None:
+    """Raises UserError where the asked way to compute cannot be; `architecture` is a model_type, if known."""
+    if experiment.model.attention is Attention.flash_attention_2:
+        _check_flash(experiment, architecture)
+    if experiment.train.compile:
+        _check_compiled(experiment, architecture)
+    if experiment.train.fsdp:
+        _check_sharded(experiment, architecture)
+
+
+def check_machine(experiment: ExperimentConfig) -> None:
+    """Raises UserError where the asked way to compute needs what is not installed; imports nothing of it."""
+    if experiment.model.attention is Attention.flash_attention_2 and find_spec(FLASH_PACKAGE) is None:
+        raise UserError(
+            f"{FLASH} needs {FLASH_PACKAGE}, which is not installed",
+            "pip install flash-attn where there is an NVIDIA GPU, or leave it out",
+        )
+    if not experiment.train.compile:
+        return
+    compiler = os.environ.get("CXX", "g++")
+    if shutil.which(compiler) is None:
+        raise UserError(
+            f"{COMPILE} needs a C++ compiler, and there is no {compiler}",
+            "install g++, name another in the variable CXX, or leave it out",
+        )
+    if not Path(sysconfig.get_paths()["include"], "Python.h").is_file():
+        raise UserError(
+            f"{COMPILE} needs Python's header files, and there is no Python.h",
+            "install them (python3-dev, for instance), or leave it out",
+        )
+
+
+def check_processes(experiment: ExperimentConfig) -> None:
+    """Raises UserError where these processes, or accelerate's variables, are not for what the run asks for."""
+    for name, what in ELSEWHERE.items():
+        if os.environ.get(name, "false").lower() in ("true", "1", "yes"):
+            raise UserError(
+                f"{name}={os.environ[name]} asks accelerate for {what}, which a run does not know of",
+                f"launch with torchrun, or accelerate launch --multi_gpu; {FSDP} keeps frozen weights in parts",
+            )
+    if os.environ.get("ACCELERATE_DYNAMO_BACKEND", "no").lower() not in ("", "no"):
+        raise UserError(
+            f"ACCELERATE_DYNAMO_BACKEND={os.environ['ACCELERATE_DYNAMO_BACKEND']} asks accelerate to compile, which a "
+            "run does not know of",
+            f"launch with --dynamo_backend no, and say {COMPILE}",
+        )
+    if experiment.train.compile and world_size() > 1:
+        raise UserError(
+            f"{COMPILE} does not work with {world_size()} processes, for which it is not proved",
+            "start one process, or leave it out",
+        )
+    if experiment.train.fsdp and world_size() == 1:
+        raise UserError(
+            f"{FSDP} is for several processes, and this is one",
+            "start two or more with torchrun (docs/launchers.md), or leave it out",
+        )
+
+
+def _check_flash(experiment: ExperimentConfig, architecture: str | None) -> None:
+    model, task = experiment.model, experiment.task
+    if experiment.device not in ("auto", "cuda"):
+        raise UserError(
+            f"{FLASH} is for an NVIDIA GPU, not for device={experiment.device}",
+            "say device=cuda, or leave it out",
+        )
+    if model.dtype is Dtype.fp32 and experiment.train.precision is Precision.fp32:
+        raise UserError(
+            f"{FLASH} computes in 16 bits, and model.dtype and train.precision are fp32",
+            "say model.dtype=bf16 or train.precision=bf16, or leave it out",
+        )
+    if architecture is not None and architecture not in FLASH_ARCHITECTURES:
+        _refuse(
+            FLASH,
+            f"the architecture {architecture}",
+            f"leave it out, or choose one of: {', '.join(FLASH_ARCHITECTURES)}",
+        )
+    if isinstance(task, RecoveryTask):
+        _refuse(FLASH, f"task={task.name}, which compares hidden states in single precision")
+    if isinstance(task, GenerationTask):
+        _refuse(FLASH, f"task={task.name}, whose beams have an attention of their own")
+    _check_plain(experiment, FLASH, "which differentiates attention twice")
+
+
+def _check_compiled(experiment: ExperimentConfig, architecture: str | None) -> None:
+    model, train = experiment.model, experiment.train
+    if experiment.device == "mps":
+        _refuse(
+            COMPILE,
+            "device=mps, for which it is not proved",
+            "say device=cpu or device=cuda, or leave it out",
+        )
+    if architecture is not None and architecture not in COMPILED:
+        _refuse(
+            COMPILE,
+            f"the architecture {architecture}",
+            f"leave it out, or choose one of: {', '.join(COMPILED)}",
+        )
+    if train.cpu_kernels is True:
+        _refuse(COMPILE, "train.cpu_kernels=true, whose kernels are its own", "leave one of them out")
+    if model.attention is Attention.flash_attention_2:
+        _refuse(COMPILE, FLASH, "leave one of them out")
+    if model.quantization is not Quantization.none:
+        _refuse(COMPILE, f"model.quantization={model.quantization.name}", "leave one of them out")
+    if isinstance(experiment.task, RecoveryTask):
+        _refuse(COMPILE, f"task={experiment.task.name}, which plants and compares hidden states")
+    _check_plain(experiment, COMPILE, "whose exact pass cannot repeat the dropout of a compiled one")
+
+
+def _check_sharded(experiment: ExperimentConfig, architecture: str | None) -> None:
+    model, method, train = experiment.model, experiment.method, experiment.train
+    if architecture is not None and architecture not in SHARDED:
+        _refuse(
+            FSDP,
+            f"the architecture {architecture}",
+            f"leave it out, or choose one of: {', '.join(SHARDED)}",
+        )
+    if isinstance(method, FullConfig):
+        _refuse(FSDP, f"method={method.name}, which freezes no weights")
+    if not isinstance(method, PARTLY_FROZEN):
+        _refuse(FSDP, f"method={method.name}, for which it is not proved")
+    _check_plain(experiment, FSDP, "")
+    if isinstance(experiment.task, GenerationTask | RecoveryTask):
+        _refuse(FSDP, f"task={experiment.task.name}, for which it is not proved")
+    for name in ("compile", "gradient_checkpointing"):
+        if getattr(train, name):
+            _refuse(FSDP, f"train.{name}=true, for which it is not proved", "leave one of them out")
+    if train.cpu_kernels is True:
+        _refuse(FSDP, "train.cpu_kernels=true, which keeps copies of whole weights", "leave one of them out")
+    if model.quantization is not Quantization.none:
+        _refuse(FSDP, f"model.quantization={model.quantization.name}", "leave one of them out")
+
+
+def _check_plain(experiment: ExperimentConfig, asked: str, why_not_exact: str) -> None:
+    """Raises UserError where a run is more than passes at the model's own weights that are differentiated once."""
+    method = experiment.method
+    if not isinstance(method, PLAIN) or isinstance(method, LearnedRatesConfig):
+        _refuse(asked, f"method={method.name}, for which it is not proved")
+    variant = getattr(method, "variant", VariantConfig())
+    if variant.start is not Start.lora:
+        _refuse(asked, f"method.variant.start={variant.start.value}, for which it is not proved")
+    for name in ("lora_pro", "dora", "options"):
+        if getattr(variant, name):
+            _refuse(asked, f"method.variant.{name}, for which it is not proved")
+    if not isinstance(method, AutoLoraConfig):
+        return
+    if method.search.estimator not in AT_THE_WEIGHTS:
+        _refuse(
+            asked,
+            f"method.search.estimator={method.search.estimator.name}, for which it is not proved",
+            f"leave it out, or choose among: {', '.join(one.name for one in AT_THE_WEIGHTS)}",
+        )
+    if method.search.diagnose_steps:
+        raise UserError(
+            f"{asked} with method.search.diagnose_steps={method.search.diagnose_steps}, {why_not_exact}",
+            "say method.search.diagnose_steps=[]",
+        )
+
+
+def _refuse(asked: str, what: str, mend: str = "leave it out") -> None:
+    raise UnsupportedError(f"{asked} does not work with {what}", mend)
