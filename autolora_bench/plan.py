@@ -5,6 +5,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 from pathlib import Path
 
 from autolora_bench.config.data import Source
@@ -39,7 +40,7 @@ class PlannedRun:
     overrides: tuple[str, ...]
     """Hydra overrides that, after `autolora-bench`, run exactly this."""
 
-    @property
+    @cached_property
     def folder(self) -> Path:
         """Where its record is or will be."""
         return run_folder(self.experiment)

@@ -11,6 +11,7 @@ import types
 from collections.abc import Sequence
 from contextlib import suppress
 from enum import Enum
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
@@ -109,7 +110,7 @@ def from_plain(value: Any, hint: Any) -> Any:
         return value if value is None or others else from_plain(value, first)
     if dataclasses.is_dataclass(hint):
         stated: Any = _class(value[CLASS], hint)
-        hints = get_type_hints(stated)
+        hints = _hints(stated)
         return stated(
             **{f.name: from_plain(value[f.name], hints[f.name]) for f in dataclasses.fields(stated)}
         )
@@ -124,8 +125,12 @@ def _class_name(kind: type) -> str:
     return f"{kind.__module__}.{kind.__qualname__}"
 
 
-def _class(name: str, hint: Any) -> type:
+_hints = cache(get_type_hints)
+
+
+def _class(name: str, hint: Any) -> Any:
     """The class of that name: `hint` itself, or a kind of task or method."""
-    kinds = (hint, *TASKS.values(), *(stated.config for stated in methods().values()))
-    found: type = {_class_name(kind): kind for kind in kinds}[name]
-    return found
+    if name == _class_name(hint):
+        return hint
+    kinds = (*TASKS.values(), *(stated.config for stated in methods().values()))
+    return {_class_name(kind): kind for kind in kinds}[name]

@@ -1,20 +1,17 @@
 """From the words of a command line to the runs they stand for: one, a sweep, or a suite."""
 
-import copy
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Glob, Override, OverrideType, ValueType
+from hydra.core.override_parser.types import Glob, Override, ValueType
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf, open_dict
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf import DictConfig
 
 from autolora_bench.config.choices import GROUPS, OPTIONAL_GROUPS, check_choice, choices
 from autolora_bench.config.compose import (
-    asks_for_the_seed,
     checked,
     compose_config,
     composer,
@@ -22,7 +19,7 @@ from autolora_bench.config.compose import (
     search_path,
     to_objects,
 )
-from autolora_bench.config.experiment import ExperimentConfig
+from autolora_bench.config.jobs import JobComposer
 from autolora_bench.config.suite import SuiteFile, read_suite
 from autolora_bench.config.support import UnsupportedError
 from autolora_bench.errors import UserError
@@ -119,7 +116,7 @@ def plan_jobs(request: Request, jobs: Sequence[Sequence[str]]) -> list[PlannedRu
     if cells is None:
         with composer():
             extra = [search_path(request.config_dir)] if request.config_dir else []
-            compose_job = _JobComposer(extra)
+            compose_job = JobComposer(extra)
             cells = [(tuple(job), compose_job(job)) for job in jobs]
         cache.write(cells)
     return [_planned(request, cell) for cell in cells]
@@ -197,7 +194,7 @@ def _compose(request: Request, overrides: Sequence[Override]) -> list[Cell]:
         if not sweeping:
             single = compose_config([*extra, *plain]) if of_suite else base
             return [(tuple(plain), to_objects(single))]
-        compose_job = _JobComposer(extra)
+        compose_job = JobComposer(extra)
         return [(tuple(job), compose_job(job)) for job in _jobs(base, plain + swept)]
 
 
@@ -234,55 +231,6 @@ def _planned(request: Request, cell: Cell) -> PlannedRun:
     planned = PlannedRun(checked(experiment, request.reads_data), (*request.own_folder, *said))
     check_metrics(planned.experiment.task)
     return planned
-
-
-class _JobComposer:
-    """Composes jobs; those whose words choose the same files share one composition, which is the slow part.
-
-    Words that give a value are put into a copy of it as Hydra itself does, after everything that files say and before
-    interpolations are resolved. Jobs that differ in their seed alone share the objects too, unless a setting is
-    interpolated from the seed.
-    """
-
-    def __init__(self, extra: Sequence[str]) -> None:
-        self.extra = extra
-        self.composed: dict[tuple[str, ...], tuple[DictConfig, DictConfig]] = {}
-        """Words that choose files -> what they compose to, and Hydra's own node."""
-        self.made: dict[tuple[str, ...], ExperimentConfig] = {}
-
-    def __call__(self, job: Sequence[str]) -> ExperimentConfig:
-        overrides = OverridesParser.create().parse_overrides(list(job))
-        seed = next((o.value() for o in overrides if o.key_or_group == "seed" and _gives_value(o)), None)
-        rest = tuple(word for word in job if not word.startswith("seed="))
-        if rest in self.made and type(seed) is int:
-            return replace(copy.deepcopy(self.made[rest]), seed=seed)
-        files = tuple(o.input_line or "" for o in overrides if not _gives_value(o))
-        if files not in self.composed:
-            whole = compose_config([*self.extra, *files])
-            hydra = whole.hydra
-            with open_dict(whole):
-                del whole["hydra"]
-            self.composed[files] = whole, hydra
-        whole, hydra = self.composed[files]
-        config = copy.deepcopy(whole)
-        try:
-            for override in overrides:
-                if _gives_value(override):
-                    OmegaConf.update(config, override.key_or_group, override.value(), merge=True)
-        except OmegaConfBaseException:  # composed in full, it is said as for a run alone
-            return to_objects(compose_config([*self.extra, *job]))
-        said = [word for word in job if not word.lstrip("+~").startswith("hydra")]
-        experiment = to_objects(config, hydra, said)
-        if not asks_for_the_seed(config):
-            self.made[rest] = experiment
-        return copy.deepcopy(experiment)
-
-
-def _gives_value(override: Override) -> bool:
-    """Whether a word sets one value of the experiment and does nothing else."""
-    name = override.key_or_group
-    group = name in (*GROUPS, *OPTIONAL_GROUPS) or "/" in name or override.package is not None
-    return override.type is OverrideType.CHANGE and not group and not name.startswith("hydra.")
 
 
 def parse_words(words: Sequence[str], folders: list[Path]) -> list[Override]:

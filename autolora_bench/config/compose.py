@@ -1,7 +1,7 @@
 """From override words to checked configuration objects."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -30,6 +30,8 @@ from autolora_bench.errors import UserError, nearest
 from autolora_bench.paths import conf_dir
 
 CONFIG = "config"
+FAULTS = (HydraException, OmegaConfBaseException, YAMLError, ValueError, RecursionError)
+"""What Hydra raises for words or files that cannot be composed."""
 SEED = re.compile(r"\$\{[^}]*\bseed\b")
 """An interpolation from the seed."""
 NAMED = re.compile(r"\$\{([^${}:]+)\}")
@@ -59,7 +61,7 @@ def compose_config(overrides: Sequence[str]) -> DictConfig:
     """
     try:
         return compose(CONFIG, overrides=list(overrides), return_hydra_config=True)
-    except (HydraException, OmegaConfBaseException, YAMLError, ValueError, RecursionError) as error:
+    except FAULTS as error:
         raise explain(error, overrides) from error
 
 
@@ -73,7 +75,12 @@ def to_experiment(config: DictConfig) -> ExperimentConfig:
 
 
 def to_objects(
-    config: DictConfig, hydra: DictConfig | None = None, words: Sequence[str] | None = None
+    config: DictConfig,
+    hydra: DictConfig | None = None,
+    words: Sequence[str] | None = None,
+    compose_words: Callable[[Sequence[str]], ExperimentConfig] = lambda words: to_objects(
+        compose_config(words)
+    ),
 ) -> ExperimentConfig:
     """Plain dataclasses as composed. Raises UserError for a missing value.
 
@@ -81,9 +88,11 @@ def to_objects(
         config: with or without Hydra's own node.
         hydra: that node, where `config` is without it.
         words: what `config` was composed from, where Hydra's node does not say it.
+        compose_words: composes the run that a control is compared with.
     """
-    plain = config.copy()
-    if "hydra" in plain:
+    plain = config
+    if "hydra" in config:
+        plain = config.copy()
         with open_dict(plain):
             del plain["hydra"]
     for name, known in _unknown(plain):
@@ -96,11 +105,16 @@ def to_objects(
         experiment = cast(ExperimentConfig, OmegaConf.to_object(plain))
     except OmegaConfBaseException as error:
         raise explain(error) from error
-    _name_reference(experiment, hydra or config.get("hydra"), words)
+    _name_reference(experiment, hydra or config.get("hydra"), words, compose_words)
     return experiment
 
 
-def _name_reference(experiment: ExperimentConfig, composed: Any, words: Sequence[str] | None) -> None:
+def _name_reference(
+    experiment: ExperimentConfig,
+    composed: Any,
+    words: Sequence[str] | None,
+    compose_words: Callable[[Sequence[str]], ExperimentConfig],
+) -> None:
     """Look up the run that a control is compared with, from the words that Hydra has composed."""
     if composed is None and HydraConfig.initialized():  # Hydra gives a job its settings alone
         composed = HydraConfig.get()
@@ -112,9 +126,9 @@ def _name_reference(experiment: ExperimentConfig, composed: Any, words: Sequence
 
     def compose_reference(words: Sequence[str]) -> ExperimentConfig:
         if GlobalHydra.instance().is_initialized():
-            return checked(to_objects(compose_config([*extra, *words])), reads_data=False)
+            return checked(compose_words([*extra, *words]), reads_data=False)
         with composer():  # a launcher's worker
-            return checked(to_objects(compose_config([*extra, *words])), reads_data=False)
+            return checked(compose_words([*extra, *words]), reads_data=False)
 
     said = words or cast(list[Any], OmegaConf.to_container(composed.overrides.task, resolve=False))
     name_reference(

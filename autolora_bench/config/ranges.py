@@ -98,16 +98,13 @@ def _hints(kind: type) -> dict[str, Any]:
 def _check(name: str, value: Any, hint: Any) -> None:
     if value is None or (isinstance(value, str) and value == MISSING):
         return
-    if get_origin(hint) in (Union, types.UnionType):
-        hint = next(one for one in get_args(hint) if one is not types.NoneType)
     if isinstance(value, float) and not math.isfinite(value):
         raise UserError(f"{name}={value} is no finite number", "say a finite one")
     if isinstance(value, str) and "\0" in value:
         raise UserError(f"{name} holds a null byte", "say it without")
-    if get_origin(hint) is Annotated:
-        hint, *stated = get_args(hint)
-        _check_constraints(name, value, list(_flat(stated)))
-    inner = get_args(hint) or (Any, Any)
+    stated, inner = _stated(hint)
+    if stated:
+        _check_constraints(name, value, stated)
     if dataclasses.is_dataclass(value):
         check_ranges(value, name)
     elif isinstance(value, dict):
@@ -118,28 +115,34 @@ def _check(name: str, value: Any, hint: Any) -> None:
             _check(f"{name}[{place}]", one, inner[0])
 
 
+@cache
+def _stated(hint: Any) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    """The constraints on a value that is there, and the hints of what it holds."""
+    if get_origin(hint) in (Union, types.UnionType):
+        hint = next(one for one in get_args(hint) if one is not types.NoneType)
+    stated: list[Any] = []
+    if get_origin(hint) is Annotated:
+        hint, *stated = get_args(hint)
+    return tuple(_flat(stated)), get_args(hint) or (Any, Any)
+
+
 def _flat(stated: list[Any]) -> Iterator[Any]:
     """The constraints, an interval as its bounds."""
     for one in stated:
         yield from one if isinstance(one, GroupedMetadata) else (one,)
 
 
-def _check_constraints(name: str, value: Any, constraints: list[Any]) -> None:
-    bounds = []
+def _check_constraints(name: str, value: Any, constraints: tuple[Any, ...]) -> None:
     holds = True
     for constraint in constraints:
         match constraint:
             case Ge(ge):
-                bounds.append(f"{ge:,} or more")
                 holds = holds and value >= ge
             case Gt(gt):
-                bounds.append(f"a number above {gt:,}")
                 holds = holds and value > gt
             case Le(le):
-                bounds.append(f"at most {le:,}")
                 holds = holds and value <= le
             case Lt(lt):
-                bounds.append(f"below {lt:,}")
                 holds = holds and value < lt
             case MinLen(least) if len(value) < least:
                 what = f"{name} is empty" if not value else f"{name}={value} is too short"
@@ -156,4 +159,17 @@ def _check_constraints(name: str, value: Any, constraints: list[Any]) -> None:
                 if double is not None:
                     raise UserError(f"{name}={value} names {double} twice", "name it once")
     if not holds:
-        raise UserError(f"{name}={value}", f"say {', '.join(bounds)}")
+        raise UserError(f"{name}={value}", f"say {', '.join(filter(None, map(_bound, constraints)))}")
+
+
+def _bound(constraint: Any) -> str | None:
+    match constraint:
+        case Ge(ge):
+            return f"{ge:,} or more"
+        case Gt(gt):
+            return f"a number above {gt:,}"
+        case Le(le):
+            return f"at most {le:,}"
+        case Lt(lt):
+            return f"below {lt:,}"
+    return None

@@ -9,13 +9,16 @@ import os
 import pickle
 from typing import Any, cast
 
+from hydra._internal import defaults_list as trees
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import ConfigRepository
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.config_store import ConfigStore
+from hydra.core.default_element import InputDefault
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
 from hydra.plugins.config_source import ConfigResult, ConfigSource
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from autolora_bench.config.data import DataConfig
@@ -114,3 +117,15 @@ def read_once() -> None:
     loader = GlobalHydra.instance().config_loader()
     assert isinstance(loader, ConfigLoaderImpl)
     loader.repository = OneRepository(loader.config_search_path)
+    trees._create_interpolation_map = _choices_where_named
+
+
+_all_choices = trees._create_interpolation_map
+
+
+def _choices_where_named(
+    overrides: trees.Overrides, defaults_list: list[InputDefault], self_added: bool
+) -> DictConfig:
+    """The choices so far, which interpolations in a defaults list name; Hydra makes them for lists without any too."""
+    named = any("${" in str(default) for default in defaults_list)
+    return _all_choices(overrides, defaults_list, self_added) if named else OmegaConf.create()
