@@ -4,21 +4,67 @@ import gc
 import os
 import runpy
 import signal
+import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import pytest
+
+from autolora_bench import provenance
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
+MANY_MODULES = 50
+_imported = 0
+
+
 @pytest.fixture(scope="session", autouse=True)
-def _collect_only_what_tests_leave() -> Iterator[None]:
-    """Every training collects garbage: let it not look through all that was imported."""
-    gc.freeze()
+def _collect_seldom() -> Iterator[None]:
+    before = gc.get_threshold()
+    gc.set_threshold(20_000, 20, 20)
     yield
+    gc.set_threshold(*before)
     gc.unfreeze()
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Every training collects garbage: let it not look through all that was imported."""
+    global _imported
+    if len(sys.modules) > _imported + MANY_MODULES:
+        _imported = len(sys.modules)
+        gc.freeze()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Of a test marked `sample(n)` every n-th case is among the quick tests, and those named in `keep`.
+
+    Where the count begins follows from the test's name, so that tests over the same cases take different ones.
+    """
+    counted: Counter[str] = Counter()
+    for item in items:
+        marker = item.get_closest_marker("sample")
+        if marker is None or item.get_closest_marker("slow"):
+            continue
+        test = item.nodeid.partition("[")[0]
+        turn = counted[test] + crc32(test.encode())
+        counted[test] += 1
+        kept = set(item.callspec.id.split("-")) & set(marker.kwargs.get("keep", ()))  # type: ignore[attr-defined]
+        if turn % marker.args[0] and not kept:
+            item.add_marker(pytest.mark.slow)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _ask_git_once() -> Iterator[None]:
+    """The code of one process has one commit, and every run asks for it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(provenance, "_commit", cache(provenance._commit))
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)
