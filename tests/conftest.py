@@ -2,6 +2,7 @@
 
 import gc
 import os
+import pickle
 import runpy
 import signal
 import sys
@@ -42,7 +43,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Of a test marked `sample(n)` every n-th case is among the quick tests, and those named in `keep`.
+    """Of a test marked `sample` every `one_in`-th case is among the quick tests, and those that `keep` names.
 
     Where the count begins follows from the test's name, so that tests over the same cases take different ones.
     """
@@ -54,9 +55,37 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         test = item.nodeid.partition("[")[0]
         turn = counted[test] + crc32(test.encode())
         counted[test] += 1
-        kept = set(item.callspec.id.split("-")) & set(marker.kwargs.get("keep", ()))  # type: ignore[attr-defined]
-        if turn % marker.args[0] and not kept:
+        one_in, case = marker.kwargs.get("one_in"), item.callspec.id  # type: ignore[attr-defined]
+        kept = {case, *case.split("-")} & set(marker.kwargs.get("keep", ()))
+        if not kept and (one_in is None or turn % one_in):
             item.add_marker(pytest.mark.slow)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _merge_once() -> Iterator[None]:
+    """Most compositions choose the same files of conf/: those are merged once. Words come after, as ever.
+
+    Nothing is remembered where a user's own folder of configurations is searched too.
+    """
+    from hydra._internal.config_loader_impl import ConfigLoaderImpl
+
+    from autolora_bench.paths import conf_dir
+
+    merge = ConfigLoaderImpl._compose_config_from_defaults_list
+    own = str(conf_dir())
+    merged: dict[str, bytes] = {}
+
+    def remembered(self: Any, defaults: list[Any], repo: Any) -> Any:
+        if any(source.path != own for source in repo.get_sources() if source.scheme() == "file"):
+            return merge(self, defaults, repo)
+        chosen = repr(defaults)
+        if chosen not in merged:
+            merged[chosen] = pickle.dumps(merge(self, defaults, repo))
+        return pickle.loads(merged[chosen])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ConfigLoaderImpl, "_compose_config_from_defaults_list", remembered)
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)
