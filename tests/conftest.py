@@ -2,23 +2,98 @@
 
 import gc
 import os
+import pickle
 import runpy
 import signal
+import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import pytest
+
+from autolora_bench import provenance
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
+MANY_MODULES = 50
+_imported = 0
+
+
 @pytest.fixture(scope="session", autouse=True)
-def _collect_only_what_tests_leave() -> Iterator[None]:
-    """Every training collects garbage: let it not look through all that was imported."""
-    gc.freeze()
+def _collect_seldom() -> Iterator[None]:
+    before = gc.get_threshold()
+    gc.set_threshold(20_000, 20, 20)
     yield
+    gc.set_threshold(*before)
     gc.unfreeze()
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Every training collects garbage: let it not look through all that was imported."""
+    global _imported
+    if len(sys.modules) > _imported + MANY_MODULES:
+        _imported = len(sys.modules)
+        gc.freeze()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Of a test marked `sample` every `one_in`-th case is among the quick tests, and those that `keep` names.
+
+    Where the count begins follows from the test's name, so that tests over the same cases take different ones.
+    """
+    counted: Counter[str] = Counter()
+    for item in items:
+        marker = item.get_closest_marker("sample")
+        if marker is None or item.get_closest_marker("slow"):
+            continue
+        test = item.nodeid.partition("[")[0]
+        turn = counted[test] + crc32(test.encode())
+        counted[test] += 1
+        one_in, case = marker.kwargs.get("one_in"), item.callspec.id  # type: ignore[attr-defined]
+        kept = {case, *case.split("-")} & set(marker.kwargs.get("keep", ()))
+        if not kept and (one_in is None or turn % one_in):
+            item.add_marker(pytest.mark.slow)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _merge_once() -> Iterator[None]:
+    """Most compositions choose the same files of conf/: those are merged once. Words come after, as ever.
+
+    Nothing is remembered where a user's own folder of configurations is searched too.
+    """
+    from hydra._internal.config_loader_impl import ConfigLoaderImpl
+
+    from autolora_bench.paths import conf_dir
+
+    merge = ConfigLoaderImpl._compose_config_from_defaults_list
+    own = str(conf_dir())
+    merged: dict[str, bytes] = {}
+
+    def remembered(self: Any, defaults: list[Any], repo: Any) -> Any:
+        if any(source.path != own for source in repo.get_sources() if source.scheme() == "file"):
+            return merge(self, defaults, repo)
+        chosen = repr(defaults)
+        if chosen not in merged:
+            merged[chosen] = pickle.dumps(merge(self, defaults, repo))
+        return pickle.loads(merged[chosen])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ConfigLoaderImpl, "_compose_config_from_defaults_list", remembered)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _ask_git_once() -> Iterator[None]:
+    """The code of one process has one commit, and every run asks for it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(provenance, "_commit", cache(provenance._commit))
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

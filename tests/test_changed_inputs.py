@@ -92,6 +92,7 @@ def stopped(monkeypatch: pytest.MonkeyPatch, line: list[str], saves: int = 2) ->
 
 
 @pytest.mark.parametrize("split", ["train", "dev"])
+@pytest.mark.sample(one_in=2)
 def test_other_data_under_the_same_path(
     place: Place, split: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -179,6 +180,7 @@ CHANGES: dict[str, Callable[[Path], None]] = {
 
 
 @pytest.mark.parametrize("name", CHANGES)
+@pytest.mark.sample(one_in=3)
 def test_another_model_under_the_same_path(
     place: Place, name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,22 +1,45 @@
-"""The command line as a user meets it: a process, its output, its exit status."""
+"""The command line as a user meets it: output and exit status, of a process of its own where that may differ."""
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from autolora_bench import cli
 from autolora_bench.commands import ls
 from autolora_bench.commands.help import help_text
 from autolora_bench.commands.options import COMMANDS
 
-LIGHT = "import sys; from autolora_bench.cli import run; run({words!r}); print('torch' in sys.modules, file=sys.stderr)"
+LIGHT = """
+import sys
+from autolora_bench.cli import run
+for words in {lines!r}:
+    run(words)
+    print(words, "torch" in sys.modules, file=sys.stderr)
+"""
+Answer = subprocess.CompletedProcess[str]
+Bench = Callable[..., Answer]
 
 
-def bench(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+def process(*words: str, cwd: Path) -> Answer:
     return subprocess.run(
         [sys.executable, "-m", "autolora_bench", *words], cwd=cwd, capture_output=True, text=True, timeout=120
     )
+
+
+@pytest.fixture
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Bench:
+    """Words -> what this very process answers to them, in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+
+    def answer(*words: str) -> Answer:
+        capsys.readouterr()
+        status = cli.run(list(words))
+        return Answer(words, status, *capsys.readouterr())
+
+    return answer
 
 
 WORDS = {
@@ -34,16 +57,19 @@ WORDS = {
 """Words with which every command goes as far as it can in an empty folder."""
 
 
-@pytest.mark.parametrize("words", [[], ["--help"], *([name, *WORDS[name]] for name in COMMANDS)])
-def test_light_commands_do_not_import_torch(words: list[str], tmp_path: Path) -> None:
+def test_light_commands_do_not_import_torch(tmp_path: Path) -> None:
+    lines = [[], ["--help"], *([name, *WORDS[name]] for name in COMMANDS)]
     answer = subprocess.run(
-        [sys.executable, "-c", LIGHT.format(words=words)], cwd=tmp_path, capture_output=True, text=True
+        [sys.executable, "-c", LIGHT.format(lines=lines)], cwd=tmp_path, capture_output=True, text=True
     )
-    assert answer.stderr.strip().splitlines()[-1] == "False"
+    said = answer.stderr.splitlines()
+    assert [line for words in lines for line in said if line.startswith(f"{words} ")] == [
+        f"{words} False" for words in lines
+    ]
 
 
 def test_bare_call_names_every_command_and_choice(tmp_path: Path) -> None:
-    answer = bench(cwd=tmp_path)
+    answer = process(cwd=tmp_path)
     assert answer.returncode == 0
     for word in (*COMMANDS, "autolora", "minilm", "suite=demo"):
         assert word in answer.stdout
@@ -87,9 +113,9 @@ def test_help_names_every_command_and_what_all_of_them_take() -> None:
     ],
 )
 def test_bad_words_give_one_line_and_how_to_mend_it(
-    words: list[str], expected: list[str], tmp_path: Path
+    words: list[str], expected: list[str], bench: Bench, tmp_path: Path
 ) -> None:
-    answer = bench(*words, cwd=tmp_path)
+    answer = bench(*words)
     assert answer.returncode == 2
     lines = answer.stderr.strip().splitlines()
     assert len(lines) <= 2, answer.stderr
@@ -108,39 +134,39 @@ def test_bad_words_give_one_line_and_how_to_mend_it(
         (["task=rte", "task=cola", "-p", "task"], "name: cola"),
     ],
 )
-def test_cfg_shows_the_settings_of_a_run(words: list[str], shown: str, tmp_path: Path) -> None:
+def test_cfg_shows_the_settings_of_a_run(words: list[str], shown: str, bench: Bench, tmp_path: Path) -> None:
     (tmp_path / "mine" / "task").mkdir(parents=True)
     (tmp_path / "mine" / "task" / "jokes.yaml").write_text(
         "# Is the joke funny?\ndefaults:\n  - sst2\nname: jokes\ntitle: Jokes\n"
     )
-    answer = bench("--cfg", "job", *words, cwd=tmp_path)
+    answer = bench("--cfg", "job", *words)
     assert answer.returncode == 0, answer.stderr
     assert shown in answer.stdout
 
 
 def test_results_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
-    answer = bench("task=rte", "data=generated", "results=file/runs", cwd=tmp_path)
+    answer = process("task=rte", "data=generated", "results=file/runs", cwd=tmp_path)
     assert answer.returncode == 2
     assert "cannot write results to file/runs" in answer.stderr
     assert "results=DIR" in answer.stderr
 
 
-def test_missing_data_file_is_named_by_check_and_recorded_by_a_run(tmp_path: Path) -> None:
+def test_missing_data_file_is_named_by_check_and_recorded_by_a_run(bench: Bench, tmp_path: Path) -> None:
     words = ["task=rte", "model=minilm", "data=local", f"data.dir={tmp_path}"]
-    checked = bench("check", *words, cwd=tmp_path)
+    checked = bench("check", *words)
     assert checked.returncode == 2
     assert "train.tsv" in checked.stdout
-    ran = bench(*words, cwd=tmp_path)
+    ran = process(*words, cwd=tmp_path)
     assert ran.returncode == 2
     assert ran.stderr.splitlines()[1].startswith("rte lora on minilm"), "no library talks before"
     assert "train.tsv" in ran.stderr
     assert "Traceback" not in ran.stderr
-    status = bench("status", *words, cwd=tmp_path)
+    status = bench("status", *words)
     assert "failed" in status.stdout
 
 
-def test_user_folder_adds_a_task(tmp_path: Path) -> None:
+def test_user_folder_adds_a_task(bench: Bench, tmp_path: Path) -> None:
     folder = tmp_path / "mine" / "task"
     folder.mkdir(parents=True)
     (folder / "jokes.yaml").write_text(
@@ -150,10 +176,8 @@ def test_user_folder_adds_a_task(tmp_path: Path) -> None:
         "local:\n  layout: glue_tsv\n  splits: {train: train.tsv, validation: dev.tsv}\n"
         "  columns: {sentence: text, label: funny}\n"
     )
-    listed = bench("ls", "tasks", "--config-dir", "mine", cwd=tmp_path)
+    listed = bench("ls", "tasks", "--config-dir", "mine")
     assert "Is it funny?" in listed.stdout
-    planned = bench(
-        "status", "--config-dir", "mine", "task=jokes", "data=local", f"data.dir={tmp_path}", cwd=tmp_path
-    )
+    planned = bench("status", "--config-dir", "mine", "task=jokes", "data=local", f"data.dir={tmp_path}")
     assert "1 runs: 1 missing" in planned.stdout
     assert "--config-dir mine task=jokes" in planned.stdout

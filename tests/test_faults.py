@@ -103,6 +103,7 @@ BOUNDARIES: dict[str, tuple[Any, str, Any]] = {
 }
 
 
+@pytest.mark.sample(keep=("optimizer of a checkpoint", "export", "selection"))
 @pytest.mark.parametrize("boundary", BOUNDARIES)
 def test_a_disk_that_takes_no_more(
     words: Line,
@@ -131,6 +132,7 @@ def test_a_disk_that_takes_no_more(
 
 
 @pytest.mark.skipif(not hasattr(resource, "RLIMIT_FSIZE"), reason="no limit of file sizes here")
+@pytest.mark.sample(keep=("4000",))
 @pytest.mark.parametrize("size", [1000, 4000, 20_000])
 def test_files_that_cannot_grow(
     words: Line, whole: dict[str, bytes], size: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -212,6 +214,7 @@ def test_memory_that_is_too_little_for_one_example(
     assert "train.accumulation" in said
 
 
+@pytest.mark.sample(keep=("lora-finetune-nan", "autolora-search-inf"))
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 @pytest.mark.parametrize(("method", "phase"), [("lora", "finetune"), ("autolora", "search")])
 def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_checkpoint_before(

@@ -67,7 +67,11 @@ def facts(folder: Path) -> tuple[Any, bytes]:
 
 @pytest.mark.parametrize(
     ("number", "status", "step"),
-    [(signal.SIGTERM, 143, 2), (signal.SIGTERM, 143, 4), (signal.SIGINT, 130, 5)],
+    [
+        pytest.param(signal.SIGTERM, 143, 2, marks=pytest.mark.slow),
+        (signal.SIGTERM, 143, 4),
+        (signal.SIGINT, 130, 5),
+    ],
 )
 def test_a_signal_leaves_a_checkpoint_and_a_record_and_the_same_command_goes_on(
     words: Callable[..., list[str]],
@@ -192,6 +196,9 @@ def halves(
     return base, whole, cut
 
 
+@pytest.mark.sample(
+    keep=("truncated weights", "cut off before its end", "best weights of a later epoch", "torn record")
+)
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_a_damaged_run_ends_like_a_whole_one(
     halves: tuple[list[str], Path, Path], damage: str, tmp_path: Path

@@ -15,7 +15,13 @@ from autolora_bench.record import RunRecord, Status, find_records, read_record
 from autolora_bench.training.checkpoints import CheckpointPolicy
 
 FAST = ["device=cpu", "train.epochs=1", "train.batch_size=4", "train.checkpoint_minutes=1e-9", "model=any"]
-LIGHT = "import sys; from autolora_bench.cli import run; run({words!r}); print('torch' in sys.modules, file=sys.stderr)"
+LIGHT = """
+import sys
+from autolora_bench.cli import run
+for words in {lines!r}:
+    run(words)
+print("torch" in sys.modules, file=sys.stderr)
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -170,23 +176,21 @@ def test_two_files_of_one_name_are_two_cells(tiny_encoder: Path, capsys: pytest.
     assert "n = 2" not in out
 
 
-def test_check_finds_a_missing_file_and_column_without_torch(tiny_encoder: Path) -> None:
+def test_check_finds_a_missing_file_and_column_without_torch(
+    tiny_encoder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     reviews("reviews.csv")
+    lines = []
     for words, status, said in (
         ([], 0, "review -> sentiment"),
         (["data.validation=none.csv"], 2, "no file none.csv"),
         (["task.label=sentimant"], 2, "did you mean sentiment"),
     ):
-        words = ["check", *line(tiny_encoder, *words)]
-        answer = subprocess.run(
-            [sys.executable, "-m", "autolora_bench", *words], capture_output=True, text=True
-        )
-        assert answer.returncode == status, answer.stderr
-        assert said in answer.stdout + answer.stderr
-        light = subprocess.run(
-            [sys.executable, "-c", LIGHT.format(words=words)], capture_output=True, text=True
-        )
-        assert light.stderr.strip().splitlines()[-1] == "False"
+        lines.append(["check", *line(tiny_encoder, *words)])
+        assert cli.run(lines[-1]) == status
+        assert said in "".join(capsys.readouterr())
+    light = subprocess.run([sys.executable, "-c", LIGHT.format(lines=lines)], capture_output=True, text=True)
+    assert light.stderr.strip().splitlines()[-1] == "False"
 
 
 def test_ls_explains_how_to_bring_a_table(capsys: pytest.CaptureFixture[str]) -> None:

@@ -196,6 +196,7 @@ YAML, TRAIN = "mine/task/jokes.yaml", "data/jokes/train.csv"
         (edit(YAML, ", validation: jokes/dev.csv", ""), ["says nothing of a split validation"]),
     ],
 )
+@pytest.mark.sample(one_in=2)
 def test_what_is_wrong_is_said_in_one_place(
     damage: Callable[[], None],
     said: list[str],

@@ -155,6 +155,7 @@ def test_of_an_error_rate_the_lowest_is_the_best(
         (("task=rte",), "maximize"),
     ],
 )
+@pytest.mark.sample(one_in=2)
 def test_the_sampler_looks_where_the_metric_gets_better(words: tuple[str, ...], way: str) -> None:
     other = {"minimize": "maximize", "maximize": "minimize"}[way]
     asked = ("suite=tune", "model=smollm2_135m", "data=generated", "method=lora", "seed=0", *words)

@@ -114,6 +114,7 @@ def test_a_record_whose_names_lead_elsewhere_is_refused(
         (["records=elsewhere", "merge=runs"], "runs"),
     ],
 )
+@pytest.mark.sample(one_in=2)
 def test_a_runs_own_folder_is_never_written_into(
     words: list[str],
     to: str,

@@ -122,6 +122,7 @@ def test_status_and_a_sweep_say_so_too(kind: str, good: Path, tmp_path: Path, ou
 
 @pytest.mark.parametrize("name", ["search/selection.json", "search/trajectory.jsonl", "threshold/ranks.json"])
 @pytest.mark.parametrize("kind", ["deep", "digits", "pipe", "half", "types"])
+@pytest.mark.sample(one_in=4)
 def test_an_artefact_that_cannot_be_read_stops_nothing(
     name: str, kind: str, a_run: Callable[..., Path], tmp_path: Path, out: Out
 ) -> None:
@@ -274,8 +275,9 @@ VALUES: list[Any] = [
 ]
 
 
+@pytest.mark.parametrize("count", [15, pytest.param(60, marks=pytest.mark.slow)])
 def test_any_value_at_any_place_of_a_record_is_reported_or_refused(
-    a_run: Callable[..., Path], tmp_path: Path
+    a_run: Callable[..., Path], tmp_path: Path, count: int
 ) -> None:
     """A sample of all pairs of a place and a value; nothing but a refusal or a report may come of one."""
     from autolora_bench.report.build import report
@@ -286,7 +288,7 @@ def test_any_value_at_any_place_of_a_record_is_reported_or_refused(
     record = json.loads(path.read_text())
     pairs = [(place, value) for place in places(record) for value in VALUES]
     refused = 0
-    for place, value in random.Random(0).sample(pairs, 60):
+    for place, value in random.Random(0).sample(pairs, count):
         changed = json.loads(json.dumps(record))
         node = changed
         for name in place[:-1]:
@@ -297,7 +299,7 @@ def test_any_value_at_any_place_of_a_record_is_reported_or_refused(
         refused += len(found.unreadable)
         for layout in ("markdown", "csv"):
             assert "50.00" in report(found, format=layout) or layout == "csv"
-    assert 8 < refused < 56
+    assert count / 8 < refused < 0.94 * count
 
 
 def test_commands_that_read_no_record_do_not_load_pydantic() -> None:

@@ -191,26 +191,28 @@ def test_what_another_version_knows_and_left_empty_is_no_setting(tmp_path: Path)
     assert composed(f"method.config={path}").method.settings == {}
 
 
-def test_all_configurations_of_pefts_own_comparison_compose(peft_experiments: Path) -> None:
+@pytest.mark.parametrize("every", [9, pytest.param(1, marks=pytest.mark.slow)])
+def test_all_configurations_of_pefts_own_comparison_compose(every: int, peft_experiments: Path) -> None:
     """103 files, 39 types; those that share an id differ in nothing but the learning rate or the optimizer, which PEFT
     keeps elsewhere."""
     by_id: dict[str, list[tuple[str, Any]]] = {}
     types = set()
     words = ["task=e2e", "model.architecture=llama", "model=any", "model.checkpoint=any"]
     files = sorted(peft_experiments.glob("*.json"))
-    for path in files:
+    assert len(files) == 103
+    for path in files[::every]:
         experiment = composed(*words, f"method.config={path}")
         types.add(experiment.method.type)
         by_id.setdefault(config_id(experiment), []).append(
             (experiment.method.type, experiment.method.settings)
         )
-    assert len(files) == 103
-    assert len(types) == 39
+    assert len(types) == 39 if every == 1 else len(types) > 5
     for same in by_id.values():
         assert all(one == same[0] for one in same)
-    assert len(by_id) > 90
+    assert len(by_id) > 0.9 * len(files[::every])
 
 
+@pytest.mark.slow
 def test_the_suite_of_all_types_leaves_out_what_does_not_work_and_says_so() -> None:
     planned = plan(Request(("suite=peft_all", "data=generated")))
     kinds = {run.experiment.method.type for run in planned if hasattr(run.experiment.method, "type")}

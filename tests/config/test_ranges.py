@@ -136,6 +136,7 @@ def test_what_is_said(values: dict[str, Any], what: str, mend: str) -> None:
         (["task.generated.rows.train=99999999999"], "task.generated.rows.train=99999999999"),
     ],
 )
+@pytest.mark.sample(one_in=2)
 def test_check_and_a_run_refuse_it_alike(
     words: list[str], named: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -2,7 +2,7 @@
 
 import runpy
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from torch import Tensor
 from autolora_bench.config.choices import schema_of
 from autolora_bench.config.compose import compose_config, composer, to_experiment
 from autolora_bench.config.experiment import ExperimentConfig
-from autolora_bench.config.registry import methods
+from autolora_bench.config.registry import MethodKind, methods
 from autolora_bench.config.task import ClassificationTask
 from autolora_bench.methods import finetuning
 from autolora_bench.methods.base import PhaseContext
@@ -145,15 +145,16 @@ def composed(tiny_encoder: Path, tiny_decoder: Path, tmp_path_factory: pytest.Te
     ranks.write_text(RANKS, encoding="utf-8")
 
     @cache
+    def stated(method: str) -> MethodKind:
+        return methods()[str(schema_of("method", method, [conf_dir()]))]
+
     def needed(method: str) -> list[str]:
-        settings = compose_config(["task=sst2", f"method={method}"]).method
+        settings = {one.name for one in fields(stated(method).config)}
         search = SEARCH if "search" in settings else []
         return [*search, f"method.source={ranks}"] if "source" in settings else search
 
-    @cache
     def classifies(method: str) -> bool:
-        schema = schema_of("method", method, [conf_dir()])
-        return ClassificationTask in methods()[str(schema)].works_on.tasks
+        return ClassificationTask in stated(method).works_on.tasks
 
     def compose(method: str, *more: str) -> ExperimentConfig:
         with composer():

@@ -40,6 +40,7 @@ def adapted(kind: str, settings: str) -> tuple[Any, list[str]]:
 
 @pytest.mark.parametrize("rank", [4, 6])
 @pytest.mark.parametrize("kind", ["LORA", *FACTORS])
+@pytest.mark.sample(one_in=2)
 def test_ranks_are_those_that_the_layers_have(kind: str, rank: int) -> None:
     model, targets = adapted(kind, f"{{r: {rank}{MORE.get(kind, '')}}}")
     layers = [model.get_base_model().get_submodule(name) for name in targets]

@@ -106,6 +106,7 @@ def run_of(trained: Callable[..., Any], folders: dict[str, Path]) -> Callable[..
     ("kind", "task", "method"),
     [pytest.param(*case, marks=[] if case in QUICK else pytest.mark.slow) for case in CASES],
 )
+@pytest.mark.sample(one_in=3)
 def test_runs_and_is_rebuilt(kind: str, task: str, method: str, run_of: Callable[..., Any]) -> None:
     run = run_of(kind, task, method)
     assert ("token_type_ids" in run.batch) is False

@@ -108,6 +108,7 @@ def test_the_weights_betas_can_be_chosen(composed: Any, search_trainer: Any, tmp
 @pytest.mark.parametrize(
     ("method", "first"), [("autolora", 1 / 8), ("autolora_topk", 1 / 2), ("autolora_sigmoid", 1 / 2)]
 )
+@pytest.mark.sample(one_in=3)
 def test_the_record_says_how_far_the_search_has_moved(method: str, first: float, trained: Any) -> None:
     """From what the search left on disk, by numpy."""
     run = trained(method)

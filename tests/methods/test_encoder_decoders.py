@@ -52,6 +52,7 @@ def run_of(trained: Callable[..., Any], encoder_decoders: dict[str, Path]) -> Ca
         for method in METHODS
     ],
 )
+@pytest.mark.sample(one_in=2)
 def test_trained_resumed_exported_and_loaded_again(
     kind: str,
     method: str,

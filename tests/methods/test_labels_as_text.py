@@ -66,6 +66,7 @@ def test_what_is_read_and_what_may_be_answered() -> None:
         for method in METHODS
     ],
 )
+@pytest.mark.sample(one_in=2)
 def test_trained_resumed_exported_and_scored_as_by_hand(
     kind: str,
     method: str,

@@ -58,6 +58,7 @@ def test_losses_are_near_those_of_full_weights(storage: str, trained: Callable[.
 
 
 @pytest.mark.parametrize("method", ["lora", "autolora", "adalora"])
+@pytest.mark.sample(one_in=3)
 def test_nf4_is_the_frozen_matrices_alone(method: str, trained: Callable[..., Any]) -> None:
     run = trained(method, *words_for(method), NF4)
     packed = [name for name, p in run.model.named_parameters() if p.dtype is torch.uint8]
@@ -74,6 +75,7 @@ def test_nf4_is_the_frozen_matrices_alone(method: str, trained: Callable[..., An
 @pytest.mark.parametrize(
     ("method", "storage"), [("lora", (BF16,)), ("autolora", (NF4,)), ("autolora", (NF4, BF16))], ids=str
 )
+@pytest.mark.sample(one_in=3)
 def test_resumed_bit_for_bit(
     method: str,
     storage: tuple[str, ...],
@@ -199,6 +201,7 @@ def test_a_missing_package_is_refused_before_training(
         ),
     ],
 )
+@pytest.mark.sample(one_in=2)
 def test_computed_again_trains_the_same(method: str, trained: Callable[..., Any]) -> None:
     """With dropout: the second pass draws the masks of the first. Weights and selection are equal bit for bit."""
     plain, again = (

@@ -119,6 +119,7 @@ def test_a_layer_computes_with_its_weight_and_the_update(case: str, rank: int) -
     torch.testing.assert_close(logits(backbone.model), logits(other), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_exports_load_where_nobody_knows_this_project(tmp_path: Path) -> None:
     jobs, expected = {}, {}
     for case in CASES:

@@ -146,6 +146,7 @@ def stop_at_the_second_checkpoint(words: list[str], monkeypatch: pytest.MonkeyPa
         for method in METHODS
     ],
 )
+@pytest.mark.sample(one_in=3)
 def test_trained_resumed_exported_and_loaded_again(
     architecture: str,
     method: str,

@@ -409,6 +409,7 @@ def test_dylora_s_cut_keeps_the_most_energy() -> None:
 
 
 @pytest.mark.parametrize("method", ["sora", "l1ra", "increlora", "dylora"])
+@pytest.mark.sample(one_in=2)
 def test_the_budget_is_met_and_the_cost_recorded(method: str, trained: Any) -> None:
     run = trained(method)
     search = run.record.phase("search")

@@ -49,6 +49,7 @@ SMALL = [
 ]
 
 
+@pytest.mark.slow
 def test_an_adapters_description_is_the_same_whatever_the_order_of_sets(
     tiny_encoder: Path, tmp_path: Path
 ) -> None:

@@ -119,10 +119,14 @@ def test_the_export_loads_in_stock_peft_with_the_same_logits(kind: str, folder: 
     expected = logits(model)
     assert not torch.allclose(expected, logits(original(folder)), atol=1e-2)
     torch.testing.assert_close(by_peft(folder, tmp_path / "export"), expected)
-    if kind == "lora":
-        assert torch.equal(
-            by_peft(folder, tmp_path / "export"), elsewhere(folder, tmp_path / "export", tmp_path)
-        )
+
+
+@pytest.mark.slow
+def test_the_export_loads_where_nobody_knows_this_package(folder: Path, tmp_path: Path) -> None:
+    model = get_peft_model(split(folder), LoraConfig(r=3, target_modules=PARTS, task_type="CAUSAL_LM"))
+    disturb(model)
+    export(model, tmp_path / "export")
+    assert torch.equal(by_peft(folder, tmp_path / "export"), elsewhere(folder, tmp_path / "export", tmp_path))
 
 
 def test_the_exported_update_leaves_the_key_alone(folder: Path, tmp_path: Path) -> None:

@@ -222,6 +222,7 @@ def test_a_run_computes_as_auto_decides_and_its_record_says_so(
 
 
 @pytest.mark.parametrize("phase", ["search", "retrain"])
+@pytest.mark.sample(one_in=2)
 def test_a_resumed_run_keeps_to_it_bit_for_bit_however_much_memory_is_left(
     phase: str,
     tiny_encoder: Path,

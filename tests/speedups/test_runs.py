@@ -114,6 +114,7 @@ def nothing_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
         for pair in product(METHODS, (KERNELS, PADDING_FREE))
     ],
 )
+@pytest.mark.sample(one_in=3)
 def test_a_run_in_which_nothing_is_dropped_is_the_same_up_to_rounding(
     words: Callable[..., list[str]],
     nothing_dropped: None,
@@ -160,6 +161,7 @@ def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.sample(one_in=2)
 def test_every_phase_computes_with_every_kernel(
     words: Callable[..., list[str]], precision: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

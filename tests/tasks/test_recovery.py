@@ -218,6 +218,7 @@ def test_the_oracle_beats_uniform_and_uniform_the_reverse(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("method", ["autolora", "autolora_topk", "adalora", "eva", "full", "bitfit"])
+@pytest.mark.sample(one_in=3, keep=("autolora",))
 def test_methods_run_on_it(tmp_path: Path, method: str) -> None:
     rate = "method.learning_rate=1e-3" if method in ("full", "bitfit") else "method.learning_rate=1e-2"
     record = run(tmp_path, f"method={method}", rate, *(SEARCH if method.startswith("autolora") else ()))
@@ -322,6 +323,7 @@ def test_the_best_epoch_is_the_one_with_the_smallest_error(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("method", ["autolora_topk", "oracle"])
+@pytest.mark.sample(keep=("autolora_topk",))
 def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(
     tmp_path: Path, method: str, interrupt_every_training_once: Any, resumed: Any
 ) -> None:

@@ -52,6 +52,7 @@ def run(experiment: ExperimentConfig, folder: Path) -> RunRecord:
         for method in METHODS
     ],
 )
+@pytest.mark.sample(one_in=2)
 def test_data_to_text(
     kind: str, method: str, composed: Compose, decoder_folder: Callable[[str], Path], tmp_path: Path
 ) -> None:
@@ -172,6 +173,7 @@ def groups(split: Any, task: Any) -> str:
         ("e2e", groups, ["task.metrics=[bleu,nist]", *SHORT]),
     ],
 )
+@pytest.mark.sample(one_in=2)
 def test_a_runs_predictions_score_as_its_record_says(
     task: str,
     write: Callable[[Any, Any], str],

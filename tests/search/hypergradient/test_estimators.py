@@ -70,6 +70,7 @@ LOOPS = {
         ("heavy_ball", 3, 0),
     ],
 )
+@pytest.mark.sample(one_in=2)
 def test_unrolled_through_several_inner_steps(toys, problem, optimizer, inner_steps, warm):
     """The whole loop is run again for every perturbed variable, dropout and all."""
     case = problem(toys.model(r=2), LOOPS[optimizer], warm=warm, inner_steps=inner_steps)

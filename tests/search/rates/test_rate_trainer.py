@@ -85,6 +85,7 @@ def test_layers_that_need_higher_rates_get_them(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("exact", "inner_steps"), [(False, 1), (False, 3), (True, 3)])
 @pytest.mark.parametrize("stopped", [3, 4, 5])
+@pytest.mark.sample(one_in=3)
 def test_a_resumed_search_equals_the_uninterrupted_one(tmp_path, exact, inner_steps, stopped):
     options = {"exact": exact, "inner_steps": inner_steps, "granularity": Granularity.factor, "steps": 7}
     whole = search(tmp_path, **options, save_strategy="steps", save_steps=stopped)

@@ -130,6 +130,7 @@ def test_the_gradient_is_the_numerical_one(toys, optimizer, inner_steps, granula
 
 @pytest.mark.parametrize("inner_steps", [1, 2, 3])
 @pytest.mark.parametrize("also", [[Also.weight_decay], [Also.alpha], [Also.weight_decay, Also.alpha]])
+@pytest.mark.sample(one_in=3)
 def test_decay_and_alpha_have_the_numerical_gradient(toys, also, inner_steps):
     case = Case(toys, "adamw", inner_steps, Granularity.layer, also)
     numerical = case.numerical()

@@ -17,6 +17,7 @@ ONE_STEP = sorted(set(ESTIMATORS) - {"reptile"})
 
 
 @pytest.mark.parametrize("name", ONE_STEP)
+@pytest.mark.sample(one_in=3)
 def test_resumed_run_equals_the_uninterrupted_one(runs, tmp_path, name):
     whole = runs.search(tmp_path / "whole", {"estimator": name})
     whole.train()
@@ -41,6 +42,7 @@ def test_resumed_run_equals_the_uninterrupted_one(runs, tmp_path, name):
         *(("closed_form", constraint) for constraint in ("sigmoid", "topk")),
     ],
 )
+@pytest.mark.sample(one_in=3)
 def test_resumed_mirror_descent_equals_the_uninterrupted_one(runs, tmp_path, name, constraint):
     options = {
         "estimator": name,
@@ -66,6 +68,7 @@ def test_resumed_mirror_descent_equals_the_uninterrupted_one(runs, tmp_path, nam
         for (number, estimator), stopped in product(enumerate(SEVERAL_STEPS), (3, 4, 5))
     ],
 )
+@pytest.mark.sample(one_in=2)
 def test_a_run_resumed_inside_an_inner_loop_equals_the_uninterrupted_one(runs, tmp_path, name, stopped):
     """Loops of three steps, two micro-batches each, stopped before the second, after its first and its second step."""
     options = {"estimator": name, "inner_steps": 3, "diagnose_steps": (4,)}
@@ -130,6 +133,7 @@ def test_resumed_search_with_grouped_batches(runs, tmp_path):
         for name in ONE_STEP
     ],
 )
+@pytest.mark.sample(one_in=2)
 def test_diagnostics_do_not_change_the_run(runs, tmp_path, name):
     plain = runs.search(tmp_path / "a", {"estimator": name}, gradient_accumulation_steps=2)
     plain.train()

@@ -44,6 +44,7 @@ def test_loss_falls_and_progress_is_logged(runs, tmp_path):
 
 
 @pytest.mark.parametrize("rule", ["reciprocal", "mean"])
+@pytest.mark.sample(one_in=2)
 def test_useful_component_is_kept(runs, toys, tmp_path, rule):
     """One component per layer is trained, the others are noise; the weights then stand still."""
     first = runs.search(
@@ -84,6 +85,7 @@ def test_interval(runs, tmp_path):
 
 
 @pytest.mark.parametrize("name", sorted(set(ESTIMATORS) - {"released", "reptile"}))
+@pytest.mark.sample(one_in=2)
 def test_accumulated_micro_batches_equal_one_batch(runs, tmp_path, name):
     betas = []
     for size, steps in ((4, 1), (2, 2)):
@@ -230,6 +232,7 @@ def test_language_model_with_label_smoothing(runs, tmp_path, name):
 
 
 @pytest.mark.parametrize("name", sorted(set(ESTIMATORS) - {"first_order", "reptile"}))
+@pytest.mark.sample(one_in=3)
 def test_the_passes_of_an_estimator_are_those_that_run(name, runs, tmp_path):
     """Against torch's own count of operations; what is small beside the model's layers is in the tolerance."""
 

@@ -21,6 +21,7 @@ KINDS = ["llama", "gpt2"]
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("beams", [1, 4])
+@pytest.mark.sample(one_in=2)
 def test_a_trained_decoder_is_perfect_in_batch_and_one_by_one(
     kind: str, beams: int, learnt: Callable[[str], Any]
 ) -> None:
