@@ -5,11 +5,9 @@ Configuration objects are written as plain values, and read back as the same obj
 
 import dataclasses
 import hashlib
-import json
 import re
 import types
 from collections.abc import Sequence
-from contextlib import suppress
 from enum import Enum
 from functools import cache
 from importlib import metadata
@@ -19,16 +17,13 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 from autolora_bench.config.experiment import ExperimentConfig
 from autolora_bench.config.registry import methods
 from autolora_bench.config.task import TASKS
-from autolora_bench.errors import UserError
-from autolora_bench.paths import cache_dir
-from autolora_bench.record import write_atomically
+from autolora_bench.json_cache import JsonCache
 from autolora_bench.user_code import FOLDERS
 
 Cell = tuple[tuple[str, ...], ExperimentConfig]
 """Overrides and what they compose to, not checked yet."""
 
-KEPT = 30
-"""Plans; the oldest goes first."""
+KEPT = JsonCache("plans", most=30)
 RESOLVER = re.compile(rb"\$\{[^}]*:")
 """An interpolation that asks something outside the configuration, such as the environment or the clock."""
 LIBRARIES = ("hydra-core", "omegaconf")
@@ -55,29 +50,20 @@ class PlanCache:
         digest = hashlib.sha256()
         for part in [*texts, *(path.read_bytes() for path in code), *said]:
             digest.update(len(part).to_bytes(8, "big") + part)
-        self.path = cache_dir() / "plans" / f"{digest.hexdigest()[:32]}.json"
+        self.key = digest.hexdigest()
 
     def read(self) -> list[Cell] | None:
         """The compositions, if they are kept and readable."""
-        if not self.safe:
-            return None
-        with suppress(OSError, KeyError, TypeError, ValueError, AttributeError):
-            kept = json.loads(self.path.read_text(encoding="utf-8"))
-            found = [(tuple(words), from_plain(plain, ExperimentConfig)) for words, plain in kept]
-            with suppress(OSError):
-                self.path.touch()
-            return found
-        return None
+        return KEPT.read(self.key, _cells) if self.safe else None
 
     def write(self, cells: Sequence[Cell]) -> None:
-        """Keep them; a cache that cannot be written is no cache."""
-        if not self.safe:
-            return
-        with suppress(UserError, OSError):
-            write_atomically(self.path, json.dumps([(words, to_plain(cell)) for words, cell in cells]))
-            plans = sorted(self.path.parent.glob("*.json"), key=lambda path: path.stat().st_mtime)
-            for old in plans[:-KEPT]:
-                old.unlink(missing_ok=True)
+        """Keep them."""
+        if self.safe:
+            KEPT.write(self.key, [(words, to_plain(cell)) for words, cell in cells])
+
+
+def _cells(kept: Any) -> list[Cell]:
+    return [(tuple(words), from_plain(plain, ExperimentConfig)) for words, plain in kept]
 
 
 def _version(library: str) -> str:

@@ -1,10 +1,8 @@
 """What the columns of a table hold: read once, and kept by the content of the files, so that a plan costs no import."""
 
-import hashlib
 import json
 import math
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from itertools import pairwise
@@ -12,9 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autolora_bench.checksums import sha256
-from autolora_bench.errors import UserError
-from autolora_bench.paths import cache_dir
-from autolora_bench.record import write_atomically
+from autolora_bench.json_cache import JsonCache
 from autolora_bench.tables.read import builder_of, opened
 
 if TYPE_CHECKING:
@@ -23,8 +19,7 @@ if TYPE_CHECKING:
 MOST_VALUES = 1000
 """A column with more distinct values is none of classes."""
 BATCH = 10_000
-KEPT = 200
-"""Profiles in the cache; the oldest goes first."""
+KEPT = JsonCache("tables", most=200)
 VERSION = 2
 """Counts up whenever a profile of the same file would be another."""
 
@@ -75,13 +70,10 @@ def profile(paths: Sequence[Path]) -> list[Column]:
         UserError: as `read.opened`.
     """
     digests = [f"{builder_of(path)} {path.suffix.lower()} {sha256(path)}" for path in paths]
-    key = hashlib.sha256(json.dumps([VERSION, digests]).encode()).hexdigest()
-    kept = cache_dir() / "tables" / f"{key[:32]}.json"
-    with suppress(OSError, ValueError, TypeError, KeyError):
-        found = [_typed(Column(**plain)) for plain in json.loads(kept.read_text(encoding="utf-8"))]
-        with suppress(OSError):
-            kept.touch()
-        return found
+    key = json.dumps([VERSION, digests])
+    kept = KEPT.read(key, lambda columns: [_typed(Column(**plain)) for plain in columns])
+    if kept is not None:
+        return kept
     with opened(paths) as dataset:
         columns = [Column(name, Content.other) for name in dataset.column_names]
         names = {name: class_names(feature) for name, feature in dataset.features.items()}
@@ -93,10 +85,7 @@ def profile(paths: Sequence[Path]) -> list[Column]:
                 _add(column, batch[column.name], seen[column.name])
     for column in columns:
         column.values = list(seen[column.name]) if column.values is not None else None
-    with suppress(UserError, OSError):
-        write_atomically(kept, json.dumps([asdict(column) for column in columns]))
-        for old in sorted(kept.parent.glob("*.json"), key=lambda path: path.stat().st_mtime)[:-KEPT]:
-            old.unlink(missing_ok=True)
+    KEPT.write(key, [asdict(column) for column in columns])
     return columns
 
 

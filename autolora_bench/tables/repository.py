@@ -4,21 +4,19 @@ Those rules (the `configs` of the repository's README, else the names of its fil
 same names, so that one list and one README are all that is asked of the hub, and nothing of a repository is executed.
 """
 
-import hashlib
 import json
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 
 from autolora_bench.errors import UserError
-from autolora_bench.paths import cache_dir
-from autolora_bench.record import write_atomically
+from autolora_bench.json_cache import JsonCache
 from autolora_bench.tables.download import TIMEOUT, check_reachable, download, refusal
 from autolora_bench.tables.read import BUILDERS, FORMATS
 
 OTHERWISE = "say another data.name, or data=files data.train=FILE with a file of your own"
 README = "README.md"
+KEPT = JsonCache("repositories")
 
 
 @dataclass(frozen=True)
@@ -38,15 +36,14 @@ def find_repository(name: str, subset: str | None, revision: str | None) -> Repo
         UserError: the hub does not answer or has no such data set, revision or configuration; several configurations
             and none is said; or no table among its files.
     """
-    key = hashlib.sha256(json.dumps([name, subset, revision]).encode()).hexdigest()
-    kept = cache_dir() / "repositories" / f"{key[:32]}.json"
-    with suppress(OSError, ValueError, TypeError):
-        return Repository(**json.loads(kept.read_text(encoding="utf-8")))
+    key = json.dumps([name, subset, revision])
+    kept = KEPT.read(key, lambda plain: Repository(**plain))
+    if kept is not None:
+        return kept
     commit, files = _listing(name, revision)
     readme = download(name, README, commit, OTHERWISE) if README in files else None
     found = Repository(name, commit, _splits(name, subset, files, readme))
-    with suppress(UserError, OSError):
-        write_atomically(kept, json.dumps(asdict(found)))
+    KEPT.write(key, asdict(found))
     return found
 
 
