@@ -68,6 +68,12 @@ def test_light_commands_do_not_import_torch(tmp_path: Path) -> None:
     ]
 
 
+def test_a_run_begins_without_the_libraries_of_reports() -> None:
+    code = "import sys, autolora_bench.commands.launch; print(*{'torch', 'pandas', 'scipy'} & {*sys.modules})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
+
+
 def test_bare_call_names_every_command_and_choice(tmp_path: Path) -> None:
     answer = process(cwd=tmp_path)
     assert answer.returncode == 0

@@ -8,8 +8,6 @@ from autolora_bench.fair import RATE, Candidate, Contender, contenders
 from autolora_bench.plan import PlannedRun, State
 from autolora_bench.processes import world_size
 from autolora_bench.report.numerals import plural
-from autolora_bench.report.scoreboard import ALPHA
-from autolora_bench.report.significance import smallest_separable
 from autolora_bench.rerun import decide
 from autolora_bench.sweeps import ENGINE, Request, plan
 from autolora_bench.untrusted import printable
@@ -55,6 +53,9 @@ def run_fair(
 
 def too_few_seeds(found: Sequence[Contender]) -> list[str]:
     """For each model what its report could not separate, whatever the scores: more comparisons need more seeds."""
+    from autolora_bench.report.scoreboard import ALPHA  # these import pandas, and every run imports this module
+    from autolora_bench.report.significance import smallest_separable
+
     lines = []
     for model in dict.fromkeys(one.example.model.name for one in found):
         own = [one for one in found if one.example.model.name == model]
