@@ -74,13 +74,46 @@ def record_of(folder: Path) -> RunRecord:
     return record
 
 
+FSDP = "train.fsdp=true"
+RANDOM = ["method.reference=null", "method.allocation_seed=0"]
+BF16 = ["train.precision=bf16", "model.dtype=bf16"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "method", "more"),
+    [("llama", "lora", []), ("bert", "lora_random_ranks", RANDOM), ("bert", "lora", BF16)],
+    ids=["llama", "random ranks", "bf16"],
+)
+def test_frozen_weights_in_parts_train_the_same(
+    kind: str, method: str, more: list[str], without_dropout: Path, tiny_decoder: Path, tmp_path: Path
+) -> None:
+    """Two processes that keep half of them find what one finds; in 16 bits, where sums are of other parts, nearly."""
+    base = without_dropout if kind == "bert" else tiny_decoder
+    one = [*words(method, base, tmp_path / "one"), *more, "train=reference"]
+    two = [*words(method, base, tmp_path / "two"), *more, "train=reference", FSDP]
+    assert cli.run(one) == 0
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, *STARTERS["torchrun"], *two]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert answer.returncode == 0, answer.stderr
+    single, parts = record_of(folder_of(one)), record_of(folder_of(two))
+    assert parts.parameters == single.parameters
+    assert parts.ranks == single.ranks
+    assert [(p.steps, p.examples) for p in parts.phases] == [(p.steps, p.examples) for p in single.phases]
+    losses = ([entry.train_loss for entry in record.history] for record in (parts, single))
+    found, expected = map(torch.tensor, losses)
+    torch.testing.assert_close(found, expected, rtol=2e-2 if more is BF16 else 1e-4, atol=0)
+    if more is not BF16:
+        assert [entry.scores for entry in parts.history] == [entry.scores for entry in single.history]
+        near(*(load_file(folder_of(line) / "finetune/weights.safetensors") for line in (two, one)))
+
+
 @pytest.mark.parametrize(
     ("starter", "method", "more"),
     [
         ("torchrun", "lora", []),
         ("torchrun", "autolora", []),
         ("torchrun", "autolora", ["train.padding_free=true"]),
-        ("torchrun", "lora", ["train.fsdp=true"]),
         ("torchrun", "lora", ["train.fsdp=true", "train.accumulation=2"]),
         ("accelerate", "lora", []),
     ],

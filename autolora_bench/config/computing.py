@@ -53,7 +53,7 @@ COMPILED = (
 FSDP = "train.fsdp=true"
 SHARDED = ("bert", "llama")
 """Architectures that are proved to train the same with their frozen weights in parts."""
-PARTLY_FROZEN = (LoraConfig, RankedLoraConfig, HeadOnlyConfig)
+PARTLY_FROZEN = (LoraConfig, RankedLoraConfig)
 """Methods that are proved to do so."""
 ELSEWHERE = {
     "ACCELERATE_USE_FSDP": "FSDP",

@@ -292,6 +292,7 @@ def test_inductor_trains_the_same(trained: Callable[..., Any], without_dropout: 
         ("lora", [PARTS, "model.architecture=gpt2"], "architecture gpt2"),
         ("lora", [PARTS, "task=e2e"], "task=e2e"),
         ("full", [PARTS], "freezes no weights"),
+        ("head_only", [PARTS], "method=head_only"),
         ("autolora", [PARTS], "method=autolora"),
         ("pissa", [PARTS], "start=pissa"),
     ],
