@@ -239,9 +239,7 @@ def test_at_a_vanishing_rate_every_start_has_the_pretrained_loss(
             assert record.error is None, record.error["traceback"]
             losses[method, dropout] = record.history[0].train_loss
     expected = losses["lora", 0]
-    assert losses == pytest.approx(
-        dict.fromkeys(product(("lora", *starts), (0, 0.1)), expected), abs=1e-4
-    )
+    assert losses == pytest.approx(dict.fromkeys(product(("lora", *starts), (0, 0.1)), expected), abs=1e-4)
 
 
 def test_with_dropout_the_layer_computes_what_it_says() -> None:
