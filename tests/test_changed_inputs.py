@@ -241,6 +241,7 @@ def test_data_that_change_before_the_last_phase(
 
 
 @pytest.mark.parametrize("what", ["generated examples", "a revision of the hub"])
+@pytest.mark.sample(one_in=2)
 def test_what_no_file_of_the_user_tells(
     place: Place, what: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -140,6 +140,7 @@ def harness(folder: Path, **options: object) -> str:
     return answer.stdout
 
 
+@pytest.mark.slow
 def test_kills_in_training_and_in_decoding(tmp_path: Path) -> None:
     said = harness(tmp_path, kills=2, tasks="e2e", methods="lora", seed=564)
     assert "finetune" in said

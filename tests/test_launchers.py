@@ -169,6 +169,7 @@ def test_a_control_takes_the_ranks_of_its_sweeps_own_search(
         assert origin == f"sst2/any/autolora-{found['autolora', seed].config_id}/seed{seed}"
 
 
+@pytest.mark.slow
 def test_a_setting_that_only_what_a_suite_chooses_has(tiny_encoder: Path, tmp_path: Path) -> None:
     (tmp_path / "conf" / "suite").mkdir(parents=True)
     (tmp_path / "conf" / "suite" / "mine.yaml").write_text(

@@ -130,6 +130,7 @@ ERROR_RATE = (
 )
 
 
+@pytest.mark.slow
 def test_of_an_error_rate_the_lowest_is_the_best(
     tiny_decoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

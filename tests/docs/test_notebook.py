@@ -10,6 +10,7 @@ import torch
 NOTEBOOK = Path(__file__).resolve().parents[2] / "docs" / "search.ipynb"
 
 
+@pytest.mark.slow
 def test_the_notebook_runs(capsys: pytest.CaptureFixture[str]) -> None:
     """The planted ranks beat uniform ones, or the example would be none; numbers are the machine's own."""
     cells = json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]

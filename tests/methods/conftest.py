@@ -61,15 +61,18 @@ SEARCH = [
 RANKS = "layer,projection,rank\n0,query,3\n0,value,0\n1,query,1\n1,value,2\n"
 """For methods that take ranks from a file: those of the tiny BERT's layers."""
 
+STARTS_FROM = {"pissa": "weights", "olora": "weights", "cur": "weights", "lora_ga": "data", "corda": "data"}
+
 Compose = Callable[..., ExperimentConfig]
 
 
 @cache
 def implementation(method: str) -> tuple[str, str]:
-    """What runs a method, and the start of LoRA that it has."""
+    """What runs a method, and what the start of LoRA that it has is made from; test_variants.py has every start."""
     schema = methods()[str(schema_of("method", method, [conf_dir()]))]
     settings = OmegaConf.load(conf_dir() / "method" / f"{method}.yaml")
-    return str(schema.runs), str(OmegaConf.select(settings, "variant.start"))
+    start = str(OmegaConf.select(settings, "variant.start"))
+    return str(schema.runs), STARTS_FROM.get(start, start)
 
 
 @pytest.hookimpl(tryfirst=True)
