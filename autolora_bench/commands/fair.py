@@ -53,7 +53,9 @@ def run_fair(
 
 def too_few_seeds(found: Sequence[Contender]) -> list[str]:
     """For each model what its report could not separate, whatever the scores: more comparisons need more seeds."""
-    from autolora_bench.report.scoreboard import ALPHA  # these import pandas, and every run imports this module
+    from autolora_bench.report.scoreboard import (
+        ALPHA,  # these import pandas, and every run imports this module
+    )
     from autolora_bench.report.significance import smallest_separable
 
     lines = []
