@@ -1,5 +1,6 @@
 """Figures: the numbers in them, the same bytes every time, and text that is never read as a formula."""
 
+import io
 import json
 from collections.abc import Callable, Sequence
 from itertools import combinations
@@ -7,9 +8,11 @@ from itertools import pairwise as neighbours
 from pathlib import Path
 from typing import Any
 
+import matplotlib as mpl
 import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 from matplotlib.text import Text
 from scipy import stats
 
@@ -23,7 +26,17 @@ from autolora_bench.report.costs import cost_reports, cost_tables
 from autolora_bench.report.figures.quality import curve_figures, pareto_figures
 from autolora_bench.report.figures.ranks import rank_figures
 from autolora_bench.report.figures.searches import estimator_figures
-from autolora_bench.report.figures.style import label_ends, label_points, logarithmic, panels, room_for
+from autolora_bench.report.figures.style import (
+    DPI,
+    METADATA,
+    SETTINGS,
+    label_ends,
+    label_points,
+    logarithmic,
+    panels,
+    picture,
+    room_for,
+)
 from autolora_bench.report.folder import write_report
 from autolora_bench.report.formats import in_format
 from autolora_bench.report.frames import frames_of
@@ -262,3 +275,20 @@ def test_differences_equal_scipys_exact_test(make: Make) -> None:
     expected = stats.permutation_test((differences,), np.sum, permutation_type="samples", n_resamples=np.inf)
     assert row[3] == f"{differences.mean():+.2f}".replace("-", "\N{MINUS SIGN}")
     assert row[7] == f"{expected.pvalue:.4f}"
+
+
+@pytest.mark.parametrize("layout", ["constrained", None])
+@pytest.mark.parametrize("form", ["svg", "png"])
+def test_a_figure_is_saved_as_matplotlib_saves_it(layout: str | None, form: str) -> None:
+    def draw() -> Figure:
+        figure = Figure(figsize=(5, 3), layout=layout)
+        for number, axis in enumerate(figure.subplots(2, 2).flat):
+            axis.plot([1, 2, 30], [1, 5, 2])
+            axis.set(title=f"panel\n{number}", xlabel="x" if number % 2 else "", ylabel="" if number else "y")
+        return figure
+
+    with mpl.rc_context({**SETTINGS, "axes.titley": None}):
+        figure, expected = draw(), io.BytesIO()
+        figure.suptitle("subject", x=0.01, ha="left", fontsize=8, color="#444444")
+        figure.savefig(expected, format=form, dpi=DPI[form], metadata=METADATA[form])
+    assert picture("name", "subject", "", "", draw).render(form) == expected.getvalue()

@@ -10,6 +10,8 @@ from functools import cache, cached_property
 from typing import Any
 
 import matplotlib as mpl
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, NullLocator, StrMethodFormatter
 
@@ -36,17 +38,17 @@ LONGEST = 150
 """Letters of a file name."""
 NARROW = 8.0
 """A logarithmic axis over a smaller factor has too few decades to mark."""
-SAVED: dict[str, dict[str, Any]] = {
-    "svg": {"metadata": {"Date": None, "Creator": None}},
-    "png": {"metadata": {"Software": None}, "dpi": 150},
-}
-"""How each format is saved."""
+METADATA: dict[str, dict[str, None]] = {"svg": {"Date": None, "Creator": None}, "png": {"Software": None}}
+CANVASES = {"svg": FigureCanvasSVG, "png": FigureCanvasAgg}
+DPI = {"svg": 72, "png": 150}
+"""How each format is drawn and saved; an SVG's points are 72 an inch."""
 SETTINGS: dict[Any, Any] = {
     "svg.hashsalt": "autolora-bench",
     "svg.fonttype": "path",
     "font.family": "DejaVu Sans",
     "font.size": 9.0,
     "axes.titlesize": 9.0,
+    "axes.titley": 1.0,  # where it would be put anyway, after a search for ticks above the panel
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
@@ -115,10 +117,31 @@ def picture(name: str, subject: str, caption: str, alt: str, draw: Callable[[], 
         content = io.BytesIO()
         with mpl.rc_context(SETTINGS), warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-            drawn().savefig(content, format=form, **SAVED[form])
+            _save(drawn(), content, form)
         return content.getvalue()
 
     return Picture(name, f"{caption} {subject}.", alt, render)
+
+
+def _save(figure: Figure, file: io.BytesIO, form: str) -> None:
+    """As `savefig`, which for a constrained layout draws the figure once more, where its parts' sizes are enough."""
+    _leave_out_empty_labels(figure)
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        CANVASES[form](figure)
+        figure.dpi = DPI[form]
+        engine.execute(figure)
+        figure.set_layout_engine("none")
+    figure.savefig(file, format=form, dpi=DPI[form], metadata=METADATA[form])
+    figure.set_layout_engine(engine)
+
+
+def _leave_out_empty_labels(figure: Figure) -> None:
+    """An axis without a label has none to be placed, for which matplotlib measures all of its ticks."""
+    for axes in figure.axes:
+        for axis in (axes.xaxis, axes.yaxis):
+            if not axis.get_label_text():
+                axis.set_label_coords(0.5, 0.5)
 
 
 def wrapped(label: str, width: int = 32) -> str:
