@@ -201,7 +201,7 @@ def test_a_teacher_without_updates_is_noise_of_the_same_size(tmp_path: Path) -> 
 
 
 def test_the_oracle_beats_uniform_and_uniform_the_reverse(tmp_path: Path) -> None:
-    steps = ["train.max_steps=300", "task.rows.train=400"]
+    steps = ["train.max_steps=120", "task.rows.train=400"]
     records = {m: run(tmp_path / m, f"method={m}", *steps) for m in ("oracle", "lora_uniform", "reversed")}
     errors = {name: record.test["test"].scores["relative_error"] for name, record in records.items()}
     assert errors["oracle"] < 0.7 * errors["lora_uniform"] < errors["lora_uniform"] < errors["reversed"]  # type: ignore[operator]
