@@ -25,6 +25,10 @@ SHOWN = {
         "task=planted",
         "method=autolora,autolora_topk,autolora_budget,autolora_sigmoid,lora_uniform,oracle",
     ],
+    "all_linear": [
+        f"records={RESULTS / 'all_linear' / 'records'}",
+        "compare=autolora_all_linear:lora_uniform,autolora_all_linear:lora,lora_uniform:lora",
+    ],
     "fair": [f"records={RESULTS / 'fair' / 'records'}", "compare=head_only:lora"],
     "which_layers": [f"records={RESULTS / 'which_layers' / 'records'}", "task=planted"],
 }
