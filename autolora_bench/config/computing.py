@@ -165,6 +165,10 @@ def _check_compiled(experiment: ExperimentConfig, architecture: str | None) -> N
         )
     if train.cpu_kernels is True:
         _refuse(COMPILE, "train.cpu_kernels=true, whose kernels are its own", "leave one of them out")
+    if train.gradient_checkpointing:
+        _refuse(
+            COMPILE, "train.gradient_checkpointing=true, for which it is not proved", "leave one of them out"
+        )
     if model.attention is Attention.flash_attention_2:
         _refuse(COMPILE, FLASH, "leave one of them out")
     if model.quantization is not Quantization.none:
