@@ -1,6 +1,7 @@
-"""What a command costs before it does anything: the bare call, `ls`, `status`, against `python -c pass`.
+"""What a command costs before it trains anything: the bare call, `ls`, `status`, a report, against `python -c pass`.
 
     python benchmarks/start.py
+    python benchmarks/start.py --cold        `status` of suites and a report, each with an empty cache
 
 Every command is a process of its own; they take turns. Printed are the median over the rounds of CPU seconds (of the
 process and its children, which repeats on a busy machine) and of wall seconds, less those of `python -c pass`.
@@ -14,23 +15,46 @@ import resource
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 
 from rounds import Seconds
 
+FLOOR = "python -c pass"
 PROGRAM = [sys.executable, "-m", "autolora_bench"]
 COMMANDS = {
-    "python -c pass": [sys.executable, "-c", "pass"],
+    FLOOR: [sys.executable, "-c", "pass"],
     "autolora-bench": PROGRAM,
     "autolora-bench ls": [*PROGRAM, "ls"],
     "autolora-bench status": [*PROGRAM, "status", "suite=table1", "data=generated"],
 }
+COLD = {
+    **{
+        f"status suite={suite}": [*PROGRAM, "status", f"suite={suite}", *words]
+        for suite, *words in (
+            ("table1", "data=generated"),
+            ("methods", "data=generated"),
+            ("minilm_glue", "data=generated"),
+            ("peft_all", "data=generated"),
+            ("arena",),
+        )
+    },
+    "report, figures too": [*PROGRAM, "report", "records=results/records"],
+}
 
 
-def seconds(command: list[str]) -> Seconds:
-    """Of one process, from its start to its end."""
+def seconds(command: list[str], cache: str | None = None) -> Seconds:
+    """Of one process, from its start to its end.
+
+    Args:
+        command: what is run.
+        cache: folder of the cache, the user's own if not said.
+    """
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    if cache is not None:
+        environment["AUTOLORA_BENCH_CACHE"] = cache
     used, begun = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    subprocess.run(command, stdout=subprocess.DEVNULL, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    subprocess.run(command, stdout=subprocess.DEVNULL, check=True, env=environment)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu = after.ru_utime + after.ru_stime - used.ru_utime - used.ru_stime
     return Seconds(time.perf_counter() - begun, cpu)
@@ -41,12 +65,21 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument(
+        "--cold", action="store_true", help="commands that keep what they find out in the cache"
+    )
     options = parser.parse_args()
-    found: dict[str, list[Seconds]] = {name: [] for name in COMMANDS}
+    commands = {FLOOR: COMMANDS[FLOOR], **COLD} if options.cold else COMMANDS
+    found: dict[str, list[Seconds]] = {name: [] for name in commands}
     for _ in range(options.rounds):
-        for name, command in COMMANDS.items():
-            found[name].append(seconds(command))
-    floor = found["python -c pass"]
+        for name, command in commands.items():
+            if not options.cold:
+                found[name].append(seconds(command))
+                continue
+            with tempfile.TemporaryDirectory() as folder:
+                out = [f"out={folder}/report"] if "report" in command else []
+                found[name].append(seconds([*command, *out], f"{folder}/cache"))
+    floor = found[FLOOR]
     print(f"{'command':24}{'CPU s more (range)':>26}{'wall s more (range)':>26}")
     for name, values in found.items():
         shown = []
