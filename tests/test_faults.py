@@ -172,6 +172,7 @@ def out_of_memory(monkeypatch: pytest.MonkeyPatch, owner: Any, most: int, error:
         RuntimeError("DefaultCPUAllocator: can't allocate memory"),
     ],
 )
+@pytest.mark.sample(keep=("error1",))
 def test_too_little_memory_halves_the_batch_and_doubles_the_accumulation(
     words: Line, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:

@@ -145,6 +145,7 @@ def test_a_setting_that_only_the_swept_methods_have(tiny_encoder: Path, tmp_path
 
 
 @pytest.mark.parametrize("launcher", ["basic", pytest.param("submitit_local", marks=pytest.mark.slow)])
+@pytest.mark.slow
 def test_a_control_takes_the_ranks_of_its_sweeps_own_search(
     launcher: str, tiny_encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

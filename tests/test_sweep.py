@@ -58,6 +58,7 @@ def test_table5_is_adalora_autolora_and_loras_grid_of_ranks() -> None:
         assert [e.folder for e in plan(Request(tuple(entry.overrides)))] == [entry.folder]
 
 
+@pytest.mark.slow
 def test_the_suite_of_ranks_is_one_lora_at_five_ranks_and_the_head_alone() -> None:
     found = plan(Request(("suite=lora_rank", "data.dir=/none", "task=stsb", "seed=0")))
     methods = [e.experiment.method for e in found]

@@ -90,6 +90,7 @@ def test_every_block_says_what_it_is(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if commands(page)], ids=name_of)
+@pytest.mark.sample(one_in=2)
 def test_the_commands_of_a_page(
     page: Path, place: Path, tiny_encoder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
