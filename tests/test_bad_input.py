@@ -316,7 +316,8 @@ CASES = {
         (*CONF, "task=mine", *GENERATED[1:]), "mine", prepare=text("conf/task/mine.yaml", b"# \xff\n")
     ),
     "unknown recipe": bad("recipe=minilm/colla", expected="recipe=minilm/colla is not known"),
-    "unknown cell": bad("cell=minlm/lora", expected="did you mean minilm/lora"),
+    "unknown cell": bad("cell=minlm/sora", expected="did you mean minilm/sora"),
+    "unknown shared settings": bad("shared=minilmm", expected="did you mean minilm"),
     "unknown training settings": bad("train=nosuch", expected="conf/train/ holds all"),
     "two suites": Case(("suite=table1,table3",), "a sweep is of one suite"),
     "a range of nothing": Case(("-m", "seed=range(0,0)", *GENERATED), "seed=range(0,0) stands for nothing"),

@@ -174,7 +174,7 @@ def test_a_layer_of_rank_zero_is_gone_from_model_record_and_export(composed: Any
 
 def test_a_search_that_keeps_nothing_says_so(composed: Any, tmp_path: Path) -> None:
     beta = [[-1.0] * 8] * 4
-    with pytest.raises(UserError, match="no component in any layer"):
+    with pytest.raises(UserError, match="every layer has rank 0"):
         retrained(composed("autolora_sigmoid"), tmp_path, {"beta": beta, "alpha": [[0.27] * 8] * 4})
 
 
