@@ -222,6 +222,12 @@ def contenders(request: Request) -> list[Contender]:
                 "rerun=all with a suite that tunes first: what it runs follows from the records there are",
                 "choose another folder with results=DIR",
             )
+        if example.data.held_out:
+            raise UserError(
+                f"data.held_out={example.data.held_out:g} with a suite that tunes first: its final runs train on all "
+                "training data and are scored on the task's own evaluation data",
+                f"say tuning.held_out={example.data.held_out:g}, which is for the tuning runs alone",
+            )
         tied = tuple(f"{name}=${{{RATE}}}" for name in tuning.tied if _has(example, name))
         own = [word for word in words if word not in request.own_folder]
         found.append(Contender(request, (*own, *tied), seeds, example, tuning))

@@ -210,6 +210,7 @@ def test_every_run_has_a_command_that_runs_just_it(words: tuple[str, ...]) -> No
         ("tuning.held_out=1.0", r"tuning\.held_out"),
         ("tuning.extensions=-1", r"tuning\.extensions"),
         ("tuning.also=[method.rank]", r"tuning\.also"),
+        ("data.held_out=0.2", r"data\.held_out=0\.2 with a suite that tunes first"),
     ],
 )
 def test_a_tuning_that_cannot_be_is_refused(words: tuple[str, ...], word: str, wrong: str) -> None:
