@@ -30,6 +30,10 @@ SHOWN = {
         "compare=autolora_all_linear:lora_uniform,autolora_all_linear:lora,lora_uniform:lora",
     ],
     "fair": [f"records={RESULTS / 'fair' / 'records'}", "compare=head_only:lora"],
+    "learned_rates_fair": [
+        f"records={RESULTS / 'learned_rates_fair' / 'records'}",
+        "compare=lora_learned_rates:lora",
+    ],
     "which_layers": [f"records={RESULTS / 'which_layers' / 'records'}", "task=planted"],
 }
 """Folder of results/ -> the words of its report."""
