@@ -36,9 +36,8 @@ def training_arguments(
         "gradient_checkpointing_kwargs": {"use_reentrant": False} if train.gradient_checkpointing else None,
         "torch_compile": train.compile,
         "torch_compile_backend": BACKEND if train.compile else None,
-        "tf32": False
-        if train.compile
-        else None,  # beside it transformers would round the inputs of products on a GPU
+        # beside torch.compile transformers would round the inputs of products on a GPU
+        "tf32": False if train.compile else None,
         "use_cpu": device.type == "cpu",
         "seed": seed,
         "data_seed": seed,

@@ -21,7 +21,6 @@ from autolora_bench.report.plots import apart
 DASHES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)), (0, (7, 2)))
 DARK, MIDDLE, PALE = "#333333", "#8a8a8a", "#d0d0d0"
 """Of what is no method: colours mean methods and nothing else."""
-"""From a name beside a panel to what it names."""
 HEAT = "Blues"
 """One hue from light to dark: order survives colour-blindness and a grey print."""
 LEAST_WIDTH = 4.0
