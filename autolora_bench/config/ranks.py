@@ -134,7 +134,9 @@ def _of_file(path: Path, task: str) -> dict[str, int]:
         content = read_bytes(path)
         is_json = path.suffix.lower() == ".json"
         rows: Sequence[Mapping[str, Any]] = (
-            parse_json(content) if is_json else [row for _, row in named_rows(path, FIELDS, content.decode())]
+            parse_json(content)
+            if is_json
+            else [row for _, row in named_rows(path, FIELDS, content.decode("utf-8-sig"))]
         )
         wanted = [row for row in rows if row.get("task") in (None, "", task)]
         layers = [(layer_key(int(row["layer"]), str(row["projection"])), int(row["rank"])) for row in wanted]

@@ -133,6 +133,11 @@ def test_the_authors_lists_are_read_by_task() -> None:
     assert "bionlp, cola" in error.value.mend
 
 
+def test_a_file_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
+    (tmp_path / "ranks.csv").write_text("\ufefflayer,projection,rank\n0,query,3\n", encoding="utf-8")
+    assert read_ranks(str(tmp_path / "ranks.csv"), "rte", 0).ranks == {"0.query": 3}
+
+
 @pytest.mark.parametrize(
     ("text", "match"),
     [
