@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+import numpy as np
 from markupsafe import Markup
 
 from autolora_bench.report.artefacts import DRAWN_POINTS, evenly
@@ -123,17 +124,17 @@ def _trajectory(found: Trajectory) -> Panels:
     plots = []
     for title, layer in (place for line in found.grid for place in line):
         alpha = path.alpha[points, layer]
-        ends = alpha[-1] >= 1.0 / components
+        kept = np.zeros(components, bool) if found.kept is None else found.kept[layer]
         lines = tuple(
             PlotLine(
-                "", tuple(zip(steps, alpha[:, n].tolist(), strict=True)), "kept" if ends[n] else "dropped"
+                "", tuple(zip(steps, alpha[:, n].tolist(), strict=True)), "kept" if kept[n] else "dropped"
             )
             for n in range(components)
         )
-        plots.append((found.task, title, Plot(title, "step", lines, level=1.0 / components).svg()))
+        plots.append((found.task, title, Plot(title, "step", lines, level=found.level).svg()))
     caption = (
-        f"Selection weights (alpha) of the {components} components of each layer, {found.task}, seed {found.run.seed}. "
-        f"Dark: at the end at or above 1/{components}, the paper's threshold."
+        f"Selection weights (alpha) of the {components} components of each layer, {found.task}, seed {found.run.seed}."
+        f"{found.told}"
     )
     title = f"Search of {found.label}, {found.task}"
     return Panels(title, found.table.model, caption, tuple(plots), inside=True)

@@ -5,9 +5,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
+from autolora_bench.config.search import Rule
 from autolora_bench.errors import UserError
 from autolora_bench.record import RunRecord
-from autolora_bench.report.artefacts import SearchPath, evenly, read_search_path
+from autolora_bench.report.artefacts import SearchPath, evenly, read_search_path, read_search_result
 from autolora_bench.report.collect import Identity
 from autolora_bench.report.runs import Run
 from autolora_bench.report.scoreboard import Table
@@ -31,6 +35,20 @@ class Trajectory:
     label: str
     run: Run
     path: SearchPath
+    kept: NDArray[np.bool_] | None
+    """(L, K): the components that the search kept; None where its ranks are gone."""
+
+    @property
+    def level(self) -> float | None:
+        """1/K where the paper's rule decided; other rules have no one level of alpha."""
+        paper = self.run.setting("method", "search", "rule") in (None, Rule.reciprocal.value)
+        return 1.0 / self.path.alpha.shape[2] if paper else None
+
+    @property
+    def told(self) -> str:
+        """What is dark and what is dotted, for captions."""
+        dark = "" if self.kept is None else " Dark: kept."
+        return dark + ("" if self.level is None else f" Dotted: 1/{self.path.alpha.shape[2]}, the threshold.")
 
     @property
     def grid(self) -> list[list[tuple[str, int]]]:
@@ -55,7 +73,7 @@ def trajectories_of(
 
 def _first(
     runs: Sequence[Run], folders: Mapping[Identity, Path], problems: list[str]
-) -> tuple[Run, SearchPath] | None:
+) -> tuple[Run, SearchPath, NDArray[np.bool_] | None] | None:
     for run in sorted(runs, key=lambda run: run.seed):
         folder = folders.get(run.record.identity) if run.record else None
         if run.record is None or folder is None:
@@ -66,8 +84,16 @@ def _first(
             problems.append(error.what)
             continue
         if path is not None and len(path.steps) > 1:
-            return run, path
+            return run, path, _kept(folder, run.record, path)
     return None
+
+
+def _kept(folder: Path, record: RunRecord, path: SearchPath) -> NDArray[np.bool_] | None:
+    try:
+        result = read_search_result(folder, record)
+    except UserError:  # said where ranks are reported
+        return None
+    return result.kept if result and result.kept.shape == path.alpha.shape[1:] else None
 
 
 def _grid(run: Run, layers: int) -> list[list[tuple[str, int]]]:

@@ -20,7 +20,7 @@ from autolora_bench.errors import UserError
 from autolora_bench.plan import PlannedRun
 from autolora_bench.record import RunRecord
 from autolora_bench.report.build import report_stability
-from autolora_bench.report.collect import Collection
+from autolora_bench.report.collect import Collection, collect
 from autolora_bench.report.comparisons import comparison_table, comparisons
 from autolora_bench.report.costs import cost_reports, cost_tables
 from autolora_bench.report.figures.quality import curve_figures, pareto_figures
@@ -40,12 +40,13 @@ from autolora_bench.report.figures.style import (
 from autolora_bench.report.folder import write_report
 from autolora_bench.report.formats import in_format
 from autolora_bench.report.frames import frames_of
+from autolora_bench.report.page_plots import trajectory_panels
 from autolora_bench.report.palette import looks_of
 from autolora_bench.report.quality import Point, front
 from autolora_bench.report.rank_maps import published_ranks
 from autolora_bench.report.runs import runs_of
 from autolora_bench.report.scoreboard import Table
-from autolora_bench.report.search_lines import diagnostics
+from autolora_bench.report.search_lines import Trajectory, diagnostics, trajectories_of
 from autolora_bench.report.tables import tables_of
 
 Make = Callable[..., RunRecord]
@@ -292,3 +293,36 @@ def test_a_figure_is_saved_as_matplotlib_saves_it(layout: str | None, form: str)
         figure.suptitle("subject", x=0.01, ha="left", fontsize=8, color="#444444")
         figure.savefig(expected, format=form, dpi=DPI[form], metadata=METADATA[form])
     assert picture("name", "subject", "", "", draw).render(form) == expected.getvalue()
+
+
+def test_a_search_by_another_rule_is_drawn_by_what_it_kept(searched: Collection, tmp_path: Path) -> None:
+    """Dark lines are the components that were kept, and 1/k is drawn where it decided."""
+    paper = trajectories(searched)
+    assert (paper.level, paper.told) == (1 / 8, " Dark: kept. Dotted: 1/8, the threshold.")
+    assert paper.kept is not None
+    assert dark_lines(paper) == int(paper.kept.sum())
+
+    run = tmp_path / "runs/seed0"
+    ranks = json.loads((run / "threshold/ranks.json").read_text())
+    kept = {name: [place == layer for place in range(8)] for layer, name in enumerate(ranks["kept"])}
+    (run / "threshold/ranks.json").write_text(json.dumps({"kept": kept}))
+    record = json.loads((run / "run.json").read_text())
+    record["config"]["method"].setdefault("search", {})["rule"] = "budget"
+    (run / "run.json").write_text(json.dumps(record))
+    budget = trajectories(collect(tmp_path / "runs"))
+    assert (budget.level, budget.told, dark_lines(budget)) == (None, " Dark: kept.", 8)
+
+    (run / "threshold/ranks.json").unlink()
+    gone = trajectories(collect(tmp_path / "runs"))
+    assert (gone.kept, gone.told, dark_lines(gone)) == (None, "", 0)
+
+
+def trajectories(collection: Collection) -> Trajectory:
+    found, problems = trajectories_of(tables(collection.records), collection.folders)
+    assert problems == []
+    return found[0]
+
+
+def dark_lines(found: Trajectory) -> int:
+    (panels,) = trajectory_panels([found])
+    return sum(str(plot).count("kept") for *_, plot in panels.plots)

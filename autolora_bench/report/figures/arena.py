@@ -3,13 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
-import matplotlib as mpl
 import pandas as pd
 from matplotlib.figure import Figure
 
 from autolora_bench.report.arena import Arena, RankProfile
+from autolora_bench.report.figures.grid import squares
 from autolora_bench.report.figures.style import (
-    HEAT,
     MIDDLE,
     Picture,
     file_name,
@@ -59,16 +58,12 @@ def _draw_map(profiles: Sequence[RankProfile]) -> Figure:
     figure = Figure(figsize=(0.34 * layers + 3.0, 0.3 * len(profiles) + 0.9), layout="constrained")
     axis: Any = figure.subplots()
     axis.grid(visible=False)
-    colours = mpl.colormaps[HEAT]
-    for y, profile in enumerate(profiles):
-        for x, rank in enumerate(profile.ranks):
-            colour = colours(0.05 + 0.9 * rank / max(top, 1.0))
-            axis.add_patch(
-                mpl.patches.Rectangle((x - 0.5, y - 0.5), 1, 1, facecolor=colour, edgecolor="white")
-            )
-            text = f"{rank:.0f}" if abs(rank - round(rank)) < 0.05 else f"{rank:.1f}"
-            ink = "white" if rank > 0.6 * top else "#1b1f24"
-            axis.text(x, y, text, ha="center", va="center", fontsize=7, color=ink)
+    found = [
+        (float(x), float(y), rank)
+        for y, profile in enumerate(profiles)
+        for x, rank in enumerate(profile.ranks)
+    ]
+    squares(axis, found, (1.0, 1.0), top)
     axis.axhline(0.5, color="black", linewidth=1.0)
     axis.set(xlim=(-0.5, layers - 0.5), ylim=(len(profiles) - 0.5, -0.5), xlabel="layers, by planted rank")
     axis.set_xticks([])

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from autolora_bench.report.figures.style import HEAT, Picture, file_name, picture
+from autolora_bench.report.figures.grid import Grid, squares
+from autolora_bench.report.figures.style import LETTER, Picture, file_name, picture
 from autolora_bench.report.rank_maps import RankMap, RowRanks, rank_maps
 from autolora_bench.report.scoreboard import Table
 
@@ -38,40 +38,49 @@ def _picture(found: RowRanks) -> Picture:
 
 
 def _draw(pairs: Sequence[tuple[RankMap, RankMap | None]]) -> Figure:
-    across = 2 if any(theirs for _, theirs in pairs) else 1
-    blocks = max(len(ours.blocks) for ours, _ in pairs)
-    deepest = max(len(ours.projections) for ours, _ in pairs)
-    size = (across * max(3.0, 0.33 * blocks + 1.1), len(pairs) * (0.42 * deepest + 0.75))
-    figure = Figure(figsize=size, layout="constrained")
-    axes = figure.subplots(len(pairs), across, squeeze=False)
-    top = max(rank for pair in pairs for one in pair if one for rank in one.ranks.values())
-    for line, pair in zip(axes, pairs, strict=True):
-        for axis, one in zip(line, pair, strict=False):
-            _heat(axis, one, top)
+    shown = [one for pair in pairs for one in pair if one]
+    blocks = max(len(one.blocks) for one in shown)
+    deepest = max(len(one.projections) for one in shown)
+    wide = max(0.33, 2.4 / blocks)
+    names = LETTER * max(len(name) for one in shown for name in one.projections) + 0.15
+    grid = Grid(
+        across=2 if any(theirs for _, theirs in pairs) else 1,
+        down=len(pairs),
+        width=wide * blocks,
+        height=0.3 * deepest,
+        left=names,
+        bottom=0.45,
+        right=0.15,
+        top=0.65,
+        apart=(names + 0.15, 0.75),
+    )
+    figure, axes = grid.figure()
+    top = max(rank for one in shown for rank in one.ranks.values())
+    for row, pair in enumerate(pairs):
+        for column, one in enumerate(pair):
+            if one:
+                x, y = grid.corner(row, column)
+                _heat(axes, one, (x, y + grid.height), (wide, 0.3), top)
     return figure
 
 
-def _heat(axis: Any, ranks: RankMap | None, top: float) -> None:
-    if ranks is None:
-        axis.set_visible(False)
-        return
-    colours = mpl.colormaps[HEAT]
-    axis.grid(visible=False)
-    for x, block in enumerate(ranks.blocks):
-        for y, projection in enumerate(ranks.projections):
-            rank = ranks.ranks.get((block, projection))
-            if rank is not None:
-                _square(axis, x, y, rank, colours(0.05 + 0.9 * rank / max(top, 1.0)), dark=rank > 0.6 * top)
-    axis.set(
-        xlim=(-0.5, len(ranks.blocks) - 0.5), ylim=(len(ranks.projections) - 0.5, -0.5), title=ranks.title
-    )
-    axis.set_xticks(range(len(ranks.blocks)), [str(block) for block in ranks.blocks])
-    axis.set_yticks(range(len(ranks.projections)), ranks.projections)
-    axis.tick_params(length=0)
-    axis.set_xlabel("block")
-
-
-def _square(axis: Any, x: int, y: int, rank: float, colour: Any, *, dark: bool) -> None:
-    axis.add_patch(mpl.patches.Rectangle((x - 0.5, y - 0.5), 1, 1, facecolor=colour, edgecolor="white"))
-    text = f"{rank:.0f}" if rank == round(rank) else f"{rank:.1f}"
-    axis.text(x, y, text, ha="center", va="center", fontsize=7, color="white" if dark else "#1b1f24")
+def _heat(
+    axes: Any, ranks: RankMap, corner: tuple[float, float], size: tuple[float, float], top: float
+) -> None:
+    left, high = corner
+    across = [left + (place + 0.5) * size[0] for place in range(len(ranks.blocks))]
+    down = [high - (place + 0.5) * size[1] for place in range(len(ranks.projections))]
+    found = [
+        (x, y, ranks.ranks[block, projection])
+        for x, block in zip(across, ranks.blocks, strict=True)
+        for y, projection in zip(down, ranks.projections, strict=True)
+        if (block, projection) in ranks.ranks
+    ]
+    squares(axes, found, size, top)
+    below = high - len(ranks.projections) * size[1]
+    axes.text(left, high + 0.07, ranks.title, va="bottom")
+    axes.text(left - 0.04, below - 0.04, "block", ha="right", va="top")
+    for x, block in zip(across, ranks.blocks, strict=True):
+        axes.text(x, below - 0.04, str(block), ha="center", va="top")
+    for y, projection in zip(down, ranks.projections, strict=True):
+        axes.text(left - 0.04, y, projection, ha="right", va="center")

@@ -5,11 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from autolora_bench.report.artefacts import DRAWN_POINTS, SearchPath, evenly
+from autolora_bench.report.artefacts import DRAWN_POINTS, evenly
 from autolora_bench.report.collect import Identity
+from autolora_bench.report.figures.grid import Grid, Scale
 from autolora_bench.report.figures.style import (
     DARK,
     MIDDLE,
@@ -30,6 +32,15 @@ from autolora_bench.report.scoreboard import Table, seeds_of
 from autolora_bench.report.search_lines import QUANTITIES, Line, Trajectory, estimator_lines, trajectories_of
 from autolora_bench.report.stability import CellStability
 
+STROKES: dict[str, dict[str, Any]] = {
+    "ticks": {"colors": "#dddddd", "linewidths": 0.6},
+    "level": {"colors": MIDDLE, "linewidths": 0.8, "linestyles": ":"},
+    "dropped": {"colors": MIDDLE, "linewidths": 0.7},
+    "kept": {"colors": DARK, "linewidths": 1.0},
+    "frame": {"colors": "black", "linewidths": 0.8},
+}
+"""The lines of a search's panels, from the lowest to the uppermost."""
+
 
 def trajectory_figures(
     tables: Sequence[Table], folders: Mapping[Identity, Path]
@@ -44,51 +55,79 @@ def _picture(found: Trajectory) -> Picture:
     layers, components = path.alpha.shape[1:]
     count = sum(len(line) for line in grid)
     thinned = "" if count == layers else f" {count} of {layers} layers are shown."
-    caption = (
-        f"Selection weights (alpha) of {components} components over the steps of the search. "
-        f"Dark: at the end at or above 1/{components} (dotted), the paper's threshold.{thinned}"
-    )
+    caption = f"Selection weights (alpha) of {components} components over the steps of the search.{found.told}{thinned}"
     end = path.alpha[-1]
     alt = f"Alpha by step for {count} layers; at the end from {end.min():.3f} to {end.max():.3f}."
     table, seed = found.table, found.run.seed
     name = file_name("trajectory", table.model, found.task, found.label, f"seed{seed}")
     subject = f"{found.label}; {table.model}; {table.named(found.task)}; seed {seed}"
-    return picture(name, subject, caption, alt, lambda: _draw(path, grid))
+    return picture(name, subject, caption, alt, lambda: _draw(found))
 
 
-def _draw(path: SearchPath, grid: list[list[tuple[str, int]]]) -> Figure:
-    across = max(len(line) for line in grid)
-    figure = Figure(figsize=(1.6 * across + 0.5, 1.5 * len(grid) + 0.6))
-    axes = figure.subplots(len(grid), across, squeeze=False, sharex=True, sharey=True)
-    points = evenly(len(path.steps), DRAWN_POINTS)
-    for line, places in zip(axes, grid, strict=True):
-        for axis in line[len(places) :]:
-            axis.set_visible(False)
-        for axis, (title, layer) in zip(line, places, strict=False):
-            _lines(axis, path.steps[points], path.alpha[points, layer])
-            axis.set_title(title)
-            axis.tick_params(labelsize=7)
+def _draw(found: Trajectory) -> Figure:
+    panels_of = found.grid
+    points = evenly(len(found.path.steps), DRAWN_POINTS)
+    steps, alpha = found.path.steps[points], found.path.alpha[points]
+    shown = alpha[:, [layer for line in panels_of for _, layer in line]]
+    grid = Grid(
+        across=max(len(line) for line in panels_of),
+        down=len(panels_of),
+        width=1.35,
+        height=1.1,
+        left=0.75,
+        bottom=0.5,
+        right=0.15,
+        top=0.6,
+        apart=(0.2, 0.4),
+    )
+    figure, axes = grid.figure()
+    across = Scale(float(steps.min()), float(steps.max()), grid.width)
+    ends = [shown.min(), shown.max(), *([] if found.level is None else [found.level])]
+    upwards = Scale(float(min(ends)), float(max(ends)), grid.height)
+    strokes: dict[str, list[NDArray[np.float64]]] = {name: [] for name in STROKES}
+    for row, line in enumerate(panels_of):
+        for column, (title, layer) in enumerate(line):
+            corner = np.array(grid.corner(row, column))
+            kept = np.zeros(alpha.shape[2], bool) if found.kept is None else found.kept[layer]
+            for component, dark in enumerate(kept):
+                path = np.column_stack([across.place(steps), upwards.place(alpha[:, layer, component])])
+                strokes["kept" if dark else "dropped"].append(corner + path)
+            _frame(strokes, corner, across, upwards, found.level)
+            axes.text(corner[0] + grid.width / 2, corner[1] + grid.height + 0.05, title, ha="center")
+            if column == 0:
+                for place, name in upwards.ticks(5):
+                    axes.text(corner[0] - 0.05, corner[1] + place, name, ha="right", va="center", fontsize=7)
+            if row + 1 == len(panels_of) or column >= len(panels_of[row + 1]):
+                for place, name in across.ticks(4):
+                    axes.text(corner[0] + place, corner[1] - 0.05, name, ha="center", va="top", fontsize=7)
+    for name, lines in strokes.items():
+        axes.add_collection(LineCollection(lines, **STROKES[name]), autolim=False)
     figure.supxlabel("step", fontsize=9)
     figure.supylabel("alpha", fontsize=9)
-    height = figure.get_figheight()
-    figure.subplots_adjust(
-        left=0.75 / figure.get_figwidth(),
-        right=0.985,
-        bottom=0.5 / height,
-        top=1 - 0.55 / height,
-        wspace=0.12,
-        hspace=0.35,
-    )
     return figure
 
 
-def _lines(axis: Any, steps: NDArray[np.int64], alpha: NDArray[np.float64]) -> None:
-    """Components that end at or above 1/k dark, the others pale below them."""
-    components = alpha.shape[1]
-    axis.axhline(1 / components, color=MIDDLE, linewidth=0.8, linestyle=":")
-    for index in np.argsort(alpha[-1], kind="stable"):
-        colour = DARK if alpha[-1, index] >= 1 / components else MIDDLE
-        axis.plot(steps, alpha[:, index], color=colour, linewidth=1.0 if colour == DARK else 0.7)
+def _frame(
+    strokes: Mapping[str, list[NDArray[np.float64]]],
+    corner: NDArray[np.float64],
+    across: Scale,
+    upwards: Scale,
+    level: float | None,
+) -> None:
+    """Axes, lines at the ticks and the level of one panel, at its corner."""
+    wide, high = across.length, upwards.length
+    lines: dict[str, list[Any]] = {
+        "frame": [((0.0, high), (0.0, 0.0), (wide, 0.0))],
+        "ticks": [
+            *(((place, 0.0), (place, high)) for place, _ in across.ticks(4)),
+            *(((0.0, place), (wide, place)) for place, _ in upwards.ticks(5)),
+        ],
+    }
+    if level is not None:
+        place = float(upwards.place(level))
+        lines["level"] = [((0.0, place), (wide, place))]
+    for name, found in lines.items():
+        strokes[name] += [np.add(corner, line) for line in found]
 
 
 def estimator_figures(tables: Sequence[Table]) -> list[Picture]:
