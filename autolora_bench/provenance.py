@@ -18,6 +18,10 @@ PACKAGES = (
     "scikit-learn",
 )
 
+CPUINFO = Path("/proc/cpuinfo")
+BF16 = {"avx512_bf16", "amx_bf16", "avx_ne_convert", "bf16"}
+"""Flags of x86 and Arm processors that compute with bfloat16."""
+
 
 def provenance() -> dict[str, Any]:
     """Commit and dirty flag of the code, package versions, Python, operating system, processor.
@@ -62,10 +66,22 @@ def _git(folder: Path, *arguments: str) -> str | None:
 
 
 def _processor() -> str:
+    return _said_of_processor("model name") or platform.processor() or platform.machine()
+
+
+def lacks_bf16() -> bool:
+    """Whether this processor is known to have no instructions for bfloat16: its products are then emulated."""
+    flags = (_said_of_processor("flags") or _said_of_processor("Features") or "").split()
+    return bool(flags) and BF16.isdisjoint(flags)
+
+
+def _said_of_processor(name: str) -> str | None:
+    """What Linux says of the first processor; None elsewhere."""
     try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
+        for line in CPUINFO.read_text().splitlines():
+            found, _, said = line.partition(":")
+            if found.strip() == name:
+                return said.strip()
     except OSError:
         pass
-    return platform.processor() or platform.machine()
+    return None

@@ -10,6 +10,7 @@ from typing import Any
 
 from autolora_bench import devices
 from autolora_bench.checksums import crc32_of, damaged
+from autolora_bench.config.computing import slow_arithmetic
 from autolora_bench.config.experiment import ExperimentConfig, config_id, experiment_identity
 from autolora_bench.config.registry import described, metric_digests
 from autolora_bench.data.files import file_fingerprint
@@ -82,6 +83,9 @@ def _run_phases(experiment: ExperimentConfig, folder: Path, record: RunRecord, t
     on_main(lambda: check_model(experiment))
     inputs = Inputs(record.inputs, lambda: _write_if_main(folder, record))
     device = devices.device(experiment)
+    slow = slow_arithmetic(experiment) if device.type == "cpu" and is_main() else None
+    if slow is not None:
+        print(f"note: {slow}", file=sys.stderr, flush=True)
     noted = record.provenance.get("ways")
     ways = on_main(lambda: decide_ways(experiment, device, noted))
     context = PhaseContext(

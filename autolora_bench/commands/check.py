@@ -11,7 +11,7 @@ from autolora_bench.commands.duration import duration_lines, read_rate
 from autolora_bench.commands.options import COMMANDS, print_json, split_json, split_options
 from autolora_bench.commands.request import read_request
 from autolora_bench.config.any_task import describe
-from autolora_bench.config.computing import FLASH_PACKAGE, check_machine
+from autolora_bench.config.computing import FLASH_PACKAGE, check_machine, slow_arithmetic
 from autolora_bench.config.data import Source
 from autolora_bench.config.experiment import ExperimentConfig
 from autolora_bench.config.identity import identity
@@ -40,7 +40,7 @@ def run(words: Sequence[str]) -> int:
         check_push(planned)
     except UserError as error:
         problems.append(_line(error))
-    notes = list(dict.fromkeys(note for entry in planned for note in from_hub(entry.experiment)))
+    notes = list(dict.fromkeys(note for entry in planned for note in notes_on(entry.experiment)))
     decisions = [(entry, decide(entry.experiment, entry.folder)) for entry in planned]
     problems += [_line(decision.problem) for _, decision in decisions if decision.problem is not None]
     read = [line for line in dict.fromkeys(describe(entry.experiment.task) for entry in planned) if line]
@@ -81,11 +81,12 @@ def missing(entry: PlannedRun) -> list[str]:
     return found
 
 
-def from_hub(experiment: ExperimentConfig) -> list[str]:
-    """What will be asked of the hub."""
+def notes_on(experiment: ExperimentConfig) -> list[str]:
+    """What will be asked of the hub, and what will be slow."""
     from autolora_bench.models.locate import locate
 
-    notes = []
+    slow = slow_arithmetic(experiment) if experiment.device in ("cpu", "auto") else None
+    notes = [] if slow is None else [f"on this CPU: {slow}"]
     if experiment.data.source is Source.hub and experiment.task.hub is not None:
         notes.append(f"data of {experiment.task.name} from the hub: {experiment.task.hub.path}")
     try:

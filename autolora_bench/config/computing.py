@@ -1,5 +1,5 @@
 """Which runs can attend by a kernel that is named (`model.attention=flash_attention_2`), train by torch.compile
-(`train.compile`), or keep their frozen weights in parts (`train.fsdp`)."""
+(`train.compile`), or keep their frozen weights in parts (`train.fsdp`); and which compute slowly on this processor."""
 
 import os
 import shutil
@@ -25,6 +25,7 @@ from autolora_bench.config.train import Precision
 from autolora_bench.config.variant import Start, VariantConfig
 from autolora_bench.errors import UserError
 from autolora_bench.processes import world_size
+from autolora_bench.provenance import lacks_bf16
 
 FLASH = "model.attention=flash_attention_2"
 FLASH_PACKAGE = "flash_attn"
@@ -230,3 +231,15 @@ def _check_plain(experiment: ExperimentConfig, asked: str, why_not_exact: str) -
 
 def _refuse(asked: str, what: str, mend: str = "leave it out") -> None:
     raise UnsupportedError(f"{asked} does not work with {what}", mend)
+
+
+def slow_arithmetic(experiment: ExperimentConfig) -> str | None:
+    """A line about a run on a CPU that asks for bfloat16 where the processor can only emulate it; else None."""
+    asked = {
+        "train.precision=bf16": experiment.train.precision is Precision.bf16,
+        "model.dtype=bf16": experiment.model.dtype is Dtype.bf16,
+    }
+    words = " and ".join(word for word, said in asked.items() if said)
+    if not words or not lacks_bf16():
+        return None
+    return f"{words}: the processor has no bfloat16 instructions, and fp32 is about twice as fast"

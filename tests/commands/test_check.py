@@ -244,3 +244,33 @@ def test_a_report_of_a_suite_needs_no_data(tmp_path: Path, capsys: pytest.Captur
     assert "1 records of these cells are of data=hub" in said.err
     assert cli.run(["status", "suite=minilm_glue"]) == 0
     assert "90 runs: 90 missing" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("said", "words", "noted"),
+    [
+        ("flags\t\t: fpu avx2 avx512f avx512_vnni", ["train.precision=bf16"], "train.precision=bf16"),
+        ("flags\t\t: fpu avx2 avx512f", ["model.dtype=bf16", "device=cpu"], "model.dtype=bf16"),
+        ("flags\t\t: fpu avx512f avx512_bf16", ["train.precision=bf16"], None),
+        ("flags\t\t: fpu amx_bf16 amx_tile", ["train.precision=bf16"], None),
+        ("Features\t: fp asimd bf16", ["train.precision=bf16"], None),
+        ("Features\t: fp asimd", ["train.precision=bf16"], "train.precision=bf16"),
+        ("flags\t\t: fpu avx2", ["train.precision=fp32"], None),
+        ("flags\t\t: fpu avx2", ["train.precision=bf16", "device=cuda"], None),
+        ("", ["train.precision=bf16"], None),
+    ],
+)
+def test_a_processor_that_emulates_bfloat16_is_named(
+    said: str,
+    words: list[str],
+    noted: str | None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    told = tmp_path / "cpuinfo"
+    told.write_text(f"processor\t: 0\nmodel name\t: Some\n{said}\nbugs\t\t: none\n")
+    monkeypatch.setattr("autolora_bench.provenance.CPUINFO", told)
+    cli.run(["check", "task=rte", "method=lora", "model=any", "data=generated", *words])
+    line = f"note: on this CPU: {noted}: the processor has no bfloat16 instructions, and fp32 is about twice as fast"
+    assert (line in capsys.readouterr().out) == (noted is not None)
