@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable
 from difflib import get_close_matches
-from typing import ClassVar
+from enum import StrEnum
+from typing import ClassVar, TypeVar
 
 
 class UserError(Exception):
@@ -30,6 +31,17 @@ def require(holds: bool, what: str, mend: str) -> None:
     """Raises UserError unless `holds`."""
     if not holds:
         raise UserError(what, mend)
+
+
+Choice = TypeVar("Choice", bound=StrEnum)
+
+
+def member(kind: type[Choice], name: str, what: str) -> Choice:
+    """The member of `kind` with this value; raises UserError, calling it a `what`, if there is none."""
+    try:
+        return kind(name)
+    except ValueError:
+        raise UserError(f"unknown {what} {name!r}", f"choose one of {', '.join(kind)}") from None
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -213,10 +213,15 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def write_atomically(path: Path, text: str) -> None:
+def write_atomically(path: Path, content: str | bytes, elsewhere: str = "results=DIR") -> None:
     """Replace the file's content whole or not at all: temporary file beside it, fsync, rename.
 
     The temporary file always has the same name, so that what a kill left of it goes with the next attempt.
+
+    Args:
+        path: the file; its folder is made.
+        content: text is written as UTF-8.
+        elsewhere: the words that choose another folder, for the error.
 
     Raises:
         UserError: the folder cannot be written or the disk is full.
@@ -225,8 +230,8 @@ def write_atomically(path: Path, text: str) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.unlink(missing_ok=True)  # not written through, should somebody have put a link there
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
+        with temporary.open("wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
@@ -235,14 +240,14 @@ def write_atomically(path: Path, text: str) -> None:
             temporary.unlink(missing_ok=True)
         raise UserError(
             f"cannot write {path}: {error.strerror or error}",
-            "free some space or choose another folder with results=DIR",
+            f"free some space or choose another folder with {elsewhere}",
         ) from error
 
 
-def write_record(folder: Path, record: RunRecord) -> None:
-    """Write `folder`/run.json. Raises UserError where the folder cannot be written."""
+def write_record(folder: Path, record: RunRecord, elsewhere: str = "results=DIR") -> None:
+    """Write `folder`/run.json. Raises UserError where the folder cannot be written; `elsewhere` as above."""
     text = json.dumps(dataclasses.asdict(record), indent=1, ensure_ascii=False, allow_nan=False)
-    write_atomically(folder / RECORD, text + "\n")
+    write_atomically(folder / RECORD, text + "\n", elsewhere)
 
 
 def read_record(path: Path) -> RunRecord:

@@ -5,6 +5,7 @@ A link is never followed: what lies behind it is somebody else's.
 
 import os
 import re
+import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -65,6 +66,31 @@ def clear(folder: Path, layout: Layout) -> None:
             path.unlink()
     with suppress(OSError):
         folder.rmdir()
+
+
+def check_writable(results: str, make: bool) -> None:
+    """Whether runs can be written to a results folder.
+
+    Args:
+        results: the folder, as it was said.
+        make: make it and write to it; without it the folders that are there are looked at, and nothing is changed.
+
+    Raises:
+        UserError: they cannot.
+    """
+    root = Path(results).expanduser().absolute()
+    reason = ""
+    try:
+        if make:
+            root.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=root).close()
+            return
+        there = next(path for path in (root, *root.parents) if path.exists())
+        if there.is_dir() and os.access(there, os.W_OK | os.X_OK):
+            return
+    except OSError as error:
+        reason = f": {error.strerror or error}"
+    raise UserError(f"cannot write results to {results}{reason}", "choose another folder with results=DIR")
 
 
 def link_in(root: Path, folder: Path) -> Path | None:

@@ -102,3 +102,16 @@ def test_records_are_found_in_order_of_their_paths(tmp_path: Path) -> None:
 def test_write_atomically_makes_the_folder(tmp_path: Path) -> None:
     write_atomically(tmp_path / "new" / "file", "text")
     assert (tmp_path / "new" / "file").read_text() == "text"
+
+
+@pytest.mark.parametrize("content", ["naïve\n", b"\x89PNG\r\n"])
+def test_a_file_is_written_whole_or_the_words_for_another_place_are_said(
+    content: str | bytes, tmp_path: Path
+) -> None:
+    write_atomically(tmp_path / "new/file", content)
+    assert (tmp_path / "new/file").read_bytes() == (content.encode() if isinstance(content, str) else content)
+    with pytest.raises(UserError) as error:
+        write_atomically(tmp_path / "new/file/below", content, "out=DIR")
+    assert error.value.what.startswith(f"cannot write {tmp_path / 'new/file/below'}: ")
+    assert error.value.mend.endswith("choose another folder with out=DIR")
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["file"]

@@ -2,7 +2,6 @@
 take; runs nothing."""
 
 import json
-import os
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -25,6 +24,7 @@ from autolora_bench.fair import planned_runs
 from autolora_bench.plan import PlannedRun, State, described, missing_references
 from autolora_bench.push import check_push
 from autolora_bench.rerun import decide
+from autolora_bench.run_files import check_writable
 from autolora_bench.tables.read import WILD
 
 
@@ -114,15 +114,6 @@ def _line(error: UserError) -> str:
     return f"{error.what} ({error.mend})" if error.mend else error.what
 
 
-def _check_results(experiment: ExperimentConfig) -> None:
-    root = Path(experiment.results).expanduser().absolute()
-    there = next(path for path in (root, *root.parents) if path.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
-        raise UserError(
-            f"cannot write results to {experiment.results}", "choose another folder with results=DIR"
-        )
-
-
 def _check_data(experiment: ExperimentConfig) -> None:
     if experiment.data.source in (Source.local, Source.files):
         _read(experiment)
@@ -194,7 +185,7 @@ CHECKS: tuple[Callable[[ExperimentConfig], None], ...] = (
     check_package,
     check_machine,
     _check_device,
-    _check_results,
+    lambda experiment: check_writable(experiment.results, make=False),
     _check_data,
     _check_model,
 )

@@ -3,7 +3,6 @@
 import logging
 import os
 import sys
-import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -34,6 +33,7 @@ from autolora_bench.processes import is_main, leave, on_main, silent, world_size
 from autolora_bench.push import check_push, push_exports
 from autolora_bench.record import Evaluation, RunRecord, Status
 from autolora_bench.rerun import Written, decide, not_run_again, written
+from autolora_bench.run_files import check_writable
 from autolora_bench.studies import Study, is_studied, run_studies, studies
 from autolora_bench.sweeps import (
     ENGINE,
@@ -303,15 +303,8 @@ def headline(record: RunRecord | None) -> float | None:
 
 def _check_results(planned: Sequence[PlannedRun]) -> None:
     """Raises UserError where a results folder cannot be written, before anything is computed."""
-    for root in {Path(entry.experiment.results).expanduser() for entry in planned}:
-        try:
-            root.mkdir(parents=True, exist_ok=True)
-            tempfile.TemporaryFile(dir=root).close()
-        except OSError as error:
-            raise UserError(
-                f"cannot write results to {root}: {error.strerror or error}",
-                "choose another folder with results=DIR",
-            ) from error
+    for results in {entry.experiment.results for entry in planned}:
+        check_writable(results, make=True)
 
 
 def _label(experiment: ExperimentConfig) -> str:

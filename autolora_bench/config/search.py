@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 from annotated_types import MaxLen, MinLen
 from omegaconf import MISSING
@@ -21,7 +21,6 @@ from autolora_bench.config.ranges import (
     Steps,
 )
 from autolora_bench.config.train import Schedule
-from autolora_bench.errors import UserError
 
 Betas = Annotated[list[Share], MinLen(2), MaxLen(2)]
 FLAT_NEAR = 0.5
@@ -183,14 +182,3 @@ class SearchConfig:
     diagnose_steps: list[Steps] = field(default_factory=lambda: list(DIAGNOSE_STEPS))
     """Optimizer steps at which the estimator is compared with `unrolled`, each at the cost of about four. Of the
     default ones a search of fewer than 100 steps does the first, of fewer than 200 the first two, and so on."""
-
-
-Choice = TypeVar("Choice", bound=StrEnum)
-
-
-def choose(kind: type[Choice], name: str, what: str) -> Choice:
-    """The member of `kind` with this value; raises UserError, calling it a `what`, if there is none."""
-    try:
-        return kind(name)
-    except ValueError:
-        raise UserError(f"unknown {what} {name!r}", f"choose one of {', '.join(kind)}") from None

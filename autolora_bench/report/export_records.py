@@ -20,6 +20,8 @@ COPIED = (("search", "selection.json"), ("threshold", "ranks.json"))
 """Phase and file: what tables and figures read beside the record."""
 DECIMALS = 5
 """Of a trajectory, which is only drawn."""
+TO = "to=DIR"
+"""The words that choose another folder."""
 
 
 def thin_folder(root: Path, folder: Path, record: RunRecord) -> Path:
@@ -78,8 +80,8 @@ def write_thin(target: Path, folder: Path, record: RunRecord) -> list[str]:
         if text:
             place = artefact_path(folder, record, phase, name)
             assert place is not None
-            write_atomically(target / place.relative_to(folder), text)
-    write_record(target, thin_record(record))
+            write_atomically(target / place.relative_to(folder), text, TO)
+    write_record(target, thin_record(record), TO)
     return [f"{name}={value}" for name, value in flatten(record.config).items() if ABSOLUTE.search(value)]
 
 

@@ -1,12 +1,10 @@
 """A report as a folder: every table in every format, every figure, and the page."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from autolora_bench.errors import UserError
 from autolora_bench.plan import PlannedRun
 from autolora_bench.record import RunRecord, write_atomically
 from autolora_bench.report.arena_tables import arena_csv
@@ -20,6 +18,8 @@ if TYPE_CHECKING:
     from autolora_bench.report.figures.style import Picture
 
 SUFFIXES = {"markdown": "md", "csv": "csv", "latex": "tex", "json": "json"}
+OUT = "out=DIR"
+"""The words that choose another folder."""
 
 
 def write_report(
@@ -73,26 +73,15 @@ def write_report(
     if prepared.arenas:
         texts["arena.csv"] = arena_csv(prepared.arenas)
     for name, text in texts.items():
-        write_atomically(folder / name, printable(text))
+        write_atomically(folder / name, printable(text), OUT)
     pictures = [*shown.figures, *shown.trajectories]
     drawn = [path for picture in pictures for path in _write_figure(folder / "figures", picture, figures)]
     return [*(folder / name for name in texts), *drawn]
 
 
 def _write_figure(folder: Path, picture: "Picture", formats: Sequence[str]) -> list[Path]:
-    paths = []
-    for suffix in formats:
-        path = folder / f"{picture.name}.{suffix}"
-        partial = path.with_name(f".{path.name}.partial")
-        content = picture.svg if suffix == "svg" else picture.png
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            partial.write_bytes(content)
-            os.replace(partial, path)
-        except OSError as error:
-            raise UserError(
-                f"cannot write {path}: {error.strerror or error}", "choose another folder: out=DIR"
-            ) from error
-        paths.append(path)
-    write_atomically(folder / f"{picture.name}.txt", f"{picture.caption}\n\n{picture.alt}\n")
+    paths = [folder / f"{picture.name}.{suffix}" for suffix in formats]
+    for path, suffix in zip(paths, formats, strict=True):
+        write_atomically(path, picture.svg if suffix == "svg" else picture.png, OUT)
+    write_atomically(folder / f"{picture.name}.txt", f"{picture.caption}\n\n{picture.alt}\n", OUT)
     return paths

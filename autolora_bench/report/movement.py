@@ -29,7 +29,7 @@ NOTES = (
 
 
 @dataclass(frozen=True)
-class Movement:
+class EndOfSearch:
     """The end of one search, k components a layer."""
 
     components: int
@@ -47,7 +47,7 @@ class CellMovement:
     model: str
     task: str
     label: str
-    searches: tuple[Movement, ...]
+    searches: tuple[EndOfSearch, ...]
 
     @property
     def flat(self) -> int:
@@ -55,7 +55,7 @@ class CellMovement:
         return sum(search.flat for search in self.searches)
 
 
-def movement_of(alpha: Floats) -> Movement | None:
+def movement_of(alpha: Floats) -> EndOfSearch | None:
     """The movement of an (L, K) table of selection weights; None where its layers are no distributions."""
     components = alpha.shape[1]
     if alpha.size == 0 or (alpha < 0).any() or not np.allclose(alpha.sum(axis=1), 1.0, atol=1e-3):
@@ -65,7 +65,7 @@ def movement_of(alpha: Floats) -> Movement | None:
     effective = float(np.exp(entropy).mean())
     near = float((np.abs(scaled - 1.0) <= NEAR).mean())
     flat = is_flat(near, float(np.exp(entropy.mean())) / components)  # every layer's weights sum to 1
-    return Movement(components, float(scaled.min()), float(scaled.max()), effective, near, flat)
+    return EndOfSearch(components, float(scaled.min()), float(scaled.max()), effective, near, flat)
 
 
 def cell_movements(tables: Sequence[Table], folders: Mapping[Identity, Path]) -> list[CellMovement]:
@@ -106,7 +106,7 @@ def _warning(model: str, flat: Sequence[CellMovement]) -> str:
     )
 
 
-def _movement(run: Run, folders: Mapping[Identity, Path]) -> Movement | None:
+def _movement(run: Run, folders: Mapping[Identity, Path]) -> EndOfSearch | None:
     record = run.completed
     phase = record.phase("search") if record else None
     if record is None or phase is None:
@@ -122,7 +122,7 @@ def _movement(run: Run, folders: Mapping[Identity, Path]) -> Movement | None:
     return movement_of(result.alpha) if result else None
 
 
-def _stated(said: object, components: object) -> Movement | None:
+def _stated(said: object, components: object) -> EndOfSearch | None:
     """What a record of today says (search.movement): weights relative to their start, as alpha x k is under softmax."""
     if not isinstance(said, dict) or type(components) is not int:
         return None
@@ -135,7 +135,7 @@ def _stated(said: object, components: object) -> Movement | None:
     if len(known) < len(numbers) or not isinstance(flat, bool):
         return None
     share = float(near) if isinstance(near, int | float) else None
-    return Movement(components, known[0], known[1], known[2], share, flat)
+    return EndOfSearch(components, known[0], known[1], known[2], share, flat)
 
 
 def _row(cell: CellMovement) -> tuple[str, ...]:
@@ -153,7 +153,7 @@ def _row(cell: CellMovement) -> tuple[str, ...]:
     )
 
 
-def _ends(search: Movement) -> tuple[float, float]:
+def _ends(search: EndOfSearch) -> tuple[float, float]:
     return search.relative_min, search.relative_max
 
 

@@ -185,7 +185,7 @@ def marked_tasks(runs: Iterable[Run]) -> set[str]:
 
 def generated_tasks(runs: Iterable[Run]) -> set[str]:
     """Tasks of which a run uses generated examples: nothing published can be set beside them."""
-    return {run.task for run in runs if run.setting("data", "source") == "generated"}
+    return {run.task for run in runs if run.generated}
 
 
 def data_notes(records: list[RunRecord]) -> list[str]:

@@ -46,9 +46,7 @@ def rank_maps(tables: Sequence[Table], published: Path | None = None) -> list[Ro
         for row in table.rows:
             maps = {task: ours for task, runs in _runs(row).items() if (ours := _mean_map(task, runs))}
             if any(len(set(one.ranks.values())) > 1 for one in maps.values()):
-                real = {
-                    task for task, runs in _runs(row).items() if not any(_is_generated(run) for run in runs)
-                }
+                real = {task for task, runs in _runs(row).items() if not any(run.generated for run in runs)}
                 beside = theirs if row.runs[0].family == "autolora" else {}
                 found.append(
                     RowRanks(table, row, maps, {task: one for task, one in beside.items() if task in real})
@@ -81,10 +79,6 @@ def _runs(row: Row) -> dict[str, list[Run]]:
     return {
         task: [r for r in made if r.completed and r.completed.ranks] for task, made in row.by_task.items()
     }
-
-
-def _is_generated(run: Run) -> bool:
-    return bool(run.setting("data", "source") == "generated")
 
 
 def _mean_map(task: str, runs: list[Run]) -> RankMap | None:

@@ -69,6 +69,11 @@ class Run:
         data = self.record.data.get("fingerprint") if self.record else None
         return self.task, self.seed, str(data)
 
+    @property
+    def generated(self) -> bool:
+        """Whether its examples were made up by this project."""
+        return bool(self.setting("data", "source") == Source.generated.name)
+
     def setting(self, *path: str) -> Any:
         """A value of its configuration, None where there is none."""
         node: Any = self.config

@@ -254,7 +254,7 @@ class Table:
         """The task's title; with a mark where its data were not the whole ones."""
         columns = [column for column in self.columns if column.task == task]
         runs = [run for row in self.rows for run in row.runs if run.task == task]
-        made_up = any(run.setting("data", "source") == "generated" for run in runs)
+        made_up = any(run.generated for run in runs)
         mark = " (generated)" if made_up else " (not the whole data)"
         return columns[0].title + (mark if task in self.marked else "")
 

@@ -14,7 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from autolora_bench.config.search import Constraint, Rule, choose, is_flat
+from autolora_bench.config.search import Constraint, Rule, is_flat
+from autolora_bench.errors import member
 from autolora_bench.search.ranks import allocate_ranks, level_of
 from autolora_bench.search.selection import Selection
 
@@ -116,7 +117,7 @@ def decision_level(
     With a budget there is no threshold but an order over all layers: the alpha half way between the last component that
     is kept by it, above every layer's minimum, and the first that is not.
     """
-    rule = choose(Rule, rule, "rule")
+    rule = member(Rule, rule, "rule")
     alpha, beta = (values.detach().double().cpu() for values in (selection.alpha(), selection.beta))
     layers, components = alpha.shape
     if rule is Rule.mean:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from peft import PeftModel, get_peft_model_state_dict
 from transformers import TrainingArguments
 
-from autolora_bench.config.search import SEVERAL_STEPS, Rule, SelectionOptimizer, choose
-from autolora_bench.errors import UserError, require
+from autolora_bench.config.search import SEVERAL_STEPS, Rule, SelectionOptimizer
+from autolora_bench.errors import UserError, member, require
 from autolora_bench.search.bilevel import LoopOptions, computes_in_16_bits
 from autolora_bench.search.hypergradient import Hypergradient
 from autolora_bench.search.ranks import RankAllocation, allocate_ranks
@@ -48,7 +48,7 @@ class SearchOptions(LoopOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        choose(Rule, self.rule, "rule")
+        member(Rule, self.rule, "rule")
         require(
             self.selection_learning_rate >= 0,
             f"search with selection_learning_rate={self.selection_learning_rate}",
@@ -57,7 +57,7 @@ class SearchOptions(LoopOptions):
 
     def allocate(self, selection: Selection) -> RankAllocation:
         """Ranks by `rule`, from the variables as they are."""
-        values = selection.beta if choose(Rule, self.rule, "rule").reads_beta else selection.alpha()
+        values = selection.beta if member(Rule, self.rule, "rule").reads_beta else selection.alpha()
         modules = selection.modules_selected
         return allocate_ranks(values, modules, self.rule, self.threshold, self.budget, self.minimum_rank)
 

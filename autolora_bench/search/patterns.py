@@ -15,8 +15,7 @@ from typing import Any
 from peft import LoraConfig, PeftModel
 
 from autolora_bench.config.method import Scaling
-from autolora_bench.config.search import choose
-from autolora_bench.errors import UserError
+from autolora_bench.errors import UserError, member
 from autolora_bench.search.layers import lora_factors, lora_layers
 from autolora_bench.search.ranks import RankAllocation
 
@@ -42,7 +41,7 @@ def rank_pattern(allocation: RankAllocation, scaling: Scaling | str, value: floa
             "every layer has rank 0: nothing would be trained",
             "give a layer a rank: a search with method.search.minimum_rank=1, a lower threshold or a budget does",
         )
-    constant = choose(Scaling, scaling, "scaling") is Scaling.constant
+    constant = member(Scaling, scaling, "scaling") is Scaling.constant
     highest = max(ranks.values())
     return {
         "r": highest,

@@ -16,8 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from autolora_bench.config.search import Rule, choose
-from autolora_bench.errors import UserError
+from autolora_bench.config.search import Rule
+from autolora_bench.errors import UserError, member
 
 TOLERANCE = 1e-6
 """Relative to the threshold, or for `Rule.mean` to the layer's largest magnitude."""
@@ -100,7 +100,7 @@ def allocate_ranks(
     Raises:
         UserError: values are not finite, do not match the modules, or the options do not fit the rule.
     """
-    rule = choose(Rule, rule, "rule")
+    rule = member(Rule, rule, "rule")
     table = values.detach().double().cpu()
     _check(table, modules, rule, threshold, budget, minimum)
     order = table.argsort(dim=1, descending=True, stable=True)

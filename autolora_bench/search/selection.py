@@ -20,8 +20,8 @@ from peft.tuners.lora.layer import MultiheadAttention, ParamWrapper
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from autolora_bench.config.search import Constraint, Scope, choose
-from autolora_bench.errors import UserError
+from autolora_bench.config.search import Constraint, Scope
+from autolora_bench.errors import UserError, member
 from autolora_bench.search.layers import lora_layers
 
 
@@ -60,7 +60,7 @@ class Selection(nn.Module):
     ) -> None:
         super().__init__()
         self.modules_selected = tuple(modules)
-        self.constraint = choose(Constraint, constraint, "constraint")
+        self.constraint = member(Constraint, constraint, "constraint")
         if not self.modules_selected or len(set(self.modules_selected)) < len(self.modules_selected):
             raise UserError("the selection needs at least one layer, each named once", "check target_modules")
         if components < 1:
