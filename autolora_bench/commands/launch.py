@@ -1,5 +1,6 @@
 """`autolora-bench task=... method=...`: runs one cell, a sweep or a suite through Hydra."""
 
+import gc
 import logging
 import os
 import sys
@@ -12,12 +13,12 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from autolora_bench import __version__
+from autolora_bench.commands.announce import announce, label, show
 from autolora_bench.commands.check import check_can_start
 from autolora_bench.commands.fair import run_fair
 from autolora_bench.commands.options import QUESTIONS
 from autolora_bench.commands.request import read_request
 from autolora_bench.commands.through_hydra import ask, sweep
-from autolora_bench.config.any_task import describe
 from autolora_bench.config.compose import to_experiment
 from autolora_bench.config.computing import check_machine, check_processes
 from autolora_bench.config.experiment import ExperimentConfig, run_folder
@@ -31,7 +32,7 @@ from autolora_bench.ownership import owned, owner_of
 from autolora_bench.plan import PlannedRun, State, check_references, command_line
 from autolora_bench.processes import is_main, leave, on_main, silent, world_size
 from autolora_bench.push import check_push, push_exports
-from autolora_bench.record import Evaluation, RunRecord, Status
+from autolora_bench.record import RunRecord, Status
 from autolora_bench.rerun import Written, decide, not_run_again, written
 from autolora_bench.run_files import check_writable
 from autolora_bench.studies import Study, is_studied, run_studies, studies
@@ -174,7 +175,7 @@ def _prepared(planned: Plan) -> tuple[list[PlannedRun], dict[Path, UserError]]:
     for problem in problems.values():
         print(printable(f"{problem.what}\n{problem.mend}"), file=sys.stderr)
     on_main(lambda: check_references(pending, planned))
-    _announce(planned, len(pending), len(problems))
+    announce(planned, len(pending), len(problems))
     for entry in pending:
         check_trackers(entry.experiment)
         check_package(entry.experiment)
@@ -274,16 +275,37 @@ def _run(experiment: ExperimentConfig, folder: Path, command: str) -> RunRecord 
     decision = on_main(lambda: decide(experiment, folder))
     if not decision.run:
         return decision.record
-    from autolora_bench.runner import run_experiment
+    with for_good("autolora_bench.runner"):
+        from autolora_bench.runner import run_experiment
 
     if decision.note:
         print(decision.note, file=sys.stderr)
     if decision.record is None:
         on_main(lambda: check_can_start(experiment))
-    print(f"{_label(experiment)}  ->  {folder}", file=sys.stderr, flush=True)
+    print(f"{label(experiment)}  ->  {folder}", file=sys.stderr, flush=True)
     record = run_experiment(experiment, folder, command, decision.record)
-    _show(record)
+    show(record)
     return record
+
+
+@contextmanager
+def for_good(module: str) -> Iterator[None]:
+    """The first import of a module and all that it brings in: half a million objects that stay to the end.
+
+    The garbage collector is kept off them: it would look through them while they come, and again with every training.
+    """
+    if module in sys.modules:
+        yield
+        return
+    gc.collect()
+    running = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+        gc.freeze()
+    finally:
+        if running:
+            gc.enable()
 
 
 def command(experiment: ExperimentConfig) -> str:
@@ -305,54 +327,6 @@ def _check_results(planned: Sequence[PlannedRun]) -> None:
     """Raises UserError where a results folder cannot be written, before anything is computed."""
     for results in {entry.experiment.results for entry in planned}:
         check_writable(results, make=True)
-
-
-def _label(experiment: ExperimentConfig) -> str:
-    e = experiment
-    return f"{e.task.name} {e.method.name} on {e.model.name}, {e.data.source.name} data, seed {e.seed}"
-
-
-def _announce(planned: Plan, pending: int, refused: int) -> None:
-    for line in planned.left_out:
-        print(f"left out: {line}", file=sys.stderr)
-    for line in dict.fromkeys(describe(entry.experiment.task) for entry in planned):
-        if line:
-            print(printable(line), file=sys.stderr)
-    done = len(planned) - pending - refused
-    skipped = f", {done} done before (rerun=all runs them again)" if done else ""
-    skipped += f", {refused} refused" if refused else ""
-    print(f"{pending} of {len(planned)} runs to do{skipped}", file=sys.stderr)
-
-
-def _show(record: RunRecord) -> None:
-    if record.error is not None:
-        print(printable(f"failed: {record.error['message']}"), file=sys.stderr)
-        print(record.error["mend"] or "the traceback is in run.json", file=sys.stderr)
-        return
-    for split, evaluation in record.best.items():
-        print(f"  {split}: {_scores(evaluation)}  (best epoch {evaluation.epoch:g})")
-    for split, evaluation in record.test.items():
-        print(f"  {split}: {_scores(evaluation)}")
-    if record.parameters is not None:
-        p = record.parameters
-        trained = f"{p.trainable:,} ({p.method:,} without the head)"
-        print(f"  trainable weights: {trained}; the model with its head: {p.total:,}")
-    head = (record.provenance.get("source") or {}).get("head")
-    if head:
-        print(f"  head: {head}")
-    if record.ranks:
-        counts = Counter(layer.rank for layer in record.ranks)
-        histogram = ", ".join(f"{counts[rank]} of rank {rank}" for rank in sorted(counts))
-        print(f"  ranks: {histogram}; total {sum(layer.rank for layer in record.ranks)}")
-    seconds = ", ".join(f"{phase.name} {phase.seconds:.0f} s" for phase in record.phases)
-    print(f"  {seconds}", flush=True)
-
-
-def _scores(evaluation: Evaluation) -> str:
-    """The scores of the whole split, and the note; scores of its parts are in the record."""
-    whole = {name: v for name, v in evaluation.scores.items() if v is not None and "/" not in name}
-    note = f"  ({evaluation.note})" if evaluation.note else ""
-    return "  ".join(f"{name} {value:.4f}" for name, value in whole.items()) + note
 
 
 def _tally(

@@ -1,5 +1,6 @@
 """A command is composed once: a single run is made as it was planned, without Hydra's second composition."""
 
+import gc
 import shlex
 from datetime import UTC, datetime
 from pathlib import Path
@@ -73,3 +74,29 @@ def test_a_run_that_is_done_again_within_a_second_is_done_again(
     (path,) = find_records(tmp_path / "runs")
     assert read_record(path).started == moment.isoformat()
     assert cli.run([*line, "rerun=all"]) == 0
+
+
+def test_what_is_imported_for_good_is_not_looked_through_for_garbage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "many_objects.py").write_text(
+        "found = [[] for _ in range(1000)]\nimport gc\nwas = gc.isenabled()\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    frozen = gc.get_freeze_count()
+    with launch.for_good("many_objects"):
+        import many_objects  # type: ignore[import-not-found]
+    assert many_objects.was is False
+    assert gc.isenabled()
+    after = gc.get_freeze_count()
+    assert after >= frozen + 1000
+    more = [[] for _ in range(1000)]  # type: ignore[var-annotated]
+    with launch.for_good("many_objects"):
+        assert gc.isenabled()
+    assert gc.get_freeze_count() <= after, f"{len(more)} objects of a later run are not kept"
+
+
+def test_an_import_that_fails_leaves_the_collector_as_it_was() -> None:
+    with pytest.raises(ImportError), launch.for_good("no_such_module"):
+        import no_such_module  # type: ignore[import-not-found]  # noqa: F401
+    assert gc.isenabled()
