@@ -24,13 +24,13 @@ MANY_MODULES = 50
 _imported = 0
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _collect_seldom() -> Iterator[None]:
-    before = gc.get_threshold()
+gc.disable()  # what test modules import stays: it is not looked through while it comes
+
+
+def pytest_collection_finish() -> None:
+    """From now on garbage is collected, though seldom."""
+    gc.enable()
     gc.set_threshold(20_000, 20, 20)
-    yield
-    gc.set_threshold(*before)
-    gc.unfreeze()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -158,11 +158,18 @@ def test_results_folder_that_cannot_be_written(tmp_path: Path) -> None:
     assert "results=DIR" in answer.stderr
 
 
-def test_missing_data_file_is_named_by_check_and_recorded_by_a_run(bench: Bench, tmp_path: Path) -> None:
+def test_a_missing_data_file_is_named_by_check(bench: Bench, tmp_path: Path) -> None:
     words = ["task=rte", "model=minilm", "data=local", f"data.dir={tmp_path}"]
     checked = bench("check", *words)
     assert checked.returncode == 2
     assert "train.tsv" in checked.stdout
+    status = bench("status", *words)
+    assert "1 missing" in status.stdout
+
+
+@pytest.mark.slow
+def test_a_missing_data_file_is_recorded_by_a_run(bench: Bench, tmp_path: Path) -> None:
+    words = ["task=rte", "model=minilm", "data=local", f"data.dir={tmp_path}"]
     ran = process(*words, cwd=tmp_path)
     assert ran.returncode == 2
     assert ran.stderr.splitlines()[1].startswith("rte lora on minilm"), "no library talks before"

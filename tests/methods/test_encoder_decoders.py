@@ -105,7 +105,7 @@ def test_the_batch_is_what_the_model_itself_would_make_of_its_labels(
     } == ends
 
 
-@pytest.mark.parametrize("smoothing", [0, 0.1])
+@pytest.mark.parametrize("smoothing", [pytest.param(0, marks=pytest.mark.slow), 0.1])
 def test_micro_batches_add_up(smoothing: float, run_of: Callable[..., Any]) -> None:
     """Labels of micro-batches differ in number: the whole batch's mean loss weighs tokens, not micro-batches."""
     words = ["method.dropout=0", "train.max_steps=2", f"train.label_smoothing={smoothing}"]

@@ -62,7 +62,7 @@ def predictions(folder: Path) -> list[float]:
     return [json.loads(line) for line in (folder / "evaluate" / "validation.jsonl").read_text().splitlines()]
 
 
-@pytest.mark.parametrize("keep", ["best", "last"])
+@pytest.mark.parametrize("keep", ["best", pytest.param("last", marks=pytest.mark.slow)])
 def test_a_few_batches_are_predicted_again_and_the_rest_is_taken(
     keep: str, run: Run, passed: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:

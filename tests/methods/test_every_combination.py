@@ -351,7 +351,7 @@ LED = ("gora", "lora_balanced")
 
 @pytest.mark.every_method
 @pytest.mark.parametrize(("method", "architecture"), CASES)
-@pytest.mark.sample(one_in=5, keep=("autolora",))
+@pytest.mark.sample(one_in=12, keep=("autolora",))
 def test_losses_are_smoothed_by_the_closed_form(method: str, architecture: str, cell: Any, seen: Any) -> None:
     """The loss is linear in the smoothing, whatever puts out the logits."""
     for task in TASKS:
@@ -367,7 +367,7 @@ def test_losses_are_smoothed_by_the_closed_form(method: str, architecture: str, 
 
 @pytest.mark.every_method
 @pytest.mark.parametrize(("method", "architecture"), CASES)
-@pytest.mark.sample(one_in=5, keep=("autolora",))
+@pytest.mark.sample(one_in=12, keep=("autolora",))
 def test_every_head_is_trained_and_counted(method: str, architecture: str, cell: Any, seen: Any) -> None:
     """As many weights whether the checkpoint has a head or not; one of other classes is as if there were none."""
     for task in TASKS:

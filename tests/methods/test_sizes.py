@@ -136,6 +136,7 @@ FORMULAS = [
 
 
 @pytest.mark.parametrize(("shape", "words", "count"), FORMULAS)
+@pytest.mark.sample(one_in=2)
 def test_trained_weights_are_the_formula(shape: str, words: list[str], count: int) -> None:
     assert counted(shape, *words).method == count
 

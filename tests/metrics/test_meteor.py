@@ -87,6 +87,7 @@ def test_equals_the_program_in_file_mode(java, tmp_path):
     assert meteor(HYPOTHESES, REFERENCES) == pytest.approx(official, abs=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "variables",
     [
@@ -94,13 +95,8 @@ def test_equals_the_program_in_file_mode(java, tmp_path):
             "JAVA_TOOL_OPTIONS": "-Duser.language=de -Duser.country=DE -Duser.language.format=fr",
             "LC_ALL": "C",
         },
-        pytest.param(
-            {"_JAVA_OPTIONS": "-Duser.language=ar -Duser.extensions=u-nu-arab -Dfile.encoding=ISO-8859-1"},
-            marks=pytest.mark.slow,
-        ),
-        pytest.param(
-            {"JDK_JAVA_OPTIONS": "-Duser.language=tr -Duser.language.format=tr"}, marks=pytest.mark.slow
-        ),
+        {"_JAVA_OPTIONS": "-Duser.language=ar -Duser.extensions=u-nu-arab -Dfile.encoding=ISO-8859-1"},
+        {"JDK_JAVA_OPTIONS": "-Duser.language=tr -Duser.language.format=tr"},
     ],
 )
 def test_a_machine_of_another_language_changes_no_score(java, variables, monkeypatch):

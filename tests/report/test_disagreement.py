@@ -89,6 +89,7 @@ def test_the_examples_between_which_rows_differ_most_come_first(
     assert [row["id"] for row in table(capsys, "task=rte", "examples=1")["rows"]] == ["5"]
 
 
+@pytest.mark.slow
 def test_numbers_and_tags(tiny_encoder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run(tiny_encoder, "task=stsb", "method=head_only,bitfit")
     run(tiny_encoder, "task=bionlp", "task.test=[]", "method=head_only,bitfit")

@@ -136,6 +136,7 @@ def test_a_run_in_which_nothing_is_dropped_is_the_same_up_to_rounding(
         torch.testing.assert_close(our[name], weight, rtol=1e-3, atol=2e-4)
 
 
+@pytest.mark.slow
 def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(
     words: Callable[..., list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

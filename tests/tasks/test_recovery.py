@@ -295,6 +295,7 @@ def test_a_truth_outside_of_query_and_value_is_found_by_who_looks_there(tmp_path
     assert few.test["test"].scores["relative_error"] > 2 * every.test["test"].scores["relative_error"]  # type: ignore[operator]
 
 
+@pytest.mark.slow
 def test_a_search_over_all_linear_layers_drops_some(tmp_path: Path) -> None:
     faster = "method.search.selection_learning_rate=0.1"
     record = run(tmp_path, "method=autolora_all_linear", *BERT, "task.budget=1", faster, *SEARCH)

@@ -76,6 +76,7 @@ def test_tensorboard_keeps_every_phase_of_a_run_that_was_interrupted(
     assert not list(record.parent.rglob("checkpoint-*"))
 
 
+@pytest.mark.slow
 def test_weights_and_biases_gets_a_named_run_for_each_cell(
     tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -232,7 +232,7 @@ def test_language_model_with_label_smoothing(runs, tmp_path, name):
 
 
 @pytest.mark.parametrize("name", sorted(set(ESTIMATORS) - {"first_order", "reptile"}))
-@pytest.mark.sample(one_in=2)
+@pytest.mark.sample(one_in=3, keep=("closed_form",))
 def test_the_passes_of_an_estimator_are_those_that_run(name, runs, tmp_path):
     """Against torch's own count of operations; what is small beside the model's layers is in the tolerance."""
 

@@ -41,6 +41,7 @@ def test_a_trained_decoder_is_perfect_in_batch_and_one_by_one(
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.sample(one_in=2)
 def test_merging_changes_no_output_and_leaves_no_trace(
     kind: str, learnt: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
