@@ -29,7 +29,7 @@ from autolora_bench.config.task import (
 )
 from autolora_bench.errors import require
 from autolora_bench.paths import conf_dir
-from autolora_bench.tables.profile import Column, Content, profile
+from autolora_bench.tables.profile import Column, Content, as_number, profile
 from autolora_bench.tables.read import find_files
 from autolora_bench.tables.repository import fetch, find_repository
 from autolora_bench.tables.roles import Kind, Roles, find_roles
@@ -267,6 +267,12 @@ def _classes(where: str, task: AnyTask, labels: dict[str, Column]) -> list[str]:
     )
     said = [name.lower() for name in task.labels] if train.content is Content.boolean else task.labels
     names = said or train.names or _ordered(present)
+    alike = [] if said or train.names else _spelled_twice(present)
+    require(
+        not alike,
+        f"{where}: {train.name} holds {' and '.join(alike)}: one class that is spelled in several ways, or several?",
+        f"spell it one way in the file; if they are several, say task.labels=[{','.join(_ordered(present))}]",
+    )
     unknown = [name for name in present if name not in names]
     require(
         not unknown,
@@ -286,6 +292,18 @@ def _classes(where: str, task: AnyTask, labels: dict[str, Column]) -> list[str]:
             "mend the labels, or say all classes in task.labels=[...]",
         )
     return list(names)
+
+
+def _spelled_twice(names: Sequence[str]) -> list[str]:
+    """Two classes that are one number (1 and 1.0), or a truth value and a number; empty where there are none."""
+    numbers = [(name, as_number(name)) for name in names]
+    for one, other in combinations(numbers, 2):
+        point = "." in one[0] or "." in other[0]  # 01 and 1 may be codes
+        if point and one[1] is not None and one[1] == other[1]:
+            return [one[0], other[0]]
+    truth = [name for name in names if name.lower() in ("true", "false")]
+    counted = [name for name, number in numbers if number in (0, 1)]
+    return [*truth[:1], *counted[:1]] if truth and counted else []
 
 
 def _indices(where: str, column: Column) -> list[str]:

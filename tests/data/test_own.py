@@ -207,6 +207,12 @@ def test_what_leaves_no_doubt_is_read(
         ({"text": "t", "label": [0, 1]}, ["task.labels=[0]"], ["leaves out 1", "task.labels=[0,1]"]),
         ({"text": "t", "label": ["x"]}, [], ["one value alone"]),
         (
+            {"text": "t", "label": ["1", "0", "1.0"]},
+            ["task.kind=classification"],
+            ["holds 1 and 1.0", "one way"],
+        ),
+        ({"text": "t", "label": ["false", "1", "x"]}, ["task.kind=classification"], ["holds false and 1"]),
+        (
             {"text": "t", "label": ["0.0", "1.0", "2.0"]},
             [],
             ["classes, or a scale", "task.kind=classification"],
