@@ -19,10 +19,8 @@ FIELDS = (
     "parameters", "trainable", "seconds", "subset", "published", "published_std", "difference", "source", "table",
     "backbone", *COSTS, "hardware",
 )  # fmt: skip
-NUMBERS = frozenset(
-    {"mean", "std", "parameters", "trainable", "seconds", "published", "published_std", "difference", *COSTS}
-)
-TRUTHS = ("best", "subset")
+EMPTY: dict[str, object] = {"seeds": [], "best": False}
+"""Of a line without a cell of ours."""
 
 
 def tidy(tables: Sequence[Table]) -> str:
@@ -33,31 +31,27 @@ def tidy(tables: Sequence[Table]) -> str:
     or they were made on several machines. A published value stands in the line of our cell of the same setting, with
     its difference; all other published values have lines of their own with an empty mean.
     """
-    lines = pd.DataFrame(
-        [line for table in tables for line in _lines(table)], columns=list(FIELDS), dtype=object
-    )
-    return str(lines.map(csv_cell).to_csv(index=False, lineterminator="\n"))
+    lines = [{name: csv_cell(_text(value)) for name, value in line.items()} for line in score_lines(tables)]
+    frame = pd.DataFrame(lines, columns=list(FIELDS), dtype=object)
+    return str(frame.to_csv(index=False, lineterminator="\n"))
 
 
 def score_lines(tables: Sequence[Table]) -> list[dict[str, object]]:
-    """The same lines for JSON: numbers are numbers, seeds a list of them, and what is not known is null."""
+    """The same lines for JSON: numbers are numbers, seeds a list of them, and what is not known is None."""
     return [
-        {name: _plain(name, line.get(name, "")) for name in FIELDS}
+        {name: line.get(name, EMPTY.get(name)) for name in FIELDS}
         for table in tables
         for line in _lines(table)
     ]
 
 
-def _plain(name: str, value: object) -> object:
-    if name == "seeds":
-        return [int(seed) for seed in str(value).split()]
-    if name in TRUTHS:
-        return value == "yes"
-    if value == "":
-        return None
-    if name == "n":
-        return int(str(value))
-    return float(str(value)) if name in NUMBERS else value
+def _text(value: object) -> object:
+    """A value as a cell: yes or nothing, seeds in a row, nothing for what is not known."""
+    if isinstance(value, list):
+        return " ".join(map(str, value))
+    if isinstance(value, bool):
+        return "yes" if value else ""
+    return "" if value is None else value
 
 
 def _lines(table: Table) -> Iterator[dict[str, object]]:
@@ -78,30 +72,30 @@ def _place(table: Table, column: Column) -> dict[str, object]:
     return {
         "model": table.model,
         "task": column.task,
-        "split": column.split,
+        "split": column.split or None,
         "metric": column.score,
         "epoch": column.epoch,
-        "subset": "yes" if column.task in table.marked else "",
+        "subset": column.task in table.marked,
     }
 
 
 def _row(row: Row) -> dict[str, object]:
     return {
         "method": row.method,
-        "settings": settings(row.variant),
-        "parameters": fmean(row.parameters) if row.parameters else "",
-        "trainable": fmean(row.trainable) if row.trainable else "",
+        "settings": settings(row.variant) or None,
+        "parameters": fmean(row.parameters) if row.parameters else None,
+        "trainable": fmean(row.trainable) if row.trainable else None,
         "seconds": _rounded(row.seconds),
     }
 
 
 def _cell(cell: Cell) -> dict[str, object]:
     return {
-        "mean": "" if cell.mean is None else repr(round(cell.mean, 10)),
-        "std": "" if cell.std is None else repr(round(cell.std, 10)),
-        "n": str(cell.n),
-        "seeds": " ".join(str(seed) for seed in cell.scores),
-        "best": "yes" if cell.best else "",
+        "mean": None if cell.mean is None else round(cell.mean, 10),
+        "std": None if cell.std is None else round(cell.std, 10),
+        "n": cell.n,
+        "seeds": list(cell.scores),
+        "best": bool(cell.best),
         "state": "completed" if cell.mean is not None else cell.state.replace(MISSING, "missing"),
     }
 
@@ -115,24 +109,22 @@ def _costs(table: Table) -> dict[tuple[int, str], dict[str, object]]:
             peak = own["peak"].max()
             found[row, task] = {name: _rounded(means[of]) for name, of in COSTS.items()}
             found[row, task] |= {
-                "peak_bytes": "" if pd.isna(peak) else str(int(peak)),
+                "peak_bytes": None if pd.isna(peak) else int(peak),
                 "hardware": own["hardware"].iloc[0],
             }
     return found
 
 
-def _rounded(value: float | None) -> str:
-    if value is None or pd.isna(value):
-        return ""
-    return repr(round(float(value), 3))
+def _rounded(value: float | None) -> float | None:
+    return None if value is None or pd.isna(value) else round(float(value), 3)
 
 
 def _value(published: PublishedRow, column: Column) -> dict[str, object]:
     gap = published.differences.get(column)
     return {
         "published": published.values[column],
-        "published_std": published.stds.get(column, ""),
-        "difference": "" if gap is None else repr(round(gap, 10)),
+        "published_std": published.stds.get(column),
+        "difference": None if gap is None else round(gap, 10),
         "source": published.source,
         "table": published.table,
         "backbone": published.backbone,
