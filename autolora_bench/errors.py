@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from difflib import get_close_matches
 from enum import StrEnum
+from pathlib import Path
 from typing import ClassVar, TypeVar
 
 
@@ -42,6 +43,15 @@ def member(kind: type[Choice], name: str, what: str) -> Choice:
         return kind(name)
     except ValueError:
         raise UserError(f"unknown {what} {name!r}", f"choose one of {', '.join(kind)}") from None
+
+
+def reason(error: Exception) -> str:
+    """Why a file cannot be written, in the system's words; of a file where a folder should be, its name too."""
+    if isinstance(error, FileExistsError | NotADirectoryError) and error.filename:
+        path = Path(error.filename)
+        file = next(one for one in (path, *path.parents) if one.exists())
+        return f"{file} is a file, not a folder"
+    return getattr(error, "strerror", None) or str(error)
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -19,7 +19,7 @@ PACKAGES = (
 )
 
 CPUINFO = Path("/proc/cpuinfo")
-BF16 = {"avx512_bf16", "amx_bf16", "avx_ne_convert", "bf16"}
+BF16 = {"avx512_bf16", "amx_bf16", "bf16"}
 """Flags of x86 and Arm processors that compute with bfloat16."""
 
 

@@ -1,6 +1,7 @@
 """The record of one run: run.json, versioned, written whole or not at all."""
 
 import dataclasses
+import errno
 import json
 import os
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from annotated_types import Len, Predicate
 
-from autolora_bench.errors import UserError
+from autolora_bench.errors import UserError, reason
 from autolora_bench.paths import RECORD
 from autolora_bench.untrusted import check_plain, in_a_line, read_bytes
 
@@ -28,6 +29,7 @@ STRICT = {"strict": True, "extra": "forbid", "allow_inf_nan": False}
 """How records are read, in pydantic's words: no conversion of types, no unknown field, no number that is none."""
 
 
+FULL = (errno.ENOSPC, errno.EDQUOT)
 MEND = "move it away; its run starts again"
 WRONG = {
     "int_type": "is not a whole number",
@@ -238,9 +240,9 @@ def write_atomically(path: Path, content: str | bytes, elsewhere: str = "results
     except OSError as error:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+        full = "free some space or " if error.errno in FULL else ""
         raise UserError(
-            f"cannot write {path}: {error.strerror or error}",
-            f"free some space or choose another folder with {elsewhere}",
+            f"cannot write {path}: {reason(error)}", f"{full}choose another folder with {elsewhere}"
         ) from error
 
 

@@ -3,6 +3,7 @@
 A link is never followed: what lies behind it is somebody else's.
 """
 
+import errno
 import os
 import re
 import tempfile
@@ -11,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from autolora_bench.errors import UserError
+from autolora_bench.errors import UserError, reason
 
 
 @dataclass(frozen=True)
@@ -78,19 +79,18 @@ def check_writable(results: str, make: bool) -> None:
     Raises:
         UserError: they cannot.
     """
-    root = Path(results).expanduser().absolute()
-    reason = ""
     try:
+        root = Path(results).expanduser().absolute()
         if make:
             root.mkdir(parents=True, exist_ok=True)
-            tempfile.TemporaryFile(dir=root).close()
-            return
         there = next(path for path in (root, *root.parents) if path.exists())
-        if there.is_dir() and os.access(there, os.W_OK | os.X_OK):
-            return
-    except OSError as error:
-        reason = f": {error.strerror or error}"
-    raise UserError(f"cannot write results to {results}{reason}", "choose another folder with results=DIR")
+        if not there.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(there))
+        tempfile.TemporaryFile(dir=there).close()  # leaves nothing behind
+    except (OSError, RuntimeError) as error:  # RuntimeError: nobody has such a home
+        raise UserError(
+            f"cannot write results to {results}: {reason(error)}", "choose another folder with results=DIR"
+        ) from error
 
 
 def link_in(root: Path, folder: Path) -> Path | None:

@@ -566,7 +566,6 @@ CASES = {
 
 
 @pytest.mark.parametrize("name", CASES)
-@pytest.mark.sample(one_in=2)
 def test_one_line_says_what_is_wrong_and_one_how_to_mend_it(
     name: str,
     tiny_encoder: Path,

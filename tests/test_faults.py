@@ -103,7 +103,7 @@ BOUNDARIES: dict[str, tuple[Any, str, Any]] = {
 }
 
 
-@pytest.mark.sample(keep=("export", "selection"))
+@pytest.mark.sample(keep=("optimizer of a checkpoint", "selection"))
 @pytest.mark.parametrize("boundary", BOUNDARIES)
 def test_a_disk_that_takes_no_more(
     words: Line,

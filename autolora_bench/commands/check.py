@@ -86,7 +86,7 @@ def notes_on(experiment: ExperimentConfig) -> list[str]:
     from autolora_bench.models.locate import locate
 
     slow = slow_arithmetic(experiment) if experiment.device in ("cpu", "auto") else None
-    notes = [] if slow is None else [f"on this CPU: {slow}"]
+    notes = [] if slow is None else [f"where it runs on this CPU: {slow}"]
     if experiment.data.source is Source.hub and experiment.task.hub is not None:
         notes.append(f"data of {experiment.task.name} from the hub: {experiment.task.hub.path}")
     try:

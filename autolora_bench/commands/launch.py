@@ -292,7 +292,8 @@ def _run(experiment: ExperimentConfig, folder: Path, command: str) -> RunRecord 
 def for_good(module: str) -> Iterator[None]:
     """The first import of a module and all that it brings in: half a million objects that stay to the end.
 
-    The garbage collector is kept off them: it would look through them while they come, and again with every training.
+    The garbage collector is kept off them and whatever else is alive by then: it would look through them while they
+    come, and again with every training.
     """
     if module in sys.modules:
         yield

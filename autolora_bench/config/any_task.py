@@ -4,11 +4,13 @@ What is found takes the task's place in the configuration, so that it is part of
 files (`task.files`) or which commit of the hub they are (`task.hub`). Where files lie is none of it.
 """
 
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
+from shlex import quote as quoted
 from typing import Any
 
 from autolora_bench.checksums import sha256
@@ -51,6 +53,10 @@ METRICS = {
 }
 OUTSIDE = "O"
 OWN_SETTINGS = ("train", "validation", "test", "name", "subset", "revision")
+PLAIN = re.compile(
+    r"(?!(?:true|false|null|nan|inf|infinity)$)[a-z_][\w-]*|0|[1-9]\d*", re.IGNORECASE | re.ASCII
+)
+"""A class that Hydra reads as it is written."""
 LISTED = 12
 
 
@@ -271,13 +277,13 @@ def _classes(where: str, task: AnyTask, labels: dict[str, Column]) -> list[str]:
     require(
         not alike,
         f"{where}: {train.name} holds {' and '.join(alike)}: one class that is spelled in several ways, or several?",
-        f"spell it one way in the file; if they are several, say task.labels=[{','.join(_ordered(present))}]",
+        f"spell it one way in the file; if they are several, say {_in_words(present)}",
     )
     unknown = [name for name in present if name not in names]
     require(
         not unknown,
         f"task.labels leaves out {', '.join(unknown[:LISTED])}, which {where} holds in {train.name}",
-        f"name all: task.labels=[{','.join(_ordered({*names, *present}))}]",
+        f"name all: {_in_words({*names, *present})}",
     )
     require(
         len(names) > 1,
@@ -295,12 +301,13 @@ def _classes(where: str, task: AnyTask, labels: dict[str, Column]) -> list[str]:
 
 
 def _spelled_twice(names: Sequence[str]) -> list[str]:
-    """Two classes that are one number (1 and 1.0), or a truth value and a number; empty where there are none."""
+    """Two classes that differ in capitals alone, are one number (1 and 1.0), or are a truth value and a number; empty
+    where there are none. Digits alone, 01 and 1, may be codes."""
     numbers = [(name, as_number(name)) for name in names]
-    for one, other in combinations(numbers, 2):
-        point = "." in one[0] or "." in other[0]  # 01 and 1 may be codes
-        if point and one[1] is not None and one[1] == other[1]:
-            return [one[0], other[0]]
+    for (one, first), (other, second) in combinations(numbers, 2):
+        same = first is not None and first == second and not (one.isdigit() and other.isdigit())
+        if same or one.lower() == other.lower():
+            return [one, other]
     truth = [name for name in names if name.lower() in ("true", "false")]
     counted = [name for name, number in numbers if number in (0, 1)]
     return [*truth[:1], *counted[:1]] if truth and counted else []
@@ -315,6 +322,15 @@ def _indices(where: str, column: Column) -> list[str]:
         "leave out the examples without a class",
     )
     return values
+
+
+def _in_words(names: Sequence[str] | set[str]) -> str:
+    """The setting that names these classes, as a shell and Hydra read it: what is no plain word stands in quotes."""
+    shown = [
+        name if PLAIN.fullmatch(name) else json.dumps(name, ensure_ascii=False) for name in _ordered(names)
+    ]
+    found = f"task.labels=[{','.join(shown)}]"
+    return found if shown == list(_ordered(names)) else quoted(found)
 
 
 def _ordered(values: Sequence[str] | set[str]) -> list[str]:

@@ -114,6 +114,27 @@ class Rule(StrEnum):
         return self is Rule.mean
 
 
+def level_of(rule: Rule, components: int, threshold: float | None) -> float:
+    """The alpha from which on a component is kept, by the rules that have one level for all layers.
+
+    Args:
+        rule: reciprocal, half or threshold.
+        components: K, of each layer.
+        threshold: for `Rule.threshold` only.
+
+    Raises:
+        ValueError: a rule without such a level.
+    """
+    match rule:
+        case Rule.reciprocal:
+            return 1 / components
+        case Rule.half:
+            return 0.5
+        case Rule.threshold if threshold is not None:
+            return threshold
+    raise ValueError(f"rule={rule.name} has no one level")
+
+
 @dataclass
 class SearchConfig:
     """AutoLoRA's rank search (Zhang et al., 2024, section 3)."""

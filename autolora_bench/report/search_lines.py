@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from autolora_bench.config.search import Rule
+from autolora_bench.config.search import Rule, level_of
 from autolora_bench.errors import UserError
 from autolora_bench.record import RunRecord
 from autolora_bench.report.artefacts import SearchPath, evenly, read_search_path, read_search_result
@@ -40,15 +41,18 @@ class Trajectory:
 
     @property
     def level(self) -> float | None:
-        """1/K where the paper's rule decided; other rules have no one level of alpha."""
-        paper = self.run.setting("method", "search", "rule") in (None, Rule.reciprocal.value)
-        return 1.0 / self.path.alpha.shape[2] if paper else None
+        """The alpha from which on a component was kept, by the rules that have one for all layers."""
+        search = self.run.setting("method", "search") or {}
+        with suppress(ValueError):  # a rule without, or one that is not known today
+            rule = Rule(search.get("rule") or Rule.reciprocal)
+            return level_of(rule, self.path.alpha.shape[2], search.get("threshold"))
+        return None
 
     @property
     def told(self) -> str:
         """What is dark and what is dotted, for captions."""
-        dark = "" if self.kept is None else " Dark: kept."
-        return dark + ("" if self.level is None else f" Dotted: 1/{self.path.alpha.shape[2]}, the threshold.")
+        dark = " Which were kept is not known." if self.kept is None else " Dark: kept; pale: dropped."
+        return dark + ("" if self.level is None else f" Dotted: the threshold, {self.level:.4g}.")
 
     @property
     def grid(self) -> list[list[tuple[str, int]]]:

@@ -14,9 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from autolora_bench.config.search import Constraint, Rule, is_flat
+from autolora_bench.config.search import Constraint, Rule, is_flat, level_of
 from autolora_bench.errors import member
-from autolora_bench.search.ranks import allocate_ranks, level_of
+from autolora_bench.search.ranks import allocate_ranks
 from autolora_bench.search.selection import Selection
 
 NEAR = 0.01

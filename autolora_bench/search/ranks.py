@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from autolora_bench.config.search import Rule
+from autolora_bench.config.search import Rule, level_of
 from autolora_bench.errors import UserError, member
 
 TOLERANCE = 1e-6
@@ -111,27 +111,6 @@ def allocate_ranks(
     else:
         kept = guaranteed | _above(table, rule, threshold)
     return RankAllocation(tuple(modules), tuple(tuple(row) for row in kept.tolist()))
-
-
-def level_of(rule: Rule, components: int, threshold: float | None) -> float:
-    """The alpha from which on a component is kept, by the rules that have one level for all layers.
-
-    Args:
-        rule: reciprocal, half or threshold.
-        components: K, of each layer.
-        threshold: for `Rule.threshold` only.
-
-    Raises:
-        ValueError: a rule without such a level.
-    """
-    match rule:
-        case Rule.reciprocal:
-            return 1 / components
-        case Rule.half:
-            return 0.5
-        case Rule.threshold if threshold is not None:
-            return threshold
-    raise ValueError(f"rule={rule.name} has no one level")
 
 
 def _above(table: Tensor, rule: Rule, threshold: float | None) -> Tensor:

@@ -100,3 +100,14 @@ def test_an_import_that_fails_leaves_the_collector_as_it_was() -> None:
     with pytest.raises(ImportError), launch.for_good("no_such_module"):
         import no_such_module  # type: ignore[import-not-found]  # noqa: F401
     assert gc.isenabled()
+
+
+def test_a_run_that_its_processor_emulates_says_so_first(
+    line: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "cpuinfo").write_text("model name\t: Some\nflags\t\t: fpu avx2\n")
+    monkeypatch.setattr("autolora_bench.provenance.CPUINFO", tmp_path / "cpuinfo")
+    assert cli.run([*line, "train.precision=bf16"]) == 0
+    said = capsys.readouterr().err
+    assert "note: train.precision=bf16: the processor has no bfloat16 instructions" in said
+    assert said.index("note: ") < said.index("finetune")

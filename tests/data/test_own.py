@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -74,6 +75,31 @@ def test_cells_of_a_csv_file_stay_as_they_are(write: Write) -> None:
     assert sorted([*data.splits["train"]["text"], *data.splits["validation"]["text"]]) == sorted(cells)
     assert task.labels == ["01", "1"]
     assert any("text is empty in 1 examples" in note for note in data.notes)
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [["1.5", "1.50", "2.5"], ["true", "1", "0", "false"], ["it's", "It's", "null"], ["a b", "A b", "c,d"]],
+)
+def test_the_words_that_mend_labels_can_be_pasted(labels: list[str], write: Write) -> None:
+    cells = {
+        "text": [f"number {n}" for n in range(40)],
+        "label": [labels[n % len(labels)] for n in range(40)],
+    }
+    table = pd.DataFrame(cells)
+    path = write("a.csv", table.to_csv(index=False))
+    with pytest.raises(UserError, match="one class that is spelled in several ways, or several") as error:
+        planned(path, "task.kind=classification")
+    _, _, words = error.value.mend.partition(", say ")
+    [word] = shlex.split(words)
+    assert set(planned(path, "task.kind=classification", word).task.labels) == set(labels)
+
+
+def test_cells_of_several_types_have_the_classes_that_are_read(write: Write) -> None:
+    rows = [{"text": f"number {n}", "label": (1, "x", 1.0, "1")[n % 4]} for n in range(40)]
+    task, data = read(write("a.jsonl", rows))
+    assert task.labels == ["1", "x"]
+    assert sum(data.splits["train"]["label"]) + sum(data.splits["validation"]["label"]) == 10
 
 
 @pytest.mark.parametrize(("name", "sign"), [("a.csv", ","), ("a.csv", ";"), ("a.tsv", "\t")])
@@ -212,6 +238,8 @@ def test_what_leaves_no_doubt_is_read(
             ["holds 1 and 1.0", "one way"],
         ),
         ({"text": "t", "label": ["false", "1", "x"]}, ["task.kind=classification"], ["holds false and 1"]),
+        ({"text": "t", "label": ["True", "true", "False"]}, [], ["holds True and true"]),
+        ({"text": "t", "label": ["1", "+1", "x"]}, ["task.kind=classification"], ["holds 1 and +1"]),
         (
             {"text": "t", "label": ["0.0", "1.0", "2.0"]},
             [],

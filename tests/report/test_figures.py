@@ -12,6 +12,7 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from scipy import stats
@@ -23,9 +24,11 @@ from autolora_bench.report.build import report_stability
 from autolora_bench.report.collect import Collection, collect
 from autolora_bench.report.comparisons import comparison_table, comparisons
 from autolora_bench.report.costs import cost_reports, cost_tables
+from autolora_bench.report.figures.grid import Scale
 from autolora_bench.report.figures.quality import curve_figures, pareto_figures
+from autolora_bench.report.figures.ranks import _draw as heat_map
 from autolora_bench.report.figures.ranks import rank_figures
-from autolora_bench.report.figures.searches import estimator_figures
+from autolora_bench.report.figures.searches import STROKES, _draw, estimator_figures
 from autolora_bench.report.figures.style import (
     DPI,
     METADATA,
@@ -43,7 +46,7 @@ from autolora_bench.report.frames import frames_of
 from autolora_bench.report.page_plots import trajectory_panels
 from autolora_bench.report.palette import looks_of
 from autolora_bench.report.quality import Point, front
-from autolora_bench.report.rank_maps import published_ranks
+from autolora_bench.report.rank_maps import RankMap, published_ranks
 from autolora_bench.report.runs import runs_of
 from autolora_bench.report.scoreboard import Table
 from autolora_bench.report.search_lines import Trajectory, diagnostics, trajectories_of
@@ -298,9 +301,10 @@ def test_a_figure_is_saved_as_matplotlib_saves_it(layout: str | None, form: str)
 def test_a_search_by_another_rule_is_drawn_by_what_it_kept(searched: Collection, tmp_path: Path) -> None:
     """Dark lines are the components that were kept, and 1/k is drawn where it decided."""
     paper = trajectories(searched)
-    assert (paper.level, paper.told) == (1 / 8, " Dark: kept. Dotted: 1/8, the threshold.")
+    assert (paper.level, paper.told) == (1 / 8, " Dark: kept; pale: dropped. Dotted: the threshold, 0.125.")
     assert paper.kept is not None
     assert dark_lines(paper) == int(paper.kept.sum())
+    assert strokes(paper) == {"kept": int(paper.kept.sum()), "dropped": int((~paper.kept).sum()), "level": 8}
 
     run = tmp_path / "runs/seed0"
     ranks = json.loads((run / "threshold/ranks.json").read_text())
@@ -310,11 +314,75 @@ def test_a_search_by_another_rule_is_drawn_by_what_it_kept(searched: Collection,
     record["config"]["method"].setdefault("search", {})["rule"] = "budget"
     (run / "run.json").write_text(json.dumps(record))
     budget = trajectories(collect(tmp_path / "runs"))
-    assert (budget.level, budget.told, dark_lines(budget)) == (None, " Dark: kept.", 8)
+    assert (budget.level, budget.told, dark_lines(budget)) == (None, " Dark: kept; pale: dropped.", 8)
+    assert strokes(budget) == {"kept": 8, "dropped": 56, "level": 0}
 
     (run / "threshold/ranks.json").unlink()
     gone = trajectories(collect(tmp_path / "runs"))
-    assert (gone.kept, gone.told, dark_lines(gone)) == (None, "", 0)
+    assert (gone.kept, gone.told, dark_lines(gone)) == (None, " Which were kept is not known.", 0)
+
+
+@pytest.mark.parametrize(
+    ("search", "level"),
+    [
+        ({"rule": "half"}, 0.5),
+        ({"rule": "threshold", "threshold": 0.3}, 0.3),
+        ({"rule": "mean"}, None),
+        ({"rule": "of another version"}, None),
+        ({}, 1 / 8),
+    ],
+)
+def test_the_level_of_a_rule_is_drawn(
+    search: dict[str, object], level: float | None, searched: Collection, tmp_path: Path
+) -> None:
+    path = tmp_path / "runs/seed0/run.json"
+    record = json.loads(path.read_text())
+    record["config"]["method"]["search"] = search
+    path.write_text(json.dumps(record))
+    assert trajectories(collect(tmp_path / "runs")).level == level
+
+
+def strokes(found: Trajectory) -> dict[str, int]:
+    """Lines of each kind in the figure, told by their colour, width and dashes."""
+    (axes,) = _draw(found).axes
+    lines: dict[str, int] = dict.fromkeys(("kept", "dropped", "level"), 0)
+    for own in axes.collections:
+        for name in lines:
+            style = STROKES[name]
+            alike = to_hex(own.get_colors()[0]) == to_hex(style["colors"]) if len(own.get_colors()) else False
+            if alike and own.get_linewidths()[0] == style["linewidths"]:
+                lines[name] += len(own.get_segments())
+    return lines
+
+
+def test_ticks_tell_their_values_apart_and_steps_are_whole() -> None:
+    scale = Scale(0.1249996, 0.1250004, 1.1)
+    names = [name for _, name in scale.ticks(5)]
+    assert len(set(names)) == len(names) > 1
+    for place, name in scale.ticks(5):
+        assert place == pytest.approx(float(scale.place(float(name))), abs=1e-6)
+    assert [name for _, name in Scale(0.125, 0.125, 1.0).ticks(5)] == ["0.125"]
+    assert [name for _, name in Scale(0, 3, 1.0).ticks(4, whole=True)] == ["0", "1", "2", "3"]
+    assert scale.place(scale.low) < scale.place(scale.high) < 1.1
+
+
+@pytest.mark.parametrize("name", ["query_key_value", "dense_h_to_4h", "layer.DenseReluDense.wi_0"])
+def test_no_name_of_a_projection_leaves_a_heat_map(name: str) -> None:
+    blocks = tuple(range(3))
+    one = RankMap(
+        "rte, seed 0", (name, "value"), blocks, {(b, p): b + 1.0 for b in blocks for p in (name, "value")}
+    )
+    figure = heat_map([(one, None)])
+    FigureCanvasAgg(figure).draw()
+    width = figure.get_figwidth() * figure.dpi
+    for text in figure.findobj(Text):
+        if text.get_text():
+            box = text.get_window_extent()
+            assert box.x0 >= 0, text.get_text()
+            assert box.x1 <= width, text.get_text()
+    (squares,) = figure.axes[0].collections
+    shades = [sum(colour[:3]) for colour in squares.get_facecolor()]
+    assert shades[0] > shades[2] > shades[4], "darker is higher"
 
 
 def trajectories(collection: Collection) -> Trajectory:

@@ -74,11 +74,18 @@ class Scale:
         shares = (np.asarray(values, dtype=np.float64) - self.low) / spread
         return (MARGIN + (1 - 2 * MARGIN) * shares) * self.length
 
-    def ticks(self, most: int) -> list[tuple[float, str]]:
-        """Places and names of round values, about `most` of them."""
-        values = MaxNLocator(most).tick_values(self.low, self.high)
-        places = zip(values, self.place(values).tolist(), strict=True)
-        return [(place, f"{value:g}") for value, place in places if 0 <= place <= self.length]
+    def ticks(self, most: int, whole: bool = False) -> list[tuple[float, str]]:
+        """Places and names of round values, about `most` of them; one where the values are all alike."""
+        if self.low == self.high:
+            return [(float(self.place(self.low)), f"{self.low:.6g}")]
+        values = MaxNLocator(most, integer=whole).tick_values(self.low, self.high)
+        found = [(p, v) for p, v in zip(self.place(values), values, strict=True) if 0 <= p <= self.length]
+        names: list[str] = []
+        for digits in range(3, 16):  # as many as tell them apart
+            names = [f"{value:.{digits}g}" if not whole else f"{value:.0f}" for _, value in found]
+            if len(set(names)) == len(names):
+                break
+        return [(float(place), name) for (place, _), name in zip(found, names, strict=True)]
 
 
 def squares(

@@ -40,6 +40,8 @@ STROKES: dict[str, dict[str, Any]] = {
     "frame": {"colors": "black", "linewidths": 0.8},
 }
 """The lines of a search's panels, from the lowest to the uppermost."""
+TITLE = 19
+"""Letters above a panel."""
 
 
 def trajectory_figures(
@@ -84,6 +86,7 @@ def _draw(found: Trajectory) -> Figure:
     across = Scale(float(steps.min()), float(steps.max()), grid.width)
     ends = [shown.min(), shown.max(), *([] if found.level is None else [found.level])]
     upwards = Scale(float(min(ends)), float(max(ends)), grid.height)
+    few = 4 if across.high < 100_000 else 2  # longer numbers would touch
     strokes: dict[str, list[NDArray[np.float64]]] = {name: [] for name in STROKES}
     for row, line in enumerate(panels_of):
         for column, (title, layer) in enumerate(line):
@@ -92,13 +95,13 @@ def _draw(found: Trajectory) -> Figure:
             for component, dark in enumerate(kept):
                 path = np.column_stack([across.place(steps), upwards.place(alpha[:, layer, component])])
                 strokes["kept" if dark else "dropped"].append(corner + path)
-            _frame(strokes, corner, across, upwards, found.level)
-            axes.text(corner[0] + grid.width / 2, corner[1] + grid.height + 0.05, title, ha="center")
+            _frame(strokes, corner, (across, few), upwards, found.level)
+            axes.text(corner[0] + grid.width / 2, corner[1] + grid.height + 0.05, _end_of(title), ha="center")
             if column == 0:
                 for place, name in upwards.ticks(5):
                     axes.text(corner[0] - 0.05, corner[1] + place, name, ha="right", va="center", fontsize=7)
             if row + 1 == len(panels_of) or column >= len(panels_of[row + 1]):
-                for place, name in across.ticks(4):
+                for place, name in across.ticks(few, whole=True):
                     axes.text(corner[0] + place, corner[1] - 0.05, name, ha="center", va="top", fontsize=7)
     for name, lines in strokes.items():
         axes.add_collection(LineCollection(lines, **STROKES[name]), autolim=False)
@@ -107,19 +110,25 @@ def _draw(found: Trajectory) -> Figure:
     return figure
 
 
+def _end_of(title: str) -> str:
+    """What fits above a panel; the end of a module's name tells it apart."""
+    return title if len(title) <= TITLE else f"\N{HORIZONTAL ELLIPSIS}{title[1 - TITLE :]}"
+
+
 def _frame(
     strokes: Mapping[str, list[NDArray[np.float64]]],
     corner: NDArray[np.float64],
-    across: Scale,
+    steps: tuple[Scale, int],
     upwards: Scale,
     level: float | None,
 ) -> None:
     """Axes, lines at the ticks and the level of one panel, at its corner."""
+    across, few = steps
     wide, high = across.length, upwards.length
     lines: dict[str, list[Any]] = {
         "frame": [((0.0, high), (0.0, 0.0), (wide, 0.0))],
         "ticks": [
-            *(((place, 0.0), (place, high)) for place, _ in across.ticks(4)),
+            *(((place, 0.0), (place, high)) for place, _ in across.ticks(few, whole=True)),
             *(((0.0, place), (wide, place)) for place, _ in upwards.ticks(5)),
         ],
     }
