@@ -78,11 +78,11 @@ def full_for_torch(*_: Any, **__: Any) -> Any:
 
 
 def only_for(name: str, write: Callable[..., Any]) -> Callable[..., Any]:
-    """`Path.open` on a file system that takes no file of that name."""
+    """`Path.open` on a disk that is full when a file of that name is written."""
 
     def opened(self: Path, mode: str = "r", *more: Any, **options: Any) -> Any:
         if name in self.name and set(mode) & set("wa+"):
-            raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(self))
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self))
         return write(self, mode, *more, **options)
 
     return opened
