@@ -40,6 +40,7 @@ class RankProfile:
 
     label: str
     ranks: tuple[float, ...]
+    plants: int
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,15 @@ class Arena:
     """Title -> the method's family, which decides its colour."""
     ordered: bool
     """Whether the truth prefers some layers: otherwise nothing can be found."""
+
+    @property
+    def averaged(self) -> str:
+        """Over which plants the ranks of `found` are means, and of which rows over fewer."""
+        plants = self.plants.index.unique("plant")
+        if len(plants) == 1:
+            return f"plant {plants[0]}"
+        fewer = [f"{one.label}: {one.plants}" for one in self.found if one.plants < len(plants)]
+        return f"means over {len(plants)} plants" + (f" (of fewer: {'; '.join(fewer)})" if fewer else "")
 
     @property
     def title(self) -> str:
@@ -163,7 +173,9 @@ def _arena(runs: Sequence[Run], telling: str) -> Arena:
         plants=plants,
         correlations=correlations,
         unclear=unclear,
-        truth=RankProfile("planted", tuple(map(float, sorted(truths[0].values())))) if truths else None,
+        truth=RankProfile("planted", tuple(map(float, sorted(truths[0].values()))), len(truths))
+        if truths
+        else None,
         found=tuple(profile for profile in profiles if profile),
         grids={
             rows[int(n)].label: tuple(sorted(set(own["rate"].dropna()))) for n, own in tries.groupby("row")
@@ -311,4 +323,4 @@ def _profile(tries: pd.DataFrame, number: int, label: str) -> RankProfile | None
     ]
     if not lines or len({len(line) for line in lines}) > 1:
         return None
-    return RankProfile(label, tuple(np.mean(lines, axis=0).tolist()))
+    return RankProfile(label, tuple(np.mean(lines, axis=0).tolist()), len(lines))

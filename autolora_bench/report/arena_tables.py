@@ -144,10 +144,11 @@ def _drawing(arena: Arena) -> PlainTable | None:
     rows = tuple(
         (p.label, _strip(p, top), " ".join(numerals.rank(rank) for rank in p.ranks)) for p in profiles
     )
-    plants = arena.plants.index.unique("plant")
-    over = f"plant {plants[0]}" if len(plants) == 1 else f"means over {len(plants)} plants"
     full = numerals.rank(top)
-    note = f"One place per layer, in the order of their true ranks; {over}. A dot is rank 0, a full block {full}."
+    note = (
+        f"One place per layer, in the order of their true ranks; {arena.averaged}. "
+        f"A dot is rank 0, a full block {full}."
+    )
     return PlainTable(
         f"{arena.title}: true and found ranks",
         ("method", "ranks", ""),

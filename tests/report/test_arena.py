@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from scipy.stats import spearmanr
 
+from autolora_bench import cli
 from autolora_bench.config.compose import compose_config, composer, to_experiment
 from autolora_bench.config.experiment import config_id, experiment_identity
 from autolora_bench.errors import UserError
@@ -280,3 +281,11 @@ def test_nothing_completed_is_an_empty_table_with_its_command(planted: Planted) 
 def test_the_stability_of_searches_still_reads_planted_runs(planted: Planted) -> None:
     with pytest.raises(UserError, match="no run left a search result"):
         report_stability([planted.record("autolora_topk")])
+
+
+def test_a_drawing_names_the_rows_that_were_run_on_fewer_plants(capsys: pytest.CaptureFixture[str]) -> None:
+    records = Path(__file__).parents[2] / "results/arena_minilm/records"
+    assert (
+        cli.run(["report", f"records={records}", "task=planted", "method=oracle,lora_uniform,autolora"]) == 0
+    )
+    assert "means over 5 plants (of fewer: AutoLoRA: 1). A dot" in capsys.readouterr().out

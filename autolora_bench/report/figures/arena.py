@@ -44,8 +44,8 @@ def _heat_map(arena: Arena, truth: RankProfile) -> Picture:
     return picture(
         file_name("arena-ranks", *filter(None, [arena.model, arena.mode, arena.setting])),
         f"{arena.title}; {_plants([arena])}",
-        "Planted ranks and below them those each method found, layers in the order of their planted ranks, means over "
-        "plants; darker is higher.",
+        "Planted ranks and below them those each method found, layers in the order of their planted ranks, "
+        f"{arena.averaged}; darker is higher.",
         "Heat map of ranks: "
         + "; ".join(f"{p.label} {', '.join(f'{rank:.1f}' for rank in p.ranks)}" for p in profiles)
         + ".",
