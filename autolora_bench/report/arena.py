@@ -41,6 +41,7 @@ class RankProfile:
     label: str
     ranks: tuple[float, ...]
     plants: int
+    """Over how many plants they are means."""
 
 
 @dataclass(frozen=True)
@@ -173,7 +174,7 @@ def _arena(runs: Sequence[Run], telling: str) -> Arena:
         plants=plants,
         correlations=correlations,
         unclear=unclear,
-        truth=RankProfile("planted", tuple(map(float, sorted(truths[0].values()))), len(truths))
+        truth=RankProfile("planted", tuple(map(float, sorted(truths[0].values()))), tries["plant"].nunique())
         if truths
         else None,
         found=tuple(profile for profile in profiles if profile),

@@ -42,6 +42,7 @@ def _draw(pairs: Sequence[tuple[RankMap, RankMap | None]]) -> Figure:
     blocks = max(len(one.blocks) for one in shown)
     deepest = max(len(one.projections) for one in shown)
     wide = max(0.33, 2.4 / blocks)
+    # LETTER is of labels in 7.5 points, these have 9.
     names = 1.2 * LETTER * max(len(name) for one in shown for name in one.projections) + 0.2
     grid = Grid(
         across=2 if any(theirs for _, theirs in pairs) else 1,

@@ -67,13 +67,13 @@ def _picture(found: Trajectory) -> Picture:
 
 
 def _draw(found: Trajectory) -> Figure:
-    panels_of = found.grid
+    layers = found.grid
     points = evenly(len(found.path.steps), DRAWN_POINTS)
     steps, alpha = found.path.steps[points], found.path.alpha[points]
-    shown = alpha[:, [layer for line in panels_of for _, layer in line]]
+    shown = alpha[:, [layer for line in layers for _, layer in line]]
     grid = Grid(
-        across=max(len(line) for line in panels_of),
-        down=len(panels_of),
+        across=max(len(line) for line in layers),
+        down=len(layers),
         width=1.35,
         height=1.1,
         left=0.75,
@@ -87,21 +87,24 @@ def _draw(found: Trajectory) -> Figure:
     ends = [shown.min(), shown.max(), *([] if found.level is None else [found.level])]
     upwards = Scale(float(min(ends)), float(max(ends)), grid.height)
     few = 4 if across.high < 100_000 else 2  # longer numbers would touch
+    below, beside = across.ticks(few, whole=True), upwards.ticks(5)
+    frame = _frame(grid, below, beside, None if found.level is None else float(upwards.place(found.level)))
     strokes: dict[str, list[NDArray[np.float64]]] = {name: [] for name in STROKES}
-    for row, line in enumerate(panels_of):
+    for row, line in enumerate(layers):
         for column, (title, layer) in enumerate(line):
             corner = np.array(grid.corner(row, column))
             kept = np.zeros(alpha.shape[2], bool) if found.kept is None else found.kept[layer]
             for component, dark in enumerate(kept):
                 path = np.column_stack([across.place(steps), upwards.place(alpha[:, layer, component])])
                 strokes["kept" if dark else "dropped"].append(corner + path)
-            _frame(strokes, corner, (across, few), upwards, found.level)
+            for name, own in frame.items():
+                strokes[name] += [np.add(corner, stroke) for stroke in own]
             axes.text(corner[0] + grid.width / 2, corner[1] + grid.height + 0.05, _end_of(title), ha="center")
             if column == 0:
-                for place, name in upwards.ticks(5):
+                for place, name in beside:
                     axes.text(corner[0] - 0.05, corner[1] + place, name, ha="right", va="center", fontsize=7)
-            if row + 1 == len(panels_of) or column >= len(panels_of[row + 1]):
-                for place, name in across.ticks(few, whole=True):
+            if row + 1 == len(layers) or column >= len(layers[row + 1]):
+                for place, name in below:
                     axes.text(corner[0] + place, corner[1] - 0.05, name, ha="center", va="top", fontsize=7)
     for name, lines in strokes.items():
         axes.add_collection(LineCollection(lines, **STROKES[name]), autolim=False)
@@ -116,27 +119,18 @@ def _end_of(title: str) -> str:
 
 
 def _frame(
-    strokes: Mapping[str, list[NDArray[np.float64]]],
-    corner: NDArray[np.float64],
-    steps: tuple[Scale, int],
-    upwards: Scale,
-    level: float | None,
-) -> None:
-    """Axes, lines at the ticks and the level of one panel, at its corner."""
-    across, few = steps
-    wide, high = across.length, upwards.length
-    lines: dict[str, list[Any]] = {
+    grid: Grid, below: Sequence[tuple[float, str]], beside: Sequence[tuple[float, str]], level: float | None
+) -> dict[str, list[Any]]:
+    """Axes, lines at the ticks and the level of one panel, in inches from its corner."""
+    wide, high = grid.width, grid.height
+    return {
         "frame": [((0.0, high), (0.0, 0.0), (wide, 0.0))],
         "ticks": [
-            *(((place, 0.0), (place, high)) for place, _ in across.ticks(few, whole=True)),
-            *(((0.0, place), (wide, place)) for place, _ in upwards.ticks(5)),
+            *(((place, 0.0), (place, high)) for place, _ in below),
+            *(((0.0, place), (wide, place)) for place, _ in beside),
         ],
+        "level": [] if level is None else [((0.0, level), (wide, level))],
     }
-    if level is not None:
-        place = float(upwards.place(level))
-        lines["level"] = [((0.0, place), (wide, place))]
-    for name, found in lines.items():
-        strokes[name] += [np.add(corner, line) for line in found]
 
 
 def estimator_figures(tables: Sequence[Table]) -> list[Picture]:
