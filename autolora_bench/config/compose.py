@@ -11,7 +11,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, OverrideParseException
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
@@ -90,23 +90,32 @@ def to_objects(
         words: what `config` was composed from, where Hydra's node does not say it.
         compose_words: composes the run that a control is compared with.
     """
-    plain = config
-    if "hydra" in config:
-        plain = config.copy()
-        with open_dict(plain):
-            del plain["hydra"]
-    for name, known in _unknown(plain):
-        raise UserError(
-            f"there is no setting {name}, so that +{name} would change nothing",
-            f"{nearest(name, known)}autolora-bench --cfg job shows all",
-        )
-    _check_size(OmegaConf.to_container(plain, resolve=False))
-    try:
-        experiment = cast(ExperimentConfig, OmegaConf.to_object(plain))
-    except OmegaConfBaseException as error:
-        raise explain(error) from error
+    with _without_hydra(config):
+        for name, known in _unknown(config):
+            raise UserError(
+                f"there is no setting {name}, so that +{name} would change nothing",
+                f"{nearest(name, known)}autolora-bench --cfg job shows all",
+            )
+        _check_size(OmegaConf.to_container(config, resolve=False))
+        try:
+            experiment = cast(ExperimentConfig, OmegaConf.to_object(config))
+        except OmegaConfBaseException as error:
+            raise explain(error) from error
     _name_reference(experiment, hydra or config.get("hydra"), words, compose_words)
     return experiment
+
+
+@contextmanager
+def _without_hydra(config: DictConfig) -> Iterator[None]:
+    """The settings alone for a while. A copy of them would take a quarter of the time of composing them."""
+    content = config.__dict__["_content"]
+    whole = dict(content)
+    content.pop("hydra", None)
+    try:
+        yield
+    finally:
+        content.clear()
+        content.update(whole)
 
 
 def _name_reference(

@@ -70,21 +70,36 @@ def forget_method(kind: MethodKind) -> None:
     schemas.pop(f"{kind.name}.yaml", None)
 
 
-Stamp = tuple[int, ...]
+Stamp = tuple[Any, ...]
 
-_parsed: dict[tuple[str, str, str], tuple[Stamp, bytes]] = {}
-"""Provider, folder and name of every file that this process has read: what it held, and how it looked on disk then."""
+
+class Loaded(ConfigResult):
+    """What a file or a schema holds. Its settings are unpacked when they are asked for: a list of defaults asks for few.
+
+    A composition changes the settings, so that each unpacks its own. It changes neither the header nor the defaults.
+    """
+
+    def __init__(self, result: ConfigResult) -> None:
+        vars(self).update(vars(result), packed=pickle.dumps(result.config))
+        del self.config
+
+    def fresh(self) -> "Loaded":
+        """Another one that has unpacked nothing yet."""
+        return copy.copy(self)
+
+    def __getattr__(self, name: str) -> Any:
+        if name != "config":
+            raise AttributeError(name)
+        self.config = pickle.loads(vars(self)["packed"])
+        return self.config
+
+
+_loaded: dict[tuple[str, str, str], tuple[Stamp, Loaded]] = {}
+"""Provider, folder and name of all that this process has read: how it looked then, and what it held."""
 
 
 class OneRepository(ConfigRepository):
-    """Parses a file again only where it has changed; schemas are looked up once.
-
-    A composition changes what it loads, so that each gets a copy of its own.
-    """
-
-    def __init__(self, config_search_path: ConfigSearchPath) -> None:
-        self._schemas: dict[tuple[str, str, str], tuple[Stamp, bytes]] = {}
-        super().__init__(config_search_path)
+    """Parses a file again only where it has changed, and a schema where another took its place."""
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "OneRepository":
         """What Hydra does to its copy is to give it other sources, not to change these."""
@@ -96,19 +111,21 @@ class OneRepository(ConfigRepository):
         if source is None:
             return None
         stamp = _stamp(source, config_path)
-        known = _parsed if stamp else self._schemas
         key = (source.provider, source.path, config_path)
-        found = known.get(key)
+        found = _loaded.get(key)
         if found is None or found[0] != stamp:
-            found = known[key] = stamp, pickle.dumps(super().load_config(config_path))
-        return cast(ConfigResult, pickle.loads(found[1]))
+            found = _loaded[key] = stamp, Loaded(cast(ConfigResult, super().load_config(config_path)))
+        return found[1].fresh()
 
 
 def _stamp(source: ConfigSource, config_path: str) -> Stamp:
-    """How a file looks on disk; empty for what is no file, such as a schema."""
+    """How a file looks on disk; of a schema, the class; of what comes with a package, that it stays as it is."""
+    name = source._normalize_file_name(config_path)
+    if source.scheme() == "structured":
+        return (OmegaConf.get_type(ConfigStore.instance()._load(name).node),)
     if source.scheme() != "file":
         return ()
-    status = os.stat(os.path.join(source.path, source._normalize_file_name(config_path)))
+    status = os.stat(os.path.join(source.path, name))
     return status.st_mtime_ns, status.st_size, status.st_ino
 
 
@@ -121,6 +138,7 @@ def read_once() -> None:
 
 
 _all_choices = trees._create_interpolation_map
+NO_CHOICES = OmegaConf.create()
 
 
 def _choices_where_named(
@@ -128,4 +146,4 @@ def _choices_where_named(
 ) -> DictConfig:
     """The choices so far, which interpolations in a defaults list name; Hydra makes them for lists without any too."""
     named = any("${" in str(default) for default in defaults_list)
-    return _all_choices(overrides, defaults_list, self_added) if named else OmegaConf.create()
+    return _all_choices(overrides, defaults_list, self_added) if named else NO_CHOICES
