@@ -30,6 +30,7 @@ SMALL = [
     "device=cpu",
 ]
 TRAIN = ["train.epochs=2", "train.batch_size=8", "train.checkpoint_minutes=1e-9", "~recipe", "~cell"]
+SEARCH = ["method=autolora", "data.limit=16", "train.epochs=1", "method.search.diagnose_steps=[]"]
 
 Line = Callable[..., list[str]]
 
@@ -58,7 +59,7 @@ def whole(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[
     results = tmp_path_factory.mktemp("whole")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AUTOLORA_BENCH_CACHE", str(tmp_path_factory.getbasetemp() / "faults_cache"))
-        line = [*SMALL, *TRAIN, f"model.checkpoint={tiny_encoder}", f"results={results}", "method=autolora"]
+        line = [*SMALL, *TRAIN, f"model.checkpoint={tiny_encoder}", f"results={results}", *SEARCH]
         assert cli.run(line) == 0
     return files(folder_of(line))
 
@@ -103,7 +104,7 @@ BOUNDARIES: dict[str, tuple[Any, str, Any]] = {
 }
 
 
-@pytest.mark.sample(keep=("optimizer of a checkpoint", "selection"))
+@pytest.mark.sample(keep=("optimizer of a checkpoint",))
 @pytest.mark.parametrize("boundary", BOUNDARIES)
 def test_a_disk_that_takes_no_more(
     words: Line,
@@ -114,7 +115,7 @@ def test_a_disk_that_takes_no_more(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     owner, name, broken = BOUNDARIES[boundary]
-    line = words(tmp_path, "method=autolora")
+    line = words(tmp_path, *SEARCH)
     if boundary == "export":
         from peft import PeftModel
 
@@ -137,7 +138,7 @@ def test_a_disk_that_takes_no_more(
 def test_files_that_cannot_grow(
     words: Line, whole: dict[str, bytes], size: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    line = words(tmp_path, "method=autolora")
+    line = words(tmp_path, *SEARCH)
     usual = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, usual[1]))
     try:
@@ -176,16 +177,16 @@ def out_of_memory(monkeypatch: pytest.MonkeyPatch, owner: Any, most: int, error:
 def test_too_little_memory_halves_the_batch_and_doubles_the_accumulation(
     words: Line, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    asked = words(tmp_path / "asked", "method=lora", "train.accumulation=4")
+    asked = words(tmp_path / "asked", "method=lora", "train.epochs=1", "train.accumulation=4")
     assert cli.run(asked) == 0
-    line = words(tmp_path / "found", "method=lora")
+    line = words(tmp_path / "found", "method=lora", "train.epochs=1")
     tried = out_of_memory(monkeypatch, FinetuneTrainer, 2, error)
     assert cli.run(line) == 0
     assert tried[:3] == [8, 4, 2]
     record = read_record(folder_of(line) / "run.json")
     assert record.phases[0].details["accumulation"] == {"asked": 1, "used": 4}
-    assert record.phases[0].steps == 8
-    assert record.phases[0].examples == 64
+    assert record.phases[0].steps == 4
+    assert record.phases[0].examples == 32
     one, other = (load_file(folder_of(w) / "finetune/weights.safetensors") for w in (asked, line))
     assert all(torch.equal(one[name], other[name]) for name in one)
 
@@ -193,10 +194,11 @@ def test_too_little_memory_halves_the_batch_and_doubles_the_accumulation(
 def test_the_search_halves_too_and_keeps_its_validation_batches(
     words: Line, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    more = ("method=autolora", "method.search.validation_batch_size=8", "method.search.diagnose_steps=[]")
-    asked = words(tmp_path / "asked", *more, "train.accumulation=2")
+    line = words(tmp_path / "found", *SEARCH)
+    asked = words(
+        tmp_path / "asked", *SEARCH, "method.search.validation_batch_size=8", "train.accumulation=2"
+    )
     assert cli.run(asked) == 0
-    line = words(tmp_path / "found", *more[:1], *more[2:])
     out_of_memory(monkeypatch, SearchTrainer, 4, torch.OutOfMemoryError("out of memory"))
     assert cli.run(line) == 0
     record = read_record(folder_of(line) / "run.json")
@@ -215,7 +217,7 @@ def test_memory_that_is_too_little_for_one_example(
     assert "train.accumulation" in said
 
 
-@pytest.mark.sample(keep=("lora-finetune-nan", "autolora-search-inf"))
+@pytest.mark.sample(keep=("lora-finetune-nan",))
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 @pytest.mark.parametrize(("method", "phase"), [("lora", "finetune"), ("autolora", "search")])
 def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_checkpoint_before(

@@ -70,7 +70,7 @@ def facts(folder: Path) -> tuple[Any, bytes]:
     [
         pytest.param(signal.SIGTERM, 143, 2, marks=pytest.mark.slow),
         (signal.SIGTERM, 143, 4),
-        (signal.SIGINT, 130, 5),
+        pytest.param(signal.SIGINT, 130, 5, marks=pytest.mark.slow),
     ],
 )
 def test_a_signal_leaves_a_checkpoint_and_a_record_and_the_same_command_goes_on(
@@ -81,9 +81,9 @@ def test_a_signal_leaves_a_checkpoint_and_a_record_and_the_same_command_goes_on(
     status: int,
     step: int,
     signalled: Callable[..., None],
+    undisturbed: tuple[Any, bytes],
 ) -> None:
-    whole, cut = words(tmp_path / "whole"), words(tmp_path / "cut", "train.checkpoint_minutes=60")
-    assert cli.run(whole) == 0
+    cut = words(tmp_path, "train.checkpoint_minutes=60")
     signalled(monkeypatch, step, number)
     before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
     assert cli.run(cut) == status
@@ -98,7 +98,7 @@ def test_a_signal_leaves_a_checkpoint_and_a_record_and_the_same_command_goes_on(
     assert newest.name == f"checkpoint-{step}"
     assert not (folder / LOCK).exists()
     assert cli.run(cut) == 0
-    assert facts(folder) == facts(folder_of(whole))
+    assert facts(folder) == undisturbed
 
 
 def test_a_signal_stops_the_sweep_and_not_only_the_job(
@@ -119,8 +119,6 @@ def test_a_run_ends_alike_where_max_steps_lie_inside_an_epoch(
     words: Callable[..., list[str]],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    signalled: Callable[..., None],
-    half_done: Callable[[list[str]], Path],
 ) -> None:
     whole, cut = (words(tmp_path / name, "train.max_steps=6") for name in ("whole", "cut"))
     assert cli.run(whole) == 0
@@ -196,19 +194,24 @@ def halves(
     return base, whole, cut
 
 
-@pytest.mark.sample(
-    keep=("truncated weights", "cut off before its end", "best weights of a later epoch", "torn record")
-)
+@pytest.fixture(scope="module")
+def undisturbed(halves: tuple[list[str], Path, Path]) -> tuple[Any, bytes]:
+    """What is left of a run that nothing cut off."""
+    base, whole, _ = halves
+    return facts(folder_of([*base, f"results={whole}"]))
+
+
+@pytest.mark.sample(keep=("cut off before its end", "best weights of a later epoch", "torn record"))
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_a_damaged_run_ends_like_a_whole_one(
-    halves: tuple[list[str], Path, Path], damage: str, tmp_path: Path
+    halves: tuple[list[str], Path, Path], undisturbed: tuple[Any, bytes], damage: str, tmp_path: Path
 ) -> None:
-    base, whole, cut = halves
+    base, _, cut = halves
     shutil.copytree(cut, tmp_path / "runs")
     line = [*base, f"results={tmp_path / 'runs'}"]
     DAMAGE[damage](folder_of(line) / "finetune/checkpoints/checkpoint-6")
     assert cli.run(line) == 0
-    assert facts(folder_of(line)) == facts(folder_of([*base, f"results={whole}"]))
+    assert facts(folder_of(line)) == undisturbed
     assert not (folder_of(line) / "finetune/checkpoints").exists()
 
 
@@ -240,15 +243,17 @@ def test_seconds_of_a_killed_attempt_count_up_to_its_last_checkpoint(
 
 
 def test_a_clock_that_jumps_changes_nothing(
-    words: Callable[..., list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    words: Callable[..., list[str]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    undisturbed: tuple[Any, bytes],
 ) -> None:
-    steady, jumping = words(tmp_path / "steady"), words(tmp_path / "jumping", "train.checkpoint_minutes=60")
-    assert cli.run(steady) == 0
+    jumping = words(tmp_path, "train.checkpoint_minutes=60")
     days = iter(range(0, -(10**9), -1))
     with monkeypatch.context() as patch:
         patch.setattr(time, "time", lambda: 2e9 + 86400.0 * next(days) * (-1) ** next(days))
         assert cli.run(jumping) == 0
-    assert facts(folder_of(jumping)) == facts(folder_of(steady))
+    assert facts(folder_of(jumping)) == undisturbed
     record = read_record(folder_of(jumping) / "run.json")
     assert all(0 < phase.seconds < 3600 for phase in record.phases)
     assert all(0 <= (phase.train_seconds or 0) < 3600 for phase in record.phases)
@@ -258,7 +263,7 @@ class TestOwnership:
     def test_a_cell_that_is_being_run_is_skipped_and_said_so(
         self, words: Callable[..., list[str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        line = words(tmp_path)
+        line = words(tmp_path, "train.max_steps=1")
         with owned(folder_of(line)):
             assert cli.run(line) == 3
         said = capsys.readouterr().err
@@ -273,8 +278,8 @@ class TestOwnership:
     def test_a_sweep_whose_other_runs_are_being_made_elsewhere_did_not_fail(
         self, words: Callable[..., list[str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        line = ["-m", "seed=0,1", *words(tmp_path)]
-        busy = folder_of([*words(tmp_path), "seed=1"])
+        line = ["-m", "seed=0,1", *words(tmp_path, "train.max_steps=1")]
+        busy = folder_of([*words(tmp_path, "train.max_steps=1"), "seed=1"])
         with owned(busy):
             assert cli.run(line) == 3
             said = capsys.readouterr().err

@@ -103,6 +103,7 @@ KINDS: dict[str, tuple[list[dict[str, Any]], str, set[str]]] = {
 }
 
 
+@pytest.mark.sample(keep=("alike", "texts"))
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_of_table_is_trained_and_scored(kind: str, request: pytest.FixtureRequest) -> None:
     rows, model, metrics = KINDS[kind]
@@ -116,8 +117,9 @@ def test_every_kind_of_table_is_trained_and_scored(kind: str, request: pytest.Fi
 
 
 def test_a_control_takes_its_total_from_the_search_on_the_same_table(tiny_encoder: Path) -> None:
-    reviews("reviews.csv")
-    assert cli.run(["-m", *line(tiny_encoder, "method=autolora,lora_random_ranks")]) == 0
+    reviews("reviews.csv", count=12)
+    words = line(tiny_encoder, "train.checkpoint_minutes=60", "method=autolora,lora_random_ranks")
+    assert cli.run(["-m", *words]) == 0
     totals = {record.method: sum(layer.rank for layer in record.ranks) for record in records()}
     assert totals["lora_random_ranks"] == totals["autolora"] > 0
 
@@ -176,19 +178,26 @@ def test_two_files_of_one_name_are_two_cells(tiny_encoder: Path, capsys: pytest.
     assert "n = 2" not in out
 
 
-def test_check_finds_a_missing_file_and_column_without_torch(
+CHECKED = {
+    (): (0, "review -> sentiment"),
+    ("data.validation=none.csv",): (2, "no file none.csv"),
+    ("task.label=sentimant",): (2, "did you mean sentiment"),
+}
+
+
+def test_check_finds_a_missing_file_and_column(
     tiny_encoder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     reviews("reviews.csv")
-    lines = []
-    for words, status, said in (
-        ([], 0, "review -> sentiment"),
-        (["data.validation=none.csv"], 2, "no file none.csv"),
-        (["task.label=sentimant"], 2, "did you mean sentiment"),
-    ):
-        lines.append(["check", *line(tiny_encoder, *words)])
-        assert cli.run(lines[-1]) == status
+    for words, (status, said) in CHECKED.items():
+        assert cli.run(["check", *line(tiny_encoder, *words)]) == status
         assert said in "".join(capsys.readouterr())
+
+
+@pytest.mark.slow
+def test_so_it_does_without_torch(tiny_encoder: Path) -> None:
+    reviews("reviews.csv")
+    lines = [["check", *line(tiny_encoder, *words)] for words in CHECKED]
     light = subprocess.run([sys.executable, "-c", LIGHT.format(lines=lines)], capture_output=True, text=True)
     assert light.stderr.strip().splitlines()[-1] == "False"
 

@@ -196,7 +196,7 @@ YAML, TRAIN = "mine/task/jokes.yaml", "data/jokes/train.csv"
         (edit(YAML, ", validation: jokes/dev.csv", ""), ["says nothing of a split validation"]),
     ],
 )
-@pytest.mark.sample(one_in=2)
+@pytest.mark.sample(one_in=4)
 def test_what_is_wrong_is_said_in_one_place(
     damage: Callable[[], None],
     said: list[str],
@@ -243,6 +243,7 @@ def written(kind: str) -> dict[str, str]:
     return {layout: f"a.{layout}" for layout in ("csv", "tsv", "jsonl", "parquet")}
 
 
+@pytest.mark.sample(keep=("generation",))
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_reads_the_same_rows_from_every_format(kind: str) -> None:
     found = {layout: loaded(kind, layout, name) for layout, name in written(kind).items()}
@@ -250,6 +251,7 @@ def test_every_kind_reads_the_same_rows_from_every_format(kind: str) -> None:
     assert found["csv"].splits["train"][1] == KINDS[kind]["found"]
 
 
+@pytest.mark.sample(keep=("tagging",))
 @pytest.mark.parametrize(("kind", "model"), [("regression", "tiny_encoder"), ("tagging", "tiny_encoder")])
 def test_other_kinds_are_trained_and_scored(kind: str, model: str, request: pytest.FixtureRequest) -> None:
     local = {"layout": "csv", "splits": {"train": "a.csv", "validation": "a.csv"}}

@@ -254,8 +254,20 @@ def test_where_it_was_sent_is_no_part_of_the_run(words: list[str], hub: FakeHub)
     assert read_record(plain.folder / "run.json").command == plain.command
 
 
-def test_a_completed_run_is_only_sent_and_once(completed: list[str], hub: FakeHub) -> None:
-    """As a user's command, in a process of its own, which does not import torch."""
+def test_a_completed_run_is_only_sent_and_once(
+    completed: list[str], hub: FakeHub, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for _ in range(2):
+        assert cli.run([*completed, "push=me/again"]) == 0
+        said = capsys.readouterr()
+        assert said.out == f"sst2/lora/seed0  ->  {hub.endpoint}/me/again\n"
+        assert "0 of 1 runs to do" in said.err
+    assert len(hub.repositories["me/again"].messages) == 1
+
+
+@pytest.mark.slow
+def test_sending_a_completed_run_does_not_import_torch(completed: list[str], hub: FakeHub) -> None:
+    """As a user's command, in a process of its own."""
     for _ in range(2):
         answer = subprocess.run(
             [sys.executable, "-c", NO_TORCH, *completed, "push=me/again"],
@@ -339,6 +351,7 @@ def another_model(hub: FakeHub, patch: pytest.MonkeyPatch) -> None:
         (another_model, "there is a model that autolora-bench did not send (model.safetensors)"),
     ],
 )
+@pytest.mark.sample(keep=("no_token", "wrong_token", "somebody_else", "switched_off", "another_model"))
 def test_what_hinders_is_said_before_anything_is_trained(
     hinder: Any,
     said: str,
@@ -367,6 +380,7 @@ def test_what_hinders_is_said_before_anything_is_trained(
         ({"create": 403}, "the hub answers 403: no create today"),
     ],
 )
+@pytest.mark.sample(keep=("failing0",))
 def test_what_fails_afterwards_loses_nothing_and_the_same_command_sends_it(
     failing: dict[str, int],
     said: str,
@@ -392,18 +406,24 @@ def test_what_fails_afterwards_loses_nothing_and_the_same_command_sends_it(
 
 
 def test_one_failure_does_not_stop_the_others(
-    words: list[str], hub: FakeHub, capsys: pytest.CaptureFixture[str]
+    completed: list[str], hub: FakeHub, capsys: pytest.CaptureFixture[str]
 ) -> None:
     hub.failing = {"lora-0/commit": 403}
-    sweep = ["-m", *words, "seed=0,1", "push=me/${method.name}-${seed}"]
+    sweep = ["-m", *completed, "seed=0,1", "push=me/${method.name}-${seed}"]
     assert cli.run(sweep) == 1
     assert "me/lora-0 was not sent" in capsys.readouterr().err
     assert hub.repositories["me/lora-1"].files
 
 
+@pytest.mark.parametrize("seeds", ["0", pytest.param("0,1", marks=pytest.mark.slow)])
 def test_several_runs_to_one_name_are_refused_with_names_that_work(
-    words: list[str], hub: FakeHub, capsys: pytest.CaptureFixture[str]
+    seeds: str,
+    words: list[str],
+    hub: FakeHub,
+    trained: tuple[list[str], Path],
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    """Of the names, those of `seeds` are sent to; the first run was completed before."""
     sweep = ["-m", *words, "method=lora,bitfit", "seed=0,1"]
     assert cli.run([*sweep, "push=me/all"]) == 2
     error = capsys.readouterr().err
@@ -412,9 +432,10 @@ def test_several_runs_to_one_name_are_refused_with_names_that_work(
     name = re.search(r"push='(.+)'", error)
     assert name is not None
     assert name[1] == "me/all-${method.name}-${seed}"
-    assert cli.run([*sweep, f"push={name[1]}"]) == 0
+    shutil.copytree(trained[1], "runs", dirs_exist_ok=True)
+    assert cli.run([*sweep[:-1], f"seed={seeds}", f"push={name[1]}"]) == 0
     assert {*hub.repositories} == {
-        f"me/all-{method}-{seed}" for method in ("lora", "bitfit") for seed in (0, 1)
+        f"me/all-{method}-{seed}" for method in ("lora", "bitfit") for seed in seeds.split(",")
     }
     for path in find_records(Path("runs")):
         record = read_record(path)
