@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import autolora_bench as ab
-from autolora_bench import api
+from autolora_bench import api, cli
 from autolora_bench.config.compose import compose_config, composer
 from autolora_bench.interruption import Interrupted
 from autolora_bench.methods.finetuning import FinetunePhase
@@ -56,15 +56,22 @@ def test_a_run_gives_its_record_and_is_not_run_again(
     assert sys.argv == arguments
 
 
-def test_the_command_of_a_record_is_that_run(small: dict[str, Any]) -> None:
+@pytest.mark.parametrize("apart", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_the_command_of_a_record_is_that_run(
+    apart: bool, small: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In this process or one of its own."""
     record = ab.run(**small)
-    answer = subprocess.run(
-        [sys.executable, "-m", "autolora_bench", *shlex.split(record.command)[1:]],
-        capture_output=True,
-        text=True,
-    )
-    assert answer.returncode == 0, answer.stderr
-    assert "0 of 1 runs to do" in answer.stderr
+    words = shlex.split(record.command)[1:]
+    capsys.readouterr()
+    if apart:
+        command = [sys.executable, "-m", "autolora_bench", *words]
+        answer = subprocess.run(command, capture_output=True, text=True)
+        status, said = answer.returncode, answer.stderr
+    else:
+        status, said = cli.run(words), capsys.readouterr().err
+    assert status == 0, said
+    assert "0 of 1 runs to do" in said
 
 
 def test_a_sweep_gives_every_record_in_order(small: dict[str, Any]) -> None:
@@ -161,6 +168,7 @@ def test_a_mistake_is_raised_with_how_to_mend_it(settings: dict[str, Any], said:
         ),
     ],
 )
+@pytest.mark.sample(one_in=3)
 def test_text_stands_for_itself(text: str) -> None:
     with composer():
         config = compose_config([*api._words({"model": {"note": text}, "model.hub": None})])

@@ -23,7 +23,7 @@ SMALL = [
     "model=any",
     "data=local",
     "device=cpu",
-    "train.epochs=2",
+    "train.epochs=1",
     "train.batch_size=4",
     "train.checkpoint_minutes=1e-9",
     "~recipe",
@@ -75,6 +75,16 @@ def place(tmp_path: Path, tiny_encoder: Path) -> Place:
     return Place(tmp_path, tiny_encoder)
 
 
+@pytest.fixture(scope="module")
+def undisturbed(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """The weights of a run in such a place that nothing stopped."""
+    place = Place(tmp_path_factory.mktemp("undisturbed"), tiny_encoder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AUTOLORA_BENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
+        assert cli.run(place.line()) == 0
+    return place.weights()
+
+
 def stopped(monkeypatch: pytest.MonkeyPatch, line: list[str], saves: int = 2) -> None:
     """Stop the run right after its checkpoint of that number."""
     save, count = CheckpointPolicy.on_save, []
@@ -94,7 +104,11 @@ def stopped(monkeypatch: pytest.MonkeyPatch, line: list[str], saves: int = 2) ->
 @pytest.mark.parametrize("split", ["train", "dev"])
 @pytest.mark.sample(one_in=2)
 def test_other_data_under_the_same_path(
-    place: Place, split: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    place: Place,
+    split: str,
+    undisturbed: bytes,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     stopped(monkeypatch, place.line())
     before = (place.data / f"{split}.tsv").read_text()
@@ -108,8 +122,7 @@ def test_other_data_under_the_same_path(
     assert {path: path.read_bytes() for path in checkpoints} == checkpoints
     place.write(split, before)
     assert cli.run(place.line()) == 0
-    assert cli.run(place.line(results="fresh")) == 0
-    assert place.weights() == place.weights("fresh")
+    assert place.weights() == undisturbed
 
 
 def test_starting_again_is_a_run_of_the_new_data(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,7 +154,7 @@ def test_the_record_says_what_was_read_before_the_first_step(
 
 
 def test_the_same_bytes_elsewhere_and_at_another_time_are_no_change(
-    place: Place, monkeypatch: pytest.MonkeyPatch
+    place: Place, undisturbed: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stopped(monkeypatch, place.line())
     shutil.copytree(place.root / "data", place.root / "copy")
@@ -150,8 +163,7 @@ def test_the_same_bytes_elsewhere_and_at_another_time_are_no_change(
     (place.model / "README.md").write_text("not read by a model")
     moved = [*place.line(), f"data.dir={place.root / 'copy'}"]
     assert cli.run([word for word in moved if word != f"data.dir={place.root / 'data'}"]) == 0
-    assert cli.run(place.line(results="fresh")) == 0
-    assert place.weights() == place.weights("fresh")
+    assert place.weights() == undisturbed
 
 
 def other_weights(model: Path) -> None:
@@ -182,7 +194,11 @@ CHANGES: dict[str, Callable[[Path], None]] = {
 @pytest.mark.parametrize("name", CHANGES)
 @pytest.mark.sample(one_in=3)
 def test_another_model_under_the_same_path(
-    place: Place, name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    place: Place,
+    name: str,
+    undisturbed: bytes,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     stopped(monkeypatch, place.line())
     before = (place.model / name).read_bytes()
@@ -195,8 +211,7 @@ def test_another_model_under_the_same_path(
     assert place.record().status is Status.failed
     (place.model / name).write_bytes(before)
     assert cli.run(place.line()) == 0
-    assert cli.run(place.line(results="fresh")) == 0
-    assert place.weights() == place.weights("fresh")
+    assert place.weights() == undisturbed
 
 
 SEARCH = ("method.search.components=3", "method.search.diagnose_steps=[]")

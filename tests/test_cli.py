@@ -44,7 +44,7 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
 
 WORDS = {
     "ls": ["methods"],
-    "check": ["suite=demo"],
+    "check": [],
     "status": ["suite=demo"],
     "report": ["results=."],
     "stability": ["results=."],
@@ -57,8 +57,10 @@ WORDS = {
 """Words with which every command goes as far as it can in an empty folder."""
 
 
-def test_light_commands_do_not_import_torch(tmp_path: Path) -> None:
-    lines = [[], ["--help"], *([name, *WORDS[name]] for name in COMMANDS)]
+def test_light_commands_do_not_import_torch(tiny_encoder: Path, tmp_path: Path) -> None:
+    check = ["task=rte", "data=generated", "model=any", f"model.checkpoint={tiny_encoder}"]
+    words = WORDS | {"check": check}
+    lines = [[], ["--help"], *([name, *words[name]] for name in COMMANDS)]
     answer = subprocess.run(
         [sys.executable, "-c", LIGHT.format(lines=lines)], cwd=tmp_path, capture_output=True, text=True
     )
@@ -150,9 +152,9 @@ def test_cfg_shows_the_settings_of_a_run(words: list[str], shown: str, bench: Be
     assert shown in answer.stdout
 
 
-def test_results_folder_that_cannot_be_written(tmp_path: Path) -> None:
+def test_results_folder_that_cannot_be_written(bench: Bench, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
-    answer = process("task=rte", "data=generated", "results=file/runs", cwd=tmp_path)
+    answer = bench("task=rte", "data=generated", "results=file/runs")
     assert answer.returncode == 2
     assert "cannot write results to file/runs" in answer.stderr
     assert "results=DIR" in answer.stderr

@@ -82,7 +82,7 @@ def decoding(monkeypatch: pytest.MonkeyPatch, stop_after: int | None = None) -> 
     return found
 
 
-@pytest.mark.parametrize("done", [3, 4])
+@pytest.mark.parametrize("done", [3, pytest.param(4, marks=pytest.mark.slow)])
 def test_decoding_that_was_stopped_goes_on_with_the_batches_that_are_left(
     undecoded: tuple[list[str], Path, Path], done: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

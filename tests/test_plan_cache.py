@@ -41,7 +41,7 @@ def composes(monkeypatch: pytest.MonkeyPatch) -> list[object]:
 
 
 @pytest.mark.parametrize(("task", "method"), PAIRS)
-@pytest.mark.sample(one_in=4)
+@pytest.mark.sample(one_in=8)
 def test_plain_values_give_the_same_objects(task: str, method: str) -> None:
     with composer():
         cell = to_objects(compose_config([f"task={task}", f"method={method}", "data=hub"]))
@@ -84,7 +84,7 @@ def test_a_changed_file_of_the_user_is_seen(cache: Path, tmp_path: Path) -> None
 @pytest.mark.parametrize(
     "torn", ["", "[]]", '[["a"]]', '[[["seed=0"], {"task": 3}]]', '[[["a"], {"class": "Nope"}]]']
 )
-@pytest.mark.sample(one_in=2)
+@pytest.mark.sample(one_in=4)
 def test_a_torn_file_is_composed_again(torn: str, cache: Path) -> None:
     first = planned()
     (file,) = cache.iterdir()

@@ -12,7 +12,6 @@ from typing import Any, cast
 from hydra._internal import defaults_list as trees
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import ConfigRepository
-from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.config_store import ConfigStore
 from hydra.core.default_element import InputDefault
 from hydra.core.global_hydra import GlobalHydra
@@ -74,7 +73,7 @@ Stamp = tuple[Any, ...]
 
 
 class Loaded(ConfigResult):
-    """What a file or a schema holds. Its settings are unpacked when they are asked for: a list of defaults asks for few.
+    """What a file or a schema holds. Its settings are unpacked when they are asked for: a list of defaults needs few.
 
     A composition changes the settings, so that each unpacks its own. It changes neither the header nor the defaults.
     """

@@ -67,6 +67,7 @@ def shards(folder: Path) -> None:
         (lambda folder: (folder / "tokenizer.json").unlink(), [], "has no tokenizer"),
     ],
 )  # fmt: skip
+@pytest.mark.sample(keep=("words0", "words2", "words3", "words5", "words7", "words9"))
 def test_check_says_what_the_run_says(
     change: Callable[[Path], object] | None,
     words: list[str],
@@ -188,6 +189,7 @@ def test_times_in_words(seconds: float, words: str) -> None:
     assert in_words(seconds) == words
 
 
+@pytest.mark.slow
 def test_checking_needs_no_torch(tiny_encoder: Path) -> None:
     words = ["check", "task=rte", "method=lora", *SMALL, f"model.checkpoint={tiny_encoder}"]
     program = f"import sys; from autolora_bench import cli; print(cli.run({words}), 'torch' in sys.modules)"
@@ -260,6 +262,7 @@ def test_a_report_of_a_suite_needs_no_data(tmp_path: Path, capsys: pytest.Captur
         ("", ["train.precision=bf16"], None),
     ],
 )
+@pytest.mark.sample(one_in=3)
 def test_a_processor_that_emulates_bfloat16_is_named(
     said: str,
     words: list[str],

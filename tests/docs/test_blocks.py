@@ -90,7 +90,7 @@ def test_every_block_says_what_it_is(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if commands(page)], ids=name_of)
-@pytest.mark.sample(one_in=2)
+@pytest.mark.sample(keep=("README.md", "docs/launchers.md", "docs/methods/controls.md", "docs/statistics.md"))
 def test_the_commands_of_a_page(
     page: Path, place: Path, tiny_encoder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -172,6 +172,7 @@ composed: set[tuple[str, ...]] = set()
 @pytest.mark.parametrize(
     "page", [page for page in PAGES if any(b.language == "python" for b in blocks(page))], ids=name_of
 )
+@pytest.mark.sample(keep=("README.md", "docs/search.md"))
 def test_the_code_of_a_page(
     page: Path, place: Path, capsys: pytest.CaptureFixture[str], of_a_reader: dict[str, Any]
 ) -> None:

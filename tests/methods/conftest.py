@@ -45,8 +45,8 @@ TEXTS = [
     "task.epoch_records=4",
     "task.decoding.beams=1",
     "task.decoding.max_new_tokens=6",
-    "data.limit=24",
-    "data.limit_evaluation=8",
+    "data.limit=8",
+    "data.limit_evaluation=4",
     "method.learning_rate=5e-2",
 ]
 """For methods that work on language models alone."""

@@ -18,6 +18,7 @@ from autolora_bench.training.checkpoints import CheckpointPolicy
 from autolora_bench.training.trainer import FinetuneTrainer
 
 WORDS = ["adalora", "method.initial_rank=5", "method.target_rank=2", "method.orthogonality=0.4"]
+SMOOTHED, ACCUMULATED = "train.label_smoothing=0.1", "train.accumulation=4"
 Watched = list[dict[str, Any]]
 
 
@@ -90,6 +91,7 @@ def plain_loop(experiment: Any, steps: Watched, accumulation: int) -> Iterator[t
 
 
 @pytest.mark.parametrize("accumulation", [1, 2])
+@pytest.mark.sample(keep=("2",))
 def test_triplets_and_losses_are_those_of_a_plain_peft_loop(
     accumulation: int, composed: Any, tmp_path: Path, watched: Watched
 ) -> None:
@@ -125,7 +127,13 @@ def test_the_penalty_is_the_one_of_pefts_forward_pass(composed: Any, trained: An
     torch.testing.assert_close(schedule.penalty(), model(**batch).loss - without, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("words", [[], ["train.label_smoothing=0.1"], ["train.accumulation=4"]])
+@pytest.mark.parametrize(
+    "words",
+    [
+        *(pytest.param(words, marks=pytest.mark.slow) for words in ([], [SMOOTHED], [ACCUMULATED])),
+        [SMOOTHED, ACCUMULATED],
+    ],
+)
 def test_the_penalty_is_in_the_loss_once(
     words: list[str], composed: Any, tmp_path: Path, watched: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -140,6 +148,7 @@ def test_the_penalty_is_in_the_loss_once(
     assert losses[1000.0] - losses[0.0] == pytest.approx(1000 * 6**0.5, rel=0.02)
 
 
+@pytest.mark.slow
 def test_resuming_restores_the_importance_of_every_weight(
     composed: Any, tmp_path: Path, watched: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -216,6 +225,7 @@ def test_too_few_steps_are_refused(composed: Any, tmp_path: Path) -> None:
         ("method.alpha=0", "method.alpha=0"),
     ],
 )
+@pytest.mark.sample(one_in=3)
 def test_contradictions_are_refused(word: str, match: str, composed: Any) -> None:
     with pytest.raises(UserError, match=match):
         composed("adalora", word)

@@ -60,6 +60,7 @@ def give_bias(module: torch.nn.Module) -> Tensor:
 
 
 @pytest.mark.parametrize(("kind", "placement"), CASES)
+@pytest.mark.sample(one_in=3)
 def test_a_constant_change_is_a_shifted_bias_before_the_residual_sum(kind: str, placement: Placement) -> None:
     """An adapter that adds a constant b does what b on the bias of the layer before it does."""
     model, other = tiny(kind), tiny(kind)
@@ -120,12 +121,14 @@ def test_late_adapters_read_the_blocks_output(kind: str, placement: Placement) -
         (["method=adapter_d", "method.drop=0"], 894_528),
     ],
 )
+@pytest.mark.sample(one_in=3)
 def test_published_sizes_on_roberta_base(overrides: list[str], count: int) -> None:
     """0.3M and 0.9M of the LoRA paper's Table 2."""
     assert trained_on("roberta", {}, overrides) == count
 
 
 @pytest.mark.parametrize(("bottleneck", "millions"), [(6, 0.37), (224, 11.09)])
+@pytest.mark.sample(one_in=2)
 def test_published_sizes_on_gpt2_medium(bottleneck: int, millions: float) -> None:
     """Adapter^L of the LoRA paper's Table 3, to its last digit."""
     shape = {"n_embd": 1024, "n_layer": 24, "n_head": 16}

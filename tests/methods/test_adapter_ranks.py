@@ -40,7 +40,7 @@ def adapted(kind: str, settings: str) -> tuple[Any, list[str]]:
 
 @pytest.mark.parametrize("rank", [4, 6])
 @pytest.mark.parametrize("kind", ["LORA", *FACTORS])
-@pytest.mark.sample(one_in=2)
+@pytest.mark.sample(one_in=8)
 def test_ranks_are_those_that_the_layers_have(kind: str, rank: int) -> None:
     model, targets = adapted(kind, f"{{r: {rank}{MORE.get(kind, '')}}}")
     layers = [model.get_base_model().get_submodule(name) for name in targets]
@@ -51,6 +51,7 @@ def test_ranks_are_those_that_the_layers_have(kind: str, rank: int) -> None:
 
 
 @pytest.mark.parametrize("kind", LOW_RANK)
+@pytest.mark.sample(one_in=2)
 def test_what_is_added_to_a_weight_has_that_rank(kind: str) -> None:
     model, targets = adapted(kind, f"{{r: 6{MORE.get(kind, '')}}}")
     with torch.no_grad():
@@ -63,6 +64,7 @@ def test_what_is_added_to_a_weight_has_that_rank(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["BOFT", "FOURIERFT", "IA3", "OFT", "OSF", "SHIRA", "LOKR"])
+@pytest.mark.sample(one_in=3)
 def test_types_without_ranks_state_none(kind: str) -> None:
     """LoKr here on layers so small that its factors are whole, whatever its r."""
     settings = {"FOURIERFT": "{n_frequency: 10}", "OFT": "{oft_block_size: 8}", "SHIRA": "{r: 4}"}

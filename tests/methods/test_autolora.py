@@ -156,7 +156,7 @@ def test_a_layer_of_rank_zero_is_gone_from_model_record_and_export(composed: Any
     beta = [[1.0] * 8, [-1.0] * 8, [1.0] * 3 + [-1.0] * 5, [-1.0] * 7 + [0.0]]
     alpha = torch.tensor(beta).sigmoid().tolist()
     result = retrained(
-        composed("autolora_sigmoid", "train.epochs=1"), tmp_path, {"beta": beta, "alpha": alpha}
+        composed("autolora_sigmoid", "train.max_steps=1"), tmp_path, {"beta": beta, "alpha": alpha}
     )
     assert [layer.rank for layer in result.ranks] == [8, 0, 3, 1]
     assert result.parameters.method == 12 * 64
@@ -183,8 +183,8 @@ def test_the_mean_rule_reads_the_raw_variables(composed: Any, tmp_path: Path) ->
     beta = [[0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 3.0]] * 4
     alpha = torch.tensor(beta).softmax(-1).tolist()
     values = {"beta": beta, "alpha": alpha}
-    released = retrained(composed("autolora_released", "train.epochs=1"), tmp_path / "a", values)
-    paper = retrained(composed("autolora", "train.epochs=1"), tmp_path / "b", values)
+    released = retrained(composed("autolora_released", "train.max_steps=1"), tmp_path / "a", values)
+    paper = retrained(composed("autolora", "train.max_steps=1"), tmp_path / "b", values)
     assert [layer.rank for layer in released.ranks] == [2] * 4
     assert [layer.rank for layer in paper.ranks] == [1] * 4
 
@@ -197,10 +197,11 @@ def test_the_mean_rule_reads_the_raw_variables(composed: Any, tmp_path: Path) ->
         (["method.search.mean_rank=null", "method.search.budget=7"], 7),
     ],
 )
+@pytest.mark.sample(one_in=3)
 def test_a_budget_is_met_whatever_the_variables(
     words: list[str], total: int, composed: Any, tmp_path: Path
 ) -> None:
-    experiment = composed("autolora_budget", "train.epochs=1", *words)
+    experiment = composed("autolora_budget", "train.max_steps=1", *words)
     alpha = torch.rand(4, 8, generator=torch.Generator().manual_seed(0)).softmax(-1).tolist()
     result = retrained(experiment, tmp_path, {"beta": alpha, "alpha": alpha})
     assert total_rank(experiment.method.search, 4) == total
@@ -217,6 +218,7 @@ def test_a_budget_is_met_whatever_the_variables(
         (["method.search.scope=layer", "method.search.rule=half", "method.search.mean_rank=3"], [3, 0, 1, 0]),
     ],
 )
+@pytest.mark.sample(one_in=2)
 def test_what_a_smooth_budget_keeps(
     words: list[str], ranks: list[int], composed: Any, tmp_path: Path
 ) -> None:
@@ -226,7 +228,7 @@ def test_what_a_smooth_budget_keeps(
         [0.5, 0.4, 0.35, 0.1, 0.1, 0.1, 0.1, 0.1],
         [0.2, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1],
     ]
-    experiment = composed("autolora_topk", "train.epochs=1", "method.search.mean_rank=2", *words)
+    experiment = composed("autolora_topk", "train.max_steps=1", "method.search.mean_rank=2", *words)
     result = retrained(experiment, tmp_path, {"beta": alpha, "alpha": alpha})
     assert [layer.rank for layer in result.ranks] == ranks
 
@@ -314,6 +316,7 @@ def test_the_reference_rank_counts_where_it_has_an_effect(composed: Any) -> None
         (["autolora", "method.alpha=inf"], "method.alpha=inf is no finite number"),
     ],
 )
+@pytest.mark.sample(one_in=5)
 def test_contradictions_are_refused(words: list[str], match: str, composed: Any) -> None:
     with pytest.raises(UserError, match=match):
         composed(*words)

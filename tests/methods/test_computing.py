@@ -53,7 +53,7 @@ def same_training(one: Any, other: Any, phase: str = "finetune") -> None:
         torch.testing.assert_close(weight, theirs[name], rtol=1e-3, atol=1e-5)
 
 
-@pytest.mark.parametrize("kind", ["bert", "llama"])
+@pytest.mark.parametrize("kind", ["bert", pytest.param("llama", marks=pytest.mark.slow)])
 def test_eager_attention_trains_as_sdpa_does(
     kind: str, trained: Callable[..., Any], without_dropout: dict[str, Path]
 ) -> None:
@@ -102,6 +102,7 @@ def test_attention_by_name_is_part_of_a_run(composed: Callable[..., ExperimentCo
         ("lora", ["task=e2e"], "task=e2e"),
     ],
 )
+@pytest.mark.sample(one_in=4)
 def test_flash_attention_is_refused_where_it_is_not_proved(
     method: str, words: list[str], what: str, composed: Callable[..., ExperimentConfig]
 ) -> None:
@@ -112,6 +113,7 @@ def test_flash_attention_is_refused_where_it_is_not_proved(
 
 
 @pytest.mark.parametrize("method", ["lora", "autolora", "full"])
+@pytest.mark.sample(keep=("lora",))
 def test_flash_attention_composes_where_weights_or_passes_are_in_16_bits(
     method: str, composed: Callable[..., ExperimentConfig]
 ) -> None:
@@ -181,25 +183,21 @@ def graphs(monkeypatch: pytest.MonkeyPatch) -> Graphs:
     ("kind", "method", "words"),
     [
         ("bert", "lora", ()),
-        *(
-            pytest.param(*case, marks=pytest.mark.slow)
-            for case in (
-                ("bert", "autolora", ("method.search.epochs=2",)),
-                ("bert", "full", ()),
-                ("bert", "bitfit", ()),
-                ("bert", "head_only", ()),
-                ("bert", "adalora", ()),
-                ("bert", "lora", ("train.group_by_length=true", "train.accumulation=2")),
-                ("bert", "lora", ("train.label_smoothing=0.1",)),
-                ("bert", "lora", (BF16,)),
-                ("bert", "lora", ("model.dtype=bf16",)),
-                ("llama", "lora", ()),
-                ("llama", "lora", TEXTS),
-                ("llama", "autolora", ("method.search.epochs=2", "method.search.estimator=first_order")),
-            )
-        ),
+        ("bert", "autolora", ("method.search.epochs=2",)),
+        ("bert", "full", ()),
+        ("bert", "bitfit", ()),
+        ("bert", "head_only", ()),
+        ("bert", "adalora", ()),
+        ("bert", "lora", ("train.group_by_length=true", "train.accumulation=2")),
+        ("bert", "lora", ("train.label_smoothing=0.1",)),
+        ("bert", "lora", (BF16,)),
+        ("bert", "lora", ("model.dtype=bf16",)),
+        ("llama", "lora", ()),
+        ("llama", "lora", TEXTS),
+        ("llama", "autolora", ("method.search.epochs=2", "method.search.estimator=first_order")),
     ],
 )
+@pytest.mark.slow
 def test_a_compiled_training_is_the_same(
     kind: str,
     method: str,
@@ -294,6 +292,7 @@ def test_inductor_trains_the_same(trained: Callable[..., Any], without_dropout: 
         ("pissa", [PARTS], "start=pissa"),
     ],
 )
+@pytest.mark.sample(one_in=5)
 def test_what_is_not_proved_is_refused(
     method: str, words: list[str], what: str, composed: Callable[..., ExperimentConfig]
 ) -> None:
@@ -345,6 +344,7 @@ def test_a_machine_that_cannot_compile_is_told_before_anything_is_loaded(
         ([PARTS], {}, "is for several processes"),
     ],
 )
+@pytest.mark.sample(one_in=2)
 def test_processes_that_are_not_for_it_are_refused(
     words: list[str],
     variables: dict[str, str],

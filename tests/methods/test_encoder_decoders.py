@@ -52,7 +52,7 @@ def run_of(trained: Callable[..., Any], encoder_decoders: dict[str, Path]) -> Ca
         for method in METHODS
     ],
 )
-@pytest.mark.sample(one_in=2)
+@pytest.mark.sample(keep=("t5",))
 def test_trained_resumed_exported_and_loaded_again(
     kind: str,
     method: str,
@@ -90,6 +90,7 @@ def test_trained_resumed_exported_and_loaded_again(
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.sample(keep=("t5",))
 def test_the_batch_is_what_the_model_itself_would_make_of_its_labels(
     kind: str, run_of: Callable[..., Any]
 ) -> None:
@@ -166,6 +167,7 @@ def test_outputs_are_those_of_generate(
         ("lora", ["train.gradient_checkpointing=true"], "an encoder-decoder"),
     ],
 )
+@pytest.mark.sample(one_in=3)
 def test_what_is_not_proved_is_refused(
     method: str, words: list[str], what: str, composed: Callable[..., Any]
 ) -> None:

@@ -19,18 +19,19 @@ from autolora_bench.tasks import classification
 from autolora_bench.tasks.base import Result
 
 EXAMPLES, BATCH = 40, 8
+EPOCHS = 2
 Run = Callable[..., tuple[RunRecord, Path]]
 
 
-@pytest.fixture
-def run(tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    monkeypatch.setenv("AUTOLORA_BENCH_CACHE", str(tmp_path / "cache"))
+@pytest.fixture(scope="module")
+def run_in(tiny_encoder: Path) -> Run:
+    """Folder, words, record of the attempt before -> record and folder of a run."""
 
-    def made(*words: str, name: str = "run", earlier: RunRecord | None = None) -> tuple[RunRecord, Path]:
+    def made(folder: Path, *words: str, earlier: RunRecord | None = None) -> tuple[RunRecord, Path]:
         head = ["task=stsb", "method=lora", "model=any", f"model.checkpoint={tiny_encoder}", "data=generated"]
         sizes = ["data.limit=32", f"data.limit_evaluation={EXAMPLES}", f"train.evaluation_batch_size={BATCH}"]
         rest = [
-            "train.epochs=3",
+            f"train.epochs={EPOCHS}",
             "train.batch_size=8",
             "method.learning_rate=3e-3",
             "device=cpu",
@@ -39,23 +40,45 @@ def run(tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         ]
         with composer():
             cell = to_experiment(compose_config([*head, *sizes, *rest, *words]))
-        return run_experiment(cell, tmp_path / name, "autolora-bench ...", earlier), tmp_path / name
+        return run_experiment(cell, folder, "autolora-bench ...", earlier), folder
 
     return made
 
 
 @pytest.fixture
-def passed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Examples of every evaluation."""
+def run(run_in: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    monkeypatch.setenv("AUTOLORA_BENCH_CACHE", str(tmp_path / "cache"))
+    return lambda *words, name="run", **more: run_in(tmp_path / name, *words, **more)
+
+
+def counted(patch: pytest.MonkeyPatch) -> list[int]:
+    """Fills with the examples of every evaluation."""
     found: list[int] = []
     logits = classification.logits
 
-    def counted(model: nn.Module, split: Any, *rest: Any) -> list[torch.Tensor]:
+    def count(model: nn.Module, split: Any, *rest: Any) -> list[torch.Tensor]:
         found.append(len(split))
         return logits(model, split, *rest)
 
-    monkeypatch.setattr(classification, "logits", counted)
+    patch.setattr(classification, "logits", count)
     return found
+
+
+@pytest.fixture
+def passed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Examples of every evaluation."""
+    return counted(monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def whole(run_in: Run, tmp_path_factory: pytest.TempPathFactory) -> tuple[RunRecord, Path, list[int]]:
+    """Record, folder and evaluations of a run as ever."""
+    folder = tmp_path_factory.mktemp("whole")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AUTOLORA_BENCH_CACHE", str(folder / "cache"))
+        evaluations = counted(patch)
+        record, _ = run_in(folder / "run")
+    return record, folder / "run", evaluations
 
 
 def predictions(folder: Path) -> list[float]:
@@ -64,23 +87,27 @@ def predictions(folder: Path) -> list[float]:
 
 @pytest.mark.parametrize("keep", ["best", pytest.param("last", marks=pytest.mark.slow)])
 def test_a_few_batches_are_predicted_again_and_the_rest_is_taken(
-    keep: str, run: Run, passed: list[int], monkeypatch: pytest.MonkeyPatch
+    keep: str,
+    run: Run,
+    whole: tuple[RunRecord, Path, list[int]],
+    passed: list[int],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    record, folder = run(f"train.keep={keep}")
+    record, folder, evaluated = whole if keep == "best" else (*run(f"train.keep={keep}"), passed)
     assert record.status is Status.completed, record.error
-    assert passed == [EXAMPLES] * 3 + [CHECKED * BATCH]
+    assert evaluated == [EXAMPLES] * EPOCHS + [CHECKED * BATCH]
     taken = predictions(folder)
     kept = (record.best if keep == "best" else record.last)["validation"].scores
     assert record.phase("evaluate").details["validation"] == kept  # type: ignore[union-attr]
     monkeypatch.setattr(evaluation, "_is_confirmed", lambda *_: False)
     passed.clear()
     _, again = run(f"train.keep={keep}", name="again")
-    assert passed == [EXAMPLES] * 4
+    assert passed == [EXAMPLES] * (EPOCHS + 1)
     assert predictions(again) == taken
 
 
 def test_weights_that_give_others_are_evaluated_in_full(
-    run: Run, passed: list[int], monkeypatch: pytest.MonkeyPatch
+    run: Run, whole: tuple[RunRecord, Path, list[int]], passed: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rebuild = FinetunePhase.rebuild
 
@@ -92,37 +119,39 @@ def test_weights_that_give_others_are_evaluated_in_full(
                 weight.add_(1e-3)
         return model
 
-    _, expected = run(name="whole")
     monkeypatch.setattr(FinetunePhase, "rebuild", damaged)
-    passed.clear()
     _, folder = run()
-    assert passed == [EXAMPLES] * 3 + [CHECKED * BATCH, EXAMPLES]
-    assert predictions(folder) != predictions(expected)
+    assert passed == [EXAMPLES] * EPOCHS + [CHECKED * BATCH, EXAMPLES]
+    assert predictions(folder) != predictions(whole[1])
 
 
 def test_a_run_that_is_resumed_after_its_training_evaluates_in_full(
-    run: Run, passed: list[int], monkeypatch: pytest.MonkeyPatch
+    run: Run,
+    whole: tuple[RunRecord, Path, list[int]],
+    passed: list[int],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     evaluate = EvaluatePhase.run
 
     def stopped(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    _, expected = run(name="whole")
     monkeypatch.setattr(EvaluatePhase, "run", stopped)
     with pytest.raises(KeyboardInterrupt):
         run()
     monkeypatch.setattr(EvaluatePhase, "run", evaluate)
     passed.clear()
-    _, folder = run(earlier=read_record(expected.parent / "run" / "run.json"))
+    _, folder = run(earlier=read_record(tmp_path / "run" / "run.json"))
     assert passed == [EXAMPLES]
-    assert predictions(folder) == predictions(expected)
+    assert predictions(folder) == predictions(whole[1])
 
 
 @pytest.mark.parametrize(
     "before",
     [Result(None, EXAMPLES, [], note="after an epoch: a part"), Result(None, EXAMPLES - 1, [])],  # type: ignore[arg-type]
 )
+@pytest.mark.sample(keep=("before0",))
 def test_a_part_of_a_split_is_no_evaluation_of_it(
     before: Result, run: Run, passed: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -136,16 +165,16 @@ def test_a_part_of_a_split_is_no_evaluation_of_it(
     monkeypatch.setattr(FinetunePhase, "run", partly)
     record, folder = run()
     assert record.status is Status.completed, record.error
-    assert passed == [EXAMPLES] * 4
+    assert passed == [EXAMPLES] * (EPOCHS + 1)
     assert len(predictions(folder)) == EXAMPLES
 
 
 @pytest.mark.parametrize(("task", "metric"), [("rte", "accuracy"), ("stsb", "spearman")])
 def test_the_share_of_the_most_frequent_label_stands_beside_an_accuracy(
-    run: Run, task: str, metric: str
+    run: Run, whole: tuple[RunRecord, Path, list[int]], task: str, metric: str
 ) -> None:
     """As counted from what the run itself says is right; other metrics have no such thing."""
-    record, folder = run(f"task={task}", "train.epochs=1")
+    record, folder = whole[:2] if task == "stsb" else run(f"task={task}", "train.epochs=1")
     lines = (folder / "evaluate/validation.examples.jsonl").read_text("utf-8").splitlines()
     gold = [json.loads(line)["gold"] for line in lines]
     found = {evaluation.largest_class for evaluation in (*record.best.values(), *record.last.values())}

@@ -66,7 +66,7 @@ def test_what_is_read_and_what_may_be_answered() -> None:
         for method in METHODS
     ],
 )
-@pytest.mark.sample(one_in=2)
+@pytest.mark.sample(keep=("bart",))
 def test_trained_resumed_exported_and_scored_as_by_hand(
     kind: str,
     method: str,
@@ -131,6 +131,7 @@ def compare_scores(model: Any, tokenizer: Any, run: Any) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.sample(keep=("bart",))
 def test_the_loss_is_that_of_a_plain_loop(kind: str, run_of: Callable[..., Any]) -> None:
     """The batch from the texts alone, with transformers' own labels: the same loss and the same gradient."""
     run = run_of(kind, {"t5": "autolora", "bart": "lora"}[kind])
@@ -167,6 +168,7 @@ def test_labels_that_the_tokenizer_cannot_tell_apart_are_refused(encoder_decoder
         ClassificationAsText(task, 0).targets(tokenizer)
 
 
+@pytest.mark.slow
 def test_micro_batches_add_up(run_of: Callable[..., Any]) -> None:
     """Texts of labels differ in length: the whole batch's mean loss weighs tokens, not micro-batches."""
     words = ["method.dropout=0", "train.max_steps=2"]

@@ -72,9 +72,8 @@ def test_the_control_has_the_same_rates_in_another_order(trained: Any) -> None:
 
 
 def test_a_and_b_have_rates_of_their_own_and_the_mean_can_be_kept(trained: Any) -> None:
-    run = trained(
-        "lora_learned_rates", *FASTER, "method.rates.granularity=factor", "method.rates.keep_mean=true"
-    )
+    words = ["method.rates.granularity=factor", "method.rates.keep_mean=true"]
+    run = trained("lora_learned_rates", *FASTER, *words, "train.max_steps=2")
     learnt, rates = found(run), rates_of(run)
     assert all(of_a != of_b for of_a, of_b in learnt.values())
     logs = torch.tensor([list(pair) for pair in rates.values()], dtype=torch.float64).log()
@@ -84,15 +83,14 @@ def test_a_and_b_have_rates_of_their_own_and_the_mean_can_be_kept(trained: Any) 
 
 
 def test_one_rate_for_all_layers(trained: Any) -> None:
-    run = trained(
-        "lora_learned_rates", *FASTER, "method.rates.granularity=model", "method.rates.inner_steps=2"
-    )
+    words = ["method.rates.granularity=model", "method.rates.inner_steps=2"]
+    run = trained("lora_learned_rates", *FASTER, *words, "train.max_steps=2")
     [pair] = {tuple(pair) for pair in rates_of(run).values()}
     assert pair[0] == pair[1] != 1
 
 
 def test_decay_and_alpha_are_learnt_beside_the_rates_and_trained_with(trained: Any) -> None:
-    words = ["method.rates.also=[weight_decay,alpha]", "train.weight_decay=0.1"]
+    words = ["method.rates.also=[weight_decay,alpha]", "train.weight_decay=0.1", "train.max_steps=3"]
     run = trained("lora_learned_rates", *FASTER, *words)
     also = learned_rates.read_also(run.folder / learned_rates.RATES)
     assert set(also) == {"weight_decay", "alpha"}
@@ -147,6 +145,7 @@ def test_a_permutation_moves_layers_not_factors() -> None:
         (["train.accumulation=3", "train.batch_size=12"], "does not divide method.rates.batch_size=16"),
     ],
 )
+@pytest.mark.sample(one_in=3)
 def test_settings_that_make_no_sense_are_refused(words: list[str], said: str, composed: Any) -> None:
     more = ["method.rates.batch_size=16", "method.rates.epochs=3"]
     with pytest.raises(UserError, match=said):
@@ -156,7 +155,10 @@ def test_settings_that_make_no_sense_are_refused(words: list[str], said: str, co
 def test_the_search_computes_as_the_run_does(trained: Any) -> None:
     """What auto takes, the search of the rates takes too: the same tokens are computed, and the same masks drawn."""
     said, auto = (
-        trained("lora_learned_rates", *FASTER, f"train.padding_free={way}", f"train.cpu_kernels={way}")
+        trained(
+            *("lora_learned_rates", *FASTER, "train.max_steps=3"),
+            *(f"train.padding_free={way}", f"train.cpu_kernels={way}"),
+        )
         for way in ("true", "auto")
     )
     assert {name: auto.record.provenance["ways"][name] for name in WAYS} == dict.fromkeys(WAYS, True)

@@ -72,7 +72,7 @@ def test_the_rate_is_for_256_examples_and_prompts_and_gates_are_decayed(
     setups: list[Any] = []
     finetune = finetuning.finetune
     monkeypatch.setattr(finetuning, "finetune", lambda m, s: setups.append((m, s)) or finetune(m, s))
-    words = ("method.learning_rate=9e-3", "train.max_steps=1", "train.batch_size=8")
+    words = ("method.learning_rate=9e-3", "train.max_steps=1")
     run_experiment(composed("llama_adapter", *words), tmp_path / "scaled", "", None)
     run_experiment(
         composed("llama_adapter", *words, "method.base_batch_size=null"), tmp_path / "not", "", None

@@ -28,6 +28,7 @@ def weights_of(run: Any) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize(("method", "precision"), [("lora", "bf16"), ("autolora", "fp32")])
+@pytest.mark.sample(keep=("autolora",))
 def test_sixteen_bits_are_the_frozen_weights_alone(
     method: str, precision: str, trained: Callable[..., Any]
 ) -> None:
@@ -58,7 +59,7 @@ def test_losses_are_near_those_of_full_weights(storage: str, trained: Callable[.
 
 
 @pytest.mark.parametrize("method", ["lora", "autolora", "adalora"])
-@pytest.mark.sample(one_in=3)
+@pytest.mark.sample(keep=("lora",))
 def test_nf4_is_the_frozen_matrices_alone(method: str, trained: Callable[..., Any]) -> None:
     run = trained(method, *words_for(method), NF4)
     packed = [name for name, p in run.model.named_parameters() if p.dtype is torch.uint8]
@@ -75,7 +76,7 @@ def test_nf4_is_the_frozen_matrices_alone(method: str, trained: Callable[..., An
 @pytest.mark.parametrize(
     ("method", "storage"), [("lora", (BF16,)), ("autolora", (NF4,)), ("autolora", (NF4, BF16))], ids=str
 )
-@pytest.mark.sample(one_in=3)
+@pytest.mark.sample(keep=("lora",))
 def test_resumed_bit_for_bit(
     method: str,
     storage: tuple[str, ...],
@@ -94,6 +95,7 @@ def test_resumed_bit_for_bit(
 
 
 @pytest.mark.parametrize("storage", [(BF16,), (NF4,), (NF4, BF16)], ids=" ".join)
+@pytest.mark.sample(keep=("model.dtype=bf16", "model.quantization=nf4"))
 def test_the_card_loads_the_export(storage: tuple[str, ...], trained: Any) -> None:
     """By the very lines of its README; in bf16 up to the rounding of a head that is then in bf16 too."""
     run = trained("lora", *SHORT, *storage)
@@ -116,6 +118,7 @@ def test_the_card_loads_the_export(storage: tuple[str, ...], trained: Any) -> No
 
 
 @pytest.mark.parametrize("storage", [BF16, NF4])
+@pytest.mark.sample(keep=("model.quantization=nf4",))
 def test_a_language_model_learns_and_writes(
     storage: str, trained: Callable[..., Any], tiny_decoder: Path
 ) -> None:
@@ -170,6 +173,7 @@ def test_evaluation_in_between_leaves_nf4_differentiable(trained: Callable[..., 
         ),
     ],
 )
+@pytest.mark.sample(one_in=4)
 def test_what_is_not_proved_is_refused(
     method: str, words: list[str], what: str, composed: Callable[..., Any]
 ) -> None:

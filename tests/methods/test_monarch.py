@@ -144,6 +144,7 @@ def test_exports_load_where_nobody_knows_this_project(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("size", [384, 768])
 @pytest.mark.parametrize(("blocks", "rank"), [(1, 4), (2, 2), (4, 1), (4, 2), (8, 1), (16, 1)])
+@pytest.mark.sample(one_in=4)
 def test_weights_are_as_many_as_of_a_lora_whose_rank_is_blocks_times_block_rank(
     size: int, blocks: int, rank: int
 ) -> None:

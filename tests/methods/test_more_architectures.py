@@ -216,6 +216,7 @@ def lora_gradients(
 
 
 @pytest.mark.parametrize("architecture", [*ENCODERS, *DECODERS])
+@pytest.mark.sample(keep=("bert", "gpt2", "llama", "qwen3"))
 def test_lora_learns_with_less_memory(
     architecture: str, tiny_encoder: Path, tiny_decoder: Path, tmp_path: Path
 ) -> None:
@@ -246,6 +247,7 @@ def test_lora_learns_the_same_from_a_compiled_model(
 
 
 @pytest.mark.parametrize("word", ["all-linear", "all_linear", "[all-linear]", "[all_linear]"])
+@pytest.mark.sample(one_in=2)
 def test_all_linear_is_one_word(word: str) -> None:
     with composer():
         found = to_experiment(compose_config(["task=sst2", "data=generated", f"model.targets={word}"]))

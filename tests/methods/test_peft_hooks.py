@@ -44,7 +44,7 @@ def first_loss(composed: Any, folder: Path, kind: str, settings: str, *more: str
     ],
 )
 @pytest.mark.parametrize("more", [[], ["train.label_smoothing=0.1", "train.accumulation=2"]])
-@pytest.mark.sample(one_in=3)
+@pytest.mark.sample(one_in=6)
 def test_a_loss_of_its_own_is_in_the_loss(
     kind: str, without: str, weighted: str, more: list[str], composed: Any, tmp_path: Path
 ) -> None:

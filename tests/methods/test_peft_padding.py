@@ -57,7 +57,7 @@ def gradients(model: Any, batch: dict[str, Any]) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize("name", FREE)
-@pytest.mark.sample(one_in=2)
+@pytest.mark.sample(one_in=8)
 def test_gradients_are_those_of_the_padded_batch(name: str) -> None:
     """Away from the start, where many types change nothing yet."""
     torch.manual_seed(0)
@@ -96,6 +96,7 @@ def test_gradients_are_those_of_the_padded_batch(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["PVERA", "LORA velora", "LORA monteclora", "PROMPT_TUNING"])
+@pytest.mark.sample(one_in=2)
 def test_the_others_are_refused(name: str) -> None:
     options = {
         "LORA velora": "+method.settings={velora_config: {}}",

@@ -136,7 +136,7 @@ FORMULAS = [
 
 
 @pytest.mark.parametrize(("shape", "words", "count"), FORMULAS)
-@pytest.mark.sample(one_in=2)
+@pytest.mark.sample(one_in=5)
 def test_trained_weights_are_the_formula(shape: str, words: list[str], count: int) -> None:
     assert counted(shape, *words).method == count
 
@@ -158,6 +158,7 @@ PUBLISHED = [
 
 
 @pytest.mark.parametrize(("shape", "words", "digits", "millions"), PUBLISHED)
+@pytest.mark.sample(one_in=3)
 def test_trained_weights_are_the_papers(shape: str, words: list[str], digits: int, millions: float) -> None:
     assert round(counted(shape, *words).method / 1e6, digits) == millions
 
@@ -174,6 +175,7 @@ SHARES = [
 
 
 @pytest.mark.parametrize(("shape", "words", "digits", "percent"), SHARES)
+@pytest.mark.sample(one_in=4)
 def test_trained_shares_are_the_papers(shape: str, words: list[str], digits: int, percent: float) -> None:
     found = counted(shape, *words)
     assert round(100 * found.method / (found.total + found.method), digits) == percent
@@ -190,6 +192,7 @@ def test_trained_shares_are_the_papers(shape: str, words: list[str], digits: int
         ("qwen25_05b", 494),
     ],
 )
+@pytest.mark.sample(one_in=3)
 def test_full_fine_tuning_trains_the_whole_model(shape: str, millions: int) -> None:
     """With the head, as published and as the YAMLs in conf/model say."""
     found = counted(shape, "method=full")

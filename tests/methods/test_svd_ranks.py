@@ -120,6 +120,7 @@ def test_the_budget_is_loras_unless_said(composed: Any) -> None:
         (["search_learning_rate=0"], "search_learning_rate=0"),
     ],
 )
+@pytest.mark.sample(one_in=4)
 def test_contradictions_are_refused(words: list[str], match: str, composed: Any) -> None:
     with pytest.raises(UserError, match=match):
         composed("lora_svd_ranks", *(f"method.{word}" for word in words))

@@ -409,7 +409,7 @@ def test_dylora_s_cut_keeps_the_most_energy() -> None:
 
 
 @pytest.mark.parametrize("method", ["sora", "l1ra", "increlora", "dylora"])
-@pytest.mark.sample(one_in=2)
+@pytest.mark.sample(keep=("sora",))
 def test_the_budget_is_met_and_the_cost_recorded(method: str, trained: Any) -> None:
     run = trained(method)
     search = run.record.phase("search")
@@ -432,6 +432,7 @@ def test_the_budget_is_met_and_the_cost_recorded(method: str, trained: Any) -> N
         (["increlora", "method.sensitivity_beta=1"], "sensitivity_beta=1"),
     ],
 )
+@pytest.mark.sample(one_in=3)
 def test_settings_that_make_no_sense_are_refused(words: list[str], match: str, composed: Any) -> None:
     with pytest.raises(UserError, match=match):
         composed(*words)

@@ -71,6 +71,7 @@ def test_an_adapters_description_is_the_same_whatever_the_order_of_sets(
         ("bionlp", "lora", TAGS),
     ],
 )  # fmt: skip
+@pytest.mark.sample(keep=("bionlp",))
 def test_the_cards_lines_make_a_pipeline_that_names_the_classes(
     task: str, method: str, labels: set[str], tiny_encoder: Path, tmp_path: Path
 ) -> None:

@@ -46,6 +46,7 @@ def named(names: list[str]) -> PreTrainedConfig:
 
 
 @pytest.mark.parametrize(("architecture", "kind"), HEADS)
+@pytest.mark.sample(one_in=6)
 def test_a_head_is_what_the_backbone_alone_has_not(architecture: str, kind: HeadKind) -> None:
     config = AutoConfig.for_model(architecture, vocab_size=50)
     with torch.device("meta"):
@@ -122,6 +123,7 @@ def said_by(backbone: Backbone) -> list[str]:
     [(BertForSequenceClassification, BertConfig), (RobertaForSequenceClassification, RobertaConfig)],
 )
 @pytest.mark.parametrize("names", [("negative", "positive"), ("positive", "negative")])
+@pytest.mark.sample(one_in=2)
 def test_a_kept_head_says_what_transformers_own_pipeline_says(
     names: tuple[str, ...], kind: Any, config: Any, save: Save
 ) -> None:
@@ -138,6 +140,7 @@ def test_a_kept_head_says_what_transformers_own_pipeline_says(
 
 
 @pytest.mark.parametrize("names", [("a", "b", "c"), ("LABEL_0", "LABEL_1"), ("bad", "good"), ("score",)])
+@pytest.mark.sample(one_in=2)
 def test_another_head_is_drawn_as_if_there_were_none(names: tuple[str, ...], save: Save) -> None:
     folder = save(*names)
     found = load(folder)

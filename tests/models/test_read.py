@@ -70,6 +70,7 @@ def logits(backbone: Backbone) -> Tensor:
 
 @pytest.mark.parametrize("choice", CHOICES)
 @pytest.mark.parametrize("attention", [Attention.eager, Attention.sdpa])
+@pytest.mark.sample(one_in=6)
 def test_numbers_are_those_without_it(choice: str, attention: Attention, folder: Path) -> None:
     expected = logits(load(folder, attention))
     state(folder, **CHOICES[choice])

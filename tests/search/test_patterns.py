@@ -44,6 +44,7 @@ def test_every_layer_has_its_rank_with_twelve_blocks(toys, names):
         ("constant", 0.1, {1: 0.1, 8: 0.1, 3: 0.1}),
     ],
 )
+@pytest.mark.sample(one_in=2)
 def test_scaling(toys, names, scaling, value, expected):
     allocation = RankAllocation.from_ranks(names, [(1, 8, 3)[i % 3] for i in range(24)])
     model = build(toys, allocation, **rank_pattern(allocation, scaling, value))

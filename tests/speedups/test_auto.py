@@ -204,11 +204,12 @@ def used(monkeypatch: pytest.MonkeyPatch) -> set[str]:
 def test_a_run_computes_as_auto_decides_and_its_record_says_so(
     tiny_encoder: Path, tmp_path: Path, used: set[str], memory: Callable[[float], None]
 ) -> None:
-    plain = line(tiny_encoder, tmp_path, "train=reference")
+    lora = [*RUN, "method=lora", f"model.checkpoint={tiny_encoder}", f"results={tmp_path}"]
+    plain = [*lora, "train=reference"]
     assert cli.run(plain) == 0
     assert not used
     assert record_of(plain)[0].provenance["ways"] == NEITHER
-    words = line(tiny_encoder, tmp_path)
+    words = lora
     assert cli.run(words) == 0
     assert used == set(BOTH)
     assert record_of(words)[0].provenance["ways"] == BOTH

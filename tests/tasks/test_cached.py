@@ -58,6 +58,7 @@ def test_a_second_run_tokenises_nothing(
     assert sorted((tmp_path / "datasets").iterdir()) == entries
 
 
+@pytest.mark.slow
 def test_another_process_gives_the_tokenizer_the_same_name(tiny_encoder: Path) -> None:
     code = (
         "import sys; from transformers import AutoTokenizer\n"

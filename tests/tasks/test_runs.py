@@ -52,7 +52,7 @@ def run(experiment: ExperimentConfig, folder: Path) -> RunRecord:
         for method in METHODS
     ],
 )
-@pytest.mark.sample(one_in=2)
+@pytest.mark.sample(keep=("llama-autolora",))
 def test_data_to_text(
     kind: str, method: str, composed: Compose, decoder_folder: Callable[[str], Path], tmp_path: Path
 ) -> None:
@@ -135,6 +135,7 @@ def test_a_part_may_be_what_counts(
 
 
 @pytest.mark.parametrize("method", ["lora", "autolora"])
+@pytest.mark.sample(keep=("autolora",))
 def test_named_entities(method: str, composed: Compose, tiny_encoder: Path, tmp_path: Path) -> None:
     words = ["task=bionlp", "task.max_length=12", "task.stride=2", f"method={method}", *SMALL]
     words += [f"model.checkpoint={tiny_encoder}", *(SEARCH if method == "autolora" else [])]
@@ -173,7 +174,7 @@ def groups(split: Any, task: Any) -> str:
         ("e2e", groups, ["task.metrics=[bleu,nist]", *SHORT]),
     ],
 )
-@pytest.mark.sample(one_in=2)
+@pytest.mark.sample(keep=("e2e",))
 def test_a_runs_predictions_score_as_its_record_says(
     task: str,
     write: Callable[[Any, Any], str],

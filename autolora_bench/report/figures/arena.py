@@ -1,23 +1,26 @@
 """The arena's figures: true beside found ranks, and regret against cost."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
 
 from autolora_bench.report.arena import Arena, RankProfile
-from autolora_bench.report.figures.grid import squares
+from autolora_bench.report.figures.grid import panels, squares
 from autolora_bench.report.figures.style import (
+    AXES,
+    EDGE,
+    LINE,
     MIDDLE,
+    TICKS,
     Picture,
     file_name,
     label_points,
     line_style,
     logarithmic,
-    panels,
     picture,
     room_for,
+    room_of,
     wrapped,
 )
 from autolora_bench.report.palette import looks
@@ -55,8 +58,10 @@ def _heat_map(arena: Arena, truth: RankProfile) -> Picture:
 
 def _draw_map(profiles: Sequence[RankProfile]) -> Figure:
     layers, top = len(profiles[0].ranks), max(rank for p in profiles for rank in p.ranks)
-    figure = Figure(figsize=(0.34 * layers + 3.0, 0.3 * len(profiles) + 0.9), layout="constrained")
-    axis: Any = figure.subplots()
+    labels = [wrapped(profile.label) for profile in profiles]
+    beside = room_of(labels)
+    size = (0.34 * layers + EDGE, 0.3 * len(profiles) + AXES)
+    figure, (axis,) = panels(1, *size, beside=beside)
     axis.grid(visible=False)
     found = [
         (float(x), float(y), rank)
@@ -67,7 +72,7 @@ def _draw_map(profiles: Sequence[RankProfile]) -> Figure:
     axis.axhline(0.5, color="black", linewidth=1.0)
     axis.set(xlim=(-0.5, layers - 0.5), ylim=(len(profiles) - 0.5, -0.5), xlabel="layers, by planted rank")
     axis.set_xticks([])
-    axis.set_yticks(range(len(profiles)), [wrapped(profile.label) for profile in profiles])
+    axis.set_yticks(range(len(profiles)), labels)
     axis.tick_params(length=0)
     return figure
 
@@ -98,7 +103,7 @@ def _draw_scatter(arenas: Sequence[Arena]) -> Figure:
     style = dict(zip(titles, looks([families[title] for title in titles]), strict=True))
     across, _ = room_for(titles)
     size = (3.8 + across, 4.2)
-    figure, axes = panels(len(arenas), *size, columns=2)
+    figure, axes = panels(len(arenas), *size, columns=2, left=TICKS + LINE, right=across)
     for axis, arena in zip(axes, arenas, strict=True):
         points = _points(arena)
         for _, row in points.iterrows():

@@ -6,7 +6,18 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from autolora_bench.report.costs import CostTable
-from autolora_bench.report.figures.style import DARK, PALE, Picture, file_name, picture, row_height, wrapped
+from autolora_bench.report.figures.grid import panels
+from autolora_bench.report.figures.style import (
+    AXES,
+    DARK,
+    PALE,
+    Picture,
+    file_name,
+    picture,
+    room_of,
+    row_height,
+    wrapped,
+)
 from autolora_bench.report.scoreboard import seeds_of
 
 
@@ -33,8 +44,7 @@ def _picture(table: CostTable, rows: pd.DataFrame) -> Picture:
 
 def _draw(rows: pd.DataFrame) -> Figure:
     labels = [wrapped(str(label)) for label in rows.index]
-    figure = Figure(figsize=(6.0, row_height(labels) * len(rows) + 1.1), layout="constrained")
-    axis = figure.subplots()
+    figure, (axis,) = panels(1, 3.6, row_height(labels) * len(rows) + AXES, beside=room_of(labels))
     places = range(len(rows))
     whole, search = rows["relative"].tolist(), rows["relative_search"].tolist()
     train = [ratio - part for ratio, part in zip(whole, search, strict=True)]
@@ -64,5 +74,5 @@ def _draw(rows: pd.DataFrame) -> Figure:
     axis.set_xlabel("training time / AdaLoRA's")
     axis.margins(x=0.12)
     if any(search):
-        figure.legend(loc="outside lower center", ncols=2)
+        axis.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0.2)
     return figure

@@ -1,4 +1,7 @@
-"""Many small panels, and squares of numbers, as few objects: matplotlib takes about 50 ms for an axes of its own."""
+"""Where panels stand, in inches: nothing is drawn to find that out.
+
+Many small panels, and squares of numbers, are few objects: matplotlib takes about 50 ms for an axes of its own.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from autolora_bench.report.figures.style import HEAT, LEAST_WIDTH
+from autolora_bench.report.figures.style import AXES, EDGE, HEAT, LEAST_WIDTH, TICKS, TITLE
 
 MARGIN = 0.05
 """Share of the values' range that is left free at either end."""
@@ -38,13 +41,32 @@ class Grid:
     top: float
     apart: tuple[float, float]
 
-    def figure(self) -> tuple[Figure, Any]:
-        """A figure of the right size and the axes that covers it, whose data are inches."""
+    @property
+    def size(self) -> tuple[float, float]:
+        """Width and height of the figure."""
         wide = self.left + self.across * (self.width + self.apart[0]) - self.apart[0] + self.right
         high = self.bottom + self.down * (self.height + self.apart[1]) - self.apart[1] + self.top
-        figure = Figure(figsize=(max(wide, LEAST_WIDTH), high))
-        axes = figure.add_axes((0, 0, 1, 1), xlim=(0, max(wide, LEAST_WIDTH)), ylim=(0, high))
+        return max(wide, LEAST_WIDTH), high
+
+    def figure(self) -> tuple[Figure, Any]:
+        """A figure of the right size and the axes that covers it, whose data are inches."""
+        wide, high = self.size
+        figure = Figure(figsize=self.size)
+        axes = figure.add_axes((0, 0, 1, 1), xlim=(0, wide), ylim=(0, high))
         axes.set_axis_off()
+        return figure, axes
+
+    def panels(self, count: int) -> tuple[Figure, list[Any]]:
+        """A figure of the right size and an axes for each of `count` panels, row by row."""
+        wide, high = self.size
+        figure, axes = Figure(figsize=self.size), []
+        for number in range(count):
+            x, y = self.corner(*divmod(number, self.across))
+            one = figure.add_axes((x / wide, y / high, self.width / wide, self.height / high))
+            # Where a label stands is known: matplotlib would measure all ticks for it.
+            one.xaxis.set_label_coords(0.5, -0.3 / self.height)
+            one.yaxis.set_label_coords(-(self.left - 0.15) / self.width, 0.5)
+            axes.append(one)
         return figure, axes
 
     def corner(self, row: int, column: int) -> tuple[float, float]:
@@ -86,6 +108,41 @@ class Scale:
             if len(set(names)) == len(names):
                 break
         return [(float(place), name) for (place, _), name in zip(found, names, strict=True)]
+
+
+def panels(
+    count: int,
+    width: float,
+    height: float,
+    columns: int = 4,
+    *,
+    left: float = TICKS,
+    beside: float | None = None,
+    right: float = 0.0,
+) -> tuple[Figure, list[Any]]:
+    """A figure of `count` panels, `columns` a row at most; all lengths are inches.
+
+    Args:
+        count: panels.
+        width, height: of each with its ticks, title and names.
+        columns: most panels in a row.
+        left: room for what stands at the left of a panel.
+        beside: room at the left of the first of a row, where the others need as little as at their right.
+        right: room for names at the right of a panel.
+    """
+    apart = (left if beside is None else 2 * EDGE) + right + EDGE
+    grid = Grid(
+        across=min(count, columns),
+        down=-(-count // columns),
+        width=width - apart,
+        height=height - AXES,
+        left=left if beside is None else beside,
+        bottom=AXES - TITLE,
+        right=right + EDGE,
+        top=TITLE,
+        apart=(apart, AXES),
+    )
+    return grid.panels(count)
 
 
 def squares(

@@ -9,6 +9,7 @@ from statistics import fmean
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from autolora_bench.report.figures.grid import panels
 from autolora_bench.report.figures.style import (
     MIDDLE,
     Picture,
@@ -17,7 +18,6 @@ from autolora_bench.report.figures.style import (
     label_points,
     line_style,
     logarithmic,
-    panels,
     picture,
     room_for,
 )
@@ -55,7 +55,7 @@ def _picture(table: Table, shown: dict[Column, list[Point]]) -> Picture:
 def _draw(table: Table, shown: dict[Column, list[Point]]) -> Figure:
     across, high = room_for([row.label for row in table.rows])
     size = (3.0 + across, max(2.8, high / 1.5))
-    figure, axes = panels(len(shown), *size, columns=2)
+    figure, axes = panels(len(shown), *size, columns=2, right=across)
     looks = looks_of(table.rows)
     sizes = [point.size for points in shown.values() for point in points]
     limits = (min(sizes) / 1.5, max(sizes) * 1.5)
@@ -106,7 +106,7 @@ def _curve_picture(table: Table, shown: dict[Column, dict[int, Curve]]) -> Pictu
 def _draw_curves(table: Table, shown: dict[Column, dict[int, Curve]]) -> Figure:
     across, high = room_for([row.label for row in table.rows])
     size = (2.4 + across, max(2.2, high))
-    figure, axes = panels(len(shown), *size, columns=2)
+    figure, axes = panels(len(shown), *size, columns=2, right=across)
     looks = looks_of(table.rows)
     for axis, (column, curves) in zip(axes, shown.items(), strict=True):
         ends = []
@@ -154,9 +154,8 @@ def _rate_picture(model: str, cells: Sequence[TunedCell]) -> Picture:
 def _draw_rates(tasks: Sequence[str], cells: Sequence[TunedCell], styles: Mapping[str, Look]) -> Figure:
     across, high = room_for(list(styles))
     size = (2.6 + across, max(2.4, high))
-    figure, axes = panels(len(tasks), *size, columns=2)
+    figure, axes = panels(len(tasks), *size, columns=2, right=across)
     for axis, task in zip(axes, tasks, strict=True):
-        logarithmic(axis, "x")
         axis.set(title=task, xlabel="learning rate")
         ends = []
         for cell in (one for one in cells if one.task == task):
@@ -167,5 +166,6 @@ def _draw_rates(tasks: Sequence[str], cells: Sequence[TunedCell], styles: Mappin
             for rate, score in points:
                 if rate == cell.chosen:
                     axis.plot(rate, score, **{**style, "markerfacecolor": style["color"]})
+        logarithmic(axis, "x")
         label_ends(axis, ends, size[1])
     return figure

@@ -7,7 +7,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from autolora_bench.report.figures.grid import Grid, squares
-from autolora_bench.report.figures.style import LETTER, Picture, file_name, picture
+from autolora_bench.report.figures.style import EDGE, TITLE, Picture, file_name, picture, room_of
 from autolora_bench.report.rank_maps import RankMap, RowRanks, rank_maps
 from autolora_bench.report.scoreboard import Table
 
@@ -42,8 +42,7 @@ def _draw(pairs: Sequence[tuple[RankMap, RankMap | None]]) -> Figure:
     blocks = max(len(one.blocks) for one in shown)
     deepest = max(len(one.projections) for one in shown)
     wide = max(0.33, 2.4 / blocks)
-    # LETTER is of labels in 7.5 points, these have 9.
-    names = 1.2 * LETTER * max(len(name) for one in shown for name in one.projections) + 0.2
+    names = room_of([name for one in shown for name in one.projections])
     grid = Grid(
         across=2 if any(theirs for _, theirs in pairs) else 1,
         down=len(pairs),
@@ -51,8 +50,8 @@ def _draw(pairs: Sequence[tuple[RankMap, RankMap | None]]) -> Figure:
         height=0.3 * deepest,
         left=names,
         bottom=0.45,
-        right=0.15,
-        top=0.65,
+        right=EDGE,
+        top=TITLE,
         apart=(names + 0.15, 0.75),
     )
     figure, axes = grid.figure()

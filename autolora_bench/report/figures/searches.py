@@ -11,19 +11,22 @@ from numpy.typing import NDArray
 
 from autolora_bench.report.artefacts import DRAWN_POINTS, evenly
 from autolora_bench.report.collect import Identity
-from autolora_bench.report.figures.grid import Grid, Scale
+from autolora_bench.report.figures.grid import Grid, Scale, panels
 from autolora_bench.report.figures.style import (
+    AXES,
     DARK,
+    EDGE,
     MIDDLE,
     PALE,
+    TITLE,
     Picture,
     file_name,
     label_ends,
     line_style,
     logarithmic,
-    panels,
     picture,
     room_for,
+    room_of,
     row_height,
     wrapped,
 )
@@ -40,7 +43,7 @@ STROKES: dict[str, dict[str, Any]] = {
     "frame": {"colors": "black", "linewidths": 0.8},
 }
 """The lines of a search's panels, from the lowest to the uppermost."""
-TITLE = 19
+TITLE_LETTERS = 19
 """Letters above a panel."""
 
 
@@ -78,8 +81,8 @@ def _draw(found: Trajectory) -> Figure:
         height=1.1,
         left=0.75,
         bottom=0.5,
-        right=0.15,
-        top=0.6,
+        right=EDGE,
+        top=TITLE,
         apart=(0.2, 0.4),
     )
     figure, axes = grid.figure()
@@ -115,7 +118,7 @@ def _draw(found: Trajectory) -> Figure:
 
 def _end_of(title: str) -> str:
     """What fits above a panel; the end of a module's name tells it apart."""
-    return title if len(title) <= TITLE else f"\N{HORIZONTAL ELLIPSIS}{title[1 - TITLE :]}"
+    return title if len(title) <= TITLE_LETTERS else f"\N{HORIZONTAL ELLIPSIS}{title[1 - TITLE_LETTERS :]}"
 
 
 def _frame(
@@ -161,7 +164,7 @@ def _draw_estimator(table: Table, runs: list[tuple[int, str, dict[str, Line]]]) 
     groups = list(dict.fromkeys(label for _, label, _ in runs))
     across, high = room_for(groups)
     size = (2.4 + across, max(2.2, high))
-    figure, axes = panels(len(QUANTITIES), *size, columns=2)
+    figure, axes = panels(len(QUANTITIES), *size, columns=2, right=across)
     looks = looks_of(table.rows)
     for axis, (name, title) in zip(axes, QUANTITIES.items(), strict=True):
         ends = {}
@@ -212,7 +215,7 @@ def stability_figures(cells: Sequence[CellStability]) -> list[Picture]:
 
 def _draw_stability(cells: Sequence[CellStability]) -> Figure:
     labels = [wrapped(_name(cell)) for cell in cells]
-    figure, axes = panels(3, 2.8, row_height(labels) * len(cells) + 0.5, columns=3)
+    figure, axes = panels(3, 2.2, row_height(labels) * len(cells) + AXES, columns=3, beside=room_of(labels))
     values = (
         [cell.figures.rank_pearson for cell in cells],
         [cell.figures.alpha_pearson for cell in cells],

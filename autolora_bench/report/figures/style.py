@@ -2,18 +2,19 @@
 
 import hashlib
 import io
+import math
 import textwrap
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
+from itertools import pairwise
 from typing import Any
 
 import matplotlib as mpl
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, NullLocator, StrMethodFormatter
+from matplotlib.ticker import FixedFormatter, FixedLocator, MaxNLocator, NullLocator
 
 from autolora_bench.report.palette import MARKERS, Look
 from autolora_bench.report.plots import apart
@@ -29,16 +30,19 @@ SIDES = (("left", 1, 0), ("right", -1, 0), ("center", 0, 1), ("center", 0, -1))
 """Where a point's name may stand: how it is aligned, and to which side of the point."""
 LETTER, LINE = 0.062, 0.15
 """Inches that a letter of a label takes, and the height of its line."""
-AXES = 0.75
-"""Inches of a panel's width and height that ticks and titles take."""
+HEADING = 0.14
+"""Inches of a line above a figure."""
+TICKS, TITLE, EDGE = 0.6, 0.3, 0.15
+"""Inches that a panel's ticks take at its left, its title above it, and what is left free at its right."""
+AXES = TICKS + EDGE
+"""Inches of a panel's width that no data have; of its height, with the title and what stands below, as many."""
 MOST_LETTERS = 36
 """Letters of a label beside a line or a point."""
 LONGEST = 150
 """Letters of a file name."""
-NARROW = 8.0
-"""A logarithmic axis over a smaller factor has too few decades to mark."""
+MOST_TICKS = 7
+"""On a logarithmic axis."""
 METADATA: dict[str, dict[str, None]] = {"svg": {"Date": None, "Creator": None}, "png": {"Software": None}}
-CANVASES = {"svg": FigureCanvasSVG, "png": FigureCanvasAgg}
 DPI = {"svg": 72, "png": 150}
 """How each format is drawn and saved; an SVG's points are 72 an inch."""
 SETTINGS: dict[Any, Any] = {
@@ -108,39 +112,36 @@ def picture(name: str, subject: str, caption: str, alt: str, draw: Callable[[], 
     @cache
     def drawn() -> Figure:
         figure = draw()
-        lines = textwrap.wrap(subject, max(30, int(15 * figure.get_figwidth())))
-        figure.suptitle("\n".join(lines), x=0.01, ha="left", fontsize=8, color="#444444")
+        _head(figure, textwrap.wrap(subject, max(30, int(15 * figure.get_figwidth()))))
         return figure
 
     def render(form: str) -> bytes:
         content = io.BytesIO()
         with mpl.rc_context(SETTINGS), warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-            _save(drawn(), content, form)
+            drawn().savefig(content, format=form, dpi=DPI[form], metadata=METADATA[form])
         return content.getvalue()
 
     return Picture(name, f"{caption} {subject}.", alt, render)
 
 
-def _save(figure: Figure, file: io.BytesIO, form: str) -> None:
-    """As `savefig`, which for a constrained layout draws the figure once more, where its parts' sizes are enough."""
-    _leave_out_empty_labels(figure)
-    engine = figure.get_layout_engine()
-    if engine is not None:
-        CANVASES[form](figure)
-        figure.dpi = DPI[form]
-        engine.execute(figure)
-        figure.set_layout_engine("none")
-    figure.savefig(file, format=form, dpi=DPI[form], metadata=METADATA[form])
-    figure.set_layout_engine(engine)
-
-
-def _leave_out_empty_labels(figure: Figure) -> None:
-    """An axis without a label has none to be placed, for which matplotlib measures all of its ticks."""
+def _head(figure: Figure, lines: Sequence[str]) -> None:
+    """Lines of text above all that is drawn, which keeps its size: the figure grows."""
+    before = figure.get_figheight()
+    after = before + HEADING * len(lines) + 0.1
+    figure.set_figheight(after)
     for axes in figure.axes:
-        for axis in (axes.xaxis, axes.yaxis):
-            if not axis.get_label_text():
-                axis.set_label_coords(0.5, 0.5)
+        left, low, wide, high = axes.get_position().bounds
+        axes.set_position((left, low * before / after, wide, high * before / after))
+    figure.suptitle(
+        "\n".join(lines),
+        x=0.08 / figure.get_figwidth(),
+        y=1 - 0.06 / after,
+        ha="left",
+        va="top",
+        fontsize=8,
+        color="#444444",
+    )
 
 
 def wrapped(label: str, width: int = 32) -> str:
@@ -153,29 +154,51 @@ def row_height(labels: Sequence[str]) -> float:
     return 0.19 * max(2, *(label.count("\n") + 1 for label in labels)) + 0.04
 
 
-def panels(count: int, width: float, height: float, columns: int = 4) -> tuple[Figure, Sequence[Any]]:
-    """A figure of `count` panels, `columns` a row at most, each of the given size in inches."""
-    across = min(count, columns)
-    down = -(-count // across)
-    figure = Figure(figsize=(max(width * across, LEAST_WIDTH), height * down + 0.3), layout="constrained")
-    axes = list(figure.subplots(down, across, squeeze=False).flat)
-    for spare in axes[count:]:
-        spare.set_visible(False)
-    return figure, axes[:count]
+def room_of(labels: Sequence[str]) -> float:
+    """Inches at the left of a panel for names of its rows, whose letters are a fifth larger than a panel's labels."""
+    return 1.2 * LETTER * max(len(line) for label in labels for line in label.split("\n")) + 0.2
 
 
 def logarithmic(axes: Any, which: str) -> None:
-    """Logarithmic x or y axis with plain numbers at a few ticks: no text in a figure is ever read as a formula."""
+    """Logarithmic x or y axis with plain numbers at a few ticks: no text in a figure is ever read as a formula.
+
+    Args:
+        axes: with everything drawn.
+        which: x or y.
+    """
     axes.set(**{f"{which}scale": "log"})
     axis = getattr(axes, f"{which}axis")
     low, high = axis.get_view_interval()
-    narrow = high / low < NARROW
-    subs = (1.0, 2.0, 5.0) if high / low < 300 else (1.0,)
-    axis.set_major_locator(MaxNLocator(3) if narrow else LogLocator(subs=subs, numticks=8))
-    if narrow:
-        axis.set_minor_locator(NullLocator())
-    axis.set_major_formatter(StrMethodFormatter("{x:g}"))
-    axis.set_minor_formatter(NullFormatter())
+    place = axes.get_position()
+    wide, tall = axes.figure.get_size_inches()
+    inches = place.height * tall if which == "y" else place.width * wide
+    values = _marked(float(low), float(high), float(inches), upright=which == "y")
+    axis.set_major_locator(FixedLocator(values))
+    axis.set_major_formatter(FixedFormatter([f"{value:g}" for value in values]))
+    axis.set_minor_locator(NullLocator())
+
+
+def _marked(low: float, high: float, inches: float, upright: bool) -> list[float]:
+    """Round values on a logarithmic scale: as many as may be, of those whose numbers do not touch."""
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    choices = [[part * 10.0**n for n in decades for part in (1, 2, 5)]]
+    choices += [[10.0**n for n in decades if n % step == 0] for step in range(1, len(decades) + 1)]
+    choices += [list(MaxNLocator(count).tick_values(low, high)) for count in (4, 3, 2, 1)]
+    fitting = [
+        inside
+        for values in choices
+        if (inside := [value for value in values if low <= value <= high])
+        and _fit(inside, inches / math.log10(high / low), upright)
+    ]
+    few = [values for values in fitting if len(values) <= MOST_TICKS]
+    return max(few, key=len, default=[])
+
+
+def _fit(values: Sequence[float], decade: float, upright: bool) -> bool:
+    """Whether numbers at values that ascend do not touch, where a decade is so many inches."""
+    sizes = [LINE if upright else 1.3 * LETTER * len(f"{value:g}") for value in values]
+    pairs = zip(pairwise(values), pairwise(sizes), strict=True)
+    return all(decade * math.log10(b / a) > (first + second) / 2 + 0.04 for (a, b), (first, second) in pairs)
 
 
 def room_for(labels: Sequence[str]) -> tuple[float, float]:
@@ -200,26 +223,30 @@ def label_ends(axis: Any, ends: Sequence[tuple[str, float, float, str]], height:
     axis.get_xlim(), axis.get_ylim()  # limits are found out when they are asked for, not by the transform
     least = LINE / max(height - AXES, 0.3)
     placed = sorted((_share(axis, x, y)[1], n) for n, (_, x, y, _) in enumerate(ends))
+    pointers = []
     for height_share, (_, n) in zip(apart([y for y, _ in placed], least, 0.0, 1.0), placed, strict=True):
         label, x, y, colour = ends[n]
-        axis.annotate(
+        axis.text(
+            1.03,
+            height_share,
             shortened(label),
-            (x, y),
-            xytext=(1.03, height_share),
-            textcoords="axes fraction",
+            transform=axis.transAxes,
             va="center",
             fontsize=7.5,
             color=colour,
-            annotation_clip=False,
-            arrowprops={
-                "arrowstyle": "-",
-                "color": PALE,
-                "linewidth": 0.6,
-                "shrinkA": 1,
-                "shrinkB": 2,
-                "relpos": (0, 0.5),
-            },
         )
+        pointers.append([_share(axis, x, y), (1.025, height_share)])
+    axis.add_collection(
+        LineCollection(
+            pointers,
+            transform=axis.transAxes,
+            colors=PALE,
+            linewidths=0.6,
+            clip_on=False,
+            zorder=1.5,
+        ),
+        autolim=False,
+    )
 
 
 def label_points(

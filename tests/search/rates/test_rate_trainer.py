@@ -85,7 +85,7 @@ def test_layers_that_need_higher_rates_get_them(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("exact", "inner_steps"), [(False, 1), (False, 3), (True, 3)])
 @pytest.mark.parametrize("stopped", [3, 4, 5])
-@pytest.mark.sample(one_in=3)
+@pytest.mark.sample(keep=("5-False-3",))
 def test_a_resumed_search_equals_the_uninterrupted_one(tmp_path, exact, inner_steps, stopped):
     options = {"exact": exact, "inner_steps": inner_steps, "granularity": Granularity.factor, "steps": 7}
     whole = search(tmp_path, **options, save_strategy="steps", save_steps=stopped)
@@ -99,6 +99,7 @@ def test_a_resumed_search_equals_the_uninterrupted_one(tmp_path, exact, inner_st
 
 
 @pytest.mark.parametrize("stopped", [4, 5])
+@pytest.mark.sample(keep=("5",))
 def test_a_resumed_search_of_decay_and_alpha_equals_the_uninterrupted_one(tmp_path, stopped):
     options = {"exact": True, "inner_steps": 2, "steps": 8, "also": [*Also], "weight_decay": 0.1}
     whole = search(tmp_path, **options, save_strategy="steps", save_steps=stopped)
@@ -121,6 +122,7 @@ def test_a_resumed_search_of_decay_and_alpha_equals_the_uninterrupted_one(tmp_pa
 
 
 @pytest.mark.parametrize(("start", "rises"), [(0.05, True), (40.0, False)])
+@pytest.mark.sample(keep=("40.0",))
 def test_a_scale_that_is_far_too_small_rises_and_one_that_is_too_large_falls(tmp_path, start, rises):
     trainer = search(tmp_path, steps=80, learning_rate=0.05, also=[Also.alpha])
     for layer in lora_layers(trainer.model).values():

@@ -117,6 +117,7 @@ class Case:
         ("sgd", 2, Granularity.layer),
     ],
 )
+@pytest.mark.sample(keep=("adamw-1-Granularity.layer", "sgd-3-Granularity.model", "sgd-2-Granularity.layer"))
 def test_the_gradient_is_the_numerical_one(toys, optimizer, inner_steps, granularity):
     case = Case(toys, optimizer, inner_steps, granularity)
     numerical = case.numerical()
@@ -130,7 +131,7 @@ def test_the_gradient_is_the_numerical_one(toys, optimizer, inner_steps, granula
 
 @pytest.mark.parametrize("inner_steps", [1, 2, 3])
 @pytest.mark.parametrize("also", [[Also.weight_decay], [Also.alpha], [Also.weight_decay, Also.alpha]])
-@pytest.mark.sample(one_in=3)
+@pytest.mark.sample(keep=("also2-3",))
 def test_decay_and_alpha_have_the_numerical_gradient(toys, also, inner_steps):
     case = Case(toys, "adamw", inner_steps, Granularity.layer, also)
     numerical = case.numerical()
@@ -175,6 +176,7 @@ class Quadratic(nn.Module):
 
 
 @pytest.mark.parametrize(("inner_steps", "error"), [(1, 0.01), (2, 0.05)])
+@pytest.mark.sample(keep=("1",))
 def test_the_best_rates_of_a_quadratic_are_found(inner_steps, error):
     """With two steps the loss is of fourth order around the best rates, and the last per cent take long."""
     curvatures = torch.tensor([0.5, 1.0, 4.0, 20.0], dtype=torch.float64)

@@ -17,7 +17,7 @@ ONE_STEP = sorted(set(ESTIMATORS) - {"reptile"})
 
 
 @pytest.mark.parametrize("name", ONE_STEP)
-@pytest.mark.sample(one_in=3)
+@pytest.mark.sample(keep=("closed_form",))
 def test_resumed_run_equals_the_uninterrupted_one(runs, tmp_path, name):
     whole = runs.search(tmp_path / "whole", {"estimator": name})
     whole.train()
@@ -68,7 +68,7 @@ def test_resumed_mirror_descent_equals_the_uninterrupted_one(runs, tmp_path, nam
         for (number, estimator), stopped in product(enumerate(SEVERAL_STEPS), (3, 4, 5))
     ],
 )
-@pytest.mark.sample(one_in=2)
+@pytest.mark.sample(keep=("first_order",))
 def test_a_run_resumed_inside_an_inner_loop_equals_the_uninterrupted_one(runs, tmp_path, name, stopped):
     """Loops of three steps, two micro-batches each, stopped before the second, after its first and its second step."""
     options = {"estimator": name, "inner_steps": 3, "diagnose_steps": (4,)}

@@ -85,7 +85,7 @@ def test_interval(runs, tmp_path):
 
 
 @pytest.mark.parametrize("name", sorted(set(ESTIMATORS) - {"released", "reptile"}))
-@pytest.mark.sample(one_in=2)
+@pytest.mark.sample(keep=("closed_form",))
 def test_accumulated_micro_batches_equal_one_batch(runs, tmp_path, name):
     betas = []
     for size, steps in ((4, 1), (2, 2)):
@@ -127,6 +127,7 @@ def test_selection_has_its_own_betas_and_no_decay(runs, tmp_path):
 
 
 @pytest.mark.parametrize("constraint", ["softmax", "topk"])
+@pytest.mark.sample(keep=("topk",))
 def test_mirror_descent_moves_along_the_gradient_of_alpha(runs, tmp_path, monkeypatch, constraint):
     """Every alpha of the trajectory follows from the one before and the estimator's own total, in closed form."""
     totals = []
@@ -202,6 +203,7 @@ def test_checkpoint_of_another_search_is_refused(runs, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["first_order", "closed_form", "unrolled", "central_difference"])
+@pytest.mark.sample(keep=("closed_form",))
 def test_bf16(runs, tmp_path, name):
     trainer = runs.search(tmp_path, {"estimator": name, "diagnose_steps": (2, 5)}, bf16=True)
     trainer.train()
@@ -212,6 +214,7 @@ def test_bf16(runs, tmp_path, name):
 
 
 @pytest.mark.parametrize("name", ["closed_form", "unrolled", "forward_difference"])
+@pytest.mark.sample(keep=("closed_form",))
 def test_language_model_with_label_smoothing(runs, tmp_path, name):
     config = GPT2Config(vocab_size=50, n_embd=32, n_layer=2, n_head=2, n_positions=32)
     lora = LoraConfig(task_type="CAUSAL_LM", r=3, target_modules=["c_attn"], fan_in_fan_out=True)
@@ -232,12 +235,13 @@ def test_language_model_with_label_smoothing(runs, tmp_path, name):
 
 
 @pytest.mark.parametrize("name", sorted(set(ESTIMATORS) - {"first_order", "reptile"}))
-@pytest.mark.sample(one_in=3, keep=("closed_form",))
+@pytest.mark.sample(keep=("closed_form",))
 def test_the_passes_of_an_estimator_are_those_that_run(name, runs, tmp_path):
     """Against torch's own count of operations; what is small beside the model's layers is in the tolerance."""
 
     def operations(estimator: str) -> int:
-        trainer = runs.search(tmp_path / estimator, {"estimator": estimator}, model={"trained": True})
+        options = {"estimator": estimator}
+        trainer = runs.search(tmp_path / estimator, options, model={"trained": True}, max_steps=2)
         with FlopCounterMode(display=False) as counter:
             trainer.train()
         return counter.get_total_flops()
@@ -247,6 +251,7 @@ def test_the_passes_of_an_estimator_are_those_that_run(name, runs, tmp_path):
 
 
 @pytest.mark.parametrize("interval", [7, 1000])
+@pytest.mark.sample(keep=("7",))
 def test_a_search_without_a_selection_step_is_refused(interval, runs, tmp_path):
     """Six steps: the variables would stay as they were drawn."""
     with pytest.raises(UserError, match=f"interval={interval} in a search of 6 steps"):
