@@ -167,8 +167,9 @@ def _check_files(experiment: ExperimentConfig) -> None:
 
 
 def _check_device(experiment: ExperimentConfig) -> None:
-    """Of runs that are for a GPU alone: asking for one takes torch, and its seconds."""
-    if experiment.model.attention is Attention.flash_attention_2 and find_spec(FLASH_PACKAGE) is not None:
+    """Of runs that are for an accelerator alone: asking for one takes torch, and its seconds."""
+    flash = experiment.model.attention is Attention.flash_attention_2 and find_spec(FLASH_PACKAGE) is not None
+    if flash or experiment.device not in ("auto", "cpu"):
         from autolora_bench import devices
 
         devices.device(experiment)

@@ -264,7 +264,7 @@ def _arena_map(arena: Arena, truth: RankProfile) -> dict[str, Any]:
         )
         for profile in profiles
     ]
-    return {"layers": len(truth.ranks), "rows": rows}
+    return {"layers": len(truth.ranks), "averaged": arena.averaged, "rows": rows}
 
 
 def _heat(rank: float, top: float) -> int:
