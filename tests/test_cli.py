@@ -70,14 +70,15 @@ def test_light_commands_do_not_import_torch(tiny_encoder: Path, tmp_path: Path) 
     ]
 
 
+@pytest.mark.slow
 def test_a_run_begins_without_the_libraries_of_reports() -> None:
     code = "import sys, autolora_bench.commands.launch; print(*{'torch', 'pandas', 'scipy'} & {*sys.modules})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
 
 
-def test_bare_call_names_every_command_and_choice(tmp_path: Path) -> None:
-    answer = process(cwd=tmp_path)
+def test_bare_call_names_every_command_and_choice(bench: Bench) -> None:
+    answer = bench()
     assert answer.returncode == 0
     for word in (*COMMANDS, "autolora", "minilm", "suite=demo"):
         assert word in answer.stdout
@@ -142,6 +143,7 @@ def test_bad_words_give_one_line_and_how_to_mend_it(
         (["task=rte", "task=cola", "-p", "task"], "name: cola"),
     ],
 )
+@pytest.mark.sample(keep=("interval: 3", "title: Jokes"))
 def test_cfg_shows_the_settings_of_a_run(words: list[str], shown: str, bench: Bench, tmp_path: Path) -> None:
     (tmp_path / "mine" / "task").mkdir(parents=True)
     (tmp_path / "mine" / "task" / "jokes.yaml").write_text(

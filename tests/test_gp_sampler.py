@@ -25,6 +25,7 @@ def study(sampler: Any, trials: int, objective: Any = rate, direction: str = "mi
     return found
 
 
+@pytest.mark.sample(one_in=3)
 @pytest.mark.parametrize("seed", range(3))
 def test_the_best_rate_is_found_in_few_trials(seed: int) -> None:
     ours = study(GaussianProcessSampler(seed, n_startup_trials=4), 10)

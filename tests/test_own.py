@@ -81,6 +81,7 @@ def test_it_is_listed_and_checked(
     assert "top_lora" not in methods()
 
 
+@pytest.mark.slow
 def test_listing_it_needs_no_torch(mine: Path) -> None:
     code = (
         "import sys; from autolora_bench import cli;"

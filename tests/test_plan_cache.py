@@ -68,7 +68,10 @@ def test_seeds_do_not_share_what_checking_fills_in(cache: Path) -> None:
 
 
 def test_other_words_are_another_plan(cache: Path) -> None:
-    assert [run.identity for run in planned("train.epochs=2")] != [run.identity for run in planned()]
+    words = ("task=rte", "method=lora")
+    assert [run.identity for run in planned(*words, "train.epochs=2")] != [
+        run.identity for run in planned(*words)
+    ]
 
 
 def test_a_changed_file_of_the_user_is_seen(cache: Path, tmp_path: Path) -> None:
@@ -77,7 +80,8 @@ def test_a_changed_file_of_the_user_is_seen(cache: Path, tmp_path: Path) -> None
     epochs = []
     for value in (2, 5):
         file.write_text(f"# @package _global_\ntrain:\n  epochs: {value}\n")
-        epochs.append(planned(folder=tmp_path / "mine")[0].experiment.train.epochs)
+        [run, _] = planned("task=rte", "method=lora", folder=tmp_path / "mine")
+        epochs.append(run.experiment.train.epochs)
     assert epochs == [2.0, 5.0]
 
 
@@ -96,7 +100,8 @@ def test_what_asks_the_environment_is_not_kept(cache: Path, monkeypatch: pytest.
     folders = []
     for value in ("one", "two"):
         monkeypatch.setenv("WHERE", value)
-        folders.append(str(planned("results=${oc.env:WHERE}")[0].folder).partition("/")[0])
+        [run, _] = planned("task=rte", "method=lora", "results=${oc.env:WHERE}")
+        folders.append(str(run.folder).partition("/")[0])
     assert folders == ["one", "two"]
 
 

@@ -94,7 +94,7 @@ def test_the_best_epoch_is_kept_and_its_predictions_score_the_same(
 def test_an_interrupted_retrain_goes_on_without_a_second_search(
     tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    options = ("method=autolora", "method.search.components=4")
+    options = ("method=autolora", "method.search.components=4", "data.limit=16", "train.epochs=1")
     whole = run(tiny_encoder, tmp_path / "whole", *options)
     cell = experiment(*words(tiny_encoder, tmp_path / "cut", *options))
     folder = run_folder(cell)
@@ -135,7 +135,7 @@ def test_a_sweep_goes_on_after_a_failure_and_says_so(
 ) -> None:
     results = tmp_path / "runs"
     bad = ["method.rank=1,2", "method=lora", "-m", "method.learning_rate=1e-3"]
-    line = [*bad, *words(tiny_encoder, results)]
+    line = [*bad, *words(tiny_encoder, results, "train.max_steps=1")]
     train = FinetunePhase.run
 
     def half_broken(phase: FinetunePhase, context: Any) -> Any:

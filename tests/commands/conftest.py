@@ -2,22 +2,29 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 from autolora_bench.config.compose import compose_config, composer, to_experiment
-from autolora_bench.config.experiment import config_id, experiment_identity, run_folder
+from autolora_bench.config.experiment import ExperimentConfig, config_id, experiment_identity, run_folder
 from autolora_bench.record import Evaluation, Parameters, PhaseRecord, RunRecord, Status, write_record
 
 MODULES = ["layer.0.query", "layer.0.value"]
 
 
+@cache
+def composed(task: str, method: str) -> ExperimentConfig:
+    with composer():
+        return to_experiment(compose_config([f"task={task}", f"method={method}", "data=generated"]))
+
+
 def write_run(results: Path, method: str, seed: int, score: float, task: str = "rte") -> Path:
     """Write the record, and for a search its artefacts, that a completed run would leave."""
     words = [f"task={task}", f"method={method}", "data=generated", f"seed={seed}", f"results={results}"]
-    with composer():
-        cell = to_experiment(compose_config(words))
+    cell = replace(composed(task, method), seed=seed, results=results)
     scored = Evaluation("finetune", "validation", 1.0, 10, {"accuracy": score}, 128)
     identity = (task, cell.model.name, method, config_id(cell), seed)
     command = f"autolora-bench {' '.join(words)}"

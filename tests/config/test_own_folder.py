@@ -108,6 +108,7 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
 
 @pytest.mark.parametrize("words", [["ls", "tasks"], ["check", "task=jokes"], ["status", "task=jokes"], []])
 @pytest.mark.parametrize("content", [BOMB, "defaults: [jokes]\n", "[" * 20_000])
+@pytest.mark.sample(keep=("content0", "defaults: [jokes]\\n", "words1"))
 def test_every_command_refuses_the_file_at_once(
     words: list[str], content: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -150,6 +151,7 @@ def test_folders_and_files_that_are_linked_are_read_too(tmp_path: Path) -> None:
         ({f"x{n}": f"${{.x{n + 1}}}" for n in range(3000)}, "interpolated from more than 50 others"),
     ],
 )
+@pytest.mark.sample(keep=("columns0", "columns1"))
 def test_interpolations_that_do_not_end(
     columns: dict[str, str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

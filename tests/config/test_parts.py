@@ -57,6 +57,7 @@ def jobs(suite: str) -> list[list[str]]:
     return [list(job) for job in BasicSweeper.split_arguments(parsed, None)[0]]
 
 
+@pytest.mark.sample(keep=("methods", "smollm2_text"))
 @pytest.mark.parametrize("suite", ["methods", "peft_all", "arena", "fair", "smollm2_text"])
 def test_three_jobs_of_a_suite(suite: str) -> None:
     with composer():

@@ -154,6 +154,7 @@ REFUSED = [
 ]
 
 
+@pytest.mark.sample(one_in=3)
 @pytest.mark.parametrize(("words", "what", "mend"), REFUSED)
 def test_what_cannot_be_is_refused_in_two_lines(words: list[str], what: str, mend: str) -> None:
     with pytest.raises(UserError) as error:

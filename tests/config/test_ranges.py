@@ -136,7 +136,7 @@ def test_what_is_said(values: dict[str, Any], what: str, mend: str) -> None:
         (["task.generated.rows.train=99999999999"], "task.generated.rows.train=99999999999"),
     ],
 )
-@pytest.mark.sample(one_in=2)
+@pytest.mark.sample(one_in=4)
 def test_check_and_a_run_refuse_it_alike(
     words: list[str], named: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -149,6 +149,7 @@ def test_check_and_a_run_refuse_it_alike(
     assert len(said[0].splitlines()) == 2
 
 
+@pytest.mark.slow
 def test_the_refusal_comes_before_torch_is_imported() -> None:
     words = ["task=rte", *GENERATED, "train.threads=100000000"]
     program = f"import sys; from autolora_bench import cli; print(cli.run({words}), 'torch' in sys.modules)"

@@ -120,6 +120,7 @@ def test_plants_of_several_seeds_are_one_cell() -> None:
         (("task.metrics=[accuracy]",), "accuracy is no metric of task=planted"),
     ],
 )
+@pytest.mark.sample(one_in=3)
 def test_what_cannot_be_is_refused(words: tuple[str, ...], what: str) -> None:
     said = {word.partition("=")[0] for word in words}
     rest = tuple(word for word in SMALL if word.partition("=")[0] not in said)

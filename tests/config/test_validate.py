@@ -18,6 +18,7 @@ from autolora_bench.errors import UserError
 from autolora_bench.paths import conf_dir
 
 
+@pytest.mark.sample(one_in=3)
 @pytest.mark.parametrize(
     ("method", "word"),
     [
@@ -89,6 +90,7 @@ def floats(node: Any, path: str) -> Iterator[tuple[str, Any, str]]:
             yield name, node, field.name
 
 
+@pytest.mark.sample(one_in=4, keep=("llama_adapter", "oracle", "lora_from_ranks", "peft"))
 @pytest.mark.parametrize("method", choices("method", [conf_dir()]))
 def test_what_is_shipped_is_accepted(method: str) -> None:
     task, model, data = {

@@ -48,6 +48,7 @@ POSITIONS = {  # texts and label, counted by hand in the files; a label is its o
 }
 
 
+@pytest.mark.sample(keep=("cola", "mrpc", "stsb", "rte"))
 @pytest.mark.parametrize("name", ROWS)
 def test_every_row_of_the_real_files_is_read_as_it_stands(
     name: str, real: Callable[[str], TaskData], shared_data: Path
@@ -67,6 +68,7 @@ def test_every_row_of_the_real_files_is_read_as_it_stands(
         assert read == (expected if labels else [float(value) for value in expected])
 
 
+@pytest.mark.sample(keep=("rte", "qnli"))
 @pytest.mark.parametrize("name", ROWS)
 def test_a_subset_is_said_to_be_one(name: str, real: Callable[[str], TaskData]) -> None:
     official = dict(zip(ROWS[name], OFFICIAL.get(name, ROWS[name].values()), strict=True))
@@ -74,6 +76,7 @@ def test_a_subset_is_said_to_be_one(name: str, real: Callable[[str], TaskData]) 
     assert real(name).subsets == few
 
 
+@pytest.mark.slow
 def test_mnli_keeps_the_hypotheses_n_a(real: Callable[[str], TaskData], shared_data: Path) -> None:
     plain = sum(
         line.split(b"\t")[9] == b"n/a"
@@ -90,6 +93,7 @@ def test_mrpc_starts_with_a_byte_order_mark_and_loses_no_row_to_quotes(shared_da
     assert content.count(b'"') % 2 == 1  # a reader with quoting would swallow lines here
 
 
+@pytest.mark.slow
 def test_qqp_keeps_doubled_quotes_and_sst2_its_blank_at_the_end(real: Callable[[str], TaskData]) -> None:
     assert sum(text.count('""') for text in real("qqp").splits["train"]["question1"]) > 100
     assert Counter(text[-1:] for text in real("sst2").splits["train"]["sentence"])[" "] > 60000

@@ -15,6 +15,7 @@ from autolora_bench.errors import UserError
 ROWS = {"train": 16619, "validation": 1927, "test": 3856}
 
 
+@pytest.mark.slow
 def test_every_token_of_the_real_files(
     real: Callable[[str], TaskData], task_of: Callable[[str], TaggingTask], shared_data: Path
 ) -> None:

@@ -81,6 +81,7 @@ def test_cells_of_a_csv_file_stay_as_they_are(write: Write) -> None:
     "labels",
     [["1.5", "1.50", "2.5"], ["true", "1", "0", "false"], ["it's", "It's", "null"], ["a b", "A b", "c,d"]],
 )
+@pytest.mark.sample(one_in=2)
 def test_the_words_that_mend_labels_can_be_pasted(labels: list[str], write: Write) -> None:
     cells = {
         "text": [f"number {n}" for n in range(40)],
@@ -104,6 +105,7 @@ def test_cells_of_several_types_have_the_classes_that_are_read(write: Write) -> 
 
 @pytest.mark.parametrize(("name", "sign"), [("a.csv", ","), ("a.csv", ";"), ("a.tsv", "\t")])
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+@pytest.mark.sample(one_in=2)
 def test_delimiters_and_a_byte_order_mark(name: str, sign: str, encoding: str, write: Write) -> None:
     lines = [f"id{sign}text{sign}label", *(f"{n}{sign}it is {n}{sign}{'ab'[n % 2]}" for n in range(20))]
     task, data = read(write(name, "\r\n".join(lines), encoding))
@@ -156,6 +158,7 @@ def test_class_names_of_the_file_keep_their_order(tmp_path: Path) -> None:
     ("values", "labels"),
     [([10, 9, 2], ["2", "9", "10"]), ([True, False], ["false", "true"]), (["b ", "a"], ["a", "b"])],
 )
+@pytest.mark.sample(one_in=2)
 def test_classes_are_in_a_fixed_order(values: list[Any], labels: list[str], write: Write) -> None:
     path = write("a.jsonl", rows(30, lambda n: values[n % len(values)]))
     task = planned(path, "task.kind=classification").task
@@ -195,6 +198,7 @@ def test_classes_are_in_a_fixed_order(values: list[Any], labels: list[str], writ
         ({"document": "t", "summary": "t", "id": range}, (GenerationTask, ["document"], "summary")),
     ],
 )
+@pytest.mark.sample(one_in=2)
 def test_what_leaves_no_doubt_is_read(
     columns: dict[str, Any], expected: tuple[type, list[str] | int, str], write: Write
 ) -> None:
@@ -259,6 +263,7 @@ def test_what_leaves_no_doubt_is_read(
         ({"text": "t", "label": [0, 1]}, ["task.texts=[text]", "task.label=text"], ["read off the input"]),
     ],
 )
+@pytest.mark.sample(one_in=3)
 def test_doubt_is_two_lines_and_no_guess(
     columns: dict[str, Any], words: list[str], said: list[str], write: Write
 ) -> None:
@@ -293,6 +298,7 @@ def test_doubt_is_two_lines_and_no_guess(
         ("a.txt", "text,label\na,b\n", "no table"),
     ],
 )
+@pytest.mark.sample(one_in=2)
 def test_a_broken_table_is_named(name: str, content: str, said: str, write: Write) -> None:
     with pytest.raises(UserError, match=said) as caught:
         planned(write(name, content))
@@ -467,6 +473,7 @@ def test_words_are_counted_over_the_cells_that_hold_some(write: Write) -> None:
         (["task=any", "data.train=."], "holds no table"),
     ],
 )
+@pytest.mark.sample(one_in=2)
 def test_settings_that_do_not_go_together(
     words: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

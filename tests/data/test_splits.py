@@ -22,6 +22,7 @@ def mixed(size: int) -> list[int]:
 @pytest.mark.parametrize("share", [0.5, 0.7])
 @pytest.mark.parametrize("size", [2, 7, 100, 101, 2490])
 @pytest.mark.parametrize("stratify", ["label", None])
+@pytest.mark.sample(one_in=4)
 def test_the_halves_cover_the_data_once(share: float, size: int, stratify: str | None) -> None:
     first, second = search_split(dataset(mixed(size)), share, 3, stratify)
     rows = first["row"][:] + second["row"][:]

@@ -21,6 +21,7 @@ COUNTS = {  # shared/data/README.md: entries, good lexicalisations, all lexicali
 }
 
 
+@pytest.mark.slow
 def test_entries_and_good_lexicalisations_of_the_real_files(
     real: Callable[[str], TaskData], task_of: Callable[[str], GenerationTask], shared_data: Path
 ) -> None:

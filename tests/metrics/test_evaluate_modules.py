@@ -250,6 +250,7 @@ def test_inputs_that_cannot_be_scored_are_refused():
     assert load_metric("bleu").compute(predictions=["a b c d"], references=["a b c d"])["bleu"] > 0.99
 
 
+@pytest.mark.slow
 def test_the_package_and_its_command_start_without_evaluate_and_pandas():
     code = (
         "import sys, autolora_bench, autolora_bench.cli as cli; cli.run(['ls', 'methods']); cli.run(['score']);"

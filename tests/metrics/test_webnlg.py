@@ -38,16 +38,25 @@ def test_references_may_be_given_by_their_prefix(metric_cases, expected):
     assert report["scores"]["ter"] == pytest.approx(expected(CASE)["all"]["TER_pyter_mean"], abs=1e-9)
 
 
-def test_a_last_newline_changes_nothing(metric_cases, expected, tmp_path):
-    for file in (metric_cases / CASE).glob("[hr]*"):
-        (tmp_path / file.name).write_text(file.read_text(encoding="utf-8") + "\n", encoding="utf-8")
-    arguments = {"task": "webnlg", "predictions": f"{tmp_path}/hypothesis", "references": str(tmp_path)}
-    report = score({**arguments, "metrics": "ter"})
+@pytest.mark.parametrize("count", [100, pytest.param(None, marks=pytest.mark.slow)])
+def test_a_last_newline_changes_nothing(count, metric_cases, expected, tmp_path):
+    """Of the first lines, or of all, which have an official score."""
+    reports = []
+    for end in ("", "\n"):
+        for file in (metric_cases / CASE).glob("[hr]*"):
+            lines = file.read_text(encoding="utf-8").split("\n")[:count]
+            (tmp_path / file.name).write_text("\n".join(lines) + end, encoding="utf-8")
+        arguments = {"task": "webnlg", "predictions": f"{tmp_path}/hypothesis", "references": str(tmp_path)}
+        reports.append(score({**arguments, "metrics": "ter"}))
+    without, report = reports
     values = expected(CASE)["all"]
-    assert report["n"] == values["n"]
-    assert report["scores"]["ter"] == pytest.approx(values["TER_pyter_mean"], abs=1e-9)
+    assert report["n"] == without["n"] == (count or values["n"])
+    assert report["scores"] == without["scores"]
+    if count is None:
+        assert report["scores"]["ter"] == pytest.approx(values["TER_pyter_mean"], abs=1e-9)
 
 
+@pytest.mark.slow
 def test_seen_and_unseen_of_the_test_set(shared_data, metric_cases):
     xml = shared_data / "webnlg" / "test" / "testdata_with_lex.xml"
     arguments = {

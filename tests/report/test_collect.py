@@ -148,7 +148,7 @@ def nodes(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     return [found for name, one in items for found in [(*path, name), *nodes(one, (*path, name))]]
 
 
-@pytest.mark.parametrize("every", [7, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("every", [14, pytest.param(1, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("part", ["config", "data", "provenance", "locations", "error"])
 def test_odd_values_in_a_readable_record_never_stop_a_report(
     make: Callable[..., RunRecord], part: str, every: int
@@ -179,6 +179,7 @@ def test_names_of_strangers_do_no_harm(make: Callable[..., RunRecord]) -> None:
 @pytest.mark.parametrize(
     "text", ["[" * 100_000, '{"modules": ["a"], "alpha": [[1' + "0" * 400 + ']], "kept": [[1]]}']
 )
+@pytest.mark.sample(one_in=2)
 def test_an_unreadable_selection_is_named(make: Callable[..., RunRecord], tmp_path: Path, text: str) -> None:
     write_record(tmp_path / "runs" / "a", make("rte", "autolora", 0, 0.7))
     (tmp_path / "runs" / "a" / "search").mkdir()

@@ -1,6 +1,7 @@
 """report examples=N: on which examples methods disagree, read off what the runs left."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,22 @@ FAST = [
 @pytest.fixture(autouse=True)
 def _in_a_fresh_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def on_rte(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Results of two methods with two seeds."""
+    results = tmp_path_factory.mktemp("on_rte")
+    run(tiny_encoder, "task=rte", "method=head_only,bitfit", "seed=0,1", f"results={results}")
+    return results
+
+
+def take(results: Path, method: str, *seeds: int) -> None:
+    """Copy those runs to where this test works."""
+    for path in find_records(results):
+        found = read_record(path)
+        if found.method == method and found.seed in seeds:
+            shutil.copytree(path.parent, Path("runs") / path.parent.relative_to(results))
 
 
 def run(model: Path, *words: str) -> None:
@@ -55,8 +72,8 @@ def table(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, Any]:
     return found
 
 
-def test_a_run_leaves_its_examples(tiny_encoder: Path) -> None:
-    run(tiny_encoder, "task=rte", "method=head_only")
+def test_a_run_leaves_its_examples(on_rte: Path) -> None:
+    take(on_rte, "head_only", 0)
     path = examples("head_only")
     plain = [json.loads(line) for line in path.with_name("validation.jsonl").read_text().splitlines()]
     left = lines(path)
@@ -70,9 +87,10 @@ def test_a_run_leaves_its_examples(tiny_encoder: Path) -> None:
 
 
 def test_the_examples_between_which_rows_differ_most_come_first(
-    tiny_encoder: Path, capsys: pytest.CaptureFixture[str]
+    on_rte: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run(tiny_encoder, "task=rte", "method=head_only,bitfit", "seed=0,1")
+    take(on_rte, "head_only", 0, 1)
+    take(on_rte, "bitfit", 0, 1)
     wrong = {"entailment": "not_entailment", "not_entailment": "entailment"}
     gold = [line["gold"] for line in lines(examples("bitfit"))]
     rewrite(examples("head_only", 0), p2=wrong[gold[2]], p5=wrong[gold[5]], p7=wrong[gold[7]])
@@ -109,7 +127,7 @@ def test_numbers_and_tags(tiny_encoder: Path, capsys: pytest.CaptureFixture[str]
     assert float(row["BitFit"]) == pytest.approx(1 - 1 / len(tags), abs=0.005)
 
 
-def test_what_cannot_be_shown_is_said(tiny_encoder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_cannot_be_shown_is_said(on_rte: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def refused(*words: str) -> str:
         capsys.readouterr()
         assert cli.run(["report", *words]) == 2
@@ -117,11 +135,11 @@ def test_what_cannot_be_shown_is_said(tiny_encoder: Path, capsys: pytest.Capture
         assert len(said.splitlines()) == 2
         return said
 
-    run(tiny_encoder, "task=rte", "method=head_only")
+    take(on_rte, "head_only", 0)
     assert "Head only alone has predictions" in refused("task=rte", "examples=5")
     assert "no number of examples" in refused("task=rte", "examples=many")
     assert "do not go together" in refused("task=rte", "examples=5", "out=tables")
-    run(tiny_encoder, "task=rte", "method=bitfit")
+    take(on_rte, "bitfit", 0)
     for path in find_records(Path("runs")):
         write_record(Path("thin") / path.parent.relative_to("runs"), read_record(path))
     assert "made small" in refused("task=rte", "records=thin", "examples=5")

@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 
 def test_a_text_report_does_without_the_library_of_figures() -> None:
     code = "import autolora_bench.report.build, sys; print('matplotlib' in sys.modules)"
@@ -10,6 +12,7 @@ def test_a_text_report_does_without_the_library_of_figures() -> None:
     assert done.stdout.strip() == "False"
 
 
+@pytest.mark.slow
 def test_no_torch_no_transformers() -> None:
     code = (
         "import autolora_bench.report.build, autolora_bench.report.page, sys;"

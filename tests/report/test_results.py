@@ -54,6 +54,7 @@ def test_every_committed_file_is_made_again_byte_for_byte(folder: str, tmp_path:
 
 @pytest.mark.parametrize("folder", ["minilm", "methods", "generated", "peft_all"])
 @pytest.mark.parametrize(("form", "suffix"), [("markdown", "md"), ("csv", "csv")])
+@pytest.mark.sample(one_in=2)
 def test_the_committed_scores_are_those_of_the_records(
     folder: str, form: str, suffix: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -74,12 +74,13 @@ def test_the_second_report_of_the_same_records_draws_nothing_and_is_the_same(
     searched: Collection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drawn: list[str] = []
+    real = True
     kept = reuse._kept
 
     def watched(picture: Picture, folder: Path) -> Picture:
         def render(form: str) -> bytes:
             drawn.append(picture.name)
-            return picture.render(form)
+            return picture.render(form) if real else b"<svg/>"
 
         return kept(Picture(picture.name, picture.caption, picture.alt, render), folder)
 
@@ -90,6 +91,7 @@ def test_the_second_report_of_the_same_records_draws_nothing_and_is_the_same(
     second = write_report(tmp_path / "b", searched)
     assert not drawn
     assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
+    real = False  # whether it is drawn counts here
     write_report(tmp_path / "c", searched, title="Another")
     assert drawn
 
