@@ -24,7 +24,7 @@ WORDS = [
     "task.decoding.beams=2",
     "task.decoding.max_new_tokens=4",
     "train.epochs=1",
-    "data.limit=16",
+    "data.limit=8",
     "data.limit_evaluation=4",
     "train.batch_size=4",
 ]

@@ -17,7 +17,7 @@ from autolora_bench.search.layers import lora_factors, lora_layers
 from autolora_bench.training.arguments import training_arguments
 from autolora_bench.training.weight_groups import WeightGroups
 
-FASTER = ("method.rates.learning_rate=0.1",)
+FASTER = ("method.rates.learning_rate=0.1", "train.epochs=1")
 
 
 def found(run: Any) -> dict[str, list[float]]:

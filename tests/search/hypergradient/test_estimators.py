@@ -14,7 +14,7 @@ EXACT = {"unrolled": 1e-5, "forward_difference": 1e-4, "central_difference": 1e-
 @pytest.mark.parametrize("warm", [0, 4])
 @pytest.mark.sample(keep=("4-adamw", "0-sgd"))
 def test_estimators_against_numerical_derivative(toys, problem, optimizers, optimizer, warm):
-    case = problem(toys.model(), optimizers[optimizer], warm=warm)
+    case = problem(toys.model(r=2), optimizers[optimizer], warm=warm)
     numerical = case.numerical()
     for name, tolerance in EXACT.items():
         assert toys.relative(case.beta_gradient(estimator(name)), numerical) < tolerance, name

@@ -76,7 +76,7 @@ def search(folder: Path, granularity: Granularity = Granularity.layer, steps: in
 
 
 def test_layers_that_need_higher_rates_get_them(tmp_path: Path) -> None:
-    trainer = search(tmp_path, steps=120, learning_rate=0.03)
+    trainer = search(tmp_path, steps=80, learning_rate=0.04)
     trainer.train()
     found = trainer.rates.multiples().flatten().tolist()
     assert spearmanr(found, SIZES).statistic > 0.9
@@ -124,7 +124,7 @@ def test_a_resumed_search_of_decay_and_alpha_equals_the_uninterrupted_one(tmp_pa
 @pytest.mark.parametrize(("start", "rises"), [(0.05, True), (40.0, False)])
 @pytest.mark.sample(keep=("40.0",))
 def test_a_scale_that_is_far_too_small_rises_and_one_that_is_too_large_falls(tmp_path, start, rises):
-    trainer = search(tmp_path, steps=80, learning_rate=0.05, also=[Also.alpha])
+    trainer = search(tmp_path, steps=40, learning_rate=0.05, also=[Also.alpha])
     for layer in lora_layers(trainer.model).values():
         layer.scaling["default"] = start
     trainer.shared = SharedMultiples(trainer.model, [Also.alpha], 30.0)

@@ -34,7 +34,7 @@ def test_weights_move_as_in_a_plain_trainer(runs, toys, tmp_path):
 
 def test_loss_falls_and_progress_is_logged(runs, tmp_path):
     trainer = runs.search(
-        tmp_path, max_steps=60, logging_steps=10, learning_rate=3e-2, lr_scheduler_type="constant"
+        tmp_path, max_steps=40, logging_steps=10, learning_rate=3e-2, lr_scheduler_type="constant"
     )
     trainer.train()
     logs = [x for x in trainer.state.log_history if "loss" in x]
@@ -48,7 +48,7 @@ def test_loss_falls_and_progress_is_logged(runs, tmp_path):
 def test_useful_component_is_kept(runs, toys, tmp_path, rule):
     """One component per layer is trained, the others are noise; the weights then stand still."""
     first = runs.search(
-        tmp_path / "a", {"selection_learning_rate": 0.0}, {"r": 1, "dropout": 0.0}, max_steps=60
+        tmp_path / "a", {"selection_learning_rate": 0.0}, {"r": 1, "dropout": 0.0}, max_steps=40
     )
     first.train()
     network = toys.model(r=4, lora_alpha=16, trained=False, dropout=0.0).float()
@@ -66,7 +66,7 @@ def test_useful_component_is_kept(runs, toys, tmp_path, rule):
         tmp_path / "b",
         {"selection_learning_rate": 5e-2, "rule": rule},
         network,
-        max_steps=40,
+        max_steps=25,
         learning_rate=0.0,
     )
     trainer.train()

@@ -16,7 +16,7 @@ from autolora_bench.data.schema import TaskData
 from autolora_bench.tasks.base import EvaluationContext, Splits
 from autolora_bench.tasks.generation.task import Generation
 
-STEPS = 120
+STEPS = 60
 
 
 @dataclass
