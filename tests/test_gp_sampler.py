@@ -46,7 +46,7 @@ def test_whole_numbers_words_and_failed_trials() -> None:
             raise optuna.TrialPruned
         return float(np.log2(rank / 8) ** 2 + (layers - 9) ** 2)
 
-    found = study(GaussianProcessSampler(0, n_startup_trials=5), 25, objective)
+    found = study(GaussianProcessSampler(0, n_startup_trials=5), 20, objective)
     assert abs(found.best_params["layers"] - 9) <= 1
     assert 4 <= found.best_params["rank"] <= 16
     assert all(isinstance(t.params["rank"], int) for t in found.trials)

@@ -41,7 +41,7 @@ def composes(monkeypatch: pytest.MonkeyPatch) -> list[object]:
 
 
 @pytest.mark.parametrize(("task", "method"), PAIRS)
-@pytest.mark.sample(one_in=8)
+@pytest.mark.sample(one_in=16)
 def test_plain_values_give_the_same_objects(task: str, method: str) -> None:
     with composer():
         cell = to_objects(compose_config([f"task={task}", f"method={method}", "data=hub"]))

@@ -236,7 +236,7 @@ def choices_of(suite: str) -> dict[str, list[str]]:
 
 
 @pytest.mark.parametrize("suite", PRODUCTS)
-@pytest.mark.sample(one_in=4)
+@pytest.mark.sample(one_in=8)
 def test_the_first_run_of_every_suite_composes(suite: str) -> None:
     words = [f"{name}={listed[0]}" for name, listed in choices_of(suite).items()]
     found = plan(Request((f"suite={suite}", data_of(suite), *words)))

@@ -75,7 +75,7 @@ def test_settings_are_explained(
 
 
 @pytest.mark.parametrize("method", choices("method", [conf_dir()]))
-@pytest.mark.sample(one_in=3)
+@pytest.mark.sample(one_in=8)
 def test_every_setting_of_every_method_has_a_value_and_a_kind(method: str) -> None:
     with composer():
         node = compose_config([f"method={method}"]).method

@@ -113,6 +113,7 @@ RECORDED = {
 """Settings that made the identity of recorded runs: more of them, and no record would be found again."""
 
 
+@pytest.mark.sample(keep=("lora", "lora_random_ranks", "autolora", "adapter"))
 @pytest.mark.parametrize("method", RECORDED)
 def test_later_settings_leave_the_identity_of_recorded_runs(method: str) -> None:
     none = ["method.reference=null"] if method == "lora_random_ranks" else []
@@ -149,6 +150,7 @@ def test_reference_is_what_records_were_made_with() -> None:
     assert {f"lora-{config_id(run.experiment)}" for run in (*runs, *kernels, *unpadded)} == recorded
 
 
+@pytest.mark.sample(one_in=2)
 @pytest.mark.parametrize("said", ["maybe", "null", "1", "'true'"])
 @pytest.mark.parametrize("way", WAYS)
 def test_a_way_is_auto_or_true_or_false(way: str, said: str) -> None:

@@ -98,10 +98,12 @@ OWN = {
 CHOICES = [[f"recipe={name}", "task=rte", "method=lora"] for name in OWN]
 
 
-def test_what_files_name_of_each_other(tmp_path: Path) -> None:
+@pytest.mark.parametrize("every", [4, pytest.param(1, marks=pytest.mark.slow)])
+def test_what_files_name_of_each_other(every: int, tmp_path: Path) -> None:
+    """Each, and some or all of them again, when others were composed before."""
     with composer():
         compose = PartComposer([search_path(own_folder(tmp_path, **OWN))])
-        for words in [*CHOICES, *reversed(CHOICES)]:
+        for words in [*CHOICES, *CHOICES[::-every]]:
             compare(compose, words)
 
 

@@ -19,6 +19,7 @@ FILES = {
 }
 
 
+@pytest.mark.slow
 def test_every_reference_of_the_real_files(real: Callable[[str], TaskData], shared_data: Path) -> None:
     data = real("e2e")
     assert data.subsets == {}

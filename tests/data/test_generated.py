@@ -62,6 +62,7 @@ def test_every_task_has_its_own_examples(name: str, task_of: Callable[[str], Tas
     assert any("generated" in note for note in data.notes)
 
 
+@pytest.mark.sample(keep=("cola", "rte", "mnli"))
 @pytest.mark.parametrize("name", ["cola", "sst2", "mrpc", "rte", "qnli", "qqp", "mnli"])
 def test_labels_are_balanced_in_every_split(name: str, task_of: Callable[[str], TaskConfig]) -> None:
     for rows in load_data(task_of(name), GENERATED).splits.values():

@@ -90,7 +90,7 @@ def test_every_block_says_what_it_is(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if commands(page)], ids=name_of)
-@pytest.mark.sample(keep=("README.md", "docs/launchers.md", "docs/methods/controls.md", "docs/statistics.md"))
+@pytest.mark.sample(keep=("README.md", "docs/launchers.md", "docs/statistics.md"))
 def test_the_commands_of_a_page(
     page: Path, place: Path, tiny_encoder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

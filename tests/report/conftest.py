@@ -5,6 +5,7 @@ import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ from autolora_bench.record import (
     Status,
     write_record,
 )
+from autolora_bench.report.build import report
 from autolora_bench.report.collect import Collection, collect
 
 Make = Callable[..., RunRecord]
@@ -87,7 +89,7 @@ def experiment(task: str, method: str, seed: int, model: str, results: str, **da
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def plan() -> Plan:
     """plan(task, method, seed=0, model="roberta_base", results="runs", **data) -> PlannedRun."""
 
@@ -100,7 +102,7 @@ def plan() -> Plan:
     return make
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make(plan: Plan) -> Make:
     """make(task, method, seed, score, model=..., **fields) -> RunRecord, completed unless `status` says otherwise.
 
@@ -201,6 +203,16 @@ def _phases(record: RunRecord, retrain: str) -> list[PhaseRecord]:
 @pytest.fixture
 def study(make: Make, plan: Plan) -> tuple[list[RunRecord], list[PlannedRun]]:
     """Failures, missing seeds, ties, negative scores, one seed, a subset, two configurations, two models."""
+    return made_study(make, plan)
+
+
+@pytest.fixture(scope="session")
+def page_of_study(make: Make, plan: Plan) -> str:
+    """Its report."""
+    return report(*made_study(make, plan), format="html", title="Study")
+
+
+def made_study(make: Make, plan: Plan) -> tuple[list[RunRecord], list[PlannedRun]]:
     noise = np.random.default_rng(7)
     records, planned = [], []
 
@@ -245,11 +257,13 @@ SUBSET = {"subsets": {"train": [1000, 3668]}}
 
 def planned_run_of(record: RunRecord, plan: Plan) -> PlannedRun:
     """The planned run that a made-up record fulfils."""
-    names = {
-        config_id(experiment(record.task, key, record.seed, record.model, "runs", **_limit(record))): key
-        for key in METHODS
-    }
+    names = _methods_by_id(record.task, record.model, **_limit(record))
     return plan(record.task, names[record.config_id], record.seed, record.model, **_limit(record))
+
+
+@cache
+def _methods_by_id(task: str, model: str, **data: Any) -> dict[str, str]:
+    return {config_id(experiment(task, key, 0, model, "runs", **data)): key for key in METHODS}
 
 
 def _limit(record: RunRecord) -> dict[str, Any]:

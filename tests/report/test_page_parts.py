@@ -58,8 +58,8 @@ def data_of(text: str) -> dict[str, Any]:
 
 
 @pytest.fixture
-def text(study: Study) -> str:
-    return report(*study, format="html", title="Study")
+def text(page_of_study: str) -> str:
+    return page_of_study
 
 
 def test_the_verdict_comes_first_and_says_what_the_test_separates(text: str) -> None:
