@@ -222,8 +222,9 @@ def test_only_intended_weights_move_and_all_of_them_do(method: str, trained: Any
 def test_loss_falls(method: str, trained: Any) -> None:
     """Prompts before a random encoder lower it little and slowly: their later epochs are taken together. A training
     that goes on from another is below LoRA's first epoch."""
-    slow = method in ("prefix_tuning", "prompt_tuning", "p_tuning")
-    run = trained(method, "train.epochs=6") if slow else trained(method)
+    epochs = {"prefix_tuning": 12, "prompt_tuning": 12, "p_tuning": 6}.get(method)
+    slow = epochs is not None
+    run = trained(method, f"train.epochs={epochs}") if slow else trained(method)
     first = trained("lora") if method == "lora_balanced" else run
     losses = [evaluation.train_loss for evaluation in (*first.record.history[:1], *run.record.history)]
     later = losses[len(losses) // 2 + 1 :] if slow else losses[-1:]
