@@ -100,6 +100,18 @@ def test_check_says_what_the_run_says(
     assert f"failed: {what}\n{mend.removesuffix(')')}\n" in ran
 
 
+def test_an_accelerator_that_is_not_there(
+    tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    words = [word for word in SMALL if not word.startswith("device=")]
+    words += ["task=rte", "method=lora", f"model.checkpoint={tiny_encoder}", f"results={tmp_path / 'runs'}"]
+    for device, status in (("cuda", 2), ("auto", 0), ("cpu", 0)):
+        assert cli.run(["check", *words, f"device={device}"]) == status
+        said = capsys.readouterr().out
+        assert ("missing: device=cuda: torch finds none here (say device=cpu" in said) == (status == 2)
+
+
 def test_a_decoder_without_an_end(
     tiny_decoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -10,7 +10,6 @@ import pandas as pd
 import pytest
 from scipy.stats import spearmanr
 
-from autolora_bench import cli
 from autolora_bench.config.compose import compose_config, composer, to_experiment
 from autolora_bench.config.experiment import config_id, experiment_identity
 from autolora_bench.errors import UserError
@@ -283,9 +282,10 @@ def test_the_stability_of_searches_still_reads_planted_runs(planted: Planted) ->
         report_stability([planted.record("autolora_topk")])
 
 
-def test_a_drawing_names_the_rows_that_were_run_on_fewer_plants(capsys: pytest.CaptureFixture[str]) -> None:
-    records = Path(__file__).parents[2] / "results/arena_minilm/records"
-    assert (
-        cli.run(["report", f"records={records}", "task=planted", "method=oracle,lora_uniform,autolora"]) == 0
-    )
-    assert "means over 5 plants (of fewer: AutoLoRA: 1). A dot" in capsys.readouterr().out
+def test_a_drawing_names_the_rows_that_were_run_on_fewer_plants(planted: Planted) -> None:
+    records = [planted.record(method, seed) for method in ("oracle", "lora_uniform") for seed in range(5)]
+    records.append(planted.record("autolora"))
+    said = "means over 5 plants (of fewer: AutoLoRA: 1)"
+    assert f"{said}. A dot" in report(records)
+    assert f"in the order of the planted ranks; {said}</caption>" in report(records, format="html")
+    assert "planted ranks; plant 0</caption>" in report([*records[::5], records[-1]], format="html")
