@@ -29,7 +29,8 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def planned(*words: str, folder: Path | None = None) -> list[PlannedRun]:
-    return plan(Request((*WORDS, *words), True, folder))
+    said = {word.partition("=")[0]: word for word in (*WORDS, *words)}
+    return plan(Request(tuple(said.values()), True, folder))
 
 
 def composes(monkeypatch: pytest.MonkeyPatch) -> list[object]:

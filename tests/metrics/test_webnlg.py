@@ -31,11 +31,27 @@ def test_official_case(metric_cases, expected, java):
     assert report["subsets"] == {}
 
 
-def test_references_may_be_given_by_their_prefix(metric_cases, expected):
-    folder = metric_cases / CASE
-    arguments = {"task": "webnlg", "predictions": f"{folder}/hypothesis", "references": f"{folder}/reference"}
-    report = score({**arguments, "metrics": "ter"})
-    assert report["scores"]["ter"] == pytest.approx(expected(CASE)["all"]["TER_pyter_mean"], abs=1e-9)
+@pytest.mark.parametrize("count", [100, pytest.param(None, marks=pytest.mark.slow)])
+def test_references_may_be_given_by_their_prefix(count, metric_cases, expected, tmp_path):
+    """Of the first lines, or of all, which have an official score."""
+    for file in (metric_cases / CASE).glob("[hr]*"):
+        lines = file.read_text(encoding="utf-8").split("\n")[:count]
+        (tmp_path / file.name).write_text("\n".join(lines), encoding="utf-8")
+    of_folder, of_prefix = (
+        score(
+            {
+                "task": "webnlg",
+                "predictions": f"{tmp_path}/hypothesis",
+                "references": references,
+                "metrics": "ter",
+            }
+        )
+        for references in (str(tmp_path), f"{tmp_path}/reference")
+    )
+    assert of_prefix["scores"] == of_folder["scores"]
+    if count is None:
+        official = expected(CASE)["all"]["TER_pyter_mean"]
+        assert of_prefix["scores"]["ter"] == pytest.approx(official, abs=1e-9)
 
 
 @pytest.mark.parametrize("count", [100, pytest.param(None, marks=pytest.mark.slow)])
