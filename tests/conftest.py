@@ -89,29 +89,6 @@ def _merge_once() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _read_once() -> Iterator[None]:
-    """The jobs of a sweep share what was read, as compositions within `composer()` do; not those of other processes."""
-    from hydra._internal.config_loader_impl import ConfigLoaderImpl
-    from hydra._internal.config_repository import ConfigRepository
-
-    from autolora_bench.config.store import OneRepository
-
-    begin = ConfigLoaderImpl.__init__
-
-    def sharing(self: Any, config_search_path: Any) -> None:
-        begin(self, config_search_path)
-        self.repository = OneRepository(config_search_path)
-
-    def sent(self: Any) -> dict[str, Any]:
-        return {**vars(self), "repository": ConfigRepository(self.config_search_path)}
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ConfigLoaderImpl, "__init__", sharing)
-        patch.setattr(ConfigLoaderImpl, "__getstate__", sent)
-        yield
-
-
-@pytest.fixture(scope="session", autouse=True)
 def _ask_git_once() -> Iterator[None]:
     """The code of one process has one commit, and every run asks for it."""
     with pytest.MonkeyPatch.context() as patch:

@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from autolora_bench.config.compose import CONFIG, composer, explain
-from autolora_bench.config.store import register_schemas
+from autolora_bench.config.store import reading_once, register_schemas
 from autolora_bench.errors import UserError
 from autolora_bench.paths import conf_dir
 from autolora_bench.processes import world_size
@@ -24,7 +24,7 @@ def ask(words: Sequence[str], job: Job) -> None:
     """Give Hydra a command line. Raises UserError for words that it does not take."""
     register_schemas()
     try:
-        with _arguments(["autolora-bench", *words]), _errors_raised():
+        with _arguments(["autolora-bench", *words]), _errors_raised(), reading_once():
             hydra.main(config_path=str(conf_dir()), config_name=CONFIG, version_base="1.3")(job)()
     except (HydraException, OmegaConfBaseException) as error:
         with composer():

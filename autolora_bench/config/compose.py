@@ -24,7 +24,7 @@ from autolora_bench.config.model import settle_targets
 from autolora_bench.config.peft_method import resolve_peft
 from autolora_bench.config.ranks import name_reference, resolve_ranks
 from autolora_bench.config.registry import methods, note_code
-from autolora_bench.config.store import read_once, register_schemas
+from autolora_bench.config.store import reading_once, register_schemas
 from autolora_bench.config.validate import validate
 from autolora_bench.errors import UserError, nearest
 from autolora_bench.paths import conf_dir
@@ -47,8 +47,7 @@ LINKS = 50
 def composer() -> Iterator[None]:
     """Hydra's compose API over conf/; leaves no global state behind."""
     register_schemas()
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        read_once()
+    with reading_once(), initialize_config_dir(str(conf_dir()), version_base="1.3"):
         yield
     GlobalHydra.instance().clear()
 

@@ -7,14 +7,17 @@ anew: a third of the time of composing a suite. Here many compositions share one
 import copy
 import os
 import pickle
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, cast
 
 from hydra._internal import defaults_list as trees
+from hydra._internal import hydra as engine
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import ConfigRepository
+from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.config_store import ConfigStore
 from hydra.core.default_element import InputDefault
-from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
 from hydra.plugins.config_source import ConfigResult, ConfigSource
 from omegaconf import DictConfig, OmegaConf
@@ -100,9 +103,19 @@ _loaded: dict[tuple[str, str, str], tuple[Stamp, Loaded]] = {}
 class OneRepository(ConfigRepository):
     """Parses a file again only where it has changed, and a schema where another took its place."""
 
+    def __init__(self, config_search_path: ConfigSearchPath) -> None:
+        self.search_path = config_search_path
+        super().__init__(config_search_path)
+
     def __deepcopy__(self, memo: dict[int, Any]) -> "OneRepository":
         """What Hydra does to its copy is to give it other sources, not to change these."""
-        return copy.copy(self)
+        twin = object.__new__(OneRepository)
+        vars(twin).update(vars(self))
+        return twin
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """To another process, which has read nothing, goes Hydra's own."""
+        return ConfigRepository, (self.search_path,)
 
     def load_config(self, config_path: str) -> ConfigResult | None:
         """As Hydra's."""
@@ -128,12 +141,24 @@ def _stamp(source: ConfigSource, config_path: str) -> Stamp:
     return status.st_mtime_ns, status.st_size, status.st_ino
 
 
-def read_once() -> None:
-    """Compositions of the Hydra that is now initialised share one repository."""
-    loader = GlobalHydra.instance().config_loader()
-    assert isinstance(loader, ConfigLoaderImpl)
-    loader.repository = OneRepository(loader.config_search_path)
+class SharingLoader(ConfigLoaderImpl):
+    """Hydra's loader, whose compositions share what was read."""
+
+    def __init__(self, config_search_path: ConfigSearchPath) -> None:
+        super().__init__(config_search_path)
+        self.repository = OneRepository(config_search_path)
+
+
+@contextmanager
+def reading_once() -> Iterator[None]:
+    """Every Hydra that is initialised meanwhile has a loader that shares what was read."""
     trees._create_interpolation_map = _choices_where_named
+    before = vars(engine)["ConfigLoaderImpl"]
+    vars(engine)["ConfigLoaderImpl"] = SharingLoader
+    try:
+        yield
+    finally:
+        vars(engine)["ConfigLoaderImpl"] = before
 
 
 _all_choices = trees._create_interpolation_map

@@ -1,5 +1,6 @@
 """What is read once for many compositions gives each of them what Hydra alone would give."""
 
+import pickle
 import shutil
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import ConfigRepository
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
+from hydra.types import RunMode
 from omegaconf import OmegaConf
 
 from autolora_bench.config.compose import compose_config, composer, search_path, to_objects
@@ -107,3 +109,13 @@ def test_a_schema_that_another_takes_the_place_of_is_looked_up_again() -> None:
     finally:
         schemas["train.yaml"] = kept
     assert kinds == [TrainConfig, LongerConfig]
+
+
+def test_a_loader_that_goes_to_another_process_takes_nothing_along() -> None:
+    with composer():
+        expected = settings(compose_config(["method=autolora"]).method)
+        sent = pickle.dumps(GlobalHydra.instance().config_loader())
+    loader = pickle.loads(sent)
+    assert type(loader.repository) is ConfigRepository
+    config = loader.load_configuration("config", ["method=autolora"], RunMode.RUN)
+    assert settings(config.method) == expected
