@@ -8,7 +8,7 @@ import copy
 import os
 import pickle
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, cast
 
 from hydra._internal import defaults_list as trees
@@ -72,17 +72,15 @@ def forget_method(kind: MethodKind) -> None:
     schemas.pop(f"{kind.name}.yaml", None)
 
 
-Stamp = tuple[Any, ...]
-
-
 class Loaded(ConfigResult):
     """What a file or a schema holds. Its settings are unpacked when they are asked for: a list of defaults needs few.
 
-    A composition changes the settings, so that each unpacks its own. It changes neither the header nor the defaults.
+    A composition changes the settings, so that each unpacks its own. The header and the defaults are everybody's: Hydra
+    reads the one and copies the other.
     """
 
-    def __init__(self, result: ConfigResult) -> None:
-        vars(self).update(vars(result), packed=pickle.dumps(result.config))
+    def __init__(self, result: ConfigResult, stamp: Any) -> None:
+        vars(self).update(vars(result), stamp=stamp, packed=pickle.dumps(result.config))
         del self.config
 
     def fresh(self) -> "Loaded":
@@ -96,16 +94,12 @@ class Loaded(ConfigResult):
         return self.config
 
 
-_loaded: dict[tuple[str, str, str], tuple[Stamp, Loaded]] = {}
-"""Provider, folder and name of all that this process has read: how it looked then, and what it held."""
+_loaded: dict[tuple[str, str, str], Loaded] = {}
+"""By provider, folder and name: what this process has read."""
 
 
 class OneRepository(ConfigRepository):
     """Parses a file again only where it has changed, and a schema where another took its place."""
-
-    def __init__(self, config_search_path: ConfigSearchPath) -> None:
-        self.search_path = config_search_path
-        super().__init__(config_search_path)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "OneRepository":
         """What Hydra does to its copy is to give it other sources, not to change these."""
@@ -114,8 +108,8 @@ class OneRepository(ConfigRepository):
         return twin
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """To another process, which has read nothing, goes Hydra's own."""
-        return ConfigRepository, (self.search_path,)
+        """To another process goes Hydra's own, with its sources: as it is unpickled there it could find none."""
+        return object.__new__, (ConfigRepository,), {"sources": self.sources}
 
     def load_config(self, config_path: str) -> ConfigResult | None:
         """As Hydra's."""
@@ -125,20 +119,36 @@ class OneRepository(ConfigRepository):
         stamp = _stamp(source, config_path)
         key = (source.provider, source.path, config_path)
         found = _loaded.get(key)
-        if found is None or found[0] != stamp:
-            found = _loaded[key] = stamp, Loaded(cast(ConfigResult, super().load_config(config_path)))
-        return found[1].fresh()
+        if found is not None and found.stamp == stamp:
+            return found.fresh()
+        result = cast(ConfigResult, super().load_config(config_path))
+        with suppress(pickle.PicklingError):  # a class of Hydra's, whose module a launcher has imported anew
+            if stamp is not None:
+                _loaded[key] = Loaded(result, stamp)
+        return result
 
 
-def _stamp(source: ConfigSource, config_path: str) -> Stamp:
-    """How a file looks on disk; of a schema, the class; of what comes with a package, that it stays as it is."""
+class _Same:
+    """Equal to itself alone: a schema that is stored anew is another, whatever it holds."""
+
+    def __init__(self, node: object) -> None:
+        self.node = node
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and other.node is self.node
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def _stamp(source: ConfigSource, config_path: str) -> Any:
+    """What stays the same for as long as a file or a schema does; None where that cannot be told."""
     name = source._normalize_file_name(config_path)
     if source.scheme() == "structured":
-        return (OmegaConf.get_type(ConfigStore.instance()._load(name).node),)
-    if source.scheme() != "file":
-        return ()
-    status = os.stat(os.path.join(source.path, name))
-    return status.st_mtime_ns, status.st_size, status.st_ino
+        return _Same(ConfigStore.instance()._load(name).node)
+    if source.scheme() == "file":
+        status = os.stat(os.path.join(source.path, name))
+        return status.st_mtime_ns, status.st_size, status.st_ino
+    return () if source.provider == "hydra" else None  # what comes with Hydra stays as it is
 
 
 class SharingLoader(ConfigLoaderImpl):
@@ -152,13 +162,12 @@ class SharingLoader(ConfigLoaderImpl):
 @contextmanager
 def reading_once() -> Iterator[None]:
     """Every Hydra that is initialised meanwhile has a loader that shares what was read."""
-    trees._create_interpolation_map = _choices_where_named
-    before = vars(engine)["ConfigLoaderImpl"]
-    vars(engine)["ConfigLoaderImpl"] = SharingLoader
+    before = vars(engine)["ConfigLoaderImpl"], trees._create_interpolation_map
+    vars(engine)["ConfigLoaderImpl"], trees._create_interpolation_map = SharingLoader, _choices_where_named
     try:
         yield
     finally:
-        vars(engine)["ConfigLoaderImpl"] = before
+        vars(engine)["ConfigLoaderImpl"], trees._create_interpolation_map = before
 
 
 _all_choices = trees._create_interpolation_map

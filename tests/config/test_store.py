@@ -1,24 +1,39 @@
 """What is read once for many compositions gives each of them what Hydra alone would give."""
 
-import pickle
+import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
+import cloudpickle
 import pytest
 from hydra import compose, initialize_config_dir
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import ConfigRepository
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
-from hydra.types import RunMode
-from omegaconf import OmegaConf
+from hydra.core.singleton import Singleton
+from omegaconf import DictConfig, OmegaConf
 
+from autolora_bench.commands.through_hydra import ask
 from autolora_bench.config.compose import compose_config, composer, search_path, to_objects
-from autolora_bench.config.store import register_schemas
+from autolora_bench.config.store import reading_once, register_schemas
 from autolora_bench.config.train import TrainConfig
 from autolora_bench.paths import conf_dir
 
+ELSEWHERE = """
+import json, pickle, sys
+from hydra.core.singleton import Singleton
+from hydra.types import RunMode
+from omegaconf import OmegaConf
+
+loader, state = pickle.load(open(sys.argv[1], "rb"))
+Singleton.set_state(state)
+config = loader.load_configuration("config", ["method=autolora"], RunMode.RUN)
+print(json.dumps(OmegaConf.to_container(config.method, resolve=False)))
+"""
 WORDS = (
     [],
     ["task=cola", "method=autolora_topk", "model=minilm", "recipe=minilm/cola", "cell=minilm/autolora_topk"],
@@ -64,14 +79,14 @@ def test_a_composition_is_hydras_own(words: list[str], copied: Path) -> None:
     assert found == expected
 
 
-def test_what_is_done_to_one_composition_does_not_show_in_the_next() -> None:
-    with composer():
-        first = compose_config(["method=autolora"])
+def test_what_is_done_to_one_composition_does_not_show_in_the_next(copied: Path) -> None:
+    with reading_once(), initialize_config_dir(str(copied), version_base="1.3"):
+        first = compose("config", overrides=["method=autolora"])
         expected = settings(first)
         OmegaConf.set_struct(first, False)
         first.method.search.epochs, first.train.trackers, first.task.labels = 77, ["x"], ["changed"]
         del first["model"]
-        assert settings(compose_config(["method=autolora"])) == expected
+        assert settings(compose("config", overrides=["method=autolora"])) == expected
 
 
 def test_making_objects_leaves_the_configuration_as_it_was() -> None:
@@ -111,11 +126,34 @@ def test_a_schema_that_another_takes_the_place_of_is_looked_up_again() -> None:
     assert kinds == [TrainConfig, LongerConfig]
 
 
-def test_a_loader_that_goes_to_another_process_takes_nothing_along() -> None:
+def test_a_loader_that_goes_to_another_process_composes_there(tmp_path: Path) -> None:
+    """Where Hydra has not looked for its sources yet."""
     with composer():
         expected = settings(compose_config(["method=autolora"]).method)
-        sent = pickle.dumps(GlobalHydra.instance().config_loader())
-    loader = pickle.loads(sent)
-    assert type(loader.repository) is ConfigRepository
-    config = loader.load_configuration("config", ["method=autolora"], RunMode.RUN)
-    assert settings(config.method) == expected
+        sent = cloudpickle.dumps((GlobalHydra.instance().config_loader(), Singleton.get_state()))
+    (tmp_path / "sent").write_bytes(sent)
+    found = subprocess.run(
+        [sys.executable, "-c", ELSEWHERE, str(tmp_path / "sent")], capture_output=True, text=True
+    )
+    assert found.returncode == 0, found.stderr
+    assert json.loads(found.stdout) == json.loads(json.dumps(expected))
+
+
+def test_a_launcher_in_this_process_may_import_hydras_plugins_anew() -> None:
+    """As joblib's does before every job: what was read before is of classes that are no longer those of Hydra."""
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
+    found: list[str] = []
+    words = [
+        "-m",
+        "hydra/launcher=joblib",
+        "hydra.launcher.n_jobs=1",
+        "method=lora,autolora",
+        "data=generated",
+    ]
+
+    def job(config: DictConfig) -> None:
+        found.append(config.method.name)
+        found.append(compose_config([f"method={config.method.name}"]).method.name)
+
+    ask(words, job)
+    assert found == ["lora", "lora", "autolora", "autolora"]
