@@ -32,7 +32,7 @@ from omegaconf import OmegaConf
 loader, state = pickle.load(open(sys.argv[1], "rb"))
 Singleton.set_state(state)
 config = loader.load_configuration("config", ["method=autolora"], RunMode.RUN)
-print(json.dumps(OmegaConf.to_container(config.method, resolve=False)))
+print(json.dumps(OmegaConf.to_container(config.method, resolve=False), default=str))
 """
 WORDS = (
     [],
@@ -136,7 +136,7 @@ def test_a_loader_that_goes_to_another_process_composes_there(tmp_path: Path) ->
         [sys.executable, "-c", ELSEWHERE, str(tmp_path / "sent")], capture_output=True, text=True
     )
     assert found.returncode == 0, found.stderr
-    assert json.loads(found.stdout) == json.loads(json.dumps(expected))
+    assert json.loads(found.stdout) == json.loads(json.dumps(expected, default=str))
 
 
 def test_a_launcher_in_this_process_may_import_hydras_plugins_anew() -> None:

@@ -1,12 +1,12 @@
 """Figures: the numbers in them, the same bytes every time, and text that is never read as a formula."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import combinations
-from itertools import pairwise as neighbours
 from pathlib import Path
 from typing import Any
 
+import matplotlib as mpl
 import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -28,11 +28,15 @@ from autolora_bench.report.figures.ranks import _draw as heat_map
 from autolora_bench.report.figures.ranks import rank_figures
 from autolora_bench.report.figures.searches import STROKES, _draw, estimator_figures
 from autolora_bench.report.figures.style import (
+    DPI,
+    SETTINGS,
     label_ends,
     label_points,
     logarithmic,
     picture,
-    room_for,
+    room_at_left,
+    room_at_right,
+    wrapped,
 )
 from autolora_bench.report.folder import write_report
 from autolora_bench.report.formats import in_format
@@ -49,6 +53,12 @@ from autolora_bench.report.tables import tables_of
 Make = Callable[..., RunRecord]
 Study = tuple[list[RunRecord], list[PlannedRun]]
 RANKS = Path(__file__).resolve().parents[2] / "results" / "published_ranks.csv"
+
+
+@pytest.fixture(autouse=True)
+def _as_figures_look() -> Iterator[None]:
+    with mpl.rc_context({**SETTINGS, "figure.dpi": DPI["png"]}):
+        yield
 
 
 def tables(records: Sequence[RunRecord]) -> list[Table]:
@@ -138,10 +148,10 @@ def apart(found: Sequence[Any]) -> bool:
 @pytest.mark.parametrize("count", [1, 9, 30])
 def test_names_beside_a_panel_do_not_touch_and_stay_in_the_figure(count: int) -> None:
     names = [f"{n} lora (learning_rate=0.001, train.epochs=30.0)" for n in range(count)]
-    wide, high = room_for(names)
-    figure, (axis,) = panels(1, 2.4 + wide, max(2.2, high), right=wide)
+    wide, high = room_at_right(names)
+    figure, (axis,) = panels([""], 1.65, max(1.45, high), right=wide)
     axis.plot([0, 1], [0, 1])
-    label_ends(axis, [(name, 1.0, 0.5, "black") for name in names], max(2.2, high))
+    label_ends(axis, [(name, 1.0, 0.5, "black") for name in names])
     found = boxes(axis)
     assert len(found) == count
     assert apart(list(found.values()))
@@ -153,11 +163,10 @@ def test_names_beside_a_panel_do_not_touch_and_stay_in_the_figure(count: int) ->
 
 def test_names_of_points_do_not_touch_and_none_is_lost() -> None:
     random = np.random.default_rng(5)
-    size = (4.5, 3.6)
-    figure, (axis,) = panels(1, *size, right=room_for(["method 10"])[0])
+    figure, (axis,) = panels([""], 3.0, 2.9, right=room_at_right(["method 10"])[0])
     places = [*random.uniform(0, 1, (12, 2)), *([0.5, 0.5] for _ in range(6))]
     axis.set(xlim=(-0.1, 1.1), ylim=(-0.1, 1.1))
-    label_points(axis, [(f"method {n}", x, y, "black") for n, (x, y) in enumerate(places)], size)
+    label_points(axis, [(f"method {n}", x, y, "black") for n, (x, y) in enumerate(places)])
     found = boxes(axis)
     assert set(found) == {f"method {n}" for n in range(18)}
     assert apart(list(found.values()))
@@ -269,10 +278,11 @@ def test_lines_above_a_figure_leave_what_is_drawn_as_large_as_it_was(form: str) 
     sizes, titles = set(), []
 
     def draw() -> Figure:
-        figure, axes = panels(3, 2.6, 2.2, columns=2)
-        for number, axis in enumerate(axes):
+        titles = ("panel", "a title of a column: accuracy (validation matched)", "panel")
+        figure, axes = panels(titles, 1.85, 1.45, columns=2)
+        for axis in axes:
             axis.plot([1, 2, 30], [1, 5, 2])
-            axis.set(title=f"panel {number}", xlabel="x", ylabel="y")
+            axis.set(xlabel="x", ylabel="y")
         drawn.append(figure)
         return figure
 
@@ -287,7 +297,7 @@ def test_lines_above_a_figure_leave_what_is_drawn_as_large_as_it_was(form: str) 
         (above,) = [text.get_window_extent() for text in texts if text.get_text() == heading]
         own = [t for axis in figure.axes for t in (axis.title, axis.xaxis.label, axis.yaxis.label)]
         others = [text.get_window_extent() for text in own]
-        assert not any(above.overlaps(other) for other in others)
+        assert apart([above, *others])
         assert above.x0 >= 0
         assert above.x1 <= figure.bbox.x1
         assert above.y1 <= figure.bbox.y1
@@ -301,19 +311,54 @@ def test_lines_above_a_figure_leave_what_is_drawn_as_large_as_it_was(form: str) 
 
 @pytest.mark.parametrize("spread", [2.0, 6.0, 15.0, 50.0, 2_000.0, 1e6])
 def test_ticks_of_a_logarithmic_axis_do_not_touch(spread: float) -> None:
-    figure, (axis,) = panels(1, 2.9, 2.2)
-    axis.plot([3e-5, 3e-5 * spread], [1, 2])
-    logarithmic(axis, "x")
+    figure, (axis,) = panels([""], 1.85, 1.45)
+    axis.plot([3e-5, 3e-5 * spread], [3e-5, 3e-5 * spread])
+    for which in ("x", "y"):
+        logarithmic(axis, which)
+        assert len(getattr(axis, f"get_{which}ticks")()) > 1
     FigureCanvasAgg(figure).draw()
-    low, high = axis.get_xlim()
-    shown = [
-        tick.get_window_extent()
-        for place, tick in zip(axis.get_xticks(), axis.get_xticklabels(), strict=True)
-        if low <= place <= high
-    ]
-    places = sorted((box.x0, box.x1) for box in shown)
-    assert places
-    assert all(left[1] < right[0] for left, right in neighbours(places))
+    for labels in (axis.get_xticklabels(), axis.get_yticklabels()):
+        shown = [label.get_window_extent() for label in labels]
+        assert apart(shown)
+        assert all(box.x0 >= 0 and box.y0 >= 0 and box.x1 <= figure.bbox.x1 for box in shown)
+
+
+def test_ticks_of_a_logarithmic_axis_are_round() -> None:
+    _, (axis,) = panels([""], 3.05, 1.45)
+    axis.set_xlim(0.8, 6)
+    logarithmic(axis, "x")
+    assert axis.get_xticks().tolist() == [1, 2, 5]
+    axis.set_xlim(1e-4, 1e-2)
+    logarithmic(axis, "x")
+    assert axis.get_xticks().tolist() == pytest.approx([1e-4, 3e-4, 1e-3, 3e-3, 1e-2])
+
+
+@pytest.mark.parametrize(
+    "name", ["WARMUP MOMENTUM MONARCH MOMENT", "W" * 34, "自动低秩适配方法的比较", "lora"]
+)
+@pytest.mark.filterwarnings("ignore:Glyph")
+def test_names_in_any_letters_stay_in_the_figure(name: str) -> None:
+    label = wrapped(name)
+    figure, axes = panels(["", ""], 1.75, 1.45, names=room_at_left([label]), right=room_at_right([name])[0])
+    for axis in axes:
+        axis.plot([0, 1], [0, 1])
+        label_ends(axis, [(name, 1.0, 0.5, "black")])
+    axes[0].set_yticks([0.5], [label])
+    axes[1].set_yticks([])
+    FigureCanvasAgg(figure).draw()
+    found = [text.get_window_extent() for text in figure.findobj(Text) if text.get_text() in (name, label)]
+    assert len(found) >= 3
+    assert all(box.x0 >= 0 and box.x1 <= figure.bbox.x1 for box in found)
+    assert apart([*found, *(axis.get_window_extent() for axis in axes)])
+
+
+def test_names_of_points_find_their_place_beside_a_panel_with_longer_names() -> None:
+    right = room_at_right(["AutoLoRA (method.search.rank=8,more=2)"])[0]
+    _, (axis,) = panels([""], 2.25, 2.05, left=0.8, right=right)
+    axis.set(xlim=(0.7, 4), ylim=(0, 1))
+    logarithmic(axis, "x")
+    label_points(axis, [(f"method {name}", x, 0.5, "black") for name, x in (("A", 1), ("B", 1.25), ("C", 3))])
+    assert apart(list(boxes(axis).values()))
 
 
 def test_a_search_by_another_rule_is_drawn_by_what_it_kept(searched: Collection, tmp_path: Path) -> None:

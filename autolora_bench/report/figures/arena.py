@@ -8,8 +8,6 @@ from matplotlib.figure import Figure
 from autolora_bench.report.arena import Arena, RankProfile
 from autolora_bench.report.figures.grid import panels, squares
 from autolora_bench.report.figures.style import (
-    AXES,
-    EDGE,
     LINE,
     MIDDLE,
     TICKS,
@@ -19,8 +17,8 @@ from autolora_bench.report.figures.style import (
     line_style,
     logarithmic,
     picture,
-    room_for,
-    room_of,
+    room_at_left,
+    room_at_right,
     wrapped,
 )
 from autolora_bench.report.palette import looks
@@ -59,9 +57,8 @@ def _heat_map(arena: Arena, truth: RankProfile) -> Picture:
 def _draw_map(profiles: Sequence[RankProfile]) -> Figure:
     layers, top = len(profiles[0].ranks), max(rank for p in profiles for rank in p.ranks)
     labels = [wrapped(profile.label) for profile in profiles]
-    beside = room_of(labels)
-    size = (0.34 * layers + EDGE, 0.3 * len(profiles) + AXES)
-    figure, (axis,) = panels(1, *size, beside=beside)
+    high = max(0.3, LINE * max(label.count("\n") + 1 for label in labels) + 0.04)
+    figure, (axis,) = panels([""], 0.34 * layers, high * len(profiles), names=room_at_left(labels))
     axis.grid(visible=False)
     found = [
         (float(x), float(y), rank)
@@ -101,9 +98,9 @@ def _draw_scatter(arenas: Sequence[Arena]) -> Figure:
     families = {title: family for arena in arenas for title, family in arena.families.items()}
     titles = [str(title) for title in dict.fromkeys(t for arena in arenas for t in arena.rows["title"])]
     style = dict(zip(titles, looks([families[title] for title in titles]), strict=True))
-    across, _ = room_for(titles)
-    size = (3.8 + across, 4.2)
-    figure, axes = panels(len(arenas), *size, columns=2, left=TICKS + LINE, right=across)
+    across, _ = room_at_right(titles)
+    headings = [", ".join(filter(None, [arena.mode, arena.setting])) for arena in arenas]
+    figure, axes = panels(headings, 3.05, 3.45, columns=2, left=TICKS + LINE, right=across)
     for axis, arena in zip(axes, arenas, strict=True):
         points = _points(arena)
         for _, row in points.iterrows():
@@ -118,14 +115,10 @@ def _draw_scatter(arenas: Sequence[Arena]) -> Figure:
         logarithmic(axis, "x")
         for level in (0.0, 1.0):
             axis.axhline(level, color=MIDDLE, linewidth=0.8)
-        axis.set(
-            title=wrapped(", ".join(filter(None, [arena.mode, arena.setting])), 50),
-            xlabel="cost, LoRA trainings",
-            ylabel="regret",
-        )
+        axis.set(xlabel="cost, LoRA trainings", ylabel="regret")
         named = [
             (str(row["title"]), row["cost"], row["regret"], style[str(row["title"])].colour)
             for _, row in points.iterrows()
         ]
-        label_points(axis, named, size)
+        label_points(axis, named)
     return figure

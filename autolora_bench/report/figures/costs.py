@@ -8,13 +8,12 @@ from matplotlib.figure import Figure
 from autolora_bench.report.costs import CostTable
 from autolora_bench.report.figures.grid import panels
 from autolora_bench.report.figures.style import (
-    AXES,
     DARK,
     PALE,
     Picture,
     file_name,
     picture,
-    room_of,
+    room_at_left,
     row_height,
     wrapped,
 )
@@ -44,7 +43,7 @@ def _picture(table: CostTable, rows: pd.DataFrame) -> Picture:
 
 def _draw(rows: pd.DataFrame) -> Figure:
     labels = [wrapped(str(label)) for label in rows.index]
-    figure, (axis,) = panels(1, 3.6, row_height(labels) * len(rows) + AXES, beside=room_of(labels))
+    figure, (axis,) = panels([""], 3.45, row_height(labels) * len(rows), names=room_at_left(labels))
     places = range(len(rows))
     whole, search = rows["relative"].tolist(), rows["relative_search"].tolist()
     train = [ratio - part for ratio, part in zip(whole, search, strict=True)]

@@ -3,6 +3,7 @@
 Many small panels, and squares of numbers, are few objects: matplotlib takes about 50 ms for an axes of its own.
 """
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from autolora_bench.report.figures.style import AXES, EDGE, HEAT, LEAST_WIDTH, TICKS, TITLE
+from autolora_bench.report.figures.style import BELOW, EDGE, HEAT, LEAST_WIDTH, LINE, TICKS, TITLE, inches
 
 MARGIN = 0.05
 """Share of the values' range that is left free at either end."""
@@ -111,38 +112,43 @@ class Scale:
 
 
 def panels(
-    count: int,
+    titles: Sequence[str],
     width: float,
     height: float,
     columns: int = 4,
     *,
+    names: float | None = None,
     left: float = TICKS,
-    beside: float | None = None,
     right: float = 0.0,
 ) -> tuple[Figure, list[Any]]:
-    """A figure of `count` panels, `columns` a row at most; all lengths are inches.
+    """A figure with a panel for every title, `columns` in a row at most; all lengths are inches.
 
     Args:
-        count: panels.
-        width, height: of each with its ticks, title and names.
+        titles: one for each panel, wrapped to its width.
+        width, height: of a panel alone.
         columns: most panels in a row.
-        left: room for what stands at the left of a panel.
-        beside: room at the left of the first of a row, where the others need as little as at their right.
-        right: room for names at the right of a panel.
+        names: room for names of rows at the left of the first panel of a line; the others have no numbers there either.
+        left: room for numbers, and a label, at the left of every panel; not used with `names`.
+        right: room for names at the right of every panel.
     """
-    apart = (left if beside is None else 2 * EDGE) + right + EDGE
+    wrapped = [textwrap.fill(title, max(10, int((width + 2 * EDGE) / inches("e")))) for title in titles]
+    top = TITLE + LINE * max(title.count("\n") for title in wrapped)
+    across = min(len(titles), columns)
     grid = Grid(
-        across=min(count, columns),
-        down=-(-count // columns),
-        width=width - apart,
-        height=height - AXES,
-        left=left if beside is None else beside,
-        bottom=AXES - TITLE,
+        across=across,
+        down=-(-len(titles) // across),
+        width=width,
+        height=height,
+        left=left if names is None else names,
+        bottom=BELOW,
         right=right + EDGE,
-        top=TITLE,
-        apart=(apart, AXES),
+        top=top,
+        apart=((left if names is None else 2 * EDGE) + right + EDGE, BELOW + top),
     )
-    return grid.panels(count)
+    figure, axes = grid.panels(len(titles))
+    for one, title in zip(axes, wrapped, strict=True):
+        one.set_title(title)
+    return figure, axes
 
 
 def squares(

@@ -19,7 +19,7 @@ from autolora_bench.report.figures.style import (
     line_style,
     logarithmic,
     picture,
-    room_for,
+    room_at_right,
 )
 from autolora_bench.report.palette import Look, looks, looks_of
 from autolora_bench.report.quality import Curve, Point, column_title, curve_of, front, points_of
@@ -53,16 +53,16 @@ def _picture(table: Table, shown: dict[Column, list[Point]]) -> Picture:
 
 
 def _draw(table: Table, shown: dict[Column, list[Point]]) -> Figure:
-    across, high = room_for([row.label for row in table.rows])
-    size = (3.0 + across, max(2.8, high / 1.5))
-    figure, axes = panels(len(shown), *size, columns=2, right=across)
+    across, high = room_at_right([row.label for row in table.rows])
+    titles = [column_title(column) for column in shown]
+    figure, axes = panels(titles, 2.25, max(2.05, high / 1.5), columns=2, right=across)
     looks = looks_of(table.rows)
     sizes = [point.size for points in shown.values() for point in points]
     limits = (min(sizes) / 1.5, max(sizes) * 1.5)
     for axis, (column, points) in zip(axes, shown.items(), strict=True):
         axis.set_xlim(*limits)
         logarithmic(axis, "x")
-        axis.set(title=column_title(column), xlabel="parameters, millions")
+        axis.set_xlabel("parameters, millions")
         line = front(points, higher_is_better=column.metric.higher_is_better)
         axis.plot(
             [p.size for p in line],
@@ -76,7 +76,7 @@ def _draw(table: Table, shown: dict[Column, list[Point]]) -> Figure:
             axis.errorbar(point.size, point.score, point.std, **look)
         ordered = sorted(points, key=lambda point: point not in line)
         named = [(p.label, p.size, p.score, looks[p.position].colour) for p in ordered]
-        label_points(axis, named, size)
+        label_points(axis, named)
     return figure
 
 
@@ -104,11 +104,11 @@ def _curve_picture(table: Table, shown: dict[Column, dict[int, Curve]]) -> Pictu
 
 
 def _draw_curves(table: Table, shown: dict[Column, dict[int, Curve]]) -> Figure:
-    across, high = room_for([row.label for row in table.rows])
-    size = (2.4 + across, max(2.2, high))
-    figure, axes = panels(len(shown), *size, columns=2, right=across)
+    across, high = room_at_right([row.label for row in table.rows])
+    titles = [column_title(column) for column in shown]
+    figure, axes = panels(titles, 1.65, max(1.45, high), columns=2, right=across)
     looks = looks_of(table.rows)
-    for axis, (column, curves) in zip(axes, shown.items(), strict=True):
+    for axis, curves in zip(axes, shown.values(), strict=True):
         ends = []
         for position, curve in curves.items():
             style = line_style(looks[position])
@@ -117,10 +117,10 @@ def _draw_curves(table: Table, shown: dict[Column, dict[int, Curve]]) -> Figure:
             axis.plot(epochs, means, markevery=every, **style)
             axis.fill_between(epochs, *_band(curve), color=style["color"], alpha=0.12, linewidth=0)
             ends.append((table.rows[position].label, epochs[-1], means[-1], style["color"]))
-        axis.set(title=column_title(column), xlabel="epoch")
+        axis.set_xlabel("epoch")
         if all(epoch == int(epoch) for curve in curves.values() for epoch in curve):
             axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-        label_ends(axis, ends, size[1])
+        label_ends(axis, ends)
     return figure
 
 
@@ -152,11 +152,10 @@ def _rate_picture(model: str, cells: Sequence[TunedCell]) -> Picture:
 
 
 def _draw_rates(tasks: Sequence[str], cells: Sequence[TunedCell], styles: Mapping[str, Look]) -> Figure:
-    across, high = room_for(list(styles))
-    size = (2.6 + across, max(2.4, high))
-    figure, axes = panels(len(tasks), *size, columns=2, right=across)
+    across, high = room_at_right(list(styles))
+    figure, axes = panels(tasks, 1.85, max(1.65, high), columns=2, right=across)
     for axis, task in zip(axes, tasks, strict=True):
-        axis.set(title=task, xlabel="learning rate")
+        axis.set_xlabel("learning rate")
         ends = []
         for cell in (one for one in cells if one.task == task):
             points = [(rate, score) for rate, score in cell.trials.items() if score is not None]
@@ -167,5 +166,5 @@ def _draw_rates(tasks: Sequence[str], cells: Sequence[TunedCell], styles: Mappin
                 if rate == cell.chosen:
                     axis.plot(rate, score, **{**style, "markerfacecolor": style["color"]})
         logarithmic(axis, "x")
-        label_ends(axis, ends, size[1])
+        label_ends(axis, ends)
     return figure

@@ -7,7 +7,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from autolora_bench.report.figures.grid import Grid, squares
-from autolora_bench.report.figures.style import EDGE, TITLE, Picture, file_name, picture, room_of
+from autolora_bench.report.figures.style import EDGE, TITLE, Picture, file_name, picture, room_at_left
 from autolora_bench.report.rank_maps import RankMap, RowRanks, rank_maps
 from autolora_bench.report.scoreboard import Table
 
@@ -42,7 +42,7 @@ def _draw(pairs: Sequence[tuple[RankMap, RankMap | None]]) -> Figure:
     blocks = max(len(one.blocks) for one in shown)
     deepest = max(len(one.projections) for one in shown)
     wide = max(0.33, 2.4 / blocks)
-    names = room_of([name for one in shown for name in one.projections])
+    names = room_at_left([name for one in shown for name in one.projections])
     grid = Grid(
         across=2 if any(theirs for _, theirs in pairs) else 1,
         down=len(pairs),

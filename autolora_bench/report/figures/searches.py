@@ -13,7 +13,6 @@ from autolora_bench.report.artefacts import DRAWN_POINTS, evenly
 from autolora_bench.report.collect import Identity
 from autolora_bench.report.figures.grid import Grid, Scale, panels
 from autolora_bench.report.figures.style import (
-    AXES,
     DARK,
     EDGE,
     MIDDLE,
@@ -25,8 +24,8 @@ from autolora_bench.report.figures.style import (
     line_style,
     logarithmic,
     picture,
-    room_for,
-    room_of,
+    room_at_left,
+    room_at_right,
     row_height,
     wrapped,
 )
@@ -162,11 +161,10 @@ def _estimator_picture(table: Table, runs: list[tuple[int, str, dict[str, Line]]
 
 def _draw_estimator(table: Table, runs: list[tuple[int, str, dict[str, Line]]]) -> Figure:
     groups = list(dict.fromkeys(label for _, label, _ in runs))
-    across, high = room_for(groups)
-    size = (2.4 + across, max(2.2, high))
-    figure, axes = panels(len(QUANTITIES), *size, columns=2, right=across)
+    across, high = room_at_right(groups)
+    figure, axes = panels(list(QUANTITIES.values()), 1.65, max(1.45, high), columns=2, right=across)
     looks = looks_of(table.rows)
-    for axis, (name, title) in zip(axes, QUANTITIES.items(), strict=True):
+    for axis, name in zip(axes, QUANTITIES, strict=True):
         ends = {}
         for row, label, lines in runs:
             if name in lines:
@@ -175,9 +173,9 @@ def _draw_estimator(table: Table, runs: list[tuple[int, str, dict[str, Line]]]) 
                 axis.plot(steps, values, **style)
                 if name == "cosine" or values[-1] > 0:  # nought has no place on a logarithmic axis
                     ends[label] = (label, steps[-1], values[-1], style["color"])
-        axis.set(title=title, xlabel="step")
+        axis.set_xlabel("step")
         _scales(axis, name)
-        label_ends(axis, list(ends.values()), size[1])
+        label_ends(axis, list(ends.values()))
     return figure
 
 
@@ -215,19 +213,18 @@ def stability_figures(cells: Sequence[CellStability]) -> list[Picture]:
 
 def _draw_stability(cells: Sequence[CellStability]) -> Figure:
     labels = [wrapped(_name(cell)) for cell in cells]
-    figure, axes = panels(3, 2.2, row_height(labels) * len(cells) + AXES, columns=3, beside=room_of(labels))
+    titles = ("ranks, correlation", "alphas, correlation", "kept alike; tick: chance")
+    figure, axes = panels(titles, 1.75, row_height(labels) * len(cells), names=room_at_left(labels))
     values = (
         [cell.figures.rank_pearson for cell in cells],
         [cell.figures.alpha_pearson for cell in cells],
         [cell.figures.kept_agreement for cell in cells],
     )
-    titles = ("ranks, correlation", "alphas, correlation", "kept alike; tick: chance")
     pale = [not cell.figures.shared for cell in cells]
-    for number, (axis, series, title) in enumerate(zip(axes, values, titles, strict=True)):
+    for number, (axis, series) in enumerate(zip(axes, values, strict=True)):
         _bars(axis, series, [number > 0 and faint for faint in pale])
-        axis.set(title=title, xlim=(0, 1) if number == 2 else (-1, 1))
+        axis.set(xlim=(0, 1) if number == 2 else (-1, 1), ylim=(len(cells) - 0.5, -0.5))
         axis.set_yticks(range(len(cells)), labels if number == 0 else [])
-        axis.invert_yaxis()
     for place, cell in enumerate(cells):
         if cell.figures.kept_chance is not None:
             axes[2].plot(

@@ -14,6 +14,8 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import text_to_path
 from matplotlib.ticker import FixedFormatter, FixedLocator, MaxNLocator, NullLocator
 
 from autolora_bench.report.palette import MARKERS, Look
@@ -28,14 +30,13 @@ LEAST_WIDTH = 4.0
 """Inches: less leaves no room for the line above the figure."""
 SIDES = (("left", 1, 0), ("right", -1, 0), ("center", 0, 1), ("center", 0, -1))
 """Where a point's name may stand: how it is aligned, and to which side of the point."""
-LETTER, LINE = 0.062, 0.15
-"""Inches that a letter of a label takes, and the height of its line."""
-HEADING = 0.14
-"""Inches of a line above a figure."""
-TICKS, TITLE, EDGE = 0.6, 0.3, 0.15
-"""Inches that a panel's ticks take at its left, its title above it, and what is left free at its right."""
-AXES = TICKS + EDGE
-"""Inches of a panel's width that no data have; of its height, with the title and what stands below, as many."""
+LINE, HEADING = 0.15, 0.14
+"""Inches that a line of text takes, and one above a figure."""
+NAME, TEXT = 7.5, 9.0
+"""Points of names beside lines and of all other text."""
+TICKS, BELOW, TITLE, EDGE = 0.65, 0.45, 0.3, 0.15
+"""Inches that a panel's numbers take at its left, what stands below it and a title of one line above it, and what is
+left free at its right."""
 MOST_LETTERS = 36
 """Letters of a label beside a line or a point."""
 LONGEST = 150
@@ -45,12 +46,13 @@ MOST_TICKS = 7
 METADATA: dict[str, dict[str, None]] = {"svg": {"Date": None, "Creator": None}, "png": {"Software": None}}
 DPI = {"svg": 72, "png": 150}
 """How each format is drawn and saved; an SVG's points are 72 an inch."""
+FAMILY = "DejaVu Sans"
 SETTINGS: dict[Any, Any] = {
     "svg.hashsalt": "autolora-bench",
     "svg.fonttype": "path",
-    "font.family": "DejaVu Sans",
-    "font.size": 9.0,
-    "axes.titlesize": 9.0,
+    "font.family": FAMILY,
+    "font.size": TEXT,
+    "axes.titlesize": TEXT,
     "axes.titley": 1.0,  # where it would be put anyway, after a search for ticks above the panel
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -154,57 +156,75 @@ def row_height(labels: Sequence[str]) -> float:
     return 0.19 * max(2, *(label.count("\n") + 1 for label in labels)) + 0.04
 
 
-def room_of(labels: Sequence[str]) -> float:
-    """Inches at the left of a panel for names of its rows, whose letters are a fifth larger than a panel's labels."""
-    return 1.2 * LETTER * max(len(line) for label in labels for line in label.split("\n")) + 0.2
+def inches(text: str, points: float = TEXT) -> float:
+    """Width of a line of text: of its outlines, and a little more, as a raster makes letters whole pixels wide."""
+    wide, _, _ = text_to_path.get_text_width_height_descent(
+        text, FontProperties(family=FAMILY, size=points), False
+    )
+    return 1.04 * float(wide) / 72
+
+
+def size_of(axes: Any) -> tuple[float, float]:
+    """Inches of a panel without what stands around it."""
+    place, (wide, high) = axes.get_position(), axes.figure.get_size_inches()
+    return float(place.width * wide), float(place.height * high)
+
+
+def room_at_left(labels: Sequence[str]) -> float:
+    """Inches that names of rows need, which may have several lines."""
+    return max((inches(line) for label in labels for line in label.split("\n")), default=0.0) + 0.15
+
+
+def room_at_right(labels: Sequence[str]) -> tuple[float, float]:
+    """Inches of width that names of lines or points need, and of height for one below the other."""
+    names = [shortened(label) for label in labels]
+    return max((inches(name, NAME) for name in names), default=0.0) + 0.1, LINE * len(names)
 
 
 def logarithmic(axes: Any, which: str) -> None:
     """Logarithmic x or y axis with plain numbers at a few ticks: no text in a figure is ever read as a formula.
 
     Args:
-        axes: with everything drawn.
+        axes: with limits that stay as they are.
         which: x or y.
     """
     axes.set(**{f"{which}scale": "log"})
     axis = getattr(axes, f"{which}axis")
     low, high = axis.get_view_interval()
-    place = axes.get_position()
-    wide, tall = axes.figure.get_size_inches()
-    inches = place.height * tall if which == "y" else place.width * wide
-    values = _marked(float(low), float(high), float(inches), upright=which == "y")
+    upright = which == "y"
+    values = _marked(float(low), float(high), size_of(axes)[upright], upright)
     axis.set_major_locator(FixedLocator(values))
     axis.set_major_formatter(FixedFormatter([f"{value:g}" for value in values]))
     axis.set_minor_locator(NullLocator())
 
 
-def _marked(low: float, high: float, inches: float, upright: bool) -> list[float]:
-    """Round values on a logarithmic scale: as many as may be, of those whose numbers do not touch."""
+def _marked(low: float, high: float, length: float, upright: bool) -> list[float]:
+    """Round values on a logarithmic scale of so many inches: as many as may be, of those whose numbers do not touch."""
+    if not 0 < low < high < math.inf:
+        return []
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    choices = [[part * 10.0**n for n in decades for part in (1, 2, 5)]]
-    choices += [[10.0**n for n in decades if n % step == 0] for step in range(1, len(decades) + 1)]
-    choices += [list(MaxNLocator(count).tick_values(low, high)) for count in (4, 3, 2, 1)]
-    fitting = [
-        inside
-        for values in choices
-        if (inside := [value for value in values if low <= value <= high])
-        and _fit(inside, inches / math.log10(high / low), upright)
-    ]
-    few = [values for values in fitting if len(values) <= MOST_TICKS]
-    return max(few, key=len, default=[])
+    by_decade = [[part * 10.0**n for n in decades for part in parts] for parts in ((1, 2, 5), (1, 3))]
+    by_decade += [[10.0**n for n in decades if n % step == 0] for step in range(1, len(decades) + 1)]
+    linear = [MaxNLocator(count, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high) for count in (4, 3, 2, 1)]
+    best: list[float] = []
+    for choices in (by_decade, linear):
+        for values in choices:
+            inside = [float(value) for value in values if low <= value <= high]
+            fits = len(inside) <= MOST_TICKS and _fit(inside, length / math.log10(high / low), upright)
+            best = inside if fits and len(inside) > len(best) else best
+        if len(best) > 1:
+            break
+    return best
 
 
 def _fit(values: Sequence[float], decade: float, upright: bool) -> bool:
-    """Whether numbers at values that ascend do not touch, where a decade is so many inches."""
-    sizes = [LINE if upright else 1.3 * LETTER * len(f"{value:g}") for value in values]
+    """Whether numbers at values that ascend do not touch and have room, where a decade is so many inches."""
+    widths = [inches(f"{value:g}") for value in values]
+    if upright and max(widths, default=0.0) > TICKS - 0.1:
+        return False
+    sizes = [LINE if upright else wide for wide in widths]
     pairs = zip(pairwise(values), pairwise(sizes), strict=True)
     return all(decade * math.log10(b / a) > (first + second) / 2 + 0.04 for (a, b), (first, second) in pairs)
-
-
-def room_for(labels: Sequence[str]) -> tuple[float, float]:
-    """Inches of width and height that a panel needs for labels beside it."""
-    lines = [shortened(label) for label in labels]
-    return LETTER * max(map(len, lines), default=0), LINE * len(lines) + AXES
 
 
 def shortened(label: str) -> str:
@@ -212,16 +232,15 @@ def shortened(label: str) -> str:
     return label if len(label) <= MOST_LETTERS else f"{label[: MOST_LETTERS - 1]}\N{HORIZONTAL ELLIPSIS}"
 
 
-def label_ends(axis: Any, ends: Sequence[tuple[str, float, float, str]], height: float) -> None:
+def label_ends(axis: Any, ends: Sequence[tuple[str, float, float, str]]) -> None:
     """Names beside the panel at the height of each line's end, moved apart where they would touch.
 
     Args:
         axis: with everything drawn.
         ends: label, x and y of the end, colour.
-        height: of the panel in inches.
     """
     axis.get_xlim(), axis.get_ylim()  # limits are found out when they are asked for, not by the transform
-    least = LINE / max(height - AXES, 0.3)
+    least = LINE / size_of(axis)[1]
     placed = sorted((_share(axis, x, y)[1], n) for n, (_, x, y, _) in enumerate(ends))
     pointers = []
     for height_share, (_, n) in zip(apart([y for y, _ in placed], least, 0.0, 1.0), placed, strict=True):
@@ -232,7 +251,7 @@ def label_ends(axis: Any, ends: Sequence[tuple[str, float, float, str]], height:
             shortened(label),
             transform=axis.transAxes,
             va="center",
-            fontsize=7.5,
+            fontsize=NAME,
             color=colour,
         )
         pointers.append([_share(axis, x, y), (1.025, height_share)])
@@ -249,26 +268,22 @@ def label_ends(axis: Any, ends: Sequence[tuple[str, float, float, str]], height:
     )
 
 
-def label_points(
-    axis: Any, points: Sequence[tuple[str, float, float, str]], size: tuple[float, float]
-) -> None:
+def label_points(axis: Any, points: Sequence[tuple[str, float, float, str]]) -> None:
     """Names beside their points; those with no free place there stand beside the panel, with a line to the point.
 
     Args:
         axis: with everything drawn.
         points: label, x, y, colour, the most important first.
-        size: of the panel in inches.
     """
     axis.get_xlim(), axis.get_ylim()
-    wide = size[0] - AXES - room_for([label for label, *_ in points])[0]
-    high = size[1] - AXES
+    wide, high = size_of(axis)
     places = [_share(axis, x, y) for _, x, y, _ in points]
     marks = [(x * wide, y * high) for x, y in places]
     taken = [(x - 0.05, y - 0.05, x + 0.05, y + 0.05) for x, y in marks]
     left_over = []
     for number, (point, (x, y)) in enumerate(zip(points, marks, strict=True)):
         label, colour = shortened(point[0]), point[3]
-        across = LETTER * len(label)
+        across = inches(label, NAME)
         others = [box for place, box in enumerate(taken) if place != number]
         for side, right, up in SIDES:
             left = x + (0.08 if right > 0 else -0.08 - across if right < 0 else -across / 2)
@@ -284,14 +299,14 @@ def label_points(
                     textcoords="offset points",
                     ha=side,
                     va="bottom" if up > 0 else "top" if up < 0 else "center",
-                    fontsize=7.5,
+                    fontsize=NAME,
                     color=colour,
                     bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.4, "alpha": 0.7},
                 )
                 break
         else:
             left_over.append(point)
-    label_ends(axis, left_over, size[1])
+    label_ends(axis, left_over)
 
 
 def _overlap(one: Sequence[float], other: Sequence[float]) -> bool:
