@@ -194,7 +194,12 @@ ARTEFACTS = [
 ]
 
 
-@pytest.mark.sample(keep=("autolora-FinetunePhase-threshold/ranks.json-noise",))
+@pytest.mark.sample(
+    keep=(
+        "autolora-FinetunePhase-threshold/ranks.json-noise",
+        "lora-EvaluatePhase-finetune/weights.safetensors-flip",
+    )
+)
 @pytest.mark.parametrize(("method", "before", "name", "damage"), ARTEFACTS)
 def test_what_a_finished_phase_left_was_damaged(
     cells: Cells,

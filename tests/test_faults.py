@@ -104,7 +104,7 @@ BOUNDARIES: dict[str, tuple[Any, str, Any]] = {
 }
 
 
-@pytest.mark.sample(keep=("optimizer of a checkpoint",))
+@pytest.mark.sample(keep=("optimizer of a checkpoint", "record"))
 @pytest.mark.parametrize("boundary", BOUNDARIES)
 def test_a_disk_that_takes_no_more(
     words: Line,
@@ -217,7 +217,7 @@ def test_memory_that_is_too_little_for_one_example(
     assert "train.accumulation" in said
 
 
-@pytest.mark.sample(keep=("lora-finetune-nan",))
+@pytest.mark.sample(keep=("lora-finetune-nan", "autolora-search-inf"))
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 @pytest.mark.parametrize(("method", "phase"), [("lora", "finetune"), ("autolora", "search")])
 def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_checkpoint_before(

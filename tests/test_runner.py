@@ -184,7 +184,7 @@ def test_rerun_policies(policy: str, status: Status | None, wanted: bool, tmp_pa
     assert decide(cell, folder).run is wanted
 
 
-@pytest.mark.parametrize("gone", [pytest.param("device", marks=pytest.mark.slow), "weights"])
+@pytest.mark.parametrize("gone", ["device", "weights"])
 def test_a_completed_record_is_not_given_up_for_a_run_that_cannot_start(
     tiny_encoder: Path, tmp_path: Path, gone: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
