@@ -34,6 +34,7 @@ SHOWN = {
         f"records={RESULTS / 'learned_rates_fair' / 'records'}",
         "compare=lora_learned_rates:lora",
     ],
+    "arena_agreement": [f"records={RESULTS / 'arena_agreement' / 'records'}", "task=planted"],
     "arena_minilm": [f"records={RESULTS / 'arena_minilm' / 'records'}", "task=planted"],
     "rank_stsb": [f"records={RESULTS / 'rank_stsb' / 'records'}"],
     "which_layers": [f"records={RESULTS / 'which_layers' / 'records'}", "task=planted"],
