@@ -31,13 +31,18 @@ class JobComposer:
         self.extra = list(extra)
         self.choose = PartComposer(extra)
         self.parser = OverridesParser.create()
+        self.parsed: dict[str, Override] = {}
+        """A sweep says the same words in many jobs."""
         self.composed: dict[tuple[str, ...], tuple[bytes, DictConfig]] = {}
         """Words that choose files -> what they compose to, and Hydra's own node."""
         self.made: dict[tuple[str, ...], ExperimentConfig] = {}
 
     def __call__(self, job: Sequence[str]) -> ExperimentConfig:
         """The job's objects, not checked yet. Raises UserError as `compose_config` and `to_objects`."""
-        overrides = self.parser.parse_overrides(list(job))
+        for word in job:
+            if word not in self.parsed:
+                (self.parsed[word],) = self.parser.parse_overrides([word])
+        overrides = [self.parsed[word] for word in job]
         seed = next((o.value() for o in overrides if o.key_or_group == "seed" and _gives_value(o)), None)
         rest = tuple(word for word in job if not word.startswith("seed="))
         if rest in self.made and type(seed) is int:
