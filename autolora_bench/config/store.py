@@ -171,7 +171,7 @@ def reading_once() -> Iterator[None]:
 
 
 _all_choices = trees._create_interpolation_map
-NO_CHOICES = OmegaConf.create()
+_no_choices = OmegaConf.create()
 
 
 def _choices_where_named(
@@ -179,4 +179,4 @@ def _choices_where_named(
 ) -> DictConfig:
     """The choices so far, which interpolations in a defaults list name; Hydra makes them for lists without any too."""
     named = any("${" in str(default) for default in defaults_list)
-    return _all_choices(overrides, defaults_list, self_added) if named else NO_CHOICES
+    return _all_choices(overrides, defaults_list, self_added) if named else _no_choices

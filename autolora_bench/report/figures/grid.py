@@ -3,7 +3,6 @@
 Many small panels, and squares of numbers, are few objects: matplotlib takes about 50 ms for an axes of its own.
 """
 
-import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +14,17 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from autolora_bench.report.figures.style import BELOW, EDGE, HEAT, LEAST_WIDTH, LINE, TICKS, TITLE, inches
+from autolora_bench.report.figures.style import (
+    BELOW,
+    EDGE,
+    HEAT,
+    LEAST_WIDTH,
+    LINE,
+    TICKS,
+    TITLE,
+    inches,
+    wrapped,
+)
 
 MARGIN = 0.05
 """Share of the values' range that is left free at either end."""
@@ -131,8 +140,8 @@ def panels(
         left: room for numbers, and a label, at the left of every panel; not used with `names`.
         right: room for names at the right of every panel.
     """
-    wrapped = [textwrap.fill(title, max(10, int((width + 2 * EDGE) / inches("e")))) for title in titles]
-    top = TITLE + LINE * max(title.count("\n") for title in wrapped)
+    lines = [wrapped(title, max(10, int((width + 2 * EDGE) / inches("e")))) for title in titles]
+    top = TITLE + LINE * max(title.count("\n") for title in lines)
     across = min(len(titles), columns)
     grid = Grid(
         across=across,
@@ -146,7 +155,7 @@ def panels(
         apart=((left if names is None else 2 * EDGE) + right + EDGE, BELOW + top),
     )
     figure, axes = grid.panels(len(titles))
-    for one, title in zip(axes, wrapped, strict=True):
+    for one, title in zip(axes, lines, strict=True):
         one.set_title(title)
     return figure, axes
 
