@@ -80,7 +80,11 @@ def _merge_once() -> Iterator[None]:
             return merge(self, defaults, repo)
         chosen = repr(defaults)
         if chosen not in merged:
-            merged[chosen] = pickle.dumps(merge(self, defaults, repo))
+            made = merge(self, defaults, repo)
+            try:
+                merged[chosen] = pickle.dumps(made)
+            except pickle.PicklingError:  # of a class whose module a launcher has imported anew
+                return made
         return pickle.loads(merged[chosen])
 
     with pytest.MonkeyPatch.context() as patch:
