@@ -14,7 +14,7 @@ from autolora_bench.commands.request import read_request
 from autolora_bench.config.choices import GROUPS
 from autolora_bench.errors import UserError
 from autolora_bench.record import RunRecord, Status
-from autolora_bench.sweeps import Request
+from autolora_bench.request import Request
 
 PLAIN = re.compile(r"[A-Za-z_/.][A-Za-z0-9_./*?@+-]*")
 """Text that Hydra's overrides hold without quotes."""

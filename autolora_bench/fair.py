@@ -9,7 +9,7 @@ records, and all that is decided here is read from those: the same command goes 
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from statistics import fmean
@@ -21,9 +21,12 @@ from autolora_bench.errors import UserError
 from autolora_bench.plan import PlannedRun
 from autolora_bench.push import refuse_push
 from autolora_bench.record import RunRecord, Status
-from autolora_bench.sweeps import Plan, Request, plan, plan_jobs
+from autolora_bench.request import Request
+from autolora_bench.sweeps import Plan, plan, plan_jobs
 
 RATE = "method.learning_rate"
+Job = tuple[str, ...]
+"""The words of one run."""
 
 
 def is_fair(request: Request) -> bool:
@@ -39,10 +42,11 @@ def planned_runs(request: Request) -> Plan:
     """
     if not is_fair(request):
         return plan(request)
-    found = contenders(request)
+    first = plan(request)
+    found = contenders(request, first)
     runs = [run for contender in found for run in contender.known()]
     later = [one.later() for one in found if one.choice is None and not one.hopeless]
-    return Plan(runs, plan(request).left_out, later)
+    return Plan(runs, first.left_out, later)
 
 
 @dataclass(frozen=True)
@@ -84,13 +88,13 @@ class Contender:
     """One method on one task and one model."""
 
     request: Request
-    words: tuple[str, ...]
+    words: Job
     """The words of its runs without seed and tuned settings."""
     seeds: tuple[int, ...]
     example: ExperimentConfig
     """Its first final run with the method's own settings."""
     tuning: TuningConfig
-    _planned: dict[tuple[str, ...], PlannedRun] = field(default_factory=dict)
+    _planned: dict[Job, PlannedRun] = field(default_factory=dict)
 
     @property
     def title(self) -> str:
@@ -101,13 +105,10 @@ class Contender:
     @cached_property
     def candidates(self) -> list[Candidate]:
         """All choices that are tried, by rate: the grid, and what extends it by what is known now."""
-        rates = list(self.tuning.rates)
-        while True:
+        found: list[Candidate] = []
+        for rates in self._grids():
             found = self._candidates(rates)
-            further = self._further(found, rates)
-            if further is None:
-                return found
-            rates = sorted([*rates, further])
+        return found
 
     @property
     def choice(self) -> Candidate | None:
@@ -134,10 +135,7 @@ class Contender:
 
     def final_runs(self) -> list[PlannedRun]:
         """The runs that are compared, one for each seed; none while there is no choice."""
-        choice = self.choice
-        if choice is None:
-            return []
-        return self._plan([(*self.words, *choice.words, f"seed={seed}") for seed in self.seeds])
+        return self._plan(self._final_jobs())
 
     def known(self) -> list[PlannedRun]:
         """Tuning runs and final runs."""
@@ -151,25 +149,39 @@ class Contender:
         """The same, to be looked at anew after runs have ended."""
         return Contender(self.request, self.words, self.seeds, self.example, self.tuning, self._planned)
 
-    def _candidates(self, rates: Sequence[float]) -> list[Candidate]:
+    def steps(self) -> Iterator[list[Job]]:
+        """What is to be planned before the next step can be told: the grid, each that extends it, the final runs."""
+        for rates in self._grids():
+            yield [job for _, _, jobs in self._choices(rates) for job in jobs]
+        yield self._final_jobs()
+
+    def _grids(self) -> Iterator[list[float]]:
+        """The grid, then each that extends it by what is known of the one before."""
+        rates = list(self.tuning.rates)
+        yield rates
+        while (further := self._further(self._candidates(rates), rates)) is not None:
+            rates = sorted([*rates, further])
+            yield rates
+
+    def _final_jobs(self) -> list[Job]:
+        choice = self.choice
+        return [] if choice is None else [(*self.words, *choice.words, f"seed={seed}") for seed in self.seeds]
+
+    def _choices(self, rates: Sequence[float]) -> Iterator[tuple[float, tuple[str, ...], list[Job]]]:
+        """Each choice of the tuned settings: its rate, its words, and the jobs of its tuning runs."""
         also = [
             [f"{name}={value}" for value in values.split(",")]
             for name, _, values in (word.partition("=") for word in self.tuning.also)
             if _has(self.example, name)
         ]
-        choices = [
-            (rate, (f"{RATE}={rate!r}", *chosen)) for rate in rates for chosen in itertools.product(*also)
-        ]
         held_out = f"data.held_out={self.tuning.held_out!r}"
-        jobs = [
-            [(*self.words, *words, held_out, f"seed={seed}") for seed in self.tuning.seeds]
-            for _, words in choices
-        ]
-        runs = iter(self._plan([job for of_choice in jobs for job in of_choice]))
-        return [
-            Candidate(rate, words, tuple(next(runs) for _ in of_choice))
-            for (rate, words), of_choice in zip(choices, jobs, strict=True)
-        ]
+        for rate, chosen in itertools.product(rates, list(itertools.product(*also))):
+            words = (f"{RATE}={rate!r}", *chosen)
+            jobs = [(*self.words, *words, held_out, f"seed={seed}") for seed in self.tuning.seeds]
+            yield rate, words, jobs
+
+    def _candidates(self, rates: Sequence[float]) -> list[Candidate]:
+        return [Candidate(rate, words, tuple(self._plan(jobs))) for rate, words, jobs in self._choices(rates)]
 
     def _further(self, candidates: Sequence[Candidate], rates: Sequence[float]) -> float | None:
         """The next rate beyond an end at which the best one is; None where there is none, or not known yet."""
@@ -192,29 +204,33 @@ class Contender:
             return None
         return _rounded(1 / _continued([1 / rate for rate in reversed(rates)]))
 
-    def _plan(self, jobs: Sequence[tuple[str, ...]]) -> list[PlannedRun]:
-        missing = [job for job in jobs if job not in self._planned]
-        self._planned.update(zip(missing, plan_jobs(self.request, missing), strict=True))
+    def _plan(self, jobs: Sequence[Job]) -> list[PlannedRun]:
+        _plan(self.request, jobs, self._planned)
         return [self._planned[job] for job in jobs]
 
 
-def contenders(request: Request) -> list[Contender]:
+def contenders(request: Request, runs: Plan) -> list[Contender]:
     """What a suite that tunes first compares, in the order of its sweep.
 
+    Args:
+        request: the suite.
+        runs: its `sweeps.plan`: one run for each contender and seed, whose rates are not tuned yet.
+
     Raises:
-        UserError: as `sweeps.plan`, rerun=all, push, or settings of the tuning that make no sense.
+        UserError: rerun=all, push, or settings of the tuning that make no sense.
     """
     groups: dict[tuple[str, ...], list[PlannedRun]] = {}
-    for run in plan(request):
+    for run in runs:
         groups.setdefault(tuple(word for word in run.overrides if not word.startswith("seed=")), []).append(
             run
         )
     found = []
-    for words, runs in groups.items():
-        example = runs[0].experiment
+    planned: dict[Job, PlannedRun] = {}
+    for words, own_runs in groups.items():
+        example = own_runs[0].experiment
         tuning = example.tuning
         assert tuning is not None
-        seeds = tuple(run.experiment.seed for run in runs)
+        seeds = tuple(run.experiment.seed for run in own_runs)
         _check(tuning, seeds)
         refuse_push(example.push, "a suite that tunes first")
         if example.rerun is Rerun.all:
@@ -230,8 +246,25 @@ def contenders(request: Request) -> list[Contender]:
             )
         tied = tuple(f"{name}=${{{RATE}}}" for name in tuning.tied if _has(example, name))
         own = [word for word in words if word not in request.own_folder]
-        found.append(Contender(request, (*own, *tied), seeds, example, tuning))
+        found.append(Contender(request, (*own, *tied), seeds, example, tuning, planned))
+    _plan_together(request, found, planned)
     return found
+
+
+def _plan_together(request: Request, contenders: Sequence[Contender], planned: dict[Job, PlannedRun]) -> None:
+    """Plan what is known of all contenders, step by step: composed together, their jobs share most of their parts."""
+    going = [contender.steps() for contender in contenders]
+    while going:
+        asked = [(steps, next(steps, None)) for steps in going]
+        _plan(request, [job for _, jobs in asked for job in jobs or []], planned)
+        going = [steps for steps, jobs in asked if jobs is not None]
+
+
+def _plan(request: Request, jobs: Sequence[Job], planned: dict[Job, PlannedRun]) -> None:
+    """Add those jobs to `planned` that are not there yet."""
+    missing = list(dict.fromkeys(job for job in jobs if job not in planned))
+    if missing:
+        planned.update(zip(missing, plan_jobs(request, missing), strict=True))
 
 
 def _best(candidates: Sequence[Candidate]) -> Candidate | None:

@@ -7,7 +7,7 @@ import dataclasses
 import hashlib
 import re
 import types
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import Enum
 from functools import cache
 from importlib import metadata
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from autolora_bench.config.experiment import ExperimentConfig
+from autolora_bench.config.identity import LEAVES
 from autolora_bench.config.registry import methods
 from autolora_bench.config.task import TASKS
 from autolora_bench.json_cache import JsonCache
@@ -75,8 +76,10 @@ CLASS = "class"
 
 def to_plain(value: Any) -> Any:
     """Dictionaries, lists, numbers and texts; a configuration object says its class."""
+    if value is None or type(value) in LEAVES:
+        return value
     if dataclasses.is_dataclass(value):
-        fields = {f.name: to_plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        fields = {name: to_plain(getattr(value, name)) for name, _ in _fields(value.__class__)}
         return {CLASS: _class_name(type(value)), **fields}
     if isinstance(value, Enum):
         return value.name
@@ -91,27 +94,51 @@ def from_plain(value: Any, hint: Any) -> Any:
     Raises:
         KeyError, TypeError, ValueError: not what `to_plain` makes.
     """
+    read = _reader(hint)
+    return value if read is None else read(value)
+
+
+Reader = Callable[[Any], Any]
+
+
+@cache
+def _reader(hint: Any) -> Reader | None:
+    """What makes a value of that type out of a plain one, found out once; None where the plain one is it."""
     if get_origin(hint) in (Union, types.UnionType):
         first, *others = [one for one in get_args(hint) if one is not types.NoneType]
-        return value if value is None or others else from_plain(value, first)
+        read = None if others else _reader(first)
+        return None if read is None else lambda value: value if value is None else read(value)
     if dataclasses.is_dataclass(hint):
-        stated: Any = _class(value[CLASS], hint)
-        hints = _hints(stated)
-        return stated(
-            **{f.name: from_plain(value[f.name], hints[f.name]) for f in dataclasses.fields(stated)}
-        )
+        return lambda value: _object(value, hint)
     if isinstance(hint, type) and issubclass(hint, Enum):
-        return hint[value]
+        return lambda value: hint[value]
     if get_origin(hint) is dict:
-        return {name: from_plain(one, get_args(hint)[1]) for name, one in value.items()}
-    return [from_plain(one, get_args(hint)[0]) for one in value] if get_origin(hint) is list else value
+        of_value = _reader(get_args(hint)[1])
+        return (
+            dict if of_value is None else lambda value: {name: of_value(one) for name, one in value.items()}
+        )
+    if get_origin(hint) is list:
+        of_entry = _reader(get_args(hint)[0])
+        return list if of_entry is None else lambda value: [of_entry(one) for one in value]
+    return None
+
+
+def _object(value: Any, hint: Any) -> Any:
+    stated = _class(value[CLASS], hint)
+    return stated(
+        **{name: value[name] if read is None else read(value[name]) for name, read in _fields(stated)}
+    )
+
+
+@cache
+def _fields(kind: Any) -> list[tuple[str, Reader | None]]:
+    """The fields of a class, each with what reads it."""
+    hints = get_type_hints(kind)
+    return [(field.name, _reader(hints[field.name])) for field in dataclasses.fields(kind)]
 
 
 def _class_name(kind: type) -> str:
     return f"{kind.__module__}.{kind.__qualname__}"
-
-
-_hints = cache(get_type_hints)
 
 
 def _class(name: str, hint: Any) -> Any:
@@ -119,4 +146,4 @@ def _class(name: str, hint: Any) -> Any:
     if name == _class_name(hint):
         return hint
     kinds = (*TASKS.values(), *(stated.config for stated in methods().values()))
-    return {_class_name(kind): kind for kind in kinds}[name]
+    return next(kind for kind in kinds if _class_name(kind) == name)

@@ -31,7 +31,7 @@ from autolora_bench.plan import PlannedRun, State
 from autolora_bench.processes import world_size
 from autolora_bench.push import refuse_push
 from autolora_bench.record import RunRecord, read_record
-from autolora_bench.sweeps import Request
+from autolora_bench.request import Request
 
 SWEEPER = "optuna"
 

@@ -1,7 +1,7 @@
 """From the words of a command line to the runs they stand for: one, a sweep, or a suite."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
@@ -24,43 +24,12 @@ from autolora_bench.config.suite import SuiteFile, read_suite
 from autolora_bench.config.support import UnsupportedError
 from autolora_bench.errors import UserError
 from autolora_bench.metrics.kinds import check_metrics
-from autolora_bench.paths import conf_dir
 from autolora_bench.plan import PlannedRun
 from autolora_bench.plan_cache import Cell, PlanCache
+from autolora_bench.request import Request
 
 ENGINE = ("hydra/launcher", "hydra.launcher", "hydra/sweeper", "hydra.sweeper")
 """Words about how a sweep is run; one of its runs alone does without."""
-
-
-@dataclass(frozen=True)
-class Request:
-    """What the words after `autolora-bench` ask for."""
-
-    overrides: tuple[str, ...] = ()
-    multirun: bool = False
-    config_dir: Path | None = None
-    reads_data: bool = True
-    """False where only records of the runs are read: then data.dir need not be said."""
-
-    @property
-    def own_folder(self) -> list[str]:
-        """The words that name the user's own configuration folder."""
-        return ["--config-dir", str(self.config_dir)] if self.config_dir else []
-
-    @property
-    def flags(self) -> list[str]:
-        """The flags, as words; Hydra wants them before the overrides."""
-        return [*self.own_folder, *(["--multirun"] if self.multirun else [])]
-
-    @property
-    def said(self) -> dict[str, str]:
-        """What each word says of what it names."""
-        return dict(word.partition("=")[::2] for word in self.overrides)
-
-    @property
-    def folders(self) -> list[Path]:
-        """Configuration folders, the user's own first."""
-        return [*([self.config_dir] if self.config_dir else []), conf_dir()]
 
 
 class Plan(list[PlannedRun]):

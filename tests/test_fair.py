@@ -1,7 +1,7 @@
 """Every method's rate is chosen alike, on examples that are not compared on, and before anything is compared."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from torch import nn
 from torch.optim import AdamW
 
 from autolora_bench import cli
+from autolora_bench import sweeps as module
 from autolora_bench.commands.fair import too_few_seeds
 from autolora_bench.config.compose import compose_config, composer, to_experiment
 from autolora_bench.config.experiment import config_id, experiment_identity
@@ -19,7 +20,8 @@ from autolora_bench.errors import UserError
 from autolora_bench.fair import Contender, contenders, is_fair, planned_runs
 from autolora_bench.plan import PlannedRun
 from autolora_bench.record import Evaluation, RunRecord, Status, find_records, read_record, write_record
-from autolora_bench.sweeps import Request, plan
+from autolora_bench.request import Request
+from autolora_bench.sweeps import plan
 from autolora_bench.training.trainer import HeadRate
 
 GRID = "tuning.rates=[1e-4,3e-4,1e-3,3e-3,1e-2]"
@@ -39,8 +41,13 @@ def words(tmp_path: Path) -> tuple[str, ...]:
     return (*TASK, "method=lora", "seed=0,1,2", f"results={tmp_path}")
 
 
+def found(words: tuple[str, ...]) -> list[Contender]:
+    request = Request(words)
+    return contenders(request, plan(request))
+
+
 def only(words: tuple[str, ...]) -> Contender:
-    [contender] = contenders(Request(words))
+    [contender] = found(words)
     return contender
 
 
@@ -117,6 +124,25 @@ def test_the_grid_is_extended_while_the_best_rate_is_at_its_end(
     assert tuned.choice is not None
     assert tuned.choice.rate == pytest.approx(best)
     assert not tuned.at_edge
+
+
+def test_what_all_methods_need_next_is_planned_together(
+    words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planned: list[list[str]] = []
+
+    def plan_jobs(request: Request, jobs: Sequence[tuple[str, ...]]) -> list[PlannedRun]:
+        runs = module.plan_jobs(request, jobs)
+        planned.append(sorted({run.experiment.method.name for run in runs}))
+        return runs
+
+    both = (*words, "method=lora,bitfit")
+    for run in found(both)[0].tuning_runs():  # LoRA's best rate is an end of the grid, BitFit's is not known
+        completed(run, run.experiment.method.learning_rate)
+    monkeypatch.setattr("autolora_bench.fair.plan_jobs", plan_jobs)
+    runs = planned_runs(Request(both))
+    assert planned == [["bitfit", "lora"], ["lora"]]
+    assert len(runs) == 5 + 6
 
 
 def test_an_extension_has_an_end_and_that_is_told(words: tuple[str, ...]) -> None:
@@ -238,7 +264,7 @@ def test_seeds_that_could_not_separate_anything_are_told_before_they_are_run(
     tmp_path: Path, methods: str, tasks: str, seeds: int, said: str | None
 ) -> None:
     words = ("suite=fair", "data=generated", f"results={tmp_path}", f"task={tasks}", f"method={methods}")
-    lines = too_few_seeds(contenders(Request((*words, f"seed={','.join(map(str, range(seeds)))}"))))
+    lines = too_few_seeds(found((*words, f"seed={','.join(map(str, range(seeds)))}")))
     assert len(lines) == (said is not None)
     assert said is None or said in lines[0]
 
@@ -320,14 +346,14 @@ def test_a_report_answers_first_and_shows_no_tuning_run_as_a_row(
     words = (*TASK, "method=lora,bitfit", "seed=0,1,2,3,4,5", f"results={tmp_path}")
     best = {"lora": 1e-3, "bitfit": 3e-3}
     for _ in range(5):
-        for contender in contenders(Request(words)):
+        for contender in found(words):
             name = contender.example.method.name
             for one in contender.candidates:
                 if one.merit is None:
                     # bitfit is behind lora at lora's rate and ahead of it at its own
                     score = 0.8 + 0.05 * peak(best[name])(one.rate) + 0.02 * (name == "bitfit")
                     completed(one.runs[0], score)
-    finals = [run for contender in contenders(Request(words)) for run in contender.final_runs()]
+    finals = [run for contender in found(words) for run in contender.final_runs()]
     for run in finals:
         ahead = run.experiment.method.name == "bitfit"
         completed(run, 0.8 + 0.01 * run.experiment.seed + (0.03 + 0.001 * run.experiment.seed) * ahead)

@@ -13,7 +13,8 @@ from autolora_bench.config.experiment import ExperimentConfig, config_id
 from autolora_bench.paths import conf_dir
 from autolora_bench.plan import PlannedRun
 from autolora_bench.plan_cache import from_plain, to_plain
-from autolora_bench.sweeps import Request, plan
+from autolora_bench.request import Request
+from autolora_bench.sweeps import plan
 
 WORDS = ("task=rte,cola", "method=lora,autolora", "seed=0,1", "data=generated")
 TASKS = list(choices("task", [conf_dir()]))

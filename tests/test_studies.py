@@ -15,8 +15,9 @@ from autolora_bench import studies as module
 from autolora_bench.commands import launch
 from autolora_bench.errors import UserError
 from autolora_bench.record import Status, find_records, read_record
+from autolora_bench.request import Request
 from autolora_bench.studies import studies
-from autolora_bench.sweeps import Request, plan
+from autolora_bench.sweeps import plan
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SMALL = (

@@ -13,7 +13,7 @@ from autolora_bench.errors import UserError, nearest
 from autolora_bench.fair import planned_runs
 from autolora_bench.plan import PlannedRun
 from autolora_bench.record import RunRecord
-from autolora_bench.sweeps import Request
+from autolora_bench.request import Request
 
 if TYPE_CHECKING:
     from autolora_bench.report.collect import Collection

@@ -8,8 +8,9 @@ from autolora_bench.fair import RATE, Candidate, Contender, contenders
 from autolora_bench.plan import PlannedRun, State
 from autolora_bench.processes import world_size
 from autolora_bench.report.numerals import plural
+from autolora_bench.request import Request
 from autolora_bench.rerun import decide
-from autolora_bench.sweeps import ENGINE, Request, plan
+from autolora_bench.sweeps import ENGINE, plan
 from autolora_bench.untrusted import printable
 
 Sweep = Callable[[Sequence[str]], None]
@@ -34,13 +35,14 @@ def run_fair(
         Exit status: 0 when all final runs are completed, 1 when a contender failed, else the largest of all.
 
     Raises:
-        UserError: there are several processes, or what `contenders` raises.
+        UserError: there are several processes, or what `plan` and `contenders` raise.
     """
     if world_size() > 1:
         raise UserError("a suite that tunes first runs in one process", "start it without torchrun")
-    found = contenders(request)
+    first = plan(request)
+    found = contenders(request, first)
     check([run for contender in found for run in contender.known()])
-    for line in plan(request).left_out:
+    for line in first.left_out:
         print(f"left out: {line}", file=sys.stderr)
     for line in too_few_seeds(found):
         print(f"note: {line}", file=sys.stderr)

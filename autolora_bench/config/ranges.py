@@ -66,9 +66,11 @@ def check_ranges(node: Any, path: str = "") -> None:
     Raises:
         UserError: at the first setting that cannot be, with its dotted name and what it may be.
     """
-    kind: Any = type(node)
-    for name, hint in _hints(kind).items():
-        _check(f"{path}.{name}".lstrip("."), getattr(node, name), hint)
+    prefix = f"{path}." if path else ""
+    for name, constraints, inner in _settings(node.__class__):
+        value = getattr(node, name)
+        if value is not None:
+            _check(f"{prefix}{name}", value, constraints, inner)
 
 
 def without_range(kind: Any, prefix: str = "") -> list[str]:
@@ -95,24 +97,33 @@ def _hints(kind: type) -> dict[str, Any]:
     return get_type_hints(kind, include_extras=True)
 
 
-def _check(name: str, value: Any, hint: Any) -> None:
-    if value is None or (isinstance(value, str) and value == MISSING):
-        return
-    if isinstance(value, float) and not math.isfinite(value):
+@cache
+def _settings(kind: type) -> list[tuple[str, tuple[Any, ...], tuple[Any, ...]]]:
+    """Each setting of a configuration class with what `_stated` says of it: a suite asks a thousand times."""
+    return [(name, *_stated(hint)) for name, hint in _hints(kind).items()]
+
+
+def _check(name: str, value: Any, constraints: tuple[Any, ...], inner: tuple[Any, ...]) -> None:
+    """Of a value that is there: its own constraints, then those of what it holds."""
+    if isinstance(value, str):
+        if value == MISSING:
+            return
+        if "\0" in value:
+            raise UserError(f"{name} holds a null byte", "say it without")
+    elif isinstance(value, float) and not math.isfinite(value):
         raise UserError(f"{name}={value} is no finite number", "say a finite one")
-    if isinstance(value, str) and "\0" in value:
-        raise UserError(f"{name} holds a null byte", "say it without")
-    stated, inner = _stated(hint)
-    if stated:
-        _check_constraints(name, value, stated)
-    if dataclasses.is_dataclass(value):
-        check_ranges(value, name)
-    elif isinstance(value, dict):
+    if constraints:
+        _check_constraints(name, value, constraints)
+    if isinstance(value, dict):
         for key, one in value.items():
-            _check(f"{name}.{key}", one, inner[1])
+            if one is not None:
+                _check(f"{name}.{key}", one, *_stated(inner[1]))
     elif isinstance(value, list):
         for place, one in enumerate(value):
-            _check(f"{name}[{place}]", one, inner[0])
+            if one is not None:
+                _check(f"{name}[{place}]", one, *_stated(inner[0]))
+    elif not isinstance(value, str | int | float) and dataclasses.is_dataclass(value):
+        check_ranges(value, name)
 
 
 @cache

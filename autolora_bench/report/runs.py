@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from autolora_bench.config.choices import schema_of
+from autolora_bench.config.choices import LOADER, schema_of
 from autolora_bench.config.data import Source
 from autolora_bench.config.experiment import experiment_identity
 from autolora_bench.config.peft_method import NAME as PEFT
@@ -263,9 +263,7 @@ def _configuration(group: str, name: str) -> dict[str, Any]:
     if not NAME.fullmatch(name) or not path.is_file():
         return {}
     try:
-        values = yaml.load(
-            path.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-        )
+        values = yaml.load(path.read_text(encoding="utf-8"), Loader=LOADER)
     except (OSError, ValueError, yaml.YAMLError):
         return {}
     return values if isinstance(values, dict) else {}

@@ -15,7 +15,8 @@ from autolora_bench.config.experiment import ExperimentConfig, config_id
 from autolora_bench.config.peft_types import OWN, UNSTATED, peft_types
 from autolora_bench.errors import UserError
 from autolora_bench.plan import command_line
-from autolora_bench.sweeps import Request, plan
+from autolora_bench.request import Request
+from autolora_bench.sweeps import plan
 
 
 def composed(*words: str) -> ExperimentConfig:

@@ -8,7 +8,8 @@ from scipy.stats import spearmanr
 from autolora_bench.config.task import RecoveryTask
 from autolora_bench.config.truth import GRADED, planted_ranks, reversed_ranks
 from autolora_bench.errors import UserError
-from autolora_bench.sweeps import Request, plan
+from autolora_bench.request import Request
+from autolora_bench.sweeps import plan
 
 SMALL = ("task=planted", "model=small", "method=oracle")
 
