@@ -70,6 +70,21 @@ def test_light_commands_do_not_import_torch(tiny_encoder: Path, tmp_path: Path) 
     ]
 
 
+@pytest.mark.parametrize(
+    ("words", "without"),
+    [
+        ([], {"hydra", "omegaconf", "huggingface_hub"}),
+        (["--help"], {"hydra", "omegaconf", "huggingface_hub"}),
+        (["ls"], {"hydra", "huggingface_hub", "pandas"}),
+        (["status", "suite=table1", "data=generated"], {"huggingface_hub", "pandas"}),
+    ],
+)
+def test_short_commands_import_what_they_need(words: list[str], without: set[str]) -> None:
+    code = f"import sys; from autolora_bench.cli import run; run({words!r}); print(*{without!r} & {{*sys.modules}})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == ""
+
+
 @pytest.mark.slow
 def test_a_run_begins_without_the_libraries_of_reports() -> None:
     code = "import sys, autolora_bench.commands.launch; print(*{'torch', 'pandas', 'scipy'} & {*sys.modules})"
