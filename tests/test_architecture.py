@@ -10,6 +10,7 @@ LAYERS = [
     {
         "checksums",
         "errors",
+        "garbage",
         "gp_sampler",
         "interruption",
         "ownership",

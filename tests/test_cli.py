@@ -126,6 +126,11 @@ def test_help_names_every_command_and_what_all_of_them_take() -> None:
         (["train.epochs=0"], ["train.epochs=0", "above 0"]),
         (["task=rte,cola"], ["names several values", "add -m"]),
         (["data=local"], ["data=local needs data.dir", "data.dir=FOLDER"]),
+        (["data.dir=here"], ["data.dir=here with data=hub", "add data=local"]),
+        (
+            ["-m", "seed=0,1", "data=generated", "hydra/launcher=jobib"],
+            ["hydra/launcher=jobib is not there", "did you mean joblib"],
+        ),
         (["repport"], ["there is no command 'repport'", "did you mean report"]),
         (["task=rte", "oops"], ["'oops' is no setting", "key=value"]),
         (["--frobnicate", "task=rte"], ["unknown option --frobnicate"]),

@@ -1,6 +1,5 @@
 """`autolora-bench task=... method=...`: runs one cell, a sweep or a suite through Hydra."""
 
-import gc
 import logging
 import os
 import sys
@@ -27,6 +26,7 @@ from autolora_bench.config.support import UnsupportedError
 from autolora_bench.config.trackers import SWEEP, check_trackers
 from autolora_bench.errors import UserError
 from autolora_bench.fair import is_fair, planned_runs
+from autolora_bench.garbage import for_good
 from autolora_bench.interruption import Interrupted, watched_signals
 from autolora_bench.ownership import owned, owner_of
 from autolora_bench.plan import PlannedRun, State, check_references, command_line
@@ -286,27 +286,6 @@ def _run(experiment: ExperimentConfig, folder: Path, command: str) -> RunRecord 
     record = run_experiment(experiment, folder, command, decision.record)
     show(record)
     return record
-
-
-@contextmanager
-def for_good(module: str) -> Iterator[None]:
-    """The first import of a module and all that it brings in: half a million objects that stay to the end.
-
-    The garbage collector is kept off them and whatever else is alive by then: it would look through them while they
-    come, and again with every training.
-    """
-    if module in sys.modules:
-        yield
-        return
-    gc.collect()
-    running = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-        gc.freeze()
-    finally:
-        if running:
-            gc.enable()
 
 
 def command(experiment: ExperimentConfig) -> str:

@@ -6,11 +6,17 @@ from pathlib import Path
 from autolora_bench.commands.chosen_records import find_asked
 from autolora_bench.commands.options import COMMANDS, split_json, split_options
 from autolora_bench.errors import UserError
+from autolora_bench.garbage import uncollected
 from autolora_bench.untrusted import printable
 
 
 def run(words: Sequence[str]) -> int:
     """Print the report, or write it to out=DIR."""
+    with uncollected():  # a sixth of the time of one with figures
+        return _run(words)
+
+
+def _run(words: Sequence[str]) -> int:
     as_json, words = split_json(words)
     options, rest = split_options(words, COMMANDS["report"].options)
     asked = find_asked(rest)

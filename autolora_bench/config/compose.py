@@ -21,6 +21,7 @@ from autolora_bench.config.corrections import note_corrections
 from autolora_bench.config.data import HELD_OUT
 from autolora_bench.config.experiment import ExperimentConfig
 from autolora_bench.config.model import settle_targets
+from autolora_bench.config.own_folder import ENGINES
 from autolora_bench.config.peft_method import resolve_peft
 from autolora_bench.config.ranks import name_reference, resolve_ranks
 from autolora_bench.config.registry import methods, note_code
@@ -203,11 +204,12 @@ def explain(error: Exception, overrides: Sequence[str] = ()) -> UserError:
             f"{nearest(schema[2], methods())}a method of your own is stated by a Python file in DIR/methods, "
             "with --config-dir DIR",
         )
-    engine = re.search(r"Could not find '(hydra/(?:launcher|sweeper))/([^']+)'", text)
+    engine = re.search(r"Could not find 'hydra/(launcher|sweeper)/([^']+)'", text)
     if engine:
+        near = [] if engine[2] in ENGINES[engine[1]] else ENGINES[engine[1]]
         return UserError(
-            f"{engine.group(1)}={engine.group(2)} is not there",
-            "launchers and sweepers are extras: pip install 'autolora-bench[joblib,submitit,optuna]' "
+            f"hydra/{engine[1]}={engine[2]} is not there",
+            f"{nearest(engine[2], near)}launchers and sweepers are extras: pip install 'autolora-bench[joblib,submitit,optuna]' "
             "(Ray: see docs/launchers.md)",
         )
     whole = f"{text}: {error.__cause__}"

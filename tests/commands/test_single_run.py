@@ -11,6 +11,7 @@ import pytest
 from autolora_bench import cli, record
 from autolora_bench.commands import launch
 from autolora_bench.config import compose
+from autolora_bench.garbage import for_good
 from autolora_bench.record import find_records, read_record
 
 WORDS = [
@@ -84,20 +85,20 @@ def test_what_is_imported_for_good_is_not_looked_through_for_garbage(
     )
     monkeypatch.syspath_prepend(tmp_path)
     frozen = gc.get_freeze_count()
-    with launch.for_good("many_objects"):
+    with for_good("many_objects"):
         import many_objects  # type: ignore[import-not-found]
     assert many_objects.was is False
     assert gc.isenabled()
     after = gc.get_freeze_count()
     assert after >= frozen + 1000
     more = [[] for _ in range(1000)]  # type: ignore[var-annotated]
-    with launch.for_good("many_objects"):
+    with for_good("many_objects"):
         assert gc.isenabled()
     assert gc.get_freeze_count() <= after, f"{len(more)} objects of a later run are not kept"
 
 
 def test_an_import_that_fails_leaves_the_collector_as_it_was() -> None:
-    with pytest.raises(ImportError), launch.for_good("no_such_module"):
+    with pytest.raises(ImportError), for_good("no_such_module"):
         import no_such_module  # type: ignore[import-not-found]  # noqa: F401
     assert gc.isenabled()
 
