@@ -209,8 +209,8 @@ def explain(error: Exception, overrides: Sequence[str] = ()) -> UserError:
         near = [] if engine[2] in ENGINES[engine[1]] else ENGINES[engine[1]]
         return UserError(
             f"hydra/{engine[1]}={engine[2]} is not there",
-            f"{nearest(engine[2], near)}launchers and sweepers are extras: pip install 'autolora-bench[joblib,submitit,optuna]' "
-            "(Ray: see docs/launchers.md)",
+            f"{nearest(engine[2], near)}launchers and sweepers are extras: pip install "
+            "'autolora-bench[joblib,submitit,optuna]' (Ray: see docs/launchers.md)",
         )
     whole = f"{text}: {error.__cause__}"
     choice = re.search(r"override \+*([\w.]+)=(\S+): .*Invalid value .*expected one of \[([^]]+)\]", whole)
