@@ -33,6 +33,8 @@ COMMANDS = {
     "autolora-bench ls": [*PROGRAM, "ls"],
     "autolora-bench ls methods": [*PROGRAM, "ls", "methods"],
     "autolora-bench status": [*PROGRAM, "status", "suite=table1", "data=generated"],
+    "status suite=fair": [*PROGRAM, "status", "suite=fair"],
+    "status suite=arena": [*PROGRAM, "status", "suite=arena"],
     "autolora-bench report": [*PROGRAM, "report", "records=results/records"],
 }
 COLD = {
