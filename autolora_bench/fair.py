@@ -83,18 +83,20 @@ class Candidate:
         return merit if _higher_is_better(self.records[0]) else -merit
 
 
-@dataclass(frozen=True)
+@dataclass
 class Contender:
     """One method on one task and one model."""
 
     request: Request
-    words: Job
+    words: tuple[str, ...]
     """The words of its runs without seed and tuned settings."""
     seeds: tuple[int, ...]
     example: ExperimentConfig
     """Its first final run with the method's own settings."""
     tuning: TuningConfig
     _planned: dict[Job, PlannedRun] = field(default_factory=dict)
+    """What has been planned so far; the contenders of a suite share it."""
+    _candidates: list[Candidate] = field(default_factory=list, init=False)
 
     @property
     def title(self) -> str:
@@ -102,13 +104,14 @@ class Contender:
         e = self.example
         return f"{e.task.name} {e.method.name} on {e.model.name}"
 
-    @cached_property
+    @property
     def candidates(self) -> list[Candidate]:
-        """All choices that are tried, by rate: the grid, and what extends it by what is known now."""
-        found: list[Candidate] = []
-        for rates in self._grids():
-            found = self._candidates(rates)
-        return found
+        """All choices that are tried, by rate: the grid, and what extends it by what is known when this is first asked.
+        Their records are those that decided on the extension, whatever has been completed meanwhile."""
+        if not self._candidates:
+            for jobs in self.steps():
+                self._plan(jobs)
+        return self._candidates
 
     @property
     def choice(self) -> Candidate | None:
@@ -151,17 +154,17 @@ class Contender:
 
     def steps(self) -> Iterator[list[Job]]:
         """What is to be planned before the next step can be told: the grid, each that extends it, the final runs."""
-        for rates in self._grids():
-            yield [job for _, _, jobs in self._choices(rates) for job in jobs]
-        yield self._final_jobs()
-
-    def _grids(self) -> Iterator[list[float]]:
-        """The grid, then each that extends it by what is known of the one before."""
         rates = list(self.tuning.rates)
-        yield rates
-        while (further := self._further(self._candidates(rates), rates)) is not None:
+        while True:
+            choices = list(self._choices(rates))
+            yield [job for _, _, jobs in choices for job in jobs]
+            found = [Candidate(rate, words, tuple(self._plan(jobs))) for rate, words, jobs in choices]
+            further = self._further(found, rates)
+            if further is None:
+                break
             rates = sorted([*rates, further])
-            yield rates
+        self._candidates = found
+        yield self._final_jobs()
 
     def _final_jobs(self) -> list[Job]:
         choice = self.choice
@@ -179,9 +182,6 @@ class Contender:
             words = (f"{RATE}={rate!r}", *chosen)
             jobs = [(*self.words, *words, held_out, f"seed={seed}") for seed in self.tuning.seeds]
             yield rate, words, jobs
-
-    def _candidates(self, rates: Sequence[float]) -> list[Candidate]:
-        return [Candidate(rate, words, tuple(self._plan(jobs))) for rate, words, jobs in self._choices(rates)]
 
     def _further(self, candidates: Sequence[Candidate], rates: Sequence[float]) -> float | None:
         """The next rate beyond an end at which the best one is; None where there is none, or not known yet."""
@@ -205,7 +205,7 @@ class Contender:
         return _rounded(1 / _continued([1 / rate for rate in reversed(rates)]))
 
     def _plan(self, jobs: Sequence[Job]) -> list[PlannedRun]:
-        _plan(self.request, jobs, self._planned)
+        _plan_missing(self.request, jobs, self._planned)
         return [self._planned[job] for job in jobs]
 
 
@@ -255,12 +255,14 @@ def _plan_together(request: Request, contenders: Sequence[Contender], planned: d
     """Plan what is known of all contenders, step by step: composed together, their jobs share most of their parts."""
     going = [contender.steps() for contender in contenders]
     while going:
-        asked = [(steps, next(steps, None)) for steps in going]
-        _plan(request, [job for _, jobs in asked for job in jobs or []], planned)
+        asked = [
+            (steps, next(steps, None)) for steps in going
+        ]  # None at its end; [] where nothing is to be planned
+        _plan_missing(request, [job for _, jobs in asked for job in jobs or []], planned)
         going = [steps for steps, jobs in asked if jobs is not None]
 
 
-def _plan(request: Request, jobs: Sequence[Job], planned: dict[Job, PlannedRun]) -> None:
+def _plan_missing(request: Request, jobs: Sequence[Job], planned: dict[Job, PlannedRun]) -> None:
     """Add those jobs to `planned` that are not there yet."""
     missing = list(dict.fromkeys(job for job in jobs if job not in planned))
     if missing:

@@ -114,12 +114,14 @@ def _reader(hint: Any) -> Reader | None:
         return lambda value: hint[value]
     if get_origin(hint) is dict:
         of_value = _reader(get_args(hint)[1])
-        return (
-            dict if of_value is None else lambda value: {name: of_value(one) for name, one in value.items()}
-        )
+        if of_value is None:
+            return dict
+        return lambda value: {name: of_value(one) for name, one in value.items()}
     if get_origin(hint) is list:
         of_entry = _reader(get_args(hint)[0])
-        return list if of_entry is None else lambda value: [of_entry(one) for one in value]
+        if of_entry is None:
+            return list
+        return lambda value: [of_entry(one) for one in value]
     return None
 
 
@@ -145,5 +147,7 @@ def _class(name: str, hint: Any) -> Any:
     """The class of that name: `hint` itself, or a kind of task or method."""
     if name == _class_name(hint):
         return hint
-    kinds = (*TASKS.values(), *(stated.config for stated in methods().values()))
-    return next(kind for kind in kinds if _class_name(kind) == name)
+    for kind in (*TASKS.values(), *(stated.config for stated in methods().values())):
+        if _class_name(kind) == name:
+            return kind
+    raise KeyError(name)

@@ -1,6 +1,6 @@
 """From the words of a command line to the runs they stand for: one, a sweep, or a suite."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from autolora_bench.config.compose import (
     search_path,
     to_objects,
 )
+from autolora_bench.config.data import Source
 from autolora_bench.config.jobs import JobComposer
 from autolora_bench.config.suite import SuiteFile, read_suite
 from autolora_bench.config.support import UnsupportedError
@@ -51,7 +52,7 @@ def plan(request: Request) -> Plan:
     Of a sweep, what a method does not work on is left out, unless nothing else is asked for.
 
     Raises:
-        UserError: words that cannot be read, unknown names, values that cannot be.
+        UserError: words that cannot be read, unknown names, values that cannot be, or a data.dir that nothing reads.
     """
     found: dict[Path, PlannedRun] = {}
     refused: list[UnsupportedError] = []
@@ -70,7 +71,19 @@ def plan(request: Request) -> Plan:
                     )
     if refused and not found:
         raise refused[0]
+    if request.reads_data and "data.dir" in request.said:
+        _check_is_read(request.said["data.dir"], found.values())
     return Plan(found.values(), list(dict.fromkeys(error.what for error in refused)))
+
+
+def _check_is_read(folder: str, runs: Collection[PlannedRun]) -> None:
+    """Raises UserError where a folder of data was named and no run reads one: it would train on other data."""
+    sources = {run.experiment.data.source for run in runs}
+    if Source.local not in sources:
+        names = ", ".join(sorted(source.name for source in sources))
+        raise UserError(
+            f"data.dir={folder} is not read by data={names}", "add data=local, or leave data.dir out"
+        )
 
 
 def plan_jobs(request: Request, jobs: Sequence[Sequence[str]]) -> list[PlannedRun]:

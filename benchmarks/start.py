@@ -94,9 +94,11 @@ def main() -> None:
     parser.add_argument(
         "--cold", action="store_true", help="commands that keep what they find out in the cache"
     )
-    parser.add_argument("--against", type=Path, metavar="CHECKOUT")
+    parser.add_argument("--against", type=Path, metavar="CHECKOUT", help="a folder with another state's code")
     options = parser.parse_args()
     if options.against is not None:
+        if options.cold or not (options.against / "autolora_bench").is_dir():
+            parser.error("--against names a folder that holds autolora_bench/, and goes without --cold")
         compare(options.against.resolve(), options.rounds)
         return
     commands = {FLOOR: COMMANDS[FLOOR], **COLD} if options.cold else COMMANDS

@@ -37,8 +37,9 @@ from autolora_bench import devices
 from autolora_bench.config.experiment import ExperimentConfig
 from autolora_bench.methods.base import PhaseContext
 from autolora_bench.methods.peft_lora import lora_model
+from autolora_bench.request import Request
 from autolora_bench.speedups.choice import kernels
-from autolora_bench.sweeps import Request, plan
+from autolora_bench.sweeps import plan
 from autolora_bench.training.finetune import Finetuning, build_trainer
 
 BATCH = 16

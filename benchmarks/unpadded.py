@@ -25,9 +25,10 @@ from autolora_bench import devices
 from autolora_bench.config.train import TrainConfig
 from autolora_bench.methods.base import PhaseContext
 from autolora_bench.methods.peft_lora import lora_model
+from autolora_bench.request import Request
 from autolora_bench.speedups.choice import kernels
 from autolora_bench.speedups.layout import computed_tokens
-from autolora_bench.sweeps import Request, plan
+from autolora_bench.sweeps import plan
 
 WAYS = {
     "padded": TrainConfig(),

@@ -70,6 +70,14 @@ def test_light_commands_do_not_import_torch(tiny_encoder: Path, tmp_path: Path) 
     ]
 
 
+def test_a_folder_of_data_may_be_for_a_part_of_a_sweep(bench: Bench, tmp_path: Path) -> None:
+    words = ["-m", "task=rte", "method=lora", "data=local,hub", f"data.dir={tmp_path}"]
+    assert "is not read" not in bench("check", *words).stderr
+    answer = bench("check", "-m", "task=rte", "method=lora", "data=generated,hub", f"data.dir={tmp_path}")
+    assert answer.returncode == 2
+    assert "is not read by data=generated, hub" in answer.stderr
+
+
 @pytest.mark.parametrize(
     ("words", "without"),
     [
@@ -126,7 +134,7 @@ def test_help_names_every_command_and_what_all_of_them_take() -> None:
         (["train.epochs=0"], ["train.epochs=0", "above 0"]),
         (["task=rte,cola"], ["names several values", "add -m"]),
         (["data=local"], ["data=local needs data.dir", "data.dir=FOLDER"]),
-        (["data.dir=here"], ["data.dir=here with data=hub", "add data=local"]),
+        (["data.dir=here"], ["data.dir=here is not read by data=hub", "add data=local"]),
         (
             ["-m", "seed=0,1", "data=generated", "hydra/launcher=jobib"],
             ["hydra/launcher=jobib is not there", "did you mean joblib"],

@@ -145,6 +145,29 @@ def test_what_all_methods_need_next_is_planned_together(
     assert len(runs) == 5 + 6
 
 
+@pytest.mark.parametrize("look", range(1, 4))
+def test_a_run_that_another_process_ends_between_two_looks_cannot_end_the_tuning(
+    look: int, words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The records that decide on the extension are those that decide on the choice."""
+    *others, last = only(words).tuning_runs()
+    for run in others:
+        completed(run, run.experiment.method.learning_rate)
+    inner, looks = PlannedRun.record, []
+
+    def record(run: PlannedRun) -> RunRecord | None:
+        found = inner(run)
+        looks.append(run.folder == last.folder)
+        if run.folder == last.folder and sum(looks) == look:
+            completed(last, 1.0)
+        return found
+
+    monkeypatch.setattr(PlannedRun, "record", record)
+    contender = only(words)
+    assert contender.choice is None or len(rates(contender)) > 5
+    assert not contender.at_edge
+
+
 def test_an_extension_has_an_end_and_that_is_told(words: tuple[str, ...]) -> None:
     tuned = tune((*words, "tuning.extensions=2"), peak(1.0))
     assert rates(tuned)[-2:] == pytest.approx([3e-2, 1e-1])

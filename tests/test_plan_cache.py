@@ -1,12 +1,15 @@
 """Kept compositions: the same plan as composing anew, forgotten as soon as anything it rests on changes."""
 
 import json
+import pickle
 from itertools import cycle
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from autolora_bench import sweeps
+from autolora_bench.config import jobs
 from autolora_bench.config.choices import choices
 from autolora_bench.config.compose import compose_config, composer, to_objects
 from autolora_bench.config.experiment import ExperimentConfig, config_id
@@ -95,6 +98,30 @@ def test_a_torn_file_is_composed_again(torn: str, cache: Path) -> None:
     first = planned()
     (file,) = cache.iterdir()
     file.write_text(torn)
+    assert planned() == first
+
+
+def test_a_kept_plan_of_a_method_that_is_gone_is_composed_again(cache: Path) -> None:
+    first = planned()
+    (file,) = cache.iterdir()
+    file.write_text(file.read_text().replace("LoraConfig", "GoneConfig"))
+    assert "GoneConfig" in file.read_text()
+    assert planned() == first
+
+
+def test_settings_that_pickle_refuses_are_made_for_each_job(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = planned()
+    for file in cache.iterdir():
+        file.unlink()
+
+    def dumps(node: object) -> bytes:
+        if isinstance(node, ExperimentConfig):
+            raise AttributeError("Can't pickle local object")
+        return pickle.dumps(node)
+
+    monkeypatch.setattr(jobs, "pickle", SimpleNamespace(dumps=dumps, loads=pickle.loads))
     assert planned() == first
 
 

@@ -2,6 +2,7 @@
 
 import pickle
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -13,6 +14,9 @@ from autolora_bench.config.choices import GROUPS, OPTIONAL_GROUPS
 from autolora_bench.config.compose import asks_for_the_seed, compose_config, to_objects
 from autolora_bench.config.experiment import ExperimentConfig
 from autolora_bench.config.parts import PartComposer
+
+UNPICKLABLE = (pickle.PicklingError, AttributeError, TypeError)
+"""What pickle raises for settings of the user's own that hold a function, say: each job makes its own."""
 
 
 class JobComposer:
@@ -63,7 +67,8 @@ class JobComposer:
         said = [word for word in job if not word.lstrip("+~").startswith("hydra")]
         experiment = to_objects(config, hydra, said, self._other)
         if not asks_for_the_seed(config):
-            self.made[rest] = pickle.dumps(experiment)
+            with suppress(*UNPICKLABLE):
+                self.made[rest] = pickle.dumps(experiment)
         return experiment
 
     def _other(self, words: Sequence[str]) -> ExperimentConfig:

@@ -99,7 +99,7 @@ def _hints(kind: type) -> dict[str, Any]:
 
 @cache
 def _settings(kind: type) -> list[tuple[str, tuple[Any, ...], tuple[Any, ...]]]:
-    """Each setting of a configuration class with what `_stated` says of it: a suite asks a thousand times."""
+    """Each setting of a configuration class, its constraints, and the hints of what it holds."""
     return [(name, *_stated(hint)) for name, hint in _hints(kind).items()]
 
 

@@ -184,11 +184,6 @@ def _validate_data(experiment: ExperimentConfig, reads_data: bool) -> None:
         "say data.dir=FOLDER with the publishers' files (docs/data.md), or data=generated",
     )
     require(
-        data.source is not Source.hub or data.dir is None or not reads_data,
-        f"data.dir={data.dir} with data=hub, which reads no folder of yours",
-        "add data=local, or leave data.dir out",
-    )
-    require(
         not data.held_out or not isinstance(task, RecoveryTask),
         f"data.held_out={data.held_out:g} with task={task.name}, which has inputs of its own to choose settings by",
         "leave it out: the validation inputs are not trained on",
