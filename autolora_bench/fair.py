@@ -255,9 +255,7 @@ def _plan_together(request: Request, contenders: Sequence[Contender], planned: d
     """Plan what is known of all contenders, step by step: composed together, their jobs share most of their parts."""
     going = [contender.steps() for contender in contenders]
     while going:
-        asked = [
-            (steps, next(steps, None)) for steps in going
-        ]  # None at its end; [] where nothing is to be planned
+        asked = [(steps, next(steps, None)) for steps in going]  # None: it is at its end
         _plan_missing(request, [job for _, jobs in asked for job in jobs or []], planned)
         going = [steps for steps, jobs in asked if jobs is not None]
 
