@@ -78,7 +78,7 @@ def test_the_command_of_a_planned_run_plans_exactly_it() -> None:
 
 @pytest.mark.parametrize(
     "words",
-    [(), ("data.dir=/a b",), ("model.targets=[query,value]",), ("results=${oc.env:HOME}/x", "seed=3")],
+    [(), ("results=/a b",), ("model.targets=[query,value]",), ("results=${oc.env:HOME}/x", "seed=3")],
 )
 def test_a_printed_command_survives_a_shell(words: tuple[str, ...]) -> None:
     [entry] = plan(Request((*words, "data=generated")))
