@@ -87,6 +87,11 @@ def resolve_task(experiment: ExperimentConfig) -> None:
             f"data.{own[0] if own else 'train'} with task={task.name}, which has data of its own",
             "say task=any",
         )
+        require(
+            data.validation_share == DataConfig.validation_share,
+            f"data.validation_share={data.validation_share:g} with task={task.name}, which has splits of its own",
+            f"say data.held_out={data.validation_share:g} to hold out training data and be scored on it",
+        )
         return
     _check_source(data)
     tables = _from_files(data) if data.source is Source.files else _from_hub(data)

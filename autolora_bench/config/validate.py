@@ -53,6 +53,10 @@ OWN_SETTINGS = {
 """Options of PEFT's LoRA that a method here decides otherwise -> how."""
 
 
+DRAWN = (Source.generated, Source.planted)
+"""Sources whose examples data.generator_seed draws."""
+
+
 def validate(experiment: ExperimentConfig, reads_data: bool = True) -> None:
     """Raises UserError at the first setting that cannot be.
 
@@ -182,6 +186,11 @@ def _validate_data(experiment: ExperimentConfig, reads_data: bool) -> None:
         data.source is not Source.local or data.dir is not None or not reads_data,
         "data=local needs data.dir",
         "say data.dir=FOLDER with the publishers' files (docs/data.md), or data=generated",
+    )
+    require(
+        not data.generator_seed or data.source in DRAWN,
+        f"data.generator_seed={data.generator_seed} with data={data.source.name}, whose examples are not drawn",
+        "leave it out: seed=N is the run's own",
     )
     require(
         not data.held_out or not isinstance(task, RecoveryTask),
