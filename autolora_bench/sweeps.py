@@ -54,6 +54,11 @@ def plan(request: Request) -> Plan:
     Raises:
         UserError: words that cannot be read, unknown names, values that cannot be, or a data.dir that nothing reads.
     """
+    tuning = [name for name in request.said if name.partition(".")[0] == "tuning"]
+    if tuning and not _suite(request).tuned:
+        raise UserError(
+            f"{tuning[0]} is about a suite that tunes first", "add suite=fair, or leave it out (docs/fair.md)"
+        )
     found: dict[Path, PlannedRun] = {}
     refused: list[UnsupportedError] = []
     for one in [request, *beside(request)]:

@@ -63,6 +63,12 @@ def compose_config(overrides: Sequence[str]) -> DictConfig:
         return compose(CONFIG, overrides=list(overrides), return_hydra_config=True)
     except FAULTS as error:
         raise explain(error, overrides) from error
+    except AssertionError as error:  # OmegaConf's, of a word inside what is null
+        inside = ", ".join(word for word in overrides if "." in word.partition("=")[0])
+        raise UserError(
+            f"configuration: {inside}: a setting is said of something that is null here",
+            "autolora-bench --cfg job shows every setting and its value",
+        ) from error
 
 
 def to_experiment(config: DictConfig) -> ExperimentConfig:

@@ -62,7 +62,7 @@ class JobComposer:
             for override in overrides:
                 if _gives_value(override):
                     OmegaConf.update(config, override.key_or_group, override.value(), merge=True)
-        except OmegaConfBaseException:  # composed in full, it is said as for a run alone
+        except (OmegaConfBaseException, AssertionError):  # composed in full, it is said as for a run alone
             return to_objects(compose_config([*self.extra, *job]))
         said = [word for word in job if not word.lstrip("+~").startswith("hydra")]
         experiment = to_objects(config, hydra, said, self._other)

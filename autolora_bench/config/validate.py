@@ -2,11 +2,12 @@
 
 import re
 
+from autolora_bench.config.allocators import GoraRanksConfig
 from autolora_bench.config.computing import check_computing
 from autolora_bench.config.data import HELD_OUT, Source
 from autolora_bench.config.experiment import IDENTITY_NODES, ExperimentConfig
 from autolora_bench.config.memory import check_memory
-from autolora_bench.config.method import AutoLoraConfig, HeadOnlyConfig
+from autolora_bench.config.method import AutoLoraConfig, HeadOnlyConfig, MethodConfig
 from autolora_bench.config.model import ModelConfig
 from autolora_bench.config.padding import check_padding_free
 from autolora_bench.config.peft_method import REFUSED, check_start
@@ -110,6 +111,7 @@ def validate(experiment: ExperimentConfig, reads_data: bool = True) -> None:
     variant = getattr(experiment.method, "variant", None)
     if isinstance(variant, VariantConfig):
         validate_variant(variant)
+        _check_starts(variant, experiment.method)
     check_support(experiment.method, experiment.task, experiment.model.architecture)
     check_padding_free(experiment, experiment.model.architecture)
     check_peft(experiment, experiment.model.architecture)
@@ -284,6 +286,18 @@ def validate_variant(variant: VariantConfig) -> None:
     )
     if variant.options:
         _validate_options(variant)
+
+
+def _check_starts(variant: VariantConfig, method: MethodConfig) -> None:
+    """What says how one of the starts is made is refused beside another, where it would change nothing."""
+    used = {variant.start, *([Start.gora] if isinstance(method, GoraRanksConfig) else [])}
+    for start in (Start.lora_ga, Start.eva, Start.corda, Start.gora):
+        own = getattr(variant, start.value)
+        require(
+            start in used or own == type(own)(),
+            f"method.variant.{start.value} with method.variant.start={variant.start.value}, which has no use for it",
+            f"leave it out, or say method.variant.start={start.value}",
+        )
 
 
 def _validate_options(variant: VariantConfig) -> None:
