@@ -1,5 +1,6 @@
 """The declared comparisons in words, with what they could have found; and whether rank makes a difference."""
 
+import math
 import statistics
 from collections.abc import Sequence
 
@@ -207,6 +208,10 @@ def _note(rows: dict[int, Row], column: Column) -> str | None:
     span = (
         f"{numerals.score(float(means.max() - means.min()))} points apart over {plural(len(seeds), 'seed')}"
     )
+    least = math.factorial(len(by_rank)) ** (1 - len(seeds))
+    if least >= ALPHA:  # where every seed puts the ranks in one order
+        few = f"so few cannot show whether rank makes a difference there, p is {least:.3f} at least"
+        return f"{where} lie {span}: {few}."
     answer = (
         "rank makes a difference there."
         if p < ALPHA
