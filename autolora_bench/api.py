@@ -10,11 +10,10 @@ from typing import Any
 from hydra.core.override_parser.types import Quote, QuotedString
 
 from autolora_bench.commands.launch import complete
-from autolora_bench.commands.request import read_request
 from autolora_bench.config.choices import GROUPS
 from autolora_bench.errors import UserError
 from autolora_bench.record import RunRecord, Status
-from autolora_bench.request import Request
+from autolora_bench.request import Request, read_request
 
 PLAIN = re.compile(r"[A-Za-z_/.][A-Za-z0-9_./*?@+-]*")
 """Text that Hydra's overrides hold without quotes."""

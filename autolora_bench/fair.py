@@ -40,9 +40,9 @@ def planned_runs(request: Request) -> Plan:
     Raises:
         UserError: as `sweeps.plan`, or settings of the tuning that make no sense.
     """
-    if not is_fair(request):
-        return plan(request)
     first = plan(request)
+    if not is_fair(request):
+        return first
     found = contenders(request, first)
     runs = [run for contender in found for run in contender.known()]
     later = [one.later() for one in found if one.choice is None and not one.hopeless]

@@ -1,9 +1,16 @@
-"""What the words after `autolora-bench` ask for, before anything is composed; it needs no Hydra, for short commands."""
+"""What the words after `autolora-bench` or a subcommand ask for, before anything is composed of them."""
 
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from autolora_bench.config.own_folder import check_own_folder
+from autolora_bench.errors import UserError
 from autolora_bench.paths import conf_dir
+
+CONFIG_DIR = ("--config-dir", "-cd")
+"""The flag that names a configuration folder of the user's own."""
 
 
 @dataclass(frozen=True)
@@ -35,3 +42,54 @@ class Request:
     def folders(self) -> list[Path]:
         """Configuration folders, the user's own first."""
         return [*([self.config_dir] if self.config_dir else []), conf_dir()]
+
+
+def read_request(words: Sequence[str]) -> Request:
+    """Overrides, -m/--multirun and --config-dir; Hydra's own flags are left to Hydra. Of two words that name the same
+    the later holds, as with Hydra.
+
+    Raises:
+        UserError: --config-dir names no folder, or one with a file that `check_own_folder` or `read_own`
+            refuses, or a word is neither `key=value` nor a flag.
+    """
+    overrides: list[str] = []
+    multirun, folder = False, None
+    rest = iter(words)
+    for word in rest:
+        if word in ("-m", "--multirun"):
+            multirun = True
+        elif _name_of(word) in CONFIG_DIR:
+            folder = _folder(word.partition("=")[2] or next(rest, ""))
+        elif word.startswith("-"):
+            raise UserError(
+                f"unknown option {word}", "autolora-bench --help shows all; settings are written key=value"
+            )
+        elif "=" in word or word.startswith("~"):
+            overrides = [*(other for other in overrides if _name_of(other) != _name_of(word)), word]
+        else:
+            raise UserError(f"{word!r} is no setting", "settings are written key=value, as in task=rte")
+    _read_own(folder)
+    return Request(tuple(overrides), multirun, folder)
+
+
+def _read_own(folder: Path | None) -> None:
+    """Read the Python files of the user's folder, or forget those of an earlier one. Where there is none, a command
+    does without the import, and so may do without Hydra."""
+    if folder is not None or "autolora_bench.user_code" in sys.modules:
+        from autolora_bench.user_code import read_own
+
+        read_own(folder)
+
+
+def _name_of(word: str) -> str:
+    return word.partition("=")[0]
+
+
+def _folder(name: str) -> Path:
+    path = Path(name).expanduser()
+    if not name or not path.is_dir():
+        raise UserError(
+            f"--config-dir {name or '(nothing)'}: no such folder", "name a folder laid out like conf/"
+        )
+    check_own_folder(path)
+    return path

@@ -138,6 +138,7 @@ def test_help_names_every_command_and_what_all_of_them_take() -> None:
         (["task=rte", "data.generator_seed=3"], ["data.generator_seed=3 with data=hub", "seed=N"]),
         (["method=lora", "method.variant.eva.rho=3"], ["method.variant.eva with method.variant.start=lora"]),
         (["method=lora", "tuning.rates=[1e-3,1e-2]"], ["tuning.rates", "suite=fair"]),
+        (["task=cola", "data=generated", "task.planted.length=3"], ["task.planted.length=3", "null here"]),
         (["data.dir=here"], ["data.dir=here is not read by data=hub", "add data=local"]),
         (
             ["-m", "seed=0,1", "data=generated", "hydra/launcher=jobib"],

@@ -11,7 +11,6 @@ from torch import nn
 from torch.optim import AdamW
 
 from autolora_bench import cli
-from autolora_bench import sweeps as module
 from autolora_bench.commands.fair import too_few_seeds
 from autolora_bench.config.compose import compose_config, composer, to_experiment
 from autolora_bench.config.experiment import config_id, experiment_identity
@@ -21,7 +20,7 @@ from autolora_bench.fair import Contender, contenders, is_fair, planned_runs
 from autolora_bench.plan import PlannedRun
 from autolora_bench.record import Evaluation, RunRecord, Status, find_records, read_record, write_record
 from autolora_bench.request import Request
-from autolora_bench.sweeps import plan
+from autolora_bench.sweeps import plan, plan_jobs
 from autolora_bench.training.trainer import HeadRate
 
 GRID = "tuning.rates=[1e-4,3e-4,1e-3,3e-3,1e-2]"
@@ -131,15 +130,15 @@ def test_what_all_methods_need_next_is_planned_together(
 ) -> None:
     planned: list[list[str]] = []
 
-    def plan_jobs(request: Request, jobs: Sequence[tuple[str, ...]]) -> list[PlannedRun]:
-        runs = module.plan_jobs(request, jobs)
+    def noted(request: Request, jobs: Sequence[tuple[str, ...]]) -> list[PlannedRun]:
+        runs = plan_jobs(request, jobs)
         planned.append(sorted({run.experiment.method.name for run in runs}))
         return runs
 
     both = (*words, "method=lora,bitfit")
     for run in found(both)[0].tuning_runs():  # LoRA's best rate is an end of the grid, BitFit's is not known
         completed(run, run.experiment.method.learning_rate)
-    monkeypatch.setattr("autolora_bench.fair.plan_jobs", plan_jobs)
+    monkeypatch.setattr("autolora_bench.fair.plan_jobs", noted)
     runs = planned_runs(Request(both))
     assert planned == [["bitfit", "lora"], ["lora"]]
     assert len(runs) == 5 + 6

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from autolora_bench.commands.duration import duration_lines, read_rate
 from autolora_bench.commands.options import COMMANDS, print_json, split_json, split_options
-from autolora_bench.commands.request import read_request
 from autolora_bench.config.any_task import describe
 from autolora_bench.config.computing import FLASH_PACKAGE, check_machine, slow_arithmetic
 from autolora_bench.config.data import Source
@@ -23,6 +22,7 @@ from autolora_bench.errors import UserError
 from autolora_bench.fair import planned_runs
 from autolora_bench.plan import PlannedRun, State, described, missing_references
 from autolora_bench.push import check_push
+from autolora_bench.request import read_request
 from autolora_bench.rerun import decide
 from autolora_bench.run_files import check_writable
 from autolora_bench.tables.read import WILD

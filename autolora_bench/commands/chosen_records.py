@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from autolora_bench.commands.options import SOURCES, split_options
-from autolora_bench.commands.request import read_request
 from autolora_bench.errors import UserError, nearest
 from autolora_bench.fair import planned_runs
 from autolora_bench.plan import PlannedRun
 from autolora_bench.record import RunRecord
-from autolora_bench.request import Request
+from autolora_bench.request import Request, read_request
 
 if TYPE_CHECKING:
     from autolora_bench.report.collect import Collection

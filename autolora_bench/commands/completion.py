@@ -5,10 +5,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from autolora_bench.commands.options import COMMANDS, CONFIG_DIR, JSON, VALUED
+from autolora_bench.commands.options import COMMANDS, JSON, VALUED
 from autolora_bench.config.choices import GROUPS, KINDS, OPTIONAL_GROUPS, choices, schema_of
 from autolora_bench.errors import UserError, nearest
 from autolora_bench.paths import conf_dir
+from autolora_bench.request import CONFIG_DIR
 
 BASH = r"""_autolora_bench() {
     local line="${COMP_LINE:0:COMP_POINT}" word prefix found

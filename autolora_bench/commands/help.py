@@ -6,11 +6,11 @@ from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from autolora_bench.commands.options import COMMANDS, CONFIG_DIR, command_help
-from autolora_bench.commands.request import read_request
+from autolora_bench.commands.options import COMMANDS, command_help
 from autolora_bench.config.choices import check_choice, choices, schema_of, summary
 from autolora_bench.errors import UserError, nearest
 from autolora_bench.paths import conf_dir
+from autolora_bench.request import CONFIG_DIR, read_request
 
 GROUPS = ("task", "method", "model", "data", "train")
 """Those with settings."""
@@ -141,7 +141,7 @@ def settings_text(asked: Sequence[str], flags: Sequence[str] = ()) -> str:
 
 def _having(setting: str, folders: list[Path]) -> str | None:
     """The first method, by name, whose settings hold this one."""
-    from autolora_bench.config.registry import methods
+    from autolora_bench.config.registry import methods  # OmegaConf, which the bare call does without
 
     for name in choices("method", folders):
         schema: Any = methods()[str(schema_of("method", name, folders))].config

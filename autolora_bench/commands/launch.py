@@ -16,7 +16,6 @@ from autolora_bench.commands.announce import announce, label, show
 from autolora_bench.commands.check import check_can_start
 from autolora_bench.commands.fair import run_fair
 from autolora_bench.commands.options import QUESTIONS
-from autolora_bench.commands.request import read_request
 from autolora_bench.commands.through_hydra import ask, sweep
 from autolora_bench.config.compose import to_experiment
 from autolora_bench.config.computing import check_machine, check_processes
@@ -33,7 +32,7 @@ from autolora_bench.plan import PlannedRun, State, check_references, command_lin
 from autolora_bench.processes import is_main, leave, on_main, silent, world_size
 from autolora_bench.push import check_push, push_exports
 from autolora_bench.record import RunRecord, Status
-from autolora_bench.request import Request
+from autolora_bench.request import Request, read_request
 from autolora_bench.rerun import Written, decide, not_run_again, written
 from autolora_bench.run_files import check_writable
 from autolora_bench.studies import Study, is_studied, run_studies, studies

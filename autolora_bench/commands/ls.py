@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from autolora_bench.commands.options import CONFIG_DIR, print_json, split_json
-from autolora_bench.commands.request import read_request
+from autolora_bench.commands.options import print_json, split_json
 from autolora_bench.config.choices import (
     KINDS,
     check_choice,
@@ -17,6 +16,7 @@ from autolora_bench.config.peft_method import NAME
 from autolora_bench.config.peft_types import peft_types
 from autolora_bench.config.registry import methods
 from autolora_bench.errors import UserError, nearest
+from autolora_bench.request import CONFIG_DIR, read_request
 
 LISTS = {**KINDS, **{group: group for group in KINDS.values()}}
 """What may be said -> the group that is meant: `tasks` and `task`."""

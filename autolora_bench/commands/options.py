@@ -4,7 +4,8 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-CONFIG_DIR = ("--config-dir", "-cd")
+from autolora_bench.request import CONFIG_DIR
+
 QUESTIONS = ("--cfg", "-c", "--info", "-i", "--package", "-p")
 """Flags for Hydra: what it is asked, and about what."""
 VALUED = (*CONFIG_DIR, *QUESTIONS)

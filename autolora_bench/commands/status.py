@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from autolora_bench.commands.options import print_json, split_json
-from autolora_bench.commands.request import read_request
 from autolora_bench.fair import planned_runs
 from autolora_bench.plan import State, described
+from autolora_bench.request import read_request
 from autolora_bench.untrusted import printable
 
 

@@ -65,6 +65,8 @@ def compose_config(overrides: Sequence[str]) -> DictConfig:
         raise explain(error, overrides) from error
     except AssertionError as error:  # OmegaConf's, of a word inside what is null
         inside = ", ".join(word for word in overrides if "." in word.partition("=")[0])
+        if not inside:
+            raise
         raise UserError(
             f"configuration: {inside}: a setting is said of something that is null here",
             "autolora-bench --cfg job shows every setting and its value",

@@ -204,7 +204,7 @@ def _note(rows: dict[int, Row], column: Column) -> str | None:
     if len(seeds) < 2:
         return f"{where} share {plural(len(seeds), 'seed')}, too few to say whether rank makes a difference there."
     table = np.array([[by_rank[rank][seed] for rank in by_rank] for seed in seeds])
-    means, p = table.mean(axis=0), rank_test(table)
+    means = table.mean(axis=0)
     span = (
         f"{numerals.score(float(means.max() - means.min()))} points apart over {plural(len(seeds), 'seed')}"
     )
@@ -212,6 +212,7 @@ def _note(rows: dict[int, Row], column: Column) -> str | None:
     if least >= ALPHA:  # where every seed puts the ranks in one order
         few = f"so few cannot show whether rank makes a difference there, p is {least:.3f} at least"
         return f"{where} lie {span}: {few}."
+    p = rank_test(table)
     answer = (
         "rank makes a difference there."
         if p < ALPHA
