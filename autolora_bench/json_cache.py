@@ -31,7 +31,7 @@ class JsonCache:
     def read(self, key: str, make: Callable[[Any], Made]) -> Made | None:
         """What `make` makes of the value that is kept; None where there is none, or none that it can read."""
         path = self.path(key)
-        with suppress(OSError, KeyError, TypeError, ValueError, AttributeError, RecursionError):
+        with suppress(OSError, LookupError, TypeError, ValueError, AttributeError, RecursionError):
             found = make(json.loads(path.read_text(encoding="utf-8")))
             with suppress(OSError):
                 path.touch()

@@ -8,6 +8,7 @@ import hashlib
 import re
 import types
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from enum import Enum
 from functools import cache
 from importlib import metadata
@@ -45,26 +46,47 @@ class PlanCache:
         own = [folder / name for folder in folders for name in FOLDERS]
         code += [path for place in own for path in sorted(place.glob("*.py"))]
         texts = [path.read_bytes() for path in files]
-        said = [part.encode() for part in (*words, *map(str, files), *map(_version, LIBRARIES))]
+        said = [word.encode() for word in words]
         self.safe = not any(RESOLVER.search(text) for text in [*texts, *said])
         """Whether what is composed depends on these files and words alone."""
-        digest = hashlib.sha256()
-        for part in [*texts, *(path.read_bytes() for path in code), *said]:
-            digest.update(len(part).to_bytes(8, "big") + part)
-        self.key = digest.hexdigest()
+        names = [name.encode() for name in (*map(str, [*folders, *files]), *map(_version, LIBRARIES))]
+        digest = _digest([*texts, *(path.read_bytes() for path in code), *names])
+        self.files = digest.hexdigest()
+        """Stands for the files and libraries: other words are composed from the same."""
+        self.key = _digest(said, digest).hexdigest()
 
     def read(self) -> list[Cell] | None:
         """The compositions, if they are kept and readable."""
         return KEPT.read(self.key, _cells) if self.safe else None
 
     def write(self, cells: Sequence[Cell]) -> None:
-        """Keep them."""
-        if self.safe:
-            KEPT.write(self.key, [(words, to_plain(cell)) for words, cell in cells])
+        """Keep them; of those that differ in their seed alone, the first and the others' seeds."""
+        if not self.safe:
+            return
+        kept: list[tuple[tuple[str, ...], int, Any]] = []
+        first: dict[tuple[str, ...], int] = {}
+        for place, (words, experiment) in enumerate(cells):
+            like = first.setdefault(tuple(word for word in words if not word.startswith("seed=")), place)
+            same = like < place and replace(experiment, seed=cells[like][1].seed) == cells[like][1]
+            kept.append((words, experiment.seed, like if same else to_plain(experiment)))
+        KEPT.write(self.key, kept)
+
+
+def _digest(parts: Sequence[bytes], after: "hashlib._Hash | None" = None) -> "hashlib._Hash":
+    """Of the parts, each with its length, after what `after` has read."""
+    digest = hashlib.sha256() if after is None else after.copy()
+    for part in parts:
+        digest.update(len(part).to_bytes(8, "big") + part)
+    return digest
 
 
 def _cells(kept: Any) -> list[Cell]:
-    return [(tuple(words), from_plain(plain, ExperimentConfig)) for words, plain in kept]
+    found: list[Cell] = []
+    for words, seed, plain in kept:
+        if isinstance(plain, int):
+            plain = {**kept[plain][2], "seed": seed}
+        found.append((tuple(words), from_plain(plain, ExperimentConfig)))
+    return found
 
 
 def _version(library: str) -> str:

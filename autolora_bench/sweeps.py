@@ -102,8 +102,7 @@ def plan_jobs(request: Request, jobs: Sequence[Sequence[str]]) -> list[PlannedRu
     cells = cache.read()
     if cells is None:
         with composer():
-            extra = [search_path(request.config_dir)] if request.config_dir else []
-            compose_job = JobComposer(extra)
+            compose_job = _job_composer(request, cache)
             cells = [(tuple(job), compose_job(job)) for job in jobs]
         cache.write(cells)
     return [_planned(request, cell) for cell in cells]
@@ -162,15 +161,15 @@ def _cells(request: Request) -> list[Cell]:
     cache = PlanCache([*request.flags, *request.overrides], request.folders)
     cells = cache.read()
     if cells is None:
-        cells = _compose(request, overrides)
+        cells = _compose(request, overrides, cache)
         if len(cells) > 1:
             cache.write(cells)
     return cells
 
 
-def _compose(request: Request, overrides: Sequence[Override]) -> list[Cell]:
+def _compose(request: Request, overrides: Sequence[Override], cache: PlanCache) -> list[Cell]:
     with composer():
-        extra = [search_path(request.config_dir)] if request.config_dir else []
+        extra = _extra(request)
         swept = [o.input_line or "" for o in overrides if o.is_sweep_override()]
         plain = [o.input_line or "" for o in overrides if not o.is_sweep_override()]
         of_suite = _chosen_by_suite(request)
@@ -181,8 +180,26 @@ def _compose(request: Request, overrides: Sequence[Override]) -> list[Cell]:
         if not sweeping:
             single = compose_config([*extra, *plain]) if of_suite else base
             return [(tuple(plain), to_objects(single))]
-        compose_job = JobComposer(extra)
+        compose_job = _job_composer(request, cache)
         return [(tuple(job), compose_job(job)) for job in _jobs(base, plain + swept)]
+
+
+def _extra(request: Request) -> list[str]:
+    return [search_path(request.config_dir)] if request.config_dir else []
+
+
+_last: dict[str, JobComposer] = {}
+"""The composer that was used last, by the files that it read: what is swept first is most of what is tuned next."""
+
+
+def _job_composer(request: Request, cache: PlanCache) -> JobComposer:
+    """The last one where no file has changed since; use inside `compose.composer()`."""
+    if not cache.safe:
+        return JobComposer(_extra(request))
+    if cache.files not in _last:
+        _last.clear()
+        _last[cache.files] = JobComposer(_extra(request))
+    return _last[cache.files]
 
 
 def words_of_first(request: Request) -> list[str]:

@@ -13,11 +13,12 @@ from autolora_bench.config import jobs
 from autolora_bench.config.choices import choices
 from autolora_bench.config.compose import compose_config, composer, to_objects
 from autolora_bench.config.experiment import ExperimentConfig, config_id
+from autolora_bench.config.parts import PartComposer
 from autolora_bench.paths import conf_dir
 from autolora_bench.plan import PlannedRun
 from autolora_bench.plan_cache import from_plain, to_plain
 from autolora_bench.request import Request
-from autolora_bench.sweeps import plan
+from autolora_bench.sweeps import plan, plan_jobs
 
 WORDS = ("task=rte,cola", "method=lora,autolora", "seed=0,1", "data=generated")
 TASKS = list(choices("task", [conf_dir()]))
@@ -90,8 +91,59 @@ def test_a_changed_file_of_the_user_is_seen(cache: Path, tmp_path: Path) -> None
     assert epochs == [2.0, 5.0]
 
 
+def test_of_cells_that_differ_in_their_seed_alone_one_is_kept_whole(cache: Path) -> None:
+    first = planned("task=rte", "data.generator_seed=${seed}", "seed=0,1,2")
+    (file,) = cache.iterdir()
+    assert [type(plain) for *_, plain in json.loads(file.read_text())] == [dict] * 6
+    first += planned("task=rte", "seed=0,1,2")
+    (other,) = {*cache.iterdir()} - {file}
+    assert [type(plain) for *_, plain in json.loads(other.read_text())] == [dict, int, int] * 2
+    again = planned("task=rte", "data.generator_seed=${seed}", "seed=0,1,2") + planned(
+        "task=rte", "seed=0,1,2"
+    )
+    assert again == first
+    assert [run.experiment.data.generator_seed for run in again[:3]] == [0, 1, 2]
+
+
+def test_a_changed_file_is_seen_by_what_composed_before(cache: Path, tmp_path: Path) -> None:
+    """Jobs are composed by the composer of the request before, unless a file has changed meanwhile."""
+    file = tmp_path / "mine" / "recipe" / "rte.yaml"
+    file.parent.mkdir(parents=True)
+    epochs = []
+    for words, value in ((("seed=0,1",), 2), (("seed=2,3",), 5), (("seed=2,3", "train.batch_size=4"), 5)):
+        file.write_text(f"# @package _global_\ntrain:\n  epochs: {value}\n")
+        runs = planned("task=rte", "method=lora", *words, folder=tmp_path / "mine")
+        epochs.append([run.experiment.train.epochs for run in runs])
+    assert epochs == [[2.0, 2.0], [5.0, 5.0], [5.0, 5.0]]
+
+
+def test_jobs_of_the_next_request_are_composed_from_what_is_composed(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("task=rte", "data=generated")
+    first = plan_jobs(Request(()), [(*words, "method=lora", "seed=5")])
+    made: list[object] = []
+    inner = PartComposer.__call__
+    monkeypatch.setattr(
+        PartComposer, "__call__", lambda self, words: made.append(words) or inner(self, words)
+    )
+    again = plan_jobs(
+        Request(()), [(*words, "method=lora", "train.epochs=7"), (*words, "method=full", "seed=5")]
+    )
+    assert made == [(*words, "method=full")]
+    assert [run.experiment.train.epochs for run in again] == [7, first[0].experiment.train.epochs]
+
+
 @pytest.mark.parametrize(
-    "torn", ["", "[]]", '[["a"]]', '[[["seed=0"], {"task": 3}]]', '[[["a"], {"class": "Nope"}]]']
+    "torn",
+    [
+        "",
+        "[]]",
+        '[["a"]]',
+        '[[["seed=0"], 0, {"task": 3}]]',
+        '[[["a"], 0, {"class": "Nope"}]]',
+        '[[["a"], 0, 7]]',
+    ],
 )
 @pytest.mark.sample(one_in=4)
 def test_a_torn_file_is_composed_again(torn: str, cache: Path) -> None:

@@ -36,8 +36,8 @@ class JobComposer:
         self.parser = OverridesParser.create()
         self.parsed: dict[str, Override] = {}
         """A sweep says the same words in many jobs."""
-        self.composed: dict[tuple[str, ...], tuple[bytes, DictConfig]] = {}
-        """Words that choose files -> what they compose to, and Hydra's own node."""
+        self.composed: dict[tuple[str, ...], tuple[bytes, DictConfig, bool]] = {}
+        """Words that choose files -> what they compose to, Hydra's own node, whether a setting asks for the seed."""
         self.made: dict[tuple[str, ...], bytes] = {}
         """Words without the seed -> their objects, pickled: read back in half the time of a deep copy."""
 
@@ -55,8 +55,8 @@ class JobComposer:
         files = tuple(o.input_line or "" for o in overrides if not _gives_value(o))
         if files not in self.composed:
             whole, hydra = self.choose(files)
-            self.composed[files] = pickle.dumps(whole), hydra
-        pickled, hydra = self.composed[files]
+            self.composed[files] = pickle.dumps(whole), hydra, asks_for_the_seed(whole)
+        pickled, hydra, seeded = self.composed[files]
         config = pickle.loads(pickled)
         try:
             for override in overrides:
@@ -66,7 +66,8 @@ class JobComposer:
             return to_objects(compose_config([*self.extra, *job]))
         said = [word for word in job if not word.lstrip("+~").startswith("hydra")]
         experiment = to_objects(config, hydra, said, self._other)
-        if not asks_for_the_seed(config):
+        seeded = seeded or ("$" in "".join(rest) and asks_for_the_seed(config))
+        if not seeded:
             with suppress(*UNPICKLABLE):
                 self.made[rest] = pickle.dumps(experiment)
         return experiment

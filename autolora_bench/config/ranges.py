@@ -8,7 +8,8 @@ settings may be together is for config.validate.
 import dataclasses
 import math
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from enum import Enum
 from functools import cache
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
@@ -57,20 +58,25 @@ Names = Annotated[list[str], Distinct()]
 SomeNames = Annotated[list[str], MinLen(1), Distinct()]
 
 
-def check_ranges(node: Any, path: str = "") -> None:
+def check_ranges(node: Any, path: str = "", last: str | None = None) -> None:
     """Check every setting of a configuration object, and of those inside it, against what its field states.
 
     What is None or not set asks for nothing and passes. Numbers are finite throughout: a record is JSON, which has no
     others.
 
+    Args:
+        node: the object.
+        path: its dotted name.
+        last: a setting that is checked after the others, as what is wrong in it may come from them.
+
     Raises:
         UserError: at the first setting that cannot be, with its dotted name and what it may be.
     """
     prefix = f"{path}." if path else ""
-    for name, constraints, inner in _settings(node.__class__):
+    for name, stated in _settings(node.__class__, last):
         value = getattr(node, name)
         if value is not None:
-            _check(f"{prefix}{name}", value, constraints, inner)
+            _check(f"{prefix}{name}", value, stated)
 
 
 def without_range(kind: Any, prefix: str = "") -> list[str]:
@@ -97,14 +103,28 @@ def _hints(kind: type) -> dict[str, Any]:
     return get_type_hints(kind, include_extras=True)
 
 
+@dataclasses.dataclass(frozen=True)
+class _Stated:
+    """What a field's hint says of a value that is there."""
+
+    constraints: tuple[Any, ...]
+    inner: tuple[Any, ...]
+    """The hints of what it holds."""
+    in_range: Callable[[Any], bool] | None
+    """Whether a number is all right, where the constraints are two bounds: a sweep asks a hundred thousand times."""
+
+
 @cache
-def _settings(kind: type) -> list[tuple[str, tuple[Any, ...], tuple[Any, ...]]]:
-    """Each setting of a configuration class, its constraints, and the hints of what it holds."""
-    return [(name, *_stated(hint)) for name, hint in _hints(kind).items()]
+def _settings(kind: type, last: str | None) -> list[tuple[str, _Stated]]:
+    """Each setting of a configuration class and what it may be."""
+    hints = sorted(_hints(kind).items(), key=lambda item: item[0] == last)
+    return [(name, _stated(hint)) for name, hint in hints]
 
 
-def _check(name: str, value: Any, constraints: tuple[Any, ...], inner: tuple[Any, ...]) -> None:
+def _check(name: str, value: Any, stated: _Stated) -> None:
     """Of a value that is there: its own constraints, then those of what it holds."""
+    if type(value) in (int, float) and stated.in_range is not None and stated.in_range(value):
+        return
     if isinstance(value, str):
         if value == MISSING:
             return
@@ -112,29 +132,43 @@ def _check(name: str, value: Any, constraints: tuple[Any, ...], inner: tuple[Any
             raise UserError(f"{name} holds a null byte", "say it without")
     elif isinstance(value, float) and not math.isfinite(value):
         raise UserError(f"{name}={value} is no finite number", "say a finite one")
-    if constraints:
-        _check_constraints(name, value, constraints)
+    if stated.constraints:
+        _check_constraints(name, value, stated.constraints)
     if isinstance(value, dict):
         for key, one in value.items():
             if one is not None:
-                _check(f"{name}.{key}", one, *_stated(inner[1]))
+                _check(f"{name}.{key}", one, _stated(stated.inner[1]))
     elif isinstance(value, list):
         for place, one in enumerate(value):
             if one is not None:
-                _check(f"{name}[{place}]", one, *_stated(inner[0]))
-    elif not isinstance(value, str | int | float) and dataclasses.is_dataclass(value):
+                _check(f"{name}[{place}]", one, _stated(stated.inner[0]))
+    elif not isinstance(value, str | int | float | Enum) and dataclasses.is_dataclass(value):
         check_ranges(value, name)
 
 
 @cache
-def _stated(hint: Any) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-    """The constraints on a value that is there, and the hints of what it holds."""
+def _stated(hint: Any) -> _Stated:
     if get_origin(hint) in (Union, types.UnionType):
         hint = next(one for one in get_args(hint) if one is not types.NoneType)
-    stated: list[Any] = []
+    said: list[Any] = []
     if get_origin(hint) is Annotated:
-        hint, *stated = get_args(hint)
-    return tuple(_flat(stated)), get_args(hint) or (Any, Any)
+        hint, *said = get_args(hint)
+    constraints = tuple(_flat(said))
+    return _Stated(constraints, get_args(hint) or (Any, Any), _range(constraints))
+
+
+def _range(constraints: tuple[Any, ...]) -> Callable[[Any], bool] | None:
+    """No number that is not finite lies between two bounds."""
+    match constraints:
+        case (Ge(low), Le(high)):
+            return lambda value: low <= value <= high
+        case (Gt(low), Le(high)):
+            return lambda value: low < value <= high
+        case (Ge(low), Lt(high)):
+            return lambda value: low <= value < high
+        case (Gt(low), Lt(high)):
+            return lambda value: low < value < high
+    return None
 
 
 def _flat(stated: list[Any]) -> Iterator[Any]:

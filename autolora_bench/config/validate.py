@@ -5,7 +5,7 @@ import re
 from autolora_bench.config.allocators import GoraRanksConfig
 from autolora_bench.config.computing import check_computing
 from autolora_bench.config.data import HELD_OUT, Source
-from autolora_bench.config.experiment import IDENTITY_NODES, ExperimentConfig
+from autolora_bench.config.experiment import ExperimentConfig
 from autolora_bench.config.memory import check_memory
 from autolora_bench.config.method import AutoLoraConfig, HeadOnlyConfig, MethodConfig
 from autolora_bench.config.model import ModelConfig
@@ -65,9 +65,7 @@ def validate(experiment: ExperimentConfig, reads_data: bool = True) -> None:
         experiment: what was composed.
         reads_data: whether it is to be run; a report of it needs no data.dir.
     """
-    for name in sorted(IDENTITY_NODES, key=lambda name: name == "method"):  # it repeats what the others say
-        check_ranges(getattr(experiment, name), name)
-    check_ranges(experiment)
+    check_ranges(experiment, last="method")  # it repeats what the others say
     _validate_data(experiment, reads_data)
     _validate_splits(experiment)
     validate_train(experiment.train)
