@@ -11,9 +11,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from enum import Enum
 from functools import cache
-from importlib import metadata
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
+
+import hydra
+import omegaconf
 
 from autolora_bench.config.experiment import ExperimentConfig
 from autolora_bench.config.identity import LEAVES
@@ -28,7 +30,7 @@ Cell = tuple[tuple[str, ...], ExperimentConfig]
 KEPT = JsonCache("plans", most=30)
 RESOLVER = re.compile(rb"\$\{[^}]*:")
 """An interpolation that asks something outside the configuration, such as the environment or the clock."""
-LIBRARIES = ("hydra-core", "omegaconf")
+LIBRARIES = (hydra, omegaconf)
 
 
 class PlanCache:
@@ -49,7 +51,7 @@ class PlanCache:
         said = [word.encode() for word in words]
         self.safe = not any(RESOLVER.search(text) for text in [*texts, *said])
         """Whether what is composed depends on these files and words alone."""
-        names = [name.encode() for name in (*map(str, [*folders, *files]), *map(_version, LIBRARIES))]
+        names = [name.encode() for name in (*map(str, [*folders, *files]), *(one.__version__ for one in LIBRARIES))]
         digest = _digest([*texts, *(path.read_bytes() for path in code), *names])
         self.files = digest.hexdigest()
         """Stands for the files and libraries: other words are composed from the same."""
@@ -87,10 +89,6 @@ def _cells(kept: Any) -> list[Cell]:
             plain = {**kept[plain][2], "seed": seed}
         found.append((tuple(words), from_plain(plain, ExperimentConfig)))
     return found
-
-
-def _version(library: str) -> str:
-    return f"{library} {metadata.version(library)}"
 
 
 CLASS = "class"

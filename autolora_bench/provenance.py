@@ -3,7 +3,6 @@
 import os
 import platform
 import subprocess
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +40,8 @@ def provenance() -> dict[str, Any]:
 
 
 def _version(package: str) -> str | None:
+    from importlib import metadata  # a fiftieth of the time of `status`, which needs none
+
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:

@@ -77,13 +77,18 @@ def compare(other: Path, rounds: int) -> None:
         for name, command in COMMANDS.items():
             own = [word.replace("records=results", f"records={other}/results") for word in command]
             pairs = []
-            for _ in range(rounds + 1):
-                pairs.append((seconds(own, f"{folder}/this").cpu, seconds(own, f"{folder}/other", other).cpu))
+            try:
+                for _ in range(rounds + 1):
+                    this, that = seconds(own, f"{folder}/this"), seconds(own, f"{folder}/other", other)
+                    pairs.append((this.cpu, that.cpu))
+            except subprocess.CalledProcessError:  # a suite, say, that the older state does not have
+                print(f"{name:28}{'not there':>28}", flush=True)
+                continue
             pairs = pairs[1:]  # the first compiles and fills the cache
             ratios = [this / that for this, that in pairs]
             shown = f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
-            this, that = (statistics.median(values) for values in zip(*pairs, strict=True))
-            print(f"{name:28}{shown:>28}{this:8.2f}{that:8.2f}", flush=True)
+            own_cpu, other_cpu = (statistics.median(values) for values in zip(*pairs, strict=True))
+            print(f"{name:28}{shown:>28}{own_cpu:8.2f}{other_cpu:8.2f}", flush=True)
 
 
 def main() -> None:

@@ -85,6 +85,7 @@ def test_a_folder_of_data_may_be_for_a_part_of_a_sweep(bench: Bench, tmp_path: P
         (["--help"], {"hydra", "omegaconf", "huggingface_hub"}),
         (["ls"], {"hydra", "huggingface_hub", "pandas"}),
         (["status", "suite=table1", "data=generated"], {"huggingface_hub", "pandas"}),
+        (["report", "records=results/records"], {"hydra", "huggingface_hub", "scipy", "matplotlib"}),
     ],
 )
 def test_short_commands_import_what_they_need(words: list[str], without: set[str]) -> None:

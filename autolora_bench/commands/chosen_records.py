@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING
 
 from autolora_bench.commands.options import SOURCES, split_options
 from autolora_bench.errors import UserError, nearest
-from autolora_bench.fair import planned_runs
-from autolora_bench.plan import PlannedRun
-from autolora_bench.record import RunRecord
 from autolora_bench.request import Request, read_request
 
 if TYPE_CHECKING:
+    from autolora_bench.plan import PlannedRun
+    from autolora_bench.record import RunRecord
     from autolora_bench.report.collect import Collection
 
 FILTERS = ("task", "model", "method", "data", "seed")
@@ -28,7 +27,7 @@ class Asked:
     """The records that were asked for."""
 
     collection: "Collection"
-    planned: list[PlannedRun] | None
+    planned: "list[PlannedRun] | None"
     """What was meant to be run; None where the words only choose among the records that are there."""
     title: str
 
@@ -47,6 +46,8 @@ def find_asked(words: Sequence[str]) -> Asked:
     request = replace(read_request(rest), reads_data=False)
     planned = None
     if _asks_for_runs(request):
+        from autolora_bench.fair import planned_runs  # Hydra, which records alone do without
+
         planned = planned_runs(request)
         for line in planned.left_out:
             print(f"left out: {line}", file=sys.stderr)
@@ -74,7 +75,7 @@ def _asks_for_runs(request: Request) -> bool:
     return request.multirun or any(word.startswith(RUNS) for word in request.overrides)
 
 
-def _results(request: Request, planned: Sequence[PlannedRun] | None) -> list[Path]:
+def _results(request: Request, planned: "Sequence[PlannedRun] | None") -> list[Path]:
     """The folder of the runs; none where nothing of what was meant to be run has been started yet."""
     if planned:
         folder = Path(planned[0].experiment.results).expanduser()
@@ -95,7 +96,7 @@ def _check_names(request: Request) -> None:
             )
 
 
-def _choose(records: Sequence[RunRecord], request: Request) -> list[RunRecord]:
+def _choose(records: "Sequence[RunRecord]", request: Request) -> "list[RunRecord]":
     found = list(records)
     for name, _, value in (word.partition("=") for word in request.overrides):
         if name == "results":
@@ -111,11 +112,11 @@ def _choose(records: Sequence[RunRecord], request: Request) -> list[RunRecord]:
     return found
 
 
-def _value(record: RunRecord, name: str) -> str:
+def _value(record: "RunRecord", name: str) -> str:
     return str(record.config["data"]["source"] if name == "data" else getattr(record, name))
 
 
-def _tell_other_data(planned: Sequence[PlannedRun], records: Sequence[RunRecord]) -> None:
+def _tell_other_data(planned: "Sequence[PlannedRun]", records: "Sequence[RunRecord]") -> None:
     """Say where records of the very cells are there, but of data from another source than is asked for."""
     wanted = {entry.identity for entry in planned}
     cells = {(*identity[:3], identity[4]) for identity in wanted}

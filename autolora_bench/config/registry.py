@@ -10,6 +10,7 @@ imported when a run starts.
 
 import hashlib
 import inspect
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -134,7 +135,8 @@ metric_digests: dict[str, dict[str, str]] = {}
 def methods() -> dict[str, MethodKind]:
     """Name -> every kind of method: the project's, and those of the user's own that were read."""
     for module in STATED_IN:
-        import_module(f"autolora_bench.config.{module}")
+        if f"autolora_bench.config.{module}" not in sys.modules:
+            import_module(f"autolora_bench.config.{module}")
     return _methods
 
 
