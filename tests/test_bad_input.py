@@ -316,6 +316,9 @@ CASES = {
     "YAML not UTF-8": Case(
         (*CONF, "task=mine", *GENERATED[1:]), "mine", prepare=text("conf/task/mine.yaml", b"# \xff\n")
     ),
+    "one value of a list": bad(
+        "task.evaluation=dev", expected="put it in brackets, as in 'task.evaluation=[dev]'"
+    ),
     "unknown recipe": bad("recipe=minilm/colla", expected="recipe=minilm/colla is not known"),
     "unknown cell": bad("cell=minlm/sora", expected="did you mean minilm/sora"),
     "unknown shared settings": bad("shared=minilmm", expected="did you mean minilm"),
