@@ -22,7 +22,7 @@ from autolora_bench.plan import PlannedRun
 from autolora_bench.push import refuse_push
 from autolora_bench.record import RunRecord, Status
 from autolora_bench.request import Request
-from autolora_bench.sweeps import Plan, plan, plan_jobs
+from autolora_bench.sweeps import Plan, Shared, plan, plan_jobs
 
 RATE = "method.learning_rate"
 Job = tuple[str, ...]
@@ -40,10 +40,11 @@ def planned_runs(request: Request) -> Plan:
     Raises:
         UserError: as `sweeps.plan`, or settings of the tuning that make no sense.
     """
-    first = plan(request)
+    shared: Shared = []
+    first = plan(request, shared)
     if not is_fair(request):
         return first
-    found = contenders(request, first)
+    found = contenders(request, first, shared)
     runs = [run for contender in found for run in contender.known()]
     later = [one.later() for one in found if one.choice is None and not one.hopeless]
     return Plan(runs, first.left_out, later)
@@ -209,12 +210,13 @@ class Contender:
         return [self._planned[job] for job in jobs]
 
 
-def contenders(request: Request, runs: Plan) -> list[Contender]:
+def contenders(request: Request, runs: Plan, shared: Shared | None = None) -> list[Contender]:
     """What a suite that tunes first compares, in the order of its sweep.
 
     Args:
         request: the suite.
         runs: its `sweeps.plan`: one run for each contender and seed, whose rates are not tuned yet.
+        shared: what composed that plan.
 
     Raises:
         UserError: rerun=all, push, or settings of the tuning that make no sense.
@@ -247,24 +249,28 @@ def contenders(request: Request, runs: Plan) -> list[Contender]:
         tied = tuple(f"{name}=${{{RATE}}}" for name in tuning.tied if _has(example, name))
         own = [word for word in words if word not in request.own_folder]
         found.append(Contender(request, (*own, *tied), seeds, example, tuning, planned))
-    _plan_together(request, found, planned)
+    _plan_together(request, found, planned, shared)
     return found
 
 
-def _plan_together(request: Request, contenders: Sequence[Contender], planned: dict[Job, PlannedRun]) -> None:
+def _plan_together(
+    request: Request, contenders: Sequence[Contender], planned: dict[Job, PlannedRun], shared: Shared | None
+) -> None:
     """Plan what is known of all contenders, step by step: composed together, their jobs share most of their parts."""
     going = [contender.steps() for contender in contenders]
     while going:
         asked = [(steps, next(steps, None)) for steps in going]  # None: it is at its end
-        _plan_missing(request, [job for _, jobs in asked for job in jobs or []], planned)
+        _plan_missing(request, [job for _, jobs in asked for job in jobs or []], planned, shared)
         going = [steps for steps, jobs in asked if jobs is not None]
 
 
-def _plan_missing(request: Request, jobs: Sequence[Job], planned: dict[Job, PlannedRun]) -> None:
+def _plan_missing(
+    request: Request, jobs: Sequence[Job], planned: dict[Job, PlannedRun], shared: Shared | None = None
+) -> None:
     """Add those jobs to `planned` that are not there yet."""
     missing = list(dict.fromkeys(job for job in jobs if job not in planned))
     if missing:
-        planned.update(zip(missing, plan_jobs(request, missing), strict=True))
+        planned.update(zip(missing, plan_jobs(request, missing, shared), strict=True))
 
 
 def _best(candidates: Sequence[Candidate]) -> Candidate | None:

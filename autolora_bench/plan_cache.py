@@ -8,6 +8,7 @@ import hashlib
 import re
 import types
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from dataclasses import replace
 from enum import Enum
 from functools import cache
@@ -19,8 +20,9 @@ import omegaconf
 
 from autolora_bench.config.experiment import ExperimentConfig
 from autolora_bench.config.identity import LEAVES
+from autolora_bench.config.own_folder import yaml_files
 from autolora_bench.config.registry import methods
-from autolora_bench.config.task import TASKS
+from autolora_bench.config.task import TASKS, AnyTask
 from autolora_bench.json_cache import JsonCache
 from autolora_bench.user_code import FOLDERS
 
@@ -42,20 +44,21 @@ class PlanCache:
     """
 
     def __init__(self, words: Sequence[str], folders: Sequence[Path]) -> None:
-        files = [path for folder in folders for path in sorted(folder.rglob("*.yaml"))]
+        files = [path for folder in folders for path in yaml_files(folder)]
         package = Path(__file__).parent
         code = [package / "sweeps.py", package / "plan_cache.py", *sorted((package / "config").glob("*.py"))]
         own = [folder / name for folder in folders for name in FOLDERS]
         code += [path for place in own for path in sorted(place.glob("*.py"))]
         texts = [path.read_bytes() for path in files]
-        said = [word.encode() for word in words]
-        self.safe = not any(RESOLVER.search(text) for text in [*texts, *said])
+        versions = [one.__version__ for one in LIBRARIES]
+        said = [part.encode() for part in (*words, *map(str, [*files, *code]), *versions)]
+        elsewhere = any(word.lstrip("+").startswith("hydra.searchpath") for word in words)
+        self.safe = not elsewhere and not any(RESOLVER.search(text) for text in [*texts, *said])
         """Whether what is composed depends on these files and words alone."""
-        names = [name.encode() for name in (*map(str, [*folders, *files]), *(one.__version__ for one in LIBRARIES))]
-        digest = _digest([*texts, *(path.read_bytes() for path in code), *names])
-        self.files = digest.hexdigest()
-        """Stands for the files and libraries: other words are composed from the same."""
-        self.key = _digest(said, digest).hexdigest()
+        digest = hashlib.sha256()
+        for part in [*texts, *(path.read_bytes() for path in code), *said]:
+            digest.update(len(part).to_bytes(8, "big") + part)
+        self.key = digest.hexdigest()
 
     def read(self) -> list[Cell] | None:
         """The compositions, if they are kept and readable."""
@@ -63,7 +66,7 @@ class PlanCache:
 
     def write(self, cells: Sequence[Cell]) -> None:
         """Keep them; of those that differ in their seed alone, the first and the others' seeds."""
-        if not self.safe:
+        if not self.safe or any(_reads_data(experiment) for _, experiment in cells):
             return
         kept: list[tuple[tuple[str, ...], int, Any]] = []
         first: dict[tuple[str, ...], int] = {}
@@ -74,12 +77,10 @@ class PlanCache:
         KEPT.write(self.key, kept)
 
 
-def _digest(parts: Sequence[bytes], after: "hashlib._Hash | None" = None) -> "hashlib._Hash":
-    """Of the parts, each with its length, after what `after` has read."""
-    digest = hashlib.sha256() if after is None else after.copy()
-    for part in parts:
-        digest.update(len(part).to_bytes(8, "big") + part)
-    return digest
+def _reads_data(experiment: ExperimentConfig) -> bool:
+    """Whether a table of the user's own was read to compose it: a control names the run that it is compared with by
+    what that run's data are (`config.ranks.name_reference`)."""
+    return isinstance(experiment.task, AnyTask) and getattr(experiment.method, "reference", None) is not None
 
 
 def _cells(kept: Any) -> list[Cell]:
@@ -128,6 +129,8 @@ def _reader(hint: Any) -> Reader | None:
         first, *others = [one for one in get_args(hint) if one is not types.NoneType]
         read = None if others else _reader(first)
         return None if read is None else lambda value: value if value is None else read(value)
+    if hint is Any:
+        return deepcopy  # what seeds share in the file, they do not share here
     if dataclasses.is_dataclass(hint):
         return lambda value: _object(value, hint)
     if isinstance(hint, type) and issubclass(hint, Enum):

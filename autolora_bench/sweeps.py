@@ -46,10 +46,18 @@ class Plan(list[PlannedRun]):
         """A line for each group of runs that is known only once these have ended."""
 
 
-def plan(request: Request) -> Plan:
+Shared = list[JobComposer]
+"""None yet, or the one that composes all jobs of a command: what is swept first is most of what is tuned next."""
+
+
+def plan(request: Request, shared: Shared | None = None) -> Plan:
     """Every run of a request; the same cell twice counts once.
 
     Of a sweep, what a method does not work on is left out, unless nothing else is asked for.
+
+    Args:
+        request: what is asked for.
+        shared: what composed other jobs of the same command; not of an earlier one, as files and data may have changed.
 
     Raises:
         UserError: words that cannot be read, unknown names, values that cannot be, or a data.dir that nothing reads.
@@ -62,7 +70,7 @@ def plan(request: Request) -> Plan:
     found: dict[Path, PlannedRun] = {}
     refused: list[UnsupportedError] = []
     for one in [request, *beside(request)]:
-        for cell in _cells(one):
+        for cell in _cells(one, [] if shared is None else shared):
             try:
                 planned = _planned(one, cell)
             except UnsupportedError as error:
@@ -91,8 +99,15 @@ def _check_is_read(folder: str, runs: Collection[PlannedRun]) -> None:
         )
 
 
-def plan_jobs(request: Request, jobs: Sequence[Sequence[str]]) -> list[PlannedRun]:
+def plan_jobs(
+    request: Request, jobs: Sequence[Sequence[str]], shared: Shared | None = None
+) -> list[PlannedRun]:
     """The runs of lists of words, each of which stands for one run; `request` gives the configuration folder.
+
+    Args:
+        request: of the command.
+        jobs: the words of each run.
+        shared: as of `plan`.
 
     Raises:
         UserError: as `plan`.
@@ -102,7 +117,7 @@ def plan_jobs(request: Request, jobs: Sequence[Sequence[str]]) -> list[PlannedRu
     cells = cache.read()
     if cells is None:
         with composer():
-            compose_job = _job_composer(request, cache)
+            compose_job = _job_composer(request, [] if shared is None else shared)
             cells = [(tuple(job), compose_job(job)) for job in jobs]
         cache.write(cells)
     return [_planned(request, cell) for cell in cells]
@@ -156,18 +171,18 @@ def _waits(override: Override, groups: set[str]) -> bool:
     return bool(dot) and group in groups and not override.is_sweep_override() and not override.is_delete()
 
 
-def _cells(request: Request) -> list[Cell]:
+def _cells(request: Request, shared: Shared) -> list[Cell]:
     overrides = parse_words(request.overrides, request.folders)
     cache = PlanCache([*request.flags, *request.overrides], request.folders)
     cells = cache.read()
     if cells is None:
-        cells = _compose(request, overrides, cache)
+        cells = _compose(request, overrides, shared)
         if len(cells) > 1:
             cache.write(cells)
     return cells
 
 
-def _compose(request: Request, overrides: Sequence[Override], cache: PlanCache) -> list[Cell]:
+def _compose(request: Request, overrides: Sequence[Override], shared: Shared) -> list[Cell]:
     with composer():
         extra = _extra(request)
         swept = [o.input_line or "" for o in overrides if o.is_sweep_override()]
@@ -180,7 +195,7 @@ def _compose(request: Request, overrides: Sequence[Override], cache: PlanCache) 
         if not sweeping:
             single = compose_config([*extra, *plain]) if of_suite else base
             return [(tuple(plain), to_objects(single))]
-        compose_job = _job_composer(request, cache)
+        compose_job = _job_composer(request, shared)
         return [(tuple(job), compose_job(job)) for job in _jobs(base, plain + swept)]
 
 
@@ -188,18 +203,11 @@ def _extra(request: Request) -> list[str]:
     return [search_path(request.config_dir)] if request.config_dir else []
 
 
-_last: dict[str, JobComposer] = {}
-"""The composer that was used last, by the files that it read: what is swept first is most of what is tuned next."""
-
-
-def _job_composer(request: Request, cache: PlanCache) -> JobComposer:
-    """The last one where no file has changed since; use inside `compose.composer()`."""
-    if not cache.safe:
-        return JobComposer(_extra(request))
-    if cache.files not in _last:
-        _last.clear()
-        _last[cache.files] = JobComposer(_extra(request))
-    return _last[cache.files]
+def _job_composer(request: Request, shared: Shared) -> JobComposer:
+    """Use inside `compose.composer()`."""
+    if not shared:
+        shared.append(JobComposer(_extra(request)))
+    return shared[0]
 
 
 def words_of_first(request: Request) -> list[str]:

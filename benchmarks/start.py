@@ -77,11 +77,13 @@ def compare(other: Path, rounds: int) -> None:
         for name, command in COMMANDS.items():
             own = [word.replace("records=results", f"records={other}/results") for word in command]
             pairs = []
-            try:
-                for _ in range(rounds + 1):
-                    this, that = seconds(own, f"{folder}/this"), seconds(own, f"{folder}/other", other)
-                    pairs.append((this.cpu, that.cpu))
-            except subprocess.CalledProcessError:  # a suite, say, that the older state does not have
+            for _ in range(rounds + 1):
+                this = seconds(own, f"{folder}/this").cpu
+                try:
+                    pairs.append((this, seconds(own, f"{folder}/other", other).cpu))
+                except subprocess.CalledProcessError:  # a suite, say, that the older state does not have
+                    break
+            if not pairs:
                 print(f"{name:28}{'not there':>28}", flush=True)
                 continue
             pairs = pairs[1:]  # the first compiles and fills the cache

@@ -319,6 +319,13 @@ CASES = {
     "one value of a list": bad(
         "task.evaluation=dev", expected="put it in brackets, as in 'task.evaluation=[dev]'"
     ),
+    "one value of a list inside a mapping": bad(
+        "task.hub.files={train:abc}", expected="task.hub.files.train: Invalid value assigned"
+    ),
+    "records of a suite that tunes": Case(
+        ("report", "suite=fair", "task=rte", "data=generated", "records={t}"),
+        "say results={t}, or leave the suite out",
+    ),
     "unknown recipe": bad("recipe=minilm/colla", expected="recipe=minilm/colla is not known"),
     "unknown cell": bad("cell=minlm/sora", expected="did you mean minilm/sora"),
     "unknown shared settings": bad("shared=minilmm", expected="did you mean minilm"),

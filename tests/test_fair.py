@@ -20,7 +20,7 @@ from autolora_bench.fair import Contender, contenders, is_fair, planned_runs
 from autolora_bench.plan import PlannedRun
 from autolora_bench.record import Evaluation, RunRecord, Status, find_records, read_record, write_record
 from autolora_bench.request import Request
-from autolora_bench.sweeps import plan, plan_jobs
+from autolora_bench.sweeps import Shared, plan, plan_jobs
 from autolora_bench.training.trainer import HeadRate
 
 GRID = "tuning.rates=[1e-4,3e-4,1e-3,3e-3,1e-2]"
@@ -130,8 +130,8 @@ def test_what_all_methods_need_next_is_planned_together(
 ) -> None:
     planned: list[list[str]] = []
 
-    def noted(request: Request, jobs: Sequence[tuple[str, ...]]) -> list[PlannedRun]:
-        runs = plan_jobs(request, jobs)
+    def noted(request: Request, jobs: Sequence[tuple[str, ...]], shared: Shared) -> list[PlannedRun]:
+        runs = plan_jobs(request, jobs, shared)
         planned.append(sorted({run.experiment.method.name for run in runs}))
         return runs
 

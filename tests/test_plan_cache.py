@@ -14,11 +14,12 @@ from autolora_bench.config.choices import choices
 from autolora_bench.config.compose import compose_config, composer, to_objects
 from autolora_bench.config.experiment import ExperimentConfig, config_id
 from autolora_bench.config.parts import PartComposer
+from autolora_bench.fair import planned_runs
 from autolora_bench.paths import conf_dir
 from autolora_bench.plan import PlannedRun
 from autolora_bench.plan_cache import from_plain, to_plain
 from autolora_bench.request import Request
-from autolora_bench.sweeps import plan, plan_jobs
+from autolora_bench.sweeps import plan
 
 WORDS = ("task=rte,cola", "method=lora,autolora", "seed=0,1", "data=generated")
 TASKS = list(choices("task", [conf_dir()]))
@@ -106,7 +107,7 @@ def test_of_cells_that_differ_in_their_seed_alone_one_is_kept_whole(cache: Path)
 
 
 def test_a_changed_file_is_seen_by_what_composed_before(cache: Path, tmp_path: Path) -> None:
-    """Jobs are composed by the composer of the request before, unless a file has changed meanwhile."""
+    """In one process, as in a notebook."""
     file = tmp_path / "mine" / "recipe" / "rte.yaml"
     file.parent.mkdir(parents=True)
     epochs = []
@@ -117,21 +118,63 @@ def test_a_changed_file_is_seen_by_what_composed_before(cache: Path, tmp_path: P
     assert epochs == [[2.0, 2.0], [5.0, 5.0], [5.0, 5.0]]
 
 
-def test_jobs_of_the_next_request_are_composed_from_what_is_composed(
+def test_tuned_jobs_are_composed_from_what_was_swept_and_no_other_command_is(
     cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    words = ("task=rte", "data=generated")
-    first = plan_jobs(Request(()), [(*words, "method=lora", "seed=5")])
     made: list[object] = []
     inner = PartComposer.__call__
     monkeypatch.setattr(
         PartComposer, "__call__", lambda self, words: made.append(words) or inner(self, words)
     )
-    again = plan_jobs(
-        Request(()), [(*words, "method=lora", "train.epochs=7"), (*words, "method=full", "seed=5")]
+    words = ("suite=fair", "task=rte", "data=generated", "method=lora,full", "results=none")
+    first = planned_runs(Request((*words, "seed=0,1")))
+    assert len(made) == 2
+    assert len(first) == 6
+    planned_runs(Request((*words, "seed=0,1,2")))
+    assert len(made) == 4  # anew: data that a control's name follows from may have changed
+
+
+def test_a_control_of_ones_own_table_is_compared_with_the_run_on_the_table_as_it_is(
+    cache: Path, tmp_path: Path
+) -> None:
+    """Its reference is named by what is in the table, which no configuration file says."""
+    table = tmp_path / "d.csv"
+    words = (
+        f"task=any data.train={table} method=lora_shuffled_ranks method.reference=autolora data=files".split()
     )
-    assert made == [(*words, "method=full")]
-    assert [run.experiment.train.epochs for run in again] == [7, first[0].experiment.train.epochs]
+    sources = []
+    for count in (2, 3):
+        rows = [f"a text of many words number {n},class {n % count}" for n in range(60)]
+        table.write_text("\n".join(["text,label", *rows]))
+        for seeds in ("0,1", "0,1,2"):
+            runs = plan(Request((*words, f"seed={seeds}"), True))
+            sources.append({run.experiment.method.source for run in runs})  # type: ignore[attr-defined]
+    assert sources[0] == sources[1] != sources[2] == sources[3]
+    assert not cache.exists()
+
+
+@pytest.mark.parametrize("word", ["", "hydra.searchpath=[file://{there}]"])
+def test_files_that_are_reached_by_a_link_or_a_word_are_seen(word: str, cache: Path, tmp_path: Path) -> None:
+    there, mine = tmp_path / "there", tmp_path / "mine"
+    (there / "recipe").mkdir(parents=True)
+    mine.mkdir()
+    if not word:
+        (mine / "recipe").symlink_to(there / "recipe")
+    epochs = []
+    for value in (2, 5):
+        (there / "recipe" / "rte.yaml").write_text(f"# @package _global_\ntrain:\n  epochs: {value}\n")
+        said = {name.partition("=")[0]: name for name in (*WORDS, "task=rte", "method=lora")}
+        words = (*said.values(), *([word.format(there=there)] if word else []))
+        epochs.append(plan(Request(words, True, None if word else mine))[0].experiment.train.epochs)
+    assert epochs == [2.0, 5.0]
+
+
+def test_seeds_of_a_kept_plan_share_nothing(cache: Path) -> None:
+    words = ("task=rte", "method=lora", "+method.variant.options.trainable_token_indices=[7]", "seed=0,1,2")
+    for runs in (planned(*words), planned(*words)):
+        first, second, _ = (run.experiment.method.variant.options for run in runs)  # type: ignore[attr-defined]
+        assert first == second == {"trainable_token_indices": [7]}
+        assert first["trainable_token_indices"] is not second["trainable_token_indices"]
 
 
 @pytest.mark.parametrize(

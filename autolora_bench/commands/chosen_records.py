@@ -46,8 +46,14 @@ def find_asked(words: Sequence[str]) -> Asked:
     request = replace(read_request(rest), reads_data=False)
     planned = None
     if _asks_for_runs(request):
-        from autolora_bench.fair import planned_runs  # Hydra, which records alone do without
+        from autolora_bench.fair import is_fair, planned_runs  # Hydra, which records alone do without
 
+        if "records" in options and is_fair(request):
+            raise UserError(
+                f"records={options['records']} with a suite that tunes first: which runs it has follows from the "
+                "records in its results folder",
+                f"say results={options['records']}, or leave the suite out",
+            )
         planned = planned_runs(request)
         for line in planned.left_out:
             print(f"left out: {line}", file=sys.stderr)

@@ -10,7 +10,7 @@ from autolora_bench.processes import world_size
 from autolora_bench.report.numerals import plural
 from autolora_bench.request import Request
 from autolora_bench.rerun import decide
-from autolora_bench.sweeps import ENGINE, plan
+from autolora_bench.sweeps import ENGINE, Shared, plan
 from autolora_bench.untrusted import printable
 
 Sweep = Callable[[Sequence[str]], None]
@@ -39,8 +39,9 @@ def run_fair(
     """
     if world_size() > 1:
         raise UserError("a suite that tunes first runs in one process", "start it without torchrun")
-    first = plan(request)
-    found = contenders(request, first)
+    shared: Shared = []
+    first = plan(request, shared)
+    found = contenders(request, first, shared)
     check([run for contender in found for run in contender.known()])
     for line in first.left_out:
         print(f"left out: {line}", file=sys.stderr)

@@ -229,7 +229,7 @@ def explain(error: Exception, overrides: Sequence[str] = ()) -> UserError:
         )
     if choice:
         return UserError(f"{choice[1]}={choice[2]} is not known", f"say one of: {choice[3]}")
-    single = re.search(r"override \+*([\w.]+)=(\S+): .*is not a ListConfig, list or tuple", whole)
+    single = re.search(r"override \+*([\w.]+)=([^{\s]\S*): .*is not a ListConfig, list or tuple", whole)
     if single:
         return UserError(
             f"{single[1]}={single[2]} is no list", f"put it in brackets, as in '{single[1]}=[{single[2]}]'"

@@ -49,7 +49,7 @@ def check_own_folder(folder: Path) -> None:
             would be called.
     """
     included: dict[str, Defaults] = {}
-    for path in _files(folder):
+    for path in yaml_files(folder):
         name = path.relative_to(folder).with_suffix("").as_posix()
         read = _read(path)
         if name.split("/")[0] == "hydra":
@@ -60,8 +60,8 @@ def check_own_folder(folder: Path) -> None:
     _check_inclusions(included, folder)
 
 
-def _files(folder: Path) -> Iterator[Path]:
-    """Its YAML files, through links too, as Hydra follows them."""
+def yaml_files(folder: Path) -> Iterator[Path]:
+    """The YAML files of a configuration folder, through links too, as Hydra follows them."""
     seen: set[str] = set()
     for place, folders, names in os.walk(folder, followlinks=True):
         real = os.path.realpath(place)

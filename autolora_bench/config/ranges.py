@@ -35,6 +35,7 @@ class OneOf:
         return [value if isinstance(value, str) else str(value).lower() for value in self.values]
 
 
+BOUNDS = ("ge", "gt", "le", "lt")
 AUTO = "auto"
 Way = Annotated[bool | str, OneOf((AUTO, True, False))]
 """Whether to compute in a certain way; AUTO decides when the run starts, and its record says what ran."""
@@ -158,7 +159,10 @@ def _stated(hint: Any) -> _Stated:
 
 
 def _range(constraints: tuple[Any, ...]) -> Callable[[Any], bool] | None:
-    """No number that is not finite lies between two bounds."""
+    """None where a bound is not finite: between finite ones lies no number that is not."""
+    bounds = [getattr(one, name) for one in constraints for name in BOUNDS if hasattr(one, name)]
+    if not all(isinstance(bound, int | float) and math.isfinite(bound) for bound in bounds):
+        return None
     match constraints:
         case (Ge(low), Le(high)):
             return lambda value: low <= value <= high

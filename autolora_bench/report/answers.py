@@ -1,19 +1,24 @@
 """What a reader can act on where methods were tuned alike: the gain over tuned LoRA first, then what limits trust."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from itertools import combinations
 from statistics import stdev
 
+from autolora_bench.config.registry import UNTRAINED
 from autolora_bench.report import numerals
 from autolora_bench.report.comparisons import needed_units, nothing_found
 from autolora_bench.report.numerals import plural
 from autolora_bench.report.quality import column_title
-from autolora_bench.report.runs import Run, hardware
+from autolora_bench.report.runs import Run, flatten, hardware, told
 from autolora_bench.report.scoreboard import ALPHA, Claim, Row, Table
 from autolora_bench.report.significance import bootstrap_interval, detectable_effect
-from autolora_bench.report.tuning import TunedCell
+from autolora_bench.report.tuning import TunedCell, tuned_ids
 
 REFERENCE = "lora"
+SHARED = ("train.", "data.", "model.")
+"""Settings that methods which are compared share, but for the rate where one of them has it."""
+NAMED = 3
+"""So many settings are named."""
 
 
 def answers(tables: Sequence[Table], cells: Sequence[TunedCell]) -> list[str]:
@@ -22,33 +27,64 @@ def answers(tables: Sequence[Table], cells: Sequence[TunedCell]) -> list[str]:
     for table in tables:
         own = [cell for cell in cells if cell.model == table.model]
         if own:
-            lines += [*_gain(table, own), *_not_yet(own), *_reversals(own), *_cost(own), *_warnings(own)]
+            lines += [*_gain(table, own), *_not_yet(own), *_reversals(table, own), *_cost(own)]
+            lines += _warnings(own)
     return lines
 
 
 def _gain(table: Table, cells: Sequence[TunedCell]) -> list[str]:
-    """Who is separated from LoRA, and the widest claim of each method: over all tasks on which both were tuned."""
-    tuned = {config_id for cell in cells if cell.is_best for config_id in cell.final_ids}
-    found: dict[str, list[tuple[Claim, float]]] = {}
-    reference = None
-    for claim in table.claims:
-        sides = table.rows[claim.first], table.rows[claim.second]
-        methods = [row.method for row in sides]
-        alike = all(run.config_id in tuned for row in sides for run in _runs(row, claim))
-        if REFERENCE in methods and methods[0] != methods[1] and alike:
-            sign = -1.0 if methods[0] == REFERENCE else 1.0
-            reference, other = sides if sign < 0 else sides[::-1]
-            found.setdefault(other.label, []).append((claim, sign))
+    """Who is separated from LoRA, the widest claim of each method, over all tasks on which both were tuned; and which
+    methods are not compared with it, and why."""
+    reference = next((row for row in table.rows if row.method == REFERENCE and row.main), None)
     if reference is None:
         return []
+    place = table.rows.index(reference)
+    tuned = tuned_ids(cells)
+    found: dict[str, list[tuple[Claim, float]]] = {}
+    for claim in table.claims:
+        if place not in (claim.first, claim.second):
+            continue
+        other = table.rows[claim.second if claim.first == place else claim.first]
+        alike = all(run.config_id in tuned for row in (reference, other) for run in _runs(row, claim))
+        if other.method != REFERENCE and alike:
+            found.setdefault(other.label, []).append((claim, -1.0 if claim.first == place else 1.0))
+    left_out = _left_out(table, reference, [row for row in table.rows if row.label not in found], tuned)
+    if not found:
+        return left_out
     rows = {row.label: row for row in table.rows}
     widest = {label: max(pairs, key=lambda pair: len(pair[0].columns)) for label, pairs in found.items()}
     ahead = sorted(widest, key=lambda label: widest[label][1] * widest[label][0].mean, reverse=True)
-    told = [f"{label} {_difference(*widest[label], reference, rows[label])}" for label in ahead]
+    tied = {name for cell in cells for name in cell.rate_names}
+    told = [f"{label} {_difference(*widest[label], reference, rows[label], tied)}" for label in ahead]
+    verdict = _verdict({label: [claim for claim, _ in found[label]] for label in ahead}, table.claims)
     return [
-        f"Tuned alike on {table.model}, against {reference.label}: {'; '.join(told)}. "
-        f"{_verdict({label: [claim for claim, _ in found[label]] for label in ahead})}"
+        f"Tuned alike on {table.model}, against {reference.label}: {'; '.join(told)}. {verdict}",
+        *left_out,
     ]
+
+
+def _left_out(table: Table, reference: Row, rows: Sequence[Row], tuned: Collection[str]) -> list[str]:
+    """Methods with runs that no difference is told of."""
+    told = []
+    for row in rows:
+        completed = [run for run in row.runs if run.completed]
+        if not row.main or row.method in (REFERENCE, UNTRAINED) or not completed:
+            continue
+        shared = max(
+            len(row.cells[column].pairs.keys() & reference.cells[column].pairs.keys())
+            for column in table.columns
+            if column.headline
+        )
+        if not all(run.config_id in tuned for run in completed):
+            why = "not tuned, or not run with the rate that tuning chose"
+        elif not all(run.config_id in tuned for run in reference.runs if run.completed):
+            why = f"{reference.label} is not tuned"
+        elif shared < 2:
+            why = f"{plural(shared, 'pair')} shared with it"
+        else:
+            why = f"not declared, compare={row.method}:{REFERENCE} does"
+        told.append(f"{row.label} ({why})")
+    return [f"Not compared with {reference.label}: {'; '.join(told)}."] if told else []
 
 
 def _runs(row: Row, claim: Claim) -> list[Run]:
@@ -57,7 +93,7 @@ def _runs(row: Row, claim: Claim) -> list[Run]:
     return [run for run in row.runs if run.completed and run.task in tasks]
 
 
-def _difference(claim: Claim, sign: float, reference: Row, other: Row) -> str:
+def _difference(claim: Claim, sign: float, reference: Row, other: Row, tied: Collection[str]) -> str:
     interval = bootstrap_interval(claim.differences)
     ends = sorted(sign * end for end in interval) if interval else []
     effect = None
@@ -69,11 +105,48 @@ def _difference(claim: Claim, sign: float, reference: Row, other: Row) -> str:
     details = [
         f"95 % interval {' to '.join(map(numerals.difference, ends))}" if ends else "",
         f"{plural(claim.pairs, 'pair')} on {plural(len(claim.columns), 'task')}",
-        f"would have found {numerals.score(effect)}" if effect is not None else "too few to find anything",
+        _power(claim, effect),
+        _ranks(claim, reference, other),
+        _unlike(claim, reference, other, tied),
         *(_lost(row, claim) for row in (reference, other)),
         f"WARNING on {len(machines)} different machines or ways to compute" if len(machines) > 1 else "",
     ]
     return f"{numerals.difference(sign * claim.mean)} ({', '.join(filter(None, details))})"
+
+
+def _power(claim: Claim, effect: float | None) -> str:
+    if effect is not None:
+        return f"would have found {numerals.score(effect)}"
+    if claim.adjusted is None or claim.family == 1:
+        return "too few to find anything"
+    return "too few to find anything unless others are found"  # Holm's later steps ask for less
+
+
+def _ranks(claim: Claim, reference: Row, other: Row) -> str:
+    """The sums of ranks over all layers, where those of the two rows differ."""
+    totals = [
+        {sum(layer.rank for layer in run.completed.ranks) for run in _runs(row, claim) if run.completed}
+        for row in (other, reference)
+    ]
+    if totals[0] == totals[1] or {0} in totals:
+        return ""
+    own, its = (" to ".join(dict.fromkeys(map(str, (min(one), max(one))))) for one in totals)
+    return f"ranks {own} in all, LoRA's {its}"
+
+
+def _unlike(claim: Claim, reference: Row, other: Row, tied: Collection[str]) -> str:
+    """Settings of training and data, beside the rate, in which the two rows differ."""
+    found: dict[str, str] = {}
+    for task in {column.task for column in claim.columns}:
+        own, its = (
+            flatten(next(run for run in _runs(row, claim) if run.task == task).config)
+            for row in (other, reference)
+        )
+        for name in sorted({*own, *its}):
+            if name.startswith(SHARED) and name not in tied and told(own, name) != told(its, name):
+                found[name] = f"{name}={told(own, name)} instead of {told(its, name)}"
+    more = f" and {len(found) - NAMED} more" if len(found) > NAMED else ""
+    return f"WARNING with {', '.join([*found.values()][:NAMED])}{more}" if found else ""
 
 
 def _lost(row: Row, claim: Claim) -> str:
@@ -91,11 +164,12 @@ def _lost(row: Row, claim: Claim) -> str:
     )
 
 
-def _verdict(claims: dict[str, list[Claim]]) -> str:
+def _verdict(claims: dict[str, list[Claim]], of_table: Sequence[Claim]) -> str:
+    """Of the claims about LoRA; the others of the table's family decide whether any could be separated at all."""
     every = [claim for own in claims.values() for claim in own]
-    tested = [claim for claim in every if claim.adjusted is not None]
+    tested = any(claim.adjusted is not None for claim in every)
     family = plural(every[0].family, "comparison")
-    if not tested or all(len(claim.units) < needed_units(claim) for claim in tested):
+    if not tested or all(len(claim.units) < needed_units(claim) for claim in of_table):
         return f"{nothing_found(every[0])} seeds of a task, or as many tasks."
     separated = [f"{label} on {where}" for label, own in claims.items() if (where := _where(own))]
     if not separated:
@@ -117,23 +191,35 @@ def _where(claims: Sequence[Claim]) -> str:
 def _not_yet(cells: Sequence[TunedCell]) -> list[str]:
     """Methods that no final run speaks for."""
     known = {(cell.method, cell.task) for cell in cells if cell.final_ids}
-    waiting = [
-        f"{cell.label} on {cell.task}"
-        for cell in cells
-        if cell.unfinished and (cell.method, cell.task) not in known
-    ]
+    waiting = [cell for cell in cells if (cell.method, cell.task) not in known]
+    lines = []
     unfinished = sum(cell.unfinished for cell in cells)
-    if not unfinished:
-        return []
-    who = f" Not compared yet: {', '.join(waiting)}." if waiting else ""
-    return [f"{plural(unfinished, 'tuning run')} not completed; `autolora-bench status` says which.{who}"]
+    if unfinished:
+        names = _named(cell for cell in waiting if cell.unfinished)
+        who = f" Not compared yet: {names}." if names else ""
+        lines.append(
+            f"{plural(unfinished, 'tuning run')} not completed; `autolora-bench status` says which.{who}"
+        )
+    ended = [cell for cell in waiting if not cell.unfinished]
+    lost = [cell for cell in ended if not any(score is not None for score in cell.trials.values())]
+    if lost:
+        lines.append(f"Not compared, as no tuning run has a score: {_named(lost)}.")
+    if names := _named(cell for cell in ended if cell not in lost):
+        lines.append(f"Tuned and not compared yet, without a final run: {names}.")
+    return lines
 
 
-def _reversals(cells: Sequence[TunedCell]) -> list[str]:
+def _named(cells: Iterable[TunedCell]) -> str:
+    return ", ".join(f"{cell.label} on {cell.task}" for cell in cells)
+
+
+def _reversals(table: Table, cells: Sequence[TunedCell]) -> list[str]:
     """Pairs of methods whose order at LoRA's rate, used for all, is not their order at their own rates."""
+    main = {run.config_id for row in table.rows if row.main for run in row.runs}
+    compared_cells = [cell for cell in cells if cell.chosen is not None and cell.final_ids & main]
     turned, compared, clear = [], 0, 0
-    for task in dict.fromkeys(cell.task for cell in cells):
-        own = [cell for cell in cells if cell.task == task and cell.chosen is not None]
+    for task in dict.fromkeys(cell.task for cell in compared_cells):
+        own = [cell for cell in compared_cells if cell.task == task]
         rate = next((cell.chosen for cell in own if cell.method == REFERENCE), None)
         for first, second in combinations(own, 2):
             shared = _between(first.merit(rate), second.merit(rate))
@@ -184,14 +270,15 @@ def _cost(cells: Sequence[TunedCell]) -> list[str]:
 
 
 def _warnings(cells: Sequence[TunedCell]) -> list[str]:
-    edges = [f"{cell.label} on {cell.task}" for cell in cells if cell.is_best and cell.at_edge]
-    others = [f"{cell.label} on {cell.task}" for cell in cells if cell.final_ids and not cell.is_best]
+    final = [cell for cell in cells if cell.final_ids]
     found = []
-    if edges:
-        found.append(f"WARNING the best rate is at an end of what was tried: {', '.join(edges)}.")
-    if others:
+    if names := _named(cell for cell in final if cell.is_best and cell.at_edge):
+        found.append(f"WARNING the best rate is at an end of what was tried: {names}.")
+    if names := _named(cell for cell in final if cell.unfinished):
+        found.append(f"WARNING tuning is not completed, so that another rate may be better: {names}.")
+    if names := _named(cell for cell in final if not cell.is_best):
         found.append(
-            f"WARNING not compared as tuned, the final runs do not have the rate that tuning found best: "
-            f"{', '.join(others)}."
+            "WARNING not compared as tuned, the final runs do not have the rate that tuning found best: "
+            f"{names}."
         )
     return found

@@ -134,6 +134,7 @@ def prepare(
     remarks = [
         *(line for table in tables for line in data_warnings(table)),
         *answers(tables, tuned),
+        *_untold(compare or (), compared),
         *_remarks(given, outside, planned or ()),
         *movement_warnings(movements),
     ]
@@ -308,14 +309,28 @@ def _family(
     if compare is None:
         return planned[0].experiment.compare if planned else COMPARE
     known = [*choices("method", [conf_dir()]), *(run.method for run in runs)]
+    family: dict[frozenset[str], str] = {}
     for text in compare:
-        for method in text.split(":"):
-            if text.count(":") != 1 or method not in known:
+        first, _, second = text.partition(":")
+        for method in (first, second):
+            if method not in known or first == second:
                 raise UserError(
                     f"compare={text} is no comparison of two methods",
                     f"{nearest(method, known)}write method:other, as in compare=autolora:lora,autolora:adalora",
                 )
-    return compare
+        family.setdefault(frozenset((first, second)), text)  # said twice, it is tested once
+    return [*family.values()]
+
+
+def _untold(compare: Sequence[str], runs: Sequence[Run]) -> list[str]:
+    """Comparisons that were asked for and have no runs."""
+    there = {run.method for run in runs}
+    missing = {text: [name for name in text.split(":") if name not in there] for text in compare}
+    return [
+        f"compare={text} is not tested: there are no runs of {' and '.join(names)}."
+        for text, names in missing.items()
+        if names
+    ]
 
 
 def _remarks(

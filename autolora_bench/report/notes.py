@@ -44,9 +44,10 @@ def _model(runs: Sequence[Run]) -> list[str]:
 
 
 def _cells(table: Table, records: list[RunRecord]) -> list[str]:
-    seeds = ", ".join(str(seed) for seed in sorted({record.seed for record in records}))
+    seeds = sorted({record.seed for record in records})
+    which = f"{'' if len(seeds) == table.usual_n else 'of '}seeds {', '.join(map(str, seeds))}"
     lines = [
-        f"Cells: mean ± standard deviation over n = {table.usual_n} (seeds {seeds}); another n is stated in the cell."
+        f"Cells: mean ± standard deviation over n = {table.usual_n} ({which}); another n is stated in the cell."
     ]
     if any(cell.few for row in table.rows for cell in row.cells.values()):
         lines.append(f"†: fewer than {FEW} seeds.")

@@ -191,9 +191,9 @@ def _main(
 
     def weight(variant: Variant) -> tuple[object, ...]:
         members = support[variant]
-        known = sum(one.alive for one in members), len(members), sum(one.completed for one in members)
         unlike = sum(shipped.get(name, value) != value for name, value in variant)
-        return (*(-number for number in known), unlike, _order(variant))
+        tasks, completed = sum(one.alive for one in members), sum(one.completed for one in members)
+        return (-tasks, -len(members), unlike, -completed, _order(variant))
 
     usual = min(support, key=weight)
     main = {}

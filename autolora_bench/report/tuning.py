@@ -59,11 +59,11 @@ class TunedCell:
     family: str = OTHER
     """The method's, which decides its colour."""
     final_ids: frozenset[str] = frozenset()
-    """config_id of the final runs."""
+    """config_id of the final runs; of tries that came to nothing only where there is nothing else."""
     rate_names: tuple[str, ...] = (RATE,)
     """The settings that follow the rate."""
     machines: frozenset[str] = frozenset()
-    """The hardware of all its runs."""
+    """The hardware of all its runs that have ended."""
     error: float | None = None
     """Standard error of one held-out score, in the published unit: of an accuracy or a correlation, at most; None for
     other metrics."""
@@ -75,10 +75,12 @@ class TunedCell:
 
     @property
     def is_best(self) -> bool:
-        """Whether the final runs have the rate that tuning found best, all of its runs having ended."""
-        merits = [self.merit(rate) for rate in self.trials]
-        known = [merit for merit in merits if merit is not None]
-        return self.chosen is not None and not self.unfinished and self.merit(self.chosen) == max(known)
+        """Whether the final runs have the rate that is best of those whose tuning runs have ended."""
+        own = self.merit(self.chosen)
+        if own is None or math.isinf(own):
+            return False
+        best = max(merit for rate in self.trials if (merit := self.merit(rate)) is not None)
+        return math.isclose(own, best)  # of equals the tuning has taken one
 
     def merit(self, rate: float | None) -> float | None:
         """The held-out score of a rate with higher always better, minus infinity where it has none; None where it was
@@ -121,6 +123,11 @@ def tuned_cells(runs: Sequence[Run]) -> list[TunedCell]:
     return sorted(found, key=key)
 
 
+def tuned_ids(cells: Sequence[TunedCell]) -> set[str]:
+    """config_id of all final runs that have the rate that tuning found best."""
+    return {config_id for cell in cells if cell.is_best for config_id in cell.final_ids}
+
+
 def rates_of(cells: Sequence[TunedCell]) -> dict[str, tuple[str, ...]]:
     """config_id of final runs -> the settings that tuning chose, by which rows are not told apart."""
     return {config_id: cell.rate_names for cell in cells if cell.is_best for config_id in cell.final_ids}
@@ -141,7 +148,8 @@ def _cell(runs: Sequence[Run], own: Variant | list[tuple[str, str]], names: tupl
         rates.setdefault(_rate(run), []).append(run)
     ended = {rate: members for rate, members in sorted(rates.items()) if all(map(_has_ended, members))}
     trials = {rate: _mean(members) for rate, members in ended.items()}
-    finals = [run for run in runs if not is_tuning(run)]
+    others = [run for run in runs if not is_tuning(run)]
+    finals = [run for run in others if run.completed or run.planned] or others
     chosen = {_rate(run) for run in finals}
     records = [run.record for run in runs if run.record]
     metric = metric_of(str(records[0].headline), records) if records else None
@@ -167,7 +175,7 @@ def _cell(runs: Sequence[Run], own: Variant | list[tuple[str, str]], names: tupl
         family=first.family,
         final_ids=frozenset(run.config_id for run in finals),
         rate_names=names,
-        machines=frozenset(map(hardware, records)),
+        machines=frozenset(hardware(run.record) for run in runs if run.record and _has_ended(run)),
         error=_error(tuning),
     )
 
@@ -243,8 +251,8 @@ def tuning_table(cells: Sequence[TunedCell]) -> PlainTable | None:
     notes = (
         "Headline score after the last epoch, on the part of the training data that tuning runs hold out; the task's "
         "own evaluation data are not looked at. The final runs use the chosen rate, all training data, other seeds.",
-        f"Tuning runs per method and task: {tried}. The grid is one for all; it is extended while the best rate is at "
-        "its end, so that some methods have more. edge: the best rate still is there.",
+        f"Tuning runs per method and task: {tried}, over all settings that it was tuned with. The grid of rates is one "
+        "for all; it is extended while the best rate is at its end. edge: the best rate still is there.",
         "Seconds are of optimizer steps, search included, over all runs: processor time on a CPU, wall-clock time on "
         "an accelerator; of a run that diverged, of all it did. Empty where a record does not say, or where the runs "
         "were made on several machines.",
@@ -256,6 +264,8 @@ def tuning_table(cells: Sequence[TunedCell]) -> PlainTable | None:
 def _remark(cell: TunedCell) -> str:
     if not cell.is_best:
         return " (not the best)"
+    if cell.unfinished:
+        return " (best so far)"
     return " (edge)" if cell.at_edge else ""
 
 

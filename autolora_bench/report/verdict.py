@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from autolora_bench.config.registry import UNTRAINED
 from autolora_bench.report import numerals
 from autolora_bench.report.arena import ORACLE, Arena
 from autolora_bench.report.chance import Chance, guessed
@@ -14,7 +15,7 @@ from autolora_bench.report.runs import hardware
 from autolora_bench.report.scoreboard import FEW, Claim, Column, Table, seeds_of
 from autolora_bench.report.significance import bootstrap_interval, smallest_separable
 from autolora_bench.report.standings import Standings
-from autolora_bench.report.tuning import TunedCell
+from autolora_bench.report.tuning import TunedCell, tuned_ids
 
 NAMED = 4
 """So many rows or comparisons are named in a sentence."""
@@ -145,12 +146,7 @@ def _badges(table: Table, chances: dict[Column, Chance], tuned: Sequence[TunedCe
     marked = [column.title for column in table.columns if column.task in table.marked]
     parts = ", ".join(dict.fromkeys(marked))
     found.append(Badge("data", f"not whole: {parts}" if marked else "whole data sets", not marked))
-    cells = [one for one in tuned if one.model == table.model and one.chosen is not None]
-    found.append(
-        Badge("learning rates", f"tuned on held-out data, {plural(len(cells), 'cell')}", True)
-        if cells
-        else Badge("learning rates", "not tuned: a difference may be one of rates", False)
-    )
+    found.append(_tuning_badge(table, [one for one in tuned if one.model == table.model]))
     if chances:
         none = guessed(table, chances)
         told = [f"{count} of {whole} on {column_title(column)}" for column, (count, whole) in none.items()]
@@ -161,6 +157,19 @@ def _badges(table: Table, chances: dict[Column, Chance], tuned: Sequence[TunedCe
     machines = list(dict.fromkeys(hardware(record) for record in records))
     found.append(Badge("hardware", _named(machines), None))
     return found
+
+
+def _tuning_badge(table: Table, tuned: Sequence[TunedCell]) -> Badge:
+    ids = tuned_ids(tuned)
+    rows = [row for row in table.rows if row.method != UNTRAINED and any(run.completed for run in row.runs)]
+    without = [
+        row.label for row in rows if any(run.completed and run.config_id not in ids for run in row.runs)
+    ]
+    if not ids or len(without) == len(rows):
+        return Badge("learning rates", "not tuned: a difference may be one of rates", False)
+    if without:
+        return Badge("learning rates", f"tuned on held-out data, but for {_named(without)}", False)
+    return Badge("learning rates", "tuned on held-out data", True)
 
 
 def arena_card(arena: Arena) -> Card:

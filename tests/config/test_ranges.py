@@ -85,6 +85,7 @@ class Node:
     named: dict[str, Annotated[int, at.Interval(ge=0, le=5)]] = dataclasses.field(default_factory=dict)
     words: Annotated[list[str], at.MinLen(1), Distinct()] = dataclasses.field(default_factory=lambda: ["a"])
     inner: Inner = dataclasses.field(default_factory=Inner)
+    top: Annotated[float, at.Interval(ge=0, le=math.inf)] = 0.0
 
 
 @pytest.mark.parametrize(
@@ -100,6 +101,7 @@ class Node:
         ({"words": ["a", "b", "a"]}, "node.words=['a', 'b', 'a'] names a twice", "name it once"),
         ({"words": ["a\0"]}, "node.words[0] holds a null byte", "say it without"),
         ({"inner": Inner(1.0)}, "node.inner.share=1.0", "say 0 or more, below 1"),
+        ({"top": math.inf}, "node.top=inf is no finite number", "say a finite one"),
         ({"inner": Inner(math.nan)}, "node.inner.share=nan is no finite number", "say a finite one"),
     ],
 )

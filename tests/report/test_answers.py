@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from autolora_bench.record import Evaluation, PhaseRecord, RunRecord, Status
+from autolora_bench.errors import UserError
+from autolora_bench.record import Evaluation, LayerRank, PhaseRecord, RunRecord, Status
 from autolora_bench.report.build import Report, prepare
 from autolora_bench.report.significance import smallest_separable
 from autolora_bench.report.standings import standings_of
 from autolora_bench.report.tuning import tuning_table
+from autolora_bench.report.verdict import card_of
 
 METRICS = {
     "stsb": ["spearman", "pearson"],
@@ -275,7 +277,7 @@ def test_every_tuning_run_counts_as_one_tried() -> None:
     made += finals("stsb", "lora", [0.7] * 3, rank=16)
     table = tuning_table(told(made).tuned)
     assert table is not None
-    assert "Tuning runs per method and task: 3 to 9." in table.notes[1]
+    assert "Tuning runs per method and task: 3 to 9, over all settings" in table.notes[1]
 
 
 def test_a_score_that_is_not_defined_did_not_diverge() -> None:
@@ -319,3 +321,141 @@ def test_a_method_that_is_still_tuned_is_named() -> None:
         "1 tuning run not completed; `autolora-bench status` says which. Not compared yet: BitFit on stsb."
         in said
     )
+
+
+def three_ranks(seeds: int = 8) -> list[RunRecord]:
+    """LoRA of ranks 1, 4 and 16 on STS-B, each tuned; 4 is the one that is shipped."""
+    made = []
+    for rank, score in ((1, 0.70), (4, 0.74), (16, 0.78)):
+        made += tuned("stsb", "lora", rank=rank)
+        made += finals("stsb", "lora", [score + x for x in noise(seeds, rank)], rank=rank)
+    return made
+
+
+def test_where_every_two_rows_are_compared_the_gain_is_over_the_row_that_is_named() -> None:
+    made = tuned("stsb", "bitfit") + finals("stsb", "bitfit", [0.72 + x for x in noise(8)])
+    first = prepare(three_ranks() + made).remarks[0]
+    wanted = 100 * (0.02 - float(np.mean(noise(8))) + float(np.mean(noise(8, 4))))
+    assert first.startswith(
+        f"Tuned alike on minilm, against LoRA, rank 4: BitFit \N{MINUS SIGN}{wanted:.2f} (95 %"
+    )
+    assert first.count(";") == 0  # neither of LoRA's other ranks is the reference
+
+
+def test_more_seeds_make_no_other_row_the_main_one() -> None:
+    made = three_ranks() + [record("stsb", "lora", 1e-3, seed, 0.7, rank=1) for seed in range(8, 12)]
+    made += tuned("stsb", "bitfit") + finals("stsb", "bitfit", [0.72 + x for x in noise(12)])
+    assert told(made, "bitfit:lora").remarks[0].startswith("Tuned alike on minilm, against LoRA, rank 4: ")
+
+
+@pytest.mark.parametrize("status", [Status.interrupted, Status.failed])
+@pytest.mark.parametrize("held", [False, True])
+def test_a_run_that_came_to_nothing_makes_no_other_row_the_reference(status: Status, held: bool) -> None:
+    """A final run with another rate, or one more rate of the tuning."""
+    made = three_ranks() + tuned("stsb", "bitfit") + finals("stsb", "bitfit", [0.72 + x for x in noise(8)])
+    lost = record("stsb", "lora", 1e-2, 1000 if held else 0, None, rank=4, held=held, diverged=True)
+    lost.status = status
+    lost.error = {"type": "RuntimeError", "message": "", "mend": "", "traceback": ""}
+    report = told([*made, lost], "bitfit:lora")
+    assert report.remarks[0].startswith("Tuned alike on minilm, against LoRA, rank 4: BitFit ")
+    assert not any("WARNING not compared as tuned" in line for line in report.remarks)
+    unfinished = "WARNING tuning is not completed, so that another rate may be better: LoRA, rank=4 on stsb."
+    assert (unfinished in report.remarks) == held
+    table = tuning_table(report.tuned)
+    assert table is not None
+    assert ("0.001 (best so far)" in [row[-3] for row in table.rows]) == held
+
+
+def test_what_holms_later_steps_find_is_not_said_to_be_too_few() -> None:
+    """Seven pairs cannot be found first among five comparisons, and are found once those with eight have been."""
+    made = tuned("stsb", "lora") + finals("stsb", "lora", [0.7 + x for x in noise(7)])
+    for number, (method, score) in enumerate((("full", 0.75), ("bitfit", 0.8), ("eva", 0.85)), 1):
+        made += tuned("stsb", method) + finals("stsb", method, [score + x for x in noise(8, number)])
+    compare = ("full:lora", "bitfit:lora", "eva:lora", "full:bitfit", "full:eva")
+    report = told(made, *compare)
+    assert [claim.separated for claim in report.tables[0].claims] == [True] * 5
+    first = report.remarks[0]
+    assert "After correction for 5 comparisons separated from it: " in first
+    assert first.count("too few to find anything unless others are found") == 3
+    assert not any("Nothing could be separated" in line for line in report.remarks)
+
+
+def test_the_rate_that_orders_are_turned_from_is_the_references() -> None:
+    """LoRA of rank 1 has its best rate elsewhere; it is no method beside LoRA of rank 4 either."""
+    made = []
+    for rank, rate in ((1, 3e-4), (4, 1e-3)):
+        made += tuned("stsb", "lora", rate, rank=rank) + finals("stsb", "lora", [0.7] * 6, rate, rank=rank)
+    scores = zip(GRID, (0.9, 0.7, 0.95), strict=True)  # behind rank 4 at 1e-3, ahead at its own rate
+    made += [record("stsb", "bitfit", rate, 1000, score, held=True) for rate, score in scores]
+    made += finals("stsb", "bitfit", [0.71] * 6, 3e-3)
+    (line,) = [line for line in told(made, "bitfit:lora").remarks if line.startswith("Tuning turned")]
+    assert line.startswith("Tuning turned the order of 1 of 1 pair of methods")
+    assert "BitFit and LoRA, rank=4 on stsb" in line or "LoRA, rank=4 and BitFit on stsb" in line
+
+
+def test_equal_rates_are_both_best_however_their_mean_is_rounded() -> None:
+    """Two tuning seeds: the sums of hits are equal, and the means of percentages are not to the last digit."""
+    hits = {3e-4: (200, 201), 1e-3: (243, 244), 3e-3: (240, 247)}
+    for chosen in (1e-3, 3e-3):
+        made = [
+            record("mrpc", "lora", rate, 1000 + seed, hit / 367, held=True)
+            for rate, pair in hits.items()
+            for seed, hit in enumerate(pair)
+        ]
+        (cell,) = told(made + finals("mrpc", "lora", [0.7] * 3, chosen)).tuned
+        assert cell.is_best
+
+
+def test_who_is_not_compared_is_named_with_the_reason() -> None:
+    made = tuned("stsb", "lora") + finals("stsb", "lora", [0.7 + x for x in noise(8)])
+    made += tuned("stsb", "full") + finals("stsb", "full", [0.75 + x for x in noise(8, 1)])
+    made += tuned("stsb", "eva") + finals("stsb", "eva", [0.75 + x for x in noise(8, 2)])
+    made += [*tuned("stsb", "dora"), record("stsb", "dora", 1e-3, 9, 0.7)]
+    made += finals("stsb", "pissa", [0.75] * 8)
+    made += tuned("stsb", "bitfit")
+    made += [record("stsb", "ia3", rate, 1000, None, held=True, diverged=True) for rate in GRID]
+    said = told(made, "full:lora", "dora:lora", "pissa:lora").remarks
+    assert said[0].startswith("Tuned alike on minilm, against LoRA: Full fine-tuning ")
+    assert said[1] == (
+        "Not compared with LoRA: DoRA (0 pairs shared with it); EVA (not declared, compare=eva:lora does); "
+        "PiSSA (not tuned, or not run with the rate that tuning chose)."
+    )
+    assert "Tuned and not compared yet, without a final run: BitFit on stsb." in said
+    assert "Not compared, as no tuning run has a score: IA3 on stsb." in said
+    report = told(made, "pissa:lora")
+    card = card_of(report.tables[0], None, {}, report.tuned)
+    (badge,) = [badge for badge in card.badges if badge.name == "learning rates"]
+    assert (badge.says, badge.sound) == ("tuned on held-out data, but for PiSSA", False)
+
+
+def test_other_sums_of_ranks_and_other_training_are_told() -> None:
+    def layers(runs: list[RunRecord], ranks: Sequence[int]) -> list[RunRecord]:
+        for run in runs:
+            run.ranks = [LayerRank(f"layer.{n}.query", n, "query", rank) for n, rank in enumerate(ranks)]
+        return runs
+
+    made = tuned("stsb", "lora") + layers(finals("stsb", "lora", [0.7 + x for x in noise(8)]), (4, 4))
+    made += tuned("stsb", "lora_uniform") + layers(
+        finals("stsb", "lora_uniform", [0.7 + x for x in noise(8, 1)]), (7, 1)
+    )
+    made += tuned("stsb", "autolora") + layers(
+        finals("stsb", "autolora", [0.7 + x for x in noise(8, 2)]), (3, 6)
+    )
+    longer = {"train": {"epochs": 6.0}}
+    made += tuned("stsb", "full", **longer) + finals("stsb", "full", [0.7 + x for x in noise(8, 3)], **longer)
+    first = told(made, "lora_uniform:lora", "autolora:lora", "full:lora").remarks[0]
+    assert first.count("in all") == 1
+    assert "ranks 9 in all, LoRA's 8" in first
+    assert "WARNING with train.epochs=6" in first
+    assert first.count("WARNING") == 1
+
+
+def test_a_comparison_said_twice_is_tested_once_and_none_is_with_itself() -> None:
+    made = three_ranks() + tuned("stsb", "bitfit") + finals("stsb", "bitfit", [0.72 + x for x in noise(8)])
+    (table,) = told(made, "bitfit:lora", "lora:bitfit", "bitfit:lora").tables
+    assert len(table.claims) == 1
+    said = told(made, "bitfit:lora", "adalora:lora", "adalora:ia3").remarks
+    assert "compare=adalora:lora is not tested: there are no runs of adalora." in said
+    assert "compare=adalora:ia3 is not tested: there are no runs of adalora and ia3." in said
+    with pytest.raises(UserError, match="compare=lora:lora is no comparison of two methods"):
+        told(made, "lora:lora")
