@@ -54,18 +54,20 @@ def _gain(table: Table, cells: Sequence[TunedCell]) -> list[str]:
     rows = {row.label: row for row in table.rows}
     widest = {label: max(pairs, key=lambda pair: len(pair[0].columns)) for label, pairs in found.items()}
     ahead = sorted(widest, key=lambda label: widest[label][1] * widest[label][0].mean, reverse=True)
-    tied = {name for cell in cells for name in cell.rate_names}
-    told = [f"{label} {_difference(*widest[label], reference, rows[label], tied)}" for label in ahead]
+    lines = []
+    for label in ahead:
+        tied = {n for cell in cells if cell.method == rows[label].method for n in cell.rate_names}
+        lines.append(f"{label} {_difference(*widest[label], reference, rows[label], tied)}")
     verdict = _verdict({label: [claim for claim, _ in found[label]] for label in ahead}, table.claims)
     return [
-        f"Tuned alike on {table.model}, against {reference.label}: {'; '.join(told)}. {verdict}",
+        f"Tuned alike on {table.model}, against {reference.label}: {'; '.join(lines)}. {verdict}",
         *left_out,
     ]
 
 
 def _left_out(table: Table, reference: Row, rows: Sequence[Row], tuned: Collection[str]) -> list[str]:
     """Methods with runs that no difference is told of."""
-    told = []
+    lines = []
     for row in rows:
         completed = [run for run in row.runs if run.completed]
         if not row.main or row.method in (REFERENCE, UNTRAINED) or not completed:
@@ -83,8 +85,8 @@ def _left_out(table: Table, reference: Row, rows: Sequence[Row], tuned: Collecti
             why = f"{plural(shared, 'pair')} shared with it"
         else:
             why = f"not declared, compare={row.method}:{REFERENCE} does"
-        told.append(f"{row.label} ({why})")
-    return [f"Not compared with {reference.label}: {'; '.join(told)}."] if told else []
+        lines.append(f"{row.label} ({why})")
+    return [f"Not compared with {reference.label}: {'; '.join(lines)}."] if lines else []
 
 
 def _runs(row: Row, claim: Claim) -> list[Run]:
@@ -137,7 +139,7 @@ def _ranks(claim: Claim, reference: Row, other: Row) -> str:
 def _unlike(claim: Claim, reference: Row, other: Row, tied: Collection[str]) -> str:
     """Settings of training and data, beside the rate, in which the two rows differ."""
     found: dict[str, str] = {}
-    for task in {column.task for column in claim.columns}:
+    for task in dict.fromkeys(column.task for column in claim.columns):
         own, its = (
             flatten(next(run for run in _runs(row, claim) if run.task == task).config)
             for row in (other, reference)

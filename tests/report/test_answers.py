@@ -443,11 +443,15 @@ def test_other_sums_of_ranks_and_other_training_are_told() -> None:
     )
     longer = {"train": {"epochs": 6.0}}
     made += tuned("stsb", "full", **longer) + finals("stsb", "full", [0.7 + x for x in noise(8, 3)], **longer)
-    first = told(made, "lora_uniform:lora", "autolora:lora", "full:lora").remarks[0]
+    made += tuned("stsb", "head_only", train={"head_learning_rate": 1e-3})[1:2]  # whose rate is the head's
+    other = {"train": {"head_learning_rate": 3e-3}}
+    made += tuned("stsb", "eva", **other) + finals("stsb", "eva", [0.7 + x for x in noise(8, 4)], **other)
+    first = told(made, "lora_uniform:lora", "autolora:lora", "full:lora", "eva:lora").remarks[0]
+    assert "WARNING with train.head_learning_rate=0.003 instead of 0.001" in first
     assert first.count("in all") == 1
     assert "ranks 9 in all, LoRA's 8" in first
     assert "WARNING with train.epochs=6" in first
-    assert first.count("WARNING") == 1
+    assert first.count("WARNING") == 2
 
 
 def test_a_comparison_said_twice_is_tested_once_and_none_is_with_itself() -> None:
