@@ -46,7 +46,7 @@ def run(words: Sequence[str]) -> int:
     for group in [] if names else groups or KINDS.values():
         print(f"{next(kind for kind in KINDS if KINDS[kind] == group)}:")
         for name, path in choices(group, folders).items():
-            print(f"  {name:24}{summary(path)}")
+            print(f"  {name:23} {summary(path)}")
             limits = _limits(name, folders) if group == "method" else ""
             if limits:
                 print(f"  {'':24}works on: {limits}")
@@ -76,7 +76,7 @@ def _print_types() -> None:
     """The types of the installed PEFT, which method=peft takes, and what is to be set of each."""
     print(f"types of PEFT (method={NAME} method.type=...), each with its own settings:")
     for name, info in peft_types().items():
-        print(f"  {name:24}{', '.join(info.own)}")
+        print(f"  {name:23} {', '.join(info.own)}")
 
 
 def _limits(method: str, folders: list[Path]) -> str:
