@@ -526,7 +526,9 @@ CASES = {
     ),
     "no results to merge": Case(("report", "results={t}/runs", "merge={t}/none"), "none", prepare=record()),
     "stability without a search": Case(
-        ("stability", "results={t}/runs"), "no run left a search result", prepare=record()
+        ("stability", "results={t}/runs"),
+        "no two seeds of a method that gives layers different ranks",
+        prepare=record(),
     ),
     "status of a sweep without -m": Case(("status", "task=rte,cola", "data=generated"), "add -m"),
     "check of an unknown suite": Case(("check", "suite=tabel1"), "did you mean table1"),

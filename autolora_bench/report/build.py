@@ -28,7 +28,7 @@ from autolora_bench.report.numerals import plural
 from autolora_bench.report.published import read_published
 from autolora_bench.report.runs import Run, runs_of, unasked
 from autolora_bench.report.scoreboard import Table
-from autolora_bench.report.stability import cell_stabilities, stability_report
+from autolora_bench.report.stability import cell_stabilities, rank_agreement, stability_report
 from autolora_bench.report.tables import tables_of
 from autolora_bench.report.tidy_csv import score_lines, tidy
 from autolora_bench.report.tuning import TunedCell, is_tuning, rates_of, tuned_cells, tuning_table
@@ -81,6 +81,11 @@ class Report:
     def moved(self) -> list[PlainTable]:
         """The movement of its searches, if there are any."""
         return list(filter(None, [movement_table(self.movements)]))
+
+    @property
+    def agreement(self) -> list[PlainTable]:
+        """Whether seeds give the layers the same ranks, where a method gives them different ones."""
+        return list(filter(None, [rank_agreement(self.tables)]))
 
     @property
     def further(self) -> list[PlainTable]:
@@ -248,7 +253,7 @@ def page_of(prepared: Report, shown: Exhibits | None) -> str:
     inside, problems = None, []
     if shown:
         trajectories, _ = trajectories_of(prepared.tables, prepared.collection.folders)
-        tables = [*shown.stability, *prepared.moved]
+        tables = [*shown.stability, *prepared.agreement, *prepared.moved]
         inside, problems = Inside(tables, trajectories, rank_maps(prepared.tables)), shown.problems
     extra = [*prepared.rates, *prepared.comparisons, *cost_reports(prepared.costs)]
     return page(
@@ -272,7 +277,8 @@ def report_stability(
     format: str = "markdown",
     title: str = "Results",
 ) -> str:
-    """Stability of the rank search over the seeds of every cell, and how far each search moved, as text.
+    """Stability of the rank search over the seeds of every cell, agreement of the ranks of any method, and how far each
+    search moved, as text.
 
     Args:
         records: what `collect` found; the search's artefacts are read from the runs' folders.
@@ -281,16 +287,18 @@ def report_stability(
         title: heading of the study.
 
     Raises:
-        UserError: nothing to report, an unknown format, or no run left a search result.
+        UserError: nothing to report, an unknown format, or no method gave layers different ranks with two seeds.
     """
     choose("format", format, ("markdown", "csv", "json", "html", "latex"))
     prepared = prepare(records, planned, title=title, arena=False)
     table = stability_report(*cell_stabilities(prepared.tables, prepared.collection.folders))
-    if table is None:
+    found = [*filter(None, [table]), *prepared.agreement]
+    if not found:
         raise UserError(
-            "no run left a search result", "run method=autolora with several seeds: -m seed=0,1,2"
+            "no two seeds of a method that gives layers different ranks are here",
+            "run method=autolora with several seeds: -m seed=0,1,2",
         )
-    return plainly([table, *prepared.moved], format)
+    return plainly([*found, *prepared.moved], format)
 
 
 def plainly(tables: Sequence[PlainTable], format: str) -> str:

@@ -34,7 +34,8 @@ def write_report(
     compare: Sequence[str] | None = None,
     figures: Sequence[str] = ("svg",),
 ) -> list[Path]:
-    """Write the arena, scores, comparisons, costs, stability and movement in every format, figures, and report.html.
+    """Write the arena, scores, comparisons, costs, stability, agreement of ranks and movement in every format, figures,
+    and report.html.
 
     The same records give the same bytes. Arguments as `report`; `figures` names their formats, svg or png.
 
@@ -62,6 +63,7 @@ def write_report(
         "comparisons": prepared.comparisons,
         "cost": cost_reports(prepared.costs),
         "stability": shown.stability,
+        "agreement": prepared.agreement,
         "movement": prepared.moved,
     }
     texts |= {

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from autolora_bench.config.data import Source
 from autolora_bench.errors import UserError
 from autolora_bench.report.artefacts import SearchResult, read_search_result
 from autolora_bench.report.collect import Identity
@@ -42,6 +43,14 @@ NOTES = (
     "kept agree: share of components that two seeds both keep or both drop; by chance: each layer's rank as found, its "
     "components drawn at random; p by 2,000 draws. rank p: layers permuted.",
     "total rank: mean ± standard deviation over seeds; the threshold rule sets it more than the data does.",
+)
+
+RANK_HEAD = ("cell", "seeds", "rank r", "rank rho", "rank p", "lowest rank", "highest", "total rank")
+RANK_NOTES = (
+    "Of every method that gives layers different ranks, from the records: r Pearson, rho Spearman of the layers' "
+    "ranks, each the mean over pairs of seeds. p: layers permuted, 2,000 draws, not corrected for the number of cells.",
+    "Agreement is no evidence that ranks are right: what looks at the same frozen weights or inputs agrees by itself, "
+    "and so does what is always wrong. Random ranks must come out at chance.",
 )
 
 
@@ -227,6 +236,51 @@ def stability_report(cells: Sequence[CellStability], problems: Sequence[str] = (
         return None
     rows = tuple(_row(cell) for cell in cells)
     return PlainTable("Stability of the search over seeds", HEAD, rows, (*NOTES, *problems))
+
+
+def rank_agreement(tables: Sequence[Table]) -> PlainTable | None:
+    """Do two seeds give the same layers the same ranks? None where no method gives layers different ranks.
+
+    Ranks that were planted with the seed are left out: they are to differ.
+    """
+    rows = [
+        _agreement(f"{table.model}, {table.named(task)}, {row.label}", np.array(ranks, dtype=np.float64))
+        for table in tables
+        for row in table.rows
+        for task, runs in row.by_task.items()
+        for ranks in _rank_groups(runs)
+    ]
+    return PlainTable("Agreement of ranks over seeds", RANK_HEAD, tuple(rows), RANK_NOTES) if rows else None
+
+
+def _rank_groups(runs: Sequence[Run]) -> list[list[list[int]]]:
+    """The ranks of runs over the same layers, where two have some that differ between layers."""
+    groups: dict[tuple[str, ...], list[list[int]]] = {}
+    for run in runs:
+        layers = run.completed.ranks if run.completed else []
+        drawn = (
+            run.setting("data", "source") == Source.planted.name and run.setting("task", "plant_seed") is None
+        )
+        if layers and not drawn:
+            groups.setdefault(tuple(layer.module for layer in layers), []).append(
+                [one.rank for one in layers]
+            )
+    return [ranks for ranks in groups.values() if sum(len(set(own)) > 1 for own in ranks) > 1]
+
+
+def _agreement(name: str, ranks: Floats) -> tuple[str, ...]:
+    """A row of the table; `ranks` is (seeds, layers)."""
+    totals = ranks.sum(axis=1)
+    measures = (_over_pairs(list(ranks), measure) for measure in (pearson, spearman))
+    return (
+        name,
+        str(len(ranks)),
+        *map(_number, measures),
+        _p(_rank_test(list(ranks), DRAWS, np.random.default_rng(0))),
+        f"{ranks.min():.0f}",
+        f"{ranks.max():.0f}",
+        f"{totals.mean():.1f} \N{PLUS-MINUS SIGN} {totals.std(ddof=1):.1f}",
+    )
 
 
 def _read(run: Run, folders: Mapping[Identity, Path], problems: list[str]) -> SearchResult | None:

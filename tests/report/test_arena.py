@@ -278,7 +278,7 @@ def test_nothing_completed_is_an_empty_table_with_its_command(planted: Planted) 
 
 
 def test_the_stability_of_searches_still_reads_planted_runs(planted: Planted) -> None:
-    with pytest.raises(UserError, match="no run left a search result"):
+    with pytest.raises(UserError, match="no two seeds of a method that gives layers different ranks"):
         report_stability([planted.record("autolora_topk")])
 
 
