@@ -29,7 +29,10 @@ SHOWN = {
         f"records={RESULTS / 'all_linear' / 'records'}",
         "compare=autolora_all_linear:lora_uniform,autolora_all_linear:lora,lora_uniform:lora",
     ],
-    "fair": [f"records={RESULTS / 'fair' / 'records'}", "compare=head_only:lora"],
+    "fair": [
+        f"records={RESULTS / 'fair' / 'records'}",
+        "compare=head_only:lora,autolora:lora,autolora:lora_random_ranks,lora_balanced:lora,lora_random_ranks:lora",
+    ],
     "learned_rates_fair": [
         f"records={RESULTS / 'learned_rates_fair' / 'records'}",
         "compare=lora_learned_rates:lora",
