@@ -268,7 +268,9 @@ def _cost(cells: Sequence[TunedCell]) -> list[str]:
         known = [seconds for seconds in spent if seconds is not None]
         more = "" if len(known) == len(spent) else "at least "
         parts.append(f"{more}{numerals.duration(sum(known))} {what}")
-    return [f"Cost: {parts[0]}, {parts[1]}."]
+    lost = sum(cell.lost for cell in cells)
+    rest = f", without {plural(lost, 'run')} that did not come to an end" if lost else ""
+    return [f"Cost: {parts[0]}, {parts[1]}{rest}."]
 
 
 def _warnings(cells: Sequence[TunedCell]) -> list[str]:

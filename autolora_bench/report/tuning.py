@@ -64,6 +64,8 @@ class TunedCell:
     """The settings that follow the rate."""
     machines: frozenset[str] = frozenset()
     """The hardware of all its runs that have ended."""
+    lost: int = 0
+    """Runs, of tuning and final ones, that failed, were cut off or go on: no cost counts them."""
     error: float | None = None
     """Standard error of one held-out score, in the published unit: of an accuracy or a correlation, at most; None for
     other metrics."""
@@ -176,6 +178,7 @@ def _cell(runs: Sequence[Run], own: Variant | list[tuple[str, str]], names: tupl
         final_ids=frozenset(run.config_id for run in finals),
         rate_names=names,
         machines=frozenset(hardware(run.record) for run in runs if run.record and _has_ended(run)),
+        lost=sum(run.record is not None and not _has_ended(run) for run in runs),
         error=_error(tuning),
     )
 

@@ -265,8 +265,13 @@ def test_what_diverged_costs_and_what_is_not_known_is_not_nothing() -> None:
 def test_a_run_that_goes_on_takes_nothing_from_what_the_others_cost() -> None:
     made = tuned("stsb", "lora") + finals("stsb", "lora", [0.8] * 5)
     made[-1].status, made[-1].phases = Status.running, [PhaseRecord("finetune", Status.running)]
-    (cell,) = told(made).tuned
+    report = told(made)
+    (cell,) = report.tuned
     assert cell.final_seconds == 4 * 90
+    assert (
+        "Cost: 4.5 min to tune, 6.0 min for the final runs, without 1 run that did not come to an end."
+        in (report.remarks)
+    )
 
 
 def test_every_tuning_run_counts_as_one_tried() -> None:
