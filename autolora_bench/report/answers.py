@@ -72,10 +72,10 @@ def _left_out(table: Table, reference: Row, rows: Sequence[Row], tuned: Collecti
         completed = [run for run in row.runs if run.completed]
         if not row.main or row.method in (REFERENCE, UNTRAINED) or not completed:
             continue
+        headlines = [column for column in table.columns if column.headline]
         shared = max(
-            len(row.cells[column].pairs.keys() & reference.cells[column].pairs.keys())
-            for column in table.columns
-            if column.headline
+            (len(row.cells[one].pairs.keys() & reference.cells[one].pairs.keys()) for one in headlines),
+            default=0,
         )
         if not all(run.config_id in tuned for run in completed):
             why = "not tuned, or not run with the rate that tuning chose"
