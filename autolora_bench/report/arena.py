@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from autolora_bench.record import RunRecord
+from autolora_bench.report.correlation import spearman
 from autolora_bench.report.frames import run_cost
 from autolora_bench.report.missing_cells import unfilled_of
 from autolora_bench.report.palette import row_family
@@ -23,7 +24,6 @@ from autolora_bench.report.rows import RowRuns, rows_of
 from autolora_bench.report.runs import Run, flatten, hardware, setting
 from autolora_bench.report.scoreboard import Unfilled
 from autolora_bench.report.significance import bootstrap_interval
-from autolora_bench.report.stability import spearman
 
 ERROR, CORRELATION = "relative_error", "rank_correlation"
 ORACLE, UNIFORM = "oracle", "lora_uniform"

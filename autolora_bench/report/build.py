@@ -14,6 +14,7 @@ from autolora_bench.errors import UserError, nearest
 from autolora_bench.paths import conf_dir
 from autolora_bench.plan import PlannedRun
 from autolora_bench.record import RunRecord
+from autolora_bench.report.agreement import rank_agreement, task_agreement
 from autolora_bench.report.answers import answers
 from autolora_bench.report.arena import Arena, arenas_of, is_planted
 from autolora_bench.report.arena_tables import arena_csv, arena_tables
@@ -28,7 +29,7 @@ from autolora_bench.report.numerals import plural
 from autolora_bench.report.published import read_published
 from autolora_bench.report.runs import Run, runs_of, unasked
 from autolora_bench.report.scoreboard import Table
-from autolora_bench.report.stability import cell_stabilities, rank_agreement, stability_report
+from autolora_bench.report.stability import cell_stabilities, stability_report
 from autolora_bench.report.tables import tables_of
 from autolora_bench.report.tidy_csv import score_lines, tidy
 from autolora_bench.report.tuning import TunedCell, is_tuning, rates_of, tuned_cells, tuning_table
@@ -84,8 +85,8 @@ class Report:
 
     @property
     def agreement(self) -> list[PlainTable]:
-        """Whether seeds give the layers the same ranks, where a method gives them different ones."""
-        return list(filter(None, [rank_agreement(self.tables)]))
+        """Whether seeds, and tasks, give the layers the same ranks, where a method gives them different ones."""
+        return list(filter(None, [rank_agreement(self.tables), task_agreement(self.tables)]))
 
     @property
     def further(self) -> list[PlainTable]:

@@ -10,12 +10,13 @@ import pytest
 from scipy import stats
 
 from autolora_bench.errors import UserError
-from autolora_bench.record import LayerRank, RunRecord
+from autolora_bench.record import RunRecord
 from autolora_bench.report.artefacts import read_search_path, read_search_result
-from autolora_bench.report.build import prepare, report, report_stability
+from autolora_bench.report.build import report
 from autolora_bench.report.collect import Collection
+from autolora_bench.report.correlation import pearson, places, spearman
 from autolora_bench.report.movement import movement_of
-from autolora_bench.report.stability import pearson, places, rank_agreement, spearman, stability
+from autolora_bench.report.stability import stability
 
 Floats = Any
 
@@ -129,33 +130,6 @@ def run(make: Callable[..., RunRecord], tmp_path: Path) -> tuple[Path, RunRecord
     lines = [{"step": step, "alpha": selection["alpha"]} for step in (0, 5)]
     (tmp_path / "search/trajectory.jsonl").write_text("\n".join(map(json.dumps, lines)) + "\n")
     return tmp_path, record
-
-
-@pytest.mark.parametrize("drawn", [True, False])
-def test_the_ranks_of_any_method_are_compared_from_records_alone(
-    make: Callable[..., RunRecord], drawn: bool
-) -> None:
-    found = {0: [1, 4, 2, 8, 5], 1: [2, 4, 1, 8, 5], 2: [3, 4, 1, 6, 6]}
-    records = []
-    for method, ranks in (("adalora", found), ("lora", dict.fromkeys(found, [4] * 5))):
-        for seed, own in ranks.items():
-            record = make("rte", method, seed, 0.7)
-            record.ranks = [LayerRank(f"{n}.query", n, "query", rank) for n, rank in enumerate(own)]
-            if drawn:  # the ranks that were planted differ from seed to seed
-                record.config = {**record.config, "data": {"source": "planted"}}
-            records.append(record)
-    table = rank_agreement(prepare(records).tables)
-    if drawn:
-        assert table is None
-        return
-    assert table is not None
-    pairs = [(found[a], found[b]) for a, b in ((0, 1), (0, 2), (1, 2))]
-    wanted = [np.mean([measure(*pair)[0] for pair in pairs]) for measure in (stats.pearsonr, stats.spearmanr)]
-    (row,) = table.rows
-    assert row[1:4] == ("3", *(f"{value:.2f}" for value in wanted))
-    assert row[5:] == ("1", "8", "20.0 ± 0.0")
-    assert float(row[4].lstrip("<")) < 0.05
-    assert "Agreement of ranks over seeds" in report_stability(records)
 
 
 def test_artefacts_are_read(run: tuple[Path, RunRecord]) -> None:

@@ -1,0 +1,235 @@
+"""Do ranks repeat? Between seeds of one task, and between tasks: what repeats between tasks too is the network's.
+
+Of every method that gives layers different ranks, from the records alone. L layers.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autolora_bench.config.data import Source
+from autolora_bench.report.correlation import (
+    DRAWS,
+    Flags,
+    Floats,
+    layers_p,
+    over_pairs,
+    pearson,
+    share_reaching,
+    shown,
+    shown_p,
+    spearman,
+    standardised,
+)
+from autolora_bench.report.formats import PlainTable
+from autolora_bench.report.runs import Run
+from autolora_bench.report.scoreboard import Row, Table
+
+Codes = NDArray[np.int64]
+
+SEEDS_HEAD = ("cell", "seeds", "rank r", "rank rho", "rank p", "lowest rank", "highest", "total rank")
+SEEDS_NOTES = (
+    "Of every method that gives layers different ranks, from the records: r Pearson, rho Spearman of the layers' "
+    "ranks, each the mean over pairs of seeds. p: layers permuted, 2,000 draws, not corrected for the number of cells.",
+    "Agreement is no evidence that ranks are right: what looks at the same frozen weights or inputs agrees by itself, "
+    "and so does what is always wrong. Random ranks must come out at chance.",
+)
+
+TASKS_HEAD = ("row", "tasks", "runs", "within r", "across r", "across p", "difference", "p", "seen from")
+TASKS_NOTES = (
+    "Pearson correlation of the layers' ranks, means over pairs of runs of different seeds: within one task, and "
+    "across two tasks. As much across as within: what repeats is the network's or the method's, and not the task's.",
+    "across p: layers permuted, for each seed alone. p of the difference: tasks permuted among the runs of each seed. "
+    "2,000 draws each, not corrected for the number of rows.",
+    "seen from: the difference that has p .05; empty where so few runs cannot reach it.",
+)
+
+
+def rank_agreement(tables: Sequence[Table]) -> PlainTable | None:
+    """Do two seeds give the same layers the same ranks? None where no method gives layers different ranks.
+
+    Ranks that were planted with the seed are left out: they are to differ.
+    """
+    rows = [
+        _over_seeds(f"{table.model}, {table.named(task)}, {row.label}", group)
+        for table in tables
+        for row in table.rows
+        for task, runs in row.by_task.items()
+        for group in _by_layers(runs)
+        if sum(len(set(own.ranks)) > 1 for own in group) > 1
+    ]
+    return PlainTable("Agreement of ranks over seeds", SEEDS_HEAD, tuple(rows), SEEDS_NOTES) if rows else None
+
+
+def task_agreement(tables: Sequence[Table]) -> PlainTable | None:
+    """Are ranks the task's? None where no method gave layers different ranks on two tasks, with two seeds of one."""
+    rows = [
+        _over_tasks(table, row, group)
+        for table in tables
+        for row in table.rows
+        for group in _by_layers(row.runs)
+    ]
+    kept = tuple(row for row in rows if row is not None)
+    return PlainTable("Agreement of ranks across tasks", TASKS_HEAD, kept, TASKS_NOTES) if kept else None
+
+
+@dataclass(frozen=True)
+class AcrossTasks:
+    """How much ranks correlate within a task and across tasks, over pairs of runs of different seeds."""
+
+    tasks: tuple[str, ...]
+    """Of the runs that were compared."""
+    runs: int
+    within: float
+    across: float
+    across_p: float
+    """Share of random orders of the layers, one for each seed, with at least this correlation across tasks."""
+    difference_p: float
+    """Share of the ways to deal the tasks to the runs of each seed with at least this difference."""
+    seen_from: float | None
+    """The smallest of those differences with a share of at most .05; None where so few runs have none."""
+
+    @property
+    def difference(self) -> float:
+        """Correlation within tasks minus that across them."""
+        return self.within - self.across
+
+
+def across_tasks(
+    ranks: Sequence[Sequence[int]], tasks: Sequence[str], seeds: Sequence[int], *, draws: int = DRAWS
+) -> AcrossTasks | None:
+    """Compare the ranks of one method on several tasks.
+
+    Runs of one seed are not compared with each other: they start from the same LoRA values. Those whose ranks are equal
+    in all layers correlate with none and are left out.
+
+    Args:
+        ranks: L ranks of every run, layers in the same order.
+        tasks: of every run.
+        seeds: of every run.
+        draws: of each permutation test, from a fixed seed.
+
+    Returns:
+        None where no two runs of different seeds share a task, or none do not.
+    """
+    varied = [place for place, own in enumerate(ranks) if len(set(own)) > 1]
+    if len(varied) < 2:
+        return None
+    values = np.array([ranks[place] for place in varied], dtype=np.float64)
+    seed = np.array([seeds[place] for place in varied])
+    names = [tasks[place] for place in varied]
+    task = np.unique(names, return_inverse=True)[1]
+    first, second = np.triu_indices(len(varied), 1)
+    apart = seed[first] != seed[second]
+    first, second = first[apart], second[apart]
+    same = task[first] == task[second]
+    if not same.any() or same.all():
+        return None
+    products = np.array(
+        [pearson(values[i], values[j]) for i, j in zip(first, second, strict=True)], dtype=np.float64
+    )
+    random = np.random.default_rng(0)
+    across = float(products[~same].mean())
+    orders = _orders(values, seed, draws, random)
+    by_chance = (orders[:, first[~same]] * orders[:, second[~same]]).sum(axis=-1).mean(axis=-1)
+    dealt = _dealt(task, seed, draws, random)
+    differences = _difference(products, dealt[:, first] == dealt[:, second])
+    observed = float(_difference(products, same[None])[0])
+    return AcrossTasks(
+        tasks=tuple(dict.fromkeys(names)),
+        runs=len(varied),
+        within=across + observed,
+        across=across,
+        across_p=share_reaching(by_chance, across),
+        difference_p=share_reaching(differences, observed),
+        seen_from=_seen_from(differences),
+    )
+
+
+def _seen_from(drawn: Floats) -> float | None:
+    values, counts = np.unique(drawn.round(12), return_counts=True)
+    reaching = counts[::-1].cumsum()[::-1]
+    enough = values[1 + reaching <= 0.05 * (1 + drawn.size)]
+    return float(enough[0]) if enough.size else None
+
+
+def _orders(ranks: Floats, seed: Codes, draws: int, random: np.random.Generator) -> Floats:
+    """(draws, runs, L): `ranks`, standardised, the layers in one random order for all runs of a seed.
+
+    Runs of a seed may share more than the network, so that orders of their own would make chance too narrow.
+    """
+    own = np.unique(seed, return_inverse=True)[1]
+    order = random.permuted(np.tile(np.arange(ranks.shape[1]), (draws, int(own.max()) + 1, 1)), axis=-1)
+    return np.take_along_axis(standardised(ranks)[None], order[:, own], axis=-1)
+
+
+def _dealt(task: Codes, seed: Codes, draws: int, random: np.random.Generator) -> Codes:
+    """(draws, runs): the tasks, permuted among the runs of each seed."""
+    dealt = np.tile(task, (draws, 1))
+    for one in np.unique(seed):
+        own = np.flatnonzero(seed == one)
+        dealt[:, own] = random.permuted(dealt[:, own], axis=1)
+    return dealt
+
+
+def _difference(products: Floats, same: Flags) -> Floats:
+    """Mean of the pairs of one task minus that of the others, for every row of `same` (draws, pairs)."""
+    count = same.sum(axis=1)
+    within = (same * products).sum(axis=1)
+    others = products.size - count
+    with np.errstate(invalid="ignore"):  # a deal that leaves no pair on one side says nothing
+        return np.asarray(np.nan_to_num(within / count - (products.sum() - within) / others, nan=-np.inf))
+
+
+@dataclass(frozen=True)
+class _Ranks:
+    """What one run gave its layers."""
+
+    task: str
+    seed: int
+    layers: tuple[str, ...]
+    ranks: list[int]
+
+
+def _by_layers(runs: Sequence[Run]) -> list[list[_Ranks]]:
+    """Completed runs over the same layers; not those whose planted ranks change with the seed."""
+    groups: dict[tuple[str, ...], list[_Ranks]] = {}
+    for run in runs:
+        found = run.completed.ranks if run.completed else []
+        drawn = (
+            run.setting("data", "source") == Source.planted.name and run.setting("task", "plant_seed") is None
+        )
+        if found and not drawn:
+            layers = tuple(layer.module for layer in found)
+            own = _Ranks(run.task, run.seed, layers, [layer.rank for layer in found])
+            groups.setdefault(layers, []).append(own)
+    return list(groups.values())
+
+
+def _over_seeds(name: str, group: Sequence[_Ranks]) -> tuple[str, ...]:
+    ranks = np.array([own.ranks for own in group], dtype=np.float64)
+    totals = ranks.sum(axis=1)
+    measures = (over_pairs(list(ranks), measure) for measure in (pearson, spearman))
+    return (
+        name,
+        str(len(ranks)),
+        *map(shown, measures),
+        shown_p(layers_p(list(ranks), DRAWS, np.random.default_rng(0))),
+        f"{ranks.min():.0f}",
+        f"{ranks.max():.0f}",
+        f"{totals.mean():.1f} \N{PLUS-MINUS SIGN} {totals.std(ddof=1):.1f}",
+    )
+
+
+def _over_tasks(table: Table, row: Row, group: Sequence[_Ranks]) -> tuple[str, ...] | None:
+    found = across_tasks(
+        [own.ranks for own in group], [own.task for own in group], [own.seed for own in group]
+    )
+    if found is None:
+        return None
+    titles = ", ".join(map(table.task_title, found.tasks))
+    numbers = (shown(found.within), shown(found.across), shown_p(found.across_p), shown(found.difference))
+    name = f"{table.model}, {row.label}"
+    return (name, titles, str(found.runs), *numbers, shown_p(found.difference_p), shown(found.seen_from))

@@ -1,0 +1,74 @@
+"""Correlation of what several runs found in the same layers, and how often chance reaches it."""
+
+from collections.abc import Callable, Sequence
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+DRAWS = 2000
+"""Random draws of a permutation test."""
+
+
+def pearson(first: Floats, second: Floats) -> float | None:
+    """Pearson correlation; None where a side is constant."""
+    a, b = first - first.mean(), second - second.mean()
+    size = float(np.sqrt((a @ a) * (b @ b)))
+    scale = max(float(np.abs(first).max()) * float(np.abs(second).max()), 1e-300) * first.size
+    return None if size <= 1e-12 * scale else float(np.clip((a @ b) / size, -1.0, 1.0))
+
+
+def spearman(first: Floats, second: Floats) -> float | None:
+    """Spearman correlation, ties sharing their mean place; None where a side is constant."""
+    return pearson(places(first), places(second))
+
+
+def places(values: Floats) -> Floats:
+    """Places 1..n in ascending order; equal values share the mean of theirs."""
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    last = np.cumsum(counts)
+    return np.asarray((last - (counts - 1) / 2.0)[inverse.ravel()], dtype=np.float64)
+
+
+def over_pairs(values: Sequence[Floats], measure: Callable[[Floats, Floats], float | None]) -> float | None:
+    """Mean of a measure over all pairs where it is defined; None where it nowhere is."""
+    found = [measure(a, b) for a, b in combinations(values, 2)]
+    defined = [value for value in found if value is not None]
+    return float(np.mean(defined)) if defined else None
+
+
+def layers_p(ranks: Sequence[Floats], draws: int, random: np.random.Generator) -> float | None:
+    """Share of random orders of the layers, drawn for each run alone, with at least this mean correlation.
+
+    Runs whose ranks are equal in all layers correlate with none. None where no two are left.
+    """
+    observed = over_pairs(ranks, pearson)
+    if observed is None:
+        return None
+    varied = standardised(np.stack([rank for rank in ranks if pearson(rank, rank) is not None]))
+    drawn = random.permuted(np.broadcast_to(varied, (draws, *varied.shape)), axis=-1)
+    first, second = np.triu_indices(drawn.shape[1], 1)
+    return share_reaching((drawn[:, first] * drawn[:, second]).sum(axis=-1).mean(axis=-1), observed)
+
+
+def standardised(values: Floats) -> Floats:
+    """Rows of mean 0 and norm 1, whose products are Pearson correlations. No row may be constant."""
+    centred = values - values.mean(axis=-1, keepdims=True)
+    return np.asarray(centred / np.linalg.norm(centred, axis=-1, keepdims=True))
+
+
+def share_reaching(drawn: Floats, observed: float) -> float:
+    """A permutation test's p: the share of draws that reach what was observed, itself one of them."""
+    return float((1 + np.count_nonzero(drawn >= observed - 1e-12)) / (1 + drawn.size))
+
+
+def shown(value: float | None) -> str:
+    """A correlation in a table; empty where it is not defined."""
+    return "" if value is None else f"{round(value, 2) + 0.0:.2f}".replace("-", "\N{MINUS SIGN}")
+
+
+def shown_p(value: float | None) -> str:
+    """A p in a table; empty where there is none."""
+    return "" if value is None else "<0.001" if value < 0.001 else f"{value:.3f}"
