@@ -319,6 +319,8 @@ CASES = {
     "one value of a list": bad(
         "task.evaluation=dev", expected="put it in brackets, as in 'task.evaluation=[dev]'"
     ),
+    "a span of seeds": Case(("-m", "seed=0-7", *GENERATED), "several are written 'seed=range(0,8)'"),
+    "no whole number": bad("train.batch_size=1.5", expected="train.batch_size=1.5 is no whole number"),
     "one value of a list inside a mapping": bad(
         "task.hub.files={train:abc}", expected="task.hub.files.train: Invalid value assigned"
     ),

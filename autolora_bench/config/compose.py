@@ -232,8 +232,17 @@ def explain(error: Exception, overrides: Sequence[str] = ()) -> UserError:
     single = re.search(r"override \+*([\w.]+)=([^{\s]\S*): .*is not a ListConfig, list or tuple", whole)
     if single:
         return UserError(
-            f"{single[1]}={single[2]} is no list", f"put it in brackets, as in '{single[1]}=[{single[2]}]'"
+            f"{single[1]}={single[2]} is no list",
+            f"put it in brackets, as in '{single[1]}=[{single[2]}]', or '{single[1]}=[A,B]' for several values",
         )
+    whole_number = re.search(r"override \+*([\w.]+)=(\S+): .*could not be converted to Integer", whole)
+    if whole_number:
+        name, value = whole_number[1], whole_number[2]
+        span = re.fullmatch(r"(\d+)(?:-|\.\.|:)(\d+)", value)
+        mend = f"say {name}=N, or {name}=N,M,... for several runs"
+        if span:
+            mend = f"several are written '{name}=range({span[1]},{int(span[2]) + 1})'"
+        return UserError(f"{name}={value} is no whole number", mend)
     composing = re.search(r"(In '[^']+'): \w+ raised while composing config: (.+?) full_key: (\S+)", text)
     if composing:
         return UserError(

@@ -66,6 +66,10 @@ class TunedCell:
     """The hardware of all its runs that have ended."""
     lost: int = 0
     """Runs, of tuning and final ones, that failed, were cut off or go on: no cost counts them."""
+    final_rates: tuple[float, ...] = ()
+    """Of the final runs, ascending."""
+    unlike: bool = False
+    """Whether the rates were not all tried on the same share of the training data with the same seeds."""
     error: float | None = None
     """Standard error of one held-out score, in the published unit: of an accuracy or a correlation, at most; None for
     other metrics."""
@@ -152,7 +156,11 @@ def _cell(runs: Sequence[Run], own: Variant | list[tuple[str, str]], names: tupl
     trials = {rate: _mean(members) for rate, members in ended.items()}
     others = [run for run in runs if not is_tuning(run)]
     finals = [run for run in others if run.completed or run.planned] or others
-    chosen = {_rate(run) for run in finals}
+    final_rates = sorted({_rate(run) for run in finals})
+    circumstances = {
+        frozenset((run.setting("data", "held_out"), run.seed) for run in own) for own in rates.values()
+    }
+    shares = {run.setting("data", "held_out") for run in tuning}
     records = [run.record for run in runs if run.record]
     metric = metric_of(str(records[0].headline), records) if records else None
     return TunedCell(
@@ -169,7 +177,7 @@ def _cell(runs: Sequence[Run], own: Variant | list[tuple[str, str]], names: tupl
             if score is None and all(run.completed for run in ended[rate])
         ),
         higher_is_better=metric is None or metric.higher_is_better,
-        chosen=chosen.pop() if len(chosen) == 1 and chosen <= trials.keys() else None,
+        chosen=final_rates[0] if len(final_rates) == 1 and final_rates[0] in trials else None,
         tuning_runs=len(tuning),
         tuning_seconds=_seconds(run.record for run in tuning if _has_ended(run)),
         final_seconds=_seconds(run.record for run in finals if _has_ended(run)),
@@ -179,6 +187,8 @@ def _cell(runs: Sequence[Run], own: Variant | list[tuple[str, str]], names: tupl
         rate_names=names,
         machines=frozenset(hardware(run.record) for run in runs if run.record and _has_ended(run)),
         lost=sum(run.record is not None and not _has_ended(run) for run in runs),
+        final_rates=tuple(final_rates),
+        unlike=len(circumstances) > 1 or len(shares) > 1,
         error=_error(tuning),
     )
 
@@ -236,16 +246,18 @@ def tuning_table(cells: Sequence[TunedCell]) -> PlainTable | None:
         return None
     rates = sorted({rate for cell in cells for rate in cell.trials})
     several = len({cell.model for cell in cells}) > 1
+    names = [f"{cell.task}, {cell.label}" + (f" on {cell.model}" if several else "") for cell in cells]
     rows = [
         (
-            f"{cell.task}, {cell.label}" + (f" on {cell.model}" if several else ""),
+            name,
             *(_score(cell, rate) for rate in rates),
-            "" if cell.chosen is None else f"{cell.chosen:g}{_remark(cell)}",
+            _choice(cell),
             _shown(cell, cell.tuning_seconds),
             _shown(cell, cell.final_seconds) if cell.chosen is not None else "",
         )
-        for cell in cells
+        for name, cell in zip(names, cells, strict=True)
     ]
+    unlike = [name for name, cell in zip(names, cells, strict=True) if cell.unlike]
     runs: dict[tuple[str, str, str], int] = {}
     for cell in cells:
         key = cell.model, cell.task, cell.method
@@ -259,9 +271,22 @@ def tuning_table(cells: Sequence[TunedCell]) -> PlainTable | None:
         "Seconds are of optimizer steps, search included, over all runs: processor time on a CPU, wall-clock time on "
         "an accelerator; of a run that diverged, of all it did. Empty where a record does not say, or where the runs "
         "were made on several machines.",
+        *(
+            f"The rates of {name} were not all tried on the same share of the training data with the same seeds, so "
+            "that its scores compare these too."
+            for name in unlike
+        ),
     )
     head = ("tuned on held-out data", *(f"{rate:g}" for rate in rates), "chosen", "tuning s", "final s")
     return PlainTable("Learning rates", head, tuple(rows), notes)
+
+
+def _choice(cell: TunedCell) -> str:
+    """The rate of the final runs, or their rates, with what is to be known of it; empty where there are none."""
+    if cell.chosen is None:
+        rates = ", ".join(f"{rate:g}" for rate in cell.final_rates)
+        return f"{rates} ({'several' if len(cell.final_rates) > 1 else 'no held-out score'})" if rates else ""
+    return f"{cell.chosen:g}{_remark(cell)}"
 
 
 def _remark(cell: TunedCell) -> str:

@@ -1,5 +1,6 @@
 """What a report says first of methods that were tuned alike, on records whose answer is known by construction."""
 
+import dataclasses
 import hashlib
 import json
 import math
@@ -283,6 +284,39 @@ def test_every_tuning_run_counts_as_one_tried() -> None:
     table = tuning_table(told(made).tuned)
     assert table is not None
     assert "Tuning runs per method and task: 3 to 9, over all settings" in table.notes[1]
+
+
+@pytest.mark.parametrize(
+    ("rates", "shown"),
+    [([1e-2], "0.01 (no held-out score)"), ([1e-3, 1e-2], "0.001, 0.01 (several)"), ([], "")],
+)
+def test_the_rates_of_final_runs_are_told_though_tuning_did_not_choose_them(
+    rates: list[float], shown: str
+) -> None:
+    made = tuned("stsb", "lora")
+    for rate in rates:
+        made += finals("stsb", "lora", [0.7] * 3, rate)
+    table = tuning_table(told(made).tuned)
+    assert table is not None
+    assert table.rows[0][4] == shown
+
+
+@pytest.mark.parametrize("change", ["none", "another seed", "more seeds", "another share"])
+def test_rates_that_were_tried_on_unlike_terms_are_told(change: str) -> None:
+    made = tuned("stsb", "lora") + finals("stsb", "lora", [0.7] * 3)
+    first = made[0]
+    if change == "another seed":
+        first.seed = 1001
+    if change == "more seeds":
+        made.append(dataclasses.replace(first, seed=1001))
+    if change == "another share":
+        first.config = {**first.config, "data": {**first.config["data"], "held_out": 0.2}}
+    table = tuning_table(told(made).tuned)
+    assert table is not None
+    said = [note for note in table.notes if "same share" in note]
+    assert (
+        said == [] if change == "none" else said[0].startswith("The rates of stsb, LoRA were not all tried")
+    )
 
 
 def test_a_score_that_is_not_defined_did_not_diverge() -> None:
