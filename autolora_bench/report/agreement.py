@@ -3,17 +3,19 @@
 Of every method that gives layers different ranks, from the records alone. L layers.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import permutations, product
 
 import numpy as np
 from numpy.typing import NDArray
 
-from autolora_bench.config.data import Source
 from autolora_bench.report.correlation import (
     DRAWS,
     Flags,
     Floats,
+    correlations,
     layers_p,
     over_pairs,
     pearson,
@@ -25,14 +27,17 @@ from autolora_bench.report.correlation import (
 )
 from autolora_bench.report.formats import PlainTable
 from autolora_bench.report.runs import Run
-from autolora_bench.report.scoreboard import Row, Table
+from autolora_bench.report.scoreboard import Table
 
 Codes = NDArray[np.int64]
+ALL_DEALS = 20_000
+"""Where there are no more ways to deal the tasks, all are looked at."""
 
 SEEDS_HEAD = ("cell", "seeds", "rank r", "rank rho", "rank p", "lowest rank", "highest", "total rank")
 SEEDS_NOTES = (
     "Of every method that gives layers different ranks, from the records: r Pearson, rho Spearman of the layers' "
     "ranks, each the mean over pairs of seeds. p: layers permuted, 2,000 draws, not corrected for the number of cells.",
+    "Where seeds says 2 of 8, six gave all layers one rank: they correlate with none and are in no pair.",
     "Agreement is no evidence that ranks are right: what looks at the same frozen weights or inputs agrees by itself, "
     "and so does what is always wrong. Random ranks must come out at chance.",
 )
@@ -42,8 +47,8 @@ TASKS_NOTES = (
     "Pearson correlation of the layers' ranks, means over pairs of runs of different seeds: within one task, and "
     "across two tasks. As much across as within: what repeats is the network's or the method's, and not the task's.",
     "across p: layers permuted, for each seed alone. p of the difference: tasks permuted among the runs of each seed. "
-    "2,000 draws each, not corrected for the number of rows.",
-    "seen from: the difference that has p .05; empty where so few runs cannot reach it.",
+    "All orders of the tasks where they are few, else 2,000 draws; not corrected for the number of rows.",
+    "seen from: the smallest difference whose p is at most .05; empty where so few runs have none.",
 )
 
 
@@ -53,11 +58,11 @@ def rank_agreement(tables: Sequence[Table]) -> PlainTable | None:
     Ranks that were planted with the seed are left out: they are to differ.
     """
     rows = [
-        _over_seeds(f"{table.model}, {table.named(task)}, {row.label}", group)
+        _over_seeds(f"{table.model}, {table.named(task)}, {row.label}{which}", group)
         for table in tables
         for row in table.rows
         for task, runs in row.by_task.items()
-        for group in _by_layers(runs)
+        for which, group in _by_layers(runs).items()
         if sum(len(set(own.ranks)) > 1 for own in group) > 1
     ]
     return PlainTable("Agreement of ranks over seeds", SEEDS_HEAD, tuple(rows), SEEDS_NOTES) if rows else None
@@ -66,10 +71,10 @@ def rank_agreement(tables: Sequence[Table]) -> PlainTable | None:
 def task_agreement(tables: Sequence[Table]) -> PlainTable | None:
     """Are ranks the task's? None where no method gave layers different ranks on two tasks, with two seeds of one."""
     rows = [
-        _over_tasks(table, row, group)
+        _over_tasks(table, f"{table.model}, {row.label}{which}", group)
         for table in tables
         for row in table.rows
-        for group in _by_layers(row.runs)
+        for which, group in _by_layers(row.runs).items()
     ]
     kept = tuple(row for row in rows if row is not None)
     return PlainTable("Agreement of ranks across tasks", TASKS_HEAD, kept, TASKS_NOTES) if kept else None
@@ -109,7 +114,7 @@ def across_tasks(
         ranks: L ranks of every run, layers in the same order.
         tasks: of every run.
         seeds: of every run.
-        draws: of each permutation test, from a fixed seed.
+        draws: of each permutation test that does not look at all orders, from a fixed seed.
 
     Returns:
         None where no two runs of different seeds share a task, or none do not.
@@ -133,8 +138,8 @@ def across_tasks(
     random = np.random.default_rng(0)
     across = float(products[~same].mean())
     orders = _orders(values, seed, draws, random)
-    by_chance = (orders[:, first[~same]] * orders[:, second[~same]]).sum(axis=-1).mean(axis=-1)
-    dealt = _dealt(task, seed, draws, random)
+    by_chance = correlations(orders)[:, first[~same], second[~same]].mean(axis=-1)
+    dealt, exact = _dealt(task, seed, draws, random)
     differences = _difference(products, dealt[:, first] == dealt[:, second])
     observed = float(_difference(products, same[None])[0])
     return AcrossTasks(
@@ -143,15 +148,18 @@ def across_tasks(
         within=across + observed,
         across=across,
         across_p=share_reaching(by_chance, across),
-        difference_p=share_reaching(differences, observed),
-        seen_from=_seen_from(differences),
+        difference_p=float(np.mean(differences >= observed - 1e-12))
+        if exact
+        else share_reaching(differences, observed),
+        seen_from=_seen_from(differences, 0 if exact else 1),
     )
 
 
-def _seen_from(drawn: Floats) -> float | None:
-    values, counts = np.unique(drawn.round(12), return_counts=True)
+def _seen_from(found: Floats, more: int) -> float | None:
+    """The smallest difference that at most .05 of all reach; `more` are counted beside those that were drawn."""
+    values, counts = np.unique(found.round(12), return_counts=True)
     reaching = counts[::-1].cumsum()[::-1]
-    enough = values[1 + reaching <= 0.05 * (1 + drawn.size)]
+    enough = values[more + reaching <= 0.05 * (more + found.size)]
     return float(enough[0]) if enough.size else None
 
 
@@ -165,13 +173,25 @@ def _orders(ranks: Floats, seed: Codes, draws: int, random: np.random.Generator)
     return np.take_along_axis(standardised(ranks)[None], order[:, own], axis=-1)
 
 
-def _dealt(task: Codes, seed: Codes, draws: int, random: np.random.Generator) -> Codes:
-    """(draws, runs): the tasks, permuted among the runs of each seed."""
-    dealt = np.tile(task, (draws, 1))
-    for one in np.unique(seed):
-        own = np.flatnonzero(seed == one)
-        dealt[:, own] = random.permuted(dealt[:, own], axis=1)
-    return dealt
+def _dealt(task: Codes, seed: Codes, draws: int, random: np.random.Generator) -> tuple[Codes, bool]:
+    """(deals, runs): the tasks, permuted among the runs of each seed; and whether these are all there are.
+
+    Names of tasks do not matter, so that a seed that has them all may keep its own.
+    """
+    places = [np.flatnonzero(seed == one) for one in np.unique(seed)]
+    largest = max(places, key=len)
+    moved = [own for own in places if own is not largest or len(own) < len(np.unique(task))]
+    count = math.prod(math.factorial(len(own)) for own in moved)
+    exact = count <= ALL_DEALS
+    dealt = np.tile(task, (count if exact else draws, 1))
+    if not exact:
+        for own in places:
+            dealt[:, own] = random.permuted(dealt[:, own], axis=1)
+        return dealt, False
+    for deal, orders in zip(dealt, product(*(permutations(own) for own in moved)), strict=True):
+        for own, order in zip(moved, orders, strict=True):
+            deal[own] = task[list(order)]
+    return dealt, True
 
 
 def _difference(products: Floats, same: Flags) -> Floats:
@@ -179,8 +199,11 @@ def _difference(products: Floats, same: Flags) -> Floats:
     count = same.sum(axis=1)
     within = (same * products).sum(axis=1)
     others = products.size - count
-    with np.errstate(invalid="ignore"):  # a deal that leaves no pair on one side says nothing
-        return np.asarray(np.nan_to_num(within / count - (products.sum() - within) / others, nan=-np.inf))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        found = within / count - (products.sum() - within) / others
+    return np.where(
+        (count > 0) & (others > 0), found, -np.inf
+    )  # a deal with no pair on one side says nothing
 
 
 @dataclass(frozen=True)
@@ -189,32 +212,39 @@ class _Ranks:
 
     task: str
     seed: int
-    layers: tuple[str, ...]
     ranks: list[int]
+    """Of its layers by name."""
 
 
-def _by_layers(runs: Sequence[Run]) -> list[list[_Ranks]]:
-    """Completed runs over the same layers; not those whose planted ranks change with the seed."""
-    groups: dict[tuple[str, ...], list[_Ranks]] = {}
+def _by_layers(runs: Sequence[Run]) -> dict[str, list[_Ranks]]:
+    """Completed runs over the same layers, by what tells these where there are several; not those whose planted ranks
+    change with the seed."""
+    groups: dict[frozenset[str], list[_Ranks]] = {}
+    orders: dict[frozenset[str], list[str]] = {}
     for run in runs:
-        found = run.completed.ranks if run.completed else []
-        drawn = (
-            run.setting("data", "source") == Source.planted.name and run.setting("task", "plant_seed") is None
-        )
+        found = {layer.module: layer.rank for layer in (run.completed.ranks if run.completed else [])}
+        drawn = run.setting("task", "truth") is not None and run.setting("task", "plant_seed") is None
         if found and not drawn:
-            layers = tuple(layer.module for layer in found)
-            own = _Ranks(run.task, run.seed, layers, [layer.rank for layer in found])
-            groups.setdefault(layers, []).append(own)
-    return list(groups.values())
+            layers = frozenset(found)
+            order = orders.setdefault(layers, list(found))
+            groups.setdefault(layers, []).append(
+                _Ranks(run.task, run.seed, [found[layer] for layer in order])
+            )
+    several = len(groups) > 1
+    return {
+        f", {len(layers)} layers ({number})" if several else "": group
+        for number, (layers, group) in enumerate(groups.items(), 1)
+    }
 
 
 def _over_seeds(name: str, group: Sequence[_Ranks]) -> tuple[str, ...]:
     ranks = np.array([own.ranks for own in group], dtype=np.float64)
+    varied = sum(len(set(own.ranks)) > 1 for own in group)
     totals = ranks.sum(axis=1)
     measures = (over_pairs(list(ranks), measure) for measure in (pearson, spearman))
     return (
         name,
-        str(len(ranks)),
+        str(varied) if varied == len(ranks) else f"{varied} of {len(ranks)}",
         *map(shown, measures),
         shown_p(layers_p(list(ranks), DRAWS, np.random.default_rng(0))),
         f"{ranks.min():.0f}",
@@ -223,13 +253,12 @@ def _over_seeds(name: str, group: Sequence[_Ranks]) -> tuple[str, ...]:
     )
 
 
-def _over_tasks(table: Table, row: Row, group: Sequence[_Ranks]) -> tuple[str, ...] | None:
+def _over_tasks(table: Table, name: str, group: Sequence[_Ranks]) -> tuple[str, ...] | None:
     found = across_tasks(
         [own.ranks for own in group], [own.task for own in group], [own.seed for own in group]
     )
     if found is None:
         return None
-    titles = ", ".join(map(table.task_title, found.tasks))
+    titles = ", ".join(map(table.named, found.tasks))
     numbers = (shown(found.within), shown(found.across), shown_p(found.across_p), shown(found.difference))
-    name = f"{table.model}, {row.label}"
     return (name, titles, str(found.runs), *numbers, shown_p(found.difference_p), shown(found.seen_from))

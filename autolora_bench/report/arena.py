@@ -1,8 +1,9 @@
 """The planted-rank arena: who finds ranks that are known? From the runs of recovery tasks to one line per allocator.
 
-A plant is one draw of true ranks and updates; an arena is one model, one task setting and one mode. What counts of a
-plant is the run whose learning rate has the lowest error on the validation inputs: they are held out of the training
-inputs and are not the test's, and neither the test nor the truth has a say.
+A plant is one draw of true ranks and updates; an arena has one network, task setting and mode, the same data and the
+same training: nothing but the method tells its runs apart. What counts of a plant is the run whose learning rate has
+the lowest error on the validation inputs: they are held out of the training inputs and are not the test's, and neither
+the test nor the truth has a say.
 """
 
 import hashlib
@@ -46,16 +47,16 @@ class RankProfile:
 
 @dataclass(frozen=True)
 class Arena:
-    """What the allocators found on the plants of one model, task setting and mode."""
+    """What the allocators found on plants of one network, task setting, mode, data and training."""
 
     model: str
     mode: str
     setting: str
-    """What tells its task from the other arenas' of this report, empty where nothing does."""
+    """What tells it from the other arenas of this report, empty where nothing does."""
     rows: pd.DataFrame
-    """One line per allocator, the best first: method, title, plants (how many), rates (rate -> plants that chose it),
-    and of every measure its mean over plants, and `_low` and `_high` of its interval, NaN where `bootstrap_interval`
-    gives none."""
+    """One line per allocator, the best first: method, title, plants (how many have a score), rates (rate -> on how many
+    plants, and starts of these, it was chosen), and of every measure its mean over plants, and `_low` and `_high` of
+    its interval, NaN where `bootstrap_interval` gives none."""
     plants: pd.DataFrame
     """By row (its place before sorting) and plant: the measures of the runs that count, NaN where not defined."""
     correlations: tuple[str, ...]
@@ -66,7 +67,9 @@ class Arena:
     found: tuple[RankProfile, ...]
     """In the order of `rows`, of those that give layers ranks; without the oracle, whose ranks are the truth."""
     grids: Mapping[str, tuple[float, ...]]
-    """Title -> the learning rates that were tried."""
+    """Title -> the learning rates that were tried, those that diverged too."""
+    uneven: tuple[str, ...]
+    """Titles of those that were not tried with the same rates on every plant."""
     unfilled: tuple[Unfilled, ...]
     families: Mapping[str, str]
     """Title -> the method's family, which decides its colour."""
@@ -94,15 +97,16 @@ def is_planted(run: Run) -> bool:
 
 
 def arenas_of(runs: Sequence[Run]) -> list[Arena]:
-    """One per model, task setting and mode, in the runs' order. Runs without a planted truth are left out."""
+    """One per network, task setting, mode, data and training, in the runs' order. Runs without a planted truth are left
+    out."""
     groups: dict[str, list[Run]] = {}
     for run in filter(is_planted, runs):
         groups.setdefault(_key(run), []).append(run)
-    tasks = {key: _task(members[0]) for key, members in groups.items()}
-    names = {name for task in tasks.values() for name in task} - {"mode"}
-    telling = sorted(n for n in names if len({task.get(n) for task in tasks.values()}) > 1)
+    settings = {key: _setting(members[0]) for key, members in groups.items()}
+    names = {name for one in settings.values() for name in one} - {"mode", "model.name"}
+    telling = sorted(n for n in names if len({one.get(n) for one in settings.values()}) > 1)
     return [
-        _arena(members, ", ".join(f"{name}={tasks[key].get(name, 'default')}" for name in telling))
+        _arena(members, ", ".join(f"{name}={settings[key].get(name, 'default')}" for name in telling))
         for key, members in groups.items()
     ]
 
@@ -126,22 +130,51 @@ def regret(error: pd.Series, oracle: pd.Series, uniform: pd.Series) -> pd.Series
     return ((error - oracle) / (uniform - oracle)).where(oracle <= CLEAR * uniform)
 
 
-def _task(run: Run) -> dict[str, str]:
-    """The task's settings and those of its data, but for the plant's seed."""
+def _setting(run: Run) -> dict[str, str]:
+    """All but the method and the plant's seed. Where the plant names its layers, those adapted are the method's."""
     task = {name: value for name, value in run.config["task"].items() if name != "plant_seed"}
-    return flatten(task) | flatten({"data": run.config.get("data", {})})
+    other = flatten({name: value for name, value in run.config.items() if name not in ("task", "method")})
+    if task.get("layers") is not None:
+        other = {name: value for name, value in other.items() if name != "model.targets"}
+    return flatten(task) | other
 
 
 def _key(run: Run) -> str:
-    return json.dumps([run.model, sorted(_task(run).items())])
+    return json.dumps([run.model, sorted(_setting(run).items())])
 
 
-def _without_rate(run: Run) -> Run:
-    """The run as its row knows it: without what is chosen by validation error, and without the plant."""
+def _without_rates(runs: Sequence[Run]) -> list[Run]:
+    """The runs as their rows know them: without what is chosen by validation error, and without the plant.
+
+    A search's own rate is left out where it follows the method's. Where it was held at one value, the run in which both
+    have that value belongs to the row of that value, and to the other too if that has further rates.
+    """
+    groups: dict[str, list[Run]] = {}
+    for run in runs:
+        groups.setdefault(_named(run, False).config_id, []).append(run)
+    found = []
+    for group in groups.values():
+        held = {pair[1] for run in group if (pair := _rates(run))[1] not in (None, pair[0])}
+        following = {pair[0] for run in group if (pair := _rates(run))[1] == pair[0]}
+        for run in group:
+            rate, own = _rates(run)
+            follows = own is None or own == rate
+            if follows and (own not in held or len(following) > 1):
+                found.append(_named(run, False))
+            if own in held:
+                found.append(_named(run, True))
+    return found
+
+
+def _rates(run: Run) -> tuple[str | None, str | None]:
+    """The method's and its search's."""
     flat = flatten(run.config)
-    rate = flat.get(RATE[0])
+    return flat.get(RATE[0]), flat.get(RATE[1])
+
+
+def _named(run: Run, held: bool) -> Run:
     method = {k: v for k, v in run.config["method"].items() if k != "learning_rate"}
-    if isinstance(method.get("search"), dict) and flat.get(RATE[1]) == rate:
+    if isinstance(method.get("search"), dict) and not held:
         method["search"] = {k: v for k, v in method["search"].items() if k != "learning_rate"}
     task = {name: value for name, value in run.config["task"].items() if name != "plant_seed"}
     config = run.config | {"method": method, "task": task}
@@ -150,10 +183,11 @@ def _without_rate(run: Run) -> Run:
 
 
 def _arena(runs: Sequence[Run], telling: str) -> Arena:
-    found = rows_of([_without_rate(run) for run in runs])
+    found = rows_of(_without_rates(runs))
     rows = [row for row in found if row.alive] or found
     tries = _tries(rows)
-    plants = _by_plant(tries)
+    counted = _counted(tries)
+    plants = _by_plant(counted)
     oracle, uniform = (_reference(plants, rows, name) for name in (ORACLE, UNIFORM))
     unclear = _unclear(oracle["error"], uniform["error"])
     for number in plants.index.unique("row"):
@@ -163,8 +197,8 @@ def _arena(runs: Sequence[Run], telling: str) -> Arena:
         plants.loc[[number], "cost"] = _cost(own, uniform).values
         plants.loc[[number], "agreement"] = _agreement(tries[tries["row"] == number], own.index).values
     correlations = tuple(name for name in plants.columns if name.startswith(CORRELATION))
-    lines = _summary(plants, rows, tries, correlations)
-    profiles = [_profile(tries, n, rows[n].label) for n in lines.index if rows[n].method != ORACLE]
+    lines = _summary(plants, rows, counted, correlations)
+    profiles = [_profile(counted, n, rows[n].label) for n in lines.index if rows[n].method != ORACLE]
     truths = [planted for planted in tries["truth"] if planted]
     return Arena(
         model=runs[0].model,
@@ -181,6 +215,7 @@ def _arena(runs: Sequence[Run], telling: str) -> Arena:
         grids={
             rows[int(n)].label: tuple(sorted(set(own["rate"].dropna()))) for n, own in tries.groupby("row")
         },
+        uneven=tuple(rows[int(n)].label for n, own in tries.groupby("row") if _is_uneven(own)),
         unfilled=tuple(unfilled_of(rows)),
         families={row.label: row_family(row) for row in rows},
         ordered=any(len(set(planted.values())) > 1 for planted in truths),
@@ -188,9 +223,12 @@ def _arena(runs: Sequence[Run], telling: str) -> Arena:
 
 
 def _tries(rows: Sequence[RowRuns]) -> pd.DataFrame:
-    """One line per completed run."""
+    """One line per run that was completed or diverged."""
     lines = [
-        _try(number, run.completed) for number, row in enumerate(rows) for run in row.runs if run.completed
+        _try(number, run.record)
+        for number, row in enumerate(rows)
+        for run in row.runs
+        if run.record and (run.completed or run.record.diverged)
     ]
     columns = [
         "row",
@@ -213,8 +251,9 @@ def _tries(rows: Sequence[RowRuns]) -> pd.DataFrame:
 def _try(number: int, record: RunRecord) -> dict[str, Any]:
     moment = record.last if setting(record, "train", "keep") == "last" else record.best
     split = next(iter(setting(record, "task", "evaluation") or []), "")
+    moment = {} if record.diverged or moment is None else moment
     test = next(iter(record.test.values()), None)
-    scores = test.scores if test else {}
+    scores = test.scores if test and not record.diverged else {}
     plant, seed = record.data.get("plant"), setting(record, "task", "plant_seed")
     truth = plant.get("truth") if isinstance(plant, dict) else None
     return {
@@ -233,17 +272,29 @@ def _try(number: int, record: RunRecord) -> dict[str, Any]:
     }
 
 
-def _by_plant(tries: pd.DataFrame) -> pd.DataFrame:
-    """Means over the starts of a plant that were tried with as many rates as any of its starts."""
-    best = chosen(tries).set_index(["row", "plant", "seed"])
-    tried = tries[tries["validation"].notna()].groupby(["row", "plant", "seed"])["rate"].nunique()
+def _counted(tries: pd.DataFrame) -> pd.DataFrame:
+    """What counts of each row, plant and start (its index): of the starts of a plant those that were tried with as many
+    rates as any of its starts. NaN where every rate diverged or has no score."""
+    tried = tries.groupby(["row", "plant", "seed"])["rate"].nunique()
     whole = tried == tried.groupby(["row", "plant"]).transform("max")
-    own = best[whole.reindex(best.index).astype(bool)]
-    correlations = [name for name in tries.columns if name.startswith(CORRELATION)]
+    return chosen(tries).set_index(["row", "plant", "seed"]).reindex(whole.index[whole])
+
+
+def _by_plant(counted: pd.DataFrame) -> pd.DataFrame:
+    """Means over the starts of a plant; NaN where one of them has none."""
+    by_plant = counted.groupby(["row", "plant"])
+    correlations = [name for name in counted.columns if name.startswith(CORRELATION)]
     numbers = ["error", "cpu", "total", *correlations]
-    means = own[numbers].astype("float64").groupby(["row", "plant"]).mean()
-    first = own.groupby(["row", "plant"])[["hardware", "rate"]].first()
-    return means.join(first).assign(regret=np.nan, cost=np.nan, agreement=np.nan)
+    sums = counted[numbers].astype("float64").groupby(["row", "plant"]).sum(min_count=1)
+    whole = counted[numbers].notna().groupby(["row", "plant"]).all()
+    means = sums.div(by_plant.size(), axis=0).where(whole)
+    machines = by_plant["hardware"].agg(lambda own: own.iloc[0] if own.nunique(dropna=False) == 1 else None)
+    return means.join(machines).assign(regret=np.nan, cost=np.nan, agreement=np.nan)
+
+
+def _is_uneven(tries: pd.DataFrame) -> bool:
+    """Whether a row was tried with other rates on one plant than on another."""
+    return len({frozenset(own["rate"].dropna()) for _, own in tries.groupby("plant")}) > 1
 
 
 def _reference(plants: pd.DataFrame, rows: Sequence[RowRuns], method: str) -> pd.DataFrame:
@@ -292,7 +343,7 @@ def _agreement(tries: pd.DataFrame, plants: pd.Index) -> pd.Series:
 
 
 def _summary(
-    plants: pd.DataFrame, rows: Sequence[RowRuns], tries: pd.DataFrame, correlations: Sequence[str]
+    plants: pd.DataFrame, rows: Sequence[RowRuns], counted: pd.DataFrame, correlations: Sequence[str]
 ) -> pd.DataFrame:
     lines = {}
     names = [f"{name}{end}" for name in (*correlations, *MEASURES) for end in ("", "_low", "_high")]
@@ -301,8 +352,8 @@ def _summary(
         line: dict[str, Any] = {
             "method": rows[number].method,
             "title": rows[number].label,
-            "plants": len(own),
-            "rates": own["rate"].value_counts().sort_index().to_dict(),
+            "plants": int(own["error"].notna().sum()),
+            "rates": counted.loc[number, "rate"].value_counts().sort_index().to_dict(),
         }
         for name in (*correlations, *MEASURES):
             values = own[name].dropna().to_numpy(dtype=np.float64)
@@ -314,9 +365,9 @@ def _summary(
     return frame.sort_values(["regret", "error"], kind="stable")
 
 
-def _profile(tries: pd.DataFrame, number: int, label: str) -> RankProfile | None:
-    """Found ranks with the layers in the order of the truth, the first start of every plant."""
-    best = chosen(tries[tries["row"] == number]).drop_duplicates("plant")
+def _profile(counted: pd.DataFrame, number: int, label: str) -> RankProfile | None:
+    """Found ranks with the layers in the order of the truth, the first start of every plant that has a score."""
+    best = counted.loc[number].dropna(subset=["validation"]).reset_index().drop_duplicates("plant")
     lines = [
         [ranks.get(name, 0) for name in sorted(truth, key=truth.__getitem__)]
         for truth, ranks in zip(best["truth"], best["ranks"], strict=True)

@@ -84,8 +84,8 @@ def _notes(arena: Arena) -> list[str]:
     notes = [
         f"Means over plants, in brackets the 95 % interval by bootstrap over plants, none under {INTERVAL_UNITS}. "
         "The learning rate of every method is chosen for each plant by the error on validation inputs, which are "
-        "neither trained on nor tested; not by the test, not by the truth. In brackets behind a rate: how many plants "
-        "chose it.",
+        "neither trained on nor tested; not by the test, not by the truth. In brackets behind a rate: how many plants, "
+        "and starts of these, chose it.",
         "rank correlation: Spearman, found with true ranks, over all layers; planted: over the layers with an update. "
         "test error: over that of the untrained student.",
     ]
@@ -120,7 +120,40 @@ def _notes(arena: Arena) -> list[str]:
         for label, grid in arena.grids.items()
         if grid != usual
     ]
-    return [*notes, *_gaps(arena)]
+    if arena.uneven:
+        notes.append(f"Not tried with the same learning rates on every plant: {'; '.join(arena.uneven)}.")
+    return [*notes, *_fewer(arena), *_gaps(arena)]
+
+
+def _fewer(arena: Arena) -> list[str]:
+    """Whose means are over other plants than those of the others, and which are over fewer than the row has."""
+    run = {number: tuple(arena.plants.loc[number].index) for number in arena.rows.index}
+    usual = max(run.values(), key=list(run.values()).count, default=())
+    others = [
+        f"{arena.rows.loc[number, 'title']} on {_plants(own)}" for number, own in run.items() if own != usual
+    ]
+    fewer = []
+    for number, line in arena.rows.iterrows():
+        own = arena.plants.loc[number]
+        clear = own[~own.index.isin(arena.unclear)]
+        parts = [
+            f"{_heading(name)} {held.notna().sum()} of {len(held)}"
+            for name in ("error", *arena.correlations, "regret", "cost")
+            if 0 < (held := (clear if name == "regret" else own)[name]).notna().sum() < len(held)
+        ]
+        fewer += [f"{line['title']} ({', '.join(parts)})"] if parts else []
+    return [
+        *([f"Most were run on {_plants(usual)}; {'; '.join(others)}."] if others else []),
+        *(
+            [f"Defined on fewer plants than were run, so means over these alone: {'; '.join(fewer)}."]
+            if fewer
+            else []
+        ),
+    ]
+
+
+def _plants(plants: Sequence[int]) -> str:
+    return f"plant{'s' if len(plants) != 1 else ''} {', '.join(map(str, plants))}"
 
 
 def _rates(grid: Sequence[float]) -> str:

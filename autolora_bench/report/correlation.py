@@ -50,13 +50,18 @@ def layers_p(ranks: Sequence[Floats], draws: int, random: np.random.Generator) -
     varied = standardised(np.stack([rank for rank in ranks if pearson(rank, rank) is not None]))
     drawn = random.permuted(np.broadcast_to(varied, (draws, *varied.shape)), axis=-1)
     first, second = np.triu_indices(drawn.shape[1], 1)
-    return share_reaching((drawn[:, first] * drawn[:, second]).sum(axis=-1).mean(axis=-1), observed)
+    return share_reaching(correlations(drawn)[:, first, second].mean(axis=-1), observed)
 
 
 def standardised(values: Floats) -> Floats:
     """Rows of mean 0 and norm 1, whose products are Pearson correlations. No row may be constant."""
     centred = values - values.mean(axis=-1, keepdims=True)
     return np.asarray(centred / np.linalg.norm(centred, axis=-1, keepdims=True))
+
+
+def correlations(standard: Floats) -> Floats:
+    """(..., runs, runs) out of (..., runs, layers) of standardised rows."""
+    return np.asarray(standard @ np.swapaxes(standard, -1, -2))
 
 
 def share_reaching(drawn: Floats, observed: float) -> float:

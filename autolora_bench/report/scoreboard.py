@@ -250,16 +250,13 @@ class Table:
         tasks = dict.fromkeys(column.task for column in self.columns if not column.is_average)
         return f"{self.model}; {', '.join(map(self.named, tasks))}; {seeds_of(seeds)}"
 
-    def task_title(self, task: str) -> str:
-        """The task's title."""
-        return next(column.title for column in self.columns if column.task == task)
-
     def named(self, task: str) -> str:
         """The task's title; with a mark where its data were not the whole ones."""
+        columns = [column for column in self.columns if column.task == task]
         runs = [run for row in self.rows for run in row.runs if run.task == task]
         made_up = any(run.generated for run in runs)
         mark = " (generated)" if made_up else " (not the whole data)"
-        return self.task_title(task) + (mark if task in self.marked else "")
+        return columns[0].title + (mark if task in self.marked else "")
 
     @property
     def published(self) -> list[PublishedRow]:

@@ -26,7 +26,7 @@ def test_the_ranks_of_any_method_are_compared_from_records_alone(
             record = make("rte", method, seed, 0.7)
             record.ranks = [LayerRank(f"{n}.query", n, "query", rank) for n, rank in enumerate(own)]
             if drawn:  # the ranks that were planted differ from seed to seed
-                record.config = {**record.config, "data": {"source": "planted"}}
+                record.config = {**record.config, "task": {**record.config["task"], "truth": [1, 2]}}
             records.append(record)
     table = rank_agreement(prepare(records).tables)
     if drawn:
@@ -66,12 +66,9 @@ def test_the_tasks_are_dealt_to_the_runs_of_each_seed(start: int) -> None:
     assert (found.within, found.across) == (pytest.approx(within), pytest.approx(across))
     deals = [[*"abc", *second, *third] for second, third in product(permutations("abc"), repeat=2)]
     differences = np.array([np.subtract(*by_hand(ranks, deal, seeds)) for deal in deals])
-    assert found.difference_p == pytest.approx(np.mean(differences >= found.difference - 1e-9), abs=0.04)
-    if found.seen_from is None:
-        assert np.mean(differences >= differences.max() - 1e-9) > 0.03
-    else:
-        assert np.isclose(differences, found.seen_from).any()
-        assert np.mean(differences >= found.seen_from - 1e-9) < 0.07
+    assert found.difference_p == pytest.approx(np.mean(differences >= found.difference - 1e-9))
+    seen = [value for value in differences if np.mean(differences >= value - 1e-9) <= 0.05]
+    assert found.seen_from == pytest.approx(min(seen, default=None))
 
 
 def test_ranks_of_the_task_alone_are_told_from_ranks_of_the_network_alone() -> None:
@@ -80,7 +77,7 @@ def test_ranks_of_the_task_alone_are_told_from_ranks_of_the_network_alone() -> N
     own = across_tasks([first, second] * 6, tasks, seeds)
     assert own is not None
     assert own.within == pytest.approx(1.0)
-    assert own.difference_p == pytest.approx(2.0**-5, abs=0.015)  # the two deals of 2^6 that part them
+    assert own.difference_p == pytest.approx(2.0**-5)  # two deals of 2^6 part them
     one = across_tasks([first] * 12, tasks, seeds)
     assert one is not None
     assert (one.within, one.across, one.difference_p) == (pytest.approx(1.0), pytest.approx(1.0), 1.0)
@@ -91,7 +88,7 @@ def test_few_runs_cannot_show_a_difference() -> None:
     first, second = noise(2)
     found = across_tasks([first, second] * 3, ["a", "b"] * 3, [0, 0, 1, 1, 2, 2])
     assert found is not None
-    assert found.difference_p == pytest.approx(0.25, abs=0.03)
+    assert found.difference_p == pytest.approx(0.25)
     assert found.seen_from is None
 
 
@@ -124,6 +121,41 @@ def test_equal_ranks_are_left_out() -> None:
     assert more.tasks == ("a", "b")
 
 
+def test_drawn_deals_are_near_all_deals(monkeypatch: pytest.MonkeyPatch) -> None:
+    tasks, seeds = ["a", "b", "c"] * 3, [0, 0, 0, 1, 1, 1, 2, 2, 2]
+    exact = across_tasks(noise(9), tasks, seeds)
+    monkeypatch.setattr("autolora_bench.report.agreement.ALL_DEALS", 1)
+    drawn = across_tasks(noise(9), tasks, seeds)
+    assert exact is not None
+    assert drawn is not None
+    assert drawn.difference_p == pytest.approx(exact.difference_p, abs=0.04)
+
+
+def test_a_seed_without_some_task_moves_its_own_tasks_alone() -> None:
+    """Seed 2 has one task of two: two deals of seed 1 are left when seed 0 keeps its own."""
+    ranks, tasks, seeds = noise(5), ["a", "b", "a", "b", "a"], [0, 0, 1, 1, 2]
+    found = across_tasks(ranks, tasks, seeds)
+    assert found is not None
+    deals = [[*first, *second, "a"] for first, second in product(permutations("ab"), repeat=2)]
+    differences = np.array([np.subtract(*by_hand(ranks, deal, seeds)) for deal in deals])
+    assert found.difference_p == pytest.approx(np.mean(differences >= found.difference - 1e-9))
+
+
+def test_seeds_of_equal_ranks_are_not_counted_as_agreeing(make: Callable[..., RunRecord]) -> None:
+    records = []
+    for seed, own in enumerate([[1, 2, 3, 4, 9], [1, 2, 4, 3, 9], [4] * 5, [4] * 5]):
+        record = make("rte", "adalora", seed, 0.7)
+        layers = [LayerRank(f"{n}.query", n, "query", rank) for n, rank in enumerate(own)]
+        record.ranks = layers[::-1] if seed else layers  # the order in the record does not matter
+        records.append(record)
+    table = rank_agreement(prepare(records).tables)
+    assert table is not None
+    assert table.rows[0][1:3] == (
+        "2 of 4",
+        f"{stats.pearsonr([1, 2, 3, 4, 9], [1, 2, 4, 3, 9]).statistic:.2f}",
+    )
+
+
 def test_the_table_names_row_and_tasks(make: Callable[..., RunRecord]) -> None:
     ranks, records = noise(9), []
     places = [(task, seed) for seed in range(3) for task in ("rte", "mrpc", "cola")]
@@ -138,6 +170,6 @@ def test_the_table_names_row_and_tasks(make: Callable[..., RunRecord]) -> None:
     within, across = by_hand(ranks, *map(list, zip(*places, strict=True)))
     texts: list[Any] = [f"{value:.2f}".replace("-", "\N{MINUS SIGN}") for value in (within, across)]
     assert "AdaLoRA" in row[0] or "adalora" in row[0]
-    assert set(row[1].split(", ")) == {"RTE", "MRPC", "CoLA"}
+    assert {name.partition(" (")[0] for name in row[1].split(", ")} == {"RTE", "MRPC", "CoLA"}
     assert row[2:5] == ("9", *texts)
     assert "Agreement of ranks across tasks" in report_stability(records)

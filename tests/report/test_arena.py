@@ -150,8 +150,10 @@ def test_regret_is_zero_for_the_oracle_one_for_uniform_and_between_by_its_formul
 
 
 def test_costs_of_two_machines_are_never_divided(planted: Planted) -> None:
-    records = [planted.record("lora_uniform", device="Intel"), planted.record("autolora_topk")]
-    assert np.isnan(line(arena(records), "autolora_topk")["cost"])
+    records = [planted.record("lora_uniform", device="AMD"), planted.record("autolora", device="Intel")]
+    assert np.isnan(line(arena(records), "autolora")["cost"])
+    other = planted.record("lora_uniform", 1, 0.01, "task.plant_seed=0", device="Intel")  # another start
+    assert np.isnan(line(arena([*records, other]), "autolora")["cost"])
 
 
 def test_a_plant_where_the_oracle_does_not_beat_uniform_is_named_and_left_out(planted: Planted) -> None:
@@ -289,3 +291,106 @@ def test_a_drawing_names_the_rows_that_were_run_on_fewer_plants(planted: Planted
     assert f"{said}. A dot" in report(records)
     assert f"in the order of the planted ranks; {said}</caption>" in report(records, format="html")
     assert "planted ranks; plant 0</caption>" in report([*records[::5], records[-1]], format="html")
+
+
+def controls(planted: Planted, *words: str, scale: float = 1.0) -> list[RunRecord]:
+    """True ranks, uniform ones and the search, whose regret is .25."""
+    return [
+        planted.record(method, 0, 0.01, *words, test=scale * ERRORS[method])
+        for method in ("oracle", "lora_uniform", "autolora_topk")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [("train.max_steps=400", "train.max_steps=1600"), ("model.random.seed=0", "model.random.seed=1")],
+)
+def test_another_training_or_network_is_another_arena_with_its_own_controls(
+    planted: Planted, first: str, second: str
+) -> None:
+    records = controls(planted, first) + controls(planted, second, scale=0.2)
+    found = arenas_of(runs_of(records, None)[0])
+    assert [one.setting for one in found] == [first, second]
+    for one in found:
+        assert line(one, "autolora_topk")["regret"] == pytest.approx(0.25)
+        assert line(one, "lora_uniform")["regret"] == pytest.approx(1.0)
+
+
+def diverged(record: RunRecord) -> RunRecord:
+    record.status, record.best, record.last, record.test = Status.failed, {}, {}, {}
+    record.error = {"type": "DivergenceError", "message": "", "mend": "", "traceback": ""}
+    return record
+
+
+def test_a_start_of_which_a_rate_diverged_counts_with_the_others(planted: Planted) -> None:
+    """Leaving it out would select the starts that train well."""
+    records = [planted.record(method, 0, 0.01, "task.plant_seed=0") for method in ("oracle", "lora_uniform")]
+    for seed, error in ((0, 0.45), (1, 0.15)):
+        for rate in (0.003, 0.01, 0.03):
+            made = planted.record(
+                "autolora_topk", seed, rate, "task.plant_seed=0", test=error, validation=error + rate
+            )
+            records.append(diverged(made) if (seed, rate) == (0, 0.03) else made)
+    found = arena(records)
+    row = line(found, "autolora_topk")
+    assert (row["error"], row["regret"]) == (pytest.approx(0.3), pytest.approx(0.5))
+    assert row["rates"] == {0.003: 2}
+    assert found.grids["AutoLoRA, smooth top-k"] == (0.003, 0.01, 0.03)
+
+
+def test_a_plant_on_which_a_start_diverged_at_every_rate_has_no_mean(planted: Planted) -> None:
+    records = [planted.record(method, 0, 0.01, "task.plant_seed=0") for method in ("oracle", "lora_uniform")]
+    records += [planted.record("autolora_topk", 0, 0.01, "task.plant_seed=0")]
+    records += [diverged(planted.record("autolora_topk", 1, 0.01, "task.plant_seed=0"))]
+    row = line(arena(records), "autolora_topk")
+    assert (row["plants"], bool(np.isnan(row["error"])), bool(np.isnan(row["regret"]))) == (0, True, True)
+
+
+def test_means_over_fewer_plants_and_other_plants_are_told(planted: Planted) -> None:
+    records = [planted.record("oracle", 0), planted.record("autolora", 7)]
+    for seed in range(3):
+        records.append(planted.record("lora_uniform", seed))
+        records.append(
+            planted.record("autolora_topk", seed, ranks=RANKS["autolora_topk"] if seed == 0 else [4] * 6)
+        )
+    notes = " ".join(arena_tables([arena(records)])[0].notes)
+    assert "AutoLoRA, smooth top-k (rank correlation 1 of 3, regret 1 of 3)" in notes
+    assert "Most were run on plants 0, 1, 2; " in notes
+    assert "AutoLoRA on plant 7" in notes
+
+
+def test_rates_that_differ_from_plant_to_plant_are_told(planted: Planted) -> None:
+    records = [planted.record("lora_uniform", seed, rate) for seed in (0, 1) for rate in (0.003, 0.01)]
+    records += [planted.record("autolora_topk", seed, rate) for seed, rate in ((0, 0.003), (1, 0.01))]
+    found = arena(records)
+    assert found.uneven == ("AutoLoRA, smooth top-k",)
+    assert any("Not tried with the same learning rates" in note for note in arena_tables([found])[0].notes)
+
+
+def test_a_search_rate_that_is_held_is_one_row(planted: Planted) -> None:
+    """The run in which both rates are .01 belongs to it too."""
+    held = "method.search.learning_rate=0.01"
+    errors = {0.003: 0.3, 0.01: 0.4, 0.03: 0.2}
+    records = [planted.record("autolora_topk", 0, rate, held, test=error) for rate, error in errors.items()]
+    found = arena(records)
+    assert (len(found.rows), line(found, "autolora_topk")["error"]) == (1, 0.2)
+    assert next(iter(found.grids.values())) == (0.003, 0.01, 0.03)
+    records += [
+        planted.record("autolora_topk", 0, rate, test=error / 2)
+        for rate, error in errors.items()
+        if rate != 0.01
+    ]
+    both = arena(records)
+    assert sorted(both.rows["error"]) == [0.1, 0.2]
+    assert set(both.grids.values()) == {(0.003, 0.01, 0.03)}
+
+
+def test_a_completed_run_without_a_validation_score_is_a_row_without_numbers(planted: Planted) -> None:
+    made = planted.record("autolora")
+    made.best = made.last = {
+        "validation": Evaluation("finetune", "validation", 3.0, 400, {"relative_error": None}, 512)
+    }
+    found = arena([made, *controls(planted)])
+    assert line(found, "autolora")["plants"] == 0
+    assert np.isnan(line(found, "autolora")["error"])
+    assert not any("No run is completed" in note for note in arena_tables([found])[0].notes)
