@@ -30,6 +30,8 @@ class CostTable:
     not say; the largest of `PEAKS`; runs and tasks (a tuple); relative to AdaLoRA's, on the tasks that both have
     (shared, a tuple), the training time, the search's share of it, and the processor time."""
     seeds: tuple[int, ...]
+    reference: str
+    """The row of AdaLoRA that the ratios are over; empty where none was run."""
     titles: dict[str, str]
     """Task -> its title, with a mark where its data were not the whole ones."""
 
@@ -40,27 +42,31 @@ def cost_tables(tables: Sequence[Table]) -> list[CostTable]:
     for table in tables:
         recorded = table.costs[table.costs["wall"].notna()]
         for machine, costs in recorded.groupby("hardware", sort=False):
-            rows = _rows(table, costs)
+            rows, reference = _rows(table, costs)
             tasks = dict.fromkeys(task for tasks in rows["tasks"] for task in tasks)
             titles = {task: table.named(task) for task in tasks}
             found.append(
-                CostTable(table.model, str(machine), rows, tuple(sorted(set(costs["seed"]))), titles)
+                CostTable(
+                    table.model, str(machine), rows, tuple(sorted(set(costs["seed"]))), reference, titles
+                )
             )
     return found
 
 
-def _rows(table: Table, costs: pd.DataFrame) -> pd.DataFrame:
+def _rows(table: Table, costs: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+    """The rows, and the one that the ratios are over."""
     by_seed = costs.sort_values("row", kind="stable").groupby(["row", "task"], sort=False)
     cells = _whole(by_seed[MEANS], "mean").join(by_seed[PEAKS].max()).assign(runs=by_seed.size())
     cells = pd.concat([cells, _grid(cells, table)])
     by_task = cells.groupby("row", sort=False)
     rows = _whole(by_task[MEANS], "mean").join(by_task[PEAKS].max()).assign(runs=by_task["runs"].sum())
     rows["tasks"] = _tasks(cells)
-    rows = rows.join(_ratios(cells, table))
+    reference = _reference(cells, table)
+    rows = rows.join(_ratios(cells, reference))
     rows["shared"] = [shared if isinstance(shared, tuple) else () for shared in rows["shared"]]
     labels = {number: row.label for number, row in enumerate(table.rows)}
     rows.index = pd.Index([labels.get(number, f"LoRA, grid of {-number} ranks") for number in rows.index])
-    return rows
+    return rows, labels.get(reference, "")
 
 
 def _whole(groups: Any, combine: str) -> pd.DataFrame:
@@ -91,9 +97,15 @@ def _grid(cells: pd.DataFrame, table: Table) -> pd.DataFrame:
     return pd.concat({-len(ranks): grid[own.size() == len(ranks)]}, names=["row"])
 
 
-def _ratios(cells: pd.DataFrame, table: Table) -> pd.DataFrame:
+def _reference(cells: pd.DataFrame, table: Table) -> int:
+    """The row of AdaLoRA that was run here, its main one where that was; -1 for none."""
+    run = set(cells.index.get_level_values("row"))
+    found = [n for n, row in enumerate(table.rows) if row.method == REFERENCE and n in run]
+    return min(found, key=lambda n: not table.rows[n].main, default=-1)
+
+
+def _ratios(cells: pd.DataFrame, reference: int) -> pd.DataFrame:
     """Every row over AdaLoRA's on the tasks that both have, where AdaLoRA was run on the same machine."""
-    reference = next((number for number, row in enumerate(table.rows) if row.method == REFERENCE), -1)
     base = (
         cells[cells.index.isin([reference], level="row")]
         .droplevel("row")[["total", "cpu"]]
@@ -172,7 +184,7 @@ def _notes(table: CostTable, tasks: Sequence[str]) -> list[str]:
         notes.append(f"*: fewer tasks: {'; '.join(partial)}.")
     if table.rows["relative"].notna().any():
         notes.append(
-            "training / AdaLoRA: search and training together, over the tasks that both have; AdaLoRA = 1."
+            f"training / AdaLoRA: search and training together, over the tasks that both have; {table.reference} = 1."
         )
     else:
         notes.append("No ratio: AdaLoRA was not run here, or a record does not say how long its steps took.")

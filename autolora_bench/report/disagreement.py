@@ -177,7 +177,9 @@ def _table(title: str, rows: Mapping[str, Sequence[Examples]], most: int) -> Pla
         for place in same
     }
     spread = {place: max(found) - min(found) for place, found in values.items()}
-    chosen = sorted((place for place in same if spread[place] > 0), key=lambda place: (-spread[place], place))
+    chosen = sorted(
+        (place for place in same if spread[place] > 1e-9), key=lambda place: (-spread[place], place)
+    )
     lines = tuple(
         (
             str(place),

@@ -97,9 +97,10 @@ def movement_warnings(cells: Sequence[CellMovement]) -> list[str]:
 def _warning(model: str, flat: Sequence[CellMovement]) -> str:
     rows: dict[str, list[str]] = {}
     for cell in flat:
-        rows.setdefault(cell.label, []).append(cell.task)
+        part = f" ({cell.flat} of {len(cell.searches)})" if cell.flat < len(cell.searches) else ""
+        rows.setdefault(cell.label, []).append(f"{cell.task}{part}")
     where = "; ".join(f"{label} on {', '.join(tasks)}" for label, tasks in rows.items())
-    moved = _span([end for cell in flat for search in cell.searches for end in _ends(search)])
+    moved = _span([end for cell in flat for search in cell.searches if search.flat for end in _ends(search)])
     return (
         f"WARNING flat searches with {model}: {where}. The variables hardly moved (relative weights within {moved}): "
         "their ranks say little."

@@ -134,7 +134,11 @@ def _declared(table: Table, column: Column) -> dict[tuple[int, int], float | Non
     found = {}
     for claim in table.claims:
         alone = claim.columns == (column,)
-        over_tasks = column.is_average and len(claim.columns) > 1
+        over_tasks = (
+            column.is_average
+            and len(claim.columns) > 1
+            and column.epoch in {one.epoch for one in claim.columns}
+        )
         if alone or over_tasks:
             first, second = sorted((claim.first, claim.second))
             found[first, second] = claim.adjusted

@@ -1,5 +1,6 @@
 """Costs: sums by hand, ratios within one machine only, AdaLoRA = 1."""
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -78,6 +79,22 @@ def test_machines_are_never_mixed(make: Make) -> None:
     assert row(gpu, "LoRA").relative == 0.5
     assert pd.isna(row(cpu, "LoRA").relative)
     assert any("No ratio" in note for note in cost_reports([cpu])[0].notes)
+
+
+def test_the_ratio_is_over_the_main_adalora_of_the_machine(make: Make) -> None:
+    there = {"provenance": {"device": "cpu", "processor": "CPU X", "cores": 2, "threads": 1}}
+    main = make("rte", "adalora", 0, 0.7, phases=[phase("finetune", 110, 100)])
+    small = dataclasses.replace(main, phases=[phase("finetune", 60, 50)], config_id="0000")
+    small.config = {**main.config, "method": {**main.config["method"], "target_rank": 2}}
+    lora = make("rte", "lora", 0, 0.7, phases=[phase("finetune", 110, 100)])
+    (found,) = costs([small, main, lora])
+    assert row(found, "LoRA").relative == 1.0
+    assert found.reference.endswith("target_rank=default")
+    other = dataclasses.replace(small, **there)  # type: ignore[arg-type]
+    tables = {table.machine: table for table in costs([other, main, lora])}
+    gpu, cpu = tables["Test GPU"], tables["CPU X, 1 of 2 cores"]
+    assert (row(gpu, "LoRA").relative, cpu.rows["relative"].tolist()) == (1.0, [1.0])
+    assert cpu.reference.endswith("target_rank=2")
 
 
 def test_the_grid_adds_up_the_ranks_that_were_run(make: Make) -> None:

@@ -15,7 +15,7 @@ from autolora_bench.report.artefacts import read_search_path, read_search_result
 from autolora_bench.report.build import report
 from autolora_bench.report.collect import Collection
 from autolora_bench.report.correlation import pearson, places, spearman
-from autolora_bench.report.movement import movement_of
+from autolora_bench.report.movement import CellMovement, movement_of, movement_warnings
 from autolora_bench.report.stability import stability
 
 Floats = Any
@@ -183,6 +183,15 @@ def test_a_search_that_chose_is_not_flat() -> None:
         (0.0, 2.0, 2.0)
     )
     assert (found.near_threshold, found.flat) == (0.0, False)
+
+
+def test_the_warning_gives_the_range_of_the_flat_searches_alone() -> None:
+    flat, moved = movement_of(np.array([[0.51, 0.49]])), movement_of(np.array([[0.99, 0.01]]))
+    assert flat is not None
+    assert moved is not None
+    (line,) = movement_warnings([CellMovement("m", "rte", "AutoLoRA", (flat, moved, moved))])
+    assert "AutoLoRA on rte (1 of 3)" in line
+    assert "within 0.98 to 1.02" in line
 
 
 def test_weights_that_are_no_distribution_have_no_movement() -> None:

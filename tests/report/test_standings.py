@@ -102,6 +102,25 @@ def test_few_seeds_leave_every_place_open(make: Make) -> None:
     assert {standing.places(row) for row in standing.order} == {(1, 2)}
 
 
+def test_what_is_declared_of_one_epoch_says_nothing_of_the_other(make: Make) -> None:
+    records = [
+        make(task, method, seed, 0.7 + 0.01 * seed + (0.02 if method == "autolora" else 0.0))
+        for task in ("rte", "mrpc", "cola", "mnli")
+        for method in ("lora", "autolora")
+        for seed in range(2)
+    ]
+    frames = frames_of(runs_of(records, None)[0])
+    (shown,) = tables_of(frames, epoch="both", metrics="paper", title="T", compare=("autolora:lora",))
+    declared = {
+        column.epoch: standings_of(shown, column).pairs[0].declared
+        for column in shown.columns
+        if column.is_average
+    }
+    assert sorted(declared.values()) == [False, True]
+    (claim,) = shown.claims
+    assert declared[claim.columns[0].epoch]
+
+
 def test_the_average_leads_where_rows_have_one(make: Make) -> None:
     records = [make(task, method, 0, 0.7) for task in ("rte", "cola") for method in ("lora", "full")]
     shown = table(records)
