@@ -40,6 +40,12 @@ SHOWN = {
     "arena_agreement": [f"records={RESULTS / 'arena_agreement' / 'records'}", "task=planted"],
     "arena_minilm": [f"records={RESULTS / 'arena_minilm' / 'records'}", "task=planted"],
     "rank_stsb": [f"records={RESULTS / 'rank_stsb' / 'records'}"],
+    "shuffled_labels": [f"records={RESULTS / 'shuffled_labels' / 'records'}"],
+    "shuffled_labels_mrpc": [
+        f"records={RESULTS / 'fair' / 'records'},{RESULTS / 'shuffled_labels_mrpc' / 'records'}",
+        "task=mrpc,mrpc_shuffled",
+        "method=lora_balanced",
+    ],
     "which_layers": [f"records={RESULTS / 'which_layers' / 'records'}", "task=planted"],
 }
 """Folder of results/ -> the words of its report."""
