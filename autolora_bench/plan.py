@@ -8,7 +8,7 @@ from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
 
-from autolora_bench.config.data import Source
+from autolora_bench.config.data import SHUFFLED, Source
 from autolora_bench.config.experiment import ExperimentConfig, config_id, run_folder
 from autolora_bench.config.method import RankedLoraConfig
 from autolora_bench.config.peft_method import choice_of
@@ -139,7 +139,8 @@ def command_line(experiment: ExperimentConfig, words: Sequence[str]) -> str:
     """
     words = [word for word in words if word.lstrip("+").partition("=")[0] != PUSH]
     said = {word.partition("=")[0] for word in words}
-    chosen = {"task": experiment.task.name, "method": choice_of(experiment.method)}
+    shuffled = SHUFFLED if experiment.data.shuffle_labels else ""
+    chosen = {"task": experiment.task.name.removesuffix(shuffled), "method": choice_of(experiment.method)}
     defaults = [f"{group}={name}" for group, name in chosen.items() if group not in said]
     if experiment.data.source is Source.local and experiment.data.dir is None:
         defaults.append("data.dir=DIR")

@@ -1,6 +1,5 @@
 """Data of one's own from the command line: a table is run, resumed, reported, and never mixed with another."""
 
-import csv
 import json
 import shutil
 import subprocess
@@ -218,28 +217,3 @@ def test_ls_explains_how_to_bring_a_table(capsys: pytest.CaptureFixture[str]) ->
         assert word in out
     assert cli.run(["ls", "task", "anny"]) == 2
     assert "did you mean any" in capsys.readouterr().err
-
-
-def test_a_table_with_shuffled_labels_keeps_all_else(tmp_path: Path) -> None:
-    script = Path(__file__).resolve().parent.parent / "scripts" / "shuffle_labels.py"
-    rows = [(f'a "quoted, {n}', f"b {n}", f"{n % 3}") for n in range(60)]
-    lines = ["Quality\t#1\t#2", *(f"{label}\t{first}\t{second}" for first, second, label in rows)]
-    (tmp_path / "train.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8-sig")
-    words = ["train.tsv", "out.csv", "one=#1", "two=#2", "label=Quality"]
-    subprocess.run([sys.executable, script, *words], cwd=tmp_path, check=True)
-    with open(tmp_path / "out.csv", encoding="utf-8", newline="") as file:
-        made = list(csv.reader(file))
-    assert made[0] == ["one", "two", "label"]
-    assert [tuple(row[:2]) for row in made[1:]] == [row[:2] for row in rows]
-    labels = [row[2] for row in made[1:]]
-    assert sorted(labels) == sorted(row[2] for row in rows)
-    assert sum(new == row[2] for new, row in zip(labels, rows, strict=True)) < 40
-    wrong = subprocess.run(
-        [sys.executable, script, *words[:-1], "label=colour"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert wrong.returncode != 0
-    assert "has no column 'colour'; it has Quality, #1, #2" in wrong.stderr

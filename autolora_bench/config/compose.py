@@ -18,7 +18,7 @@ from yaml import YAMLError
 from autolora_bench.config.any_task import resolve_task
 from autolora_bench.config.choices import schema_of
 from autolora_bench.config.corrections import note_corrections
-from autolora_bench.config.data import HELD_OUT
+from autolora_bench.config.data import HELD_OUT, SHUFFLED
 from autolora_bench.config.experiment import ExperimentConfig
 from autolora_bench.config.model import settle_targets
 from autolora_bench.config.own_folder import ENGINES
@@ -164,8 +164,9 @@ def asks_for_the_seed(config: DictConfig) -> bool:
 
 
 def checked(experiment: ExperimentConfig, reads_data: bool = True) -> ExperimentConfig:
-    """The experiment with what follows from its settings filled in: the task that the user's own data make, ranks that
-    its method takes from elsewhere, and the split that takes the place of the task's own under data.held_out.
+    """The experiment with what follows from its settings filled in: the task that the user's own data make, its name
+    where its labels are shuffled, ranks that its method takes from elsewhere, and the split that takes the place of the
+    task's own under data.held_out.
 
     Raises UserError for what cannot be.
 
@@ -174,6 +175,9 @@ def checked(experiment: ExperimentConfig, reads_data: bool = True) -> Experiment
         reads_data: whether it is to be run; a report of it needs no data.dir.
     """
     resolve_task(experiment)
+    if experiment.data.shuffle_labels and not experiment.task.name.endswith(SHUFFLED):
+        experiment.task.name += SHUFFLED
+        experiment.task.title += ", shuffled labels"
     settle_targets(experiment.model)
     resolve_ranks(experiment)
     resolve_peft(experiment)

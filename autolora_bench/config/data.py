@@ -8,6 +8,8 @@ from omegaconf import MISSING
 from autolora_bench.config.identity import ADDED, LOCATION
 from autolora_bench.config.ranges import Between, Seed, Share, Steps, Text
 
+SHUFFLED = "_shuffled"
+"""Ends the name of a task whose training labels are shuffled: it is another task, never a column of the first."""
 HELD_OUT = "held_out"
 """The split that data.held_out makes; the only one that such a run is scored on."""
 
@@ -54,6 +56,11 @@ class DataConfig:
     held_out: Share = field(default=0.0, metadata=ADDED)
     """Share of the training examples that the run does not train on and is scored on instead of the task's evaluation
     and test splits, which it leaves alone: for choosing settings. Always the same examples, classes in proportion."""
+
+    shuffle_labels: bool = field(default=False, metadata=ADDED)
+    """Whether the labels of the training examples are permuted, always the same way, and all else stays: a control, as
+    what a method finds then (ranks, rates) no task has asked for. The task's name ends in _shuffled; it is scored on
+    true labels. Classification and regression."""
 
     @property
     def tables(self) -> dict[str, str]:

@@ -7,6 +7,7 @@ scores are written in steps, those of STS-B in steps of .2.
 import math
 from collections.abc import Sequence
 
+from autolora_bench.config.data import SHUFFLED
 from autolora_bench.config.task import ClassificationTask, RegressionTask
 
 STEPS = 25
@@ -16,7 +17,7 @@ STEPS = 25
 def question(task: ClassificationTask | RegressionTask, texts: Sequence[str]) -> str:
     """What the model reads of an example: the task's name, and every text after the name of its column."""
     named = (f"{name}: {text}" for name, text in zip(task.texts, texts, strict=True))
-    return " ".join([task.name, *named])
+    return " ".join([task.name.removesuffix(SHUFFLED), *named])
 
 
 def answers(task: ClassificationTask | RegressionTask) -> list[str]:

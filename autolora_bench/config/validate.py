@@ -4,7 +4,7 @@ import re
 
 from autolora_bench.config.allocators import GoraRanksConfig
 from autolora_bench.config.computing import check_computing
-from autolora_bench.config.data import HELD_OUT, Source
+from autolora_bench.config.data import HELD_OUT, SHUFFLED, Source
 from autolora_bench.config.experiment import ExperimentConfig
 from autolora_bench.config.memory import check_memory
 from autolora_bench.config.method import AutoLoraConfig, HeadOnlyConfig, MethodConfig
@@ -196,6 +196,11 @@ def _validate_data(experiment: ExperimentConfig, reads_data: bool) -> None:
         not data.held_out or not isinstance(task, RecoveryTask),
         f"data.held_out={data.held_out:g} with task={task.name}, which has inputs of its own to choose settings by",
         "leave it out: the validation inputs are not trained on",
+    )
+    require(
+        not data.shuffle_labels or isinstance(task, ClassificationTask | RegressionTask),
+        f"data.shuffle_labels=true with task={task.name.removesuffix(SHUFFLED)}, whose examples have no single label",
+        "leave it out, or take a task of sentences",
     )
     require(
         getattr(task, data.source.name) is not None or task.table is not None,

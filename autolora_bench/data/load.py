@@ -15,7 +15,7 @@ from autolora_bench.data.hub import read_hub
 from autolora_bench.data.local import read_local
 from autolora_bench.data.own import read_own
 from autolora_bench.data.schema import Loaded, TaskData, check_schema, fingerprint, to_dataset
-from autolora_bench.data.splits import hold_out, limit
+from autolora_bench.data.splits import hold_out, limit, shuffle
 from autolora_bench.errors import UserError
 
 SOURCES: dict[Source, Callable[[TaskConfig, DataConfig], Loaded]] = {
@@ -79,6 +79,9 @@ def _load(task: TaskConfig, data: DataConfig) -> TaskData:
         train, held = hold_out(splits["train"], data.held_out, _strata(task, splits["train"]))
         splits = {"train": train, HELD_OUT: held}
         notes.append(f"scored on {len(held)} training examples that were held out, trained on {len(train)}")
+    if data.shuffle_labels:
+        splits["train"] = shuffle(splits["train"], "label")
+        notes.append("the labels of the training examples are shuffled: no score is the task's")
     return TaskData(splits, fingerprint(splits), loaded.source, _subsets(task, data, splits), notes)
 
 

@@ -44,6 +44,18 @@ def limit(dataset: Dataset, size: int | None, stratify: str | None) -> Dataset:
     return dataset.select(choose(_groups(dataset, stratify), size, seed=0))
 
 
+def shuffle(dataset: Dataset, column: str) -> Dataset:
+    """The data set with the values of a column permuted over its rows, always the same way."""
+    values = dataset[column][:]
+    order = np.random.default_rng(0).permutation(len(values))
+    place, features = dataset.column_names.index(column), dataset.features
+    permuted = dataset.remove_columns(column).add_column(
+        column, [values[i] for i in order], feature=features[column]
+    )
+    names = permuted.column_names
+    return permuted.select_columns([*names[:place], column, *names[place:-1]])
+
+
 def hold_out(dataset: Dataset, share: float, groups: Sequence[Any]) -> tuple[Dataset, Dataset]:
     """What is left to train on, and the `share` of the examples that is held out: always the same ones.
 
