@@ -239,13 +239,19 @@ def explain(error: Exception, overrides: Sequence[str] = ()) -> UserError:
             f"{single[1]}={single[2]} is no list",
             f"put it in brackets, as in '{single[1]}=[{single[2]}]', or '{single[1]}=[A,B]' for several values",
         )
-    whole_number = re.search(r"override \+*([\w.]+)=(\S+): .*could not be converted to Integer", whole)
+    whole_number = re.search(r"override \+*([\w.]+)=([^{\s]\S*): .*could not be converted to Integer", whole)
     if whole_number:
         name, value = whole_number[1], whole_number[2]
+        if re.fullmatch(r"\d+(\.\d+)?e\d+", value) and float(value).is_integer():
+            return UserError(
+                f"{name}={value} is not read as a whole number", f"write {name}={float(value):.0f}"
+            )
         span = re.fullmatch(r"(\d+)(?:-|\.\.|:)(\d+)", value)
         mend = f"say {name}=N, or {name}=N,M,... for several runs"
-        if span:
-            mend = f"several are written '{name}=range({span[1]},{int(span[2]) + 1})'"
+        if span and int(span[1]) < int(span[2]):
+            mend = (
+                f"several are written '{name}=range({span[1]},{int(span[2]) + 1})', alone, or {name}=N,M,..."
+            )
         return UserError(f"{name}={value} is no whole number", mend)
     composing = re.search(r"(In '[^']+'): \w+ raised while composing config: (.+?) full_key: (\S+)", text)
     if composing:

@@ -176,11 +176,11 @@ def _orders(ranks: Floats, seed: Codes, draws: int, random: np.random.Generator)
 def _dealt(task: Codes, seed: Codes, draws: int, random: np.random.Generator) -> tuple[Codes, bool]:
     """(deals, runs): the tasks, permuted among the runs of each seed; and whether these are all there are.
 
-    Names of tasks do not matter, so that a seed that has them all may keep its own.
+    Where every seed has all tasks their names do not matter, so that one seed may keep its own.
     """
     places = [np.flatnonzero(seed == one) for one in np.unique(seed)]
-    largest = max(places, key=len)
-    moved = [own for own in places if own is not largest or len(own) < len(np.unique(task))]
+    complete = all(len(own) == len(np.unique(task)) for own in places)
+    moved = places[1:] if complete else places
     count = math.prod(math.factorial(len(own)) for own in moved)
     exact = count <= ALL_DEALS
     dealt = np.tile(task, (count if exact else draws, 1))

@@ -22,7 +22,7 @@ from autolora_bench.report.frames import run_cost
 from autolora_bench.report.missing_cells import unfilled_of
 from autolora_bench.report.palette import row_family
 from autolora_bench.report.rows import RowRuns, rows_of
-from autolora_bench.report.runs import Run, flatten, hardware, setting
+from autolora_bench.report.runs import BEFORE_AUTO, Run, flatten, hardware, setting, told
 from autolora_bench.report.scoreboard import Unfilled
 from autolora_bench.report.significance import bootstrap_interval
 
@@ -69,7 +69,7 @@ class Arena:
     grids: Mapping[str, tuple[float, ...]]
     """Title -> the learning rates that were tried, those that diverged too."""
     uneven: tuple[str, ...]
-    """Titles of those that were not tried with the same rates on every plant."""
+    """Titles of those that were not tried with the same rates on every plant and start."""
     unfilled: tuple[Unfilled, ...]
     families: Mapping[str, str]
     """Title -> the method's family, which decides its colour."""
@@ -103,11 +103,24 @@ def arenas_of(runs: Sequence[Run]) -> list[Arena]:
     for run in filter(is_planted, runs):
         groups.setdefault(_key(run), []).append(run)
     settings = {key: _setting(members[0]) for key, members in groups.items()}
+    found = []
+    for key, members in groups.items():
+        like = {other: settings[other] for other in groups if groups[other][0].model == members[0].model}
+        own = [*_telling(settings, "model", False), *_telling(like, "model", True)]
+        found.append(
+            _arena(members, ", ".join(f"{name}={told(settings[key], name)}" for name in sorted(own)))
+        )
+    return found
+
+
+def _telling(settings: Mapping[str, Mapping[str, str]], section: str, inside: bool) -> list[str]:
+    """The settings inside or outside of a section in which some arenas differ, but for the mode."""
     names = {name for one in settings.values() for name in one} - {"mode", "model.name"}
-    telling = sorted(n for n in names if len({one.get(n) for one in settings.values()}) > 1)
     return [
-        _arena(members, ", ".join(f"{name}={settings[key].get(name, 'default')}" for name in telling))
-        for key, members in groups.items()
+        name
+        for name in names
+        if (name.partition(".")[0] == section) is inside
+        and len({one.get(name) for one in settings.values()}) > 1
     ]
 
 
@@ -134,9 +147,8 @@ def _setting(run: Run) -> dict[str, str]:
     """All but the method and the plant's seed. Where the plant names its layers, those adapted are the method's."""
     task = {name: value for name, value in run.config["task"].items() if name != "plant_seed"}
     other = flatten({name: value for name, value in run.config.items() if name not in ("task", "method")})
-    if task.get("layers") is not None:
-        other = {name: value for name, value in other.items() if name != "model.targets"}
-    return flatten(task) | other
+    left = {"train.evaluation_batch_size"} | ({"model.targets"} if task.get("layers") is not None else set())
+    return BEFORE_AUTO | flatten(task) | {name: value for name, value in other.items() if name not in left}
 
 
 def _key(run: Run) -> str:
@@ -184,7 +196,7 @@ def _named(run: Run, held: bool) -> Run:
 
 def _arena(runs: Sequence[Run], telling: str) -> Arena:
     found = rows_of(_without_rates(runs))
-    rows = [row for row in found if row.alive] or found
+    rows = [row for row in found if row.alive or any(map(_has_diverged, row.runs))] or found
     tries = _tries(rows)
     counted = _counted(tries)
     plants = _by_plant(counted)
@@ -222,13 +234,17 @@ def _arena(runs: Sequence[Run], telling: str) -> Arena:
     )
 
 
+def _has_diverged(run: Run) -> bool:
+    return run.record is not None and run.record.diverged
+
+
 def _tries(rows: Sequence[RowRuns]) -> pd.DataFrame:
     """One line per run that was completed or diverged."""
     lines = [
         _try(number, run.record)
         for number, row in enumerate(rows)
         for run in row.runs
-        if run.record and (run.completed or run.record.diverged)
+        if run.record and (run.completed or _has_diverged(run))
     ]
     columns = [
         "row",
@@ -293,8 +309,8 @@ def _by_plant(counted: pd.DataFrame) -> pd.DataFrame:
 
 
 def _is_uneven(tries: pd.DataFrame) -> bool:
-    """Whether a row was tried with other rates on one plant than on another."""
-    return len({frozenset(own["rate"].dropna()) for _, own in tries.groupby("plant")}) > 1
+    """Whether a row was tried with other rates on one plant, or start of it, than on another."""
+    return len({frozenset(own["rate"].dropna()) for _, own in tries.groupby(["plant", "seed"])}) > 1
 
 
 def _reference(plants: pd.DataFrame, rows: Sequence[RowRuns], method: str) -> pd.DataFrame:

@@ -44,7 +44,8 @@ def _table(arena: Arena) -> PlainTable:
             str(row["title"]),
             *(_field(row, name) for name in told),
             ", ".join(
-                f"{rate:g}" + (f" ({n})" if row["plants"] > 1 else "") for rate, n in row["rates"].items()
+                f"{rate:g}" + (f" ({n})" if sum(row["rates"].values()) > 1 else "")
+                for rate, n in row["rates"].items()
             ),
             str(row["plants"]),
         )
@@ -121,7 +122,10 @@ def _notes(arena: Arena) -> list[str]:
         if grid != usual
     ]
     if arena.uneven:
-        notes.append(f"Not tried with the same learning rates on every plant: {'; '.join(arena.uneven)}.")
+        notes.append(
+            "Not tried with the same learning rates on every plant and start (a start with fewer than another of its "
+            f"plant is left out): {'; '.join(arena.uneven)}."
+        )
     return [*notes, *_fewer(arena), *_gaps(arena)]
 
 
@@ -129,9 +133,13 @@ def _fewer(arena: Arena) -> list[str]:
     """Whose means are over other plants than those of the others, and which are over fewer than the row has."""
     run = {number: tuple(arena.plants.loc[number].index) for number in arena.rows.index}
     usual = max(run.values(), key=list(run.values()).count, default=())
+    few = list(run.values()).count(usual) * 2 <= len(run)
     others = [
-        f"{arena.rows.loc[number, 'title']} on {_plants(own)}" for number, own in run.items() if own != usual
+        f"{arena.rows.loc[number, 'title']} on {_plants(own)}"
+        for number, own in run.items()
+        if few or own != usual
     ]
+    nothing = [str(line["title"]) for _, line in arena.rows.iterrows() if not line["plants"]]
     fewer = []
     for number, line in arena.rows.iterrows():
         own = arena.plants.loc[number]
@@ -142,13 +150,12 @@ def _fewer(arena: Arena) -> list[str]:
             if 0 < (held := (clear if name == "regret" else own)[name]).notna().sum() < len(held)
         ]
         fewer += [f"{line['title']} ({', '.join(parts)})"] if parts else []
+    start = "Not run on the same plants: " if few else f"Most were run on {_plants(usual)}; "
+    over = "Defined on fewer plants than were run, so means over these alone"
     return [
-        *([f"Most were run on {_plants(usual)}; {'; '.join(others)}."] if others else []),
-        *(
-            [f"Defined on fewer plants than were run, so means over these alone: {'; '.join(fewer)}."]
-            if fewer
-            else []
-        ),
+        *([f"{start}{'; '.join(others)}."] if len(set(run.values())) > 1 else []),
+        *([f"Without a score, as every rate diverged or has none: {'; '.join(nothing)}."] if nothing else []),
+        *([f"{over}: {'; '.join(fewer)}."] if fewer else []),
     ]
 
 

@@ -158,9 +158,8 @@ def _cell(runs: Sequence[Run], own: Variant | list[tuple[str, str]], names: tupl
     finals = [run for run in others if run.completed or run.planned] or others
     final_rates = sorted({_rate(run) for run in finals})
     circumstances = {
-        frozenset((run.setting("data", "held_out"), run.seed) for run in own) for own in rates.values()
+        frozenset((run.setting("data", "held_out"), run.seed) for run in own) for own in ended.values()
     }
-    shares = {run.setting("data", "held_out") for run in tuning}
     records = [run.record for run in runs if run.record]
     metric = metric_of(str(records[0].headline), records) if records else None
     return TunedCell(
@@ -188,7 +187,7 @@ def _cell(runs: Sequence[Run], own: Variant | list[tuple[str, str]], names: tupl
         machines=frozenset(hardware(run.record) for run in runs if run.record and _has_ended(run)),
         lost=sum(run.record is not None and not _has_ended(run) for run in runs),
         final_rates=tuple(final_rates),
-        unlike=len(circumstances) > 1 or len(shares) > 1,
+        unlike=len(circumstances) > 1,
         error=_error(tuning),
     )
 

@@ -9,13 +9,15 @@ import pytest
 
 from autolora_bench.config.choices import choices
 from autolora_bench.config.compose import compose_config, composer, to_experiment
-from autolora_bench.config.experiment import ExperimentConfig
+from autolora_bench.config.experiment import ExperimentConfig, config_id, run_folder
+from autolora_bench.config.label_texts import question
 from autolora_bench.config.ranges import check_ranges
 from autolora_bench.config.registry import methods
-from autolora_bench.config.task import TASKS
+from autolora_bench.config.task import TASKS, ClassificationTask
 from autolora_bench.config.train import TrainConfig
 from autolora_bench.errors import UserError
 from autolora_bench.paths import conf_dir
+from autolora_bench.plan import command_line
 
 
 @pytest.mark.sample(one_in=3)
@@ -103,3 +105,30 @@ def test_what_is_shipped_is_accepted(method: str) -> None:
     words = [f"task={task}", f"model={model}", f"data={data}", f"method={method}", *ranks, *kind]
     with composer():
         assert to_experiment(compose_config(words)).method.name == ("peft_boft" if kind else method)
+
+
+def test_a_task_with_shuffled_labels_is_another_task_and_is_asked_for_in_the_same_words() -> None:
+    words = ["task=mrpc", "data=generated", "method=lora"]
+    with composer():
+        true, mixed = (
+            to_experiment(compose_config([*words, f"data.shuffle_labels={said}"]))
+            for said in ("false", "true")
+        )
+        usual = to_experiment(compose_config(words))
+    assert config_id(true) == config_id(usual) != config_id(mixed)
+    assert (mixed.task.name, mixed.task.title) == ("mrpc_shuffled", f"{true.task.title}, shuffled labels")
+    assert run_folder(mixed) != run_folder(true)
+    command = command_line(mixed, ["data=generated", "data.shuffle_labels=true"])
+    assert command == "autolora-bench data=generated data.shuffle_labels=true task=mrpc method=lora"
+    texts = {"texts": ["A.", "B."]}
+    assert isinstance(mixed.task, ClassificationTask)
+    assert isinstance(true.task, ClassificationTask)
+    assert question(mixed.task, **texts) == question(true.task, **texts)
+
+
+@pytest.mark.parametrize("task", ["bionlp", "e2e", "planted"])
+def test_labels_that_are_no_single_ones_are_not_shuffled(task: str) -> None:
+    model = ["model=small", "data=planted"] if task == "planted" else ["data=generated"]
+    with composer(), pytest.raises(UserError) as error:
+        to_experiment(compose_config([f"task={task}", *model, "method=lora", "data.shuffle_labels=true"]))
+    assert error.value.what.startswith(f"data.shuffle_labels=true with task={task}")

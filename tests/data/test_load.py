@@ -67,6 +67,28 @@ def test_limits_are_stable_balanced_and_said(task_of: Callable[[str], TaskConfig
     assert untouched.notes == whole.notes
 
 
+@pytest.mark.parametrize("name", ["mrpc", "stsb"])
+def test_shuffled_labels_are_those_of_the_same_examples(
+    name: str, task_of: Callable[[str], TaskConfig]
+) -> None:
+    task, data = task_of(name), replace(GENERATED, limit=200, held_out=0.1)
+    true, mixed = load_data(task, data), load_data(task, replace(data, shuffle_labels=True))
+    assert (
+        mixed.fingerprint
+        == load_data(task, replace(data, shuffle_labels=True)).fingerprint
+        != true.fingerprint
+    )
+    assert mixed.splits["held_out"].to_list() == true.splits["held_out"].to_list()
+    ours, theirs = mixed.splits["train"], true.splits["train"]
+    assert ours.features == theirs.features
+    assert ours.remove_columns("label").to_list() == theirs.remove_columns("label").to_list()
+    assert Counter(ours["label"][:]) == Counter(theirs["label"][:])
+    agree = sum(a == b for a, b in zip(ours["label"][:], theirs["label"][:], strict=True)) / len(ours)
+    by_chance = sum((count / len(ours)) ** 2 for count in Counter(ours["label"][:]).values())
+    assert abs(agree - by_chance) < 0.12
+    assert any("are shuffled" in note for note in mixed.notes)
+
+
 def test_a_limit_makes_a_subset_of_real_data(task_of: Callable[[str], TaskConfig], shared_data: Any) -> None:
     data = DataConfig(source=Source.local, dir=str(shared_data), limit=100)
     assert load_data(task_of("rte"), data).subsets == {"train": (100, 2490)}

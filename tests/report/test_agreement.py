@@ -132,7 +132,7 @@ def test_drawn_deals_are_near_all_deals(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_a_seed_without_some_task_moves_its_own_tasks_alone() -> None:
-    """Seed 2 has one task of two: two deals of seed 1 are left when seed 0 keeps its own."""
+    """Seed 2 has one task of two, so that names matter: seeds 0 and 1 have two deals each."""
     ranks, tasks, seeds = noise(5), ["a", "b", "a", "b", "a"], [0, 0, 1, 1, 2]
     found = across_tasks(ranks, tasks, seeds)
     assert found is not None

@@ -331,8 +331,7 @@ def test_a_start_of_which_a_rate_diverged_counts_with_the_others(planted: Plante
                 "autolora_topk", seed, rate, "task.plant_seed=0", test=error, validation=error + rate
             )
             records.append(diverged(made) if (seed, rate) == (0, 0.03) else made)
-    found = arena(records)
-    row = line(found, "autolora_topk")
+    row = line(found := arena(records), "autolora_topk")
     assert (row["error"], row["regret"]) == (pytest.approx(0.3), pytest.approx(0.5))
     assert row["rates"] == {0.003: 2}
     assert found.grids["AutoLoRA, smooth top-k"] == (0.003, 0.01, 0.03)
@@ -355,7 +354,7 @@ def test_means_over_fewer_plants_and_other_plants_are_told(planted: Planted) -> 
         )
     notes = " ".join(arena_tables([arena(records)])[0].notes)
     assert "AutoLoRA, smooth top-k (rank correlation 1 of 3, regret 1 of 3)" in notes
-    assert "Most were run on plants 0, 1, 2; " in notes
+    assert "Not run on the same plants: " in notes
     assert "AutoLoRA on plant 7" in notes
 
 
@@ -390,7 +389,12 @@ def test_a_completed_run_without_a_validation_score_is_a_row_without_numbers(pla
     made.best = made.last = {
         "validation": Evaluation("finetune", "validation", 3.0, 400, {"relative_error": None}, 512)
     }
-    found = arena([made, *controls(planted)])
-    assert line(found, "autolora")["plants"] == 0
-    assert np.isnan(line(found, "autolora")["error"])
+    row = line(found := arena([made, *controls(planted)]), "autolora")
+    assert (row["plants"], bool(np.isnan(row["error"]))) == (0, True)
     assert not any("No run is completed" in note for note in arena_tables([found])[0].notes)
+
+
+def test_an_allocator_of_which_every_rate_diverged_is_a_row_that_says_so(planted: Planted) -> None:
+    found = arena([*controls(planted)[:2], diverged(planted.record("autolora_topk"))])
+    assert line(found, "autolora_topk")["plants"] == 0
+    assert any("every rate diverged" in note for note in arena_tables([found])[0].notes)
