@@ -281,7 +281,14 @@ def _values(override: Override) -> list[str]:
     if not override.is_sweep_override():
         found = [override.value()]
     else:
-        found = list(override.sweep_string_iterator())
+        try:
+            found = list(override.sweep_string_iterator())
+        except Exception as error:
+            name = override.key_or_group
+            raise UserError(
+                f"{override.input_line}: a range beside other values cannot be read",
+                f"write the values themselves, as in {name}=0,1,2,7, or the range alone",
+            ) from error
         if not found:
             raise UserError(f"{override.input_line} stands for nothing", "give it at least one value")
     return [str(value) for value in found if value not in (None, "null") and "${" not in str(value)]

@@ -320,6 +320,7 @@ CASES = {
         "task.evaluation=dev", expected="put it in brackets, as in 'task.evaluation=[dev]'"
     ),
     "a span of seeds": Case(("-m", "seed=0-7", *GENERATED), "several are written 'seed=range(0,8)'"),
+    "a whole number with an exponent": bad("data.limit=1e3", expected="write data.limit=1000"),
     "no whole number": bad("train.batch_size=1.5", expected="train.batch_size=1.5 is no whole number"),
     "one value of a list inside a mapping": bad(
         "task.hub.files={train:abc}", expected="task.hub.files.train: Invalid value assigned"
@@ -333,6 +334,10 @@ CASES = {
     "unknown shared settings": bad("shared=minilmm", expected="did you mean minilm"),
     "unknown training settings": bad("train=nosuch", expected="conf/train/ holds all"),
     "two suites": Case(("suite=table1,table3",), "a sweep is of one suite"),
+    "a range beside a number": Case(
+        ("-m", "seed=range(0,4),7", *GENERATED),
+        "seed=range(0,4),7: a range beside other values cannot be read",
+    ),
     "a range of nothing": Case(("-m", "seed=range(0,0)", *GENERATED), "seed=range(0,0) stands for nothing"),
     "plus before a setting that is none": bad("+train.epoch=7", expected="there is no setting train.epoch"),
     "plus before another method's setting": bad(
