@@ -33,6 +33,7 @@ SHOWN = {
         f"records={RESULTS / 'fair' / 'records'}",
         "compare=head_only:lora,autolora:lora,autolora:lora_random_ranks,lora_balanced:lora,lora_random_ranks:lora",
     ],
+    "fair_stsb": [f"records={RESULTS / 'fair_stsb' / 'records'}", "compare=head_only:lora"],
     "learned_rates_fair": [
         f"records={RESULTS / 'learned_rates_fair' / 'records'}",
         "compare=lora_learned_rates:lora",
