@@ -58,6 +58,8 @@ def _cells(table: Table, records: list[RunRecord]) -> list[str]:
     )
     if any(column.is_average for column in table.columns):
         lines.append("Average: mean of the tasks' headline scores; empty where a task has none.")
+    if any(column.shuffled for column in table.columns):
+        lines.append("Of shuffled labels: a control, in no average and no comparison over tasks.")
     if table.marked:
         lines.append(
             "*: not the whole data, or generated examples: see Data. No difference to published values is taken."

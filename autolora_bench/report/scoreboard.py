@@ -2,7 +2,7 @@
 
 import statistics
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import pandas as pd
@@ -45,6 +45,8 @@ class Column:
     epoch_shown: bool = False
     variant: str = ""
     """What tells this split from the task's other splits, e.g. mismatched."""
+    shuffled: bool = False
+    """Whether it was trained with shuffled labels: a control, and no task to average or to compare methods over."""
 
     @property
     def is_average(self) -> bool:
@@ -99,6 +101,11 @@ class Cell:
         if "completed" in states:
             return "undefined"
         return "failed" if states == {"failed"} else "--"
+
+
+def of_tasks(columns: Sequence[Column]) -> list[Column]:
+    """What averages and comparisons over tasks count: no columns of shuffled labels, where there are others."""
+    return [column for column in columns if not column.shuffled] or list(columns)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autolora_bench.config.registry import UNTRAINED
-from autolora_bench.report.scoreboard import ALPHA, Claim, Column, Row
+from autolora_bench.report.scoreboard import ALPHA, Claim, Column, Row, of_tasks
 
 Floats = NDArray[np.float64]
 Key = TypeVar("Key", bound=Hashable)
@@ -186,7 +186,7 @@ def _every_two(rows: Sequence[Row]) -> list[tuple[int, int]]:
 
 def _headlines(columns: Sequence[Column]) -> list[Column]:
     """Headline columns of one epoch."""
-    chosen = [column for column in columns if column.headline]
+    chosen = of_tasks([column for column in columns if column.headline])
     epoch = next((column.epoch for column in chosen if column.epoch != "kept"), "kept")
     return [column for column in chosen if column.epoch in (epoch, "kept")]
 

@@ -16,7 +16,7 @@ from autolora_bench.report.notes import footnotes_of, generated_tasks, marked_ta
 from autolora_bench.report.published import Published, attach_published, backbone_name
 from autolora_bench.report.rows import RowRuns
 from autolora_bench.report.runs import Run
-from autolora_bench.report.scoreboard import AVERAGE, Cell, Column, Row, Table
+from autolora_bench.report.scoreboard import AVERAGE, Cell, Column, Row, Table, of_tasks
 from autolora_bench.report.significance import claims_of, separated
 from autolora_bench.report.units import metric_of
 
@@ -176,7 +176,7 @@ def averages_of(columns: Sequence[Column]) -> dict[Column, list[Column]]:
     """
     averages = {}
     for epoch in _epochs(columns):
-        parts = [c for c in columns if c.headline and c.epoch in (epoch, "kept")]
+        parts = of_tasks([c for c in columns if c.headline and c.epoch in (epoch, "kept")])
         kinds = {(c.metric.higher_is_better, c.metric.published_scale) for c in parts}
         if len(parts) > 1 and kinds == {(True, 100.0)}:
             shown = any(c.epoch_shown for c in parts)
@@ -252,6 +252,7 @@ def _columns(facts: TaskFacts, scores: list[str], epoch: str, runs: list[Run]) -
             headline=score == facts.scores[0] and split == facts.splits[0],
             epoch_shown=len(epochs) > 1,
             variant=_variant(split, facts.splits),
+            shuffled=any(run.setting("data", "shuffle_labels") for run in runs),
         )
         for score in scores
         for split in facts.splits

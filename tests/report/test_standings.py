@@ -121,6 +121,28 @@ def test_what_is_declared_of_one_epoch_says_nothing_of_the_other(make: Make) -> 
     assert declared[claim.columns[0].epoch]
 
 
+def test_shuffled_labels_are_no_task_to_average_or_compare_over(make: Make) -> None:
+    records = [
+        make(task, method, seed, 0.7 + 0.001 * seed + (0.02 if method == "full" else 0.0))
+        for task in ("rte", "mrpc", "cola")
+        for method in ("lora", "full")
+        for seed in range(2)
+    ]
+    for record in records[-4:]:
+        record.config = {**record.config, "data": {**record.config["data"], "shuffle_labels": True}}
+    shown = table(records, ("full:lora",))
+    assert [column.task for column in shown.columns if column.shuffled] == ["cola"]
+    (claim,) = shown.claims
+    assert {column.task for column in claim.columns} == {"rte", "mrpc"}
+    average = next(column for column in shown.columns if column.is_average)
+    expected = np.mean(
+        [row.mean for column, row in shown.rows[0].cells.items() if column.task in ("rte", "mrpc")]
+    )
+    assert shown.rows[0].cells[average].mean == pytest.approx(expected)
+    alone = table(records[-4:], ("full:lora",))
+    assert {column.task for column in alone.claims[0].columns} == {"cola"}
+
+
 def test_the_average_leads_where_rows_have_one(make: Make) -> None:
     records = [make(task, method, 0, 0.7) for task in ("rte", "cola") for method in ("lora", "full")]
     shown = table(records)
