@@ -46,14 +46,10 @@ def limit(dataset: Dataset, size: int | None, stratify: str | None) -> Dataset:
 
 def shuffle(dataset: Dataset, column: str) -> Dataset:
     """The data set with the values of a column permuted over its rows, always the same way."""
-    values = dataset[column][:]
-    order = np.random.default_rng(0).permutation(len(values))
-    place, features = dataset.column_names.index(column), dataset.features
-    permuted = dataset.remove_columns(column).add_column(
-        column, [values[i] for i in order], feature=features[column]
-    )
-    names = permuted.column_names
-    return permuted.select_columns([*names[:place], column, *names[place:-1]])
+    columns = {name: dataset[name][:] for name in dataset.column_names}
+    order = np.random.default_rng(0).permutation(len(dataset))
+    columns[column] = [columns[column][place] for place in order]
+    return Dataset.from_dict(columns, features=dataset.features)
 
 
 def hold_out(dataset: Dataset, share: float, groups: Sequence[Any]) -> tuple[Dataset, Dataset]:
