@@ -163,7 +163,7 @@ def _without_rates(runs: Sequence[Run]) -> list[Run]:
     """
     groups: dict[str, list[Run]] = {}
     for run in runs:
-        groups.setdefault(_named(run, False).config_id, []).append(run)
+        groups.setdefault(_rateless(run, keeps_search_rate=False).config_id, []).append(run)
     found = []
     for group in groups.values():
         held = {pair[1] for run in group if (pair := _rates(run))[1] not in (None, pair[0])}
@@ -172,9 +172,9 @@ def _without_rates(runs: Sequence[Run]) -> list[Run]:
             rate, own = _rates(run)
             follows = own is None or own == rate
             if follows and (own not in held or len(following) > 1):
-                found.append(_named(run, False))
+                found.append(_rateless(run, keeps_search_rate=False))
             if own in held:
-                found.append(_named(run, True))
+                found.append(_rateless(run, keeps_search_rate=True))
     return found
 
 
@@ -184,9 +184,10 @@ def _rates(run: Run) -> tuple[str | None, str | None]:
     return flat.get(RATE[0]), flat.get(RATE[1])
 
 
-def _named(run: Run, held: bool) -> Run:
+def _rateless(run: Run, *, keeps_search_rate: bool) -> Run:
+    """The run without its learning rate and its plant, and another config_id for that."""
     method = {k: v for k, v in run.config["method"].items() if k != "learning_rate"}
-    if isinstance(method.get("search"), dict) and not held:
+    if isinstance(method.get("search"), dict) and not keeps_search_rate:
         method["search"] = {k: v for k, v in method["search"].items() if k != "learning_rate"}
     task = {name: value for name, value in run.config["task"].items() if name != "plant_seed"}
     config = run.config | {"method": method, "task": task}
@@ -267,7 +268,8 @@ def _tries(rows: Sequence[RowRuns]) -> pd.DataFrame:
 def _try(number: int, record: RunRecord) -> dict[str, Any]:
     moment = record.last if setting(record, "train", "keep") == "last" else record.best
     split = next(iter(setting(record, "task", "evaluation") or []), "")
-    moment = {} if record.diverged or moment is None else moment
+    if record.diverged:
+        moment = {}  # what it scored before counts as nothing
     test = next(iter(record.test.values()), None)
     scores = test.scores if test and not record.diverged else {}
     plant, seed = record.data.get("plant"), setting(record, "task", "plant_seed")
