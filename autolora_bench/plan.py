@@ -8,8 +8,9 @@ from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
 
-from autolora_bench.config.data import SHUFFLED, Source
+from autolora_bench.config.data import Source
 from autolora_bench.config.experiment import ExperimentConfig, config_id, run_folder
+from autolora_bench.config.identity import SHUFFLED
 from autolora_bench.config.method import RankedLoraConfig
 from autolora_bench.config.peft_method import choice_of
 from autolora_bench.errors import UserError

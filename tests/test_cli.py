@@ -120,6 +120,7 @@ def test_help_names_every_command_and_what_all_of_them_take() -> None:
     ("words", "expected"),
     [
         (["task=rtee"], ["task=rtee is not known", "did you mean rte"]),
+        (["task=rte_shuffled"], ["task=rte with shuffled labels", "say task=rte data.shuffle_labels=true"]),
         (["task=rte", "method=lorra"], ["method=lorra is not known", "did you mean lora"]),
         (["model=minilmm"], ["did you mean minilm"]),
         (

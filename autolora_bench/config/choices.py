@@ -4,6 +4,7 @@ from pathlib import Path
 
 import yaml
 
+from autolora_bench.config.identity import SHUFFLED
 from autolora_bench.errors import UserError, nearest
 
 GROUPS = ("task", "method", "model", "data", "train", "suite")
@@ -65,4 +66,10 @@ def check_choice(group: str, name: str, folders: list[Path]) -> None:
     if name not in known:
         listed = group if group in KINDS else f"{group}s"
         shown = f"autolora-bench ls {listed} shows all" if listed in KINDS else f"conf/{group}/ holds all"
+        task = name.removesuffix(SHUFFLED)
+        if group == "task" and task != name and task in known:
+            raise UserError(
+                f"task={name} is what records call task={task} with shuffled labels",
+                f"say task={task} data.shuffle_labels=true",
+            )
         raise UserError(f"{group}={name} is not known", f"{nearest(name, known)}{shown}")

@@ -18,8 +18,9 @@ from yaml import YAMLError
 from autolora_bench.config.any_task import resolve_task
 from autolora_bench.config.choices import schema_of
 from autolora_bench.config.corrections import note_corrections
-from autolora_bench.config.data import HELD_OUT, SHUFFLED
+from autolora_bench.config.data import HELD_OUT
 from autolora_bench.config.experiment import ExperimentConfig
+from autolora_bench.config.identity import SHUFFLED
 from autolora_bench.config.model import settle_targets
 from autolora_bench.config.own_folder import ENGINES
 from autolora_bench.config.peft_method import resolve_peft
@@ -175,7 +176,7 @@ def checked(experiment: ExperimentConfig, reads_data: bool = True) -> Experiment
         reads_data: whether it is to be run; a report of it needs no data.dir.
     """
     resolve_task(experiment)
-    if experiment.data.shuffle_labels and not experiment.task.name.endswith(SHUFFLED):
+    if experiment.data.shuffle_labels:
         experiment.task.name += SHUFFLED
         experiment.task.title += ", shuffled labels"
     settle_targets(experiment.model)

@@ -8,8 +8,6 @@ from omegaconf import MISSING
 from autolora_bench.config.identity import ADDED, LOCATION
 from autolora_bench.config.ranges import Between, Seed, Share, Steps, Text
 
-SHUFFLED = "_shuffled"
-"""Ends the name of a task whose training labels are shuffled: it is another task, never a column of the first."""
 HELD_OUT = "held_out"
 """The split that data.held_out makes; the only one that such a run is scored on."""
 

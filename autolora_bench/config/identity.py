@@ -23,6 +23,8 @@ default must therefore never change. Works at any depth: a nested dataclass is l
 its default, and inside it only what differs counts where its own fields are marked too.
 """
 
+SHUFFLED = "_shuffled"
+"""Ends the name of a task whose training labels are shuffled: it is another task, never a column of the first."""
 
 LEAVES = (str, int, float, bool)
 """Types whose values are plain already; an enumeration's members are of others."""

@@ -7,7 +7,7 @@ scores are written in steps, those of STS-B in steps of .2.
 import math
 from collections.abc import Sequence
 
-from autolora_bench.config.data import SHUFFLED
+from autolora_bench.config.identity import SHUFFLED
 from autolora_bench.config.task import ClassificationTask, RegressionTask
 
 STEPS = 25

@@ -4,8 +4,9 @@ import re
 
 from autolora_bench.config.allocators import GoraRanksConfig
 from autolora_bench.config.computing import check_computing
-from autolora_bench.config.data import HELD_OUT, SHUFFLED, Source
+from autolora_bench.config.data import HELD_OUT, Source
 from autolora_bench.config.experiment import ExperimentConfig
+from autolora_bench.config.identity import SHUFFLED
 from autolora_bench.config.memory import check_memory
 from autolora_bench.config.method import AutoLoraConfig, HeadOnlyConfig, MethodConfig
 from autolora_bench.config.model import ModelConfig

@@ -126,6 +126,14 @@ def test_a_task_with_shuffled_labels_is_another_task_and_is_asked_for_in_the_sam
     assert question(mixed.task, **texts) == question(true.task, **texts)
 
 
+def test_a_task_whose_own_name_ends_as_shuffled_ones_do_is_renamed_too() -> None:
+    with composer():
+        words = ["task=mrpc", "task.name=mine_shuffled", "data=generated", "method=lora"]
+        assert to_experiment(compose_config(words)).task.name == "mine_shuffled"
+        mixed = to_experiment(compose_config([*words, "data.shuffle_labels=true"]))
+    assert mixed.task.name == "mine_shuffled_shuffled"
+
+
 @pytest.mark.parametrize("task", ["bionlp", "e2e", "planted"])
 def test_labels_that_are_no_single_ones_are_not_shuffled(task: str) -> None:
     model = ["model=small", "data=planted"] if task == "planted" else ["data=generated"]
