@@ -1,6 +1,6 @@
 """Cells of a table, as `tables.read` gives them, in the schema's columns: every table of the user's own."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from autolora_bench.config.task import (
@@ -75,6 +75,8 @@ def _each(where: str, name: str, values: Sequence[Any], convert: Callable[[Any],
 def _text(value: Any) -> str:
     if value is None:
         raise ValueError("is missing")
+    if isinstance(value, bytes | Mapping | list):
+        raise ValueError("is no single text")
     return value if isinstance(value, str) else spelled(value)
 
 
@@ -122,6 +124,8 @@ def _number_of(task: RegressionTask) -> Callable[[Any], float]:
 def _list(value: Any) -> list[str]:
     """A list of words, or the words of a text that blanks part."""
     found = value.split() if isinstance(value, str) else value
+    if found and not isinstance(found, list):
+        raise ValueError("is no list of words")
     if not found:
         raise ValueError("is empty")
     return [_text(word) for word in found]

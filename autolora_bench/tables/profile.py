@@ -20,7 +20,7 @@ MOST_VALUES = 1000
 """A column with more distinct values is none of classes."""
 BATCH = 10_000
 KEPT = JsonCache("tables", most=200)
-VERSION = 3
+VERSION = 4
 """Counts up whenever a profile of the same file would be another."""
 
 
@@ -34,10 +34,6 @@ class Content(StrEnum):
     texts = "lists of texts"
     wholes = "lists of whole numbers"
     other = "something else"
-
-
-MIXED = "arrow.json"
-"""Arrow's type of cells that are numbers here and texts there."""
 
 
 @dataclass
@@ -129,8 +125,6 @@ def class_names(feature: Any) -> list[str] | None:
 def _add(column: Column, cells: "pa.ChunkedArray", seen: dict[str, None]) -> None:
     """Count in another batch of rows."""
     values = cells.to_pylist()
-    if getattr(cells.type, "extension_name", None) == MIXED:
-        values = [_decoded(value) for value in values]
     known = column.rows > column.missing
     column.rows += len(values)
     present = [value for value in values if value is not None and not _is_blank(value)]
@@ -157,12 +151,6 @@ def _add(column: Column, cells: "pa.ChunkedArray", seen: dict[str, None]) -> Non
         )
         column.minimum = min(column.minimum, *numbers)
         column.maximum = max(column.maximum, *numbers)
-
-
-def _decoded(value: Any) -> Any:
-    """A cell of a column of several types as `spelled` has it, as the reader does; lists and objects as they are."""
-    found = json.loads(value) if isinstance(value, str) else value
-    return found if found is None or isinstance(found, list | dict) else spelled(found)
 
 
 def _is_blank(value: Any) -> bool:

@@ -2,7 +2,7 @@
 
 The builders' defaults would change cells without a word: CSV cells such as `n/a` and `null` become missing, digits
 become numbers, and rows with too few or too many cells are filled up or cut. Here every CSV cell is text, and rows of
-another width are refused with their line.
+another width are refused with their line. JSON has a reader of its own (`json_rows`).
 """
 
 import csv
@@ -14,6 +14,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from autolora_bench.errors import UserError
+from autolora_bench.tables.json_rows import json_dataset
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -96,6 +97,9 @@ def opened(paths: Sequence[Path]) -> Iterator["Dataset"]:
     options = _csv_options(paths) if builder == "csv" else {}
     verbosity, bars = get_verbosity(), not config.HF_DATASETS_DISABLE_PROGRESS_BARS
     with TemporaryDirectory(prefix="autolora-bench-") as folder:
+        if builder == "json":
+            yield json_dataset(paths, folder)
+            return
         try:
             set_verbosity(CRITICAL)  # the builder logs what is raised
             disable_progress_bars()
@@ -149,13 +153,21 @@ def _dialect(path: Path) -> Dialect:
     """The delimiter, and whether quotation marks hold cells together, checked row by row.
 
     A CSV file whose first line has semicolons and no comma is parted by semicolons, as spreadsheets in many languages
-    write it. A TSV file in which quotation marks do not fit has none that mean anything, as GLUE's.
+    write it. A TSV file has quotation marks that mean nothing, as GLUE's, where they do not fit, and where every line
+    is a row without them: one at the start of a text would else join it to the lines up to the next.
     """
     if path.suffix.lower() == ".tsv":
-        try:
-            return _check_rows(path, "\t", csv.QUOTE_MINIMAL)
-        except UserError:
-            return _check_rows(path, "\t", csv.QUOTE_NONE)
+        refusals: list[UserError] = []
+        for quoting, one_line_each in (
+            (csv.QUOTE_MINIMAL, True),
+            (csv.QUOTE_NONE, True),
+            (csv.QUOTE_MINIMAL, False),
+        ):
+            try:
+                return _check_rows(path, "\t", quoting, one_line_each)
+            except UserError as refusal:
+                refusals.append(refusal)
+        raise refusals[1]
     head = "".join(line for _, line in zip(range(1), _lines(path), strict=False))
     return _check_rows(path, ";" if ";" in head and "," not in head else ",", csv.QUOTE_MINIMAL)
 
@@ -181,12 +193,18 @@ def _cells_of_any_size() -> Iterator[None]:
 
 
 @_cells_of_any_size()
-def _check_rows(path: Path, delimiter: str, quoting: int) -> Dialect:
+def _check_rows(path: Path, delimiter: str, quoting: int, one_line_each: bool = False) -> Dialect:
     strict = quoting != csv.QUOTE_NONE
     reader = csv.reader(_lines(path), delimiter=delimiter, quoting=quoting, strict=strict)  # type: ignore[arg-type]
     header: tuple[str, ...] | None = None
+    lines = 0
     try:
         for cells in reader:
+            lines += 1
+            if one_line_each and reader.line_num > lines:
+                raise UserError(
+                    f"{path}, line {lines}: a cell goes on in the next line", "write it in one line"
+                )
             if header is None:
                 header = tuple(cell or f"Unnamed: {place}" for place, cell in enumerate(cells))
                 _check_header(path, header)

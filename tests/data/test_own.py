@@ -119,6 +119,23 @@ def test_a_tsv_file_may_have_quotation_marks_that_mean_nothing(write: Write) -> 
     assert all(text.startswith('"Hello" ') for text in data.splits["train"]["text"])
 
 
+def test_a_quotation_mark_at_the_start_of_a_text_joins_no_lines_of_a_tsv_file(write: Write) -> None:
+    texts = [f"row {n}" for n in range(20)]
+    texts[3], texts[9] = '"And so it begins', 'he said"'
+    lines = ["text\tlabel", *(f"{text}\t{'ab'[n % 2]}" for n, text in enumerate(texts))]
+    _, data = read(write("a.tsv", "\n".join(lines)))
+    found = {row["text"]: row["label"] for split in data.splits.values() for row in split}
+    assert found == {text: n % 2 for n, text in enumerate(texts)}
+
+
+def test_cells_of_several_lines_in_a_tsv_file_that_needs_its_quotation_marks(write: Write) -> None:
+    texts = [f"row {n}" for n in range(20)]
+    texts[3] = 'two\n"quoted"\tlines'
+    table = pd.DataFrame({"text": texts, "label": ["a", "b"] * 10})
+    _, data = read(write("a.tsv", table.to_csv(index=False, sep="\t")))
+    assert {row["text"] for split in data.splits.values() for row in split} == set(texts)
+
+
 def test_an_index_that_pandas_wrote_is_no_text(write: Write) -> None:
     table = pd.DataFrame(
         {"phrase": [f"some words here {n}" for n in range(12)], "verdict": ["no", "yes"] * 6}
