@@ -31,5 +31,7 @@ the keys; a residual net's only one. Of others PEFT's own table tells, else all 
 """
 EAGER = ("deberta-v2", "gemma2")
 """Architectures whose attention transformers computes by plain matrix products alone."""
+PADDED_AT_THE_LEFT = ("xlnet",)
+"""Architectures whose classifier reads the last position, so that padding must come before it."""
 IGNORED = -100
 """The label of a token that has none: no loss counts it."""

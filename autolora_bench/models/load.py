@@ -26,7 +26,7 @@ from transformers import (
 from autolora_bench.config.model import ALL_LINEAR, Attention, ModelConfig
 from autolora_bench.config.support import DECODERS, check_halves
 from autolora_bench.errors import UserError
-from autolora_bench.models.architectures import EAGER
+from autolora_bench.models.architectures import EAGER, PADDED_AT_THE_LEFT
 from autolora_bench.models.attention import ask_registry, mpnet_with_sdpa
 from autolora_bench.models.gpt2 import PARTS, split_attention
 from autolora_bench.models.head import check_whole, settle_head
@@ -245,4 +245,7 @@ def read_tokenizer(
         )
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
+    # Others number positions from the padding on where it comes first, so that what an example is given would follow
+    # from the longest of its batch.
+    tokenizer.padding_side = "left" if stated.model_type in PADDED_AT_THE_LEFT else "right"
     return tokenizer

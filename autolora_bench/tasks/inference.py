@@ -36,7 +36,7 @@ def evaluation_mode(model: nn.Module, context: EvaluationContext) -> Iterator[No
 def logits(
     model: nn.Module, split: Dataset, collate: Collate, context: EvaluationContext
 ) -> list[torch.Tensor]:
-    """Each example's logits in fp32 on the CPU, in the split's order; padding positions are cut off at the end.
+    """Each example's logits in fp32 on the CPU, in the split's order, without padding positions.
 
     A sequence head gives (labels,), a token head (T, labels) with T the example's own length.
     """
@@ -47,6 +47,9 @@ def logits(
             batch = collate([split[position] for position in positions])
             inputs = {name: value.to(context.device) for name, value in batch.items() if name != "labels"}
             outputs = model(**inputs).logits.float().cpu()
+            if outputs.dim() > 2:
+                own = batch["attention_mask"].bool().cpu()
+                outputs = [output[tokens] for output, tokens in zip(outputs, own, strict=True)]
             for position, output in zip(positions, outputs, strict=True):
-                found[position] = output[: lengths[position]] if output.dim() > 1 else output
+                found[position] = output
     return [output for output in found if output is not None]

@@ -15,6 +15,7 @@ from transformers import (
     RobertaConfig,
     RobertaTokenizerFast,
     XLMRobertaConfig,
+    XLNetConfig,
 )
 
 from autolora_bench.config.model import ModelConfig
@@ -52,6 +53,17 @@ def test_a_decoders_padding_is_its_end(files: list[str], tmp_path: Path) -> None
         ModelConfig(name="m", checkpoint=str(tmp_path)), HeadSpec(HeadKind.language_model)
     )
     assert tokenizer.pad_token == tokenizer.eos_token == "<|endoftext|>"
+
+
+@pytest.mark.parametrize(("config", "side"), [(RobertaConfig, "right"), (XLNetConfig, "left")])
+def test_padding_is_where_the_model_can_have_it_whatever_the_tokenizer_says(
+    config: Any, side: str, files: list[str], tmp_path: Path
+) -> None:
+    said = "left" if side == "right" else "right"
+    RobertaTokenizerFast(*files, padding_side=said).save_pretrained(tmp_path)
+    config().save_pretrained(tmp_path)
+    tokenizer = load_tokenizer(ModelConfig(name="m", checkpoint=str(tmp_path)), HeadSpec(HeadKind.sequence))
+    assert tokenizer.padding_side == side
 
 
 @pytest.mark.parametrize("config", [BertConfig, RobertaConfig, XLMRobertaConfig, LlamaConfig])

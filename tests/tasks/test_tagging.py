@@ -136,6 +136,20 @@ def test_windows_are_merged_so_that_every_word_has_one_tag(wordpiece: Any) -> No
     assert result.scores.values["f1/gene"] == 1.0
 
 
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_tags_are_those_of_the_words_on_whichever_side_batches_are_padded(side: str, wordpiece: Any) -> None:
+    sentences = [[f"{chr(97 + n)}" for n in range(length)] for length in (6, 2, 4)]
+    splits = Tagging(TASK).prepare(data_of(TASK, *sentences), wordpiece)
+    oracle = Oracle({wordpiece.convert_tokens_to_ids(chr(97 + n)): n % 3 for n in range(20)}, 3)
+    before, wordpiece.padding_side = wordpiece.padding_side, side
+    try:
+        result = Tagging(TASK).evaluate(oracle, splits.held_out["test"], context(wordpiece))
+    finally:
+        wordpiece.padding_side = before
+    names = tag_names(TASK)
+    assert result.predictions == [[names[n % 3] for n in range(len(words))] for words in sentences]
+
+
 def test_truncated_words_are_outside_and_counted(wordpiece: Any) -> None:
     task = TaggingTask(
         name="t", title="T", metrics=["f1"], entities=["gene"], max_length=8, long=LongSentences.truncate
