@@ -104,7 +104,7 @@ def score_classification(predictions: Values, labels: Values, metrics: Sequence[
         metrics: names out of `FUNCTIONS`.
 
     Raises:
-        UserError: different lengths, no example, or a metric that is not one of these.
+        UserError: different lengths, no example, a metric that is not one of these, F1 of other classes than 0 and 1.
     """
     if len(predictions) != len(labels):
         raise UserError(
@@ -117,6 +117,12 @@ def score_classification(predictions: Values, labels: Values, metrics: Sequence[
             raise UserError(
                 f"{name} is no metric of classes or values", f"choose from {', '.join(FUNCTIONS)}"
             )
+    others = [value for value in (*predictions, *labels) if value not in (0, POSITIVE)]
+    if others and BINARY in metrics:
+        raise UserError(
+            f"{BINARY} needs the classes 0 and {POSITIVE}, there is {others[0]!r} too",
+            f"write {POSITIVE} for the positive class, 0 for the other; of more classes than two it is not defined",
+        )
     return collect({name: _bind(FUNCTIONS[name], predictions, labels) for name in metrics})
 
 

@@ -18,7 +18,13 @@ import evaluate
 from datasets import Features, List, Value
 
 from autolora_bench.errors import UserError, nearest
-from autolora_bench.metrics.classification import CORRELATIONS, FUNCTIONS, GLUE_METRICS, score_classification
+from autolora_bench.metrics.classification import (
+    CORRELATIONS,
+    FUNCTIONS,
+    GLUE_CLASSES,
+    GLUE_METRICS,
+    score_classification,
+)
 from autolora_bench.metrics.generation.bleu import bleu
 from autolora_bench.metrics.generation.captions import cider, rouge_l, rouge_l_google
 from autolora_bench.metrics.generation.e2e import score_e2e
@@ -29,7 +35,7 @@ from autolora_bench.metrics.generation.ter import ter
 from autolora_bench.metrics.generation.webnlg import WebnlgProtocol, pad_references, score_webnlg
 from autolora_bench.metrics.registry import METRICS, Metric, own_metrics, with_own
 from autolora_bench.metrics.scores import MetricScores, collect
-from autolora_bench.metrics.tagging import TAGGING_METRICS, score_tagging
+from autolora_bench.metrics.tagging import TAG, TAGGING_METRICS, score_tagging
 from autolora_bench.paths import cache_dir
 from autolora_bench.user_code import read_own
 
@@ -181,20 +187,27 @@ def _lists(references: Sequence[str] | Sequence[Sequence[str]]) -> list[list[str
 
 
 def _classification(
-    predictions: Sequence[Any], references: Sequence[Any], metrics: Sequence[str] = ()
+    predictions: Sequence[Any],
+    references: Sequence[Any],
+    metrics: Sequence[str] = (),
+    classes: Sequence[str] = (),
 ) -> MetricScores:
     if not metrics:
         raise UserError("classification needs metrics=", 'name them: metrics=["accuracy", "f1"]')
     if all(name in CORRELATIONS for name in metrics):
         return score_classification(predictions, references, metrics)
-    return score_classification(_classes(predictions), _classes(references), metrics)
+    return score_classification(_classes(predictions, classes), _classes(references, classes), metrics)
 
 
-def _classes(values: Sequence[Any]) -> list[Any]:
-    """Names, or whole numbers, which arrive as floats."""
+def _classes(values: Sequence[Any], classes: Sequence[str]) -> list[Any]:
+    """Names, or whole numbers, which arrive as floats; numbers alone where the names of `classes` are known."""
     for value in values:
         if not isinstance(value, str) and not (value is not None and float(value).is_integer()):
             raise UserError(f"{value!r} is not a class", "give the class's number or name, not its score")
+        if classes and isinstance(value, str) and value not in classes:
+            raise UserError(f"{value!r} is no class of the task", f"its classes are {', '.join(classes)}")
+    if classes:
+        return [classes.index(value) if isinstance(value, str) else int(value) for value in values]
     return [value if isinstance(value, str) else int(value) for value in values]
 
 
@@ -203,6 +216,12 @@ def _tagging(
     references: Sequence[Sequence[str]],
     metrics: Sequence[str] = TAGGING_METRICS,
 ) -> MetricScores:
+    unknown = [name for name in metrics if name not in TAGGING_METRICS]
+    if unknown:
+        raise UserError(f"{unknown[0]} is no metric of tags", f"choose from {', '.join(TAGGING_METRICS)}")
+    odd = next((tag for tags in (*predictions, *references) for tag in tags if not TAG.fullmatch(tag)), None)
+    if odd is not None:
+        raise UserError(f"{odd!r} is not a tag", "tags are O, B-type and I-type")
     values = score_tagging(predictions, references).values
     return MetricScores({name: value for name, value in values.items() if name.partition("/")[0] in metrics})
 
@@ -223,10 +242,10 @@ OF_KINDS = {
 """Kind of task -> what a metric of it takes, in words and as features."""
 
 
-def _of_classes(metrics: tuple[str, ...]) -> _Definition:
+def _of_classes(metrics: tuple[str, ...], classes: tuple[str, ...] = ()) -> _Definition:
     values = all(name in CORRELATIONS for name in metrics)
     return _Definition(
-        partial(_classification, metrics=metrics),
+        partial(_classification, metrics=metrics, classes=classes),
         VALUES if values else CLASSES,
         (),
         _OF_VALUES if values else _OF_CLASSES,
@@ -254,7 +273,7 @@ DEFINITIONS: Mapping[str, _Definition] = MappingProxyType(
             _webnlg, TEXTS, ("metrics", "protocol", "categories", "seen", "prepare"), _OF_TEXTS
         ),
         **dict.fromkeys(("bionlp", "tagging"), _Definition(_tagging, TAGS, ("metrics",), _OF_TAGS)),
-        **{task: _of_classes(metrics) for task, metrics in GLUE_METRICS.items()},
+        **{task: _of_classes(metrics, GLUE_CLASSES.get(task, ())) for task, metrics in GLUE_METRICS.items()},
         "classification": _Definition(_classification, CLASSES, ("metrics",), _OF_CLASSES),
         **{name: _of_classes((name,)) for name in FUNCTIONS},
         **{

@@ -4,6 +4,7 @@ seqeval's default mode reads the entities: an `I-` that continues nothing starts
 conlleval counts them. A prediction is correct where type, first and last token agree.
 """
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from autolora_bench.metrics.scores import MetricScores
 
 Sentences = Sequence[Sequence[str]]
 TAGGING_METRICS = ("precision", "recall", "f1")
+TAG = re.compile(r"O|[BIES](-\S+)?")
+"""What a tag is; a chunk may also have an end, and be single."""
 
 
 @dataclass(frozen=True)

@@ -10,13 +10,17 @@ from autolora_bench.config.task import ClassificationTask
 from autolora_bench.data.files import local_source
 from autolora_bench.data.glue_tsv import read_glue_tsv
 from autolora_bench.errors import UserError
-from autolora_bench.metrics.classification import BINARY, CORRELATIONS, GLUE_CLASSES, GLUE_METRICS, POSITIVE
+from autolora_bench.metrics.classification import CORRELATIONS, GLUE_CLASSES, GLUE_METRICS
 from autolora_bench.scoring.predictions import check_counts, read_lines
 from autolora_bench.tables.text_files import BLANKS, holds_json, quote, read_text
 
 Value = int | float | str
 Values = list[Value]
 HEADER = ("prediction", "label")
+HEADERS = re.compile(
+    r"(y_)?(pred|prediction|predicted|output|label|gold|true|truth|target|reference|class)s?", re.I
+)
+"""Words that name columns."""
 VARIANTS = {"mnli_mm": "mnli"}
 """Scored under a name of its own -> the task whose files have its layout."""
 LONGEST = 15
@@ -53,7 +57,6 @@ def read_labelled(
     _check_spelling(predicted, labels, classes)
     if classes:
         return _numbers(predicted, classes), _numbers(labels, classes)
-    _check_binary([*predicted, *labels], metrics)
     return predicted, labels
 
 
@@ -85,16 +88,6 @@ def _check_spelling(predicted: Values, labels: Values, classes: Sequence[str]) -
         raise UserError("there are both numbers and names", "write all as numbers or all as names")
 
 
-def _check_binary(values: Values, metrics: Sequence[str]) -> None:
-    """Refuse more classes than two, and classes of which the positive one is not known."""
-    others = [value for value in values if value not in (0, POSITIVE)]
-    if others and BINARY in metrics:
-        raise UserError(
-            f"{BINARY} needs the classes 0 and {POSITIVE}, there is {others[0]!r} too",
-            f"write {POSITIVE} for the positive class, 0 for the other; of more classes than two it is not defined",
-        )
-
-
 def read_columns(
     path: Path, names: tuple[str, ...], *, numeric: bool, classes: Sequence[str] = ()
 ) -> list[list[Value]]:
@@ -124,7 +117,21 @@ def read_columns(
     ]
     if not rows:
         raise UserError(f"{path}: a header and no example", "give one line for each example")
+    if not classes and len(rows) == len(lines) > 1:
+        _check_first(path, rows, names)
     return [list(column) for column in zip(*rows, strict=True)]
+
+
+def _check_first(path: Path, rows: Sequence[Sequence[Value]], names: tuple[str, ...]) -> None:
+    """Refuse a first line of names that no other line holds, where these hold numbers or it has a header's words."""
+    first, others = rows[0], {value for row in rows[1:] for value in row}
+    if not all(isinstance(value, str) and value not in others for value in first):
+        return
+    if not _are_names(list(others)) or all(HEADERS.fullmatch(str(value)) for value in first):
+        raise UserError(
+            f"{path}, line 1: {quote(' '.join(map(str, first)))} looks like a header",
+            f"write it as `{' '.join(names)}`, or leave it out",
+        )
 
 
 def _cells(path: Path, number: int, line: str, names: tuple[str, ...]) -> list[str]:
@@ -149,10 +156,9 @@ def _split(line: str) -> list[str]:
 
 
 def _number(cell: str, path: Path, number: int) -> float:
-    try:
-        value = float(cell)
-    except ValueError:
-        raise UserError(f"{path}, line {number}: {quote(cell)} is not a number", "give one number") from None
+    if not _is_number(cell):
+        raise UserError(f"{path}, line {number}: {quote(cell)} is not a number", "give one number")
+    value = float(cell)
     if not math.isfinite(value):
         raise UserError(
             f"{path}, line {number}: {quote(cell)} is not a finite number", "give a finite number"
@@ -181,7 +187,7 @@ def _is_number(cell: str) -> bool:
         float(cell)
     except ValueError:
         return False
-    return True
+    return "_" not in cell  # float() takes 1_0
 
 
 def is_glue_file(path: Path) -> bool:

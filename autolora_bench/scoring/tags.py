@@ -6,13 +6,13 @@ from pathlib import Path
 
 from autolora_bench.data.iob2 import Line, sentences
 from autolora_bench.errors import UserError
+from autolora_bench.metrics.tagging import TAG
 from autolora_bench.tables.text_files import BLANKS, holds_json, quote, read_values
 
 Sentences = list[list[str]]
 BOTH = ("token", "gold tag", "predicted tag")
 ONE = ("token", "tag")
 REFERENCES = "the gold tags in references=FILE: lines `token tag`, such as the publisher's IOB2 file"
-_TAG = re.compile(r"O|[BIES](-\S+)?")
 _BLANKS = re.compile(f"[{BLANKS}]+")
 
 
@@ -109,5 +109,5 @@ def _row(path: Path, numbered: Line, names: tuple[str, ...], instead: str) -> Ro
 
 
 def _check_tag(path: Path, number: int, tag: str) -> None:
-    if not _TAG.fullmatch(tag):
+    if not TAG.fullmatch(tag):
         raise UserError(f"{path}, line {number}: {quote(tag)} is not a tag", "tags are O, B-type and I-type")

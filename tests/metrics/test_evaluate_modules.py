@@ -185,10 +185,13 @@ def drawn(task):
 
 
 def test_classes_by_name_and_what_is_no_class():
-    found = load_metric("rte").compute(
-        predictions=["entailment", "x"], references=["entailment", "entailment"]
-    )
-    assert found == {"accuracy": 0.5}
+    two = {"predictions": ["equivalent", "equivalent", "not_equivalent"], "references": ["equivalent"] * 3}
+    assert load_metric("mrpc").compute(**two) == pytest.approx({"accuracy": 2 / 3, "f1": 0.8})
+    with pytest.raises(UserError, match="'x' is no class of the task"):
+        load_metric("rte").compute(predictions=["x"], references=["entailment"])
+    for classes in (["equivalent"], [2]):
+        with pytest.raises(UserError, match="f1 needs the classes 0 and 1"):
+            load_metric("f1").compute(predictions=classes, references=classes)
     own = load_metric("classification", metrics=["matthews_correlation"])
     assert own.compute(predictions=["a", "b", "c"], references=["a", "b", "c"]) == {
         "matthews_correlation": 1.0
@@ -197,6 +200,15 @@ def test_classes_by_name_and_what_is_no_class():
         load_metric("accuracy").compute(predictions=[0.7, 1], references=[1, 1])
     with pytest.raises(UserError, match="needs metrics="):
         load_metric("classification").compute(predictions=[1], references=[1])
+
+
+def test_what_is_no_tag_and_no_metric_of_tags():
+    tags = {"predictions": [["B-a", "I-a", "O"]], "references": [["B-a", "O", "O"]]}
+    assert load_metric("tagging", metrics=["f1"]).compute(**tags) == {"f1": 0.0, "f1/a": 0.0}
+    with pytest.raises(UserError, match="f2 is no metric of tags"):
+        load_metric("tagging", metrics=["f2"]).compute(**tags)
+    with pytest.raises(UserError, match="'1' is not a tag"):
+        load_metric("tagging").compute(predictions=[["1"]], references=[["O"]])
 
 
 def test_an_undefined_score_is_nan_and_the_log_says_why(caplog):

@@ -92,6 +92,19 @@ def test_metrics_of_another_kind_of_task_are_refused(write, task, content, metri
     refused(what, task, write("p", content), metrics=metrics)
 
 
+@pytest.mark.parametrize(
+    "content", ["pred\tgold\n1 1\n0 0\n", "y_pred y_true\na b\nb b\n", "x y\n1 2\n2 2\n"]
+)
+def test_a_line_that_looks_like_a_header_is_no_example(write, content):
+    refused("looks like a header", "classification", write("p", content), metrics="accuracy")
+
+
+@pytest.mark.parametrize("content", ["true true\nfalse true\n", "a b\n7 b\n", "a b\nb b\n"])
+def test_a_first_line_of_classes_is_an_example(write, content):
+    found = score_files("classification", write("p", content), metrics="accuracy")
+    assert found["n"] == 2
+
+
 def test_matthews_is_of_any_number_of_classes(write):
     path = write("p", "0 0\n1 1\n2 2\n")
     assert score_files("mnli", path, metrics="matthews_correlation")["scores"]["matthews_correlation"] == 1.0
@@ -152,6 +165,7 @@ def test_predictions_of_stsb_are_not_clipped(write):
         ("rte", "index\tprediction\n0\tentailment\n", "p, line 1: 'index' is none of the task's classes"),
         ("sst2", "1 1\n7 1\n", "p, line 2: '7' is none of the task's classes"),
         ("mnli", "0 3\n", "p, line 1: '3' is none of the task's classes"),
+        ("stsb", "1_0 1\n2 2\n", "p, line 1: '1_0' is not a number"),
         ("mrpc", "Equivalent equivalent\n", "p, line 1: 'Equivalent' is none"),
     ],
 )
