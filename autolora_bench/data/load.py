@@ -15,7 +15,7 @@ from autolora_bench.data.hub import read_hub
 from autolora_bench.data.local import read_local
 from autolora_bench.data.own import read_own
 from autolora_bench.data.schema import Loaded, TaskData, check_schema, fingerprint, to_dataset
-from autolora_bench.data.splits import hold_out, limit, shuffle
+from autolora_bench.data.splits import also_trained_on, hold_out, inputs_of, limit, shuffle
 from autolora_bench.errors import UserError
 
 SOURCES: dict[Source, Callable[[TaskConfig, DataConfig], Loaded]] = {
@@ -76,8 +76,12 @@ def _load(task: TaskConfig, data: DataConfig) -> TaskData:
         if len(splits[split]) < len(whole):
             notes.append(f"{split}: limited to {len(splits[split])} of {len(whole)} examples")
     if data.held_out:
-        train, held = hold_out(splits["train"], data.held_out, _strata(task, splits["train"]))
+        whole = splits["train"]
+        # The benchmarks' few repeats are cut apart, as they were in the runs that are recorded.
+        units = inputs_of(whole.to_dict()) if task.table is not None else None
+        train, held = hold_out(whole, data.held_out, _strata(task, whole), units)
         splits = {"train": train, HELD_OUT: held}
+        notes += also_trained_on(inputs_of(train.to_dict()), HELD_OUT, inputs_of(held.to_dict()))
         notes.append(f"scored on {len(held)} training examples that were held out, trained on {len(train)}")
     if data.shuffle_labels:
         splits["train"] = shuffle(splits["train"], "label")

@@ -1,7 +1,6 @@
 """Examples of the user's own tables (task=any): from files, or from any data set of the hub."""
 
-import json
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ from autolora_bench.config.task import ClassificationTask, TaskConfig
 from autolora_bench.data.cells import convert
 from autolora_bench.data.files import own_files
 from autolora_bench.data.schema import ANSWERS, Columns, Loaded
-from autolora_bench.data.splits import apart
+from autolora_bench.data.splits import also_trained_on, apart, inputs_of
 from autolora_bench.tables.download import download
 from autolora_bench.tables.profile import class_names
 from autolora_bench.tables.read import opened
@@ -71,26 +70,16 @@ def _first(columns: Columns) -> list[Any]:
 
 def _cut(task: TaskConfig, columns: Columns, share: float) -> tuple[Columns, Columns]:
     """What is left to train on, and what is held out, classes in proportion; rows of one input stay together."""
-    places: dict[Hashable, list[int]] = {}
-    for row, given in enumerate(_inputs(columns)):
-        places.setdefault(given, []).append(row)
-    units = list(places.values())
     classes = columns["label"] if isinstance(task, ClassificationTask) else [0] * len(_first(columns))
-    sides = apart(
-        [classes[rows[0]] for rows in units],
+    rest, held = apart(
+        classes,
+        inputs_of(columns),
         share,
         "data.validation_share",
         "different training inputs",
         "give data.validation=FILE, or another share",
     )
-    rest, held = (_rows(columns, sorted(row for unit in side for row in units[unit])) for side in sides)
-    return rest, held
-
-
-def _inputs(columns: Columns) -> list[Hashable]:
-    """What a model is given of each example, to compare it with others."""
-    given = [values for name, values in columns.items() if name not in ANSWERS]
-    return [json.dumps(one) for one in zip(*given, strict=True)]
+    return _rows(columns, rest), _rows(columns, held)
 
 
 def _empty(splits: Mapping[str, Columns]) -> list[str]:
@@ -109,16 +98,9 @@ def _empty(splits: Mapping[str, Columns]) -> list[str]:
 
 def _seen_before(splits: Mapping[str, Columns]) -> list[str]:
     """A note for every split of which examples have inputs that are also trained on."""
-    trained = {*_inputs(splits["train"])}
-    notes = []
-    for split, columns in splits.items():
-        inputs = _inputs(columns)
-        count = sum(given in trained for given in inputs) if split != "train" else 0
-        if count:
-            notes.append(
-                f"{split}: {count:,} of {len(inputs):,} examples have inputs that are also trained on"
-            )
-    return notes
+    train = inputs_of(splits["train"])
+    others = {split: inputs_of(columns) for split, columns in splits.items() if split != "train"}
+    return [note for split, inputs in others.items() for note in also_trained_on(train, split, inputs)]
 
 
 def _rows(columns: Columns, rows: Sequence[int]) -> Columns:

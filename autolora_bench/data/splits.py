@@ -1,11 +1,13 @@
-"""Seeded choices of examples: the two halves of the search, and small runs."""
+"""Seeded choices of examples: the two halves of the search, parts that are held out, and small runs."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 import numpy as np
 from datasets import Dataset
 
+from autolora_bench.data.schema import ANSWERS, Columns
 from autolora_bench.errors import UserError
 
 
@@ -52,41 +54,74 @@ def shuffle(dataset: Dataset, column: str) -> Dataset:
     return Dataset.from_dict(columns, features=dataset.features)
 
 
-def hold_out(dataset: Dataset, share: float, groups: Sequence[Any]) -> tuple[Dataset, Dataset]:
+def hold_out(
+    dataset: Dataset, share: float, groups: Sequence[Any], units: Sequence[Hashable] | None
+) -> tuple[Dataset, Dataset]:
     """What is left to train on, and the `share` of the examples that is held out: always the same ones.
 
     Args:
         groups: what each example belongs to; both parts have all groups in proportion.
+        units: examples of one unit stay together; None for each on its own.
 
     Raises:
         UserError: a part would be empty.
     """
     mend = "use more training examples (data.limit), or another share"
-    rest, held = apart(groups, share, "data.held_out", "training examples", mend)
+    rest, held = apart(groups, units, share, "data.held_out", "training examples", mend)
     return dataset.select(rest), dataset.select(held)
 
 
 def apart(
-    groups: Sequence[Any], share: float, setting: str, what: str, mend: str
+    groups: Sequence[Any],
+    units: Sequence[Hashable] | None,
+    share: float,
+    setting: str,
+    what: str,
+    mend: str,
 ) -> tuple[list[int], list[int]]:
-    """Positions of the examples that stay, and of the `share` of them that is held out: always the same ones.
+    """Positions of the examples that stay, and of those that are held out, in their order: always the same ones.
 
     Args:
-        groups: as of `hold_out`.
-        share: from 0 to 1.
+        groups: as of `hold_out`; a unit belongs to the group of its first example.
+        units: as of `hold_out`.
+        share: of the units that is held out, from 0 to 1.
         setting: what says the share, for the error.
-        what: the groups' noun, for the error.
+        what: the units' noun, for the error.
         mend: what to do where a part would be empty.
 
     Raises:
         UserError: a part would be empty.
     """
-    size = round(share * len(groups))
-    if not 0 < size < len(groups):
-        raise UserError(f"{setting}={share:g} of {len(groups)} {what} leaves none on one side", mend)
-    held = choose(groups, size, seed=0, both_sides=True)
-    chosen = set(held)
-    return [row for row in range(len(groups)) if row not in chosen], held
+    members: dict[Hashable, list[int]] = {}
+    for place, unit in enumerate(range(len(groups)) if units is None else units):
+        members.setdefault(unit, []).append(place)
+    together = list(members.values())
+    size = round(share * len(together))
+    if not 0 < size < len(together):
+        raise UserError(f"{setting}={share:g} of {len(together)} {what} leaves none on one side", mend)
+    held = choose([groups[places[0]] for places in together], size, seed=0, both_sides=True)
+    chosen = {place for number in held for place in together[number]}
+    return [place for place in range(len(groups)) if place not in chosen], sorted(chosen)
+
+
+def inputs_of(columns: Columns) -> list[Hashable]:
+    """What a model is given of each example, to compare it with others."""
+    given = [values for name, values in columns.items() if name not in ANSWERS]
+    return [json.dumps(one) for one in zip(*given, strict=True)]
+
+
+def also_trained_on(train: Sequence[Hashable], split: str, inputs: Sequence[Hashable]) -> list[str]:
+    """A note where examples of `split` have inputs that are trained on too.
+
+    Args:
+        train: inputs of the training examples, as `inputs_of` gives them.
+        inputs: those of the split.
+    """
+    trained = {*train}
+    count = sum(given in trained for given in inputs)
+    if not count:
+        return []
+    return [f"{split}: {count:,} of {len(inputs):,} examples have inputs that are also trained on"]
 
 
 def choose(groups: Sequence[Any], size: int, seed: int, both_sides: bool = False) -> list[int]:

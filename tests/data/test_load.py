@@ -89,6 +89,17 @@ def test_shuffled_labels_are_those_of_the_same_examples(
     assert any("are shuffled" in note for note in mixed.notes)
 
 
+def test_a_benchmarks_own_repeats_are_said_where_a_part_is_held_out(
+    task_of: Callable[[str], TaskConfig], shared_data: Any
+) -> None:
+    """CoLA's training data hold some sentences twice."""
+    data = load_data(task_of("cola"), DataConfig(source=Source.local, dir=str(shared_data), held_out=0.1))
+    trained = {*data.splits["train"]["sentence"][:]}
+    count = sum(text in trained for text in data.splits["held_out"]["sentence"][:])
+    assert count > 0
+    assert f"held_out: {count} of 855 examples have inputs that are also trained on" in data.notes
+
+
 def test_a_limit_makes_a_subset_of_real_data(task_of: Callable[[str], TaskConfig], shared_data: Any) -> None:
     data = DataConfig(source=Source.local, dir=str(shared_data), limit=100)
     assert load_data(task_of("rte"), data).subsets == {"train": (100, 2490)}

@@ -457,6 +457,15 @@ def test_empty_texts_are_counted(write: Write) -> None:
     assert not any(note.startswith("train") for note in notes)
 
 
+def test_examples_of_one_input_are_tuned_on_one_side(write: Write) -> None:
+    found = [{"text": f"text {n % 40}", "label": "ab"[n % 2]} for n in range(400)]
+    data = read(write("a.jsonl", found), "data.held_out=0.25", "data.validation_share=0.1")[1]
+    train, held = ({*data.splits[split]["text"][:]} for split in ("train", "held_out"))
+    assert len(held) == 9
+    assert not train & held
+    assert not any("also trained on" in note for note in data.notes)
+
+
 def test_a_part_is_held_out_only_to_be_scored(write: Write) -> None:
     train = write("a.jsonl", rows(20, lambda n: "ab"[n % 2]))
     data = read(train, f"data.test={write('b.jsonl', NEW)}", "task.evaluation=[test]")[1]
