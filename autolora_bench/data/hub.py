@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from autolora_bench.config.data import DataConfig
@@ -26,6 +25,7 @@ from autolora_bench.data.records import Entry, entry_columns, group_meanings
 from autolora_bench.data.schema import Columns, Loaded, tag_names
 from autolora_bench.data.table_layout import read_hub_table
 from autolora_bench.errors import UserError, require
+from autolora_bench.tables.profile import spelled
 
 DECIMALS = 6
 """The hub keeps scores in 32 bits: rounded to so many decimals they are the numbers of the publisher's files again."""
@@ -44,7 +44,14 @@ def read_hub(task: TaskConfig, data: DataConfig) -> Loaded:
             splits[split], remarks = read_hub_table(paths, task, source, split)
             notes += [f"{split}: {remark}" for remark in remarks]
             continue
-        table = pa.concat_tables([_rows(source, split, path, columns_of(task)) for path in paths])
+        parts = [_rows(source, split, path, columns_of(task)) for path in paths]
+        try:
+            table = pa.concat_tables(parts, promote_options="permissive")
+        except pa.ArrowException as error:
+            raise UserError(
+                f"{source.path}, {split}: its files differ in what a column holds: {error}",
+                "name files of one kind in hub.files of the task's YAML",
+            ) from error
         splits[split], remarks = _convert(task, source, split, table)
         notes += [f"{split}: {remark}" for remark in remarks]
     return Loaded(splits, f"{source.path} {task.name}@{', '.join(sorted(commits))}", notes)
@@ -78,7 +85,9 @@ def _rows(source: HubSource, split: str, path: Path, columns: list[str]) -> pa.T
     keep = source.where.get(split, {})
     table = _read_parquet(path, [*names.values(), *keep])
     for column, value in keep.items():
-        table = table.filter(pc.field(column) == value)
+        table = table.filter(
+            pa.array([spelled(cell) == value for cell in table[column].to_pylist()], pa.bool_())
+        )
     return pa.table({column: table[name] for column, name in names.items()}).replace_schema_metadata(
         {
             f"names:{column}": "\t".join(found)
@@ -158,7 +167,8 @@ def _index_map(ours: list[str], source: HubSource, table: pa.Table, column: str)
     """The hub's index -> our index; an index that stands for nothing stays, and the schema check names it.
 
     Raises:
-        UserError: the file itself gives the same labels in another order than the task's YAML does.
+        UserError: the file itself names its labels in another order than the task's YAML does, or otherwise where
+            hub.labels does not say which is which.
     """
     theirs = source.labels or ours
     kind = table.schema.field(column).type
@@ -170,10 +180,13 @@ def _index_map(ours: list[str], source: HubSource, table: pa.Table, column: str)
         "add `layout: parquet` to hub of the task's YAML",
     )
     recorded = (table.schema.metadata or {}).get(f"names:{column}".encode(), b"").decode().split("\t")
-    if set(recorded) == set(theirs) and recorded != theirs:
+    named = recorded not in ([""], [str(index) for index in range(len(recorded))])
+    same = set(recorded) == set(theirs)
+    if named and recorded != list(theirs) and (same or not source.labels):
+        mend = ", ".join(recorded) if same else f"the task's labels in the order of {', '.join(recorded)}"
         raise UserError(
             f"{source.path}: the {column} are {', '.join(recorded)}, the task says {', '.join(theirs)}",
-            f"set hub.labels to [{', '.join(recorded)}] in the task's YAML",
+            f"set hub.labels to [{mend}] in the task's YAML",
         )
     if unknown := sorted(set(theirs) - set(ours)):
         raise UserError(f"hub.labels: {unknown[0]} is none of {', '.join(ours)}", "correct the task's YAML")

@@ -360,6 +360,48 @@ def test_labels_in_another_order_are_refused_until_they_are_named(
     refused(lambda: load_data(wrong, HUB), "hub.labels", "no is none of entailment, not_entailment")
 
 
+def test_labels_of_other_names_are_refused_until_it_is_said_which_is_which(
+    hub: FakeHub, task_of: Callable[[str], TaskConfig], refused: Callable[..., UserError]
+) -> None:
+    for split in ("train", "validation"):
+        hub.add(
+            "nyu-mll/glue",
+            GLUE_COMMIT,
+            {f"rte/{split}-00000-of-00001.parquet": as_glue(RTE, ["contradicts", "entails"])},
+        )
+    task = task_of("rte")
+    assert task.hub
+    error = refused(lambda: load_data(task, HUB), "contradicts, entails")
+    assert "in the order of contradicts, entails" in error.mend
+    named = replace(task, hub=replace(task.hub, labels=LABELS[::-1]))
+    assert load_data(named, HUB).splits["train"]["label"][:] == [1 - label for label in RTE["label"]]
+
+
+def test_rows_are_kept_by_numbers_and_files_may_have_other_widths(
+    hub: FakeHub, task_of: Callable[[str], TaskConfig], refused: Callable[..., UserError]
+) -> None:
+    narrow, wide, words = (
+        parquet(pa.table({**RTE, "label": pa.array(RTE["label"], "int32"), "part": [1, 2]})),
+        parquet(pa.table({**RTE, "part": [2, 1]})),
+        parquet(pa.table({**RTE, "label": ["entailment"] * 2, "part": [1, 1]})),
+    )
+    task = task_of("rte")
+    assert task.hub
+    files = {"train": ["rte/a.parquet", "rte/b.parquet"], "validation": ["rte/a.parquet"]}
+    kept = replace(
+        task, hub=replace(task.hub, files=files, where={"train": {"part": "1"}, "validation": {"part": "2"}})
+    )
+    hub.add(
+        "nyu-mll/glue", GLUE_COMMIT, {"rte/a.parquet": narrow, "rte/b.parquet": wide, "rte/c.parquet": words}
+    )
+    data = load_data(kept, HUB)
+    assert data.splits["train"]["label"][:] == RTE["label"]
+    assert data.splits["validation"]["label"][:] == RTE["label"][1:]
+    assert kept.hub
+    mixed = replace(kept, hub=replace(kept.hub, files={**files, "train": ["rte/a.parquet", "rte/c.parquet"]}))
+    refused(lambda: load_data(mixed, HUB), "its files differ in what a column holds")
+
+
 @pytest.mark.parametrize(
     ("columns", "words"),
     [
