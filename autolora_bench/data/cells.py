@@ -12,6 +12,7 @@ from autolora_bench.config.task import (
     TaggingTask,
     TaskConfig,
 )
+from autolora_bench.data.iob2 import marks_a_document
 from autolora_bench.data.schema import Columns, tag_names
 from autolora_bench.errors import UserError
 from autolora_bench.tables.profile import as_number, spelled
@@ -54,8 +55,9 @@ def convert(
             return {**texts, "label": _each(where, table.label, columns[table.label], to_number)}, notes
         case TaggingTask():
             words = _each(where, table.inputs[0], columns[table.inputs[0]], _list)
-            to_tags = _tags_of(task, names or spellings)
-            return {"tokens": words, "tags": _each(where, table.label, columns[table.label], to_tags)}, []
+            tags = _each(where, table.label, columns[table.label], _tags_of(task, names or spellings))
+            kept = [row for row in zip(words, tags, strict=True) if not marks_a_document(row[0])]
+            return {"tokens": [tokens for tokens, _ in kept], "tags": [found for _, found in kept]}, []
         case GenerationTask():
             return _records(where, table, columns)
     raise TypeError(f"no table makes a {type(task).__name__}")

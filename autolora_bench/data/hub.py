@@ -20,7 +20,7 @@ from autolora_bench.config.task import (
 )
 from autolora_bench.data.files import hub_source, split_names
 from autolora_bench.data.hub_files import commit_of, fetch
-from autolora_bench.data.iob2 import is_document_mark
+from autolora_bench.data.iob2 import marks_a_document
 from autolora_bench.data.records import Entry, entry_columns, group_meanings
 from autolora_bench.data.schema import Columns, Loaded, tag_names
 from autolora_bench.data.table_layout import read_hub_table
@@ -147,16 +147,12 @@ def _convert(task: TaskConfig, source: HubSource, split: str, table: pa.Table) -
         case TaggingTask():
             to_ours = _index_map(tag_names(task), source, table, "tags")
             rows = zip(table["tokens"].to_pylist(), table["tags"].to_pylist(), strict=True)
-            kept = [row for row in rows if not _marks_a_document(row[0])]
+            kept = [row for row in rows if not marks_a_document(row[0])]
             tags = [[to_ours(i) for i in row] for _, row in kept]
             return {"tokens": [tokens for tokens, _ in kept], "tags": tags}, []
         case GenerationTask():
             return _records(f"{source.path}, {split}", table)
     raise TypeError(f"no hub reader for {type(task).__name__}")
-
-
-def _marks_a_document(tokens: list[str] | None) -> bool:
-    return tokens is not None and len(tokens) == 1 and is_document_mark(str(tokens[0]))
 
 
 def _texts(table: pa.Table, names: list[str]) -> Columns:

@@ -56,6 +56,11 @@ def is_document_mark(line: str) -> bool:
     return line.startswith(DOCUMENT_MARKS)
 
 
+def marks_a_document(tokens: Sequence[str] | None) -> bool:
+    """Whether a sentence of a table marks a document: it has the mark as its only token."""
+    return tokens is not None and len(tokens) == 1 and is_document_mark(str(tokens[0]))
+
+
 def _tokens_and_tags(path: Path, sentence: list[Line], names: list[str]) -> tuple[list[str], list[str]]:
     tokens, tags = [], ["O"]
     for number, line in sentence:

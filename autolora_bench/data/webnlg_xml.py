@@ -103,4 +103,10 @@ def _entry(path: Path, element: ElementTree.Element, with_triples: bool) -> Entr
     lexicalisations = [(lex.get("comment", ""), lex.text or "") for lex in element.iterfind("lex")]
     if any(comment == GOOD and not text.strip() for comment, text in lexicalisations):
         raise UserError(f"{name}: a lexicalisation marked {GOOD} is blank", "correct the entry")
+    languages = sorted({lex.get("lang", "") for lex in element.iterfind("lex")} - {""})
+    if len(languages) > 1:
+        raise UserError(
+            f"{name}: its lexicalisations are in {' and '.join(languages)}",
+            "leave those of one language in the file",
+        )
     return Entry(category, triples, lexicalisations)

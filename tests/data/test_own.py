@@ -136,6 +136,14 @@ def test_cells_of_several_lines_in_a_tsv_file_that_needs_its_quotation_marks(wri
     assert {row["text"] for split in data.splits.values() for row in split} == set(texts)
 
 
+def test_marks_of_documents_in_a_table_are_no_sentences(write: Write) -> None:
+    mark = {"tokens": ["-DOCSTART-"], "tags": ["O"]}
+    sentences = [{"tokens": ["in", f"Rome{n}"], "tags": ["O", "B-place"]} for n in range(20)]
+    data = read(write("a.jsonl", [mark, *sentences[:9], mark, *sentences[9:]]))[1]
+    found = [tokens for split in data.splits.values() for tokens in split["tokens"][:]]
+    assert sorted(found) == sorted(row["tokens"] for row in sentences)
+
+
 def test_an_index_that_pandas_wrote_is_no_text(write: Write) -> None:
     table = pd.DataFrame(
         {"phrase": [f"some words here {n}" for n in range(12)], "verdict": ["no", "yes"] * 6}

@@ -115,6 +115,14 @@ BOMB = '<!DOCTYPE b [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;">]>' + benchm
         (benchmark(ENTRY.replace("A_x | is", "A_x is")), ["Id1 of Food", "subject | relation | object"]),
         (benchmark(ENTRY.replace("mtriple>", "x>")), ["Id1 of Food", "triples"]),
         (benchmark(ENTRY.replace("category", "kind")), ["Id1", "category"]),
+        (
+            benchmark(
+                ENTRY.replace(
+                    "</entry>", '<lex comment="good" lang="ru">A.</lex><lex lang="en">A.</lex></entry>'
+                )
+            ),
+            ["Id1 of Food", "in en and ru"],
+        ),
         ("", ["empty"]),
     ],
 )
