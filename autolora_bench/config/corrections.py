@@ -58,6 +58,11 @@ def _looks_at_gradients(config: Mapping[str, Any]) -> bool:
     return method.get("name") in ("fim", "gora", "lora_gradient_ranks") or start in ("lora_ga", "gora")
 
 
+def _groups(config: Mapping[str, Any]) -> bool:
+    """Whether batches are of similar lengths; a balanced truncation always had one order for both of its parts."""
+    return bool(_part(config, "train").get("group_by_length")) and "gathered" not in _part(config, "method")
+
+
 def _is(config: Mapping[str, Any], *methods: str) -> bool:
     """Whether it is one of the product's own methods, whose settings conf/method states."""
     return _part(config, "method").get("name") in methods
@@ -101,6 +106,12 @@ CORRECTIONS = (
         "smoothed_look",
         lambda config: _smooths(config) and _looks_at_gradients(config),
         "gradients before the training were those of the loss without label smoothing",
+    ),
+    Correction(
+        "grouped_by_seed",
+        _groups,
+        "batches of similar lengths came in an order of each method's own from the second epoch on, and a run that was "
+        "interrupted in such an epoch saw some of its examples twice and others not",
     ),
 )
 """Every mended rule. A new one is added at the end: the order is part of identities."""

@@ -60,15 +60,14 @@ class TrainConfig:
     precision: Precision = Precision.fp32
     keep: Keep = Keep.best
     group_by_length: bool = False
-    """Batches of similar lengths: less padding, another data order."""
+    """Batches of similar lengths: less padding, another data order, which is of the seed and the epoch alone."""
     cpu_kernels: Way = field(default=AUTO, metadata=recorded_as(False))
     """Faster kernels on a CPU, for up to two more copies of the frozen weights in memory, three while it decodes. The
-    same up to rounding, but dropout draws other numbers, and with group_by_length so does the order of batches. auto:
-    on a CPU, where the copies fit in a quarter of the free memory."""
+    same up to rounding, but dropout draws other numbers. auto: on a CPU, where the copies fit in a quarter of the free
+    memory."""
     padding_free: Way = field(default=AUTO, metadata=recorded_as(False))
-    """Compute next to no padding of training batches. The same up to rounding, but dropout draws for other elements,
-    and with group_by_length so the order of batches is another. auto: on a CPU, where model and method are proved to
-    allow it."""
+    """Compute next to no padding of training batches. The same up to rounding, but dropout draws for other elements.
+    auto: on a CPU, where model and method are proved to allow it."""
     gradient_checkpointing: bool = field(default=False, metadata=ADDED)
     """Keep the inputs of each block alone and compute what is inside it again in the backward pass: the same numbers,
     less memory, about a third more time."""

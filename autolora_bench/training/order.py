@@ -1,5 +1,5 @@
-"""The order of training examples where transformers' own does not do: several processes must agree on it, or one
-training goes on in that of another."""
+"""The order of training examples where transformers' own does not do: several processes, or methods, or the parts of an
+interrupted training must agree on it, or one training goes on in that of another."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -11,11 +11,12 @@ from transformers.trainer_pt_utils import LengthGroupedSampler, get_length_group
 from autolora_bench.search.validation import seeded
 
 
-class SharedLengthGroupedSampler(LengthGroupedSampler):
+class SeededLengthGroupedSampler(LengthGroupedSampler):
     """LengthGroupedSampler whose order is a function of (seed, epoch), and not of what a process has drawn before.
 
-    transformers' draws from the global generator, which is another one in every process: some examples would be seen
-    twice in an epoch and others not at all.
+    transformers' draws from the global generator. That is another one in every process and after an interruption: some
+    examples would be seen twice in an epoch and others not at all. And dropout draws from it, so that methods of one
+    seed would train in other orders.
     """
 
     def __init__(self, seed: int, **options: Any) -> None:

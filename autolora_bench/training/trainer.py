@@ -28,7 +28,7 @@ from autolora_bench.record import Evaluation
 from autolora_bench.run_files import CHECKPOINT, clear
 from autolora_bench.training.counting import CountingTrainer, Meter, Stopwatch
 from autolora_bench.training.method_hooks import MethodHooks
-from autolora_bench.training.order import ContinuedSampler, SharedLengthGroupedSampler
+from autolora_bench.training.order import ContinuedSampler, SeededLengthGroupedSampler
 from autolora_bench.training.sharding import averaging, shard_frozen
 from autolora_bench.training.weight_groups import is_head
 from autolora_bench.training.weights import load_trainable, save_trainable, share
@@ -188,8 +188,8 @@ class MeteredTrainer(CountingTrainer):
                 grouped.lengths if grouped else None,
                 grouped.batch_size if grouped else 1,
             )
-        if isinstance(sampler, LengthGroupedSampler) and self.args.world_size > 1:
-            return SharedLengthGroupedSampler(
+        if isinstance(sampler, LengthGroupedSampler):
+            return SeededLengthGroupedSampler(
                 self.args.data_seed or 0, batch_size=sampler.batch_size, lengths=sampler.lengths
             )
         return sampler

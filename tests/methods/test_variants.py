@@ -347,6 +347,8 @@ def test_without_a_decay_of_its_own_a_method_has_the_trainers_groups(trained: An
         ("ia3", ["method.weight_decay=null"], [], ["IA3's factors were decayed"]),
         ("lora_pro", ["method.variant.rslora=false"], [], ["alpha / rank"]),
         ("llama_adapter", [], ["gate_of_each_head"], ["one gate a block"]),
+        ("lora", ["train.group_by_length=true"], ["grouped_by_seed"], ["an order of each method's own"]),
+        ("lora_balanced", ["train.group_by_length=true"], [], []),
     ],
 )
 @pytest.mark.sample(one_in=4)

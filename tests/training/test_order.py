@@ -1,14 +1,14 @@
-"""Grouped orders that processes share: a permutation of similar lengths, by seed and epoch alone."""
+"""Grouped orders that all share: a permutation of similar lengths, by seed and epoch alone."""
 
 import torch
 
-from autolora_bench.training.order import SharedLengthGroupedSampler
+from autolora_bench.training.order import SeededLengthGroupedSampler
 
 LENGTHS = [(7 * number) % 101 for number in range(400)]
 
 
-def sampler(seed: int) -> SharedLengthGroupedSampler:
-    return SharedLengthGroupedSampler(seed, batch_size=8, lengths=LENGTHS)
+def sampler(seed: int) -> SeededLengthGroupedSampler:
+    return SeededLengthGroupedSampler(seed, batch_size=8, lengths=LENGTHS)
 
 
 def orders(seed: int, epochs: tuple[int, ...]) -> list[list[int]]:
