@@ -212,6 +212,15 @@ class L1raConfig(TrainedAllocatorConfig):
     prune_below: Positive = 1e-10
     """Components with smaller gates are pruned."""
 
+    def check(self) -> None:
+        """Every layer keeps a component, but for a total that is too small for it."""
+        super().check()
+        require(
+            self.minimum_rank > 0 or self.total is not None,
+            f"method.minimum_rank=0 with method={self.name}, which prunes no layer's last component",
+            "say a smallest rank of 1 or more",
+        )
+
 
 @method("increlora", runs="autolora_bench.methods.allocators.increlora:increlora", family="allocator")
 @dataclass
@@ -232,8 +241,13 @@ class IncreLoraConfig(TrainedAllocatorConfig):
     """Weight of the penalty that keeps A's rows and B's columns orthogonal."""
 
     def check(self) -> None:
-        """There are steps to grow in, too."""
+        """Ranks grow from one, and there are steps to grow in."""
         super().check()
+        require(
+            self.minimum_rank > 0,
+            f"method.minimum_rank=0 with method={self.name}, in which every layer begins with one component",
+            "say a smallest rank of 1 or more",
+        )
         require(
             self.warmup_share < self.growth_share,
             f"method.warmup_share={self.warmup_share:g} and method.growth_share={self.growth_share:g} leave no steps "

@@ -258,6 +258,7 @@ class RankedLoraConfig(MethodConfig):
         )
         self._check_given()
         self._check_planted()
+        self._check_drawn()
         given = bool(self.ranks) or self.total is not None or self.cell is not None
         if given:
             check_reference_rank(self, "leave it out: total, source or ranks decide the ranks")
@@ -280,6 +281,23 @@ class RankedLoraConfig(MethodConfig):
             f"method.total={self.total} and method.{'source' if self.source else 'ranks'}, which gives the total",
             "say one of them",
         )
+
+    def _check_drawn(self) -> None:
+        """What says how ranks are drawn is refused where none are."""
+        drawn = self.allocation in (Allocation.random, Allocation.shuffled)
+        require(
+            drawn or self.allocation_seed is None,
+            f"method.allocation_seed={self.allocation_seed} with method={self.name}, which draws no ranks",
+            "leave it out",
+        )
+        of_total = self.allocation is Allocation.random and self.cell is None and not self.ranks
+        for name in ("components", "minimum_rank"):
+            value, usual = getattr(self, name), getattr(RankedLoraConfig, name)
+            require(
+                of_total or value == usual,
+                f"method.{name}={value} with method={self.name}, which draws no total of components here",
+                "leave it out; lora_random_ranks with method.total=N, or method.reference=null, draws one",
+            )
 
     def _check_planted(self) -> None:
         planted = self.allocation in (Allocation.oracle, Allocation.reversed)

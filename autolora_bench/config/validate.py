@@ -8,7 +8,7 @@ from autolora_bench.config.data import HELD_OUT, Source
 from autolora_bench.config.experiment import ExperimentConfig
 from autolora_bench.config.identity import SHUFFLED
 from autolora_bench.config.memory import check_memory
-from autolora_bench.config.method import AutoLoraConfig, HeadOnlyConfig, MethodConfig
+from autolora_bench.config.method import AutoLoraConfig, HeadOnlyConfig, LoraConfig, MethodConfig
 from autolora_bench.config.model import ModelConfig
 from autolora_bench.config.padding import check_padding_free
 from autolora_bench.config.peft_method import REFUSED, check_start
@@ -29,7 +29,7 @@ from autolora_bench.config.task import (
 from autolora_bench.config.trackers import TRACKERS
 from autolora_bench.config.train import TrainConfig
 from autolora_bench.config.truth import check_truth
-from autolora_bench.config.variant import Start, VariantConfig
+from autolora_bench.config.variant import EvaConfig, GoraConfig, Start, VariantConfig
 from autolora_bench.errors import UserError, nearest, require
 from autolora_bench.tables.read import FORMATS
 
@@ -302,6 +302,17 @@ def _check_starts(variant: VariantConfig, method: MethodConfig) -> None:
             f"method.variant.{start.value} with method.variant.start={variant.start.value}, which has no use for it",
             f"leave it out, or say method.variant.start={start.value}",
         )
+    require(
+        variant.start is Start.gora or variant.gora.learning_rate == GoraConfig.learning_rate,
+        f"method.variant.gora.learning_rate={variant.gora.learning_rate:g} with "
+        f"method.variant.start={variant.start.value}, which takes no such step",
+        "leave it out, or say method.variant.start=gora",
+    )
+    require(
+        isinstance(method, LoraConfig) or variant.eva.rho == EvaConfig.rho,
+        f"method.variant.eva.rho={variant.eva.rho:g} with method={method.name}, whose ranks are not EVA's to choose",
+        "leave it out, or say method=eva",
+    )
 
 
 def _validate_options(variant: VariantConfig) -> None:

@@ -381,6 +381,22 @@ def test_variants_that_cannot_be_are_refused(words: list[str], what: str, compos
         composed("lora", *[f"method.variant.{word}" for word in words])
 
 
+@pytest.mark.parametrize(
+    ("method", "word", "what"),
+    [
+        ("gora", "method.variant.gora.learning_rate=0.9 method.variant.start=lora", "takes no such step"),
+        ("autolora", "method.variant.eva.rho=5 method.variant.start=eva", "not EVA's to choose"),
+        ("increlora", "method.minimum_rank=0", "begins with one component"),
+        ("l1ra", "method.minimum_rank=0", "prunes no layer's last component"),
+    ],
+)
+def test_settings_that_nothing_would_read_are_refused(
+    method: str, word: str, what: str, composed: Any
+) -> None:
+    with pytest.raises(UserError, match=what):
+        composed(method, *word.split())
+
+
 def test_a_rank_with_too_few_singular_vectors_is_refused(composed: Any, tmp_path: Path) -> None:
     record = run_experiment(composed("lora_ga", "method.rank=17"), tmp_path, "autolora-bench ...", None)
     assert record.error is not None
