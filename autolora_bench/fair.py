@@ -7,6 +7,7 @@ own evaluation splits are looked at for the first time. Tuning runs and final ru
 records, and all that is decided here is read from those: the same command goes on from wherever it was stopped.
 """
 
+import dataclasses
 import itertools
 import math
 from collections.abc import Iterator, Sequence
@@ -17,14 +18,16 @@ from typing import Any
 
 from autolora_bench.config.experiment import ExperimentConfig, Rerun, TuningConfig
 from autolora_bench.config.suite import read_suite
-from autolora_bench.errors import UserError
+from autolora_bench.errors import UserError, nearest
 from autolora_bench.plan import PlannedRun
 from autolora_bench.push import refuse_push
 from autolora_bench.record import RunRecord, Status
-from autolora_bench.request import Request
+from autolora_bench.request import Request, name_of
 from autolora_bench.sweeps import Plan, Shared, plan, plan_jobs
 
 RATE = "method.learning_rate"
+NOT_TUNED = (RATE, "data.held_out")
+"""Settings that tuning decides about itself."""
 Job = tuple[str, ...]
 """The words of one run."""
 
@@ -223,9 +226,8 @@ def contenders(request: Request, runs: Plan, shared: Shared | None = None) -> li
     """
     groups: dict[tuple[str, ...], list[PlannedRun]] = {}
     for run in runs:
-        groups.setdefault(tuple(word for word in run.overrides if not word.startswith("seed=")), []).append(
-            run
-        )
+        words = tuple(word for word in run.overrides if name_of(word) != "seed")
+        groups.setdefault(words, []).append(run)
     found = []
     planned: dict[Job, PlannedRun] = {}
     for words, own_runs in groups.items():
@@ -249,6 +251,7 @@ def contenders(request: Request, runs: Plan, shared: Shared | None = None) -> li
         tied = tuple(f"{name}=${{{RATE}}}" for name in tuning.tied if _has(example, name))
         own = [word for word in words if word not in request.own_folder]
         found.append(Contender(request, (*own, *tied), seeds, example, tuning, planned))
+    _check_tuned(found)
     _plan_together(request, found, planned, shared)
     return found
 
@@ -288,17 +291,41 @@ def _check(tuning: TuningConfig, seeds: Sequence[int]) -> None:
     if len(rates) < 2 or any(a >= b for a, b in itertools.pairwise(rates)) or rates[0] <= 0:
         raise UserError(f"tuning.rates={rates}", "say two or more positive rates, the lowest first")
     shared = sorted({*seeds} & {*tuning.seeds})
-    if shared or not tuning.seeds:
+    if shared or not tuning.seeds or len({*tuning.seeds}) < len(tuning.seeds):
         raise UserError(
             f"tuning.seeds={tuning.seeds} beside seeds {', '.join(map(str, seeds))}",
-            "choose by seeds that are not compared afterwards",
+            "choose by seeds that are not compared afterwards, each once",
         )
-    for word in tuning.also:
-        name, _, values = word.partition("=")
-        if not values or name == RATE:
+    names = [word.partition("=")[0] for word in tuning.also]
+    for name, word in zip(names, tuning.also, strict=True):
+        values = word.partition("=")[2].split(",")
+        if not all(values) or name in NOT_TUNED or "." not in name:
             raise UserError(
                 f"tuning.also has {word!r}", 'say settings as in tuning.also=["method.rank=4,16"]'
             )
+        if names.count(name) > 1 or len({*values}) < len(values):
+            raise UserError(f"tuning.also={tuning.also} says {name} or a value of it twice", "say each once")
+
+
+def _check_tuned(contenders: Sequence[Contender]) -> None:
+    """Refuse a setting to be tuned that no method has."""
+    for word in contenders[0].tuning.also if contenders else ():
+        name = word.partition("=")[0]
+        if not any(_has(contender.example, name) for contender in contenders):
+            known = [other for contender in contenders for other in _settings(contender.example, name)]
+            raise UserError(
+                f"tuning.also has {word!r}, and no method here has {name}",
+                f"{nearest(name, known)}say a setting of one of the methods",
+            )
+
+
+def _settings(experiment: ExperimentConfig, name: str) -> list[str]:
+    """What there is in the part of the configuration that a name leads into."""
+    *parts, _ = name.split(".")
+    node: Any = experiment
+    for part in parts:
+        node = getattr(node, part, None)
+    return [".".join([*parts, other]) for other in vars(node)] if dataclasses.is_dataclass(node) else []
 
 
 def _has(experiment: ExperimentConfig, name: str) -> bool:

@@ -139,7 +139,7 @@ def command_line(experiment: ExperimentConfig, words: Sequence[str]) -> str:
     data is not known, DIR stands for it. Where it was sent is left out: who repeats it may not send it there.
     """
     words = [word for word in words if word.lstrip("+").partition("=")[0] != PUSH]
-    said = {word.partition("=")[0] for word in words}
+    said = {word.lstrip("+").partition("=")[0] for word in words}
     shuffled = SHUFFLED if experiment.data.shuffle_labels else ""
     chosen = {"task": experiment.task.name.removesuffix(shuffled), "method": choice_of(experiment.method)}
     defaults = [f"{group}={name}" for group, name in chosen.items() if group not in said]

@@ -36,7 +36,7 @@ class Request:
     @property
     def said(self) -> dict[str, str]:
         """What each word says of what it names."""
-        return dict(word.partition("=")[::2] for word in self.overrides)
+        return {name_of(word): word.partition("=")[2] for word in self.overrides}
 
     @property
     def folders(self) -> list[Path]:
@@ -58,14 +58,14 @@ def read_request(words: Sequence[str]) -> Request:
     for word in rest:
         if word in ("-m", "--multirun"):
             multirun = True
-        elif _name_of(word) in CONFIG_DIR:
+        elif name_of(word) in CONFIG_DIR:
             folder = _folder(word.partition("=")[2] or next(rest, ""))
         elif word.startswith("-"):
             raise UserError(
                 f"unknown option {word}", "autolora-bench --help shows all; settings are written key=value"
             )
         elif "=" in word or word.startswith("~"):
-            overrides = [*(other for other in overrides if _name_of(other) != _name_of(word)), word]
+            overrides = [*(other for other in overrides if name_of(other) != name_of(word)), word]
         else:
             raise UserError(f"{word!r} is no setting", "settings are written key=value, as in task=rte")
     _read_own(folder)
@@ -81,8 +81,9 @@ def _read_own(folder: Path | None) -> None:
         read_own(folder)
 
 
-def _name_of(word: str) -> str:
-    return word.partition("=")[0]
+def name_of(word: str) -> str:
+    """What a word says something of; Hydra's + and ++ before it are no part of the name."""
+    return word.partition("=")[0].lstrip("+")
 
 
 def _folder(name: str) -> Path:

@@ -16,7 +16,7 @@ from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import IntervalSweep, Override
 from omegaconf import DictConfig, ListConfig
 
 from autolora_bench.config.choices import choices
@@ -31,7 +31,7 @@ from autolora_bench.plan import PlannedRun, State
 from autolora_bench.processes import world_size
 from autolora_bench.push import refuse_push
 from autolora_bench.record import RunRecord, read_record
-from autolora_bench.request import Request
+from autolora_bench.request import Request, name_of
 
 SWEEPER = "optuna"
 
@@ -42,8 +42,8 @@ class Study:
 
     request: Request
     title: str
-    tuned: tuple[str, ...]
-    """Settings that are tuned, such as method.learning_rate."""
+    tuned: Mapping[str, tuple[float, float]]
+    """Settings that are tuned, such as method.learning_rate, and from where to where."""
     trials: int
     direction: Any = None
     """hydra.sweeper.direction where a word or a suite's file states it; the metric alone decides it elsewhere."""
@@ -70,7 +70,7 @@ class Study:
             )
 
     def found(self) -> list[PlannedRun]:
-        """Its runs that have a record, in the order of their folders."""
+        """Runs with its settings and values between its bounds that have a record, in the order of their folders."""
         candidates = self._candidates()
         with composer():
             return [entry for entry in map(self._planned, candidates) if entry is not None]
@@ -109,15 +109,18 @@ class Study:
         """The run of a record, if the study's settings with the record's values of what is tuned lead to it."""
         folder, config = candidate
         try:
-            values = tuple(f"{name}={_value(config, name)!r}" for name in self.tuned)
+            found = {name: _value(config, name) for name in self.tuned}
+            if not all(low <= found[name] <= high for name, (low, high) in self.tuned.items()):
+                return None
         except (KeyError, TypeError):
             return None
+        values = tuple(f"{name}={value!r}" for name, value in found.items())
         planned = PlannedRun(to_experiment(self._compose(values)), values)
         return planned if planned.folder == folder else None
 
     def _compose(self, values: tuple[str, ...]) -> DictConfig:
         extra = [search_path(self.request.config_dir)] if self.request.config_dir else []
-        fixed = [word for word in self.request.overrides if word.partition("=")[0] not in self.tuned]
+        fixed = [word for word in self.request.overrides if name_of(word) not in self.tuned]
         return compose_config([*extra, *fixed, *values])
 
 
@@ -140,7 +143,7 @@ def studies(request: Request) -> list[Study]:
     intervals = [o for o in swept if o.is_interval_sweep()]
     fixed = [o for o in _parse(own) if not o.is_sweep_override()]
     jobs = BasicSweeper.split_arguments([o for o in swept if not o.is_interval_sweep()], None)[0]
-    tuned = tuple(o.get_key_element() for o in intervals)
+    tuned = {o.get_key_element(): _bounds(o) for o in intervals}
     if not tuned:
         return []
     words = [*plain, *(o.input_line or "" for o in [*fixed, *intervals])]
@@ -162,6 +165,14 @@ def is_studied(request: Request) -> bool:
         return request.said["hydra/sweeper"] == SWEEPER
     suite = choices("suite", request.folders).get(request.said.get("suite", ""))
     return suite is not None and f"/hydra/sweeper: {SWEEPER}" in suite.read_text(encoding="utf-8")
+
+
+def _bounds(override: Override) -> tuple[float, float]:
+    interval = override.value()
+    assert isinstance(interval, IntervalSweep)
+    assert interval.start is not None
+    assert interval.end is not None
+    return interval.start, interval.end
 
 
 def _stated(direction: Any) -> Any:
@@ -187,7 +198,7 @@ def _value(config: Mapping[str, Any], name: str) -> Any:
 
 def run_studies(
     studies: Sequence[Study],
-    sweep: Callable[[Study], None],
+    sweep: Callable[[Study], bool],
     headline: Callable[[RunRecord | None], float | None],
 ) -> int:
     """Run every study; exit status 0 when all of their trials are completed.
@@ -196,7 +207,7 @@ def run_studies(
 
     Args:
         studies: at least one.
-        sweep: runs one through Hydra.
+        sweep: runs one through Hydra; whether all its trials were asked for.
         headline: what is tuned, of a record.
 
     Raises:
@@ -209,8 +220,8 @@ def run_studies(
     for number, study in enumerate(able, 1):
         what = f"{study.trials} trials of {', '.join(study.tuned)}"
         print(f"study {number} of {len(able)}: {study.title}, {what}", file=sys.stderr, flush=True)
-        sweep(study)
-        if not _tell(study, headline):
+        ended = sweep(study)
+        if not _tell(study, headline) or not ended:
             status = 1
     return status
 
@@ -230,7 +241,8 @@ def _able(studies: Sequence[Study]) -> list[Study]:
 
 
 def _tell(study: Study, headline: Callable[[RunRecord | None], float | None]) -> bool:
-    """Print the best trial and the tally; whether all trials are completed."""
+    """Print the best trial and the tally; whether there are trials and all are completed. Several that have the same
+    values are one."""
     found = study.found()
     states = Counter(entry.state() for entry in found)
     tally = ", ".join(f"{states[state]} {state.value}" for state in State if states[state])
@@ -243,7 +255,7 @@ def _tell(study: Study, headline: Callable[[RunRecord | None], float | None]) ->
     for entry in found:
         if entry.state() is not State.completed:
             print(f"  {entry.state().value}: {' '.join(entry.overrides)}  {entry.folder}", file=sys.stderr)
-    left = study.trials - states[State.completed]
-    if left > 0:
-        print(f"  {left} of {study.trials} trials are not completed", file=sys.stderr)
-    return left <= 0
+    left = len(found) - states[State.completed]
+    if left or not found:
+        print(f"  {left} of {len(found)} trials are not completed", file=sys.stderr)
+    return bool(found) and not left

@@ -27,7 +27,7 @@ from autolora_bench.errors import UserError
 from autolora_bench.metrics.kinds import check_metrics
 from autolora_bench.plan import PlannedRun
 from autolora_bench.plan_cache import Cell, PlanCache
-from autolora_bench.request import Request
+from autolora_bench.request import Request, name_of
 
 ENGINE = ("hydra/launcher", "hydra.launcher", "hydra/sweeper", "hydra.sweeper")
 """Words about how a sweep is run; one of its runs alone does without."""
@@ -225,7 +225,7 @@ def _first(overrides: Sequence[Override]) -> list[str]:
 def _jobs(base: DictConfig, words: Sequence[str]) -> list[list[str]]:
     """The override lists of a sweep: the suite's own parameters, then the command line, which beats them."""
     parameters = base.hydra.sweeper.get("params") or {}
-    said = {word.partition("=")[0] for word in words}
+    said = {name_of(word) for word in words}
     own = [f"{name}={value}" for name, value in parameters.items() if name not in said]
     parsed = OverridesParser.create().parse_overrides([*own, *words])
     if any(override.is_interval_sweep() for override in parsed):

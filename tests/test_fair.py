@@ -203,18 +203,28 @@ def test_of_equal_rates_the_middle_one_is_chosen(words: tuple[str, ...]) -> None
 
 
 def test_other_settings_are_tuned_with_the_rate_where_a_method_has_them(words: tuple[str, ...]) -> None:
-    also = (*words, 'tuning.also=["method.rank=1,8","method.bottleneck=4"]')
+    several = ["method=lora,adapter", *(word for word in words if word != "method=lora")]
+    also = (*several, 'tuning.also=["method.rank=1,8","method.bottleneck=4"]')
 
     def score(run: PlannedRun) -> float:
         return peak(1e-3)(run.experiment.method.learning_rate) + run.experiment.method.rank  # type: ignore[attr-defined]
 
-    contender = only(also)
+    contender = found(also)[0]
     for run in contender.tuning_runs():
         completed(run, score(run))
     choice = contender.fresh().choice
     assert choice is not None
     assert choice.words == ("method.learning_rate=0.001", "method.rank=8")
     assert len(contender.candidates) == 10
+
+
+def test_a_plus_before_a_word_changes_nothing(words: tuple[str, ...]) -> None:
+    assert not is_fair(Request((*words, "++method.learning_rate=0.5")))
+    seeds = ("++seed=7,8", *(word for word in words if not word.startswith("seed=")))
+    contender = only(seeds)
+    assert contender.seeds == (7, 8)
+    assert {run.experiment.seed for run in contender.tuning_runs()} == {1000}
+    assert not any("seed" in word for word in contender.words)
 
 
 def test_a_search_takes_the_rate_that_is_tried(tmp_path: Path) -> None:
@@ -259,6 +269,12 @@ def test_every_run_has_a_command_that_runs_just_it(words: tuple[str, ...]) -> No
         ("tuning.held_out=1.0", r"tuning\.held_out"),
         ("tuning.extensions=-1", r"tuning\.extensions"),
         ("tuning.also=[method.rank]", r"tuning\.also"),
+        ('tuning.also=["method.rnak=4,16"]', r"no method here has method\.rnak"),
+        ('tuning.also=["seed=0,1"]', r"tuning\.also has 'seed=0,1'"),
+        ('tuning.also=["data.held_out=0.1,0.2"]', r"tuning\.also has 'data\.held_out"),
+        ('tuning.also=["method.rank=4","method.rank=8"]', r"says method\.rank or a value of it twice"),
+        ('tuning.also=["method.rank=4,4"]', r"says method\.rank or a value of it twice"),
+        ("tuning.seeds=[100,100]", r"each once"),
         ("data.held_out=0.2", r"data\.held_out=0\.2 with a suite that tunes first"),
     ],
 )

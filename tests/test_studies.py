@@ -51,7 +51,7 @@ def test_every_method_is_one_study_of_as_many_trials() -> None:
     assert len(methods) == 2 * len(set(methods))
     assert len(set(methods)) > 4
     assert {study.trials for study in found} == {10}
-    assert {study.tuned for study in found} == {("method.learning_rate",)}
+    assert [study.tuned for study in found] == [{"method.learning_rate": (1e-6, 1e-2)}] * len(found)
 
 
 def test_a_trial_is_a_run_like_any_other() -> None:
@@ -89,7 +89,7 @@ def test_a_study_of_a_method_that_does_not_work_there_is_left_out(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run: list[str] = []
-    monkeypatch.setattr(launch, "_study", lambda study: run.append(study.title))
+    monkeypatch.setattr(launch, "_study", lambda study: run.append(study.title) is None)
     monkeypatch.setattr(module, "_tell", lambda study, headline: True)
     words = ["suite=tune", "task=rte", "data=generated", "model=smollm2_135m"]
     assert cli.run([*words, "method=bitfit,lora"]) == 0
@@ -110,6 +110,34 @@ def test_failed_trials_are_told_and_do_not_stop_the_study(
     assert said.count("failed: method.learning_rate=") == 2
     assert "2 of 2 trials are not completed" in said
     assert len(list(find_records(tmp_path))) == 2
+
+
+def test_runs_outside_of_the_bounds_answer_for_no_trial(
+    tiny_encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = [
+        *SMALL,
+        f"model.checkpoint={tiny_encoder}",
+        f"results={tmp_path}",
+        "train.warmup=0.0",
+        "method=lora",
+    ]
+    assert cli.run([*line, "method.learning_rate=tag(log, interval(1e-4, 1e-3))"]) == 0
+    capsys.readouterr()
+    assert cli.run([*line, "method.learning_rate=tag(log, interval(1e29, 1e30))"]) == 1
+    said = capsys.readouterr()
+    assert "best" not in said.out
+    assert "2 of 2 trials are not completed" in said.err
+
+
+def test_trials_with_the_same_values_are_one_run(
+    tiny_encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = [*SMALL, f"model.checkpoint={tiny_encoder}", f"results={tmp_path}", "method=lora"]
+    words = ["method.learning_rate=1e-3", "method.rank=int(interval(1, 2))", "hydra.sweeper.n_trials=4"]
+    assert cli.run([*line, *words]) == 0
+    assert len(list(find_records(tmp_path))) <= 2
+    assert "not completed" not in capsys.readouterr().err
 
 
 ERROR_RATE = (

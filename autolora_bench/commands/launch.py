@@ -205,13 +205,13 @@ def _named_sweep(request: Request) -> Iterator[None]:
             os.environ[SWEEP] = before
 
 
-def _study(study: Study) -> None:
-    """Run a study; where no trial was completed, that is told."""
+def _study(study: Study) -> bool:
+    """Run a study; whether all its trials were asked for."""
     import optuna
 
     optuna.logging.set_verbosity(logging.WARNING)
     with watched_signals(), _named_sweep(study.request):
-        sweep(study.words, trial)
+        return sweep(study.words, trial)
 
 
 def _ask_hydra(words: Sequence[str]) -> int:

@@ -31,13 +31,15 @@ def ask(words: Sequence[str], job: Job) -> None:
             raise explain(error) from error
 
 
-def sweep(words: Sequence[str], job: Job) -> None:
-    """Run every job of a command line. A launcher that gives up, as when a worker of its is killed, is told.
+def sweep(words: Sequence[str], job: Job) -> bool:
+    """Run every job of a command line; whether the launcher came to their end. One that gives up, as when a worker of
+    its is killed, is told.
 
     What became of the jobs is for the records on disk to say. Raises UserError as `ask` does.
     """
     try:
         ask(words, job)
+        return True
     except UserError:
         raise
     except Exception as error:
@@ -46,6 +48,7 @@ def sweep(words: Sequence[str], job: Job) -> None:
         lines = str(error).strip().splitlines() or [""]
         print(f"the launcher gave up: {type(error).__name__}: {lines[0]}", file=sys.stderr)
         print(f"the same command goes on from here; {FULL_ERROR}=1 shows the traceback", file=sys.stderr)
+        return False
 
 
 @contextmanager
