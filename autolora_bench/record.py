@@ -3,6 +3,7 @@
 import dataclasses
 import errno
 import json
+import math
 import os
 from collections.abc import Iterator
 from contextlib import suppress
@@ -196,7 +197,7 @@ class RunRecord:
 
     @property
     def diverged(self) -> bool:
-        """Whether it failed because a training loss was no number (training.trainer.DivergenceError)."""
+        """Whether it failed because a loss or an output was no number (training.trainer.DivergenceError)."""
         return self.status is Status.failed and (self.error or {}).get("type") == "DivergenceError"
 
     @property
@@ -247,9 +248,23 @@ def write_atomically(path: Path, content: str | bytes, elsewhere: str = "results
 
 
 def write_record(folder: Path, record: RunRecord, elsewhere: str = "results=DIR") -> None:
-    """Write `folder`/run.json. Raises UserError where the folder cannot be written; `elsewhere` as above."""
-    text = json.dumps(dataclasses.asdict(record), indent=1, ensure_ascii=False, allow_nan=False)
+    """Write `folder`/run.json. Raises UserError where the folder cannot be written; `elsewhere` as above.
+
+    Raises ValueError for a number that is none, but of a run that failed, which may have failed for it: null then.
+    """
+    plain: Any = dataclasses.asdict(record)
+    if record.status is Status.failed:
+        plain = _finite(plain)
+    text = json.dumps(plain, indent=1, ensure_ascii=False, allow_nan=False)
     write_atomically(folder / RECORD, text + "\n", elsewhere)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _finite(entry) for name, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def read_record(path: Path) -> RunRecord:

@@ -250,3 +250,25 @@ def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_checkpoint_before(
     assert "checkpoint-2" in kept or (method == "autolora" and kept)
     assert "checkpoint-3" not in kept
     assert cli.run(line) == 0
+
+
+@pytest.mark.parametrize("task", ["rte", "bionlp", "planted"])
+def test_a_model_that_the_last_step_broke_has_no_score(
+    task: str, tmp_path: Path, tiny_encoder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = ["model=small", "data=planted"] if task == "planted" else ["model=any", "data=generated"]
+    line = [
+        *(f"task={task}", *model, "method=full", "~recipe", f"results={tmp_path}", "device=cpu"),
+        *("train.batch_size=16", "train.max_steps=1", "train.warmup=0.0", "method.learning_rate=1e36"),
+    ]
+    few = [f"model.checkpoint={tiny_encoder}", "data.limit=16", "data.limit_evaluation=8"]
+    line += few if task != "planted" else [f"task.rows.{part}=32" for part in ("train", "validation", "test")]
+    for _ in range(2):
+        assert cli.run(line) == 1
+        assert (
+            "outputs became NaN or infinite in optimizer step 1, batch 1 of epoch 1"
+            in capsys.readouterr().err
+        )
+        record = read_record(folder_of(line) / "run.json")
+        assert record.diverged
+        assert not record.history

@@ -4,7 +4,7 @@ It stops rather than spoil a training phase: at a loss that is no number, or a c
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,25 +42,26 @@ NEVER = 2**62
 
 
 class DivergenceError(UserError):
-    """A training loss was NaN or infinite."""
+    """A training loss, or an output of the trained model, was NaN or infinite."""
 
-    def __init__(self, step: int, epoch: int, batch: int) -> None:
+    def __init__(self, what: str, step: int, epoch: int, batch: int) -> None:
         super().__init__(
-            f"the loss is NaN or infinite in optimizer step {step}, batch {batch} of epoch {epoch}",
+            f"{what} in optimizer step {step}, batch {batch} of epoch {epoch}",
             "lower the learning rate; the last checkpoint, from before that step, is kept",
         )
 
 
 class LossWatch:
-    """Remembers the first optimizer step whose loss was not finite, without waiting for the device."""
+    """Remembers the first optimizer step with a number that was not finite, without waiting for the device."""
 
     def __init__(self, device: torch.device) -> None:
         self.first = torch.tensor(NEVER, device=device)
 
     def note(self, loss: Tensor, step: int) -> None:
-        """Take a micro-batch's loss (scalar) in optimizer step `step`, counted from 1."""
-        bad = torch.where(torch.isfinite(loss.detach()), NEVER, step)
-        self.first = torch.minimum(self.first, bad)
+        """Take a micro-batch's loss, or the largest output (scalar), in optimizer step `step`, counted from 1."""
+        with torch.inference_mode(False):  # what several processes reduce must not be of an evaluation's mode
+            bad = torch.where(torch.isfinite(loss.detach()), NEVER, step)
+            self.first = torch.minimum(self.first, bad)
 
     def first_bad(self, processes: int = 1) -> int | None:
         """That step of any of the processes, if there was one; waits for the device."""
@@ -168,13 +169,13 @@ class MeteredTrainer(CountingTrainer):
         self.loss_watch.note(loss, self.state.global_step + 1)
         return loss
 
-    def check_loss(self) -> None:
+    def check_loss(self, what: str = "the loss is NaN or infinite") -> None:
         """Raises DivergenceError where a loss since the last check was no number; waits for the device."""
         step = self.loss_watch.first_bad(self.args.world_size)
         if step is not None:
             loader: Any = self.callback_handler.train_dataloader
             per_epoch = math.ceil(len(loader) / self.args.gradient_accumulation_steps)
-            raise DivergenceError(step, (step - 1) // per_epoch + 1, (step - 1) % per_epoch + 1)
+            raise DivergenceError(what, step, (step - 1) // per_epoch + 1, (step - 1) % per_epoch + 1)
 
     def _get_train_sampler(self, train_dataset: Dataset | None = None) -> Sampler[Any] | None:
         sampler: Sampler[Any] | None = super()._get_train_sampler(train_dataset)
@@ -320,7 +321,12 @@ class FinetuneTrainer(MeteredTrainer):
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
         """Score, remember, and save the weights if they are the best so far."""
         self.check_loss()
-        found = self.evaluate_splits(self.trained)
+        watching = self.trained.register_forward_hook(self._note_outputs)
+        try:
+            found = self.evaluate_splits(self.trained)
+        finally:
+            watching.remove()
+        self.check_loss("the trained model's outputs became NaN or infinite")
         last = self.meter.history[-1].step if self.meter.history else 0
         loss = self.take_mean_loss(self.state.global_step - last)
         for evaluation in found.values():
@@ -341,6 +347,18 @@ class FinetuneTrainer(MeteredTrainer):
         self.log(flat)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, flat)
         return flat
+
+    def _note_outputs(self, model: nn.Module, inputs: Any, outputs: Any) -> None:
+        """A model that the last step before an evaluation broke would have scores as if it had guessed.
+
+        Of a sequence of outputs the last position is looked at, which is never padding where padding might be NaN.
+        """
+        named = outputs if isinstance(outputs, Mapping) else {}
+        found = named.get("logits", named.get("last_hidden_state"))
+        if found is not None:
+            self.loss_watch.note(
+                (found[:, -1] if found.dim() > 2 else found).abs().amax(), self.state.global_step
+            )
 
     def merit(self, evaluation: Evaluation) -> tuple[bool, float]:
         """The headline score with higher always better; undefined scores come last, after them only those of
