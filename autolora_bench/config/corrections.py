@@ -42,6 +42,10 @@ def _has_head(config: Mapping[str, Any]) -> bool:
     return "decoding" not in _part(config, "task")
 
 
+def _has_magnitudes(config: Mapping[str, Any]) -> bool:
+    return bool(_part(config, "method", "variant").get("dora"))
+
+
 def _takes_off(config: Mapping[str, Any]) -> bool:
     """Whether LoRA starts from a part of the pretrained weights (config.variant.Start.changes_weights)."""
     return _part(config, "method", "variant").get("start") in ("pissa", "olora", "lora_ga")
@@ -82,7 +86,7 @@ CORRECTIONS = (
     ),
     Correction(
         "magnitudes_not_decayed",
-        lambda config: bool(_part(config, "method", "variant").get("dora")) and _decays(config),
+        lambda config: _has_magnitudes(config) and _decays(config),
         "weight decay pulled DoRA's magnitudes towards 0",
     ),
     Correction(
@@ -112,6 +116,14 @@ CORRECTIONS = (
         _groups,
         "batches of similar lengths came in an order of each method's own from the second epoch on, and a run that was "
         "interrupted in such an epoch saw some of its examples twice and others not",
+    ),
+    Correction(
+        "decayed_as_trained",
+        lambda config: (
+            "rates" in _part(config, "method")
+            and (_part(config, "method").get("weight_decay") is not None or _has_magnitudes(config))
+        ),
+        "the search of rates decayed the head by the method's weight decay, and DoRA's magnitudes",
     ),
 )
 """Every mended rule. A new one is added at the end: the order is part of identities."""

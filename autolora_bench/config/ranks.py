@@ -139,7 +139,9 @@ def _of_file(path: Path, task: str) -> dict[str, int]:
             else [row for _, row in named_rows(path, FIELDS, content.decode("utf-8-sig"))]
         )
         wanted = [row for row in rows if row.get("task") in (None, "", task)]
-        layers = [(layer_key(int(row["layer"]), str(row["projection"])), int(row["rank"])) for row in wanted]
+        layers = [
+            (layer_key(_whole(row["layer"]), str(row["projection"])), _whole(row["rank"])) for row in wanted
+        ]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(
             f"{path} holds no ranks: {in_a_line(repr(error))}", f"give it the columns {', '.join(FIELDS)}"
@@ -152,6 +154,13 @@ def _of_file(path: Path, task: str) -> dict[str, int]:
             f"{path} has no ranks of task {task}", f"say method.source_task=NAME, one of: {', '.join(known)}"
         )
     return _unique(layers, path)
+
+
+def _whole(value: Any) -> int:
+    """A whole number, or what a CSV file has for one."""
+    if isinstance(value, bool) or (isinstance(value, float) and not value.is_integer()):
+        raise ValueError(f"{value} is no whole number")
+    return int(value)
 
 
 def _unique(layers: Sequence[tuple[str, int]], path: Path) -> dict[str, int]:

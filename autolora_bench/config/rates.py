@@ -64,7 +64,8 @@ class RateSearchConfig:
     batch_size: Size = 16
     """Examples of the weights' half per optimizer step."""
     validation_batch_size: Size | None = None
-    """None means batch_size."""
+    """In each process. None means that of a micro-batch: batch_size / train.accumulation / processes, so that
+    train.accumulation is part of what is learnt where this is left out."""
     learning_rate: Positive = 0.02
     """Of Adam on the logarithms of the rates: a move changes a rate by 2 % at most, about."""
     betas: Betas = field(default_factory=lambda: [0.9, 0.999])

@@ -161,7 +161,8 @@ class SearchConfig:
     batch_size: Size = 16
     """Examples of the weights' half per optimizer step."""
     validation_batch_size: Size | None = None
-    """None means batch_size."""
+    """In each process. None means that of a micro-batch: batch_size / train.accumulation / processes, so that
+    train.accumulation is part of what is searched where this is left out."""
     group_by_length: bool = field(default=False, metadata=ADDED)
     """Validation batches of similar lengths, as train.group_by_length makes training batches."""
     learning_rate: Positive = 1e-4

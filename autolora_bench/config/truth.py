@@ -67,6 +67,17 @@ def check_truth(experiment: ExperimentConfig) -> None:
     if not isinstance(task, RecoveryTask):
         return
     _check_ranks(task.truth, task.rank)
+    require(
+        task.truth != Truth.none or task.mode is RecoveryTask.mode,
+        f"task.mode={task.mode.name} with task.truth=none, in which nothing is planted",
+        "leave task.mode out",
+    )
+    require(
+        experiment.data.limit_evaluation is None,
+        f"data.limit_evaluation={experiment.data.limit_evaluation} with task={task.name}, whose inputs are counted "
+        "by task.rows",
+        f"say task.rows.{task.evaluation[0]}={experiment.data.limit_evaluation}",
+    )
     task.layers = layer_names(task.layers, "task.layers")
     missing = {"train", *task.evaluation, *task.test} - set(task.rows)
     require(

@@ -90,6 +90,15 @@ def _topk(search: SearchConfig) -> None:
 
 
 def _moves(search: SearchConfig) -> None:
+    per_layer = search.constraint is Constraint.softmax or (
+        search.constraint is Constraint.topk and search.scope is Scope.layer
+    )
+    require(
+        search.components > 1 or not per_layer,
+        f"method.search.components=1 with method.search.constraint={search.constraint.name}, in which the only "
+        "component of a layer always has the weight 1",
+        "say components=2 or more, or constraint=sigmoid",
+    )
     require(
         search.scope is Scope.model or search.constraint is Constraint.topk,
         f"method.search.scope={search.scope.name} with method.search.constraint={search.constraint.name}",

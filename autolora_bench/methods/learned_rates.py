@@ -37,6 +37,7 @@ from autolora_bench.training.arguments import training_arguments
 from autolora_bench.training.checkpoints import CHECKPOINTS
 from autolora_bench.training.lora_optimizers import MakeOptimizer, with_rates
 from autolora_bench.training.memory import with_less_memory
+from autolora_bench.training.weight_groups import WeightGroups, adamw
 
 RATES = "rates/rates.json"
 
@@ -112,16 +113,18 @@ class RatePhase:
     ) -> MeteredRateTrainer:
         c, folder, seed = self.config.rates, context.phase_folder(self.name), context.experiment.seed
         halves = search_split(context.splits.train, c.train_share, seed, context.task.stratify_column())
-        decay = self.config.weight_decay
+        arguments = training_arguments(
+            train,
+            folder / CHECKPOINTS,
+            learning_rate=self.config.learning_rate,
+            seed=seed,
+            device=context.device,
+        )
+        groups = WeightGroups(backbone.head_modules, self.config.weight_decay)
         return MeteredRateTrainer(
             model=model,
-            args=training_arguments(
-                train if decay is None else replace(train, weight_decay=decay),
-                folder / CHECKPOINTS,
-                learning_rate=self.config.learning_rate,
-                seed=seed,
-                device=context.device,
-            ),
+            args=arguments,
+            optimizers=(adamw(model, arguments, groups), None),
             train_dataset=halves[0],
             validation_dataset=halves[1],
             rates=rates,

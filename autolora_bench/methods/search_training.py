@@ -131,4 +131,4 @@ class MeteredRateTrainer(RateTrainer, _Metered):
     @property
     def extra_passes(self) -> float:
         """A backward through the backward pass, where the Hessian is gone through."""
-        return 1.0 if self.options.exact and self.options.inner_steps > 1 else 0.0
+        return 1.0 if self._gradient.differentiates(self.options.inner_steps) else 0.0

@@ -140,7 +140,7 @@ class RateGradient:
 
     def prepare(self, step: InnerLoop) -> None:
         """Before the loop's first pass, or in a resumed run its next."""
-        if self._differentiates(step):
+        if self.differentiates(step.inner_steps):
             self._graphs = TrainingGraphs()
             for done in step.past:
                 self._graphs.replay(step, done)
@@ -148,7 +148,7 @@ class RateGradient:
 
     def training_pass(self, step: InnerLoop, batch: Batch) -> Tensor:
         """Forward and backward of one micro-batch; adds to the weights' `.grad`, returns the detached loss."""
-        if self._differentiates(step):
+        if self.differentiates(step.inner_steps):
             return self._graphs.train(step, batch)
         loss = step.loss(batch)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -156,7 +156,7 @@ class RateGradient:
 
     def advance(self, step: InnerLoop) -> None:
         """After an optimizer step that is not the loop's last."""
-        if self._differentiates(step):
+        if self.differentiates(step.inner_steps):
             self._graphs.start(step.parameters)
 
     def gradient(self, step: InnerLoop) -> Tensor:
@@ -222,5 +222,6 @@ class RateGradient:
             if rate is not None:
                 found[rate] += part
 
-    def _differentiates(self, step: InnerLoop) -> bool:
-        return self.exact and (step.inner_steps > 1 or self._scale is not None)
+    def differentiates(self, inner_steps: int) -> bool:
+        """Whether passes of loops of this length go backward through the backward pass."""
+        return self.exact and (inner_steps > 1 or self._scale is not None)

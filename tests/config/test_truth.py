@@ -90,6 +90,8 @@ def test_plants_of_several_seeds_are_one_cell() -> None:
         (("task.truth=gradd",), "task.truth=gradd is not known"),
         (("task.truth=[1,-1]",), "task.truth=[1, -1]"),
         (("task.truth=[]",), "task.truth=[]"),
+        (("task.truth=none", "task.mode=size"), "task.mode=size with task.truth=none"),
+        (("data.limit_evaluation=3",), "data.limit_evaluation=3 with task=planted"),
         (("task.truth=[1.5]",), "task.truth=[1.5]"),
         (("task.truth=[0,8,8]",), "mean rank 5.33333, and task.rank=4"),
         (("task.rank=0",), "task.rank=0"),

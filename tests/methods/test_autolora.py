@@ -291,6 +291,7 @@ def test_the_reference_rank_counts_where_it_has_an_effect(composed: Any) -> None
             "scope=layer with method.search.constraint=softmax",
         ),
         (["autolora_mirror", "method.search.selection_betas=[0.5,0.9]"], "has no moments"),
+        (["autolora", "method.search.components=1"], "components=1 with .*the weight 1"),
         (["autolora", "model.targets=[all_linear,query]"], "names layers beside all_linear"),
         (["autolora", "method.search.betas=[0.9]"], "betas"),
         (["autolora", "method.search.train_share=1.0"], "train_share"),

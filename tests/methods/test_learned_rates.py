@@ -1,6 +1,7 @@
 """lora_learned_rates and its control: what the search leaves is what the final training uses."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from autolora_bench.methods.base import PhaseContext, build_method
 from autolora_bench.methods.search_training import validation_batch
 from autolora_bench.search.layers import lora_factors, lora_layers
 from autolora_bench.training.arguments import training_arguments
-from autolora_bench.training.weight_groups import WeightGroups
+from autolora_bench.training.weight_groups import WeightGroups, adamw
 
 FASTER = ("method.rates.learning_rate=0.1", "train.epochs=1")
 
@@ -126,6 +127,32 @@ def test_a_permutation_moves_layers_not_factors() -> None:
     assert shuffled != learnt
     assert shuffled == learned_rates.multiples_for(config, learnt, seed=1)
     assert shuffled != learned_rates.multiples_for(config, learnt, seed=2)
+
+
+def test_the_search_decays_what_the_final_training_decays(trained: Any) -> None:
+    run = trained(
+        "lora_learned_rates",
+        "train.weight_decay=0.01",
+        "method.weight_decay=0.5",
+        "method.variant.dora=true",
+        "train.max_steps=1",
+    )
+    decays: dict[str, set[float]] = {}
+
+    def watching(model: Any, arguments: Any, groups: WeightGroups) -> Any:
+        made = adamw(model, arguments, groups)
+        of = {id(w): group["weight_decay"] for group in made.param_groups for w in group["params"]}
+        for name, weight in model.named_parameters():
+            if weight.requires_grad:
+                kind = next((k for k in ("lora_magnitude", "lora_", "bias") if k in name), "head")
+                decays.setdefault(kind, set()).add(of[id(weight)])
+        return made
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(learned_rates, "adamw", watching)
+        [phase] = [one for one in build_method(run.experiment.method).phases() if one.name == "rates"]
+        phase.run(replace(run.context, folder=run.folder.parent / "again"))
+    assert decays == {"lora_": {0.5}, "lora_magnitude": {0.0}, "head": {0.01}, "bias": {0.0}}
 
 
 @pytest.mark.parametrize(

@@ -155,6 +155,15 @@ def test_files_with_mistakes_are_refused(text: str, match: str, tmp_path: Path) 
         read_ranks(str(tmp_path / "ranks.csv"), "rte", 0)
 
 
+@pytest.mark.parametrize(
+    "row", ['"layer": 0, "rank": 4.9', '"layer": 0.7, "rank": 4', '"layer": 0, "rank": true']
+)
+def test_ranks_that_are_no_whole_numbers_are_not_cut(row: str, tmp_path: Path) -> None:
+    (tmp_path / "ranks.json").write_text(f'[{{{row}, "projection": "query"}}]', encoding="utf-8")
+    with pytest.raises(UserError, match="is no whole number"):
+        read_ranks(str(tmp_path / "ranks.json"), "rte", 0)
+
+
 def write_run(folder: Path, seed: int, ranks: list[int]) -> None:
     record = RunRecord(
         "sst2", "any", "autolora", "0123abcd", seed, Status.completed, {}, "autolora-bench ..."
