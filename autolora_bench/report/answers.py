@@ -59,8 +59,9 @@ def _gain(table: Table, cells: Sequence[TunedCell]) -> list[str]:
         tied = {n for cell in cells if cell.method == rows[label].method for n in cell.rate_names}
         lines.append(f"{label} {_difference(*widest[label], reference, rows[label], tied)}")
     verdict = _verdict({label: [claim for claim, _ in found[label]] for label in ahead}, table.claims)
+    how = "" if _unlike_tuning([cell for cell in cells if cell.final_ids]) else "alike "
     return [
-        f"Tuned alike on {table.model}, against {reference.label}: {'; '.join(lines)}. {verdict}",
+        f"Tuned {how}on {table.model}, against {reference.label}: {'; '.join(lines)}. {verdict}",
         *left_out,
     ]
 
@@ -285,4 +286,25 @@ def _warnings(cells: Sequence[TunedCell]) -> list[str]:
             "WARNING not compared as tuned, the final runs do not have the rate that tuning found best: "
             f"{names}."
         )
+    if names := _named(cell for cell in final if not cell.fresh):
+        found.append(
+            f"WARNING final runs have a seed by which the rate was chosen, and are not fresh: {names}."
+        )
+    for first, others in _unlike_tuning(final):
+        found.append(
+            f"WARNING not tuned as {first.label} was on {first.task}, but on other rates, seeds or held-out data: "
+            f"{', '.join(cell.label for cell in others)}."
+        )
+    return found
+
+
+def _unlike_tuning(cells: Sequence[TunedCell]) -> list[tuple[TunedCell, list[TunedCell]]]:
+    """Of every task LoRA's cell, or the first, with those that were tuned on other terms."""
+    found = []
+    for task in dict.fromkeys(cell.task for cell in cells):
+        own = [cell for cell in cells if cell.task == task]
+        first = next((cell for cell in own if cell.method == REFERENCE), own[0])
+        others = [cell for cell in own if cell is not first and not cell.alike(first)]
+        if others:
+            found.append((first, others))
     return found

@@ -7,6 +7,7 @@ rows of a table of scores.
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from statistics import fmean
 
 from autolora_bench.record import RunRecord
@@ -70,9 +71,21 @@ class TunedCell:
     """Of the final runs, ascending."""
     unlike: bool = False
     """Whether the rates were not all tried on the same share of the training data with the same seeds."""
+    tried: frozenset[float] = frozenset()
+    """All rates of its tuning runs, ended or not."""
+    terms: frozenset[tuple[float, int]] = frozenset()
+    """Held-out share and seed of its tuning runs."""
+    fresh: bool = True
+    """Whether no final run has a seed by which the rate was chosen."""
     error: float | None = None
     """Standard error of one held-out score, in the published unit: of an accuracy or a correlation, at most; None for
     other metrics."""
+
+    def alike(self, other: "TunedCell") -> bool:
+        """Whether both were tuned on the same terms: share, seeds, and rates of one grid, each extended for itself."""
+        low, high = (end(end_of(self.tried), end_of(other.tried)) for end, end_of in ((max, min), (min, max)))
+        own, its = ({rate for rate in cell.tried if low <= rate <= high} for cell in (self, other))
+        return self.terms == other.terms and own == its and len(own) > 1
 
     @property
     def at_edge(self) -> bool:
@@ -188,6 +201,9 @@ def _cell(runs: Sequence[Run], own: Variant | list[tuple[str, str]], names: tupl
         lost=sum(run.record is not None and not _has_ended(run) for run in runs),
         final_rates=tuple(final_rates),
         unlike=len(circumstances) > 1,
+        tried=frozenset(rates),
+        terms=frozenset((float(run.setting("data", "held_out")), run.seed) for run in tuning),
+        fresh=not {run.seed for run in tuning} & {run.seed for run in finals},
         error=_error(tuning),
     )
 
@@ -257,6 +273,8 @@ def tuning_table(cells: Sequence[TunedCell]) -> PlainTable | None:
         for name, cell in zip(names, cells, strict=True)
     ]
     unlike = [name for name, cell in zip(names, cells, strict=True) if cell.unlike]
+    one_grid = all(a.alike(b) for a, b in combinations(cells, 2) if (a.model, a.task) == (b.model, b.task))
+    grid = "The grid of rates is one for all; it" if one_grid else "Not all were tuned alike; a grid of rates"
     runs: dict[tuple[str, str, str], int] = {}
     for cell in cells:
         key = cell.model, cell.task, cell.method
@@ -265,8 +283,8 @@ def tuning_table(cells: Sequence[TunedCell]) -> PlainTable | None:
     notes = (
         "Headline score after the last epoch, on the part of the training data that tuning runs hold out; the task's "
         "own evaluation data are not looked at. The final runs use the chosen rate, all training data, other seeds.",
-        f"Tuning runs per method and task: {tried}, over all settings that it was tuned with. The grid of rates is one "
-        "for all; it is extended while the best rate is at its end. edge: the best rate still is there.",
+        f"Tuning runs per method and task: {tried}, over all settings that it was tuned with. {grid} "
+        "is extended while the best rate is at its end. edge: the best rate still is there.",
         "Seconds are of optimizer steps, search included, over all runs: processor time on a CPU, wall-clock time on "
         "an accelerator; of a run that diverged, of all it did. Empty where a record does not say, or where the runs "
         "were made on several machines.",

@@ -1,0 +1,76 @@
+"""Whether methods were tuned on the same terms, and by other seeds than they are compared by: said, not assumed."""
+
+from collections.abc import Sequence
+
+import pytest
+
+from autolora_bench.record import RunRecord
+from autolora_bench.report.build import prepare
+from autolora_bench.report.tuning import tuning_table
+from tests.report.test_answers import finals, noise, record
+
+GRID = (3e-4, 1e-3, 3e-3)
+
+
+def tuned(method: str, rates: Sequence[float], seeds: Sequence[int], share: float = 0.1) -> list[RunRecord]:
+    made = [
+        record("stsb", method, rate, seed, 0.8 - abs(rate - 1e-3), held=True)
+        for rate in rates
+        for seed in seeds
+    ]
+    for one in made:
+        one.config["data"]["held_out"] = share
+    return made
+
+
+def told(other: Sequence[RunRecord], first_seed: int = 0) -> tuple[str, list[str], str]:
+    """The answer, the warnings, and the notes of the table, of LoRA beside BitFit."""
+    made = [*tuned("lora", GRID, [1000]), *other]
+    for method, offset in (("lora", 0.0), ("bitfit", 0.01)):
+        runs = finals("stsb", method, [0.75 + offset + x for x in noise(8, len(method))])
+        for run in runs:
+            run.seed += first_seed
+        made += runs
+    report = prepare(made, compare=["bitfit:lora"])
+    table = tuning_table(report.tuned)
+    assert table is not None
+    return (
+        report.remarks[0],
+        [line for line in report.remarks if line.startswith("WARNING")],
+        " ".join(table.notes),
+    )
+
+
+@pytest.mark.parametrize("rates", [GRID, (1e-4, *GRID), (*GRID, 1e-2)])
+def test_a_grid_that_was_extended_is_the_same_grid(rates: tuple[float, ...]) -> None:
+    first, warnings, notes = told(tuned("bitfit", rates, [1000]))
+    assert first.startswith("Tuned alike on minilm")
+    assert not warnings
+    assert "one for all" in notes
+
+
+@pytest.mark.parametrize(
+    ("rates", "seeds", "share"),
+    [
+        ((3e-4, 6e-4, 1e-3, 3e-3), [1000], 0.1),
+        ((1e-5, 1e-3, 3e-3), [1000], 0.1),
+        (GRID, [1007, 1008, 1009], 0.1),
+        (GRID, [1000], 0.5),
+    ],
+)
+def test_methods_that_were_tuned_on_other_terms_are_named(
+    rates: tuple[float, ...], seeds: list[int], share: float
+) -> None:
+    first, warnings, notes = told(tuned("bitfit", rates, seeds, share))
+    assert first.startswith("Tuned on minilm")
+    assert warnings == [
+        "WARNING not tuned as LoRA was on stsb, but on other rates, seeds or held-out data: BitFit."
+    ]
+    assert "one for all" not in notes
+
+
+def test_final_runs_with_a_seed_of_the_tuning_are_named() -> None:
+    _, warnings, _ = told(tuned("bitfit", GRID, [1000]), first_seed=998)
+    assert warnings == [
+        "WARNING final runs have a seed by which the rate was chosen, and are not fresh: BitFit on stsb, LoRA on stsb."
+    ]
