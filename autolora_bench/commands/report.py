@@ -19,6 +19,9 @@ def run(words: Sequence[str]) -> int:
 def _run(words: Sequence[str]) -> int:
     as_json, words = split_json(words)
     options, rest = split_options(words, COMMANDS["report"].options)
+    for name in ("examples", "format"):
+        if name in options and "out" in options:
+            raise UserError(f"{name}= and out= do not go together", "leave one of them out")
     asked = find_asked(rest)
     from autolora_bench.report.build import report
     from autolora_bench.report.published import own_values
@@ -30,8 +33,6 @@ def _run(words: Sequence[str]) -> int:
     compare = options["compare"].split(",") if options.get("compare") else None
     records, planned = asked.collection, asked.planned
     if "examples" in options:
-        if "out" in options:
-            raise UserError("examples= and out= do not go together", "leave one of them out")
         from autolora_bench.report.disagreement import report_examples
 
         layout = options.get("format", "json" if as_json else "markdown")

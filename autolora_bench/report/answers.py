@@ -120,6 +120,8 @@ def _difference(claim: Claim, sign: float, reference: Row, other: Row, tied: Col
 def _power(claim: Claim, effect: float | None) -> str:
     if effect is not None:
         return f"would have found {numerals.score(effect)}"
+    if len(claim.columns) > 1 and (claim.adjusted is None or claim.family == 1):
+        return "too few tasks to find anything in their mean"
     if claim.adjusted is None or claim.family == 1:
         return "too few to find anything"
     return "too few to find anything unless others are found"  # Holm's later steps ask for less

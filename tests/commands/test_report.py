@@ -82,3 +82,13 @@ def test_stability_of_equal_searches_is_perfect(results: Path, capsys: pytest.Ca
 def test_nothing_to_report_says_where_to_look(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["report", f"results={tmp_path / 'none'}"]) == 2
     assert "results=DIR" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("word", ["format=csv", "examples=3"])
+def test_a_folder_has_every_format(
+    word: str, results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = word.partition("=")[0]
+    assert cli.run(["report", f"results={results}", f"out={tmp_path / 'shown'}", word]) == 2
+    assert f"{name}= and out= do not go together" in capsys.readouterr().err
+    assert not (tmp_path / "shown").exists()

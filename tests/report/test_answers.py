@@ -200,7 +200,7 @@ def test_what_is_separated_on_every_task_is_not_called_the_contrary_for_lack_of_
         for number, (method, ahead) in enumerate((("lora", 0.0), ("full", 0.03))):
             made += tuned(task, method) + finals(task, method, [0.7 + ahead + x for x in noise(10, number)])
     first = told(made, "full:lora").remarks[0]
-    assert "30 pairs on 3 tasks, too few to find anything" in first
+    assert "30 pairs on 3 tasks, too few tasks to find anything in their mean" in first
     assert "After correction for 3 comparisons separated from it: Full fine-tuning on " in first
     for where in ("CoLA Matthews", "MRPC accuracy", "STS-B Spearman"):
         assert where in first
