@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from uuid import uuid4
 
@@ -27,7 +28,8 @@ def cached_dataset(key_parts: Mapping[str, str], build: Callable[[], Dataset]) -
     """The data set of this key: read from the cache, or built and put there.
 
     Args:
-        key_parts: everything that the result depends on (data fingerprint, split, tokenizer, lengths, ...).
+        key_parts: everything that the result depends on (data fingerprint, split, tokenizer, lengths, ...), but for the
+            code of `autolora_bench.tasks`, which is part of every key.
         build: makes the data set; called only where the cache has none that can be read.
 
     An entry appears whole or not at all, so that several runs may share one cache. Where the cache cannot be written,
@@ -38,7 +40,7 @@ def cached_dataset(key_parts: Mapping[str, str], build: Callable[[], Dataset]) -
         UserError: AUTOLORA_BENCH_CACHE_GIB is no number.
     """
     largest = _largest()
-    key = hashlib.sha256(json.dumps(sorted(key_parts.items())).encode()).hexdigest()
+    key = hashlib.sha256(json.dumps([_code(), *sorted(key_parts.items())]).encode()).hexdigest()
     entry = cache_dir() / "datasets" / key
     found = _read(entry)
     if found is not None:
@@ -54,6 +56,15 @@ def cached_dataset(key_parts: Mapping[str, str], build: Callable[[], Dataset]) -
     with suppress(OSError):  # of several runs that make room at once, one removes an entry
         _remove_oldest(entry, largest)
     return _read(entry) or dataset
+
+
+@cache
+def _code() -> str:
+    """Of what makes the entries: after an update an older version's would be read as if they were this one's."""
+    digest = hashlib.sha256()
+    for path in sorted((Path(__file__).parent.parent / "tasks").rglob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 def _read(entry: Path) -> Dataset | None:

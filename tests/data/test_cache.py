@@ -9,6 +9,7 @@ from threading import Barrier
 import pytest
 from datasets import Dataset
 
+from autolora_bench.data import cache as module
 from autolora_bench.data.cache import CHECKSUMS, cached_dataset
 from autolora_bench.errors import UserError
 
@@ -55,6 +56,14 @@ def test_every_part_of_the_key_counts_and_their_order_does_not() -> None:
     for other in ({**KEY, "split": "test"}, {**KEY, "more": ""}, {"fingerprint": "abcsplit", "": "train"}):
         cached_dataset(other, build)
     assert build.calls == 4
+
+
+def test_another_version_of_the_code_reads_nothing_of_this_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    build = Builder()
+    cached_dataset(KEY, build)
+    monkeypatch.setattr(module, "_code", lambda: "another")
+    cached_dataset(KEY, build)
+    assert build.calls == 2
 
 
 def test_a_cached_data_set_can_be_worked_on() -> None:
