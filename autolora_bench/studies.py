@@ -137,13 +137,13 @@ def studies(request: Request) -> list[Study]:
     with composer():
         extra = [search_path(request.config_dir)] if request.config_dir else []
         sweeper = compose_config([*extra, *plain]).hydra.sweeper
-    named = {o.get_key_element() for o in said}
+    named = {name_of(o.get_key_element()) for o in said}
     own = [f"{name}={value}" for name, value in (sweeper.params or {}).items() if name not in named]
     swept = [o for o in [*_parse(own), *said] if o.is_sweep_override()]
     intervals = [o for o in swept if o.is_interval_sweep()]
     fixed = [o for o in _parse(own) if not o.is_sweep_override()]
     jobs = BasicSweeper.split_arguments([o for o in swept if not o.is_interval_sweep()], None)[0]
-    tuned = {o.get_key_element(): _bounds(o) for o in intervals}
+    tuned = {name_of(o.get_key_element()): _bounds(o) for o in intervals}
     if not tuned:
         return []
     words = [*plain, *(o.input_line or "" for o in [*fixed, *intervals])]
@@ -241,8 +241,7 @@ def _able(studies: Sequence[Study]) -> list[Study]:
 
 
 def _tell(study: Study, headline: Callable[[RunRecord | None], float | None]) -> bool:
-    """Print the best trial and the tally; whether there are trials and all are completed. Several that have the same
-    values are one."""
+    """Print the best trial and the tally; whether all trials are completed."""
     found = study.found()
     states = Counter(entry.state() for entry in found)
     tally = ", ".join(f"{states[state]} {state.value}" for state in State if states[state])
@@ -255,7 +254,11 @@ def _tell(study: Study, headline: Callable[[RunRecord | None], float | None]) ->
     for entry in found:
         if entry.state() is not State.completed:
             print(f"  {entry.state().value}: {' '.join(entry.overrides)}  {entry.folder}", file=sys.stderr)
-    left = len(found) - states[State.completed]
-    if left or not found:
-        print(f"  {left} of {len(found)} trials are not completed", file=sys.stderr)
-    return bool(found) and not left
+    whole = all(isinstance(end, int) for bounds in study.tuned.values() for end in bounds)
+    asked = (
+        len(found) if whole and found else study.trials
+    )  # of whole numbers several trials may have the same
+    left = asked - states[State.completed]
+    if left > 0:
+        print(f"  {left} of {asked} trials are not completed", file=sys.stderr)
+    return left <= 0

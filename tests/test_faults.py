@@ -252,16 +252,25 @@ def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_checkpoint_before(
     assert cli.run(line) == 0
 
 
-@pytest.mark.parametrize("task", ["rte", "bionlp", "planted"])
+@pytest.mark.parametrize(
+    ("task", "method"),
+    [("rte", "full"), ("bionlp", "full"), ("planted", "full"), ("e2e", "lora")],
+)
 def test_a_model_that_the_last_step_broke_has_no_score(
-    task: str, tmp_path: Path, tiny_encoder: Path, capsys: pytest.CaptureFixture[str]
+    task: str,
+    method: str,
+    tmp_path: Path,
+    tiny_encoder: Path,
+    tiny_decoder: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     model = ["model=small", "data=planted"] if task == "planted" else ["model=any", "data=generated"]
     line = [
-        *(f"task={task}", *model, "method=full", "~recipe", f"results={tmp_path}", "device=cpu"),
+        *(f"task={task}", *model, f"method={method}", "~recipe", f"results={tmp_path}", "device=cpu"),
         *("train.batch_size=16", "train.max_steps=1", "train.warmup=0.0", "method.learning_rate=1e36"),
     ]
-    few = [f"model.checkpoint={tiny_encoder}", "data.limit=16", "data.limit_evaluation=8"]
+    weights = tiny_decoder if task == "e2e" else tiny_encoder
+    few = [f"model.checkpoint={weights}", "data.limit=16", "data.limit_evaluation=8"]
     line += few if task != "planted" else [f"task.rows.{part}=32" for part in ("train", "validation", "test")]
     for _ in range(2):
         assert cli.run(line) == 1

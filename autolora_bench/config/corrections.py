@@ -38,6 +38,12 @@ def _decays(config: Mapping[str, Any]) -> bool:
     return bool(_part(config, "train").get("weight_decay") if own is None else own)
 
 
+def _decays_otherwise(config: Mapping[str, Any]) -> bool:
+    """Whether the method's own weights, or DoRA's magnitudes, are to be decayed in another way than the rest."""
+    own, shared = _part(config, "method").get("weight_decay"), _part(config, "train").get("weight_decay")
+    return own not in (None, shared) or (_has_magnitudes(config) and _decays(config))
+
+
 def _has_head(config: Mapping[str, Any]) -> bool:
     return "decoding" not in _part(config, "task")
 
@@ -119,11 +125,13 @@ CORRECTIONS = (
     ),
     Correction(
         "decayed_as_trained",
-        lambda config: (
-            "rates" in _part(config, "method")
-            and (_part(config, "method").get("weight_decay") is not None or _has_magnitudes(config))
-        ),
+        lambda config: "rates" in _part(config, "method") and _decays_otherwise(config),
         "the search of rates decayed the head by the method's weight decay, and DoRA's magnitudes",
+    ),
+    Correction(
+        "held_out_by_input",
+        lambda config: bool(_part(config, "data").get("held_out") and _part(config, "task").get("table")),
+        "examples with the same input could be both trained on and held out",
     ),
 )
 """Every mended rule. A new one is added at the end: the order is part of identities."""

@@ -18,7 +18,7 @@ Value = int | float | str
 Values = list[Value]
 HEADER = ("prediction", "label")
 HEADERS = re.compile(
-    r"(y_)?(pred|prediction|predicted|output|label|gold|true|truth|target|reference|class)s?", re.I
+    r"(y_)?(pred|prediction|predicted|label|gold|target|reference)s?|y_true|ground_truth", re.I
 )
 """Words that name columns."""
 VARIANTS = {"mnli_mm": "mnli"}
@@ -130,7 +130,7 @@ def _check_first(path: Path, rows: Sequence[Sequence[Value]], names: tuple[str, 
     if not _are_names(list(others)) or all(HEADERS.fullmatch(str(value)) for value in first):
         raise UserError(
             f"{path}, line 1: {quote(' '.join(map(str, first)))} looks like a header",
-            f"write it as `{' '.join(names)}`, or leave it out",
+            f"write it as `{' '.join(names)}`; if it is an example, put such a line before it",
         )
 
 

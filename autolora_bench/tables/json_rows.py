@@ -5,7 +5,8 @@ holds numbers too, a text in quotation marks loses them. Here a text stays the t
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 BATCH = 10_000
-WIDEST = 2**63
-"""Whole numbers from here on are kept as texts: Arrow has no type for them."""
+WIDEST, EXACT = 2**63, 2**53
+"""Whole numbers from here on have no type in Arrow, or no place among numbers with a point: such columns are texts."""
 
 
 def json_dataset(paths: Sequence[Path], folder: str) -> "Dataset":
@@ -26,7 +27,7 @@ def json_dataset(paths: Sequence[Path], folder: str) -> "Dataset":
 
     A file holds one object per line, or one list of objects. A column's cells are of one type: where numbers, texts or
     true and false are mixed, all are texts; cells that no task reads (objects, lists of lists) are kept as bytes. A
-    name that a row lacks is a missing cell.
+    name that a row lacks is a missing cell, and so is NaN among texts, which is how pandas writes one.
 
     Raises:
         UserError: a file is not UTF-8, has no rows, or a row is no object or has a name twice; with the row.
@@ -41,14 +42,25 @@ def json_dataset(paths: Sequence[Path], folder: str) -> "Dataset":
     if not kinds:
         names = ", ".join(str(path) for path in paths[:3])
         raise UserError(f"{names}: there are no rows", "give a file with examples")
-    types = {name: _type(found - {"null"}) for name, found in kinds.items()}
-    schema = pa.schema(list(types.items()))
+    columns = {name: _held_as(found - {"null"}) for name, found in kinds.items()}
     target = Path(folder) / "rows.arrow"
     rows = _rows(paths)
-    with pa.OSFile(str(target), "wb") as sink, pa.ipc.new_stream(sink, schema) as writer:
-        while batch := list(islice(rows, BATCH)):
-            arrays = [_column(paths, name, [row.get(name) for row in batch], types[name]) for name in types]
-            writer.write_batch(pa.record_batch(arrays, schema=schema))
+    try:
+        schema = pa.schema([(name, held_as) for name, (held_as, _) in columns.items()])
+        with pa.OSFile(str(target), "wb") as sink, pa.ipc.new_stream(sink, schema) as writer:
+            while batch := list(islice(rows, BATCH)):
+                arrays = [
+                    pa.array([convert(row.get(name)) for row in batch], held_as)
+                    for name, (held_as, convert) in columns.items()
+                ]
+                writer.write_batch(pa.record_batch(arrays, schema=schema))
+    except UnicodeEncodeError as error:
+        half = error.object[error.start : error.end].encode("ascii", "backslashreplace").decode()
+        names = ", ".join(str(path) for path in paths[:3])
+        raise UserError(
+            f"{names} cannot be read: a text or a name holds {half}, half of a character",
+            "write the file with whole characters",
+        ) from error
     return Dataset.from_file(str(target))
 
 
@@ -114,14 +126,13 @@ def _kind(cell: Any) -> str:
         case bool():
             return "bool"
         case int():
-            return "int" if -WIDEST <= cell < WIDEST else "long"
+            return "int" if abs(cell) <= EXACT else "long" if -WIDEST <= cell < WIDEST else "digits"
         case float():
-            return "float"
+            return "float" if math.isfinite(cell) else "nan"
         case str():
             return "str"
         case list():
-            inner = {_kind(entry) for entry in cell} - {"null"}
-            return _list_kind(inner)
+            return _list_kind({_kind(entry) for entry in cell} - {"null"})
     return "object"
 
 
@@ -130,47 +141,45 @@ def _list_kind(inner: set[str]) -> str:
         return "list"
     if any(kind.startswith(("list", "object")) for kind in inner):
         return "object"
+    if inner <= WHOLE:
+        return "list of long" if "long" in inner else "list of int"
+    if inner <= NUMBERS:
+        return "list of float"
     return f"list of {inner.pop()}" if len(inner) == 1 else "list of str"
 
 
-def _type(kinds: set[str]) -> "pa.DataType":
-    """The Arrow type that holds cells of all these kinds."""
+WHOLE = {"int", "long"}
+NUMBERS = {"int", "float", "nan"}
+"""What a column of numbers with a point holds."""
+
+
+def _held_as(kinds: set[str]) -> tuple["pa.DataType", Callable[[Any], Any]]:
+    """The Arrow type that holds cells of all these kinds, and what makes such a cell of one."""
     import pyarrow as pa
 
-    one = {"bool": pa.bool_(), "int": pa.int64(), "float": pa.float64()}
     if kinds and all(kind.startswith("list") for kind in kinds):
-        inner = {kind.removeprefix("list of ") for kind in kinds} - {"list"}
-        return pa.list_(_type(inner))
+        held_as, _ = _held_as({kind.removeprefix("list of ") for kind in kinds} - {"list"})
+        convert = _as_text if pa.types.is_string(held_as) else _same
+        return pa.list_(held_as), lambda cell: cell if cell is None else [convert(entry) for entry in cell]
     if any(kind.startswith(("list", "object")) for kind in kinds):
-        return pa.large_binary()
-    if kinds == {"int", "float"}:
-        return pa.float64()
-    return one.get(next(iter(kinds)), pa.string()) if len(kinds) == 1 else pa.string()
+        return pa.large_binary(), lambda cell: cell if cell is None else json.dumps(cell).encode()
+    if kinds == {"bool"}:
+        return pa.bool_(), _same
+    if kinds and kinds <= WHOLE:
+        return pa.int64(), _same
+    if kinds and kinds <= NUMBERS:
+        return pa.float64(), _same
+    return pa.string(), _same if kinds == {"str"} else _as_text
 
 
-def _column(paths: Sequence[Path], name: str, cells: Sequence[Any], held_as: "pa.DataType") -> "pa.Array":
-    import pyarrow as pa
-
-    try:
-        return pa.array([_cell(cell, held_as) for cell in cells], held_as)
-    except UnicodeEncodeError as error:
-        half = error.object[error.start : error.end].encode("ascii", "backslashreplace").decode()
-        raise UserError(
-            f"{paths[0]} cannot be read: a text of {name!r} holds {half}, half of a character",
-            "write the file with whole characters",
-        ) from error
+def _same(cell: Any) -> Any:
+    return cell
 
 
-def _cell(value: Any, held_as: "pa.DataType") -> Any:
-    """A cell as its column holds it; numbers among texts are spelled as JSON spells them."""
-    import pyarrow as pa
-
-    if value is None:
+def _as_text(cell: Any) -> str | None:
+    """Numbers among texts are spelled as JSON spells them, without a point where they need none."""
+    if cell is None or isinstance(cell, str):
+        return cell
+    if isinstance(cell, float) and not math.isfinite(cell):
         return None
-    if pa.types.is_list(held_as):
-        return [_cell(entry, held_as.value_type) for entry in value]
-    if pa.types.is_large_binary(held_as):
-        return json.dumps(value).encode()
-    if pa.types.is_string(held_as) and not isinstance(value, str):
-        return str(int(value)) if isinstance(value, float) and value.is_integer() else json.dumps(value)
-    return value
+    return str(int(cell)) if isinstance(cell, float) and cell.is_integer() else json.dumps(cell)

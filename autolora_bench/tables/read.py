@@ -97,15 +97,21 @@ def opened(paths: Sequence[Path]) -> Iterator["Dataset"]:
     options = _csv_options(paths) if builder == "csv" else {}
     verbosity, bars = get_verbosity(), not config.HF_DATASETS_DISABLE_PROGRESS_BARS
     with TemporaryDirectory(prefix="autolora-bench-") as folder:
-        if builder == "json":
-            yield json_dataset(paths, folder)
-            return
         try:
             set_verbosity(CRITICAL)  # the builder logs what is raised
             disable_progress_bars()
-            dataset = load_dataset(
-                builder, data_files=[str(path) for path in paths], split="train", cache_dir=folder, **options
-            )
+            if builder == "json":
+                dataset = json_dataset(paths, folder)
+            else:
+                dataset = load_dataset(
+                    builder,
+                    data_files=[str(path) for path in paths],
+                    split="train",
+                    cache_dir=folder,
+                    **options,
+                )
+        except UserError:
+            raise
         except Exception as error:  # pandas, pyarrow and datasets have each their own
             raise _unreadable(paths, error) from error
         finally:

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from datasets import Dataset
+from peft import PeftModel
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -321,11 +322,14 @@ class FinetuneTrainer(MeteredTrainer):
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
         """Score, remember, and save the weights if they are the best so far."""
         self.check_loss()
-        watching = self.trained.register_forward_hook(self._note_outputs)
+        # Decoding calls the model that an adapter is merged into.
+        inner = self.trained.get_base_model() if isinstance(self.trained, PeftModel) else self.trained
+        hooks = [one.register_forward_hook(self._note_outputs) for one in {self.trained, inner}]
         try:
             found = self.evaluate_splits(self.trained)
         finally:
-            watching.remove()
+            for hook in hooks:
+                hook.remove()
         self.check_loss("the trained model's outputs became NaN or infinite")
         last = self.meter.history[-1].step if self.meter.history else 0
         loss = self.take_mean_loss(self.state.global_step - last)
@@ -351,7 +355,8 @@ class FinetuneTrainer(MeteredTrainer):
     def _note_outputs(self, model: nn.Module, inputs: Any, outputs: Any) -> None:
         """A model that the last step before an evaluation broke would have scores as if it had guessed.
 
-        Of a sequence of outputs the last position is looked at, which is never padding where padding might be NaN.
+        Of a sequence of outputs the last position is looked at: prompts are padded at the front, where an attention
+        that sees nothing may give NaN, and all else at the end, where padding sees the tokens before it.
         """
         named = outputs if isinstance(outputs, Mapping) else {}
         found = named.get("logits", named.get("last_hidden_state"))

@@ -140,8 +140,7 @@ def test_auto_is_one_thing_and_another_than_what_records_were_made_with() -> Non
 
 
 def test_reference_is_what_records_were_made_with() -> None:
-    """The identifier is that of committed records, results/kernels/stsb/minilm/lora-3ab82ab1, but for the name of a rule
-    that was mended since."""
+    """The identifier is that of a committed record, results/kernels/stsb/minilm/lora-3ab82ab1, but for a later rule."""
     assert config_id(experiment("train=reference")) == config_id(experiment(*AS_RECORDED))
     words = ["suite=minilm_glue", "task=stsb", "method=lora", "data.dir=/somewhere"]
     runs = plan(Request((*words, "seed=4")))

@@ -349,6 +349,8 @@ def test_without_a_decay_of_its_own_a_method_has_the_trainers_groups(trained: An
         ("llama_adapter", [], ["gate_of_each_head"], ["one gate a block"]),
         ("lora", ["train.group_by_length=true"], ["grouped_by_seed"], ["an order of each method's own"]),
         ("lora_balanced", ["train.group_by_length=true"], [], []),
+        ("lora_learned_rates", ["method.weight_decay=0.3"], ["decayed_as_trained"], ["decayed the head"]),
+        ("lora_learned_rates", ["method.weight_decay=0.01"], [], []),
     ],
 )
 @pytest.mark.sample(one_in=4)

@@ -99,7 +99,7 @@ def test_a_line_that_looks_like_a_header_is_no_example(write, content):
     refused("looks like a header", "classification", write("p", content), metrics="accuracy")
 
 
-@pytest.mark.parametrize("content", ["true true\nfalse true\n", "a b\n7 b\n", "a b\nb b\n"])
+@pytest.mark.parametrize("content", ["true true\nfalse false\n", "a b\n7 b\n", "a b\nb b\n"])
 def test_a_first_line_of_classes_is_an_example(write, content):
     found = score_files("classification", write("p", content), metrics="accuracy")
     assert found["n"] == 2

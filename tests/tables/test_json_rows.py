@@ -1,6 +1,7 @@
 """Cells of JSON files against Python's own json: nothing that is a text becomes anything else."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,12 @@ def test_columns_of_one_type_keep_it(values: list[Any], tmp_path: Path) -> None:
         ([2**70, 1], [str(2**70), "1"]),
         ([1.0, "x"], ["1", "x"]),
         ([["a", 1]], [["a", "1"]]),
+        ([[1, 2.5], [3]], [[1.0, 2.5], [3.0]]),
+        ([2**60, 1], [2**60, 1]),
+        ([2**60, 1.5], [str(2**60), "1.5"]),
+        ([[2**60, 1.5]], [[str(2**60), "1.5"]]),
+        (["a", math.nan], ["a", None]),
+        ([1, 2.5, math.inf], [1.0, 2.5, math.inf]),
         ([["a"], [None]], [["a"], [None]]),
     ],
 )
@@ -95,6 +102,7 @@ def test_objects_are_neither_texts_nor_classes(tmp_path: Path) -> None:
         ('{"a": 1}\n7\n', "line 2 is no object"),
         ('[{"a": 1},\n{"a": }]', "line 2: Expecting value"),
         ('{"a": "\\ud800"}', "half of a character"),
+        ('{"a\\ud800": 1}', "half of a character"),
         ("\n", "there are no rows"),
         ("[]", "there are no rows"),
         ("[" * 100_000, "cannot be read"),
