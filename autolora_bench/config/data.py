@@ -53,7 +53,8 @@ class DataConfig:
     """Seed of generated examples; the run's own seed never changes the data."""
     held_out: Share = field(default=0.0, metadata=ADDED)
     """Share of the training examples that the run does not train on and is scored on instead of the task's evaluation
-    and test splits, which it leaves alone: for choosing settings. Always the same examples, classes in proportion."""
+    and test splits, which it leaves alone: for choosing settings. Always the same examples, classes in proportion;
+    with task=any those of one input stay together."""
     shuffle_labels: bool = field(default=False, metadata=ADDED)
     """Whether the labels of the training examples are permuted, always the same way, and all else stays: a control, as
     what a method finds then (ranks, rates) no task has asked for. The task's name ends in _shuffled; it is scored on

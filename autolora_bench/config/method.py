@@ -232,9 +232,9 @@ class RankedLoraConfig(MethodConfig):
     allocation_seed: Seed | None = None
     """Seed of random and shuffled, beside the task; none means the run's own."""
     components: Rank = 8
-    """Largest rank of a layer (random, where it draws a total)."""
+    """Largest rank of a layer, where random draws a total; refused elsewhere."""
     minimum_rank: LayerRank = 1
-    """Smallest rank of a layer (random, where it draws a total)."""
+    """Smallest rank of a layer, where random draws a total; refused elsewhere."""
     rank: Rank = 4
     """Reference rank of constant scaling, and the mean rank where neither total nor source is given."""
     alpha: Positive = 16.0
