@@ -24,7 +24,7 @@ class AllocatorConfig(MethodConfig):
     total: Steps | None = None
     """The same budget as a sum over all layers, in place of `mean_rank`."""
     minimum_rank: LayerRank = 0
-    """Smallest rank of a layer; 0 lets a layer go without, but in l1ra and increlora, which leave each one component."""
+    """Smallest rank of a layer; 0 lets a layer go without, but not in l1ra and increlora."""
     maximum_rank: Rank = 8
     """Largest rank of a layer; an allocator that trains components trains so many in every layer."""
     rank: Rank = 4

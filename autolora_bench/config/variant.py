@@ -58,7 +58,7 @@ class EvaConfig:
     """EVA's start."""
 
     rho: Annotated[float, Interval(ge=1, le=1_000_000)] = field(default=2.0, metadata=ADDED)
-    """Largest rank of a layer, as a multiple of the mean rank; 1 leaves all ranks equal. Of method=eva, which moves ranks."""
+    """Largest rank of a layer, as a multiple of the mean rank; 1 leaves all ranks equal. For method=eva alone."""
     tau: Between = field(default=0.99, metadata=ADDED)
     """A component has converged once its cosine with that of the batch before reaches this."""
     batch_size: Size = field(default=16, metadata=ADDED)
