@@ -33,6 +33,12 @@ SHOWN = {
         f"records={RESULTS / 'fair' / 'records'}",
         "compare=head_only:lora,autolora:lora,autolora:lora_random_ranks,lora_balanced:lora,lora_random_ranks:lora",
     ],
+    "fair_informed": [
+        f"records={RESULTS / 'fair' / 'records'}",
+        "task=mrpc",
+        "method=lora,lora_random_ranks,lora_svd_ranks,autolora_budget",
+        "compare=lora_svd_ranks:lora,lora_svd_ranks:lora_random_ranks,autolora_budget:lora,autolora_budget:lora_random_ranks",
+    ],
     "fair_stsb": [f"records={RESULTS / 'fair_stsb' / 'records'}", "compare=head_only:lora"],
     "learned_rates_fair": [
         f"records={RESULTS / 'learned_rates_fair' / 'records'}",
