@@ -23,7 +23,7 @@ SHOWN = {
     "arena_variables": [
         f"records={RESULTS / 'arena' / 'records'},{RESULTS / 'arena_variables' / 'records'}",
         "task=planted",
-        "method=autolora,autolora_topk,autolora_budget,autolora_sigmoid,lora_uniform,oracle",
+        "method=autolora,autolora_topk,autolora_budget,autolora_sigmoid,autolora_mirror,lora_uniform,oracle",
     ],
     "all_linear": [
         f"records={RESULTS / 'all_linear' / 'records'}",
