@@ -274,7 +274,7 @@ def test_every_run_has_a_command_that_runs_just_it(words: tuple[str, ...]) -> No
         ('tuning.also=["data.held_out=0.1,0.2"]', r"tuning\.also has 'data\.held_out"),
         ('tuning.also=["method.rank=4","method.rank=8"]', r"says method\.rank or a value of it twice"),
         ('tuning.also=["method.rank=4,4"]', r"says method\.rank or a value of it twice"),
-        ("tuning.seeds=[100,100]", r"each once"),
+        ("tuning.seeds=[100,100]", r"tuning\.seeds=\[100, 100\]"),
         ("data.held_out=0.2", r"data\.held_out=0\.2 with a suite that tunes first"),
     ],
 )
