@@ -7,11 +7,10 @@ own evaluation splits are looked at for the first time. Tuning runs and final ru
 records, and all that is decided here is read from those: the same command goes on from wherever it was stopped.
 """
 
-import dataclasses
 import itertools
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, is_dataclass
 from functools import cached_property
 from statistics import fmean
 from typing import Any
@@ -325,7 +324,7 @@ def _settings(experiment: ExperimentConfig, name: str) -> list[str]:
     node: Any = experiment
     for part in parts:
         node = getattr(node, part, None)
-    return [".".join([*parts, other]) for other in vars(node)] if dataclasses.is_dataclass(node) else []
+    return [".".join([*parts, other]) for other in vars(node)] if is_dataclass(node) else []
 
 
 def _has(experiment: ExperimentConfig, name: str) -> bool:

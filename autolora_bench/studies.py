@@ -255,9 +255,8 @@ def _tell(study: Study, headline: Callable[[RunRecord | None], float | None]) ->
         if entry.state() is not State.completed:
             print(f"  {entry.state().value}: {' '.join(entry.overrides)}  {entry.folder}", file=sys.stderr)
     whole = all(isinstance(end, int) for bounds in study.tuned.values() for end in bounds)
-    asked = (
-        len(found) if whole and found else study.trials
-    )  # of whole numbers several trials may have the same
+    # Several trials may have the same whole numbers, and one run.
+    asked = len(found) if whole and found else study.trials
     left = asked - states[State.completed]
     if left > 0:
         print(f"  {left} of {asked} trials are not completed", file=sys.stderr)

@@ -81,7 +81,8 @@ def _load(task: TaskConfig, data: DataConfig) -> TaskData:
         units = inputs_of(whole.to_dict()) if task.table is not None else None
         train, held = hold_out(whole, data.held_out, _strata(task, whole), units)
         splits = {"train": train, HELD_OUT: held}
-        notes += also_trained_on(inputs_of(train.to_dict()), HELD_OUT, inputs_of(held.to_dict()))
+        if units is None:
+            notes += also_trained_on(inputs_of(train.to_dict()), HELD_OUT, inputs_of(held.to_dict()))
         notes.append(f"scored on {len(held)} training examples that were held out, trained on {len(train)}")
     if data.shuffle_labels:
         splits["train"] = shuffle(splits["train"], "label")

@@ -206,9 +206,8 @@ def _classes(values: Sequence[Any], classes: Sequence[str]) -> list[Any]:
             raise UserError(f"{value!r} is not a class", "give the class's number or name, not its score")
         if classes and isinstance(value, str) and value not in classes:
             raise UserError(f"{value!r} is no class of the task", f"its classes are {', '.join(classes)}")
-    if classes:
-        return [classes.index(value) if isinstance(value, str) else int(value) for value in values]
-    return [value if isinstance(value, str) else int(value) for value in values]
+    numbers = {name: number for number, name in enumerate(classes)}
+    return [numbers.get(value, value) if isinstance(value, str) else int(value) for value in values]
 
 
 def _tagging(
