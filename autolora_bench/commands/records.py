@@ -13,7 +13,7 @@ ENDED = (Status.completed, Status.failed)
 
 
 def run(words: Sequence[str]) -> int:
-    """Write the chosen records that have come to an end, and say what was left out."""
+    """Write the chosen records that have come to an end, and say what was left out; 1 where one could not be read."""
     options, rest = split_options(words, COMMANDS["records"].options)
     if not options.get("to"):
         raise UserError("records: where to?", "as in: autolora-bench records suite=table1 to=results/records")
@@ -42,4 +42,4 @@ def run(words: Sequence[str]) -> int:
         print(printable(f"note: {problem}"))
     left = len(chosen) - len(ended)
     print(f"{written} records in {root}" + (f"; {left} not ended, left out" if left else ""))
-    return 0
+    return 1 if problems else 0

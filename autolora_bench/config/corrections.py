@@ -68,6 +68,14 @@ def _looks_at_gradients(config: Mapping[str, Any]) -> bool:
     return method.get("name") in ("fim", "gora", "lora_gradient_ranks") or start in ("lora_ga", "gora")
 
 
+def _looks_in_parts(config: Mapping[str, Any]) -> bool:
+    """Whether it does so in micro-batches, of examples that have several labels each."""
+    in_parts = _part(config, "train").get("accumulation", 1) > 1
+    several = _part(config, "task").keys() & {"entities", "decoding"}
+    own_batches = _part(config, "method", "variant").get("start") == "lora_ga"
+    return bool(in_parts and several and _looks_at_gradients(config) and not own_batches)
+
+
 def _groups(config: Mapping[str, Any]) -> bool:
     """Whether batches are of similar lengths; a balanced truncation always had one order for both of its parts."""
     return bool(_part(config, "train").get("group_by_length")) and "gathered" not in _part(config, "method")
@@ -132,6 +140,11 @@ CORRECTIONS = (
         "held_out_by_input",
         lambda config: bool(_part(config, "data").get("held_out") and _part(config, "task").get("table")),
         "examples with the same input could be both trained on and held out",
+    ),
+    Correction(
+        "look_by_labels",
+        _looks_in_parts,
+        "gradients before the training weighed micro-batches alike, however many labels they had",
     ),
 )
 """Every mended rule. A new one is added at the end: the order is part of identities."""

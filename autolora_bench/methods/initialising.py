@@ -4,7 +4,7 @@ Shapes: D inputs, O outputs, r rank of a layer; A is (r, D), B is (O, r).
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -15,7 +15,6 @@ from peft.tuners.lora.config import CordaConfig
 from peft.tuners.lora.corda import preprocess_corda
 from peft.tuners.lora.eva import get_eva_state_dict
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 from transformers.pytorch_utils import Conv1D
 
 from autolora_bench.config.method import LoraConfig as UniformConfig
@@ -23,6 +22,7 @@ from autolora_bench.config.variant import LoraGaConfig, Start
 from autolora_bench.errors import UserError
 from autolora_bench.methods.base import Phase, PhaseContext, PhaseResult
 from autolora_bench.methods.factors import FACTORS, Factors, write_factors
+from autolora_bench.methods.first_gradients import Batches, mean_gradients, mean_loss, weight_gradients
 from autolora_bench.methods.peft_lora import lora_model
 from autolora_bench.methods.ranked_model import LowRankConfig, lora_options, write_allocation
 from autolora_bench.models.cur import cur_approximation
@@ -30,13 +30,10 @@ from autolora_bench.models.load import Backbone, HeadKind
 from autolora_bench.search import RankAllocation
 from autolora_bench.search.layers import lora_factors, lora_layers
 from autolora_bench.training.counting import Stopwatch
-from autolora_bench.training.weighting import smoothed_loss
 
 START_RANKS = "initialise/ranks.json"
 Allocate = Callable[[Backbone, PhaseContext], RankAllocation]
 """The ranks that the method asks for."""
-Loss = Callable[[nn.Module, dict[str, Tensor]], Tensor]
-"""Model and batch -> mean loss of the batch."""
 
 
 def initialising(config: LowRankConfig, allocate: Allocate) -> list[Phase]:
@@ -88,33 +85,6 @@ class InitialisePhase:
         )
 
 
-class Batches:
-    """Training batches on the run's device, in an order drawn from its seed; counts what was read."""
-
-    def __init__(self, context: PhaseContext) -> None:
-        self.context = context
-        self.examples: int | None = None
-        self.tokens: int | None = None
-
-    def loader(self, size: int, limit: int | None = None) -> DataLoader[Any]:
-        """At most `limit` training examples in batches of `size`."""
-        context = self.context
-        train = context.splits.train
-        order = torch.randperm(
-            len(train), generator=torch.Generator().manual_seed(context.experiment.seed)
-        ).tolist()
-        collate = context.task.collator(context.tokenizer)
-        return DataLoader(
-            train.select(order[:limit]), batch_size=size, collate_fn=lambda examples: dict(collate(examples))
-        )
-
-    def counted(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The batch on the device."""
-        self.examples = (self.examples or 0) + batch["input_ids"].shape[0]
-        self.tokens = (self.tokens or 0) + batch["input_ids"].numel()
-        return {name: tensor.to(self.context.device) for name, tensor in batch.items()}
-
-
 def _by_peft(
     config: LowRankConfig, asked: RankAllocation, backbone: Backbone, context: PhaseContext, _: Batches
 ) -> Factors:
@@ -138,41 +108,9 @@ def _lora_ga(
     ranks = _kept(asked)
     model = backbone.model.to(context.device)  # type: ignore[arg-type]
     loader = batches.loader(min(ga.examples, context.experiment.train.batch_size), ga.examples)
-    loss = mean_loss(context)
-    gradients = weight_gradients(model, list(ranks), map(batches.counted, loader), len(loader), loss)
+    weighted = ((batches.counted(batch), 1 / len(loader)) for batch in loader)
+    gradients = weight_gradients(model, list(ranks), weighted, mean_loss(context))
     return {name: gradient_factors(gradients[name], rank, ga) for name, rank in ranks.items()}
-
-
-def mean_loss(context: PhaseContext) -> Loss:
-    """What the run's training minimises: the model's own loss, or the smoothed one."""
-    smoothing = context.experiment.train.label_smoothing
-    next_tokens = context.task.head().kind is HeadKind.language_model
-
-    def loss(model: nn.Module, batch: dict[str, Tensor]) -> Tensor:
-        outputs = model(**batch)
-        own: Tensor = outputs.loss
-        return (
-            smoothed_loss(outputs, batch["labels"], next_tokens=next_tokens, smoothing=smoothing)
-            if smoothing
-            else own
-        )
-
-    return loss
-
-
-def weight_gradients(
-    model: nn.Module, names: list[str], batches: Iterable[dict[str, Tensor]], count: int, loss: Loss
-) -> dict[str, Tensor]:
-    """Layer -> gradient (O, D) of the mean loss of `count` batches, in training mode as the authors' code has it."""
-    layers: dict[str, Any] = {name: model.get_submodule(name) for name in names}
-    model.requires_grad_(False)
-    for layer in layers.values():
-        layer.weight.requires_grad_(True)
-    model.train()
-    for batch in batches:
-        torch.autograd.backward(loss(model, batch) / count)
-    gradients = {name: layer.weight.grad for name, layer in layers.items()}
-    return {name: g.T if isinstance(layers[name], Conv1D) else g for name, g in gradients.items()}
 
 
 def gradient_factors(gradient: Tensor, rank: int, config: LoraGaConfig) -> tuple[Tensor, Tensor]:
@@ -232,32 +170,6 @@ def _gora(
 ) -> Factors:
     gradients = mean_gradients(backbone, context, list(_kept(asked)), batches, config.variant.gora.batches)
     return gora_start(config, asked, backbone, context, gradients)
-
-
-def mean_gradients(
-    backbone: Backbone,
-    context: PhaseContext,
-    names: list[str],
-    batches: Batches,
-    count: int,
-    accumulation: int | None = None,
-) -> dict[str, Tensor]:
-    """Layer -> gradient (O, D) of the mean loss with respect to its pretrained weight, in training mode.
-
-    Args:
-        backbone: the fresh model, moved to the run's device.
-        context: the run.
-        names: the layers.
-        batches: the training data.
-        count: how many batches of the run's size are read; fewer where the data end before.
-        accumulation: micro-batches per batch; none takes the run's.
-    """
-    train = context.experiment.train
-    loader = batches.loader(
-        train.batch_size // (accumulation or train.accumulation), count * train.batch_size
-    )
-    model = backbone.model.to(context.device)  # type: ignore[arg-type]
-    return weight_gradients(model, names, map(batches.counted, loader), len(loader), mean_loss(context))
 
 
 def _eva(

@@ -146,6 +146,17 @@ def test_records_are_written_again_over_earlier_ones(
     assert cli.run(["records", f"records={thin}", f"to={thin}"]) == 2
 
 
+def test_what_cannot_be_read_is_said_and_the_rest_is_written(
+    results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = next(results.rglob("run.json"))
+    broken.write_text("{")
+    assert cli.run(["records", f"results={results}", f"to={tmp_path / 'thin'}"]) == 1
+    text = capsys.readouterr().out
+    assert str(broken.relative_to(results)) in text
+    assert "4 records" in text
+
+
 def test_where_to_must_be_said(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["records"]) == 2
     assert "to=" in capsys.readouterr().err

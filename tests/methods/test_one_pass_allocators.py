@@ -16,7 +16,7 @@ from autolora_bench.methods.allocators.budget import Budget
 from autolora_bench.methods.allocators.gradient_ranks import singular_values
 from autolora_bench.methods.allocators.stable_rank import stable_rank
 from autolora_bench.methods.base import PhaseContext, build_method
-from autolora_bench.methods.initialising import Batches
+from autolora_bench.methods.first_gradients import Batches
 from autolora_bench.methods.peft_lora import lora_model
 from autolora_bench.search.layers import lora_factors, lora_layers
 
@@ -164,6 +164,21 @@ def test_fim_is_the_mean_square_of_each_batchs_gradient_of_b(
     ]
     np.testing.assert_allclose(list(scores.values()), expected, rtol=1e-4)
     assert tuple(found.values()) == ranks(expected, 16, minimum=1)
+
+
+@pytest.mark.parametrize("method", ["fim", "lora_gradient_ranks"])
+def test_micro_batches_of_unlike_numbers_of_labels_look_as_their_whole_batch(
+    search: Search, method: str
+) -> None:
+    """Words are labelled, and sentences are of different lengths."""
+    found = []
+    for accumulation in (1, 4):
+        words = ["task=bionlp", "method.batches=3", f"train.accumulation={accumulation}"]
+        words += ["method.dropout=0"] if method == "fim" else []
+        context, scores, _ = search(method, *words)
+        assert ("look_by_labels" in context.experiment.method.corrections) == (accumulation > 1)
+        found.append(np.array([np.atleast_1d(values) for values in scores.values()]))
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-4, atol=1e-6 * found[0].max())
 
 
 def test_stable_rank_is_the_norms_ratio(search: Search) -> None:

@@ -15,7 +15,7 @@ from torch import Tensor
 from autolora_bench.config.allocators import FimConfig
 from autolora_bench.methods.allocators.allocated import AllocatedLora, Found
 from autolora_bench.methods.allocators.one_pass import Look, OnePassSearch
-from autolora_bench.methods.initialising import mean_loss
+from autolora_bench.methods.first_gradients import mean_loss
 from autolora_bench.methods.peft_lora import lora_model
 from autolora_bench.search.layers import lora_factors
 
@@ -33,18 +33,14 @@ def mean_squared_gradients(look: Look, config: FimConfig) -> Tensor:
     model.requires_grad_(False)
     factors = [b.requires_grad_(True) for _, b in lora_factors(model)]
     model.train()
-    size, parts = look.context.experiment.train.batch_size, look.accumulation
-    loader = look.batches.loader(size // parts, config.batches * size)
     loss = mean_loss(look.context)
     sums, read = torch.zeros(len(factors), dtype=torch.float64), 0
-    for position, batch in enumerate(loader, start=1):
-        torch.autograd.backward(loss(model, look.batches.counted(batch)) / parts)
-        if position % parts == 0 or position == len(loader):
-            sums += torch.stack(
-                [b.grad.double().square().mean().cpu() for b in factors if b.grad is not None]
-            )
-            model.zero_grad()
-            read += 1
+    for pieces in look.batches.whole(config.batches, look.accumulation):
+        for piece, share in pieces:
+            torch.autograd.backward(loss(model, piece) * share)
+        sums += torch.stack([b.grad.double().square().mean().cpu() for b in factors if b.grad is not None])
+        model.zero_grad()
+        read += 1
     return sums / read
 
 

@@ -13,7 +13,7 @@ from autolora_bench.config.allocators import AllocatorConfig
 from autolora_bench.methods.allocators.allocated import RANKS, Found, leave
 from autolora_bench.methods.allocators.budget import Budget
 from autolora_bench.methods.base import PhaseContext, PhaseResult
-from autolora_bench.methods.initialising import Batches, mean_gradients
+from autolora_bench.methods.first_gradients import Batches, mean_gradients
 from autolora_bench.models.load import Backbone
 from autolora_bench.training.counting import Stopwatch
 from autolora_bench.training.memory import with_less_memory
