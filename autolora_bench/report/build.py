@@ -18,7 +18,7 @@ from autolora_bench.report.agreement import rank_agreement, task_agreement
 from autolora_bench.report.answers import answers
 from autolora_bench.report.arena import Arena, arenas_of, is_planted
 from autolora_bench.report.arena_tables import arena_csv, arena_tables
-from autolora_bench.report.collect import Collection, legible
+from autolora_bench.report.collect import Collection, distinct
 from autolora_bench.report.comparisons import comparisons
 from autolora_bench.report.costs import CostTable, cost_reports, cost_tables
 from autolora_bench.report.formats import PlainTable, in_format, latex, markdown, plain_json
@@ -119,9 +119,7 @@ def prepare(
     if epoch is not None:
         choose("epoch", epoch, EPOCHS)
     choose("metrics", metrics, METRICS)
-    given = (
-        records if isinstance(records, Collection) else Collection([legible(record) for record in records])
-    )
+    given = records if isinstance(records, Collection) else distinct(records)
     runs, outside = runs_of(given.records, planned, given.unreadable)
     if not runs:
         raise UserError(
@@ -228,6 +226,7 @@ def exhibits(prepared: Report) -> Exhibits:
     from autolora_bench.report.figures import arena_figures, figures_of, trajectory_figures
     from autolora_bench.report.figures.quality import rate_figures
     from autolora_bench.report.figures.reuse import report_key, reused
+    from autolora_bench.report.figures.style import named_apart
 
     cells, problems = cell_stabilities(prepared.tables, prepared.collection.folders)
     trajectories, more = trajectory_figures(prepared.tables, prepared.collection.folders)
@@ -239,8 +238,8 @@ def exhibits(prepared: Report) -> Exhibits:
     ]
     return Exhibits(
         stability=list(filter(None, [stability_report(cells)])),
-        figures=reused(figures, key),
-        trajectories=reused(trajectories, key),
+        figures=reused(named_apart(figures), key),
+        trajectories=reused(named_apart(trajectories), key),
         problems=[*problems, *more],
     )
 

@@ -73,6 +73,25 @@ def collect(*folders: Path) -> Collection:
     return collection
 
 
+def distinct(records: Sequence[RunRecord]) -> Collection:
+    """Records that were not read from a folder, each run once, as `collect` has it.
+
+    Raises:
+        UserError: two completed records of one run have different scores.
+    """
+    found: dict[Identity, RunRecord] = {}
+    for record in map(legible, records):
+        earlier = found.setdefault(record.identity, record)
+        if earlier is record or record.status is not Status.completed:
+            continue
+        if earlier.status is Status.completed and (difference := scores_differ(earlier, record)):
+            raise UserError(
+                f"two records of {describe(record.identity)} differ: {difference}", "leave one of them out"
+            )
+        found[record.identity] = record
+    return Collection(list(found.values()))
+
+
 def legible(record: RunRecord) -> RunRecord:
     """The record with a sign for every character that no terminal, page or file should be given as it is.
 

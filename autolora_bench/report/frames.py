@@ -11,10 +11,11 @@ import pandas as pd
 from autolora_bench.record import PhaseRecord, RunRecord
 from autolora_bench.report.collect import collect
 from autolora_bench.report.rows import RowRuns, rows_of, settings
-from autolora_bench.report.runs import Run, hardware, runs_of
+from autolora_bench.report.runs import Run, hardware, on_accelerator, processes, runs_of
 from autolora_bench.report.units import metric_of
 
-SEARCH = "search"
+SEARCHES = ("search", "rates")
+"""Phases with optimizer steps whose weights are not the final ones: of ranks, of learning rates."""
 MOMENTS = {"best": "best", "last": "last", "kept": "test"}
 """What an epoch is called -> where a record holds its scores; test splits are scored once, with the weights kept."""
 UNTIMED = ("tokens", "flops")
@@ -38,7 +39,7 @@ class RunCost(NamedTuple):
     total: float | None
     """Seconds of optimizer steps, search included."""
     cpu: float | None
-    """Processor seconds of optimizer steps, search included."""
+    """Processor seconds of optimizer steps, search included; None of several processes, as only one's are recorded."""
     tokens: float | None
     """Through forward and backward passes, padding included."""
     flops: float | None
@@ -63,7 +64,8 @@ class Frames:
     """One line per score of a completed run: run, task, seed, split, metric, epoch (best, last or kept), value in the
     unit that papers print, NaN where it is not defined."""
     costs: pd.DataFrame
-    """One line per completed run: the fields of `RunCost`, NaN for None, and hardware."""
+    """One line per completed run: the fields of `RunCost`, NaN for None, hardware, and accelerator (whether that is
+    one)."""
 
 
 def frames_of(made: Sequence[Run], tuned: Mapping[str, Sequence[str]] | None = None) -> Frames:
@@ -99,7 +101,10 @@ def frames_of(made: Sequence[Run], tuned: Mapping[str, Sequence[str]] | None = N
         rows=rows,
         runs=runs,
         scores=pd.DataFrame(scores, columns=list(SCORE)).astype({"value": "float64"}),
-        costs=costs.astype("float64").assign(hardware=[hardware(record) for record in done.values()]),
+        costs=costs.astype("float64").assign(
+            hardware=[hardware(record) for record in done.values()],
+            accelerator=[on_accelerator(record) for record in done.values()],
+        ),
     )
 
 
@@ -107,9 +112,9 @@ def load_results(*folders: str | Path) -> pd.DataFrame:
     """Every score of every completed run below the folders: a line per run, split, metric and epoch.
 
     Columns: those of `Frames.runs` without row, held_out (whether the run was scored on held-out training data, as
-    tuning runs are), split, metric, epoch, value, those of `RunCost`, and hardware. Scores are in the unit that papers
-    print (accuracy x 100); times are seconds, memory bytes. Titles and settings are those of a report's rows. Records
-    that cannot be read, or disagree with each other, are warned of.
+    tuning runs are), split, metric, epoch, value, those of `RunCost`, hardware and accelerator. Scores are in the unit
+    that papers print (accuracy x 100); times are seconds, memory bytes. Titles and settings are those of a report's
+    rows. Records that cannot be read, or disagree with each other, are warned of.
 
     Raises:
         UserError: a folder does not exist.
@@ -135,11 +140,11 @@ def _joined(frames: Frames, held_out: bool) -> pd.DataFrame:
 
 def run_cost(record: RunRecord) -> RunCost:
     """Sum a record's phases."""
-    search = [phase for phase in record.phases if phase.name == SEARCH]
+    search = [phase for phase in record.phases if phase.name in SEARCHES]
     train = [
         phase
         for phase in record.phases
-        if phase.name != SEARCH and (phase.steps or phase.train_seconds is not None)
+        if phase.name not in SEARCHES and (phase.steps or phase.train_seconds is not None)
     ]
     seconds = [_total([phase.train_seconds for phase in phases]) for phases in (search, train)]
     searched, trained = seconds[0], seconds[1] if train else None
@@ -149,7 +154,9 @@ def run_cost(record: RunRecord) -> RunCost:
         search=searched,
         train=trained,
         total=_total([searched, trained]),
-        cpu=_total([phase.train_cpu_seconds for phase in steps]) if train else None,
+        cpu=_total([phase.train_cpu_seconds for phase in steps])
+        if train and processes(record) == 1
+        else None,
         tokens=_total([phase.tokens for phase in steps]),
         flops=_total([phase.flops for phase in steps]),
         peak_search=_peak(search),
@@ -202,10 +209,12 @@ def cost_by_row(costs: pd.DataFrame, name: str, tasks: Collection[str]) -> dict[
     """Row -> one of the costs of a run: mean over seeds, then over `tasks`; of memory the most.
 
     Left out is a row without a run of every task, or with a run whose record does not say it. Seconds are compared
-    within one machine only: where the runs were made on several, no row has any.
+    within one machine only: where the runs were made on several, no row has any. So is memory within accelerators
+    or processors only, as a record has what was allocated of the one, and what the process held of the other.
     """
     own, largest = costs[costs["task"].isin(list(tasks))], name.startswith("peak")
-    if name not in UNTIMED and not largest and own["hardware"].nunique() != 1:
+    apart = "accelerator" if largest else "hardware"
+    if name not in UNTIMED and own[apart].nunique() != 1:
         return {}
     groups = own.groupby(["row", "task"])[name]
     found = groups.max() if largest else groups.agg(lambda values: values.mean(skipna=False))

@@ -3,7 +3,7 @@
 import base64
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -30,8 +30,9 @@ from autolora_bench.report.page_plots import (
 )
 from autolora_bench.report.quality import column_title
 from autolora_bench.report.rank_maps import RankMap, RowRanks
+from autolora_bench.report.rows import Variant
 from autolora_bench.report.run_details import run_details
-from autolora_bench.report.runs import Run
+from autolora_bench.report.runs import Run, flatten, told
 from autolora_bench.report.scoreboard import Row, Table
 from autolora_bench.report.search_lines import Trajectory
 from autolora_bench.report.standings import Standings, fullest, main_column, shown_columns, standings_of
@@ -206,25 +207,25 @@ def _overview(scored: Sequence[_Scored], number: Mapping[int, int]) -> dict[str,
     known = [one for one in scored if one.main]
     if len(known) < 2:
         return None
-    labels: dict[tuple[str, str], str] = {}
-    for one in known:
-        for row in one.table.rows:
-            labels.setdefault(_key(row), _method_title(row) if row.main else row.label)
+    telling: dict[str, dict[str, None]] = {}
+    for row in (row for one in known for row in one.table.rows):
+        telling.setdefault(row.method, {}).update(dict.fromkeys(name for name, _ in row.variant))
+    keyed = [{_key(row, telling[row.method]): row for row in one.table.rows} for one in known]
     rows = []
-    for key, label in labels.items():
-        fields = [
-            _field(one, next((row for row in one.table.rows if _key(row) == key), None), number)
-            for one in known
-        ]
+    for key in dict.fromkeys(key for one in keyed for key in one):
+        same = [one[key] for one in keyed if key in one]
+        label = next((row.label for row in same if row.variant), _method_title(same[0]))
+        fields = [_field(one, found.get(key), number) for one, found in zip(known, keyed, strict=True)]
         if any(text for text, _, _ in fields):
             rows.append((key[0], label, fields))
     heads = [(one.table.model, column_title(one.main.column)) for one in known if one.main]
     return {"heads": heads, "rows": rows}
 
 
-def _key(row: Row) -> tuple[str, str]:
-    """What makes rows of two models the same method: a main row's settings may be told apart by others' only."""
-    return row.method, "" if row.main else row.label
+def _key(row: Row, names: Iterable[str]) -> tuple[str, Variant]:
+    """What makes rows of two models the same: the method, and its values of the settings that tell its rows apart."""
+    settings = flatten(row.runs[0].config) | dict(row.variant)
+    return row.method, tuple((name, told(settings, name)) for name in names)
 
 
 def _field(scored: _Scored, row: Row | None, number: Mapping[int, int]) -> tuple[str, str, str]:

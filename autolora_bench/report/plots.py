@@ -1,7 +1,8 @@
 """Small line charts as inline SVG for the page: lines are labelled at their ends, colours come from its style sheet."""
 
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup, escape
@@ -106,14 +107,14 @@ def _axes(plot: Plot, across: _Scale, up: _Scale, height: float, right: float) -
     base = height - BOTTOM
     lines = [f"M{LEFT:g} {TOP:g}V{base:g}H{right:.1f}"]
     texts = []
-    for tick in up.ticks():
+    for tick, text in _said(up.ticks()):
         y = up.place(tick)
         lines.append(f"M{LEFT - 3:g} {y:.1f}h3")
-        texts.append(f'<text class="end" x="{LEFT - 6:g}" y="{y + 3.5:.1f}">{_number(tick)}</text>')
-    for tick in across.ticks():
+        texts.append(f'<text class="end" x="{LEFT - 6:g}" y="{y + 3.5:.1f}">{text}</text>')
+    for tick, text in _said(across.ticks()):
         x = across.place(tick)
         lines.append(f"M{x:.1f} {base:g}v3")
-        texts.append(f'<text class="mid" x="{x:.1f}" y="{base + 14:g}">{_number(tick)}</text>')
+        texts.append(f'<text class="mid" x="{x:.1f}" y="{base + 14:g}">{text}</text>')
     middle = (LEFT + right) / 2
     texts.append(f'<text class="mid" x="{middle:.1f}" y="{height - 4:g}">{escape(plot.x)}</text>')
     return Markup(f'<path class="axis" d="{"".join(lines)}"/>{"".join(texts)}')
@@ -169,5 +170,13 @@ def _short(label: str) -> str:
     return label if len(label) <= LONGEST else f"{label[: LONGEST - 1]}\N{HORIZONTAL ELLIPSIS}"
 
 
-def _number(value: float) -> str:
-    return f"{value:.4g}".replace("e-0", "e-").replace("-", "\N{MINUS SIGN}")
+def _said(ticks: Sequence[float]) -> list[tuple[float, str]]:
+    """Every tick with its text, of as many digits as tell it from its neighbours."""
+    near = 0.01 * min((abs(b - a) for a, b in itertools.pairwise(ticks)), default=math.inf)
+    return [(tick, next(_numbers(tick, near))) for tick in ticks]
+
+
+def _numbers(value: float, near: float) -> Iterator[str]:
+    for digits in range(4, 17):
+        if digits == 16 or abs(float(f"{value:.{digits}g}") - value) <= near:
+            yield f"{value:.{digits}g}".replace("e-0", "e-").replace("-", "\N{MINUS SIGN}")

@@ -8,7 +8,7 @@ from statistics import fmean
 
 from autolora_bench.errors import UserError
 from autolora_bench.paths import results_dir
-from autolora_bench.report.scoreboard import AVERAGE, Cell, Column, PublishedRow, Row, Table
+from autolora_bench.report.scoreboard import AVERAGE, Cell, Column, PublishedRow, Row, Table, averaged_tasks
 from autolora_bench.report.units import in_published_unit
 from autolora_bench.tables.text_files import named_rows
 
@@ -221,7 +221,7 @@ def _cut(
     Its average stands beside ours only where it is over the same tasks, which are `averaged`.
     """
     found = {(item.task, item.metric): item for item in items}
-    tasks = {column.task for column in columns if column.headline}
+    tasks = averaged_tasks(columns)
     held = {
         column: found[column.published_key]
         for column in columns

@@ -3,10 +3,9 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import fmean
 
 from autolora_bench.report.frames import cost_by_row
-from autolora_bench.report.scoreboard import Column, Row, Table
+from autolora_bench.report.scoreboard import Column, Row, Table, averaged_tasks
 
 MEASURES = {
     "parameters": "parameters of the method, millions",
@@ -56,9 +55,10 @@ def points_of(table: Table, column: Column, measure: str = "parameters") -> list
 
 def _sizes(table: Table, column: Column, measure: str) -> dict[int, float]:
     """Row -> cost of a run on the column's tasks (frames.cost_by_row), or its weights."""
+    tasks = averaged_tasks(table.columns) if column.is_average else {column.task}
     if measure == "parameters":
-        return {n: fmean(row.parameters) / 1e6 for n, row in enumerate(table.rows) if row.parameters}
-    tasks = {one.task for one in table.columns if one.headline} if column.is_average else {column.task}
+        found = {number: row.weights(tasks, "method") for number, row in enumerate(table.rows)}
+        return {number: weights / 1e6 for number, weights in found.items() if weights is not None}
     name, unit = {"seconds": ("total", 1.0), "memory": ("peak", 2**30), "flops": ("flops", 1e15)}[measure]
     return {row: value / unit for row, value in cost_by_row(table.costs, name, tasks).items()}
 

@@ -3,7 +3,7 @@
 import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from autolora_bench.config.peft_types import starts_elsewhere
 from autolora_bench.config.registry import UNTRAINED
@@ -77,7 +77,10 @@ def rows_of(runs: Sequence[Run], tuned: Mapping[str, Sequence[str]] | None = Non
     for method in sorted(methods, key=lambda name: method_order(name, methods[name][0].family)):
         title = titles[method] if counts[titles[method]] < 2 else f"{titles[method]} ({method})"
         found += _rows(method, title, methods[method], tuned or {})
-    return found
+    labels = Counter(row.label for row in found)
+    return [
+        row if labels[row.label] < 2 else replace(row, label=f"{row.label} ({row.method})") for row in found
+    ]
 
 
 def is_untrained(run: Run) -> bool:

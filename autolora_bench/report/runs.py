@@ -281,19 +281,33 @@ def shipped_settings(method: str) -> dict[str, str]:
 
 
 def hardware(record: RunRecord) -> str:
-    """The accelerator's name; on a processor its name, threads used, cores; and which of WAYS were on;
-    `unknown machine` without either."""
+    """The accelerator's name; on a processor its name, threads used, cores; the processes, where there were several;
+    and which of WAYS were on; `unknown machine` without either."""
     facts = record.provenance
     noted = facts.get("ways")
     ways = [way for way in WAYS if _used(noted, way, setting(record, "train", way))]
+    several = processes(record)
+    ways = [f"{several} processes", *ways] if several > 1 else ways
     device, processor = facts.get("device"), facts.get("processor")
-    if isinstance(device, str) and device not in ("cpu", "mps"):
-        return ", ".join([device, *ways])
+    if on_accelerator(record):
+        return ", ".join([str(device), *ways])
     if not processor:
         return "unknown machine"
     threads, cores = facts.get("threads"), facts.get("cores")
     used = [f"{threads} of {cores} cores" if threads and cores else "", "mps" if device == "mps" else ""]
     return ", ".join([str(processor), *filter(None, used), *ways])
+
+
+def on_accelerator(record: RunRecord) -> bool:
+    """Whether its memory is that of an accelerator, and not the processor's."""
+    device = record.provenance.get("device")
+    return isinstance(device, str) and device not in ("cpu", "mps")
+
+
+def processes(record: RunRecord) -> int:
+    """How many trained together."""
+    found = record.provenance.get("processes")
+    return found if isinstance(found, int) and found > 0 else 1
 
 
 def _used(noted: Any, way: str, said: Any) -> bool:

@@ -2,7 +2,7 @@
 
 import statistics
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import pandas as pd
@@ -108,6 +108,11 @@ def of_tasks(columns: Sequence[Column]) -> list[Column]:
     return [column for column in columns if not column.shuffled] or list(columns)
 
 
+def averaged_tasks(columns: Sequence[Column]) -> set[str]:
+    """The tasks of an average over the columns' headline scores."""
+    return {column.task for column in of_tasks([column for column in columns if column.headline])}
+
+
 @dataclass(frozen=True)
 class PublishedRow:
     """One row of a published table, cut to our columns."""
@@ -158,6 +163,25 @@ class Row:
     def is_rank(self) -> bool:
         """Whether it is one of several rows of LoRA that differ in nothing but the rank."""
         return self.method == "lora" and [name for name, _ in self.variant] == ["method.rank"]
+
+    def weights(self, tasks: Collection[str], which: str) -> float | None:
+        """Mean number of trained weights on the tasks: over seeds, then over tasks; None where a task has no run.
+
+        Args:
+            tasks: their names.
+            which: method, or trainable for the head's too.
+        """
+        found = [
+            [
+                float(getattr(run.completed.parameters, which))
+                for run in runs
+                if run.completed and run.completed.parameters
+            ]
+            for task, runs in self.by_task.items()
+            if task in tasks
+        ]
+        known = [statistics.fmean(counts) for counts in found if counts]
+        return statistics.fmean(known) if known and len(known) == len(set(tasks)) else None
 
     @property
     def by_task(self) -> dict[str, list[Run]]:

@@ -1,13 +1,12 @@
 """Tables as one tidy CSV: a line per cell, numbers unrounded, for other programs."""
 
 from collections.abc import Iterator, Sequence
-from statistics import fmean
 
 import pandas as pd
 
 from autolora_bench.report.formats import MISSING
 from autolora_bench.report.rows import settings
-from autolora_bench.report.scoreboard import Cell, Column, PublishedRow, Row, Table
+from autolora_bench.report.scoreboard import Cell, Column, PublishedRow, Row, Table, averaged_tasks
 from autolora_bench.untrusted import csv_cell
 
 COSTS = {
@@ -58,8 +57,9 @@ def _lines(table: Table) -> Iterator[dict[str, object]]:
     costs = _costs(table)
     for number, row in enumerate(table.rows):
         for column in table.columns:
+            tasks = averaged_tasks(table.columns) if column.is_average else {column.task}
             cost = costs.get((number, column.task), {})
-            line = {**_place(table, column), **_row(row), **_cell(row.cells[column]), **cost}
+            line = {**_place(table, column), **_row(row, tasks), **_cell(row.cells[column]), **cost}
             published = [one for one in row.published if column in one.values]
             yield {**line, **(_value(published[0], column) if published else {})}
             yield from ({**_place(table, column), **_value(more, column)} for more in published[1:])
@@ -75,16 +75,16 @@ def _place(table: Table, column: Column) -> dict[str, object]:
         "split": column.split or None,
         "metric": column.score,
         "epoch": column.epoch,
-        "subset": column.task in table.marked,
+        "subset": bool(table.marked) if column.is_average else column.task in table.marked,
     }
 
 
-def _row(row: Row) -> dict[str, object]:
+def _row(row: Row, tasks: set[str]) -> dict[str, object]:
     return {
         "method": row.method,
         "settings": settings(row.variant) or None,
-        "parameters": fmean(row.parameters) if row.parameters else None,
-        "trainable": fmean(row.trainable) if row.trainable else None,
+        "parameters": row.weights(tasks, "method"),
+        "trainable": row.weights(tasks, "trainable"),
         "seconds": _rounded(row.seconds),
     }
 

@@ -138,11 +138,10 @@ def _badges(table: Table, chances: dict[Column, Chance], tuned: Sequence[TunedCe
     seeds = sorted({record.seed for record in records})
     usual = table.usual_n
     found = [Badge("seeds", f"{plural(usual, 'seed')} in most cells ({seeds_of(seeds)})", usual >= FEW)]
-    found.append(
-        Badge("runs", "all completed", True)
-        if len(records) == len(runs)
-        else Badge("runs", f"{len(records)} of {len(runs)} completed", False)
-    )
+    open_rows = {gap.label for gap in table.unfilled} - {row.label for row in table.rows}
+    done = f"{len(records)} of {len(runs)} completed" if len(records) < len(runs) else "all completed"
+    more = f"; none of {_named(sorted(open_rows))}" if open_rows else ""
+    found.append(Badge("runs", done + more, len(records) == len(runs) and not open_rows))
     marked = [column.title for column in table.columns if column.task in table.marked]
     parts = ", ".join(dict.fromkeys(marked))
     found.append(Badge("data", f"not whole: {parts}" if marked else "whole data sets", not marked))

@@ -186,3 +186,10 @@ def test_an_unreadable_selection_is_named(make: Callable[..., RunRecord], tmp_pa
     (tmp_path / "runs" / "a" / "search" / "selection.json").write_text(text)
     write_report(tmp_path / "out", collect(tmp_path / "runs"))
     assert "UNREADABLE" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_record_given_twice_counts_once_and_one_that_differs_is_refused(make: Make) -> None:
+    records = [make("rte", "lora", seed, score) for seed, score in enumerate((0.7, 0.8))]
+    assert report([*records, *records]) == report(records)
+    with pytest.raises(UserError, match=r"two records of .* seed 0 differ"):
+        report([*records, make("rte", "lora", 0, 0.9)])

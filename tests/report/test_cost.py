@@ -9,7 +9,7 @@ import pytest
 
 from autolora_bench.record import PhaseRecord, RunRecord, Status
 from autolora_bench.report.costs import CostTable, cost_reports, cost_tables
-from autolora_bench.report.frames import frames_of, run_cost
+from autolora_bench.report.frames import cost_by_row, frames_of, run_cost
 from autolora_bench.report.runs import runs_of
 from autolora_bench.report.tables import tables_of
 
@@ -148,3 +148,28 @@ def test_processor_time_is_compared_where_every_record_has_it(make: Make) -> Non
     (report,) = cost_reports([table])
     assert report.head[1:3] == ("training / AdaLoRA", "CPU / AdaLoRA")
     assert any("older record" in note for note in report.notes)
+
+
+def test_runs_of_several_processes_are_another_machine_and_their_processor_time_is_unknown(
+    make: Make,
+) -> None:
+    alone = make("rte", "lora", 0, 0.7)
+    together = make("rte", "lora", 1, 0.7)
+    together.provenance["processes"] = 4
+    assert [table.machine for table in costs([alone, together])] == ["Test GPU", "Test GPU, 4 processes"]
+    assert run_cost(alone).total == run_cost(together).total
+    assert run_cost(together).cpu is None
+
+
+def test_a_training_of_learning_rates_is_a_search(make: Make) -> None:
+    phases = [phase("rates", 60, 50, peak=30), phase("finetune", 30, 20)]
+    cost = run_cost(make("rte", "lora", 0, 0.7, phases=phases))
+    assert (cost.search, cost.train, cost.total, cost.peak_search) == (50, 20, 70, 30)
+
+
+def test_memory_of_an_accelerator_is_not_set_beside_a_processors(make: Make) -> None:
+    records = [make("rte", method, 0, 0.7) for method in ("lora", "full")]
+    (both,) = [frames_of(runs_of(records, None)[0]).costs]
+    named = both.assign(row=[0, 1], task="rte")
+    assert cost_by_row(named, "peak", {"rte"}).keys() == {0, 1}
+    assert cost_by_row(named.assign(accelerator=[True, False]), "peak", {"rte"}) == {}

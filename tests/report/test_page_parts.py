@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 import pytest
 
 from autolora_bench.plan import PlannedRun
-from autolora_bench.record import RunRecord
+from autolora_bench.record import RunRecord, Status
 from autolora_bench.report import verdict
 from autolora_bench.report.build import report
 from autolora_bench.report.collect import collect
@@ -244,3 +244,34 @@ def test_tuned_rates_are_drawn_with_the_chosen_one_marked_and_a_diverged_one_lef
 )
 def test_rates_are_trusted_where_all_methods_had_as_many(fewest: int, most: int, sound: bool) -> None:
     assert verdict._rates_badge(fewest, most).sound is sound
+
+
+def test_models_side_by_side_are_of_the_same_settings(make: Callable[..., RunRecord]) -> None:
+    records = [make("rte", method, 0, score) for method, score in (("lora4", 0.7), ("lora", 0.8))]
+    records += [make("rte", "lora", 0, 0.6, model="other")]
+    found = Page(report(records, format="html"))
+    sideways = [
+        text for text in found.texts if text[1] in ("60.00", "70.00", "80.00", "LoRA, rank 4", "LoRA, rank 8")
+    ]
+    start = next(n for n, (_, text) in enumerate(found.texts) if "side by side" in text)
+    told = [text for _, text in found.texts[start : start + 30]]
+    assert sideways
+    place = told.index("LoRA, rank 8")
+    assert told[place + 1 : place + 3] == ["80.00", "60.00"]
+
+
+def test_a_method_that_failed_in_every_seed_is_counted(make: Callable[..., RunRecord]) -> None:
+    records = [make("rte", "lora", seed, 0.7) for seed in range(3)]
+    records += [make("rte", "adalora", 0, status=Status.failed, error={"type": "E", "message": "no"})]
+    assert "all completed; none of AdaLoRA" in report(records, format="html")
+
+
+@pytest.mark.parametrize("values", [(76.93, 77.06), (100.4, 101.6), (100002.0, 100004.0), (76.252, 76.256)])
+def test_ticks_say_where_they_are(values: tuple[float, float]) -> None:
+    line = PlotLine("a", ((1.0, values[0]), (2.0, values[1])), "s1 d0")
+    drawn = ElementTree.fromstring(Plot("t", "epoch", (line,)).svg())
+    said = [float(t.text or "") for t in drawn.iter("text") if t.get("class") == "end"]
+    steps = [b - a for a, b in pairwise(said)]
+    assert len(said) > 1
+    assert steps == pytest.approx([steps[0]] * len(steps), rel=1e-6)
+    assert values[0] - (values[1] - values[0]) < said[0] < said[-1] < values[1] + (values[1] - values[0])

@@ -7,7 +7,7 @@ import pytest
 
 from autolora_bench.report.collect import Collection
 from autolora_bench.report.figures import reuse
-from autolora_bench.report.figures.style import Picture
+from autolora_bench.report.figures.style import Picture, named_apart
 from autolora_bench.report.folder import write_report
 
 DRAWN = b"<svg>drawn</svg>"
@@ -107,3 +107,14 @@ def test_a_changed_file_of_a_run_is_another_report(searched: Collection) -> None
         before = after
     assert before != reuse.report_key(searched, [], (), [])
     assert reuse.report_key(Collection(searched.records), None, (), []) is None
+
+
+def test_pictures_of_one_name_are_told_apart() -> None:
+    pictures = [
+        Picture(name, caption, "", lambda form: b"") for name, caption in (("a", "1"), ("A", "2"), ("a", "3"))
+    ]
+    assert [(one.name, one.caption) for one in named_apart(pictures)] == [
+        ("a", "1"),
+        ("A-2", "2"),
+        ("a-3", "3"),
+    ]

@@ -1,5 +1,8 @@
 """What tables say: means against numpy, marks, gaps, variants, footnotes."""
 
+import csv
+import dataclasses
+import io
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -12,10 +15,13 @@ from autolora_bench.plan import PlannedRun
 from autolora_bench.record import RunRecord, Status
 from autolora_bench.report.costs import cost_tables
 from autolora_bench.report.frames import frames_of
+from autolora_bench.report.notes import data_warnings
 from autolora_bench.report.published import read_published
+from autolora_bench.report.quality import points_of
 from autolora_bench.report.runs import family_of, runs_of
 from autolora_bench.report.scoreboard import Row, Table
 from autolora_bench.report.tables import tables_of
+from autolora_bench.report.tidy_csv import tidy
 
 Make = Callable[..., RunRecord]
 Study = tuple[list[RunRecord], list[PlannedRun]]
@@ -295,3 +301,61 @@ def test_seconds_of_several_machines_are_not_set_side_by_side(make: Make) -> Non
     elsewhere = make("rte", "autolora", 0, provenance={"device": "Another GPU"})
     timed = table([make("rte", "lora", 0), elsewhere])
     assert [row.seconds for row in timed.rows] == [None, None]
+
+
+def test_weights_of_a_score_are_those_of_its_task(make: Make) -> None:
+    records = [make("rte", "lora", 0, 0.7), make("cola", "lora", 0, 0.5), make("cola", "lora", 1, 0.5)]
+    for record in records[1:]:
+        assert record.parameters is not None
+        record.parameters = dataclasses.replace(
+            record.parameters, trainable=record.parameters.trainable + 1_000_000
+        )
+    shown = table(records)
+    sizes = {column.task: points_of(shown, column)[0].size for column in shown.columns}
+    rank8 = 294_912 / 1e6
+    assert sizes == pytest.approx({"rte": rank8, "cola": rank8 + 1, "average": rank8 + 0.5})
+    lines = [line for line in csv.DictReader(io.StringIO(tidy([shown]))) if line["mean"]]
+    assert {line["task"]: float(line["parameters"]) / 1e6 for line in lines} == pytest.approx(sizes)
+
+
+def test_the_cost_of_an_average_is_of_the_tasks_it_is_over(make: Make) -> None:
+    records = [make(task, "lora", 0, 0.7) for task in ("rte", "cola")]
+    shuffled = make("mrpc", "lora", 0, 0.7)
+    shuffled.config["data"]["shuffle_labels"] = True
+    assert shuffled.phases
+    shuffled.phases = [dataclasses.replace(phase, train_seconds=9e9) for phase in shuffled.phases]
+    points = [
+        points_of(shown, next(column for column in shown.columns if column.is_average), "seconds")
+        for shown in (table(records), table([*records, shuffled]))
+    ]
+    assert points[0] == points[1] != []
+
+
+def test_settings_in_which_rows_differ_are_said(make: Make) -> None:
+    records = [make("rte", method, 0, 0.7) for method in ("full", "lora", "adalora", "autolora")]
+    assert not any("otherwise" in note for note in table(records).footnotes)
+    records[1].config["train"]["epochs"] = 30
+    assert "Trained otherwise, RTE: train.epochs 30 (LoRA), 3 (the others)." in table(records).footnotes
+    other = make("cola", "lora", 0, 0.5)
+    other.config["method"]["rank"] = 64
+    assert "LoRA: method.rank 8 (RTE), 64 (CoLA)." in table([*records, other]).footnotes
+
+
+def test_records_that_state_other_units_of_a_metric_are_warned_of(make: Make) -> None:
+    records = [make("rte", "lora", seed, {"accuracy": 0.7, "own": 0.7}) for seed in (0, 1)]
+    stated = [{"own": {"published_scale": 100}}, {"own": {"published_scale": 1}}]
+    for both, said in ((stated, 1), (stated[:1] * 2, 0)):
+        for record, metrics in zip(records, both, strict=True):
+            record.headline = "own"
+            record.metrics = {"own": True}
+            record.provenance["metrics"] = metrics
+        shown = table(records, metrics="all")
+        assert sum("other units or directions" in line for line in data_warnings(shown)) == said
+
+
+def test_rows_of_two_methods_never_have_one_label(make: Make) -> None:
+    records = [make("rte", "lora", 0, 0.7), make("rte", "lora4", 0, 0.7), make("rte", "adalora", 0, 0.7)]
+    records[2].method = "mine"
+    records[2].provenance["method"] = {"title": "LoRA, rank 8"}
+    labels = [row.label for row in table(records).rows]
+    assert sorted(labels) == ["LoRA, rank 4", "LoRA, rank 8 (lora)", "LoRA, rank 8 (mine)"]

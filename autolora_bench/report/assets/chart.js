@@ -29,6 +29,7 @@ const ticksOf = (low, high, logarithmic) => {
   for (let n = Math.ceil(low / step); n * step <= high; n += 1) found.push(n * step);
   return found;
 };
+const exactly = (value) => String(Number(value.toPrecision(10))).replace("-", "\u2212");
 const said = (value) => String(Number(value.toPrecision(3))).replace("-", "\u2212");
 
 const choice = (name, titles, chosen, change) => {
@@ -97,11 +98,11 @@ const startChart = (box) => {
     const svg = drawn("svg", { viewBox: `0 0 ${width} ${height}`, class: "scatter", role: "group", "aria-label": `${chart.ys[y].title} against ${chart.xs[x]}` });
     svg.append(drawn("path", { class: "axis", d: `M${left} ${top}V${bottom}H${right}` }));
     for (const tick of ticksOf(low, high, false)) {
-      svg.append(drawn("path", { class: "guide", d: `M${left} ${py(tick)}H${right}` }), drawn("text", { class: "end", x: left - 6, y: py(tick) + 4 }, said(tick)));
+      svg.append(drawn("path", { class: "guide", d: `M${left} ${py(tick)}H${right}` }), drawn("text", { class: "end", x: left - 6, y: py(tick) + 4 }, exactly(tick)));
     }
     for (const tick of ticksOf(least, most, logarithmic)) {
       if (px(tick) < left + 8 || px(tick) > right) continue;
-      svg.append(drawn("path", { class: "axis", d: `M${px(tick)} ${bottom}v4` }), drawn("text", { class: "mid", x: px(tick), y: bottom + 17 }, said(tick)));
+      svg.append(drawn("path", { class: "axis", d: `M${px(tick)} ${bottom}v4` }), drawn("text", { class: "mid", x: px(tick), y: bottom + 17 }, exactly(tick)));
     }
     svg.append(drawn("text", { class: "mid", x: (left + right) / 2, y: height - 6 }, chart.xs[x]));
     if (floor !== null && floor !== undefined) {

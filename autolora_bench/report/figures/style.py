@@ -5,8 +5,9 @@ import io
 import math
 import textwrap
 import warnings
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from itertools import pairwise
 from typing import Any
@@ -326,3 +327,14 @@ def file_name(*parts: str) -> str:
     return (
         name if len(name) <= LONGEST else f"{name[:LONGEST]}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
     )
+
+
+def named_apart(pictures: Sequence[Picture]) -> list[Picture]:
+    """The same pictures; of those whose names no file system tells apart, the second ends in -2, and so on."""
+    counts: Counter[str] = Counter()
+    found = []
+    for one in pictures:
+        counts[one.name.casefold()] += 1
+        number = counts[one.name.casefold()]
+        found.append(one if number == 1 else replace(one, name=f"{one.name}-{number}"))
+    return found
