@@ -83,7 +83,7 @@ class ModelConfig:
     """A pretrained model, or a random one.
 
     Weights are looked for in this order: `path`, the installed package, the project's own cache of fetched
-    weights, the hub's cache or the hub.
+    weights, the hub's cache or the hub. A `revision` passes over the package and what was fetched of it.
     """
 
     name: str = MISSING

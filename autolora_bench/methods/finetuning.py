@@ -120,7 +120,10 @@ class FinetunePhase:
             clear(folder, EXPORT)
         self.export(model, backbone, folder)
         kept = outcome.best if experiment.train.keep is Keep.best else outcome.last
-        made = Origin(experiment, context.data.fingerprint, context.command, kept)
+        commit = backbone.source.get("commit")
+        made = Origin(
+            experiment, context.data.fingerprint, context.command, kept, str(commit) if commit else None
+        )
         complete_export(folder, model, context.tokenizer, context.task.head().kind, made)
 
     def _rate(self, train: TrainConfig) -> float:

@@ -29,9 +29,10 @@ def export(model: Any, folder: Path, taken_off: TakenOff | None = None) -> None:
     trained one: W - s B0 A0 + s B A = W + s [B, -B0] [A; A0]. In both cases every update's scale is in its weights, so
     that it loads with scale one. (PEFT's own conversion refuses rsLoRA with a rank per layer.)
     """
-    if isinstance(model, PeftModel) and (taken_off or has_split(model)):
+    low_rank = isinstance(model, PeftModel) and isinstance(model.active_peft_config, LoraConfig)
+    if low_rank and (taken_off or has_split(model)):
         _save_adapter(model, folder, taken_off or {})
-    elif has_split(model):
+    elif has_split(model) and not isinstance(model, PeftModel):
         with fused_attention(model):
             model.save_pretrained(folder)
     else:

@@ -4,7 +4,7 @@ weights the tokenizer, the model's configuration with its class names, and a car
 import copy
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +88,8 @@ class Origin:
     """What makes it again, without folders of a machine; may be empty."""
     scores: Mapping[str, Evaluation]
     """Split -> evaluation of the exported weights."""
+    commit: str | None = None
+    """Of the pretrained model, where it came from a hub."""
 
 
 def complete_export(
@@ -109,7 +111,8 @@ def complete_export(
     Raises:
         UserError: the folder cannot be written.
     """
-    base = public_name(made.experiment.model)
+    named = public_name(made.experiment.model)
+    base = replace(named, revision=made.commit) if made.commit and named.hub else named
     _save_configuration(model.get_base_model() if isinstance(model, PeftModel) else model, head, folder)
     _save_tokenizer(tokenizer, folder)
     if (folder / ADAPTER).is_file():
@@ -212,6 +215,10 @@ def _card(
     where = f"FOLDER is this folder{fetched}" + (
         "." if base.hub or complete else f", BASE that of {base.shown}."
     )
+    if e.model.dtype is not Dtype.fp32 and (folder / ADAPTER).is_file() and head in PIPELINES:
+        where += (
+            " The head was trained in fp32, and these lines round it: scores may differ in their last digits."
+        )
     rows = [
         f"| {split} | {name} | {value:.6g} |"
         for split, evaluation in made.scores.items()

@@ -133,6 +133,14 @@ def _names(wheel: Path) -> list[str]:
         return opened.namelist()
 
 
+def _cut(gguf: Path) -> str:
+    """How the file says that texts are cut before its vocabulary is used; empty where it does not say."""
+    from gguf import GGUFReader
+
+    field = GGUFReader(gguf).get_field("tokenizer.ggml.pre")
+    return bytes(field.parts[field.data[0]]).decode() if field else ""
+
+
 def dequantise(gguf: Path, folder: Path) -> Path:
     """Write the model of a GGUF file in fp32, its tokenizer and its origin to `folder`, and return it.
 
@@ -141,6 +149,7 @@ def dequantise(gguf: Path, folder: Path) -> Path:
     noted beside it with that of the file.
     """
     import torch
+    from tokenizers import pre_tokenizers
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
     from transformers.utils import logging
 
@@ -150,6 +159,13 @@ def dequantise(gguf: Path, folder: Path) -> Path:
         gguf.parent, dtype=torch.float32, quantization_config=GgufConfig(**name, dequantize=True), **name
     )
     tokenizer = AutoTokenizer.from_pretrained(gguf.parent, **name)
+    if (
+        _cut(gguf) == "smollm"
+    ):  # llama.cpp's name for digits one by one, then GPT-2's words; transformers leaves it out
+        words = tokenizer.backend_tokenizer
+        words.pre_tokenizer = pre_tokenizers.Sequence(
+            [pre_tokenizers.Digits(individual_digits=True), words.pre_tokenizer]
+        )
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     origin = {"gguf": sha256(gguf), "weights": sha256(folder / WEIGHTS)}

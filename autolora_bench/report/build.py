@@ -24,7 +24,6 @@ from autolora_bench.report.costs import CostTable, cost_reports, cost_tables
 from autolora_bench.report.formats import PlainTable, in_format, latex, markdown, plain_json
 from autolora_bench.report.frames import frames_of
 from autolora_bench.report.movement import CellMovement, cell_movements, movement_table, movement_warnings
-from autolora_bench.report.notes import data_warnings
 from autolora_bench.report.numerals import plural
 from autolora_bench.report.published import read_published
 from autolora_bench.report.runs import Run, runs_of, unasked
@@ -33,6 +32,7 @@ from autolora_bench.report.stability import cell_stabilities, stability_report
 from autolora_bench.report.tables import tables_of
 from autolora_bench.report.tidy_csv import score_lines, tidy
 from autolora_bench.report.tuning import TunedCell, is_tuning, rates_of, tuned_cells, tuning_table
+from autolora_bench.report.unlike import warnings_of
 
 if TYPE_CHECKING:
     from autolora_bench.report.figures.style import Picture
@@ -136,7 +136,7 @@ def prepare(
     found = tables_of(frames_of(planted), epoch="best", metrics="headline", title=title)
     movements = cell_movements([*tables, *found], given.folders)
     remarks = [
-        *(line for table in tables for line in data_warnings(table)),
+        *(line for table in tables for line in warnings_of(table)),
         *answers(tables, tuned),
         *_untold(compare or (), compared),
         *_remarks(given, outside, planned or ()),

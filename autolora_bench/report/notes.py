@@ -5,22 +5,13 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from autolora_bench.config.corrections import earlier_rules
-from autolora_bench.config.registry import UNTRAINED
-from autolora_bench.metrics.registry import Metric
 from autolora_bench.record import RunRecord
 from autolora_bench.report.comparisons import rank_notes
 from autolora_bench.report.numerals import plural, span, stated
 from autolora_bench.report.rows import RowRuns, settings
-from autolora_bench.report.runs import Run, family_of, flatten, hardware, method_order, setting, told
+from autolora_bench.report.runs import Run, family_of, hardware, method_order, setting
 from autolora_bench.report.scoreboard import ALPHA, FEW, TIMED, Column, Row, Table
-from autolora_bench.report.units import metric_of, metric_title
-
-SHARED = ("train.", "model.", "task.max_length")
-"""Settings that a comparison of methods expects to be alike."""
-RATES = ("learning_rate", "corrections")
-"""Endings of settings that belong to a method on a task, and of what the program fills in."""
-SHORT = 8
-"""Letters of a fingerprint that a reader is shown."""
+from autolora_bench.report.unlike import settings_apart
 
 
 def footnotes_of(table: Table, runs: Sequence[Run], rows: Sequence[RowRuns]) -> list[str]:
@@ -35,7 +26,7 @@ def footnotes_of(table: Table, runs: Sequence[Run], rows: Sequence[RowRuns]) -> 
         *_parameters(table),
         *_times(table),
         *_settings(rows),
-        *_unlike(table),
+        *settings_apart(table),
         *_earlier(table),
         *_readings(table),
         *rank_notes(table),
@@ -131,60 +122,6 @@ def _settings(rows: Sequence[RowRuns]) -> list[str]:
     return [f"Settings that tell rows apart. {'; '.join(parts)}."] if parts else []
 
 
-def _unlike(table: Table) -> list[str]:
-    """Settings beside the methods' own in which rows of one task differ, and methods' own that differ over tasks.
-
-    Left out is what the rows' labels say, and rates, which belong to a method and a task.
-    """
-    said = {name for row in table.rows for name, _ in row.variant} | {"method.cell"}
-    titles = {column.task: column.title for column in table.columns if not column.is_average}
-    rows = [row for row in table.rows if row.method != UNTRAINED]
-    found: dict[str, list[str]] = {}
-    for task, title in titles.items():
-        own = [(row.label, one) for row in rows if (one := _settings_on(row, task))]
-        for text in _differing(own, SHARED, said):
-            found.setdefault(text, []).append(title)
-    lines = [f"Trained otherwise, {', '.join(tasks)}: {text}." for text, tasks in found.items()]
-    for row in rows:
-        own = [(title, one) for task, title in titles.items() if (one := _settings_on(row, task))]
-        lines += [f"{row.label}: {text}." for text in _differing(own, ("method.",), said)]
-    return lines
-
-
-def _differing(
-    own: Sequence[tuple[str, dict[str, str]]], kinds: tuple[str, ...], said: set[str]
-) -> list[str]:
-    """`train.epochs 10 (LoRA), 3 (the others)`, the rarest value first; a line per setting.
-
-    Args:
-        own: what it is called, its settings.
-        kinds: how a setting's name may begin.
-        said: settings that need no line.
-    """
-    lines = []
-    for name in sorted({name for _, one in own for name in one if name.startswith(kinds)} - said):
-        values: dict[str, list[str]] = {}
-        for label, one in own:
-            values.setdefault(told(one, name), []).append(label)
-        if len(values) == 1:
-            continue
-        groups = sorted(values.items(), key=lambda group: len(group[1]))
-        sizes = [len(labels) for _, labels in groups]
-        others = len(groups) - 1 if sizes[-1] > max(2, *sizes[:-1]) else None
-        parts = [
-            f"{value} ({'the others' if place == others else ', '.join(labels)})"
-            for place, (value, labels) in enumerate(groups)
-        ]
-        lines.append(f"{name} {', '.join(parts)}")
-    return lines
-
-
-def _settings_on(row: Row, task: str) -> dict[str, str]:
-    """Of the row's completed runs on the task; a row has one configuration of each."""
-    configs = [run.completed.config for run in row.by_task.get(task, []) if run.completed]
-    return {n: v for n, v in flatten(configs[0]).items() if not n.endswith(RATES)} if configs else {}
-
-
 def _earlier(table: Table) -> list[str]:
     """Rows that hold runs by rules that have been mended since."""
     rules: dict[str, list[str]] = {}
@@ -265,39 +202,6 @@ def data_notes(records: list[RunRecord]) -> list[str]:
             parts.append(f"WARNING: the runs saw {len(prints)} different data (fingerprints differ)")
         lines.append(f"Data, {task}: {'; '.join(parts)}.")
     return lines
-
-
-def data_warnings(table: Table) -> list[str]:
-    """A line per task some of whose rows were run on other data than others with the same seed, and per score whose
-    unit or direction the records do not agree on."""
-    lines = [
-        f"WARNING {column.title} {metric_title(column.score)}: records state other units or directions of it, so that "
-        "its scores cannot be set beside one another."
-        for column in table.columns
-        if not column.is_average and len(_readings_of(table, column)) > 1
-    ]
-    for task in dict.fromkeys(run.task for row in table.rows for run in row.runs):
-        seen: dict[int, set[str]] = {}
-        rows: dict[str, dict[str, None]] = {}
-        for row in table.rows:
-            for run in row.runs:
-                if run.completed and run.task == task:
-                    *_, data = run.pair
-                    seen.setdefault(run.seed, set()).add(data)
-                    rows.setdefault(data, {})[row.label] = None
-        if any(len(found) > 1 for found in seen.values()):
-            told = "; ".join(f"{', '.join(labels)} on {data[:SHORT]}" for data, labels in rows.items())
-            lines.append(
-                f"WARNING {task}: the same seed was run on different data, so that such scores are neither paired nor "
-                f"tested ({told})."
-            )
-    return lines
-
-
-def _readings_of(table: Table, column: Column) -> set[Metric]:
-    """What the records of a column say of its score."""
-    runs = [run.completed for row in table.rows for run in row.cells[column].runs]
-    return {metric_of(column.score, [record]) for record in runs if record}
 
 
 def _facts(records: list[RunRecord]) -> list[str]:

@@ -1,6 +1,7 @@
 """Tiny random models of every architecture that is adapted: trained by four methods, stopped and resumed, exported,
 loaded again by transformers and PEFT; with frozen weights in NF4, and with blocks that are computed again."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +102,24 @@ def model_in(folder: Path, architecture: str, tokenizer_from: Path) -> Path:
     return folder
 
 
+@pytest.mark.parametrize("architecture", DECODERS)
+def test_a_decoders_classifier_reads_no_padding(
+    architecture: str, tiny_decoder: Path, tmp_path: Path
+) -> None:
+    """Whatever config.json says that padding is: a text has one score, alone and in a batch."""
+    folder = model_in(tmp_path / "model", architecture, tiny_decoder)
+    stated = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(stated | {"pad_token_id": 5}))
+    head = HeadSpec(HeadKind.sequence, ("no", "yes"))
+    found = load_backbone(ModelConfig(name="any", checkpoint=str(folder)), head)
+    model, tokenizer = found.model.eval(), found.tokenizer
+    texts = ["a", "a longer text than the first one"]
+    with torch.no_grad():
+        together = model(**tokenizer(texts, padding=True, return_tensors="pt")).logits
+        alone = torch.cat([model(**tokenizer(text, return_tensors="pt")).logits for text in texts])
+    torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-5)
+
+
 def words_of(model: Path, method: str, *more: str) -> list[str]:
     search = ["method.search.epochs=1", "method.search.batch_size=4"] if method == "autolora" else []
     small = [
@@ -184,6 +203,30 @@ def test_trained_resumed_exported_and_loaded_again(
         config = AutoConfig.from_pretrained(export)
         base = AutoModelForSequenceClassification.from_pretrained(model, config=config, **attention)
         theirs = PeftModel.from_pretrained(base, export).eval()
+    inputs = inputs_of(AutoTokenizer.from_pretrained(export))
+    with torch.no_grad():
+        torch.testing.assert_close(theirs(**inputs).logits, ours(**inputs).logits, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["PREFIX_TUNING", "LN_TUNING"])
+def test_types_of_peft_that_touch_no_layer_of_gpt2s_attention_are_exported_as_they_are(
+    kind: str, tiny_decoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AUTOLORA_BENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    model = model_in(tmp_path / "model", "gpt2", tiny_decoder)
+    settings = ["+method.settings.num_virtual_tokens=4"] if kind == "PREFIX_TUNING" else []
+    words = words_of(model, "peft", f"method.type={kind}", *settings)
+    assert cli.run(words) == 0
+    with composer():
+        experiment = to_experiment(compose_config(words))
+    export = next(Path("runs").rglob("export"))
+    context = PhaseContext(experiment, export.parents[1], torch.device("cpu"))
+    ours = build_method(experiment.method).rebuild(context).eval()
+    base = AutoModelForSequenceClassification.from_pretrained(
+        model, config=AutoConfig.from_pretrained(export)
+    )
+    theirs = PeftModel.from_pretrained(base, export).eval()
     inputs = inputs_of(AutoTokenizer.from_pretrained(export))
     with torch.no_grad():
         torch.testing.assert_close(theirs(**inputs).logits, ours(**inputs).logits, rtol=1e-5, atol=1e-6)

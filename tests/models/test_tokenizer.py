@@ -9,6 +9,8 @@ import torch
 from tokenizers import ByteLevelBPETokenizer
 from transformers import (
     BertConfig,
+    BertModel,
+    BertTokenizer,
     GPT2TokenizerFast,
     LlamaConfig,
     LlamaForCausalLM,
@@ -113,3 +115,21 @@ def test_a_decoders_classifier_reads_the_token_before_the_padding(files: list[st
         together = model(**backbone.tokenizer(texts, padding=True, return_tensors="pt")).logits
         alone = [model(**backbone.tokenizer(text, return_tensors="pt")).logits[0] for text in texts]
     torch.testing.assert_close(together, torch.stack(alone))
+
+
+def test_a_tokenizer_that_is_not_read_as_its_file_says_is_refused(tmp_path: Path) -> None:
+    """Without tokenizer_config.json transformers puts a cased BERT's texts in lower case."""
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
+    BertModel(BertConfig(vocab_size=8, **sizes)).save_pretrained(tmp_path)
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "Hello", "World", "hello"]
+    (tmp_path / "vocab.txt").write_text("\n".join(words))
+    BertTokenizer(str(tmp_path / "vocab.txt"), do_lower_case=False).save_pretrained(tmp_path)
+    model, head = (
+        ModelConfig(name="any", checkpoint=str(tmp_path)),
+        HeadSpec(HeadKind.sequence, ("no", "yes")),
+    )
+    assert load_backbone(model, head).tokenizer.tokenize("Hello World") == ["Hello", "World"]
+    (tmp_path / "tokenizer_config.json").unlink()
+    with pytest.raises(UserError, match=r"has no tokenizer_config\.json"):
+        load_backbone(model, head)

@@ -1,10 +1,11 @@
 """Layers of a checkpoint that were never trained."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
-from transformers import BertConfig, BertModel, BertTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, BertConfig, BertModel, BertTokenizer
 
 from autolora_bench.config.model import ModelConfig
 from autolora_bench.errors import UserError
@@ -55,3 +56,11 @@ def test_a_head_without_them_is_as_it_was(folder: Path) -> None:
 def test_other_modules_are_refused(folder: Path) -> None:
     with pytest.raises(UserError, match="LayerNorm is not a linear layer"):
         load(folder, SEQUENCE, ["embeddings.LayerNorm"])
+
+
+def test_weights_in_common_are_not_drawn(tiny_decoder: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(tiny_decoder, tmp_path / "tied")
+    config = AutoConfig.from_pretrained(folder, tie_word_embeddings=True)
+    AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+    with pytest.raises(UserError, match="in common with"):
+        load(folder, HeadSpec(HeadKind.language_model), ["lm_head"])

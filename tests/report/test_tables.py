@@ -15,13 +15,13 @@ from autolora_bench.plan import PlannedRun
 from autolora_bench.record import RunRecord, Status
 from autolora_bench.report.costs import cost_tables
 from autolora_bench.report.frames import frames_of
-from autolora_bench.report.notes import data_warnings
 from autolora_bench.report.published import read_published
 from autolora_bench.report.quality import points_of
 from autolora_bench.report.runs import family_of, runs_of
 from autolora_bench.report.scoreboard import Row, Table
 from autolora_bench.report.tables import tables_of
 from autolora_bench.report.tidy_csv import tidy
+from autolora_bench.report.unlike import warnings_of
 
 Make = Callable[..., RunRecord]
 Study = tuple[list[RunRecord], list[PlannedRun]]
@@ -350,7 +350,7 @@ def test_records_that_state_other_units_of_a_metric_are_warned_of(make: Make) ->
             record.metrics = {"own": True}
             record.provenance["metrics"] = metrics
         shown = table(records, metrics="all")
-        assert sum("other units or directions" in line for line in data_warnings(shown)) == said
+        assert sum("other units or directions" in line for line in warnings_of(shown)) == said
 
 
 def test_rows_of_two_methods_never_have_one_label(make: Make) -> None:
@@ -359,3 +359,15 @@ def test_rows_of_two_methods_never_have_one_label(make: Make) -> None:
     records[2].provenance["method"] = {"title": "LoRA, rank 8"}
     labels = [row.label for row in table(records).rows]
     assert sorted(labels) == ["LoRA, rank 4", "LoRA, rank 8 (lora)", "LoRA, rank 8 (mine)"]
+
+
+def test_runs_that_started_from_other_weights_are_warned_of(make: Make) -> None:
+    records = [make("rte", "lora", seed, 0.7) for seed in range(3)]
+    for record, digest in zip(records, ("aa", "aa", "bb"), strict=True):
+        record.inputs["pretrained model"] = {"config.json": str(record.seed), "model.safetensors": digest}
+    (said,) = warnings_of(table(records))
+    assert "2 different pretrained models" in said
+    records[2].inputs["pretrained model"] = {"commit": "1234"}
+    assert not warnings_of(table(records)), "a hub's commit is not comparable with files"
+    records[1].inputs["pretrained model"] = {"commit": "4321"}
+    assert "from 1234" in warnings_of(table(records))[0]
