@@ -1,7 +1,9 @@
 """Exports are the same bytes in every process, and a pipeline made of one knows the classes by name."""
 
+import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +14,7 @@ from transformers import pipeline
 
 from autolora_bench.config.compose import compose_config, composer, to_experiment
 from autolora_bench.config.model import ModelConfig, PackageSource
+from autolora_bench.models import hub
 from autolora_bench.models.export_folder import PublicName, public_name
 from autolora_bench.record import read_record
 from autolora_bench.runner import run_experiment
@@ -122,3 +125,20 @@ def test_how_others_name_a_model(
         if getattr(model, name):
             setattr(model, name, getattr(model, name).replace("{f}", str(tmp_path / "weights")))
     assert public_name(model) == expected
+
+
+def test_an_adapter_names_the_commit_that_it_was_trained_on(
+    tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    folder = shutil.copytree(tiny_encoder, tmp_path / commit)
+    monkeypatch.setattr(hub, "snapshot_download", lambda *_, **__: str(folder))
+    with composer():
+        words = [*SMALL, "task=cola", "method=lora", "model.checkpoint=org/name"]
+        experiment = to_experiment(compose_config(words))
+    record = run_experiment(experiment, tmp_path / "run", "", None)
+    assert record.error is None, record.error
+    export = tmp_path / "run/finetune/export"
+    said = json.loads((export / "adapter_config.json").read_text())
+    assert (said["base_model_name_or_path"], said["revision"]) == ("org/name", commit)
+    assert f"revision='{commit}'" in (export / "README.md").read_text()
