@@ -30,7 +30,9 @@ def run(words: Sequence[str]) -> int:
             print(printable(error.mend), file=sys.stderr)
         return error.status
     except KeyboardInterrupt as stop:
-        print("interrupted; the same command goes on from here", file=sys.stderr)
+        policy = next((word for word in reversed(words) if word.startswith("rerun=")), "rerun=missing")
+        again = "" if policy == "rerun=missing" else f", with rerun=missing in place of {policy},"
+        print(f"interrupted; the same command{again} goes on from here", file=sys.stderr)
         return stop.status if isinstance(stop, Interrupted) else 128 + signal.SIGINT
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -40,19 +40,23 @@ class Owner:
     """When the process began, in the words of its operating system."""
     since: str
     """When it took the lock; only shown."""
+    space: str = ""
+    """Its namespace of process numbers on Linux: in another one, as in a container, it cannot be asked."""
 
     @classmethod
     def here(cls) -> "Owner":
         """This process."""
         moment = datetime.now(UTC).isoformat(timespec="seconds")
-        return cls(platform.node(), os.getpid(), _started(os.getpid()), moment)
+        return cls(platform.node(), os.getpid(), _started(os.getpid()), moment, _space())
 
     def __str__(self) -> str:
         return f"process {self.pid} on {self.host} since {self.since}"
 
     def may_live(self) -> bool:
-        """False only where the process is known to be gone; one on another host cannot be asked."""
-        return self.host != platform.node() or (self.started != "" and _started(self.pid) == self.started)
+        """False only where the process is known to be gone; one on another host or in a container cannot be asked."""
+        if self.host != platform.node() or self.space not in ("", _space()):
+            return True
+        return self.started != "" and _started(self.pid) == self.started
 
 
 @contextmanager
@@ -145,9 +149,16 @@ def _read(path: Path) -> Owner | None:
         owner = Owner(**values)
     except (OSError, ValueError, TypeError, RecursionError):
         return None
-    texts = (owner.host, owner.started, owner.since)
+    texts = (owner.host, owner.started, owner.since, owner.space)
     good = type(owner.pid) is int and all(isinstance(t, str) and t.isprintable() for t in texts)
     return owner if good else None
+
+
+def _space() -> str:
+    try:
+        return os.readlink("/proc/self/ns/pid")
+    except OSError:
+        return ""
 
 
 def _started(pid: int) -> str:

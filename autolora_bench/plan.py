@@ -136,9 +136,10 @@ def command_line(experiment: ExperimentConfig, words: Sequence[str]) -> str:
     """The command, quoted for a shell, that runs exactly `experiment` when `words` are what it was composed from.
 
     Task and method are always said, so that it is a run even where every word is a default. Where the folder of local
-    data is not known, DIR stands for it. Where it was sent is left out: who repeats it may not send it there.
+    data is not known, DIR stands for it. Where it was sent is left out: who repeats it may not send it there; and so is
+    `rerun`, by which it would begin anew, or not at all.
     """
-    words = [word for word in words if word.lstrip("+").partition("=")[0] != PUSH]
+    words = [word for word in words if word.lstrip("+").partition("=")[0] not in (PUSH, "rerun")]
     said = {word.lstrip("+").partition("=")[0] for word in words}
     shuffled = SHUFFLED if experiment.data.shuffle_labels else ""
     chosen = {"task": experiment.task.name.removesuffix(shuffled), "method": choice_of(experiment.method)}

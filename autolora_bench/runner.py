@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from autolora_bench import devices
 from autolora_bench.checksums import crc32_of, damaged
 from autolora_bench.config.computing import slow_arithmetic
@@ -97,12 +99,14 @@ def _run_phases(experiment: ExperimentConfig, folder: Path, record: RunRecord, t
         ways=ways,
         command=portable_command(record.command),
     )
+    found = {**provenance(), **devices.describe(context.device)}
+    before = _before(record, found)
     record.provenance = {
-        **provenance(),
-        **devices.describe(context.device),
+        **found,
         "ways": ways,
         "source": record.provenance.get("source"),
         **{name: record.provenance[name] for name in STATED if name in record.provenance},
+        **({"before": before} if before else {}),
     }
     method = build_method(experiment.method)
     phases = [*method.phases(), EvaluatePhase(method)]
@@ -110,6 +114,21 @@ def _run_phases(experiment: ExperimentConfig, folder: Path, record: RunRecord, t
         _run_phase(phase, context, folder, record)
         if is_main():
             remove_checkpoints(folder / phase.name / CHECKPOINTS)
+
+
+def _before(record: RunRecord, found: dict[str, Any]) -> list[dict[str, Any]]:
+    """What of the provenance of earlier attempts differs from that of the next one, an entry per attempt that does."""
+    earlier: list[dict[str, Any]] = record.provenance.get("before") or []
+    if not record.phases:
+        return []
+    changed = {
+        name: record.provenance.get(name)
+        for name in sorted({*found, "processes"})
+        if record.provenance.get(name) != found.get(name)
+    }
+    if changed and is_main():
+        print(f"note: this run was begun with another {', '.join(changed)}", file=sys.stderr, flush=True)
+    return [*earlier, changed] if changed else earlier
 
 
 def _done_before(phases: Sequence[Phase], folder: Path, record: RunRecord) -> int:
@@ -141,7 +160,7 @@ def _run_phase(phase: Phase, context: PhaseContext, folder: Path, record: RunRec
     entry.status = Status.running
     on_main(lambda: write_record(folder, record))
     devices.reset_peak_memory(context.device)
-    clock = _Clock(entry)
+    clock = _Clock(entry, context.device)
     context.saved = lambda: clock.write(folder, record)
     try:
         if not record.data:
@@ -149,7 +168,6 @@ def _run_phase(phase: Phase, context: PhaseContext, folder: Path, record: RunRec
         result = phase.run(context) if phase.parallel else on_main(lambda: phase.run(context))
     finally:
         clock.stop()
-    entry.peak_memory_bytes = devices.peak_memory(context.device)
     _merge(record, entry, result)
     entry.checksums = on_main(lambda: _checksums(folder / phase.name))
     entry.status = Status.completed
@@ -169,17 +187,21 @@ def _check_together(message: str) -> None:
 
 
 class _Clock:
-    """Keeps the seconds of all attempts in a phase's entry; of a killed attempt, those up to its last checkpoint."""
+    """Keeps the seconds and the most memory of all attempts in a phase's entry; of a killed attempt, those up to its
+    last checkpoint."""
 
-    def __init__(self, entry: PhaseRecord) -> None:
+    def __init__(self, entry: PhaseRecord, device: torch.device) -> None:
         self.entry = entry
+        self.device = device
         self.last = time.monotonic()
 
     def stop(self) -> None:
-        """Add the time since the last call."""
+        """Add the time since the last call, and look at the memory."""
         now = time.monotonic()
         self.entry.seconds += now - self.last
         self.last = now
+        peak, known = devices.peak_memory(self.device), self.entry.peak_memory_bytes
+        self.entry.peak_memory_bytes = known if peak is None else max(peak, known or 0)
 
     def write(self, folder: Path, record: RunRecord) -> None:
         """Write the record with the seconds so far."""

@@ -241,7 +241,7 @@ def _able(studies: Sequence[Study]) -> list[Study]:
 
 
 def _tell(study: Study, headline: Callable[[RunRecord | None], float | None]) -> bool:
-    """Print the best trial and the tally; whether all trials are completed."""
+    """Print the best trial and the tally; whether all trials are completed and none failed."""
     found = study.found()
     states = Counter(entry.state() for entry in found)
     tally = ", ".join(f"{states[state]} {state.value}" for state in State if states[state])
@@ -260,4 +260,7 @@ def _tell(study: Study, headline: Callable[[RunRecord | None], float | None]) ->
     left = asked - states[State.completed]
     if left > 0:
         print(f"  {left} of {asked} trials are not completed", file=sys.stderr)
-    return left <= 0
+    if len(found) > study.trials:
+        more = f"  {len(found)} runs with these settings are there, more than the {study.trials} trials of the study"
+        print(f"{more}: others are among them, perhaps the best", file=sys.stderr)
+    return left <= 0 and not states[State.failed]

@@ -146,9 +146,9 @@ def words_for_hydra(request: Request) -> list[str]:
     refuses a setting that those lack. A choice of one counts as a sweep.
     """
     overrides = parse_words(request.overrides, request.folders)
-    swept = [*_chosen_by_suite(request), *(o for o in overrides if o.is_sweep_override())]
-    groups = {override.key_or_group for override in swept}
+    groups = _swept(overrides, _chosen_by_suite(request))
     words = [(o, (o.input_line or "").partition("=")) for o in overrides]
+    _check_nothing_waits(overrides, groups)
     return [
         f"{key}=choice({value})" if _waits(override, groups) else f"{key}{sign}{value}"
         for override, (key, sign, value) in words
@@ -164,6 +164,22 @@ def _chosen_by_suite(request: Request) -> list[Override]:
     chosen = _suite(request).choices.items()
     words = [f"{group}={values}" for group, values in chosen if group not in request.said]
     return parse_words(words, request.folders)
+
+
+def _swept(overrides: Sequence[Override], of_suite: Sequence[Override]) -> set[str]:
+    """Groups and settings that the jobs choose."""
+    return {o.key_or_group for o in [*of_suite, *(o for o in overrides if o.is_sweep_override())]}
+
+
+def _check_nothing_waits(overrides: Sequence[Override], groups: set[str]) -> None:
+    """Raises UserError where a setting of what is swept is to be null: Hydra has no choice of nothing."""
+    for override in overrides:
+        if _waits(override, groups) and override.value() is None:
+            group = override.key_or_group.partition(".")[0]
+            raise UserError(
+                f"{override.input_line} cannot be said in a sweep of {group}: Hydra has no choice of null",
+                f"leave it out where null is its default, or run each choice of {group} by itself",
+            )
 
 
 def _waits(override: Override, groups: set[str]) -> bool:
@@ -195,6 +211,7 @@ def _compose(request: Request, overrides: Sequence[Override], shared: Shared) ->
         if not sweeping:
             single = compose_config([*extra, *plain]) if of_suite else base
             return [(tuple(plain), to_objects(single))]
+        _check_nothing_waits(overrides, _swept(overrides, of_suite))
         compose_job = _job_composer(request, shared)
         return [(tuple(job), compose_job(job)) for job in _jobs(base, plain + swept)]
 

@@ -9,6 +9,7 @@ The files are modules of this one, `autolora_bench.user_code.FILE`. That is the 
 gets its job from another process, imports them; the environment tells it where they lie, and it reads them all.
 """
 
+import ast
 import importlib
 import os
 import sys
@@ -73,16 +74,16 @@ def _check_names(files: list[Path]) -> None:
 
 
 def _read(path: Path) -> None:
-    known, known_metrics = set(methods()), set(METRICS)
+    module = f"{__name__}.{path.stem}"
     try:
-        importlib.import_module(f"{__name__}.{path.stem}")
+        importlib.import_module(module)
     except UserError:
         raise
     except (Exception, SystemExit) as error:
         said = " ".join(str(error).split())
         raise UserError(f"{path} cannot be imported: {type(error).__name__}: {said}", MEND) from error
-    stated = [kind for name, kind in methods().items() if name not in known]
-    measured = [name for name in METRICS if name not in known_metrics]
+    stated = [kind for kind in methods().values() if kind.config.__module__ == module]
+    measured = [name for name, one in METRICS.items() if one.score and one.score.__module__ == module]
     what = FOLDERS[path.parent.name]
     if not (stated if what == "method" else measured):
         above = {"method": "a dataclass", "metric": "a function"}[what]
@@ -90,12 +91,59 @@ def _read(path: Path) -> None:
             f"{path} states no {what}",
             f"put @{what}(...) from {HOMES[what]} above {above} in it, or begin its name with _",
         )
-    digests = {f"{file.parent.name}/{file.name}": sha256(file) for file in (path, *_shared(path))}
+    own = path.parent.parent
+    digests = {file.relative_to(own).as_posix(): sha256(file) for file in (*_imported(path), *_shared(path))}
     for kind in stated:
         _check(kind, path)
         methods()[kind.name] = replace(kind, digests=digests)
         register_method(methods()[kind.name])
     metric_digests.update(dict.fromkeys(measured, digests))
+
+
+def _imported(path: Path) -> list[Path]:
+    """The file, and every file of the folder that it imports, or that these import, as their text says."""
+    found, waiting = [path], [path]
+    while waiting:
+        for file in _named(waiting.pop()):
+            if file not in found:
+                found.append(file)
+                waiting.append(file)
+    return found
+
+
+def _named(path: Path) -> Iterator[Path]:
+    """Files of the folder that the import statements of one of them name."""
+    place = next(place for place in map(Path, __path__) if path.is_relative_to(place))
+    package = path.relative_to(place).parent.parts
+    try:
+        tree = ast.parse(path.read_bytes())
+    except (SyntaxError, ValueError):
+        return
+    prefix = f"{__name__}."
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            dotted = [
+                alias.name.removeprefix(prefix) for alias in node.names if alias.name.startswith(prefix)
+            ]
+        elif isinstance(node, ast.ImportFrom):
+            said = node.module or ""
+            if node.level:
+                said = ".".join([*package[: len(package) + 1 - node.level], *filter(None, [said])])
+            elif f"{said}.".startswith(prefix):
+                said = f"{said}.".removeprefix(prefix).removesuffix(".")
+            else:
+                continue
+            dotted = [said, *(f"{said}.{alias.name}".lstrip(".") for alias in node.names)]
+        else:
+            continue
+        for name in dotted:
+            parts = name.split(".")
+            for depth in range(1, len(parts) + 1):
+                inside = Path(*parts[:depth])
+                files = (inside.with_suffix(".py"), inside / "__init__.py")
+                yield from (
+                    file for home in map(Path, __path__) for one in files if (file := home / one).is_file()
+                )
 
 
 def _shared(path: Path) -> Iterator[Path]:

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from autolora_bench import cli, ownership
+from autolora_bench import cli, devices, ownership
 from autolora_bench.config.compose import compose_config, composer, to_experiment
 from autolora_bench.config.experiment import run_folder
 from autolora_bench.methods.finetuning import FinetunePhase
@@ -242,6 +242,49 @@ def test_seconds_of_a_killed_attempt_count_up_to_its_last_checkpoint(
     assert 0 < seconds[0] < seconds[-1]
 
 
+def test_the_most_memory_is_that_of_all_attempts(
+    words: Callable[..., list[str]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    signalled: Callable[..., None],
+) -> None:
+    line = words(tmp_path, "train.checkpoint_minutes=60")
+    for peak, stopped in ((2 * 10**12, True), (10**12, False)):
+        with monkeypatch.context() as patch:
+            patch.setattr(devices, "peak_memory", lambda _, peak=peak: peak)
+            if stopped:
+                signalled(patch, 5, signal.SIGTERM)
+            assert cli.run(line) == (143 if stopped else 0)
+    record = read_record(folder_of(line) / "run.json")
+    assert record.phases[0].peak_memory_bytes == 2 * 10**12
+    assert record.phases[-1].peak_memory_bytes == 10**12
+
+
+@pytest.mark.parametrize("policy", ["missing", "all", "never"])
+def test_what_goes_on_is_said_as_it_is(
+    policy: str,
+    words: Callable[..., list[str]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    signalled: Callable[..., None],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    line = words(tmp_path, "train.checkpoint_minutes=60")
+    with monkeypatch.context() as patch:
+        signalled(patch, 5, signal.SIGINT)
+        started = line if policy == "never" else [*line, f"rerun={policy}"]
+        assert cli.run(started) == 130
+    said = (
+        "with rerun=missing in place of rerun=all, goes on" if policy == "all" else "the same command goes on"
+    )
+    assert said in capsys.readouterr().err
+    if policy == "never":
+        assert cli.run([*line, "rerun=never"]) == 0
+        assert "0 of 1 runs to do, 1 left as they are (rerun=missing runs them)" in capsys.readouterr().err
+        assert cli.run(["status", *line, "rerun=never"]) == 0
+        assert "rerun" not in capsys.readouterr().out
+
+
 def test_a_clock_that_jumps_changes_nothing(
     words: Callable[..., list[str]],
     tmp_path: Path,
@@ -348,6 +391,16 @@ class TestOwnership:
         with pytest.raises(BusyError, match="elsewhere") as caught, owned(tmp_path):
             pass
         assert str(tmp_path / LOCK) in caught.value.mend
+
+    def test_an_owner_in_a_container_is_believed_to_live(self, tmp_path: Path) -> None:
+        mine = Owner.here()
+        (tmp_path / LOCK).write_text(json.dumps({**vars(mine), "space": "pid:[1]", "pid": 2**22 + 1}))
+        with pytest.raises(BusyError, match=str(2**22 + 1)), owned(tmp_path):
+            pass
+        known = {name: value for name, value in vars(mine).items() if name != "space"}
+        (tmp_path / LOCK).write_text(json.dumps({**known, "pid": 2**22 + 1}))  # by an earlier release
+        with owned(tmp_path):
+            pass
 
     @pytest.mark.parametrize("text", ["", "{", "[]", "{}"])
     def test_a_torn_lock_is_no_lock(self, tmp_path: Path, text: str) -> None:

@@ -160,6 +160,30 @@ def test_another_version_of_it_is_another_run(
     assert len(folders) == 3
 
 
+def test_a_file_that_it_imports_is_part_of_it_and_others_are_not(
+    words: Words, mine: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = mine / "methods"
+    (place / "lib").mkdir()
+    other = (place / "top_lora.py").read_text().replace('"top_lora"', '"other_lora"')
+    (place / "lib" / "__init__.py").write_text("from ..zzz import A\n")
+    (place / "top_lora.py").write_text((place / "top_lora.py").read_text() + "\nfrom .lib import A\n")
+    (place / "zzz.py").write_text(other + "\nA = 1\n")
+
+    def folder() -> str:
+        assert cli.run(["check", *words(tmp_path / "runs")]) == 0
+        return str(re.search(r"top_lora-(\w{8})", capsys.readouterr().out)[1])  # type: ignore[index]
+
+    first = folder()
+    (place / "zzz.py").write_text(other + "\nA = 2\n")
+    second = folder()
+    (place / "lib" / "__init__.py").write_text("from ..zzz import A\nB = 1\n")
+    third = folder()
+    (place / "apart.py").write_text(other.replace("other_lora", "apart_lora"))
+    assert len({first, second, third}) == 3
+    assert folder() == third
+
+
 def test_it_refuses_what_makes_no_sense_together(
     words: Words, mine: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -14,6 +14,7 @@ from autolora_bench.config.compose import compose_config, composer, to_experimen
 from autolora_bench.config.experiment import ExperimentConfig, run_folder
 from autolora_bench.methods.finetuning import FinetunePhase
 from autolora_bench.record import RunRecord, Status, read_record
+from autolora_bench.report.runs import hardware
 from autolora_bench.rerun import decide
 from autolora_bench.runner import run_experiment
 
@@ -108,6 +109,7 @@ def test_an_interrupted_retrain_goes_on_without_a_second_search(
         run_experiment(cell, folder, "", None)
     cut = read_record(folder / "run.json")
     assert cut.status is Status.interrupted
+    cut.provenance |= {"processor": "another", "commit": "1234"}
     searched = (folder / "search" / "selection.json").stat().st_mtime_ns
     monkeypatch.setattr(FinetunePhase, "run", train)
     resumed = run_experiment(cell, folder, "", cut)
@@ -115,6 +117,9 @@ def test_an_interrupted_retrain_goes_on_without_a_second_search(
     assert resumed.status is Status.completed
     assert resumed.ranks == whole.ranks
     assert [e.scores for e in resumed.history] == [e.scores for e in whole.history]
+    assert resumed.provenance["before"] == [{"commit": "1234", "processor": "another"}]
+    assert "before" not in whole.provenance
+    assert hardware(resumed) == f"{hardware(whole)}, begun elsewhere"
 
 
 def test_a_failure_is_a_record(tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -112,6 +112,24 @@ def test_failed_trials_are_told_and_do_not_stop_the_study(
     assert len(list(find_records(tmp_path))) == 2
 
 
+def test_runs_that_are_no_trials_are_told(
+    tiny_encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = [
+        *SMALL,
+        f"model.checkpoint={tiny_encoder}",
+        f"results={tmp_path}",
+        "train.warmup=0.0",
+        "method=lora",
+    ]
+    line.append("method.learning_rate=tag(log, interval(1e-4, 1e-3))")
+    for seed, said in ((1, False), (2, True)):
+        assert cli.run([*line, f"hydra.sweeper.sampler.seed={seed}"]) == 0
+        assert (
+            "4 runs with these settings are there, more than the 2 trials" in capsys.readouterr().err
+        ) is said
+
+
 def test_runs_outside_of_the_bounds_answer_for_no_trial(
     tiny_encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

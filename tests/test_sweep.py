@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
+from autolora_bench import cli
 from autolora_bench.commands import launch
 from autolora_bench.config.choices import choices
 from autolora_bench.config.compose import compose_config, composer
@@ -447,3 +448,16 @@ def test_a_suite_runs_those_beside_it_too(tmp_path: Path, monkeypatch: pytest.Mo
     assert "suite=lora_grid" in grid
     assert "suite=table5" not in grid
     assert set(own) - {"suite=table5"} == set(grid) - {"suite=lora_grid"}
+
+
+def test_nothing_cannot_be_said_of_what_a_sweep_chooses(capsys: pytest.CaptureFixture[str]) -> None:
+    words = [
+        "-m",
+        "task=rte",
+        "data=generated",
+        "method=autolora,autolora_topk",
+        "method.search.max_steps=null",
+    ]
+    for command in (["check"], []):
+        assert cli.run([*command, *words]) == 2
+        assert "cannot be said in a sweep of method" in capsys.readouterr().err

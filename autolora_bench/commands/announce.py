@@ -16,15 +16,16 @@ def label(experiment: ExperimentConfig) -> str:
     return f"{e.task.name} {e.method.name} on {e.model.name}, {e.data.source.name} data, seed {e.seed}"
 
 
-def announce(planned: Plan, pending: int, refused: int) -> None:
-    """What of a plan is to be done; `refused` runs are not."""
+def announce(planned: Plan, pending: int, refused: int, done: int) -> None:
+    """What of a plan is to be done; `refused` runs are not, `done` ones are completed."""
     for line in planned.left_out:
         print(f"left out: {line}", file=sys.stderr)
     for line in dict.fromkeys(describe(entry.experiment.task) for entry in planned):
         if line:
             print(printable(line), file=sys.stderr)
-    done = len(planned) - pending - refused
+    left = len(planned) - pending - refused - done
     skipped = f", {done} done before (rerun=all runs them again)" if done else ""
+    skipped += f", {left} left as they are (rerun=missing runs them)" if left else ""
     skipped += f", {refused} refused" if refused else ""
     print(f"{pending} of {len(planned)} runs to do{skipped}", file=sys.stderr)
 

@@ -174,7 +174,14 @@ def _prepared(planned: Plan) -> tuple[list[PlannedRun], dict[Path, UserError]]:
     for problem in problems.values():
         print(printable(f"{problem.what}\n{problem.mend}"), file=sys.stderr)
     on_main(lambda: check_references(pending, planned))
-    announce(planned, len(pending), len(problems))
+    done = sum(
+        not decision.run
+        and decision.problem is None
+        and decision.record is not None
+        and decision.record.status is Status.completed
+        for _, decision in decisions
+    )
+    announce(planned, len(pending), len(problems), done)
     for entry in pending:
         check_trackers(entry.experiment)
         check_package(entry.experiment)

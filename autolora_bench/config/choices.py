@@ -17,7 +17,7 @@ LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def choices(group: str, folders: list[Path]) -> dict[str, Path]:
-    """Names of a group, sorted, with their files; a user's own file comes before ours of the same name.
+    """Names of a group, sorted, with their files.
 
     Names of files in folders of the group are as `minilm/rte`.
     """

@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from autolora_bench.errors import UserError
+from autolora_bench.paths import conf_dir
 
 BYTES = 2**18
 DEPTH = 50
@@ -45,13 +46,19 @@ def check_own_folder(folder: Path) -> None:
     """Read every YAML file of a user's configuration folder.
 
     Raises:
-        UserError: a file that cannot be read, is too large once written out, includes itself, or names something that
-            would be called.
+        UserError: a file that cannot be read, is too large once written out, includes itself, names something that
+            would be called, or has the name of a shipped one and says something else: Hydra would take the shipped one.
     """
     included: dict[str, Defaults] = {}
     for path in yaml_files(folder):
         name = path.relative_to(folder).with_suffix("").as_posix()
         read = _read(path)
+        shipped = conf_dir() / path.relative_to(folder)
+        if shipped.is_file() and shipped.read_bytes() != path.read_bytes():
+            raise UserError(
+                f"{path} has the name of a file that is shipped, conf/{name}.yaml",
+                "give it a name of its own, and choose it by that",
+            )
         if name.split("/")[0] == "hydra":
             raise UserError(f"{path} is about Hydra itself", MEND)
         _check_hydra(read.get("hydra") if isinstance(read, dict) else None, path)

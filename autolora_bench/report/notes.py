@@ -9,7 +9,7 @@ from autolora_bench.record import RunRecord
 from autolora_bench.report.comparisons import rank_notes
 from autolora_bench.report.numerals import plural, span, stated
 from autolora_bench.report.rows import RowRuns, settings
-from autolora_bench.report.runs import Run, family_of, hardware, method_order, setting
+from autolora_bench.report.runs import Run, earlier_attempts, family_of, hardware, method_order, setting
 from autolora_bench.report.scoreboard import ALPHA, FEW, TIMED, Column, Row, Table
 from autolora_bench.report.unlike import settings_apart
 
@@ -267,6 +267,8 @@ def _commit(record: RunRecord) -> str:
     versions = record.provenance.get("versions")
     release = versions.get("autolora-bench") if isinstance(versions, dict) else None
     name = f"commit {str(commit)[:10]}" if commit else f"release {release}" if release else "unknown commit"
+    begun = [one["commit"] for one in earlier_attempts(record) if one.get("commit")]
+    name += "".join(f", begun by {str(one)[:10]}" for one in dict.fromkeys(begun))
     return f"{name} with local changes" if record.provenance.get("dirty") else name
 
 

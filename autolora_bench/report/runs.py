@@ -32,6 +32,8 @@ BEFORE_AUTO = {f"train.{way}": "false" for way in WAYS}
 
 PairKey = tuple[str, int, str]
 """Task, seed, and the fingerprint of the examples: scores on different data have no difference."""
+MACHINE = {"device", "processor", "cores", "threads", "processes"}
+"""Of a record's provenance, what its times and memory depend on."""
 
 
 @dataclass(frozen=True)
@@ -282,12 +284,13 @@ def shipped_settings(method: str) -> dict[str, str]:
 
 def hardware(record: RunRecord) -> str:
     """The accelerator's name; on a processor its name, threads used, cores; the processes, where there were several;
-    and which of WAYS were on; `unknown machine` without either."""
+    which of WAYS were on; and whether it was begun on other hardware. `unknown machine` without either name."""
     facts = record.provenance
     noted = facts.get("ways")
     ways = [way for way in WAYS if _used(noted, way, setting(record, "train", way))]
     several = processes(record)
     ways = [f"{several} processes", *ways] if several > 1 else ways
+    ways += ["begun elsewhere"] if any(MACHINE & {*one} for one in earlier_attempts(record)) else []
     device, processor = facts.get("device"), facts.get("processor")
     if on_accelerator(record):
         return ", ".join([str(device), *ways])
@@ -302,6 +305,12 @@ def on_accelerator(record: RunRecord) -> bool:
     """Whether its memory is that of an accelerator, and not the processor's."""
     device = record.provenance.get("device")
     return isinstance(device, str) and device not in ("cpu", "mps")
+
+
+def earlier_attempts(record: RunRecord) -> list[dict[str, Any]]:
+    """What of the provenance was another in attempts that this run went on from."""
+    found = record.provenance.get("before")
+    return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
 
 
 def processes(record: RunRecord) -> int:

@@ -78,7 +78,7 @@ def _settings_on(row: Row, task: str) -> dict[str, str]:
 
 def warnings_of(table: Table) -> list[str]:
     """A line per kind of thing that rows of a table do not share, where that makes their scores no comparison."""
-    return [*_units(table), *_weights(table), *_data(table)]
+    return [*_units(table), *_weights(table), *_data(table), *_references(table)]
 
 
 def _units(table: Table) -> list[str]:
@@ -147,3 +147,29 @@ def _data(table: Table) -> list[str]:
                 f"tested ({told})."
             )
     return lines
+
+
+def _references(table: Table) -> list[str]:
+    """Controls whose ranks are not those of the runs that they are compared with: these were made again since."""
+    rows = [(row, run) for row in table.rows for run in row.runs if run.completed]
+    totals = {
+        (f"{run.task}/{run.model}/{run.method}-{run.config_id}", run.seed): _total(run.completed)
+        for _, run in rows
+        if run.completed
+    }
+    found: dict[str, list[str]] = {}
+    for row, run in rows:
+        cell = run.setting("method", "cell")
+        other = totals.get((str(cell), run.seed)) if cell else None
+        own = _total(run.completed) if run.completed else None
+        if None not in (own, other) and own != other:
+            found.setdefault(row.label, []).append(f"{run.task}, seed {run.seed}: {own} and {other}")
+    return [
+        f"WARNING {label}: its total rank is not that of the run that it is a control of ({'; '.join(where)}): that "
+        "run was made again since. Make the control again too, with rerun=all."
+        for label, where in found.items()
+    ]
+
+
+def _total(record: RunRecord) -> int | None:
+    return sum(layer.rank for layer in record.ranks) if record.ranks else None

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -113,7 +114,8 @@ def test_a_record_that_cannot_be_read_is_a_line_and_the_rest_is_reported(
     assert [one for one in both.splitlines() if one != line and one] == [
         one for one in alone.splitlines() if one
     ]
-    said = out("records", f"records={tmp_path / 'good'},{tmp_path / 'bad'}", f"to={tmp_path / 'thin'}")
+    both = f"records={tmp_path / 'good'},{tmp_path / 'bad'}"
+    said = out("records", both, f"to={tmp_path / 'thin'}", status=1)
     assert "1 records in" in said
     assert f"note: {path}" in said
 
@@ -137,7 +139,12 @@ def test_status_and_a_sweep_say_so_too(kind: str, good: Path, tmp_path: Path, ou
 @pytest.mark.parametrize("kind", ["deep", "digits", "pipe", "half", "types"])
 @pytest.mark.sample(one_in=7)
 def test_an_artefact_that_cannot_be_read_stops_nothing(
-    name: str, kind: str, a_run: Callable[..., Path], tmp_path: Path, out: Out
+    name: str,
+    kind: str,
+    a_run: Callable[..., Path],
+    tmp_path: Path,
+    out: Out,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     for seed in (0, 1, 2):
         a_run(tmp_path / "runs", "autolora", seed, 0.5)
@@ -152,8 +159,11 @@ def test_an_artefact_that_cannot_be_read_stops_nothing(
     results = f"results={tmp_path / 'runs'}"
     assert "autolora" in out("report", results).lower()
     assert "autolora" in out("stability", results).lower()
-    said = out("records", results, f"to={tmp_path / 'thin'}")
-    assert "records in" in said
+    assert cli.run(["records", results, f"to={tmp_path / 'thin'}"]) in (
+        0,
+        1,
+    )  # some kinds are read as nothing
+    assert re.search("[34] records in", capsys.readouterr().out)
 
 
 def test_a_lock_that_is_none_keeps_nobody_out(good: Path, tmp_path: Path, out: Out) -> None:

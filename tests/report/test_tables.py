@@ -371,3 +371,15 @@ def test_runs_that_started_from_other_weights_are_warned_of(make: Make) -> None:
     assert not warnings_of(table(records)), "a hub's commit is not comparable with files"
     records[1].inputs["pretrained model"] = {"commit": "4321"}
     assert "from 1234" in warnings_of(table(records))[0]
+
+
+def test_a_control_of_a_run_that_was_made_again_is_warned_of(make: Make) -> None:
+    reference, control = make("rte", "lora", 0, 0.7), make("rte", "uniform", 0, 0.7)
+    control.config["method"]["cell"] = f"rte/roberta_base/lora-{reference.config_id}"
+    for record, rank in ((reference, 3), (control, 3)):
+        record.ranks = [dataclasses.replace(layer, rank=rank) for layer in record.ranks]
+    assert not warnings_of(table([reference, control]))
+    reference.ranks[0] = dataclasses.replace(reference.ranks[0], rank=5)
+    (said,) = warnings_of(table([reference, control]))
+    assert said.startswith("WARNING uniform: its total rank is not that of the run")
+    assert "rte, seed 0: 24 and 26" in said
