@@ -30,7 +30,8 @@ def run(words: Sequence[str]) -> int:
             print(printable(error.mend), file=sys.stderr)
         return error.status
     except KeyboardInterrupt as stop:
-        policy = next((word for word in reversed(words) if word.startswith("rerun=")), "rerun=missing")
+        said = [word for word in words if word.lstrip("+").startswith("rerun=")]
+        policy = said[-1].lstrip("+") if said else "rerun=missing"
         again = "" if policy == "rerun=missing" else f", with rerun=missing in place of {policy},"
         print(f"interrupted; the same command{again} goes on from here", file=sys.stderr)
         return stop.status if isinstance(stop, Interrupted) else 128 + signal.SIGINT

@@ -54,7 +54,9 @@ class Owner:
 
     def may_live(self) -> bool:
         """False only where the process is known to be gone; one on another host or in a container cannot be asked."""
-        if self.host != platform.node() or self.space not in ("", _space()):
+        if self.host != platform.node():
+            return True
+        if self.space not in ("", _space()) and self.started.split()[:1] == _started(os.getpid()).split()[:1]:
             return True
         return self.started != "" and _started(self.pid) == self.started
 

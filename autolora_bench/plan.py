@@ -120,8 +120,8 @@ def check_references(planned: Sequence[PlannedRun], among: Sequence[PlannedRun])
         more = f", and {len(lacking) - 1} more" if len(lacking) > 1 else ""
         raise UserError(
             f"there is no {lacking[0]}{more}",
-            "run it first, or before the control in one sweep: -m method=autolora,...; or say method.source=RUN, "
-            "or method.total=N",
+            "run it first, or before the control in one sweep: -m method=autolora,...; or give the control a command "
+            "of its own, with method.reference=METHOD (another that learns ranks), method.source=RUN or method.total=N",
         )
 
 

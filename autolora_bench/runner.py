@@ -99,6 +99,9 @@ def _run_phases(experiment: ExperimentConfig, folder: Path, record: RunRecord, t
         ways=ways,
         command=portable_command(record.command),
     )
+    method = build_method(experiment.method)
+    phases = [*method.phases(), EvaluatePhase(method)]
+    done = on_main(lambda: _done_before(phases, folder, record))
     found = {**provenance(), **devices.describe(context.device)}
     before = _before(record, found)
     record.provenance = {
@@ -108,9 +111,7 @@ def _run_phases(experiment: ExperimentConfig, folder: Path, record: RunRecord, t
         **{name: record.provenance[name] for name in STATED if name in record.provenance},
         **({"before": before} if before else {}),
     }
-    method = build_method(experiment.method)
-    phases = [*method.phases(), EvaluatePhase(method)]
-    for phase in phases[on_main(lambda: _done_before(phases, folder, record)) :]:
+    for phase in phases[done:]:
         _run_phase(phase, context, folder, record)
         if is_main():
             remove_checkpoints(folder / phase.name / CHECKPOINTS)
@@ -127,7 +128,7 @@ def _before(record: RunRecord, found: dict[str, Any]) -> list[dict[str, Any]]:
         if record.provenance.get(name) != found.get(name)
     }
     if changed and is_main():
-        print(f"note: this run was begun with another {', '.join(changed)}", file=sys.stderr, flush=True)
+        print(f"note: of this run's first attempt differ: {', '.join(changed)}", file=sys.stderr, flush=True)
     return [*earlier, changed] if changed else earlier
 
 

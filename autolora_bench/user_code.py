@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from autolora_bench.checksums import sha256
 from autolora_bench.config.method import MethodConfig
@@ -74,16 +75,18 @@ def _check_names(files: list[Path]) -> None:
 
 
 def _read(path: Path) -> None:
-    module = f"{__name__}.{path.stem}"
+    known, known_metrics = set(methods()), set(METRICS)
     try:
-        importlib.import_module(module)
+        importlib.import_module(f"{__name__}.{path.stem}")
     except UserError:
         raise
     except (Exception, SystemExit) as error:
         said = " ".join(str(error).split())
         raise UserError(f"{path} cannot be imported: {type(error).__name__}: {said}", MEND) from error
-    stated = [kind for kind in methods().values() if kind.config.__module__ == module]
-    measured = [name for name, one in METRICS.items() if one.score and one.score.__module__ == module]
+    stated = [kind for name, kind in methods().items() if _states(path, kind.config, name not in known)]
+    measured = [
+        n for n, one in METRICS.items() if one.score and _states(path, one.score, n not in known_metrics)
+    ]
     what = FOLDERS[path.parent.name]
     if not (stated if what == "method" else measured):
         above = {"method": "a dataclass", "metric": "a function"}[what]
@@ -98,6 +101,17 @@ def _read(path: Path) -> None:
         methods()[kind.name] = replace(kind, digests=digests)
         register_method(methods()[kind.name])
     metric_digests.update(dict.fromkeys(measured, digests))
+
+
+def _states(path: Path, stated: Any, new: bool) -> bool:
+    """Whether a file states it: by itself, or by a helper, and then it was not there before.
+
+    What another file states that this one imports is that file's, which may be read later.
+    """
+    *_, home = str(stated.__module__).rpartition(".")
+    ours = any((Path(place) / f"{home}.py").is_file() for place in __path__) and not home.startswith("_")
+    inside = str(stated.__module__).startswith(f"{__name__}.")
+    return home == path.stem if inside and ours else new
 
 
 def _imported(path: Path) -> list[Path]:
@@ -137,7 +151,7 @@ def _named(path: Path) -> Iterator[Path]:
         else:
             continue
         for name in dotted:
-            parts = name.split(".")
+            parts = name.split(".") if name else []
             for depth in range(1, len(parts) + 1):
                 inside = Path(*parts[:depth])
                 files = (inside.with_suffix(".py"), inside / "__init__.py")

@@ -130,7 +130,10 @@ def test_help_names_every_command_and_what_all_of_them_take() -> None:
         (["trian.epochs=3"], ["there is no setting trian.epochs", "did you mean train.epochs"]),
         (
             ["-m", "method=autolora,lora", "method.search.interval=2", "task=rte"],
-            ["there is no setting method.search.interval with method=lora"],
+            [
+                "there is no setting method.search.interval with method=lora",
+                "have it: give them a command of their own",
+            ],
         ),
         (["train.epochs=many"], ["train.epochs", "could not be converted to Float"]),
         (["train.epochs=0"], ["train.epochs=0", "above 0"]),

@@ -184,6 +184,16 @@ def test_a_file_that_it_imports_is_part_of_it_and_others_are_not(
     assert folder() == third
 
 
+def test_what_a_helper_states_for_a_file_is_the_files(mine: Path) -> None:
+    place = mine / "metrics"
+    (place / "_helper.py").write_text("def score(predictions, references):\n    return 0.5\n")
+    text = "from autolora_bench.metrics.registry import metric\nfrom . import _helper\n"
+    (place / "made.py").write_text(text + "metric('made', tasks=['classification'])(_helper.score)\n")
+    read_own(mine)
+    assert {"made", "worst_class"} <= METRICS.keys()
+    assert "top_lora" in methods()
+
+
 def test_it_refuses_what_makes_no_sense_together(
     words: Words, mine: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -221,7 +231,7 @@ def test_a_metric_of_ones_own_scores_runs_and_is_reported_where_nobody_has_it(
     assert "did you mean worst_class?" in capsys.readouterr().err
     shutil.rmtree(mine)
     assert cli.run(["report", f"records={tmp_path / 'runs'}", "metrics=all"]) == 0
-    assert "worst_class" in capsys.readouterr().out
+    assert "worst class" in capsys.readouterr().out
     assert "worst_class" not in METRICS
 
 

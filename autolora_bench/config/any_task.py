@@ -290,7 +290,7 @@ def _classes(where: str, task: AnyTask, labels: dict[str, Column]) -> list[str]:
     require(
         not unknown,
         f"task.labels leaves out {', '.join(unknown[:LISTED])}, which {where} holds in {train.name}",
-        f"name all: {_in_words({*names, *present})}",
+        f"name what the data hold: {_in_words(present)}",
     )
     require(
         len(names) > 1,

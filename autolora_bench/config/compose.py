@@ -208,7 +208,7 @@ def explain(error: Exception, overrides: Sequence[str] = ()) -> UserError:
             )
         return UserError(
             f"there is no setting {name}{_with_choice(name, overrides)}",
-            f"{nearest(name, settings)}autolora-bench --cfg job shows all",
+            f"{nearest(name, settings)}autolora-bench --cfg job shows all{_others_have(name)}",
         )
     schema = re.search(r"In '([^']+)': Could not load 'schema/method/([^']+)'", text)
     if schema:
@@ -281,6 +281,16 @@ def _with_choice(name: str, overrides: Sequence[str]) -> str:
     group = name.partition(".")[0]
     chosen = [word for word in overrides if word.partition("=")[0] == group and "," not in word]
     return f" with {chosen[-1]}" if "." in name and chosen else ""
+
+
+def _others_have(name: str) -> str:
+    """Some methods that have a setting which the chosen one lacks: a sweep over both cannot say it."""
+    group, *path = name.split(".")
+    found = [
+        m.name for m in methods().values() if path[:1] and path[0] in {one.name for one in fields(m.config)}
+    ]
+    shown = f"{', '.join(found[:3])}{' and others' if len(found) > 3 else ''}"
+    return f"; {shown} have it: give them a command of their own" if group == "method" and found else ""
 
 
 def _settings(overrides: Sequence[str]) -> list[str]:

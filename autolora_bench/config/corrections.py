@@ -69,11 +69,11 @@ def _looks_at_gradients(config: Mapping[str, Any]) -> bool:
 
 
 def _looks_in_parts(config: Mapping[str, Any]) -> bool:
-    """Whether it does so in micro-batches, of examples that have several labels each."""
-    in_parts = _part(config, "train").get("accumulation", 1) > 1
-    several = _part(config, "task").keys() & {"entities", "decoding"}
-    own_batches = _part(config, "method", "variant").get("start") == "lora_ga"
-    return bool(in_parts and several and _looks_at_gradients(config) and not own_batches)
+    """Whether it does so in micro-batches, of the training's size."""
+    parts = _part(config, "train").get("accumulation")
+    starts = _part(config, "method", "variant").get("start") == "gora"
+    looks = _is(config, "fim", "gora", "lora_gradient_ranks") or starts
+    return looks and isinstance(parts, int) and parts > 1
 
 
 def _groups(config: Mapping[str, Any]) -> bool:
@@ -144,7 +144,7 @@ CORRECTIONS = (
     Correction(
         "look_by_labels",
         _looks_in_parts,
-        "gradients before the training weighed micro-batches alike, however many labels they had",
+        "gradients before the training weighed micro-batches alike, however many examples and labels they had",
     ),
 )
 """Every mended rule. A new one is added at the end: the order is part of identities."""

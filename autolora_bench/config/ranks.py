@@ -138,6 +138,11 @@ def _of_file(path: Path, task: str) -> dict[str, int]:
             if is_json
             else [row for _, row in named_rows(path, FIELDS, content.decode("utf-8-sig"))]
         )
+        if isinstance(rows, dict):
+            raise UserError(
+                f"{path} is no table of ranks",
+                "name the folder of the run that it lies in, or give rows with layer, projection and rank",
+            )
         wanted = [row for row in rows if row.get("task") in (None, "", task)]
         layers = [
             (layer_key(_whole(row["layer"]), str(row["projection"])), _whole(row["rank"])) for row in wanted

@@ -1,6 +1,8 @@
 """Models of the Hugging Face hub: from its cache if they are whole there, else fetched; the hub is asked once."""
 
+from contextlib import suppress
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 from huggingface_hub import snapshot_download
@@ -44,9 +46,8 @@ def available(location: Location) -> Location:
     if location.kind != "hub":
         return location
     found = cached(location)
-    partial = found is not None and not (Path(found.source) / TOKENIZER_SETTINGS).is_file()
-    if found is not None and (not partial or hub_problem()):
-        return found
+    if found is not None:
+        return found if (Path(found.source) / TOKENIZER_SETTINGS).is_file() else _completed(found)
     check_reachable(location)
     try:
         return replace(location, source=str(_snapshot(location, local_files_only=False)))
@@ -55,6 +56,17 @@ def available(location: Location) -> Location:
         raise UserError(
             f"the model {location.source} was not to be had from the hub: {reason}", location.otherwise
         ) from error
+
+
+@cache
+def _completed(found: Location) -> Location:
+    """The same commit's folder, with what the cache may lack of it where the hub answers."""
+    if not hub_problem():
+        with suppress(Exception):  # what is there is enough
+            _snapshot(
+                replace(found, source=found.label, revision=Path(found.source).name), local_files_only=False
+            )
+    return found
 
 
 def _snapshot(location: Location, local_files_only: bool) -> str:

@@ -25,7 +25,7 @@ from transformers import (
 )
 
 from autolora_bench.config.model import ALL_LINEAR, Attention, ModelConfig
-from autolora_bench.config.support import check_halves
+from autolora_bench.config.support import ENCODER_DECODERS, ENCODERS, check_halves
 from autolora_bench.errors import UserError
 from autolora_bench.models.architectures import EAGER, PADDED_AT_THE_LEFT
 from autolora_bench.models.attention import ask_registry, mpnet_with_sdpa
@@ -120,7 +120,7 @@ def load_backbone(config: ModelConfig, head: HeadSpec, device: torch.device | No
         model, tokenizer, head_modules, became = _pretrained(location, config, head, place)
     if config.attention is Attention.sdpa and model.config.model_type not in EAGER:
         ask_registry(model)
-    if tokenizer.pad_token_id is not None:
+    if tokenizer.pad_token_id is not None and model.config.model_type not in (*ENCODERS, *ENCODER_DECODERS):
         # a decoder's classifier reads what precedes the padding, which is the tokenizer's whatever config.json says
         model.config.pad_token_id = tokenizer.pad_token_id
     if model.config.model_type == "gpt2" and _adapts_parts(config):
@@ -212,14 +212,12 @@ def _drawn_anew(model: PreTrainedModel, endings: list[str]) -> list[str]:
         module = model.get_submodule(name)
         if not isinstance(module, nn.Linear):
             raise UserError(f"model.untrained: {name} is not a linear layer", "name linear layers")
-        shared = [
-            other
-            for other, weight in model.named_parameters(remove_duplicate=False)
-            if weight is module.weight
-        ]
-        if len(shared) > 1:
+        named = model.named_parameters(remove_duplicate=False)
+        shared = [one.removesuffix(".weight") for one, weight in named if weight is module.weight]
+        others = [one for one in shared if one != name]
+        if others:
             raise UserError(
-                f"model.untrained: {name} has its weight in common with {shared[0].removesuffix('.weight')}",
+                f"model.untrained: {name} has its weight in common with {others[0]}",
                 "name layers whose weights are their own",
             )
         nn.init.normal_(module.weight, std=model.config.initializer_range)

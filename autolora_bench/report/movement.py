@@ -103,7 +103,8 @@ def _warning(model: str, flat: Sequence[CellMovement]) -> str:
     moved = _span([end for cell in flat for search in cell.searches if search.flat for end in _ends(search)])
     return (
         f"WARNING flat searches with {model}: {where}. The variables hardly moved (relative weights within {moved}): "
-        "their ranks say little."
+        "their ranks say little. Their rate is method.search.selection_learning_rate; the weights' in the search, "
+        "method.search.learning_rate, does not follow method.learning_rate."
     )
 
 

@@ -267,8 +267,8 @@ def _commit(record: RunRecord) -> str:
     versions = record.provenance.get("versions")
     release = versions.get("autolora-bench") if isinstance(versions, dict) else None
     name = f"commit {str(commit)[:10]}" if commit else f"release {release}" if release else "unknown commit"
-    begun = [one["commit"] for one in earlier_attempts(record) if one.get("commit")]
-    name += "".join(f", begun by {str(one)[:10]}" for one in dict.fromkeys(begun))
+    begun = [str(one["commit"])[:10] for one in earlier_attempts(record) if one.get("commit")]
+    name += "".join(f", begun by {one}" for one in dict.fromkeys(begun))
     return f"{name} with local changes" if record.provenance.get("dirty") else name
 
 

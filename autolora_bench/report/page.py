@@ -210,7 +210,7 @@ def _overview(scored: Sequence[_Scored], number: Mapping[int, int]) -> dict[str,
     telling: dict[str, dict[str, None]] = {}
     for row in (row for one in known for row in one.table.rows):
         telling.setdefault(row.method, {}).update(dict.fromkeys(name for name, _ in row.variant))
-    keyed = [{_key(row, telling[row.method]): row for row in one.table.rows} for one in known]
+    keyed = [_keyed(one, telling) for one in known]
     rows = []
     for key in dict.fromkeys(key for one in keyed for key in one):
         same = [one[key] for one in keyed if key in one]
@@ -222,10 +222,23 @@ def _overview(scored: Sequence[_Scored], number: Mapping[int, int]) -> dict[str,
     return {"heads": heads, "rows": rows}
 
 
-def _key(row: Row, names: Iterable[str]) -> tuple[str, Variant]:
-    """What makes rows of two models the same: the method, and its values of the settings that tell its rows apart."""
-    settings = flatten(row.runs[0].config) | dict(row.variant)
-    return row.method, tuple((name, told(settings, name)) for name in names)
+def _keyed(scored: _Scored, telling: Mapping[str, Iterable[str]]) -> dict[tuple[str, Variant], Row]:
+    """The table's rows by what makes rows of two models the same: the method, and its values of the settings that tell
+    rows of it apart in any of them.
+
+    A model has its own rates: they tell rows of one model apart, and never the main rows of two.
+    """
+    found: dict[tuple[str, Variant], Row] = {}
+    for row in scored.table.rows:
+        task = scored.main.column.task if scored.main else ""
+        runs = row.by_task.get(task) or row.runs
+        settings = flatten(runs[0].config) | dict(row.variant)
+        names = [name for name in telling[row.method] if not (row.main and name.endswith("learning_rate"))]
+        key = row.method, tuple((name, told(settings, name)) for name in names)
+        while key in found:
+            key = row.method, (*key[1], ("", row.label))
+        found[key] = row
+    return found
 
 
 def _field(scored: _Scored, row: Row | None, number: Mapping[int, int]) -> tuple[str, str, str]:

@@ -72,15 +72,24 @@ def rows_of(runs: Sequence[Run], tuned: Mapping[str, Sequence[str]] | None = Non
     titles = {name: members[0].method_title for name, members in methods.items()}
     if UNTRAINED in titles:
         titles[UNTRAINED] = "Untrained model"
-    counts = Counter(titles.values())
+    titled = Counter(titles.values())
     found = []
     for method in sorted(methods, key=lambda name: method_order(name, methods[name][0].family)):
-        title = titles[method] if counts[titles[method]] < 2 else f"{titles[method]} ({method})"
+        title = titles[method] if titled[titles[method]] < 2 else f"{titles[method]} ({method})"
         found += _rows(method, title, methods[method], tuned or {})
-    labels = Counter(row.label for row in found)
-    return [
-        row if labels[row.label] < 2 else replace(row, label=f"{row.label} ({row.method})") for row in found
+    return _apart(found)
+
+
+def _apart(rows: Sequence[RowRuns]) -> list[RowRuns]:
+    """The rows; of those of several methods that have one label, each with its method's name behind it."""
+    methods: dict[str, set[str]] = defaultdict(set)
+    for row in rows:
+        methods[row.label].add(row.method)
+    found = [
+        row if len(methods[row.label]) < 2 else replace(row, label=f"{row.label} ({row.method})")
+        for row in rows
     ]
+    return found if found == list(rows) else _apart(found)
 
 
 def is_untrained(run: Run) -> bool:

@@ -56,7 +56,7 @@ class Column:
     @property
     def subtitle(self) -> str:
         """Metric, split variant, epoch; an arrow where lower is better."""
-        metric = "" if self.is_average else metric_title(self.score)
+        metric = "" if self.is_average else self.metric.title or metric_title(self.score)
         parts = [metric, self.variant, self.epoch if self.epoch_shown else ""]
         return " ".join(part for part in parts if part) + ("" if self.metric.higher_is_better else f" {DOWN}")
 

@@ -10,7 +10,7 @@ import pandas as pd
 from autolora_bench.config.experiment import COMPARE
 from autolora_bench.metrics.registry import Metric
 from autolora_bench.record import RunRecord
-from autolora_bench.report.frames import Frames, cost_by_row
+from autolora_bench.report.frames import MOMENTS, Frames, cost_by_row
 from autolora_bench.report.missing_cells import unfilled_of
 from autolora_bench.report.notes import footnotes_of, generated_tasks, marked_tasks
 from autolora_bench.report.published import Published, attach_published, backbone_name
@@ -144,14 +144,21 @@ def _cells(
         for number, column in enumerate(columns):
             own = seeds.get((place, number), {})
             mean, std = stats.loc[(place, number)] if own else (None, None)
-            made = {run.seed: run.pair for run in by_task.get(column.task, ()) if run.completed}
+            runs = tuple(run for run in by_task.get(column.task, ()) if _may_have(run, column))
+            made = {run.seed: run.pair for run in runs if run.completed}
             pairs = {made[seed]: value for seed, value in own.items()}
-            cells[column] = Cell(
-                tuple(by_task.get(column.task, ())), own, pairs, mean, std if len(own) > 1 else None
-            )
+            cells[column] = Cell(runs, own, pairs, mean, std if len(own) > 1 else None)
         cells |= {average: _average([cells[part] for part in parts]) for average, parts in averages.items()}
         found.append(cells)
     return found
+
+
+def _may_have(run: Run, column: Column) -> bool:
+    """Whether the run is to have the score, or was asked for it: not every run is asked for every metric."""
+    if run.completed is None:
+        return True
+    found = getattr(run.completed, MOMENTS[column.epoch]).get(column.split)
+    return found is not None and column.score in found.scores
 
 
 def _average(parts: Sequence[Cell]) -> Cell:

@@ -75,7 +75,9 @@ def _place(table: Table, column: Column) -> dict[str, object]:
         "split": column.split or None,
         "metric": column.score,
         "epoch": column.epoch,
-        "subset": bool(table.marked) if column.is_average else column.task in table.marked,
+        "subset": bool(
+            table.marked & (averaged_tasks(table.columns) if column.is_average else {column.task})
+        ),
     }
 
 

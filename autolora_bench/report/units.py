@@ -1,6 +1,7 @@
 """From recorded values to the unit that papers print, and the words that name a metric."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 from autolora_bench.metrics.registry import METRICS, Metric
 from autolora_bench.record import RunRecord
@@ -41,18 +42,22 @@ def metric_of(name: str, records: Iterable[RunRecord] = ()) -> Metric:
         (r.metrics for r in records if name in r.metrics or base in r.metrics), {}
     )
     higher = stated.get(name, stated.get(base, True))
-    return Metric(name, higher_is_better=bool(higher), published_scale=_stated_scale(base, records))
+    scale = next((s for s in _said(base, "published_scale", records) if _is_scale(s)), 1.0)
+    title = next((t for t in _said(base, "title", records) if isinstance(t, str)), None)
+    return Metric(name, higher_is_better=bool(higher), published_scale=float(scale), title=title)
 
 
-def _stated_scale(name: str, records: Iterable[RunRecord]) -> float:
-    """What a record says of a metric of its maker's own."""
+def _said(name: str, fact: str, records: Iterable[RunRecord]) -> Iterator[Any]:
+    """What records say of a metric of their maker's own."""
     for record in records:
         said = record.provenance.get("metrics")
         one = said.get(name) if isinstance(said, dict) else None
-        scale = one.get("published_scale") if isinstance(one, dict) else None
-        if isinstance(scale, int | float) and 0 < scale < LARGEST_SCALE:
-            return float(scale)
-    return 1.0
+        if isinstance(one, dict):
+            yield one.get(fact)
+
+
+def _is_scale(said: Any) -> bool:
+    return isinstance(said, int | float) and 0 < said < LARGEST_SCALE
 
 
 def in_published_unit(metric: Metric, value: float) -> float:

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 from autolora_bench.config.registry import UNTRAINED
-from autolora_bench.metrics.registry import Metric
 from autolora_bench.record import RunRecord
 from autolora_bench.report.numerals import plural
 from autolora_bench.report.runs import flatten, told
@@ -90,42 +89,35 @@ def _units(table: Table) -> list[str]:
     ]
 
 
-def _readings(table: Table, column: Column) -> set[Metric]:
-    """What the records of a column say of its score."""
+def _readings(table: Table, column: Column) -> set[tuple[bool, float]]:
+    """Direction and scale that the records of a column state of its score."""
     runs = [run.completed for row in table.rows for run in row.cells[column].runs]
-    return {metric_of(column.score, [record]) for record in runs if record}
+    metrics = [metric_of(column.score, [record]) for record in runs if record]
+    return {(metric.higher_is_better, metric.published_scale) for metric in metrics}
 
 
 def _weights(table: Table) -> list[str]:
-    """Of runs that noted files, and of those that noted a hub's commit: a copy's files are not a commit's."""
+    """File by file, and by the hub's commit: a copy's files are not a commit's."""
     lines = []
-    for noted in (_files, _commit):
-        rows: dict[tuple[str, ...], dict[str, None]] = {}
-        for row in table.rows:
-            for run in row.runs:
-                if run.completed and (found := noted(run.completed)):
-                    rows.setdefault(found, {})[row.label] = None
-        if len(rows) > 1:
-            named = "; ".join(
-                f"{', '.join(labels)} from {found[0][:SHORT]}" for found, labels in rows.items()
+    rows: dict[str, dict[str, dict[str, None]]] = {}
+    for row in table.rows:
+        for run in row.runs:
+            for name, digest in _inputs(run.completed).items() if run.completed else ():
+                if name == "commit" or name.endswith(READ):
+                    rows.setdefault(name, {}).setdefault(digest, {})[row.label] = None
+    for name, found in rows.items():
+        if len(found) > 1:
+            named = "; ".join(f"{', '.join(labels)} {digest[:SHORT]}" for digest, labels in found.items())
+            weights = plural(len(found), "different pretrained model")
+            lines.append(
+                f"WARNING {table.model}: runs started from {weights} of this name ({name}: {named})."
             )
-            weights = plural(len(rows), "different pretrained model")
-            lines.append(f"WARNING {table.model}: runs started from {weights} of this name ({named}).")
     return lines
 
 
 def _inputs(record: RunRecord) -> dict[str, str]:
     found = record.inputs.get(WEIGHTS)
-    return found if isinstance(found, dict) else {}
-
-
-def _files(record: RunRecord) -> tuple[str, ...]:
-    return tuple(digest for name, digest in sorted(_inputs(record).items()) if name.endswith(READ))
-
-
-def _commit(record: RunRecord) -> tuple[str, ...]:
-    commit = _inputs(record).get("commit")
-    return (commit,) if commit else ()
+    return {str(name): str(one) for name, one in found.items()} if isinstance(found, dict) else {}
 
 
 def _data(table: Table) -> list[str]:
@@ -153,7 +145,7 @@ def _references(table: Table) -> list[str]:
     """Controls whose ranks are not those of the runs that they are compared with: these were made again since."""
     rows = [(row, run) for row in table.rows for run in row.runs if run.completed]
     totals = {
-        (f"{run.task}/{run.model}/{run.method}-{run.config_id}", run.seed): _total(run.completed)
+        (f"{run.task}/{run.completed.model}/{run.method}-{run.config_id}", run.seed): _total(run.completed)
         for _, run in rows
         if run.completed
     }

@@ -260,6 +260,11 @@ def test_what_leaves_no_doubt_is_read(
         ({"text": "t", "label": [0, 1]}, ["task.texts=[txt]"], ["no column 'txt'", "did you mean text"]),
         ({"text": "t", "label": [0, 1]}, ["task.label=labl"], ["no column 'labl'", "did you mean label"]),
         ({"text": "t", "label": [0, 1]}, ["task.labels=[0]"], ["leaves out 1", "task.labels=[0,1]"]),
+        (
+            {"text": "t", "label": ["a, b", "c"]},
+            ["task.labels=[a, b,c]"],
+            ["leaves out a, b", "name what the data hold: 'task.labels=[\"a, b\",c]'"],
+        ),
         ({"text": "t", "label": ["x"]}, [], ["one value alone"]),
         (
             {"text": "t", "label": ["1", "0", "1.0"]},

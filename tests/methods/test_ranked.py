@@ -273,3 +273,10 @@ def test_the_record_tells_total_and_origin(trained: Any) -> None:
     assert details == {"total_rank": 6, "mean_rank": 1.5, "origin": "ranks.csv (sst2)"}
     assert sorted(layer.rank for layer in run.record.ranks) == [0, 1, 2, 3]
     assert trained("lora_from_ranks").record.config["method"]["ranks"]["0.query"] == 3
+
+
+def test_the_rank_file_of_a_run_is_not_a_source_and_its_folder_is(tmp_path: Path) -> None:
+    (tmp_path / "ranks.json").write_text('{"ranks": {"encoder.layer.0.query": 3}}', encoding="utf-8")
+    with pytest.raises(UserError, match="is no table of ranks") as refused:
+        read_ranks(str(tmp_path / "ranks.json"), "rte", 0)
+    assert "folder of the run" in refused.value.mend

@@ -117,8 +117,28 @@ def test_a_cache_without_a_tokenizers_settings_is_completed_where_the_hub_answer
     folder = filled(tmp_path, tiny_encoder)
     (folder / "tokenizer_config.json").unlink()
     location = Location("org/name", "hub", "org/name")
-    for problem, asked in (("it is offline", True), ("", False)):
+    for problem, asked in (("it is offline", True), ("", False), ("", True)):  # once a process
         monkeypatch.setattr(hub, "hub_problem", lambda problem=problem: problem)
         snapshots.clear()
         assert available(location).source == str(folder)
         assert snapshots[-1]["local_files_only"] is asked
+        assert asked or snapshots[-1]["revision"] == COMMIT
+        if problem:
+            hub._completed.cache_clear()
+
+
+def test_a_hub_that_refuses_is_no_reason_to_leave_a_cached_model(
+    snapshots: list[dict[str, Any]], tmp_path: Path, tiny_encoder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = filled(tmp_path, tiny_encoder)
+    (folder / "tokenizer_config.json").unlink()
+
+    def snapshot(name: str, **options: Any) -> str:
+        if options["local_files_only"]:
+            return str(folder)
+        raise OSError("429")
+
+    hub._completed.cache_clear()
+    monkeypatch.setattr(hub, "snapshot_download", snapshot)
+    monkeypatch.setattr(hub, "hub_problem", lambda: "")
+    assert available(Location("org/name", "hub", "org/name")).source == str(folder)

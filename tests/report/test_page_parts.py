@@ -260,6 +260,20 @@ def test_models_side_by_side_are_of_the_same_settings(make: Callable[..., RunRec
     assert told[place + 1 : place + 3] == ["80.00", "60.00"]
 
 
+def test_models_with_rates_of_their_own_stand_in_one_line(make: Callable[..., RunRecord]) -> None:
+    records = [
+        make("rte", "lora", 0, 0.7),
+        make("rte", "lora", 0, 0.65),
+        make("rte", "lora", 0, 0.6, model="other"),
+    ]
+    for record, rate in zip(records, (1e-3, 3e-3, 5e-4), strict=True):
+        record.config["method"]["learning_rate"], record.config_id = rate, f"id{rate}"
+    told = [text for _, text in Page(report(records, format="html")).texts]
+    start = next(n for n, text in enumerate(told) if "side by side" in text)
+    scores = [text for text in told[start : start + 30] if text in ("70.00", "65.00", "60.00")]
+    assert scores[:3] in (["70.00", "60.00", "65.00"], ["65.00", "60.00", "70.00"])
+
+
 def test_a_method_that_failed_in_every_seed_is_counted(make: Callable[..., RunRecord]) -> None:
     records = [make("rte", "lora", seed, 0.7) for seed in range(3)]
     records += [make("rte", "adalora", 0, status=Status.failed, error={"type": "E", "message": "no"})]

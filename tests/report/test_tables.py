@@ -366,11 +366,24 @@ def test_runs_that_started_from_other_weights_are_warned_of(make: Make) -> None:
     for record, digest in zip(records, ("aa", "aa", "bb"), strict=True):
         record.inputs["pretrained model"] = {"config.json": str(record.seed), "model.safetensors": digest}
     (said,) = warnings_of(table(records))
-    assert "2 different pretrained models" in said
-    records[2].inputs["pretrained model"] = {"commit": "1234"}
+    assert "2 different pretrained models of this name (model.safetensors: LoRA aa; LoRA bb)" in said
+    records[2].inputs["pretrained model"] = {"commit": "1234", "vocab.txt": "ff"}
     assert not warnings_of(table(records)), "a hub's commit is not comparable with files"
     records[1].inputs["pretrained model"] = {"commit": "4321"}
-    assert "from 1234" in warnings_of(table(records))[0]
+    assert "commit: LoRA 4321; LoRA 1234" in warnings_of(table(records))[0]
+
+
+def test_a_strangers_record_is_reported_whatever_its_facts_are(make: Make) -> None:
+    records = [make("rte", "lora", seed, 0.7) for seed in range(4)]
+    records[0].provenance["before"] = [{"commit": ["x"], "threads": {}}, "x", {"processes": []}]
+    records[1].provenance["before"] = {"commit": "x"}
+    records[2].config["train"]["accumulation"] = None
+    records[3].inputs = {"pretrained model": {"model.safetensors": ["aa"], "commit": None}}
+    records[3].config["method"] |= {"name": "fim", "cell": ["x"]}
+    records[3].config["train"]["accumulation"] = [1]
+    shown = table(records)
+    assert any("begun by" in note for note in shown.footnotes)
+    assert warnings_of(shown) == []
 
 
 def test_a_control_of_a_run_that_was_made_again_is_warned_of(make: Make) -> None:
@@ -383,3 +396,24 @@ def test_a_control_of_a_run_that_was_made_again_is_warned_of(make: Make) -> None
     (said,) = warnings_of(table([reference, control]))
     assert said.startswith("WARNING uniform: its total rank is not that of the run")
     assert "rte, seed 0: 24 and 26" in said
+
+
+def test_a_metric_that_was_not_asked_for_is_not_undefined(make: Make) -> None:
+    records = [
+        make("rte", "lora", 0, {"accuracy": 0.7, "own": 0.4}),
+        make("rte", "full", 0, {"accuracy": 0.7}),
+    ]
+    records += [make("rte", "adalora", 0, {"accuracy": 0.7, "own": None})]
+    for record in records:
+        record.metrics |= {"own": True}
+        record.provenance["metrics"] = {"own": {"published_scale": 100, "title": "my own"}}
+    records[1].provenance.pop("metrics")
+    shown = table(records, metrics="all")
+    column = next(column for column in shown.columns if column.score == "own")
+    assert column.subtitle == "my own"
+    states = {row.method: row.cells[column].state for row in shown.rows if row.cells[column].mean is None}
+    assert states == {"full": "--", "adalora": "undefined"}
+    assert [note for note in shown.footnotes if "not defined" in note] == [
+        "AdaLoRA, RTE my own: not defined for seed 0."
+    ]
+    assert not warnings_of(shown)

@@ -5,11 +5,10 @@ import io
 import math
 import textwrap
 import warnings
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
-from itertools import pairwise
+from itertools import count, pairwise
 from typing import Any
 
 import matplotlib as mpl
@@ -331,10 +330,11 @@ def file_name(*parts: str) -> str:
 
 def named_apart(pictures: Sequence[Picture]) -> list[Picture]:
     """The same pictures; of those whose names no file system tells apart, the second ends in -2, and so on."""
-    counts: Counter[str] = Counter()
+    taken: set[str] = set()
     found = []
     for one in pictures:
-        counts[one.name.casefold()] += 1
-        number = counts[one.name.casefold()]
-        found.append(one if number == 1 else replace(one, name=f"{one.name}-{number}"))
+        names = (one.name if number == 1 else f"{one.name}-{number}" for number in count(1))
+        name = next(name for name in names if name.casefold() not in taken)
+        taken.add(name.casefold())
+        found.append(replace(one, name=name))
     return found
