@@ -112,16 +112,15 @@ def test_failed_trials_are_told_and_do_not_stop_the_study(
     assert len(list(find_records(tmp_path))) == 2
 
 
+def short_study(encoder: Path, results: Path) -> list[str]:
+    """The words of two trials, but for what is tuned."""
+    return [*SMALL, f"model.checkpoint={encoder}", f"results={results}", "train.warmup=0.0", "method=lora"]
+
+
 def test_runs_that_are_no_trials_are_told(
     tiny_encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    line = [
-        *SMALL,
-        f"model.checkpoint={tiny_encoder}",
-        f"results={tmp_path}",
-        "train.warmup=0.0",
-        "method=lora",
-    ]
+    line = short_study(tiny_encoder, tmp_path)
     line.append("method.learning_rate=tag(log, interval(1e-4, 1e-3))")
     for seed, said in ((1, False), (2, True)):
         assert cli.run([*line, f"hydra.sweeper.sampler.seed={seed}"]) == 0
@@ -133,13 +132,7 @@ def test_runs_that_are_no_trials_are_told(
 def test_runs_outside_of_the_bounds_answer_for_no_trial(
     tiny_encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    line = [
-        *SMALL,
-        f"model.checkpoint={tiny_encoder}",
-        f"results={tmp_path}",
-        "train.warmup=0.0",
-        "method=lora",
-    ]
+    line = short_study(tiny_encoder, tmp_path)
     assert cli.run([*line, "method.learning_rate=tag(log, interval(1e-4, 1e-3))"]) == 0
     capsys.readouterr()
     assert cli.run([*line, "method.learning_rate=tag(log, interval(1e29, 1e30))"]) == 1
