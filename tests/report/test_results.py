@@ -39,6 +39,12 @@ SHOWN = {
         "method=lora,lora_random_ranks,lora_svd_ranks,autolora_budget",
         "compare=lora_svd_ranks:lora,lora_svd_ranks:lora_random_ranks,autolora_budget:lora,autolora_budget:lora_random_ranks",
     ],
+    "fair_methods": [
+        f"records={RESULTS / 'fair' / 'records'}",
+        "task=mrpc",
+        "method=lora,full,adalora,pissa",
+        "compare=full:lora,adalora:lora,pissa:lora",
+    ],
     "fair_stsb": [f"records={RESULTS / 'fair_stsb' / 'records'}", "compare=head_only:lora"],
     "learned_rates_fair": [
         f"records={RESULTS / 'learned_rates_fair' / 'records'}",
