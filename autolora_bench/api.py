@@ -17,8 +17,6 @@ from autolora_bench.request import Request, read_request
 
 PLAIN = re.compile(r"[A-Za-z_/.][A-Za-z0-9_./*?@+-]*")
 """Text that Hydra's overrides hold without quotes."""
-INTERPOLATION = re.compile(r"(\\*)\$\{")
-"""Where OmegaConf would put in another setting's value, and the backslashes before it."""
 WORDS = ("true", "false", "null", "nan", "inf")
 """Text that would stand for a value."""
 
@@ -188,10 +186,10 @@ def _value(key: str, value: Any) -> str:
 
 
 def _quoted(text: str) -> str:
-    """Text that stands for itself, whatever is in it; quoted only where it has to be."""
+    """Text that stands for itself, but for `${seed}` and the like, which are other settings' values; quoted only where
+    it has to be."""
     if "\n" in text:
         raise UserError(f"{text.splitlines()[0]!r}... has several lines", "say it in one")
-    text = INTERPOLATION.sub(r"\1\1\\${", text)
     if PLAIN.fullmatch(text) and text.lower() not in WORDS and not _is_number(text):
         return text
     return QuotedString(text, Quote.single).with_quotes()
