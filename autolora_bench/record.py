@@ -50,6 +50,8 @@ WRONG = {
     "predicate_failed": "has characters that cannot be printed",
 }
 """pydantic's kinds of errors, in plain words."""
+PRETRAINED = "pretrained model"
+"""Of `RunRecord.inputs`: what the model was loaded from."""
 
 
 class TornRecordError(UserError):

@@ -103,7 +103,7 @@ def _run_phases(experiment: ExperimentConfig, folder: Path, record: RunRecord, t
     phases = [*method.phases(), EvaluatePhase(method)]
     done = on_main(lambda: _done_before(phases, folder, record))
     found = {**provenance(), **devices.describe(context.device)}
-    before = _before(record, found)
+    before = _earlier_provenance(record, found)
     record.provenance = {
         **found,
         "ways": ways,
@@ -117,7 +117,7 @@ def _run_phases(experiment: ExperimentConfig, folder: Path, record: RunRecord, t
             remove_checkpoints(folder / phase.name / CHECKPOINTS)
 
 
-def _before(record: RunRecord, found: dict[str, Any]) -> list[dict[str, Any]]:
+def _earlier_provenance(record: RunRecord, found: dict[str, Any]) -> list[dict[str, Any]]:
     """What of the provenance of earlier attempts differs from that of the next one, an entry per attempt that does."""
     earlier: list[dict[str, Any]] = record.provenance.get("before") or []
     if not record.phases:
@@ -128,7 +128,11 @@ def _before(record: RunRecord, found: dict[str, Any]) -> list[dict[str, Any]]:
         if record.provenance.get(name) != found.get(name)
     }
     if changed and is_main():
-        print(f"note: of this run's first attempt differ: {', '.join(changed)}", file=sys.stderr, flush=True)
+        print(
+            f"note: an earlier attempt of this run had another {', '.join(changed)}",
+            file=sys.stderr,
+            flush=True,
+        )
     return [*earlier, changed] if changed else earlier
 
 

@@ -16,7 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from autolora_bench.config.any_task import resolve_task
-from autolora_bench.config.choices import schema_of
+from autolora_bench.config.choices import choices, schema_of
 from autolora_bench.config.corrections import note_corrections
 from autolora_bench.config.data import HELD_OUT
 from autolora_bench.config.experiment import ExperimentConfig
@@ -286,11 +286,15 @@ def _with_choice(name: str, overrides: Sequence[str]) -> str:
 def _others_have(name: str) -> str:
     """Some methods that have a setting which the chosen one lacks: a sweep over both cannot say it."""
     group, *path = name.split(".")
-    found = [
-        m.name for m in methods().values() if path[:1] and path[0] in {one.name for one in fields(m.config)}
-    ]
+    if group != "method" or not path:
+        return ""
+    kinds = {choice: schema_of("method", choice, [conf_dir()]) for choice in choices("method", [conf_dir()])}
+    having = {
+        kind.name for kind in methods().values() if path[0] in {one.name for one in fields(kind.config)}
+    }
+    found = [choice for choice, kind in kinds.items() if kind in having]
     shown = f"{', '.join(found[:3])}{' and others' if len(found) > 3 else ''}"
-    return f"; {shown} have it: give them a command of their own" if group == "method" and found else ""
+    return f"; {shown} have it: give them a command of their own" if found else ""
 
 
 def _settings(overrides: Sequence[str]) -> list[str]:

@@ -23,10 +23,10 @@ from autolora_bench.config.train import WAYS, TrainConfig
 from autolora_bench.data.files import file_digests
 from autolora_bench.data.load import load_data
 from autolora_bench.data.schema import TaskData
-from autolora_bench.methods.inputs import DATA, EXAMPLES, MODEL, Inputs, changed_since, differing
+from autolora_bench.methods.inputs import DATA, EXAMPLES, Inputs, changed_since, differing
 from autolora_bench.models.load import Backbone, load_backbone, load_tokenizer, stated_config
 from autolora_bench.models.locate import model_digests
-from autolora_bench.record import Evaluation, LayerRank, Parameters
+from autolora_bench.record import PRETRAINED, Evaluation, LayerRank, Parameters
 from autolora_bench.tasks.base import Result, Splits, Task
 from autolora_bench.tasks.model_fit import check_room, check_vocabulary
 from autolora_bench.tasks.table import AS_TEXT, build_task
@@ -98,7 +98,7 @@ class PhaseContext:
         Raises:
             UserError: it cannot be read, or the model's files are not those that the run began with.
         """
-        self.inputs.check(MODEL, model_digests(self.experiment.model))
+        self.inputs.check(PRETRAINED, model_digests(self.experiment.model))
         return load_tokenizer(self.experiment.model, self.task.head())
 
     @cached_property
@@ -138,7 +138,7 @@ class PhaseContext:
     def _check_model(self, backbone: Backbone) -> None:
         """After it was read, so that nothing can come between its noted files and the weights in memory."""
         files, commit = model_digests(self.experiment.model), backbone.source.get("commit")
-        self.inputs.check(MODEL, files or ({"commit": str(commit)} if commit else {}))
+        self.inputs.check(PRETRAINED, files or ({"commit": str(commit)} if commit else {}))
 
     def phase_folder(self, name: str) -> Path:
         """The subfolder of a phase, made if need be."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from autolora_bench.errors import UserError
 
-DATA, MODEL = "data", "pretrained model"
+DATA = "data"
 EXAMPLES = "the examples"
 MEND = "put back what was there to go on from here, or start the run again with rerun=all"
 
@@ -19,7 +19,7 @@ class Inputs:
     """The SHA-256 of everything that a run reads.
 
     Args:
-        noted: what (DATA, MODEL) -> name -> SHA-256, of earlier attempts too; added to in place.
+        noted: what (DATA, record.PRETRAINED) -> name -> SHA-256, of earlier attempts too; added to in place.
         save: puts it on disk; called as soon as something is noted, before it is used.
     """
 

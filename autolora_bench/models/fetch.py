@@ -159,9 +159,8 @@ def dequantise(gguf: Path, folder: Path) -> Path:
         gguf.parent, dtype=torch.float32, quantization_config=GgufConfig(**name, dequantize=True), **name
     )
     tokenizer = AutoTokenizer.from_pretrained(gguf.parent, **name)
-    if (
-        _cut(gguf) == "smollm"
-    ):  # llama.cpp's name for digits one by one, then GPT-2's words; transformers leaves it out
+    # llama.cpp's name for digits one by one, then GPT-2's words; transformers (5.23) leaves the digits out
+    if _cut(gguf) == "smollm":
         words = tokenizer.backend_tokenizer
         words.pre_tokenizer = pre_tokenizers.Sequence(
             [pre_tokenizers.Digits(individual_digits=True), words.pre_tokenizer]

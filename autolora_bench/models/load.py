@@ -120,7 +120,8 @@ def load_backbone(config: ModelConfig, head: HeadSpec, device: torch.device | No
         model, tokenizer, head_modules, became = _pretrained(location, config, head, place)
     if config.attention is Attention.sdpa and model.config.model_type not in EAGER:
         ask_registry(model)
-    if tokenizer.pad_token_id is not None and model.config.model_type not in (*ENCODERS, *ENCODER_DECODERS):
+    decodes = model.config.model_type not in (*ENCODERS, *ENCODER_DECODERS)
+    if tokenizer.pad_token_id is not None and (decodes or model.config.pad_token_id is None):
         # a decoder's classifier reads what precedes the padding, which is the tokenizer's whatever config.json says
         model.config.pad_token_id = tokenizer.pad_token_id
     if model.config.model_type == "gpt2" and _adapts_parts(config):

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from autolora_bench.report.frames import cost_by_row
-from autolora_bench.report.scoreboard import Column, Row, Table, averaged_tasks
+from autolora_bench.report.scoreboard import Column, Row, Table, tasks_under
 
 MEASURES = {
     "parameters": "parameters of the method, millions",
@@ -55,7 +55,7 @@ def points_of(table: Table, column: Column, measure: str = "parameters") -> list
 
 def _sizes(table: Table, column: Column, measure: str) -> dict[int, float]:
     """Row -> cost of a run on the column's tasks (frames.cost_by_row), or its weights."""
-    tasks = averaged_tasks(table.columns) if column.is_average else {column.task}
+    tasks = tasks_under(column, table.columns)
     if measure == "parameters":
         found = {number: row.weights(tasks, "method") for number, row in enumerate(table.rows)}
         return {number: weights / 1e6 for number, weights in found.items() if weights is not None}

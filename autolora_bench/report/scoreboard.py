@@ -113,6 +113,11 @@ def averaged_tasks(columns: Sequence[Column]) -> set[str]:
     return {column.task for column in of_tasks([column for column in columns if column.headline])}
 
 
+def tasks_under(column: Column, columns: Sequence[Column]) -> set[str]:
+    """The tasks that a column's score is over: its own, or those of the average over `columns`."""
+    return averaged_tasks(columns) if column.is_average else {column.task}
+
+
 @dataclass(frozen=True)
 class PublishedRow:
     """One row of a published table, cut to our columns."""

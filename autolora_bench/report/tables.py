@@ -144,7 +144,7 @@ def _cells(
         for number, column in enumerate(columns):
             own = seeds.get((place, number), {})
             mean, std = stats.loc[(place, number)] if own else (None, None)
-            runs = tuple(run for run in by_task.get(column.task, ()) if _may_have(run, column))
+            runs = tuple(run for run in by_task.get(column.task, ()) if _was_asked(run, column))
             made = {run.seed: run.pair for run in runs if run.completed}
             pairs = {made[seed]: value for seed, value in own.items()}
             cells[column] = Cell(runs, own, pairs, mean, std if len(own) > 1 else None)
@@ -153,7 +153,7 @@ def _cells(
     return found
 
 
-def _may_have(run: Run, column: Column) -> bool:
+def _was_asked(run: Run, column: Column) -> bool:
     """Whether the run is to have the score, or was asked for it: not every run is asked for every metric."""
     if run.completed is None:
         return True

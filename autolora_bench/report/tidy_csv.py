@@ -6,7 +6,7 @@ import pandas as pd
 
 from autolora_bench.report.formats import MISSING
 from autolora_bench.report.rows import settings
-from autolora_bench.report.scoreboard import Cell, Column, PublishedRow, Row, Table, averaged_tasks
+from autolora_bench.report.scoreboard import Cell, Column, PublishedRow, Row, Table, tasks_under
 from autolora_bench.untrusted import csv_cell
 
 COSTS = {
@@ -57,7 +57,7 @@ def _lines(table: Table) -> Iterator[dict[str, object]]:
     costs = _costs(table)
     for number, row in enumerate(table.rows):
         for column in table.columns:
-            tasks = averaged_tasks(table.columns) if column.is_average else {column.task}
+            tasks = tasks_under(column, table.columns)
             cost = costs.get((number, column.task), {})
             line = {**_place(table, column), **_row(row, tasks), **_cell(row.cells[column]), **cost}
             published = [one for one in row.published if column in one.values]
@@ -75,9 +75,7 @@ def _place(table: Table, column: Column) -> dict[str, object]:
         "split": column.split or None,
         "metric": column.score,
         "epoch": column.epoch,
-        "subset": bool(
-            table.marked & (averaged_tasks(table.columns) if column.is_average else {column.task})
-        ),
+        "subset": bool(table.marked & tasks_under(column, table.columns)),
     }
 
 

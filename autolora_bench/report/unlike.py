@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from autolora_bench.config.registry import UNTRAINED
-from autolora_bench.record import RunRecord
+from autolora_bench.record import PRETRAINED, RunRecord
 from autolora_bench.report.numerals import plural
 from autolora_bench.report.runs import flatten, told
 from autolora_bench.report.scoreboard import Column, Row, Table
@@ -13,8 +13,6 @@ SHARED = ("train.", "model.", "task.max_length")
 """Settings that a comparison of methods expects to be alike."""
 RATES = ("learning_rate", "corrections")
 """Endings of settings that belong to a method on a task, and of what the program fills in."""
-WEIGHTS = "pretrained model"
-"""Of `RunRecord.inputs`: what the model was loaded from."""
 READ = (".safetensors", "tokenizer.json", "vocab.txt")
 """Endings of the files that weights and words are read from; other files of a model differ from place to place."""
 SHORT = 8
@@ -116,7 +114,7 @@ def _weights(table: Table) -> list[str]:
 
 
 def _inputs(record: RunRecord) -> dict[str, str]:
-    found = record.inputs.get(WEIGHTS)
+    found = record.inputs.get(PRETRAINED)
     return {str(name): str(one) for name, one in found.items()} if isinstance(found, dict) else {}
 
 
