@@ -20,10 +20,12 @@ PACKAGES = (
 CPUINFO = Path("/proc/cpuinfo")
 BF16 = {"avx512_bf16", "amx_bf16", "bf16"}
 """Flags of x86 and Arm processors that compute with bfloat16."""
+INSTRUCTIONS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "sve", "bf16")
+"""Flags that decide which kernels of PyTorch run, and with them the last bits of a sum."""
 
 
 def provenance() -> dict[str, Any]:
-    """Commit and dirty flag of the code, package versions, Python, operating system, processor.
+    """Commit and dirty flag of the code, package versions, Python, operating system, processor and its kind.
 
     Accelerator and memory are added by the runner, which has torch.
     """
@@ -35,6 +37,7 @@ def provenance() -> dict[str, Any]:
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
         "processor": _processor(),
+        "microarchitecture": _microarchitecture(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
     }
 
@@ -70,10 +73,27 @@ def _processor() -> str:
     return _said_of_processor("model name") or platform.processor() or platform.machine()
 
 
+def _microarchitecture() -> str | None:
+    """Generation and instructions, as `family 25 model 1, avx2`: in a virtual machine the name is often that of a whole
+    line of processors, with and without bfloat16. None where Linux does not say."""
+    x86, arm = ("cpu family", "family"), ("CPU implementer", "implementer")
+    parts = [x86, ("model", "model"), arm, ("CPU part", "part")]
+    generation = [f"{title} {found}" for name, title in parts if (found := _said_of_processor(name))]
+    flags = _flags()
+    return (
+        ", ".join(filter(None, [" ".join(generation), *(name for name in INSTRUCTIONS if name in flags)]))
+        or None
+    )
+
+
 def lacks_bf16() -> bool:
     """Whether this processor is known to have no instructions for bfloat16: its products are then emulated."""
-    flags = (_said_of_processor("flags") or _said_of_processor("Features") or "").split()
+    flags = _flags()
     return bool(flags) and BF16.isdisjoint(flags)
+
+
+def _flags() -> list[str]:
+    return (_said_of_processor("flags") or _said_of_processor("Features") or "").split()
 
 
 def _said_of_processor(name: str) -> str | None:

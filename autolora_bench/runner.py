@@ -118,13 +118,14 @@ def _run_phases(experiment: ExperimentConfig, folder: Path, record: RunRecord, t
 
 
 def _earlier_provenance(record: RunRecord, found: dict[str, Any]) -> list[dict[str, Any]]:
-    """What of the provenance of earlier attempts differs from that of the next one, an entry per attempt that does."""
+    """What of the provenance of earlier attempts differs from that of the next one, an entry per attempt that does.
+    What an older record does not tell is not a difference."""
     earlier: list[dict[str, Any]] = record.provenance.get("before") or []
     if not record.phases:
         return []
     changed = {
         name: record.provenance.get(name)
-        for name in sorted({*found, "processes"})
+        for name in sorted(({*found} & {*record.provenance}) | {"processes"})
         if record.provenance.get(name) != found.get(name)
     }
     if changed and is_main():

@@ -17,7 +17,7 @@ from autolora_bench.record import RunRecord, Status, find_records, read_record
 
 SEARCH = "search"
 TRAINING = ("finetune", "retrain")
-MACHINE = ("processor", "cores")
+MACHINE = ("processor", "microarchitecture", "cores")
 """What of a record's provenance must be as here: times of two machines are never compared."""
 
 

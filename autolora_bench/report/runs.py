@@ -32,7 +32,7 @@ BEFORE_AUTO = {f"train.{way}": "false" for way in WAYS}
 
 PairKey = tuple[str, int, str]
 """Task, seed, and the fingerprint of the examples: scores on different data have no difference."""
-MACHINE = {"device", "processor", "cores", "threads", "processes"}
+MACHINE = {"device", "processor", "microarchitecture", "cores", "threads", "processes"}
 """Of a record's provenance, what its times and memory depend on."""
 
 
@@ -283,8 +283,8 @@ def shipped_settings(method: str) -> dict[str, str]:
 
 
 def hardware(record: RunRecord) -> str:
-    """The accelerator's name; on a processor its name, threads used, cores; the processes, where there were several;
-    which of WAYS were on; and whether it was begun on other hardware. `unknown machine` without either name."""
+    """The accelerator's name; on a processor its name and kind, threads used, cores; the processes, where there were
+    several; which of WAYS were on; whether it was begun on other hardware. `unknown machine` without either name."""
     facts = record.provenance
     noted = facts.get("ways")
     ways = [way for way in WAYS if _used(noted, way, setting(record, "train", way))]
@@ -296,6 +296,8 @@ def hardware(record: RunRecord) -> str:
         return ", ".join([str(device), *ways])
     if not processor:
         return "unknown machine"
+    kind = facts.get("microarchitecture")
+    processor = f"{processor} ({kind})" if kind else processor
     threads, cores = facts.get("threads"), facts.get("cores")
     used = [f"{threads} of {cores} cores" if threads and cores else "", "mps" if device == "mps" else ""]
     return ", ".join([str(processor), *filter(None, used), *ways])

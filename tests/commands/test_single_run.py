@@ -12,6 +12,7 @@ from autolora_bench import cli, record
 from autolora_bench.commands import launch
 from autolora_bench.config import compose
 from autolora_bench.garbage import for_good
+from autolora_bench.provenance import provenance
 from autolora_bench.record import find_records, read_record
 
 WORDS = [
@@ -112,3 +113,27 @@ def test_a_run_that_its_processor_emulates_says_so_first(
     said = capsys.readouterr().err
     assert "note: train.precision=bf16: the processor has no bfloat16 instructions" in said
     assert said.index("note: ") < said.index("finetune")
+
+
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [
+        ("cpu family\t: 25\nmodel\t\t: 1\nflags\t\t: fpu avx avx2\n", "family 25 model 1, avx2"),
+        (
+            "cpu family\t: 6\nmodel\t\t: 143\nflags\t\t: avx2 avx512f avx512_bf16 amx_bf16\n",
+            "family 6 model 143, avx2, avx512f, avx512_bf16, amx_bf16",
+        ),
+        (
+            "CPU implementer\t: 0x41\nCPU part\t: 0xd40\nFeatures\t: asimd sve bf16\n",
+            "implementer 0x41 part 0xd40, asimd, sve, bf16",
+        ),
+        ("", None),
+    ],
+)
+def test_a_record_tells_processors_of_one_name_apart(
+    said: str, kind: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "cpuinfo").write_text(f"model name\t: Some\n{said}")
+    monkeypatch.setattr("autolora_bench.provenance.CPUINFO", tmp_path / "cpuinfo")
+    assert provenance()["processor"] == "Some"
+    assert provenance()["microarchitecture"] == kind

@@ -81,6 +81,25 @@ def test_machines_are_never_mixed(make: Make) -> None:
     assert any("No ratio" in note for note in cost_reports([cpu])[0].notes)
 
 
+def test_machines_of_one_name_and_two_kinds_are_never_mixed(make: Make) -> None:
+    """A virtual machine's processor is often named for a whole line: what it computes with tells them apart."""
+    shared = {"device": "cpu", "processor": "CPU X", "cores": 2, "threads": 1}
+    records = [
+        make("rte", "adalora", 0, 0.7, phases=[phase("finetune", 50, 40)], provenance=shared),
+        make(
+            "rte",
+            "lora",
+            0,
+            0.7,
+            phases=[phase("finetune", 50, 20)],
+            provenance=shared | {"microarchitecture": "family 25 model 1, avx2"},
+        ),
+    ]
+    found = {table.machine: row(table, "LoRA") for table in costs(records) if "avx2" in table.machine}
+    assert list(found) == ["CPU X (family 25 model 1, avx2), 1 of 2 cores"]
+    assert all(pd.isna(one.relative) for one in found.values())
+
+
 def test_the_ratio_is_over_the_main_adalora_of_the_machine(make: Make) -> None:
     there = {"provenance": {"device": "cpu", "processor": "CPU X", "cores": 2, "threads": 1}}
     main = make("rte", "adalora", 0, 0.7, phases=[phase("finetune", 110, 100)])
