@@ -18,6 +18,9 @@ from autolora_bench.errors import UserError
 NAMELESS = re.compile(r"label_\d+")
 """What transformers calls classes that nobody named."""
 POOLER = "pooler"
+ADAPTER = ".lora_"
+BLOCK = re.compile(r"(.+?)\.(\d+)\.")
+"""A weight's list of blocks, and which block."""
 SHOWN, LONGEST = 8, 40
 """Classes, and characters of a class, that a reader is shown."""
 
@@ -25,7 +28,7 @@ SHOWN, LONGEST = 8, 40
 def check_whole(
     model: PreTrainedModel, loading: Mapping[str, Any], has_head: bool, untrained: Sequence[str], name: str
 ) -> None:
-    """Refuse a checkpoint without weights that nobody is to draw at random.
+    """Refuse a checkpoint without weights that nobody is to draw at random, or with more than its config.json says.
 
     Args:
         model: as transformers loaded it.
@@ -35,17 +38,22 @@ def check_whole(
         name: of the model, for the message.
 
     Raises:
-        UserError: naming the first weight that is missing or has another shape.
+        UserError: naming the first weight that is missing, has another shape, or is a further block's or an adapter's.
     """
+    left = _left_out(model, loading)
+    if left:
+        raise UserError(
+            f"the checkpoint of {name!r} has weights that its config.json leaves out: {_first_of(left)}",
+            "correct the number of layers in its config.json; merge adapters into a checkpoint before it is saved",
+        )
     missing, changed = _missing(loading), _changed(loading)
     new = [*untrained, *_new_poolers(model, missing), *(head_of(model) if has_head else [])]
     for what, weights in (("lacks", missing), ("has in another shape", changed)):
         lost = {weight for weight in weights if not any(weight.startswith(f"{module}.") for module in new)}
         if lost:
-            first = next((weight for weight, _ in model.named_parameters() if weight in lost), min(lost))
-            more = f" and {len(lost) - 1} more" if len(lost) > 1 else ""
+            ordered = [weight for weight, _ in model.named_parameters() if weight in lost]
             raise UserError(
-                f"the checkpoint of {name!r} {what} weights of its model: {first}{more}",
+                f"the checkpoint of {name!r} {what} weights of its model: {_first_of(ordered or sorted(lost))}",
                 "name a whole checkpoint; linear layers that are to be drawn at random can be named in model.untrained",
             )
 
@@ -97,6 +105,29 @@ def settle_head(
 
 def _missing(loading: Mapping[str, Any]) -> set[str]:
     return set(loading["missing_keys"])
+
+
+def _first_of(weights: Sequence[str]) -> str:
+    return weights[0] + (f" and {len(weights) - 1} more" if len(weights) > 1 else "")
+
+
+def _left_out(model: PreTrainedModel, loading: Mapping[str, Any]) -> list[str]:
+    """Weights that would change the model's outputs and that transformers passes over: of blocks that the model has
+    not, and of adapters beside the weights. Heads of another task are passed over rightly."""
+    blocks = {
+        name: len(module) for name, module in model.named_modules() if isinstance(module, nn.ModuleList)
+    }
+
+    def beyond(weight: str) -> bool:
+        found = BLOCK.match(weight)
+        if found is None:
+            return False
+        inside, index = found[1], int(found[2])
+        return any(f".{name}".endswith(f".{inside}") and index >= count for name, count in blocks.items())
+
+    return sorted(
+        weight for weight in loading.get("unexpected_keys", ()) if ADAPTER in weight or beyond(weight)
+    )
 
 
 def _changed(loading: Mapping[str, Any]) -> set[str]:

@@ -1,5 +1,6 @@
 """Weights that a checkpoint lacks are drawn at random for a new head alone."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -85,6 +86,39 @@ def test_weights_of_another_shape_are_refused(cut: Cut) -> None:
     folder = cut("bert", "sequence", "layer.0.output.dense.bias", lambda bias: bias[:4].clone())
     with pytest.raises(UserError, match=r"in another shape.*bert.encoder.layer.0.output.dense.bias"):
         load(folder, "sequence")
+
+
+@pytest.mark.parametrize(
+    ("architecture", "setting", "first"),
+    [
+        ("bert", "num_hidden_layers", "encoder.layer.1.attention.output.LayerNorm.bias"),
+        ("gpt2", "n_layer", "h.1.attn.c_attn.weight"),
+        ("llama", "num_hidden_layers", "layers.1.input_layernorm.weight"),
+    ],
+)
+def test_blocks_that_the_configuration_leaves_out_are_not_passed_over(
+    architecture: str, setting: str, first: str, cut: Cut
+) -> None:
+    """transformers loads the first blocks and prints a table of the others."""
+    folder = cut(architecture, "sequence", "no such part")
+    settings = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**settings, setting: 1}))
+    with pytest.raises(UserError, match=f"weights that its config.json leaves out: .*{first}"):
+        load(folder, "sequence")
+
+
+def test_adapters_beside_the_weights_are_not_passed_over(cut: Cut) -> None:
+    folder = cut("bert", "sequence", "no such part")
+    weights = load_file(folder / "model.safetensors")
+    weights["bert.encoder.layer.0.attention.self.query.lora_A.weight"] = torch.zeros(2, 8)
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(UserError, match=r"leaves out: .*query\.lora_A\.weight"):
+        load(folder, "sequence")
+
+
+def test_the_head_of_another_task_is_passed_over(cut: Cut) -> None:
+    folder = cut("llama", "language_model", "no such part")
+    assert load(folder, "sequence").head_modules == ["score"]
 
 
 def test_a_pooler_that_a_checkpoint_never_had_is_drawn_and_trained_with_the_head(cut: Cut) -> None:
