@@ -14,8 +14,10 @@ from autolora_bench.tables.download import download
 from autolora_bench.tables.profile import class_names
 from autolora_bench.tables.read import opened
 from autolora_bench.tables.repository import OTHERWISE
+from autolora_bench.untrusted import in_a_line
 
 VALIDATION = "validation"
+SHOWN = 8
 
 
 def read_own(task: TaskConfig, data: DataConfig) -> Loaded:
@@ -33,6 +35,8 @@ def read_own(task: TaskConfig, data: DataConfig) -> Loaded:
             names = [*task.table.inputs, task.table.label]
             known = class_names(dataset.features[task.table.label])
             columns = {name: dataset[name][:] for name in names}
+            if split == "train":
+                notes += _not_read([name for name in dataset.column_names if name not in names])
         splits[split], remarks = convert(f"{task.name}, {split}", task, task.table, columns, known)
         notes += [f"{split}: {remark}" for remark in remarks]
     share = task.table.validation_share
@@ -56,6 +60,15 @@ def _paths(task: TaskConfig, data: DataConfig) -> dict[str, list[Path]]:
         }
     needed = ["train", *task.evaluation, *task.test]
     return {split: paths for split, paths in found.items() if split in needed}
+
+
+def _not_read(columns: Sequence[str]) -> list[str]:
+    if not columns:
+        return []
+    more = f" and {len(columns) - SHOWN} more" if len(columns) > SHOWN else ""
+    return [
+        f"columns that are not read: {', '.join(map(in_a_line, columns[:SHOWN]))}{more} (task.texts says which are)"
+    ]
 
 
 def _source(task: TaskConfig, data: DataConfig) -> str:

@@ -388,6 +388,18 @@ def test_validation_and_test_files_are_read_as_they_are(write: Write) -> None:
     assert not data.notes
 
 
+def test_columns_that_are_passed_over_are_told(write: Write) -> None:
+    """`text` is chosen by its name, and the passage that it asks about is not."""
+    table = [
+        {"id": n, "text": f"question {n}", "passage": f"of {n}", "label": "ab"[n % 2]} for n in range(20)
+    ]
+    path = write("a.csv", pd.DataFrame(table).to_csv(index=False))
+    told = "columns that are not read: id, passage (task.texts says which are)"
+    assert told in read(path)[1].notes
+    said = read(path, "task.texts=[text,passage]")[1].notes
+    assert "columns that are not read: id (task.texts says which are)" in said
+
+
 def test_a_folder_and_a_pattern_stand_for_their_files(write: Write) -> None:
     for part in range(2):
         write(f"mine/train-{part}.jsonl", rows(10, lambda n, part=part: "ab"[(n + part) % 2]))  # type: ignore[misc]
