@@ -54,13 +54,21 @@ class GaussianProcessSampler(BaseSampler):
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        """Where the expected improvement on the best trial is largest; nothing before there are enough."""
+        """Where the expected improvement on the best trial is largest; nothing before there are enough.
+
+        A trial that failed, as one that diverged, counts as the worst that was found: else it would be asked for again.
+        """
         done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
         if not search_space or len(done) < self._startup:
             return {}
         sign = 1.0 if study.direction is StudyDirection.MAXIMIZE else -1.0
-        tried = np.array([[_to_unit(d, t.params[n]) for n, d in search_space.items()] for t in done])
-        values = np.array([sign * t.value for t in done if t.value is not None])
+        failed = study.get_trials(deepcopy=False, states=(TrialState.FAIL,))
+        known = [t for t in failed if search_space.keys() <= t.params.keys()]
+        tried = np.array(
+            [[_to_unit(d, t.params[n]) for n, d in search_space.items()] for t in [*done, *known]]
+        )
+        found = [sign * t.value for t in done if t.value is not None]
+        values = np.array([*found, *[min(found)] * len(known)])
         random = np.random.default_rng([self._seed, trial.number])
         candidates = random.random((CANDIDATES, len(search_space)))
         best = candidates[np.argmax(expected_improvement(tried, values, candidates, self._seed))]

@@ -52,6 +52,26 @@ def test_whole_numbers_words_and_failed_trials() -> None:
     assert all(isinstance(t.params["rank"], int) for t in found.trials)
 
 
+@pytest.mark.parametrize("seed", range(2))
+def test_where_trials_fail_others_are_not_asked_for(seed: int) -> None:
+    """A score that rises with the rate until training diverges: the best is next to what fails."""
+
+    def failing(trial: Any) -> float:
+        found = float(np.log10(trial.suggest_float("rate", 1e-6, 1e-1, log=True)))
+        if found > -2.5:
+            raise ArithmeticError  # as a run that diverged
+        return found
+
+    found = optuna.create_study(
+        sampler=GaussianProcessSampler(seed, n_startup_trials=4), direction="maximize"
+    )
+    found.optimize(failing, n_trials=18, catch=(ArithmeticError,))
+    lost = [trial.state is optuna.trial.TrialState.FAIL for trial in found.trials]
+    assert any(lost)
+    assert sum(lost) < 9
+    assert found.best_value > -3.1
+
+
 def test_improvement_is_expected_near_the_best_and_not_where_it_was_tried() -> None:
     """Where it was tried nothing is expected, and near the best more than far from it."""
     tried, values = np.array([[0.1], [0.5], [0.9]]), np.array([0.0, 1.0, 0.2])

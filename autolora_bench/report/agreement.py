@@ -26,7 +26,7 @@ from autolora_bench.report.correlation import (
     standardised,
 )
 from autolora_bench.report.formats import PlainTable
-from autolora_bench.report.runs import Run
+from autolora_bench.report.runs import Run, has_own_plant
 from autolora_bench.report.scoreboard import Table
 
 Codes = NDArray[np.int64]
@@ -223,8 +223,7 @@ def _by_layers(runs: Sequence[Run]) -> dict[str, list[_Ranks]]:
     orders: dict[frozenset[str], list[str]] = {}
     for run in runs:
         found = {layer.module: layer.rank for layer in (run.completed.ranks if run.completed else [])}
-        drawn = run.setting("task", "truth") is not None and run.setting("task", "plant_seed") is None
-        if found and not drawn:
+        if found and not has_own_plant(run):
             layers = frozenset(found)
             order = orders.setdefault(layers, list(found))
             groups.setdefault(layers, []).append(

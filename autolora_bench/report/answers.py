@@ -99,16 +99,13 @@ def _runs(row: Row, claim: Claim) -> list[Run]:
 def _difference(claim: Claim, sign: float, reference: Row, other: Row, tied: Collection[str]) -> str:
     interval = bootstrap_interval(claim.differences)
     ends = sorted(sign * end for end in interval) if interval else []
-    effect = None
-    if len(claim.units) > 1:
-        effect = detectable_effect(stdev(claim.units), len(claim.units), ALPHA / claim.family)
     machines = {
         hardware(run.completed) for row in (reference, other) for run in _runs(row, claim) if run.completed
     }
     details = [
         f"95 % interval {' to '.join(map(numerals.difference, ends))}" if ends else "",
         f"{plural(claim.pairs, 'pair')} on {plural(len(claim.columns), 'task')}",
-        _power(claim, effect),
+        _power(claim),
         _ranks(claim, reference, other),
         _unlike(claim, reference, other, tied),
         *(_lost(row, claim) for row in (reference, other)),
@@ -117,9 +114,13 @@ def _difference(claim: Claim, sign: float, reference: Row, other: Row, tied: Col
     return f"{numerals.difference(sign * claim.mean)} ({', '.join(filter(None, details))})"
 
 
-def _power(claim: Claim, effect: float | None) -> str:
+def _power(claim: Claim) -> str:
+    spread = stdev(claim.units) if len(claim.units) > 1 else 0.0
+    effect = detectable_effect(spread, len(claim.units), ALPHA / claim.family)
     if effect is not None:
         return f"would have found {numerals.score(effect)}"
+    if len(claim.units) >= needed_units(claim):
+        return "the differences do not vary, so that what would have been found is not known"
     if len(claim.columns) > 1 and (claim.adjusted is None or claim.family == 1):
         return "too few tasks to find anything in their mean"
     if claim.adjusted is None or claim.family == 1:
@@ -222,7 +223,7 @@ def _reversals(table: Table, cells: Sequence[TunedCell]) -> list[str]:
     """Pairs of methods whose order at LoRA's rate, used for all, is not their order at their own rates."""
     main = {run.config_id for row in table.rows if row.main for run in row.runs}
     compared_cells = [cell for cell in cells if cell.chosen is not None and cell.final_ids & main]
-    turned, compared, clear = [], 0, 0
+    turned, compared, judged, clear = [], 0, 0, 0
     for task in dict.fromkeys(cell.task for cell in compared_cells):
         own = [cell for cell in compared_cells if cell.task == task]
         rate = next((cell.chosen for cell in own if cell.method == REFERENCE), None)
@@ -235,15 +236,18 @@ def _reversals(table: Table, cells: Sequence[TunedCell]) -> list[str]:
             if shared * tuned < 0:
                 turned.append(f"{first.label} and {second.label} on {task}")
                 errors = [cell.error for cell in (first, second) if cell.error is not None]
+                judged += bool(errors)
                 clear += bool(errors) and min(abs(shared), abs(tuned)) > max(errors)
     if not compared:
         return []
     which = f": {'; '.join(turned)}" if turned else ""
+    of = "them" if judged == len(turned) else f"the {judged} whose metric has a known one"
     sure = (
-        f"; {clear} of them by more than the standard error of a held-out score at both rates"
-        if turned
-        else ""
+        f"; {clear} of {of} by more than the standard error of a held-out score at both rates"
+        if judged
+        else "; the standard error of a held-out score is not known for such metrics"
     )
+    sure = sure if turned else ""
     return [
         f"Tuning turned the order of {len(turned)} of {plural(compared, 'pair')} of methods that LoRA's own rate "
         f"would have given, on held-out data{which}{sure}."

@@ -139,6 +139,7 @@ def prepare(
         *(line for table in tables for line in warnings_of(table)),
         *answers(tables, tuned),
         *_untold(compare or (), compared),
+        *_without_pairs(family, tables),
         *_remarks(given, outside, planned or ()),
         *movement_warnings(movements),
     ]
@@ -339,6 +340,26 @@ def _untold(compare: Sequence[str], runs: Sequence[Run]) -> list[str]:
         for text, names in missing.items()
         if names
     ]
+
+
+def _without_pairs(family: Sequence[str], tables: Sequence[Table]) -> list[str]:
+    """Declared comparisons of methods that have several scores of a task, which cannot be paired."""
+    lines = []
+    for table in tables:
+        main = {
+            row.method: place
+            for place, row in enumerate(table.rows)
+            if row.main and any(cell.n > 1 for cell in row.cells.values())
+        }
+        told = {frozenset((claim.first, claim.second)) for claim in table.claims}
+        for text in family:
+            methods = text.split(":")
+            if {*methods} <= main.keys() and frozenset(main[one] for one in methods) not in told:
+                lines.append(
+                    f"compare={text} is not tested on {table.model}: their runs share fewer than two seeds of a task "
+                    "with the same data."
+                )
+    return lines
 
 
 def _remarks(

@@ -16,6 +16,7 @@ from autolora_bench.report.significance import (
     ALL_ROWS,
     EXACT_UNITS,
     INTERVAL_UNITS,
+    NO_SPREAD,
     POWER,
     bootstrap_interval,
     detectable_effect,
@@ -56,8 +57,8 @@ def _row(table: Table, claim: Claim) -> tuple[str, ...]:
         " to ".join(map(numerals.difference, interval)) if interval else "",
         str(claim.pairs),
         plural(len(claim.units), "seed" if alone else "task"),
-        f"{claim.p:.4f}" if claim.p is not None else "",
-        f"{claim.adjusted:.4f}" if claim.adjusted is not None else "",
+        numerals.p_value(claim.p, 4) if claim.p is not None else "",
+        numerals.p_value(claim.adjusted, 4) if claim.adjusted is not None else "",
         "yes" if claim.separated else "no" if tested else "not tested",
         numerals.score(effect) if effect is not None else "",
     )
@@ -82,6 +83,8 @@ def _notes(table: Table) -> list[str]:
         f"whatever the other comparisons give ({_level(tested)}), for normal differences with the deviation seen here "
         "(Guenther's formula, corrected for the test's few values); empty where there is none.",
         *_too_few(table.claims),
+        *_without_spread(table),
+        *_of_other_seeds(table),
         *_sharing(table),
     ]
 
@@ -95,6 +98,46 @@ def _too_few(claims: Sequence[Claim]) -> list[str]:
     if not claims or any(len(claim.units) >= needed_units(claim) for claim in claims):
         return []
     return [f"{nothing_found(claims[0])} units."]
+
+
+def _without_spread(table: Table) -> list[str]:
+    alike = [
+        claim for claim in table.claims if claim.p is not None and statistics.stdev(claim.units) < NO_SPREAD
+    ]
+    if not alike:
+        return []
+    return [
+        f"Detectable is empty too where the differences do not vary: {_named(table, alike)}. Methods that learn "
+        "nothing and give one answer always look like this."
+    ]
+
+
+def _of_other_seeds(table: Table) -> list[str]:
+    """Claims that say another order than the cells of the table, whose means are over runs that the other has not."""
+    turned = []
+    for claim in table.claims:
+        if len(claim.columns) > 1:
+            continue
+        first, second = (table.rows[place].cells[claim.columns[0]] for place in (claim.first, claim.second))
+        assert first.mean is not None
+        assert second.mean is not None
+        sign = 1.0 if claim.columns[0].metric.higher_is_better else -1.0
+        if sign * (first.mean - second.mean) * claim.mean < 0:
+            turned.append(claim)
+    if not turned:
+        return []
+    return [
+        "The means of the table say another order, as they are over seeds too that only one of the two has: "
+        f"{_named(table, turned)}."
+    ]
+
+
+def _named(table: Table, claims: Sequence[Claim]) -> str:
+    return ", ".join(
+        f"{table.rows[claim.first].label} against {table.rows[claim.second].label} on "
+        + (claim.columns[0].title if len(claim.columns) == 1 else plural(len(claim.columns), "task"))
+        for claim in claims
+    )
 
 
 def nothing_found(claim: Claim) -> str:
@@ -218,4 +261,4 @@ def _note(rows: dict[int, Row], column: Column) -> str | None:
         if p < ALPHA
         else "no difference by rank is seen, so allocations of ranks cannot be compared there."
     )
-    return f"{where} lie {span}, p {p:.3f} (ranks permuted within seeds): {answer}"
+    return f"{where} lie {span}, p {numerals.p_value(p, 3)} (ranks permuted within seeds): {answer}"

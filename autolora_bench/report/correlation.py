@@ -6,6 +6,8 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
+from autolora_bench.report.numerals import p_value
+
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 DRAWS = 2000
@@ -76,4 +78,4 @@ def shown(value: float | None) -> str:
 
 def shown_p(value: float | None) -> str:
     """A p in a table; empty where there is none."""
-    return "" if value is None else "<0.001" if value < 0.001 else f"{value:.3f}"
+    return "" if value is None else p_value(value, 3)

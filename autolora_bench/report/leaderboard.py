@@ -221,6 +221,5 @@ def _answer(pair: Pair) -> str:
     if pair.adjusted is None:
         return "not tested"
     declared = "declared" if pair.declared else "not declared"
-    return (
-        f"{'separated' if pair.separated else 'not separated'}, p {pair.adjusted:.3f} after Holm, {declared}"
-    )
+    separated = "separated" if pair.separated else "not separated"
+    return f"{separated}, p {numerals.p_value(pair.adjusted, 3)} after Holm, {declared}"

@@ -1,18 +1,43 @@
 """How numbers are written: one place, so that every table, page and figure agrees."""
 
+import math
+
 MINUS = "\N{MINUS SIGN}"
 
 
+EXACT_ZERO = 1e-9
+"""What is left of 0 after rounding of sums."""
+
+
 def score(value: float) -> str:
-    """A score in its published unit, two decimals; minus zero is zero."""
-    text = f"{value:.2f}"
-    return (text if float(text) else "0.00").replace("-", MINUS)
+    """A score in its published unit, two decimals; what they would make 0.00 of has two significant digits."""
+    return _decimals(value, "")
 
 
 def difference(value: float) -> str:
-    """A signed difference, two decimals."""
-    text = f"{value:+.2f}"
-    return (text if float(text) else "0.00").replace("-", MINUS)
+    """A signed difference, written as a score."""
+    return _decimals(value, "+")
+
+
+def _decimals(value: float, sign: str) -> str:
+    if abs(value) < EXACT_ZERO:
+        return "0.00"
+    text = f"{value:{sign}.2f}"
+    return (text if float(text) else _two_digits(value, sign)).replace("-", MINUS)
+
+
+def _two_digits(value: float, sign: str) -> str:
+    places = 1 - math.floor(math.log10(abs(value)))
+    return f"{value:{sign}.{places}f}"
+
+
+def p_value(value: float, digits: int) -> str:
+    """A p with so many decimals, as `<0.001` where they would make 0 of it; never rounded up to a level of .05."""
+    least = 10.0**-digits
+    if value < least:
+        return f"<{least:.{digits}f}"
+    text = f"{value:.{digits}f}"
+    return f"<{text}" if value < 0.05 <= float(text) else text
 
 
 def millions(count: float) -> str:

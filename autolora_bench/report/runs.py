@@ -282,6 +282,11 @@ def shipped_settings(method: str) -> dict[str, str]:
     return found | flatten({"method": values})
 
 
+def has_own_plant(run: Run) -> bool:
+    """Whether the ranks that were planted are of the run's seed: other seeds are to find others."""
+    return run.setting("task", "truth") is not None and run.setting("task", "plant_seed") is None
+
+
 def hardware(record: RunRecord) -> str:
     """The accelerator's name; on a processor its name and kind, threads used, cores; the processes, where there were
     several; which of WAYS were on; whether it was begun on other hardware. `unknown machine` without either name."""

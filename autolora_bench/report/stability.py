@@ -31,7 +31,7 @@ from autolora_bench.report.correlation import (
     spearman,
 )
 from autolora_bench.report.formats import PlainTable
-from autolora_bench.report.runs import Run
+from autolora_bench.report.runs import Run, has_own_plant
 from autolora_bench.report.scoreboard import Table
 
 HEAD = (
@@ -49,6 +49,10 @@ NOTES = (
     "kept agree: share of components that two seeds both keep or both drop; by chance: each layer's rank as found, its "
     "components drawn at random; p by 2,000 draws. rank p: layers permuted.",
     "total rank: mean ± standard deviation over seeds; the threshold rule sets it more than the data does.",
+)
+OWN_PLANTS = (
+    "left out, every seed has a plant of its own and other ranks to find; task.plant_seed=N gives all seeds one plant, "
+    "as suite=arena_agreement does"
 )
 
 
@@ -169,13 +173,17 @@ class CellStability:
 def cell_stabilities(
     tables: Sequence[Table], folders: Mapping[Identity, Path]
 ) -> tuple[list[CellStability], list[str]]:
-    """Every cell whose runs left a search result, and a line per artefact that cannot be read."""
+    """Every cell whose runs left a search result, and a line per artefact that cannot be read and per cell whose seeds
+    have plants of their own, which its searches are to tell apart."""
     found: list[CellStability] = []
     problems: list[str] = []
     for table in tables:
         for row in table.rows:
             for task, runs in row.by_task.items():
                 results = [(e, r) for e in runs if (r := _read(e, folders, problems)) is not None]
+                if any(has_own_plant(run) for run, _ in results):
+                    problems.append(f"{table.model}, {task}, {row.label}: {OWN_PLANTS}")
+                    continue
                 for group in _comparable(results):
                     seeds = tuple(sorted(run.seed for run, _ in group))
                     found.append(

@@ -11,7 +11,7 @@ from itertools import combinations
 from statistics import fmean
 
 from autolora_bench.report.runs import PairKey
-from autolora_bench.report.scoreboard import ALPHA, Cell, Column, Table
+from autolora_bench.report.scoreboard import ALPHA, Cell, Column, Table, tasks_under
 from autolora_bench.report.significance import (
     ALL_ROWS,
     bootstrap_interval,
@@ -101,17 +101,19 @@ def shown_columns(table: Table) -> list[Column]:
 
 
 def standings_of(table: Table, column: Column) -> Standings:
-    """The pairs and the order of one headline score or average."""
+    """The pairs and the order of one headline score or average; of an average, pairs that share seeds of all tasks."""
     sign = 1.0 if column.metric.higher_is_better else -1.0
     cells = [row.cells[column] for row in table.rows]
     scored = [(sign * cell.mean, -place) for place, cell in enumerate(cells) if cell.mean is not None]
     order = tuple(-place for _, place in sorted(scored, reverse=True))
     declared = _declared(table, column)
+    tasks = tasks_under(column, table.columns)
     found = []
     for first, second in combinations(sorted(order), 2):
-        differences = _differences(cells[first], cells[second], sign)
-        if not differences:
+        by_task = _differences(cells[first], cells[second], sign)
+        if by_task.keys() != tasks:
             continue
+        differences = [*by_task.values()]
         known = (first, second) in declared
         wanted = known or len(table.rows) <= ALL_ROWS
         means = [fmean(values) for values in differences]
@@ -132,11 +134,12 @@ def standings_of(table: Table, column: Column) -> Standings:
 def _declared(table: Table, column: Column) -> dict[tuple[int, int], float | None]:
     """Both rows of every declared comparison of this column, in the table's order -> its adjusted p."""
     found = {}
+    tasks = tasks_under(column, table.columns)
     for claim in table.claims:
         alone = claim.columns == (column,)
         over_tasks = (
             column.is_average
-            and len(claim.columns) > 1
+            and {one.task for one in claim.columns} == tasks
             and column.epoch in {one.epoch for one in claim.columns}
         )
         if alone or over_tasks:
@@ -145,21 +148,21 @@ def _declared(table: Table, column: Column) -> dict[tuple[int, int], float | Non
     return found
 
 
-def _differences(first: Cell, second: Cell, sign: float) -> list[tuple[float, ...]]:
-    """By task, over the seeds that both have."""
+def _differences(first: Cell, second: Cell, sign: float) -> dict[str, tuple[float, ...]]:
+    """By task, over the seeds that both have; no task without any."""
     tasks: dict[str, tuple[dict[PairKey, float], dict[PairKey, float]]] = defaultdict(lambda: ({}, {}))
     for side, cell in enumerate((first, second)):
         for key, score in cell.pairs.items():
             tasks[key[0]][side][key] = score
-    found = [tuple((sign * paired_differences(*sides)).tolist()) for sides in tasks.values()]
-    return [values for values in found if values]
+    found = {task: tuple((sign * paired_differences(*sides)).tolist()) for task, sides in tasks.items()}
+    return {task: values for task, values in found.items() if values}
 
 
 def _tested(pairs: Sequence[Pair], cells: Sequence[Cell], sign: float) -> list[Pair]:
     """The undeclared pairs with a p where they have enough units: seeds on one task, tasks over several."""
     units = {}
     for place, pair in enumerate(pairs):
-        by_task = _differences(cells[pair.first], cells[pair.second], sign)
+        by_task = [*_differences(cells[pair.first], cells[pair.second], sign).values()]
         own = by_task[0] if len(by_task) == 1 else [fmean(values) for values in by_task]
         if not pair.declared and len(own) >= smallest_separable():
             units[place] = own

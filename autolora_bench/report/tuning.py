@@ -20,9 +20,9 @@ from autolora_bench.report.runs import OTHER, Run, flatten, hardware, method_ord
 from autolora_bench.report.units import metric_of
 
 RATE = "method.learning_rate"
+SEARCH_RATE = "method.search.learning_rate"
 NOT_OF_A_CELL = (
     RATE,
-    "method.search.learning_rate",
     "method.cell",
     "data.held_out",
     "task.evaluation",
@@ -70,7 +70,7 @@ class TunedCell:
     final_rates: tuple[float, ...] = ()
     """Of the final runs, ascending."""
     unlike: bool = False
-    """Whether the rates were not all tried on the same share of the training data with the same seeds."""
+    """Whether the rates were not all tried on one share of the training data, with the same seeds."""
     tried: frozenset[float] = frozenset()
     """All rates of its tuning runs, ended or not."""
     terms: frozenset[tuple[float, int]] = frozenset()
@@ -122,15 +122,25 @@ def tuned_cells(runs: Sequence[Run]) -> list[TunedCell]:
         methods.setdefault((run.model, run.task, run.method), []).append(run)
     found = []
     for members in methods.values():
-        names = _following([run for run in members if is_tuning(run)])
+        names = _following(members)
         groups: dict[Variant, list[Run]] = {}
         for run in members:
-            kept = [(k, v) for k, v in flatten(run.config).items() if k not in (*NOT_OF_A_CELL, *names)]
+            left = (*NOT_OF_A_CELL, SEARCH_RATE, *names)
+            kept = [(k, v) for k, v in flatten(run.config).items() if k not in left]
             groups.setdefault(tuple(sorted(kept)), []).append(run)
-        tuned = {rest: own for rest, own in groups.items() if any(map(is_tuning, own))}
+        apart = {
+            tuple(sorted((*rest, *held))): own
+            for rest, group in groups.items()
+            for held, own in _by_search_rate(group).items()
+        }
+        tuned = {rest: own for rest, own in apart.items() if any(map(is_tuning, own))}
         common = set.intersection(*(set(rest) for rest in tuned)) if tuned else set()
         found += [
-            _cell(own, [setting for setting in rest if setting not in common], names)
+            _cell(
+                own,
+                [setting for setting in rest if setting not in common],
+                tuple(name for name in _following(own) if name in (*names, SEARCH_RATE)),
+            )
             for rest, own in tuned.items()
         ]
     tasks = list(dict.fromkeys(cell.task for cell in found))
@@ -152,9 +162,30 @@ def rates_of(cells: Sequence[TunedCell]) -> dict[str, tuple[str, ...]]:
     return {config_id: cell.rate_names for cell in cells if cell.is_best for config_id in cell.final_ids}
 
 
-def _following(tuning: Sequence[Run]) -> tuple[str, ...]:
-    """The rate, and every setting that has its value in all tuning runs of a method: what is tied to it."""
-    flat = [flatten(run.config) for run in tuning]
+def _by_search_rate(runs: Sequence[Run]) -> dict[Variant, list[Run]]:
+    """The setting of a search's own rate, nothing where it follows the method's -> those runs.
+
+    Where it was held at one value, the run in which both have that value belongs to the cell of that value, and to the
+    other too if that has further rates.
+    """
+    known = [(run, flat.get(RATE), flat.get(SEARCH_RATE)) for run in runs for flat in [flatten(run.config)]]
+    held = sorted({own for _, rate, own in known if own not in (None, rate)})
+    following = {rate for _, rate, own in known if own == rate}
+    groups: dict[Variant, list[Run]] = {
+        (): [
+            run
+            for run, rate, own in known
+            if own is None or (own == rate and (own not in held or len(following) > 1))
+        ]
+    }
+    for value in held:
+        groups[((SEARCH_RATE, value),)] = [run for run, _, own in known if own == value]
+    return groups
+
+
+def _following(runs: Sequence[Run]) -> tuple[str, ...]:
+    """The rate, and every setting that has its value in all tuning runs among `runs`: what is tied to it."""
+    flat = [flatten(run.config) for run in runs if is_tuning(run)]
     names = sorted({name for one in flat for name in one})
     tied = [name for name in names if name != RATE and all(one.get(name) == one.get(RATE) for one in flat)]
     return (RATE, *tied)
@@ -200,7 +231,7 @@ def _cell(runs: Sequence[Run], own: Variant | list[tuple[str, str]], names: tupl
         machines=frozenset(hardware(run.record) for run in runs if run.record and _has_ended(run)),
         lost=sum(run.record is not None and not _has_ended(run) for run in runs),
         final_rates=tuple(final_rates),
-        unlike=len(circumstances) > 1,
+        unlike=len(circumstances) > 1 or len({run.setting("data", "held_out") for run in tuning}) > 1,
         tried=frozenset(rates),
         terms=frozenset((float(run.setting("data", "held_out")), run.seed) for run in tuning),
         fresh=not {run.seed for run in tuning} & {run.seed for run in finals},
@@ -289,8 +320,8 @@ def tuning_table(cells: Sequence[TunedCell]) -> PlainTable | None:
         "an accelerator; of a run that diverged, of all it did. Empty where a record does not say, or where the runs "
         "were made on several machines.",
         *(
-            f"The rates of {name} were not all tried on the same share of the training data with the same seeds, so "
-            "that its scores compare these too."
+            f"The rates of {name} were not all tried on one share of the training data with the same seeds, so that "
+            "its scores compare these too."
             for name in unlike
         ),
     )

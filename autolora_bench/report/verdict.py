@@ -95,8 +95,8 @@ def _sentence(table: Table, standing: Standings) -> str:
             else f"{first}, separated from every other."
         )
     return (
-        f"{first}, but this ranks nothing: a test needs {smallest_separable()} seeds of one task or as many tasks, and "
-        f"no pair of methods here has them{_seen(table)}."
+        f"{first}, but this ranks nothing: a test needs {smallest_separable()} shared seeds of one task or as many "
+        f"tasks, and no pair of methods here has them{_seen(table)}."
     )
 
 
@@ -121,7 +121,7 @@ def _told(table: Table, claim: Claim) -> str:
     interval = bootstrap_interval(claim.differences)
     ends = f", 95 % interval {' to '.join(map(numerals.difference, interval))}" if interval else ""
     where = column_title(claim.columns[0]) if len(claim.columns) == 1 else plural(len(claim.columns), "task")
-    p = f", p {claim.adjusted:.3f} after correction" if claim.adjusted is not None else ""
+    p = f", p {numerals.p_value(claim.adjusted, 3)} after correction" if claim.adjusted is not None else ""
     return f"{first} against {second} {numerals.difference(claim.mean)} (on {where}{ends}{p})"
 
 

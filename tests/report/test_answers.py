@@ -12,6 +12,7 @@ import pytest
 
 from autolora_bench.errors import UserError
 from autolora_bench.record import Evaluation, LayerRank, PhaseRecord, RunRecord, Status
+from autolora_bench.report import numerals
 from autolora_bench.report.build import Report, prepare
 from autolora_bench.report.significance import smallest_separable
 from autolora_bench.report.standings import standings_of
@@ -313,7 +314,7 @@ def test_rates_that_were_tried_on_unlike_terms_are_told(change: str) -> None:
         first.config = {**first.config, "data": {**first.config["data"], "held_out": 0.2}}
     table = tuning_table(told(made).tuned)
     assert table is not None
-    said = [note for note in table.notes if "same share" in note]
+    said = [note for note in table.notes if "one share" in note]
     assert (
         said == [] if change == "none" else said[0].startswith("The rates of stsb, LoRA were not all tried")
     )
@@ -502,3 +503,49 @@ def test_a_comparison_said_twice_is_tested_once_and_none_is_with_itself() -> Non
     assert "compare=adalora:ia3 is not tested: there are no runs of adalora and ia3." in said
     with pytest.raises(UserError, match="compare=lora:lora is no comparison of two methods"):
         told(made, "lora:lora")
+
+
+def test_declared_comparisons_of_other_seeds_do_not_vanish() -> None:
+    made = finals("stsb", "lora", [0.8 + x for x in noise(8)])
+    others = finals("stsb", "bitfit", [0.9 + x for x in noise(8)])
+    for run in others:
+        run.seed += 8
+    remark = (
+        "compare=bitfit:lora is not tested on minilm: their runs share fewer than two seeds of a task with the same "
+        "data."
+    )
+    assert remark in told(made + others, "bitfit:lora").remarks
+    assert remark not in told(made + finals("stsb", "bitfit", [0.9] * 8), "bitfit:lora").remarks
+
+
+def test_differences_without_spread_are_no_proof_that_there_is_none() -> None:
+    """Two methods that give the larger class always."""
+    made = tuned("mrpc", "lora") + tuned("mrpc", "bitfit")
+    made += finals("mrpc", "lora", [0.6838] * 8) + finals("mrpc", "bitfit", [0.6838] * 8)
+    report = told(made, "bitfit:lora")
+    assert "would have found 0.00" not in report.remarks[0]
+    assert "the differences do not vary" in report.remarks[0]
+    (table,) = report.comparisons
+    assert table.rows[0][-1] == ""
+    assert any("do not vary: BitFit against LoRA on MRPC" in note for note in table.notes)
+
+
+def test_means_over_other_seeds_than_the_difference_are_told() -> None:
+    made = finals("stsb", "lora", [0.70 + x for x in noise(6)] + [0.95] * 6)
+    made += finals("stsb", "bitfit", [0.75 + x for x in noise(6)])
+    (table,) = told(made, "bitfit:lora").comparisons
+    assert table.rows[0][3] == "+5.00"
+    assert any("say another order" in note and "BitFit against LoRA" in note for note in table.notes)
+
+
+def test_small_differences_keep_their_size_and_sign() -> None:
+    assert numerals.difference(-0.0025) == "\N{MINUS SIGN}0.0025"
+    assert numerals.difference(0.000126) == "+0.00013"
+    assert numerals.score(0.004) == "0.0040"
+    assert (numerals.score(0.0), numerals.difference(-1e-12)) == ("0.00", "0.00")
+    assert (numerals.score(0.006), numerals.difference(2.5)) == ("0.01", "+2.50")
+
+
+def test_p_values_are_not_rounded_to_nothing_or_over_the_level() -> None:
+    written = [numerals.p_value(p, 3) for p in (0.0004, 0.0312, 0.0498, 0.05, 1.0)]
+    assert written == ["<0.001", "0.031", "<0.050", "0.050", "1.000"]

@@ -68,7 +68,7 @@ def test_the_verdict_comes_first_and_says_what_the_test_separates(text: str) -> 
         "Separated after correction: AutoLoRA against LoRA, rank 8 +5.66 (on RTE accuracy"
     )
     assert "p 0.031 after correction" in first
-    assert "ranks nothing: a test needs 6 seeds" in second
+    assert "ranks nothing: a test needs 6 shared seeds" in second
     assert text.index('class="verdict"') < text.index("<table")
 
 

@@ -171,3 +171,9 @@ def test_pairs_are_the_common_keys() -> None:
     first = {("rte", 0): 3.0, ("rte", 1): 5.0, ("cola", 0): 1.0}
     second = {("rte", 1): 4.0, ("rte", 0): 1.0, ("mrpc", 0): 9.0}
     assert paired_differences(first, second).tolist() == [2.0, 1.0]
+
+
+def test_differences_that_do_not_vary_say_nothing_of_power() -> None:
+    assert detectable_effect(0.0, 8) is None
+    assert detectable_effect(1e-12, 20) is None
+    assert detectable_effect(1e-3, 8) is not None

@@ -193,3 +193,20 @@ def _guessed(examples: int) -> np.ndarray:
 def test_a_metric_without_a_known_guess_has_no_chance_level(make: Make) -> None:
     shown = table([make("webnlg", "lora", 0, 0.4)])
     assert chances_of(shown) == {}
+
+
+def test_an_average_has_no_pair_where_a_task_has_no_shared_seeds(make: Make) -> None:
+    """Its place would be that of the tasks that are left, beside a mean over all."""
+    ahead = [
+        make("rte", method, seed, 0.8 + 0.01 * (method == "adalora"))
+        for method in ("adalora", "lora")
+        for seed in range(8)
+    ]
+    behind = [make("mrpc", "adalora", seed, 0.6) for seed in range(8)]
+    others = [make("mrpc", "lora", seed, 0.9) for seed in range(8, 16)]
+    shown = table([*ahead, *behind, *others], ("adalora:lora",))
+    (average,) = (column for column in shown.columns if column.is_average)
+    assert standings_of(shown, average).pairs == ()
+    (alone,) = (column for column in shown.columns if column.headline and column.task == "rte")
+    (pair,) = standings_of(shown, alone).pairs
+    assert pair.separated

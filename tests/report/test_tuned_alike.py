@@ -74,3 +74,27 @@ def test_final_runs_with_a_seed_of_the_tuning_are_named() -> None:
     assert warnings == [
         "WARNING final runs have a seed by which the rate was chosen, and are not fresh: BitFit on stsb, LoRA on stsb."
     ]
+
+
+def test_a_searchs_own_rate_that_was_held_is_another_cell_than_one_that_followed() -> None:
+    """Averaged, the tuning of both would choose a rate that neither found best."""
+
+    def searched(rate: float, own: float, score: float) -> RunRecord:
+        one = record("stsb", "autolora", rate, 1000, score, held=True)
+        one.config["method"]["search"] = {"learning_rate": own}
+        one.config_id = f"{rate:g}-{own:g}"
+        return one
+
+    following = [searched(rate, rate, score) for rate, score in zip(GRID, (0.7, 0.8, 0.75), strict=True)]
+    held = [searched(rate, 5e-4, score) for rate, score in zip(GRID, (0.6, 0.4, 0.62), strict=True)]
+    table = tuning_table(prepare([*following, *held], compare=[]).tuned)
+    assert table is not None
+    assert {str(row[0]): row[1:4] for row in table.rows} == {
+        "stsb, AutoLoRA": ("70.00", "80.00", "75.00"),
+        "stsb, AutoLoRA, search.learning_rate=0.0005": ("60.00", "40.00", "62.00"),
+    }
+
+
+def test_held_out_parts_of_two_sizes_are_told() -> None:
+    _, _, notes = told([*tuned("bitfit", GRID, [1000]), *tuned("bitfit", GRID, [1001], share=0.5)])
+    assert "The rates of stsb, BitFit were not all tried on one share of the training data" in notes
