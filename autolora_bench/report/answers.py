@@ -118,7 +118,7 @@ def _power(claim: Claim) -> str:
     spread = stdev(claim.units) if len(claim.units) > 1 else 0.0
     effect = detectable_effect(spread, len(claim.units), ALPHA / claim.family)
     if effect is not None:
-        return f"would have found {numerals.score(effect)}"
+        return f"would have found {numerals.size(effect)}"
     if len(claim.units) >= needed_units(claim):
         return "the differences do not vary, so that what would have been found is not known"
     if len(claim.columns) > 1 and (claim.adjusted is None or claim.family == 1):

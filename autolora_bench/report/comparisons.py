@@ -60,7 +60,7 @@ def _row(table: Table, claim: Claim) -> tuple[str, ...]:
         numerals.p_value(claim.p, 4) if claim.p is not None else "",
         numerals.p_value(claim.adjusted, 4) if claim.adjusted is not None else "",
         "yes" if claim.separated else "no" if tested else "not tested",
-        numerals.score(effect) if effect is not None else "",
+        numerals.size(effect) if effect is not None else "",
     )
 
 

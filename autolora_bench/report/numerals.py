@@ -9,26 +9,39 @@ EXACT_ZERO = 1e-9
 """What is left of 0 after rounding of sums."""
 
 
-def score(value: float) -> str:
-    """A score in its published unit, two decimals; what they would make 0.00 of has two significant digits."""
-    return _decimals(value, "")
+def score(value: float, *, fraction: bool = True) -> str:
+    """A score in its published unit, two decimals; minus zero is zero.
+
+    Args:
+        value: to be written.
+        fraction: whether the unit is a hundredth. Of other units, where 0.1 may be much, less has three significant
+            digits.
+    """
+    if not fraction and EXACT_ZERO < abs(value) < 0.1:
+        return _digits(value, 3, "")
+    text = f"{value:.2f}"
+    return (text if float(text) else "0.00").replace("-", MINUS)
 
 
 def difference(value: float) -> str:
-    """A signed difference, written as a score."""
-    return _decimals(value, "+")
+    """A signed difference, written as `size` is."""
+    text = f"{value:+.2f}"
+    return text.replace("-", MINUS) if float(text) else _small(value, "+")
 
 
-def _decimals(value: float, sign: str) -> str:
-    if abs(value) < EXACT_ZERO:
-        return "0.00"
-    text = f"{value:{sign}.2f}"
-    return (text if float(text) else _two_digits(value, sign)).replace("-", MINUS)
+def size(value: float) -> str:
+    """Two decimals; what they would make 0.00 of has two significant digits."""
+    text = f"{value:.2f}"
+    return text.replace("-", MINUS) if float(text) else _small(value, "")
 
 
-def _two_digits(value: float, sign: str) -> str:
-    places = 1 - math.floor(math.log10(abs(value)))
-    return f"{value:{sign}.{places}f}"
+def _small(value: float, sign: str) -> str:
+    return "0.00" if abs(value) < EXACT_ZERO else _digits(value, 2, sign)
+
+
+def _digits(value: float, significant: int, sign: str) -> str:
+    places = significant - 1 - math.floor(math.log10(abs(value)))
+    return f"{value:{sign}.{places}f}".replace("-", MINUS)
 
 
 def p_value(value: float, digits: int) -> str:

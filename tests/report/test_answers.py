@@ -541,9 +541,19 @@ def test_means_over_other_seeds_than_the_difference_are_told() -> None:
 def test_small_differences_keep_their_size_and_sign() -> None:
     assert numerals.difference(-0.0025) == "\N{MINUS SIGN}0.0025"
     assert numerals.difference(0.000126) == "+0.00013"
-    assert numerals.score(0.004) == "0.0040"
+    assert (numerals.size(0.004), numerals.size(0.0)) == ("0.0040", "0.00")
     assert (numerals.score(0.0), numerals.difference(-1e-12)) == ("0.00", "0.00")
-    assert (numerals.score(0.006), numerals.difference(2.5)) == ("0.01", "+2.50")
+    assert (numerals.size(0.006), numerals.difference(2.5)) == ("0.01", "+2.50")
+
+
+def test_small_scores_of_another_unit_keep_three_digits() -> None:
+    """A loss of 0.0312 is another than one of 0.0287; 0.03 points of an accuracy are nothing."""
+    assert [numerals.score(loss, fraction=False) for loss in (0.0312, 0.0287, 2.345)] == [
+        "0.0312",
+        "0.0287",
+        "2.35",
+    ]
+    assert numerals.score(0.0312) == "0.03"
 
 
 def test_p_values_are_not_rounded_to_nothing_or_over_the_level() -> None:
