@@ -6,8 +6,8 @@ Prints the median and the quartiles, over rounds of 20 compositions that differ 
 Hydra's part, and with the objects that are made of it.
 """
 
+import argparse
 import statistics
-import sys
 import time
 from collections.abc import Callable
 
@@ -26,7 +26,11 @@ def milliseconds(work: Callable[[int], object]) -> float:
 
 
 def main() -> None:
-    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 9
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("rounds", nargs="?", type=int, default=9, help="in turns")
+    rounds = parser.parse_args().rounds
 
     def composed(number: int) -> object:
         with composer():

@@ -6,6 +6,7 @@ for the attention's scores, which a fused attention does not keep; with train.gr
 block and the inside of one. The allocator's slack, and logits over a language model's vocabulary, come on top.
 """
 
+import argparse
 from dataclasses import dataclass
 
 GIB = 2**30
@@ -77,6 +78,9 @@ def total(model: Llama, stored: str, search: bool, again: bool) -> float:
 
 def main() -> None:
     """Print the table."""
+    argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    ).parse_args()
     cells = [(stored, again) for stored in STORED for again in (False, True)]
     print(
         "| model | | "

@@ -20,7 +20,7 @@ from rounds import Seconds, data_words, ratios, spread, timed
 
 from autolora_bench import devices
 from autolora_bench.config.experiment import ExperimentConfig
-from autolora_bench.methods import searching
+from autolora_bench.methods import search_training, searching
 from autolora_bench.methods.base import PhaseContext
 from autolora_bench.request import Request
 from autolora_bench.sweeps import plan
@@ -54,20 +54,20 @@ def search(options: argparse.Namespace, seed: int, words: tuple[str, ...]) -> tu
     chosen = experiment(options, seed, *words)
     devices.prepare(chosen)
     clocked: list[Seconds] = []
-    train = searching.train_or_resume
+    train = search_training.train_or_resume
 
     def clock(*arguments: Any) -> Any:
         result: list[Any] = []
         clocked.append(timed(lambda: result.append(train(*arguments))))
         return result[0]
 
-    searching.train_or_resume = clock
+    search_training.train_or_resume = clock
     try:
         with tempfile.TemporaryDirectory() as folder:
             context = PhaseContext(chosen, Path(folder), torch.device("cpu"))
             found = searching.SearchPhase(chosen.method.search).run(context)  # type: ignore[attr-defined]
     finally:
-        searching.train_or_resume = train
+        search_training.train_or_resume = train
     return int(found.tokens or 0), clocked[0]
 
 

@@ -5,7 +5,7 @@
 Writes RECORDS (5,000) made-up records of 30 epochs each to a temporary folder, then prints seconds for each step.
 """
 
-import sys
+import argparse
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -88,7 +88,11 @@ def shown(name: str, step: Callable[[], Any]) -> Any:
 
 def main() -> None:
     """Write, read, aggregate, render."""
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else 5000
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("count", nargs="?", type=int, default=5000, help="records that are made up")
+    count = parser.parse_args().count
     with tempfile.TemporaryDirectory() as folder:
         for number in range(count):
             record = made_up(number)

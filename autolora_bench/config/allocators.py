@@ -65,6 +65,12 @@ class AllocatorConfig(MethodConfig):
             f"method.maximum_rank={self.maximum_rank}",
             "say a mean rank between the two",
         )
+        require(
+            mean is None or self.minimum_rank == self.maximum_rank or mean < self.maximum_rank,
+            f"method.mean_rank={self.mean_rank:g} with method.maximum_rank={self.maximum_rank}, which gives every "
+            "layer that rank: there is nothing to choose",
+            f"say method.maximum_rank={2 * self.maximum_rank}, or a smaller mean rank",
+        )
         check_reference_rank(self, "leave it out: method.mean_rank or method.total is the budget")
 
 

@@ -5,6 +5,7 @@ from enum import StrEnum
 from random import Random
 from typing import Any
 
+from autolora_bench.config.allocators import AllocatorConfig
 from autolora_bench.config.experiment import ExperimentConfig
 from autolora_bench.config.model import layer_names
 from autolora_bench.config.task import RecoveryTask
@@ -43,11 +44,19 @@ def planted_ranks(task: RecoveryTask, layers: int, seed: int) -> tuple[int, ...]
 
     Returns:
         L ranks whose sum is task.rank x L; all 0 for the truth `none`.
+
+    Raises:
+        UserError: a list of more ranks than there are layers, of which the largest may be in none.
     """
     if task.truth == Truth.none:
         return (0,) * layers
     if task.truth == Truth.uniform:
         return (task.rank,) * layers
+    require(
+        isinstance(task.truth, str) or len(task.truth) <= layers,
+        f"task.truth has {len(task.truth)} ranks, and there are {layers} layers to plant them in",
+        f"say {layers} ranks or fewer, which are stretched over the layers",
+    )
     ranks = _in_proportion(GRADED if task.truth == Truth.graded else task.truth, layers, task.rank)
     Random(f"truth {seed}").shuffle(ranks)
     return tuple(ranks)
@@ -62,10 +71,14 @@ def reversed_ranks(truth: Sequence[int]) -> tuple[int, ...]:
 
 
 def check_truth(experiment: ExperimentConfig) -> None:
-    """Make a list of a recovery task's `layers`. Raises UserError where its settings cannot be."""
-    task = experiment.task
+    """Settle a recovery task's `layers` and budget. Raises UserError where its settings cannot be."""
+    task, method = experiment.task, experiment.method
     if not isinstance(task, RecoveryTask):
         return
+    if isinstance(method, AllocatorConfig) and method.total is not None and method.mean_rank == task.budget:
+        method.mean_rank = (
+            AllocatorConfig.mean_rank
+        )  # the planted cells' own, which a total takes the place of
     _check_ranks(task.truth, task.rank)
     require(
         task.truth != Truth.none or task.mode is RecoveryTask.mode,

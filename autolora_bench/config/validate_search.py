@@ -53,6 +53,12 @@ def _rule(search: SearchConfig) -> None:
         "say a mean rank from the smallest to the number of components",
     )
     require(
+        search.mean_rank is None or mean < search.components,
+        f"method.search.mean_rank={mean:g} of {search.components} components, which keeps all of them: there is "
+        "nothing to choose",
+        f"say method.search.components={2 * search.components}, or a smaller mean rank",
+    )
+    require(
         (search.rule is Rule.threshold) == (search.threshold is not None),
         f"method.search.rule={search.rule.name} with method.search.threshold={search.threshold}",
         "rule=threshold and threshold=NUMBER go together",
@@ -81,11 +87,6 @@ def _topk(search: SearchConfig) -> None:
         search.rule in (Rule.budget, Rule.half, Rule.threshold),
         f"method.search.rule={search.rule.name} with method.search.constraint=topk, whose weights say what is kept",
         "say rule=budget, which keeps as many as the budget, or rule=half or rule=threshold, which may keep others",
-    )
-    require(
-        search.mean_rank is None or search.mean_rank < search.components,
-        f"method.search.constraint=topk with mean_rank={search.mean_rank} of {search.components} components",
-        "say a mean rank above 0 and below the number of components: otherwise there is nothing to choose",
     )
 
 

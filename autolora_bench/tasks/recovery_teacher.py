@@ -7,23 +7,26 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import torch
+import transformers
 from datasets import Dataset
 from torch import Tensor, nn
-from transformers import DataCollatorWithPadding, PreTrainedTokenizerBase
+from transformers import DataCollatorWithPadding, PreTrainedModel, PreTrainedTokenizerBase
 
 from autolora_bench.config.task import RecoveryTask
 from autolora_bench.config.truth import Truth
 from autolora_bench.data.cache import cached_dataset
+from autolora_bench.models import teacher
 from autolora_bench.models.load import Backbone
 from autolora_bench.models.teacher import calibrated, draw_updates, hidden_states, layer_inputs, planted
 
-VERSION = "1"
-"""Counts up whenever the same settings give another teacher."""
+NAMES = ("_name_or_path", "transformers_version")
+"""Settings of a model that say where it is from."""
 WHITENING, CALIBRATION = 256, 32
 """Training inputs, the first ones, that the updates' directions are whitened on, and that their scales are measured on:
 once for all layers, and some hundred times."""
@@ -80,9 +83,13 @@ def read_teacher(
     task = plant.task
     tokens = inputs["input_ids"][:]
     key = {
-        "teacher": VERSION,
+        "kind": "teacher",
         "model": _fingerprint(backbone.model),
-        "inputs": hashlib.sha256(str(tokens).encode()).hexdigest(),
+        "inputs": hashlib.sha256(
+            str([(name, inputs[name][:]) for name in sorted(inputs.column_names)]).encode()
+        ).hexdigest(),
+        "padding": f"{tokenizer.padding_side} {tokenizer.pad_token_id}",
+        "computed by": f"torch {torch.__version__}, transformers {transformers.__version__}, {_code()}",
         "train": str(train),
         "plant": str([plant.seed, dict(plant.ranks), task.mode.name, str(task.truth), task.change]),
     }
@@ -133,10 +140,20 @@ def _noise(like: Tensor, seed: int) -> Tensor:
     return torch.randn(like.shape, generator=torch.Generator().manual_seed(seed), dtype=like.dtype)
 
 
-def _fingerprint(model: nn.Module) -> str:
-    """SHA-256 of all weights: a folder's name does not tell which they are."""
-    digest = hashlib.sha256()
-    for name, weight in model.named_parameters():
+def _fingerprint(model: PreTrainedModel) -> str:
+    """SHA-256 of the class, its settings and all weights: a folder's name does not tell which they are, and with the
+    same weights another number of heads is another network."""
+    settings = {k: v for k, v in model.config.to_dict().items() if k not in NAMES}
+    attention = model.config._attn_implementation
+    digest = hashlib.sha256(
+        repr((type(model).__name__, attention, sorted(settings.items(), key=str))).encode()
+    )
+    for name, weight in (*model.named_parameters(), *model.named_buffers()):
         digest.update(name.encode())
         digest.update(weight.detach().contiguous().numpy().data)
     return digest.hexdigest()
+
+
+def _code() -> str:
+    """Of what plants: that of the tasks is part of every key."""
+    return hashlib.sha256(Path(teacher.__file__).read_bytes()).hexdigest()

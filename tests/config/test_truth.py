@@ -131,3 +131,11 @@ def test_what_cannot_be_is_refused(words: tuple[str, ...], what: str) -> None:
         plan(Request((*rest, *words)))
     assert what in caught.value.what
     assert caught.value.mend
+
+
+def test_a_list_of_more_ranks_than_layers_is_refused() -> None:
+    """Its largest rank may be in none of the layers, so that uniform ranks would be planted in silence."""
+    task = RecoveryTask(truth=[0, 0, 0, 0, 24, 0])
+    with pytest.raises(UserError, match=r"task\.truth has 6 ranks, and there are 2 layers"):
+        planted_ranks(task, 2, 0)
+    assert max(planted_ranks(task, 12, 0)) == 24

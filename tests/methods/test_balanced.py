@@ -152,7 +152,12 @@ def test_the_training_goes_on_where_the_first_part_ended(
     scaling: str, composed: Any, tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With every rank kept nothing is cut: the final LoRA and its head begin as the first part's."""
-    words = ["method.mean_rank=4", "method.maximum_rank=4", f"model.checkpoint={tiny_encoder}"]
+    words = [
+        "method.mean_rank=4",
+        "method.minimum_rank=4",
+        "method.maximum_rank=4",
+        f"model.checkpoint={tiny_encoder}",
+    ]
     experiment = composed("lora_balanced", *words, f"method.scaling={scaling}")
     context = PhaseContext(experiment, tmp_path, torch.device("cpu"))
     batch = dict(context.task.collator(context.tokenizer)(list(context.splits.train.select(range(4)))))

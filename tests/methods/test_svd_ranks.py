@@ -112,6 +112,7 @@ def test_the_budget_is_loras_unless_said(composed: Any) -> None:
         (["total=0"], "total=0"),
         (["mean_rank=0"], "mean_rank=0"),
         (["mean_rank=9"], "mean_rank=9 is not between"),
+        (["mean_rank=8"], "mean_rank=8 with method.maximum_rank=8, which gives every layer that rank"),
         (["minimum_rank=-1"], "minimum_rank=-1"),
         (["minimum_rank=9"], "minimum_rank=9"),
         (["maximum_rank=0"], "maximum_rank=0"),

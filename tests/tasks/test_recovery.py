@@ -1,5 +1,7 @@
 """Recovery: what the student sees, what its error means, and that whole runs are scored, kept and resumed rightly."""
 
+import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -176,6 +178,22 @@ def test_the_teacher_is_computed_once(tmp_path: Path, monkeypatch: pytest.Monkey
     for other in ("seed=1", "task.mode=size", "task.change=0.2", "model.random.seed=1", "task.truth=uniform"):
         with pytest.raises(AssertionError, match="computed again"):
             prepared(tmp_path, "method=oracle", other)
+
+
+def test_another_network_of_the_same_weights_has_another_teacher(
+    tmp_path: Path, tiny_encoder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An untrained student's error is 1; against the teacher of the other network it was 15."""
+    monkeypatch.setenv("AUTOLORA_BENCH_CACHE", str(tmp_path / "cache"))
+    folders = [shutil.copytree(tiny_encoder, tmp_path / name) for name in ("one", "other")]
+    settings = json.loads((folders[1] / "config.json").read_text())
+    other = {**settings, "hidden_act": "relu", "layer_norm_eps": 1e-3}
+    (folders[1] / "config.json").write_text(json.dumps(other))
+    teachers = [task_of(prepared(tmp_path, "method=lora", *encoder(folder))).teacher for folder in folders]
+    assert not torch.allclose(teachers[0].states, teachers[1].states)
+    context = prepared(tmp_path, "method=lora", *encoder(folders[1]))
+    found = evaluated(context, context.backbone().model)
+    assert found.scores.values["relative_error"] == pytest.approx(1.0, rel=1e-4)
 
 
 def test_the_plants_seed_is_the_runs_unless_it_is_said(tmp_path: Path) -> None:
