@@ -1,5 +1,7 @@
 """The device a run computes on: choice, description, peak memory."""
 
+import ctypes
+import gc
 import logging
 import re
 import sys
@@ -21,6 +23,7 @@ from autolora_bench.processes import world_size
 
 logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 """While it is imported, which the import of a Trainer does, it advises kernels where nothing is quantised."""
+CLEAR_REFS = Path("/proc/self/clear_refs")
 CONTROL_GROUPS = (
     ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
     ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
@@ -102,15 +105,26 @@ def _left_of_groups() -> list[int]:
     return found or [sys.maxsize]
 
 
-def reset_peak_memory(device: torch.device) -> None:
-    """Start a new measurement; on Linux the process's peak resident set is reset by the kernel."""
+def reset_peak_memory(device: torch.device) -> bool:
+    """Start a new measurement; on Linux the process's peak resident set is reset by the kernel.
+
+    What earlier runs of a process have freed is given back first: the allocator keeps it, and it would count as this
+    one's.
+
+    Returns:
+        Whether a measurement could be started: without it the peak is that of all the process has done.
+    """
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-        return
+        return True
+    gc.collect()
+    with suppress(OSError, AttributeError):  # another C library than glibc
+        ctypes.CDLL(None).malloc_trim(0)
     try:
-        Path("/proc/self/clear_refs").write_text("5")
+        CLEAR_REFS.write_text("5")
     except OSError:
-        return
+        return False
+    return True
 
 
 def peak_memory(device: torch.device) -> int | None:

@@ -165,8 +165,7 @@ def _run_phase(phase: Phase, context: PhaseContext, folder: Path, record: RunRec
         record.phases.append(entry)
     entry.status = Status.running
     on_main(lambda: write_record(folder, record))
-    devices.reset_peak_memory(context.device)
-    clock = _Clock(entry, context.device)
+    clock = _Clock(entry, context.device, devices.reset_peak_memory(context.device))
     context.saved = lambda: clock.write(folder, record)
     try:
         if not record.data:
@@ -196,9 +195,10 @@ class _Clock:
     """Keeps the seconds and the most memory of all attempts in a phase's entry; of a killed attempt, those up to its
     last checkpoint."""
 
-    def __init__(self, entry: PhaseRecord, device: torch.device) -> None:
+    def __init__(self, entry: PhaseRecord, device: torch.device, measures_memory: bool) -> None:
         self.entry = entry
         self.device = device
+        self.measures_memory = measures_memory
         self.last = time.monotonic()
 
     def stop(self) -> None:
@@ -206,7 +206,8 @@ class _Clock:
         now = time.monotonic()
         self.entry.seconds += now - self.last
         self.last = now
-        peak, known = devices.peak_memory(self.device), self.entry.peak_memory_bytes
+        peak = devices.peak_memory(self.device) if self.measures_memory else None
+        known = self.entry.peak_memory_bytes
         self.entry.peak_memory_bytes = known if peak is None else max(peak, known or 0)
 
     def write(self, folder: Path, record: RunRecord) -> None:

@@ -144,6 +144,77 @@ def test_two_processes_equal_one(
     assert not list(tmp_path.rglob("run.lock"))
 
 
+@pytest.mark.parametrize("method", ["lora", "autolora"])
+def test_the_last_batch_of_an_epoch_is_that_of_one_process(
+    method: str, without_dropout: Path, tmp_path: Path
+) -> None:
+    """accelerate fills it with the epoch's first rows, where their number is no multiple of the batch's."""
+    lines = {
+        name: [*words(method, without_dropout, tmp_path / name), "data.limit=35", "train=reference"]
+        for name in ("one", "two")
+    }
+    assert cli.run(lines["one"]) == 0
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, *STARTERS["torchrun"], *lines["two"]]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert answer.returncode == 0, answer.stderr
+    one, two = (record_of(folder_of(lines[name])) for name in ("one", "two"))
+    assert [(p.steps, p.examples) for p in two.phases] == [(p.steps, p.examples) for p in one.phases]
+    losses = ([entry.train_loss for entry in record.history] for record in (two, one))
+    torch.testing.assert_close(*map(torch.tensor, losses), rtol=1e-4, atol=0)
+    last = "retrain" if method == "autolora" else "finetune"
+    if method == "lora":
+        near(*(load_file(folder_of(line) / last / "weights.safetensors") for line in lines.values()))
+
+
+STOPPING = """
+import os, sys
+from autolora_bench import cli
+from autolora_bench.training.checkpoints import CheckpointPolicy
+
+on_step_end = CheckpointPolicy.on_step_end
+
+def watching(self, args, state, control, **more):
+    control = on_step_end(self, args, state, control, **more)
+    if state.global_step == int(os.environ["STOP"]):
+        control.should_save = True
+    if state.global_step == int(os.environ["STOP"]) + 1:
+        raise KeyboardInterrupt
+    return control
+
+CheckpointPolicy.on_step_end = watching
+sys.exit(cli.run(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize(
+    "more", [["method=lora", "train.group_by_length=true"], ["method=lora_balanced"], ["method=lora"]]
+)
+def test_a_run_that_was_stopped_in_its_second_epoch_goes_on_in_that_epochs_order(
+    more: list[str], without_dropout: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "stopping.py").write_text(STOPPING)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "STOP": "5"}
+    start = [sys.executable, *STARTERS["torchrun"]]
+    lines = {name: [*words("lora", without_dropout, tmp_path / name), *more] for name in ("whole", "stopped")}
+    stopping = [*start[: -len(MODULE)], str(tmp_path / "stopping.py"), *lines["stopped"]]
+    stopped = subprocess.run(stopping, capture_output=True, text=True, check=False, env=environment)
+    assert stopped.returncode != 0
+    assert read_record(folder_of(lines["stopped"]) / "run.json").status is Status.interrupted, stopped.stderr
+    for line in lines.values():
+        answer = subprocess.run([*start, *line], capture_output=True, text=True, check=False, env=environment)
+        assert answer.returncode == 0, answer.stderr
+    ours, theirs = (
+        sorted(folder_of(lines[name]).rglob("weights.safetensors")) for name in ("stopped", "whole")
+    )
+    assert ours
+    assert [one.read_bytes() for one in ours] == [one.read_bytes() for one in theirs]
+    records = [record_of(folder_of(lines[name])) for name in ("stopped", "whole")]
+    assert records[0].history == records[1].history
+    counts = [[(p.examples, p.tokens) for p in record.phases] for record in records]
+    assert counts[0] == counts[1]
+
+
 SEEING = """
 import os, sys
 from autolora_bench import cli

@@ -21,7 +21,7 @@ from autolora_bench.plan import PlannedRun
 from autolora_bench.record import Evaluation, RunRecord, Status, find_records, read_record, write_record
 from autolora_bench.request import Request
 from autolora_bench.sweeps import Shared, plan, plan_jobs
-from autolora_bench.training.trainer import HeadRate
+from autolora_bench.training.weight_groups import HeadRate
 
 GRID = "tuning.rates=[1e-4,3e-4,1e-3,3e-3,1e-2]"
 TASK = ("suite=fair", GRID, "task=sst2", "data=generated", "data.limit=40", "data.limit_evaluation=16")

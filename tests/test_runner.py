@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from autolora_bench import cli
+from autolora_bench import cli, devices
 from autolora_bench.commands import launch
 from autolora_bench.config.compose import compose_config, composer, to_experiment
 from autolora_bench.config.experiment import ExperimentConfig, run_folder
@@ -266,3 +266,26 @@ def test_starting_afresh_leaves_nothing_of_the_attempt_before(tiny_encoder: Path
     stale.mkdir(parents=True)
     (stale / "WHOLE").touch()
     assert run_experiment(cell, folder, "", None).status is Status.completed
+
+
+def test_memory_that_an_earlier_run_has_freed_is_not_this_ones(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    cpu = torch.device("cpu")
+    if not devices.reset_peak_memory(cpu):
+        pytest.skip("the kernel resets no peak")
+    before = devices.peak_memory(cpu)
+    assert before is not None
+    small = [torch.ones(4096) for _ in range(10_000)]  # 160 MB, in blocks that the allocator keeps
+    kept = torch.ones(4096)  # after them, so that its heap does not shrink by itself
+    del small
+    large = devices.peak_memory(cpu)
+    assert large is not None
+    assert large > before + 120e6
+    assert devices.reset_peak_memory(cpu)
+    again = devices.peak_memory(cpu)
+    assert again is not None
+    assert again < before + 40e6
+    assert float(kept[0]) == 1
+    monkeypatch.setattr(devices, "CLEAR_REFS", tmp_path / "none" / "clear_refs")
+    assert not devices.reset_peak_memory(cpu)

@@ -24,8 +24,7 @@ from autolora_bench.training.finetune import WEIGHTS, Finetuning, Outcome, finet
 from autolora_bench.training.lora_optimizers import MakeOptimizer
 from autolora_bench.training.memory import with_less_memory
 from autolora_bench.training.method_hooks import MethodHooks
-from autolora_bench.training.trainer import head_rate
-from autolora_bench.training.weight_groups import WeightGroups, adamw
+from autolora_bench.training.weight_groups import WeightGroups, adamw, head_rate
 from autolora_bench.training.weights import load_trainable
 
 Adapt = Callable[[Backbone, PhaseContext], Any]

@@ -20,7 +20,8 @@ from autolora_bench.search.rate_trainer import RateTrainer
 from autolora_bench.speedups.choice import kernels
 from autolora_bench.training.checkpoints import CheckpointPolicy, train_or_resume
 from autolora_bench.training.progress import ProgressDisplay
-from autolora_bench.training.trainer import MeteredTrainer, head_rate
+from autolora_bench.training.trainer import MeteredTrainer
+from autolora_bench.training.weight_groups import head_rate
 
 
 def shared_arguments(

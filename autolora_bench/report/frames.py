@@ -44,7 +44,7 @@ class RunCost(NamedTuple):
     """Through forward and backward passes, padding included."""
     flops: float | None
     peak_search: int | None
-    """Bytes."""
+    """Bytes; None of several processes, as only one's are recorded. So are the other peaks."""
     peak_train: int | None
     peak: int | None
     """The largest of all phases."""
@@ -149,21 +149,18 @@ def run_cost(record: RunRecord) -> RunCost:
     seconds = [_total([phase.train_seconds for phase in phases]) for phases in (search, train)]
     searched, trained = seconds[0], seconds[1] if train else None
     steps = [*search, *train]
+    alone = processes(record) == 1 and not any("processes" in one for one in earlier_attempts(record))
     return RunCost(
         wall=sum(phase.seconds for phase in record.phases) if record.phases else None,
         search=searched,
         train=trained,
         total=_total([searched, trained]),
-        cpu=_total([phase.train_cpu_seconds for phase in steps])
-        if train
-        and processes(record) == 1
-        and not any("processes" in one for one in earlier_attempts(record))
-        else None,
+        cpu=_total([phase.train_cpu_seconds for phase in steps]) if train and alone else None,
         tokens=_total([phase.tokens for phase in steps]),
         flops=_total([phase.flops for phase in steps]),
-        peak_search=_peak(search),
-        peak_train=_peak(train),
-        peak=_peak(record.phases),
+        peak_search=_peak(search) if alone else None,
+        peak_train=_peak(train) if alone else None,
+        peak=_peak(record.phases) if alone else None,
     )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import nn
 
 from autolora_bench.errors import UserError
@@ -17,7 +18,7 @@ from autolora_bench.training.weighting import WeightingTrainer
 
 @dataclasses.dataclass
 class Meter:
-    """Counts of a training phase over all processes; saved in every checkpoint."""
+    """Counts of a training phase, since the last `share` of this process alone; saved in every checkpoint."""
 
     examples: int = 0
     tokens: int = 0
@@ -26,6 +27,20 @@ class Meter:
     loss_sum: float = 0.0
     """Sum of the optimizer steps' losses since the last evaluation."""
     history: list[Evaluation] = dataclasses.field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._shared: tuple[int, int] = (self.examples, self.tokens)
+
+    def share(self, device: torch.device) -> None:
+        """Make of what each process has counted what all have, in one message."""
+        counts = torch.tensor(
+            [self.examples - self._shared[0], self.tokens - self._shared[1]], dtype=torch.int64, device=device
+        )
+        dist.all_reduce(counts)
+        self.examples, self.tokens = (
+            known + int(more) for known, more in zip(self._shared, counts, strict=True)
+        )
+        self._shared = self.examples, self.tokens
 
     def write(self, path: Path) -> None:
         """Save as JSON."""
@@ -103,9 +118,9 @@ class CountingTrainer(WeightingTrainer):
         return self.model
 
     def count(self, inputs: dict[str, Any]) -> None:
-        """Add one micro-batch to the meter, and the other processes', as if they were of its size."""
-        self.meter.examples += inputs["input_ids"].shape[0] * self.args.world_size
-        self.meter.tokens += self._tokens(inputs) * self.args.world_size
+        """Add one micro-batch to the meter."""
+        self.meter.examples += inputs["input_ids"].shape[0]
+        self.meter.tokens += self._tokens(inputs)
 
     def floating_point_ops(self, inputs: dict[str, Any]) -> int:
         """Of a forward and backward pass over the tokens that are computed, as transformers estimates them; each token

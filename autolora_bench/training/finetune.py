@@ -22,7 +22,8 @@ from autolora_bench.training.counting import Meter
 from autolora_bench.training.method_hooks import MethodHooks
 from autolora_bench.training.progress import ProgressDisplay
 from autolora_bench.training.sharding import make_whole, whole
-from autolora_bench.training.trainer import FinetuneTrainer, HeadRate
+from autolora_bench.training.trainer import FinetuneTrainer
+from autolora_bench.training.weight_groups import HeadRate
 from autolora_bench.training.weights import load_trainable, save_trainable
 
 WEIGHTS = "weights.safetensors"

@@ -1,11 +1,14 @@
 """The order of training examples where transformers' own does not do: several processes, or methods, or the parts of an
 interrupted training must agree on it, or one training goes on in that of another."""
 
+import math
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import torch
-from torch.utils.data import Sampler
+from accelerate.data_loader import BatchSamplerShard
+from torch.utils.data import BatchSampler, DataLoader, Sampler
 from transformers.trainer_pt_utils import LengthGroupedSampler, get_length_grouped_indices
 
 from autolora_bench.search.validation import seeded
@@ -70,3 +73,53 @@ class ContinuedSampler(Sampler[int]):
             self.lengths, self.batch_size, generator=generator
         )
         return [int(place) for place in grouped]
+
+
+class EvenParts(BatchSampler):
+    """The batches of a sampler, where several in turn are the parts of one: the last one has parts of one size too.
+
+    accelerate fills an epoch's last batch with the first rows of the epoch instead, so that several processes would
+    train on some rows twice and compute what one does not. Where fewer rows are left than there are parts, some are
+    taken again: no process can do without.
+
+    Args:
+        batches: all parts, of all batches.
+        parts: of a batch.
+    """
+
+    def __init__(self, batches: BatchSampler, parts: int) -> None:
+        self.batches, self.parts = batches, parts
+        self.batch_size, self.drop_last = batches.batch_size, batches.drop_last
+
+    @property
+    def sampler(self) -> Any:
+        """The order, whose epoch accelerate sets."""
+        return self.batches.sampler
+
+    @sampler.setter
+    def sampler(self, order: Any) -> None:
+        self.batches.sampler = order
+
+    def __len__(self) -> int:
+        return self.parts * math.ceil(len(self.batches) / self.parts)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        batch: list[list[int]] = []
+        for part in self.batches:
+            batch.append(part)
+            if len(batch) == self.parts and len(part) == self.batch_size:
+                yield from batch
+                batch = []
+        rows = [row for part in batch for row in part]
+        if rows:
+            size = len(rows) / self.parts
+            ends = [round(size * part) for part in range(self.parts + 1)]
+            yield from (rows[start:end] or rows[:1] for start, end in pairwise(ends))
+
+
+def share_last_batches(loader: DataLoader[Any]) -> None:
+    """Of a loader that accelerate has prepared for several processes, in place; of one process it stays as it is."""
+    shard = loader.batch_sampler
+    if isinstance(shard, BatchSamplerShard) and shard.num_processes > 1:
+        shard.batch_sampler = EvenParts(shard.batch_sampler, shard.num_processes)
+        shard.even_batches = False

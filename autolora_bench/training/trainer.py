@@ -4,9 +4,8 @@ It stops rather than spoil a training phase: at a loss that is no number, or a c
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,20 +17,19 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.utils.data import Sampler
+from torch.utils.data import DataLoader, Sampler
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
-from autolora_bench.config.train import TrainConfig
 from autolora_bench.errors import UserError
 from autolora_bench.processes import on_main
 from autolora_bench.record import Evaluation
 from autolora_bench.run_files import CHECKPOINT, clear
 from autolora_bench.training.counting import CountingTrainer, Meter, Stopwatch
 from autolora_bench.training.method_hooks import MethodHooks
-from autolora_bench.training.order import ContinuedSampler, SeededLengthGroupedSampler
+from autolora_bench.training.order import ContinuedSampler, SeededLengthGroupedSampler, share_last_batches
 from autolora_bench.training.sharding import averaging, shard_frozen
-from autolora_bench.training.weight_groups import is_head
+from autolora_bench.training.weight_groups import HeadRate
 from autolora_bench.training.weights import load_trainable, save_trainable, share
 
 TRAINABLE = "trainable.safetensors"
@@ -93,33 +91,6 @@ Evaluate = Callable[[nn.Module], dict[str, Evaluation]]
 """Model -> evaluation of every evaluation split; epoch, step and loss are filled in by the trainer."""
 
 
-@dataclass(frozen=True)
-class HeadRate:
-    """A learning rate of the task's head alone (train.head_learning_rate)."""
-
-    modules: Sequence[str]
-    """Names of the head's modules in the pretrained model, such as classifier."""
-    rate: float
-
-    def apply(self, optimizer: Optimizer, model: nn.Module) -> None:
-        """Move the head's weights into parameter groups of their own, which differ in their peak rate alone.
-
-        Call it before a scheduler is made: that reads the peak rates. A second call changes nothing.
-        """
-        head = {id(weight) for name, weight in model.named_parameters() if is_head(name, self.modules)}
-        for group in list(optimizer.param_groups):
-            inside = [weight for weight in group["params"] if id(weight) in head]
-            if inside and not group.get("head"):
-                group["params"] = [weight for weight in group["params"] if id(weight) not in head]
-                optimizer.add_param_group({**group, "params": inside, "lr": self.rate, "head": True})
-        optimizer.param_groups[:] = [group for group in optimizer.param_groups if group["params"]]
-
-
-def head_rate(train: TrainConfig, modules: Sequence[str]) -> HeadRate | None:
-    """What train.head_learning_rate asks for, of the head's `modules`."""
-    return None if train.head_learning_rate is None else HeadRate(modules, train.head_learning_rate)
-
-
 class MeteredTrainer(CountingTrainer):
     """Counts seconds too; saves trainable weights alone, the same way for every method.
 
@@ -140,6 +111,7 @@ class MeteredTrainer(CountingTrainer):
     ) -> None:
         super().__init__(*args, **options)
         self.seen = seen
+        self.order: ContinuedSampler | SeededLengthGroupedSampler | None = None
         self.fsdp = fsdp
         self.head_rate = head_rate
         self.loss_sum = torch.zeros((), dtype=torch.float64, device=self.args.device)
@@ -180,31 +152,47 @@ class MeteredTrainer(CountingTrainer):
 
     def _get_train_sampler(self, train_dataset: Dataset | None = None) -> Sampler[Any] | None:
         sampler: Sampler[Any] | None = super()._get_train_sampler(train_dataset)
+        grouped = sampler if isinstance(sampler, LengthGroupedSampler) else None
+        seed, together = (
+            self.args.data_seed or 0,
+            1 if grouped is None else grouped.batch_size * self.args.world_size,
+        )
         if self.seen is not None:
             dataset: Any = self.train_dataset
-            grouped = sampler if isinstance(sampler, LengthGroupedSampler) else None
-            return ContinuedSampler(
-                len(dataset),
-                self.args.data_seed or 0,
-                self.seen,
-                grouped.lengths if grouped else None,
-                grouped.batch_size if grouped else 1,
-            )
-        if isinstance(sampler, LengthGroupedSampler):
-            return SeededLengthGroupedSampler(
-                self.args.data_seed or 0, batch_size=sampler.batch_size, lengths=sampler.lengths
+            lengths = grouped.lengths if grouped else None
+            sampler = self.order = ContinuedSampler(len(dataset), seed, self.seen, lengths, together)
+        elif grouped is not None:
+            sampler = self.order = SeededLengthGroupedSampler(
+                seed, batch_size=together, lengths=grouped.lengths
             )
         return sampler
 
-    def _run_epoch(self, *args: Any, **options: Any) -> None:
-        """No step after the last: transformers would take one where `max_steps` ends inside the resumed epoch."""
+    def get_train_dataloader(self) -> DataLoader[Any]:
+        """Of several processes each has its part of every batch, of an epoch's last one too."""
+        loader: DataLoader[Any] = super().get_train_dataloader()
+        share_last_batches(loader)
+        return loader
+
+    def _run_epoch(self, model: Any, epoch: Any, *args: Any, **options: Any) -> None:
+        """No step after the last: transformers would take one where `max_steps` ends inside the resumed epoch. And that
+        epoch's order: accelerate (1.15) does not find the sampler below the parts of a batch that it skips."""
+        if self.order is not None:
+            self.order.set_epoch(epoch)
         if self.state.global_step >= self.state.max_steps:
             self.control.should_training_stop = True
         else:
-            super()._run_epoch(*args, **options)  # type: ignore[no-untyped-call]
+            super()._run_epoch(model, epoch, *args, **options)  # type: ignore[no-untyped-call]
+
+    def share_counts(self) -> None:
+        """What each of several processes has counted becomes that of all; the losses' sum their mean."""
+        if self.args.world_size > 1:
+            self.meter.share(self.args.device)
+            dist.all_reduce(self.loss_sum)
+            self.loss_sum /= self.args.world_size
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         self.check_loss()
+        self.share_counts()
         with whole_or_removed(Path(str(self.args.output_dir)) / f"checkpoint-{self.state.global_step}"):
             super()._save_checkpoint(model, trial)
 
@@ -250,6 +238,11 @@ class _Timing(TrainerCallback):
     ) -> None:
         self.watch.start()
         self._add(wait=True)
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        self.trainer.share_counts()
 
     def _add(self, wait: bool) -> None:
         seconds, cpu_seconds = self.watch.stop(wait)

@@ -13,6 +13,8 @@ from torch.optim import Optimizer
 from transformers import Trainer, TrainingArguments
 from transformers.trainer_pt_utils import get_parameter_names
 
+from autolora_bench.config.train import TrainConfig
+
 NEVER_DECAYED = (r"bias", r"layernorm", r"rmsnorm", r"(?:^|\.)norm(?:$|\.)", r"_norm(?:$|\.)")
 """Patterns of names, as in transformers' Trainer (5.23), which also leaves out what is inside a LayerNorm."""
 MAGNITUDE = "lora_magnitude_vector"
@@ -72,3 +74,30 @@ def adamw(
     kind, options = Trainer.get_optimizer_cls_and_kwargs(arguments)
     optimizer: Optimizer = kind(groups.groups(model, arguments, rate), **options)
     return optimizer
+
+
+@dataclass(frozen=True)
+class HeadRate:
+    """A learning rate of the task's head alone (train.head_learning_rate)."""
+
+    modules: Sequence[str]
+    """Names of the head's modules in the pretrained model, such as classifier."""
+    rate: float
+
+    def apply(self, optimizer: Optimizer, model: nn.Module) -> None:
+        """Move the head's weights into parameter groups of their own, which differ in their peak rate alone.
+
+        Call it before a scheduler is made: that reads the peak rates. A second call changes nothing.
+        """
+        head = {id(weight) for name, weight in model.named_parameters() if is_head(name, self.modules)}
+        for group in list(optimizer.param_groups):
+            inside = [weight for weight in group["params"] if id(weight) in head]
+            if inside and not group.get("head"):
+                group["params"] = [weight for weight in group["params"] if id(weight) not in head]
+                optimizer.add_param_group({**group, "params": inside, "lr": self.rate, "head": True})
+        optimizer.param_groups[:] = [group for group in optimizer.param_groups if group["params"]]
+
+
+def head_rate(train: TrainConfig, modules: Sequence[str]) -> HeadRate | None:
+    """What train.head_learning_rate asks for, of the head's `modules`."""
+    return None if train.head_learning_rate is None else HeadRate(modules, train.head_learning_rate)

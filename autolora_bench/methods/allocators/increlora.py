@@ -102,12 +102,11 @@ class IncreLora(Allocator):
         c, scores = self.config, torch.zeros_like(self.average)
         for index, gradient in enumerate(self.gradients):
             if gradient is not None:
+                if args.world_size > 1:  # of the whole batch: noise of its parts would count as importance
+                    dist.all_reduce(gradient)
+                    gradient /= args.world_size
                 scores[index] = sensitivity(self._update(index), gradient)
         self.gradients = [None] * len(self.layers)
-        if args.world_size > 1:
-            shared = scores.to(args.device)
-            dist.all_reduce(shared)
-            scores = shared.cpu() / args.world_size
         self.average = c.sensitivity_beta * self.average + (1 - c.sensitivity_beta) * scores
         surprise = (scores - self.average).abs()
         self.deviation = c.uncertainty_beta * self.deviation + (1 - c.uncertainty_beta) * surprise
