@@ -4,6 +4,7 @@ What stands in its way is said before anything is trained. What fails afterwards
 command sends it then, and trains nothing. A repository is made private; one that is there stays as it is.
 """
 
+import json
 import re
 import sys
 from collections import defaultdict
@@ -239,13 +240,40 @@ def _files(entry: PlannedRun) -> list[Path]:
     for folder in reversed(folders):
         if folder.is_dir() and not folder.is_symlink():
             found = sorted(folder.iterdir())
-            return [
+            files = [
                 path for path in found if path.is_file() and not path.is_symlink() and _is_exported(path.name)
             ]
+            _check_weights(entry, files)
+            return files
     raise UserError(
         f"{PUSH}={_name(entry)}: there is no export in {entry.folder}",
         "say rerun=all as well, which makes it again, or leave push= out",
     )
+
+
+def _check_weights(entry: PlannedRun, files: Sequence[Path]) -> None:
+    """Raises UserError where an export is without its weights, or they are cut off: the hub would have an empty model,
+    and lose what it has."""
+    from safetensors import SafetensorError, safe_open
+
+    weights = [path for path in files if path.suffix == ".safetensors"]
+    mend = "say rerun=all as well, which makes it again, or leave push= out"
+    named = {
+        name
+        for path in files
+        if path.name.endswith(".safetensors.index.json")
+        for name in json.loads(path.read_text(encoding="utf-8"))["weight_map"].values()
+    }
+    gone = sorted(named - {path.name for path in weights})
+    if gone or not weights:
+        which = gone[0] if gone else "weights"
+        raise UserError(f"{PUSH}={_name(entry)}: the export in {entry.folder} has no {which}", mend)
+    for path in weights:
+        try:
+            with safe_open(str(path), "pt"):
+                pass
+        except (OSError, SafetensorError) as error:
+            raise UserError(in_a_line(f"{PUSH}={_name(entry)}: {path} is damaged: {error}"), mend) from error
 
 
 def _is_exported(name: str) -> bool:

@@ -500,6 +500,24 @@ def test_an_export_that_is_gone_is_told_and_made_again(
     assert hub.repositories["me/first"].files
 
 
+@pytest.mark.parametrize("fault", ["gone", "cut off"])
+def test_an_export_without_its_weights_takes_none_from_the_hub(
+    fault: str, completed: list[str], hub: FakeHub, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.run([*completed, "push=me/first"]) == 0
+    sent = dict(hub.repositories["me/first"].files)
+    weights = export_of(completed) / "adapter_model.safetensors"
+    if fault == "gone":
+        weights.unlink()
+    else:
+        weights.write_bytes(weights.read_bytes()[: weights.stat().st_size // 2])
+    assert cli.run([*completed, "push=me/first"]) == 2
+    said = capsys.readouterr().err
+    assert ("has no weights" if fault == "gone" else "is damaged") in said
+    assert "rerun=all" in said
+    assert hub.repositories["me/first"].files == sent
+
+
 def test_a_failed_run_is_not_sent(words: list[str], hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(*_: Any) -> None:
         raise RuntimeError("out of luck")

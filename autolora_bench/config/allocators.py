@@ -85,7 +85,7 @@ class TrainedAllocatorConfig(AllocatorConfig):
     search_epochs: Positive = MISSING
     """Length of the allocator's own training."""
     search_max_steps: Steps | None = None
-    """Ends it after so many optimizer steps."""
+    """Its length in optimizer steps, whatever `search_epochs` says; train.max_steps sets it too."""
     search_learning_rate: Positive | None = None
     """Peak learning rate of the allocator's own training; none takes `learning_rate`."""
 

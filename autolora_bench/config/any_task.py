@@ -206,6 +206,11 @@ def _build(task: AnyTask, data: DataConfig, tables: Tables, roles: Roles) -> Tas
     columns = {split: _columns_of(tables, split, roles) for split in tables.columns}
     labels = {split: found[roles.label] for split, found in columns.items()}
     if TEST in labels and labels[TEST].values in ([], [UNLABELLED]):  # not for us to score
+        require(
+            data.test is None,
+            f"data.test={data.test} has no labels in its column {roles.label!r}, so that there is nothing to score",
+            "leave data.test out, or name a file with labels",
+        )
         del labels[TEST]
     common: dict[str, Any] = {
         "name": tables.name if task.name == UNNAMED else task.name,

@@ -157,7 +157,7 @@ class SearchConfig:
     epochs: Positive = MISSING
     """Length of the search, over the weights' share of the data."""
     max_steps: Steps | None = None
-    """Ends the search after so many optimizer steps."""
+    """Length of the search in optimizer steps, whatever `epochs` says; train.max_steps sets it too."""
     batch_size: Size = 16
     """Examples of the weights' half per optimizer step."""
     validation_batch_size: Size | None = None

@@ -83,5 +83,5 @@ def check_selection_moves(experiment: ExperimentConfig) -> None:
     if getattr(search, name) > steps:
         raise UserError(
             f"method.{group}.{name}={getattr(search, name)} in a search of {steps} steps: the {moved} would never move",
-            f"say {steps} or less, or more method.{group}.epochs",
+            f"say {steps} or less, or more method.{group}.{'epochs' if search.max_steps is None else 'max_steps'}",
         )

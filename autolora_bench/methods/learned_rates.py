@@ -31,6 +31,7 @@ from autolora_bench.methods.search_training import (
 from autolora_bench.models.load import Backbone
 from autolora_bench.processes import on_main
 from autolora_bench.record import write_atomically
+from autolora_bench.search.layers import lora_layers
 from autolora_bench.search.rate_trainer import RateOptions
 from autolora_bench.search.rates import LayerRates, SharedMultiples
 from autolora_bench.training.arguments import training_arguments
@@ -95,7 +96,7 @@ class RatePhase:
         shared = SharedMultiples(model, [Also(name) for name in c.also], c.limit)
         trainer = self._trainer(model, rates, shared, context, train, backbone)
         train_search(trainer, context, train)
-        found = _readable(rates, shared, backbone.targets)
+        found = _readable(rates, shared, list(lora_layers(model)))
         on_main(lambda: write_atomically(context.folder / RATES, json.dumps(found, indent=1)))
         decay = train.weight_decay if self.config.weight_decay is None else self.config.weight_decay
         starts = {Also.weight_decay: decay, Also.alpha: self.config.alpha}

@@ -206,6 +206,14 @@ def _classes(values: Sequence[Any], classes: Sequence[str]) -> list[Any]:
             raise UserError(f"{value!r} is not a class", "give the class's number or name, not its score")
         if classes and isinstance(value, str) and value not in classes:
             raise UserError(f"{value!r} is no class of the task", f"its classes are {', '.join(classes)}")
+        if classes and not isinstance(value, str) and int(value) not in range(len(classes)):
+            secret = (
+                "; -1 stands for labels that are kept secret, which nobody can score" if value == -1 else ""
+            )
+            raise UserError(
+                f"{value!r} is no class of the task",
+                f"its classes are 0 to {len(classes) - 1}: {', '.join(classes)}{secret}",
+            )
     numbers = {name: number for number, name in enumerate(classes)}
     return [numbers.get(value, value) if isinstance(value, str) else int(value) for value in values]
 

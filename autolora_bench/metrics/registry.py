@@ -3,6 +3,7 @@
 import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
@@ -10,7 +11,7 @@ from typing import Any
 
 from autolora_bench.config.registry import KINDS
 from autolora_bench.errors import UserError, nearest, require
-from autolora_bench.metrics.scores import MetricScores, collect
+from autolora_bench.metrics.scores import MetricScores, MetricUnavailableError, collect
 
 Score = Callable[[Sequence[Any], Sequence[Any]], float]
 """Predictions and references, one of each per example -> the score."""
@@ -134,8 +135,10 @@ def with_own(
 ) -> MetricScores:
     """Official scores, and those of the metrics of the user's own among `names`.
 
+    Each is given copies: what it sorts or removes is no other's business.
+
     Raises:
-        UserError: a score is infinite.
+        UserError: a metric of the user's own fails, or gives no finite number.
     """
     found = collect(
         {name: partial(_finite, METRICS[name], predictions, references) for name in own_metrics(names)}
@@ -145,7 +148,17 @@ def with_own(
 
 def _finite(metric: Metric, predictions: Sequence[Any], references: Sequence[Any]) -> float:
     assert metric.score is not None
-    value = float(metric.score(predictions, references))
+    try:
+        value = float(metric.score(*deepcopy((predictions, references))))
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(
+            f"the metric {metric.name} failed: {type(error).__name__}: {error}",
+            "mend its function, which is given a prediction and a reference for each example and returns a number",
+        ) from error
+    if math.isnan(value):
+        raise MetricUnavailableError("undefined: it gave NaN")
     require(
         not math.isinf(value),
         f"the metric {metric.name} gave {value}",

@@ -88,7 +88,9 @@ def _fused_updates(model: PeftModel, adapter: str, taken_off: TakenOff) -> dict[
             if any(len(a) for a, _ in parts):
                 found[name] = (torch.cat([a for a, _ in parts]), _blocks([b for _, b in parts]))
         elif isinstance(module, LoraLayer) and not isinstance(_parent(base, name), SplitProjection):
-            found[name] = _factors(module, adapter, taken_off.get(name))
+            factors = _factors(module, adapter, taken_off.get(name))
+            if len(factors[0]):  # AdaLoRA prunes layers to rank 0, which PEFT refuses in a pattern
+                found[name] = factors
     return found
 
 

@@ -12,17 +12,21 @@ from autolora_bench.data.glue_tsv import read_glue_tsv
 from autolora_bench.errors import UserError
 from autolora_bench.metrics.classification import CORRELATIONS, GLUE_CLASSES, GLUE_METRICS
 from autolora_bench.scoring.predictions import check_counts, read_lines
+from autolora_bench.tables.roles import INDICES, LABELS
 from autolora_bench.tables.text_files import BLANKS, holds_json, quote, read_text
 
 Value = int | float | str
 Values = list[Value]
 HEADER = ("prediction", "label")
 HEADERS = re.compile(
-    r"(y_)?(pred|prediction|predicted|label|gold|target|reference)s?|y_true|ground_truth", re.I
+    r"(y_)?(pred|prediction|predicted|label|gold|target|reference|answer|output|truth)s?|y|y_true|ground_truth|"
+    rf"{'|'.join((*LABELS, *INDICES))}",
+    re.I,
 )
 """Words that name columns."""
 VARIANTS = {"mnli_mm": "mnli"}
 """Scored under a name of its own -> the task whose files have its layout."""
+SHOWN = 5
 LONGEST = 15
 """Digits of a whole number that a float holds exactly."""
 _BLANKS = re.compile(f"[{BLANKS}]+")
@@ -86,6 +90,32 @@ def _check_spelling(predicted: Values, labels: Values, classes: Sequence[str]) -
         raise UserError(f"predictions are {sides}", "write both as numbers or both as names")
     if classes and len({isinstance(value, str) for value in (*predicted, *labels)}) > 1:
         raise UserError("there are both numbers and names", "write all as numbers or all as names")
+    if not classes and not any(isinstance(value, float) for value in (*predicted, *labels)):
+        _check_alike({*predicted}, {*labels})
+
+
+def _check_alike(predicted: set[Value], labels: set[Value]) -> None:
+    """Refuse classes that anybody may have, where predictions seem to spell them otherwise than the labels do: each
+    would be counted as wrong."""
+    spelled: dict[str, Value] = {}
+    for value in sorted({*predicted, *labels}, key=str):
+        plain = str(value).strip("\"'").casefold()
+        if spelled.setdefault(plain, value) != value:
+            raise UserError(
+                f"one class is spelled {quote(str(spelled[plain]))} and {quote(str(value))}",
+                "spell it alike in predictions and labels",
+            )
+    apart = min(len(predicted), len(labels)) > 1 and predicted.isdisjoint(labels)
+    numbers = {value for value in predicted - labels if not isinstance(value, str)}
+    if apart or (numbers and _are_names([*labels]) and numbers <= {*range(len(labels) + 1)}):
+        shown = [
+            ", ".join(quote(str(value)) for value in sorted(values, key=str)[:SHOWN])
+            for values in (predicted, labels)
+        ]
+        raise UserError(
+            f"predictions and labels are not of the same classes: {shown[0]}; {shown[1]}",
+            "spell the classes alike, a prediction and nothing else on each line",
+        )
 
 
 def read_columns(
@@ -127,7 +157,8 @@ def _check_first(path: Path, rows: Sequence[Sequence[Value]], names: tuple[str, 
     first, others = rows[0], {value for row in rows[1:] for value in row}
     if not all(isinstance(value, str) and value not in others for value in first):
         return
-    if not _are_names(list(others)) or all(HEADERS.fullmatch(str(value)) for value in first):
+    words = [word.strip() for value in first for word in re.split("[,;]", str(value))]
+    if not _are_names(list(others)) or all(HEADERS.fullmatch(word) for word in words):
         raise UserError(
             f"{path}, line 1: {quote(' '.join(map(str, first)))} looks like a header",
             f"write it as `{' '.join(names)}`; if it is an example, put such a line before it",

@@ -400,6 +400,15 @@ def test_columns_that_are_passed_over_are_told(write: Write) -> None:
     assert "columns that are not read: id (task.texts says which are)" in said
 
 
+def test_a_test_file_without_labels_is_not_dropped_in_silence(write: Write) -> None:
+    train = write("a.jsonl", rows(20, lambda n: "ab"[n % 2]))
+    unlabelled = write(
+        "test.csv", pd.DataFrame([{"text": f"new {n}", "label": None} for n in range(4)]).to_csv()
+    )
+    with pytest.raises(UserError, match=r"data\.test=.*has no labels in its column 'label'"):
+        planned(train, f"data.test={unlabelled}")
+
+
 def test_a_folder_and_a_pattern_stand_for_their_files(write: Write) -> None:
     for part in range(2):
         write(f"mine/train-{part}.jsonl", rows(10, lambda n, part=part: "ab"[(n + part) % 2]))  # type: ignore[misc]

@@ -8,12 +8,14 @@ from typing import Any
 import pytest
 import torch
 
+from autolora_bench import cli
 from autolora_bench.config.rates import LearnedRatesConfig, RateOrder
 from autolora_bench.config.train import WAYS
 from autolora_bench.errors import UserError
 from autolora_bench.methods import learned_rates
 from autolora_bench.methods.base import PhaseContext, build_method
 from autolora_bench.methods.search_training import validation_batch
+from autolora_bench.record import find_records, read_record
 from autolora_bench.search.layers import lora_factors, lora_layers
 from autolora_bench.training.arguments import training_arguments
 from autolora_bench.training.weight_groups import WeightGroups, adamw
@@ -199,3 +201,18 @@ def test_a_validation_batch_stays_where_micro_batches_became_smaller(composed: A
     context = PhaseContext(experiment, Path("none"), torch.device("cpu"))
     assert validation_batch(None, 8, context) == 4
     assert validation_batch(3, 8, context) == 3
+
+
+def test_one_rate_for_all_layers_where_some_have_no_adapter(tmp_path: Path) -> None:
+    """EVA gives such layers rank 0; the final training asked for their rates."""
+    words = [
+        *("task=planted", "model=small", "task.rank=1", "task.rows={train: 96, validation: 24, test: 32}"),
+        *("method=lora_learned_rates", "method.rates.granularity=model", "method.rank=1", "train.max_steps=4"),
+        *("method.variant.start=eva", "method.variant.eva.rho=8", f"results={tmp_path}", "device=cpu"),
+    ]
+    assert cli.run(words) == 0
+    [path] = find_records(tmp_path)
+    ranks = {layer.module: layer.rank for layer in read_record(path).ranks}
+    stated = json.loads((path.parent / learned_rates.RATES).read_text())["multiples"]
+    assert 0 in ranks.values()
+    assert {*stated} == {name for name, rank in ranks.items() if rank}

@@ -6,7 +6,8 @@ import pytest
 from autolora_bench.config.task import ClassificationTask, GenerationTask, Scorer, TaggingTask
 from autolora_bench.errors import UserError
 from autolora_bench.metrics.kinds import check_metrics
-from autolora_bench.metrics.registry import METRICS, lookup
+from autolora_bench.metrics.registry import METRICS, forget_metric, lookup, metric, with_own
+from autolora_bench.metrics.scores import MetricScores
 
 CANONICAL = [
     *("accuracy", "f1", "matthews_correlation", "pearson", "spearman", "precision", "recall"),
@@ -79,3 +80,46 @@ def test_importing_loads_no_library(module, absent):
         ).stdout.split()
     )
     assert not loaded & set(absent.split())
+
+
+@pytest.fixture
+def own():
+    """States a metric of one's own for a test."""
+    stated = []
+
+    def state(name, score):
+        metric(name, tasks=("classification",))(score)
+        stated.append(name)
+
+    yield state
+    for name in stated:
+        forget_metric(name)
+
+
+def test_a_metric_that_changes_what_it_is_given_changes_nothing_else(own):
+    own("a_sorting", lambda p, r: float(p.sort() is r.sort()))
+    own("b_share", lambda p, r: sum(a == b for a, b in zip(p, r, strict=True)) / len(p))
+    predictions, references = [1, 0, 0], [0, 1, 1]
+    found = with_own(MetricScores(), ["a_sorting", "b_share"], predictions, references)
+    assert found.values["b_share"] == 0.0
+    assert (predictions, references) == ([1, 0, 0], [0, 1, 1])
+
+
+@pytest.mark.parametrize(
+    ("score", "what"),
+    [
+        (lambda p, r: None, "TypeError"),
+        (lambda p, r: p[9], "IndexError"),
+        (lambda p, r: float("inf"), "gave inf"),
+    ],
+)
+def test_a_metric_that_fails_is_named(own, score, what):
+    own("mine", score)
+    with pytest.raises(UserError, match=f"the metric mine .*{what}"):
+        with_own(MetricScores(), ["mine"], [1], [1])
+
+
+def test_a_metric_that_is_nan_says_so_of_itself(own):
+    own("mine", lambda p, r: float("nan"))
+    found = with_own(MetricScores(), ["mine"], [1], [1])
+    assert found.missing == {"mine": "undefined: it gave NaN"}

@@ -174,6 +174,18 @@ def test_the_challenge_of_2017_ignores_accents_and_uses_corpus_ter(java):
     assert 0 < values["meteor"] < 1
 
 
+@pytest.mark.parametrize("category", ["airport", "Aiport", "comics character", "written_work"])
+def test_a_misspelled_category_is_not_an_unseen_one(category):
+    with pytest.raises(UserError, match=f"category 2 is '{category}', which is not seen in training, and "):
+        score_webnlg(HYPOTHESES, REFERENCES, ["Food", category, "Artist"], metrics=["bleu"])
+
+
+def test_blanks_around_a_category_are_not_part_of_it():
+    found = score_webnlg(HYPOTHESES, REFERENCES, ["Food ", "Artist", "\tPolitician"], metrics=["bleu"])
+    plain = score_webnlg(HYPOTHESES, REFERENCES, ["Food", "Artist", "Politician"], metrics=["bleu"])
+    assert found.values == plain.values
+
+
 def test_categories_that_do_not_fit_are_refused():
     with pytest.raises(UserError, match="1 categories for 3 records"):
         score_webnlg(HYPOTHESES, REFERENCES, ["Food"])

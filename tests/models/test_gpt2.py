@@ -276,6 +276,33 @@ def test_ranks_over_all_linear_layers_survive_the_export(
         torch.testing.assert_close(logits(folded), expected)
 
 
+def test_adalora_that_prunes_a_plain_layer_to_nothing_loads_in_stock_peft(
+    folder: Path, tmp_path: Path
+) -> None:
+    """PEFT takes no rank of 0 in its pattern."""
+    targets = [*PARTS, "mlp.c_proj"]
+    config = AdaLoraConfig(
+        init_r=4, target_r=2, total_step=10, target_modules=targets, task_type="CAUSAL_LM", lora_alpha=16
+    )
+    model = get_peft_model(split(folder), config)
+    disturb(model)
+    for name, layer in model.named_modules():
+        if hasattr(layer, "lora_E") and name.endswith("mlp.c_proj"):
+            for factor, kept in (
+                (layer.lora_A, slice(0)),
+                (layer.lora_E, slice(0)),
+                (layer.lora_B, (slice(None), slice(0))),
+            ):
+                factor["default"] = torch.nn.Parameter(factor["default"][kept].detach())
+            layer.ranknum["default"].fill_(0)
+    expected = logits(model)
+    export(model, tmp_path)
+    torch.testing.assert_close(by_peft(folder, tmp_path), expected, rtol=1e-4, atol=1e-5)
+    saved = json.loads((tmp_path / "adapter_config.json").read_text(encoding="utf-8"))
+    assert "mlp" not in saved["target_modules"]
+    assert 0 not in saved["rank_pattern"].values()
+
+
 @pytest.mark.parametrize("kind", ["dora", "a start that changes the weights", "both"])
 def test_variants_of_lora_load_on_the_original_weights(kind: str, folder: Path, tmp_path: Path) -> None:
     dora = kind != "a start that changes the weights"

@@ -93,10 +93,44 @@ def test_metrics_of_another_kind_of_task_are_refused(write, task, content, metri
 
 
 @pytest.mark.parametrize(
-    "content", ["pred\tgold\n1 1\n0 0\n", "y_pred y_true\na b\nb b\n", "x y\n1 2\n2 2\n"]
+    "content",
+    [
+        "pred\tgold\n1 1\n0 0\n",
+        "y_pred y_true\na b\nb b\n",
+        "x y\n1 2\n2 2\n",
+        "class\tanswer\na\tb\nb\tb\n",
+    ],
 )
 def test_a_line_that_looks_like_a_header_is_no_example(write, content):
     refused("looks like a header", "classification", write("p", content), metrics="accuracy")
+
+
+@pytest.mark.parametrize("header", ["class", "sentiment", "intent", "answer", "y", "id,label"])
+def test_a_header_that_both_files_have_is_no_example(write, header):
+    """It would be one more right answer."""
+    predictions, labels = (
+        write(name, f"{header}\n{rows}") for name, rows in (("p", "a\nb\n"), ("l", "a\na\n"))
+    )
+    refused("looks like a header", "classification", predictions, labels, metrics="accuracy")
+
+
+@pytest.mark.parametrize(
+    ("predicted", "labels", "what"),
+    [
+        ("Positive\nnegative\n", "positive\nnegative\n", "one class is spelled 'Positive' and 'positive'"),
+        ('"pos"\n"neg"\n', "pos\nneg\n", "one class is spelled"),
+        (
+            "LABEL_0\nLABEL_1\n",
+            "neg\npos\n",
+            "are not of the same classes: 'LABEL_0', 'LABEL_1'; 'neg', 'pos'",
+        ),
+        ("0,pos\n1,neg\n", "pos\nneg\n", "are not of the same classes"),
+        ("1\n0\npos\n", "pos\nneg\npos\n", "are not of the same classes"),
+    ],
+)
+def test_classes_that_are_spelled_otherwise_are_refused(write, predicted, labels, what):
+    """Each would be a wrong answer, and 0.0 the score."""
+    refused(what, "classification", write("p", predicted), write("l", labels), metrics="accuracy")
 
 
 @pytest.mark.parametrize("content", ["true true\nfalse false\n", "a b\n7 b\n", "a b\nb b\n"])

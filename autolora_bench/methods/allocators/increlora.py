@@ -89,7 +89,8 @@ class IncreLora(Allocator):
             raise UserError(
                 f"IncreLoRA has {rounds} rounds of growth and only {int(c.growth_share * steps) - self.warmup} steps "
                 "for them",
-                "train longer (method.search_epochs), or raise method.growth_share or method.layers_per_round",
+                "train longer (method.search_epochs or search_max_steps), or raise method.growth_share or "
+                "method.layers_per_round",
             )
 
     @torch.no_grad()

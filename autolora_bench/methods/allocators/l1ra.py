@@ -63,7 +63,7 @@ class L1ra(Allocator):
         if self.interval == 0:
             raise UserError(
                 f"L1RA has no step to prune at: {self.config.interval_share:g} of {state.max_steps} steps is none",
-                "train longer (method.search_epochs), or raise method.interval_share",
+                "train longer (method.search_epochs or search_max_steps), or raise method.interval_share",
             )
 
     def on_pre_optimizer_step(

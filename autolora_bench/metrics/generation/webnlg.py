@@ -3,6 +3,7 @@
 import re
 import unicodedata
 from collections.abc import Callable, Collection, Mapping, Sequence
+from difflib import get_close_matches
 from enum import StrEnum
 
 from autolora_bench.errors import UserError
@@ -18,6 +19,10 @@ SEEN_CATEGORIES = frozenset(
         *("Food", "Monument", "SportsTeam", "University", "WrittenWork"),
     ]
 )
+UNSEEN_CATEGORIES = frozenset(["Artist", "Athlete", "CelestialBody", "MeanOfTransportation", "Politician"])
+"""Of the test set of 2017."""
+NEAR = 0.8
+"""Share of letters (difflib's ratio) from which a category is taken for another's misspelling."""
 Subsets = Mapping[str, Sequence[int]]
 
 
@@ -50,7 +55,7 @@ def seen_subsets(
     """Positions of all records (key ""), and with categories those of `/seen` and `/unseen` ones, where there are any.
 
     Raises:
-        UserError: not one category for each record.
+        UserError: not one category for each record, or one that is nearly that of a seen category.
     """
     subsets = {"": list(range(count))}
     if categories is None:
@@ -59,9 +64,23 @@ def seen_subsets(
         raise UserError(
             f"{len(categories)} categories for {count} records", "give one category for each record"
         )
-    for position, category in enumerate(categories):
+    for position, category in enumerate(map(str.strip, categories)):
+        _check_spelling(category, position, seen)
         subsets.setdefault("/seen" if category in seen else "/unseen", []).append(position)
     return subsets
+
+
+def _check_spelling(category: str, position: int, seen: Collection[str]) -> None:
+    """A category that is misspelled would make its records unseen ones."""
+    if category in seen or category in UNSEEN_CATEGORIES:
+        return
+    plain = {re.sub(r"[\s_-]", "", name).casefold(): name for name in seen}
+    near = get_close_matches(re.sub(r"[\s_-]", "", category).casefold(), plain, 1, NEAR)
+    if near:
+        raise UserError(
+            f"category {position + 1} is {category!r}, which is not seen in training, and {plain[near[0]]!r} is",
+            "spell categories as the challenge does; rename one of your own that is meant to be another",
+        )
 
 
 def score_webnlg(
