@@ -331,10 +331,17 @@ def _adapter() -> "TypeAdapter[RunRecord]":
     return TypeAdapter(RunRecord)
 
 
-def find_records(root: Path) -> Iterator[Path]:
-    """Every run.json below `root`, in the order of their paths."""
+def find_records(root: Path, links: list[Path] | None = None) -> Iterator[Path]:
+    """Every run.json below `root`, in the order of their paths.
+
+    Args:
+        root: a folder.
+        links: takes the links to other folders below it, which are not followed.
+    """
     for folder, folders, files in os.walk(root):
         folders.sort()
+        if links is not None:
+            links += [path for name in folders if (path := Path(folder, name)).is_symlink()]
         if RECORD in files:
             folders.clear()
             yield Path(folder) / RECORD

@@ -39,7 +39,7 @@ TRAIN, VALIDATION, TEST = "train", "validation", "test"
 SPLITS = (TRAIN, VALIDATION, TEST)
 VALIDATIONS = (VALIDATION, "dev", "valid", "val")
 """What repositories of the hub call it."""
-UNNAMED = "any"
+UNNAMED, MEAN = "any", "average"
 EVERYDAY = ("train", "training", "data", "default", "all")
 """Names of files that say nothing of the task: their folder's is taken."""
 UNLABELLED = "-1"
@@ -228,6 +228,11 @@ def _build(task: AnyTask, data: DataConfig, tables: Tables, roles: Roles) -> Tas
             else 0.0,
         ),
     }
+    require(
+        common["name"] != MEAN,
+        f"{tables.where} would be task={MEAN}, which is what reports call the mean over tasks",
+        "say task.name=NAME",
+    )
     require(
         common["name"] not in choices("task", [conf_dir()]),
         f"{tables.where} would be task={common['name']}, which is one of the benchmarks",

@@ -81,11 +81,24 @@ def _groups(config: Mapping[str, Any]) -> bool:
     return bool(_part(config, "train").get("group_by_length")) and "gathered" not in _part(config, "method")
 
 
+def _settings(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """PEFT's own, of method=peft."""
+    return _part(config, "method", "settings")
+
+
+def _adapts_tied(config: Mapping[str, Any]) -> bool:
+    """Whether a decoded model has adapters on layers that many models tie: the head, or the embeddings of tokens."""
+    named = [_part(config, "model").get("targets"), _settings(config).get("target_modules")]
+    layers = [str(name).rpartition(".")[2] for one in named if isinstance(one, list | tuple) for name in one]
+    return not _has_head(config) and any(name in TIED for name in layers)
+
+
 def _is(config: Mapping[str, Any], *methods: str) -> bool:
     """Whether it is one of the product's own methods, whose settings conf/method states."""
     return _part(config, "method").get("name") in methods
 
 
+TIED = ("lm_head", "embed_tokens", "wte", "shared", "embed_out", "word_embeddings")
 CORRECTIONS = (
     Correction(
         "own_draw",
@@ -145,6 +158,18 @@ CORRECTIONS = (
         "look_by_labels",
         _looks_in_parts,
         "gradients before the training weighed micro-batches alike, however many examples and labels they had",
+    ),
+    Correction(
+        "blocks_as_asked",
+        lambda config: (
+            "layers_to_transform" in _settings(config) and "target_modules" not in _settings(config)
+        ),
+        "layers_to_transform was passed over where no target_modules were named: all blocks had adapters",
+    ),
+    Correction(
+        "tied_as_trained",
+        _adapts_tied,
+        "texts were decoded with the update of the head or of the embeddings in both, where these share a weight",
     ),
 )
 """Every mended rule. A new one is added at the end: the order is part of identities."""

@@ -39,6 +39,8 @@ NEEDED = {
 """Settings without which a type does nothing, and for which PEFT has no default."""
 FOUND = {"ADALORA": {"total_step": "it is the run's number of steps", "rank_pattern": "the run finds it"}}
 """Settings that a file may hold and that the run decides, by type."""
+ONLY_BESIDE_TARGETS = ("layers_pattern", "layer_replication", "feedforward_modules")
+"""Settings that are about layers which a run that names none finds by itself, in its own way."""
 REFUSED = {
     "alora_invocation_tokens": "PEFT finds them in a text itself, past the decoding of this project",
     "arrow_config": "it routes between adapters that were trained before",
@@ -96,6 +98,7 @@ def resolve_peft(experiment: ExperimentConfig) -> None:
     _check_known(method, said)
     method.settings = _normal(method.info, said)
     _check_settings(method)
+    _check_places(experiment, method)
     method.config = method.dropout = None
     if method.name == NAME:
         method.name = f"{NAME}_{method.type.lower()}"
@@ -202,6 +205,22 @@ def _check_settings(method: PeftMethodConfig) -> None:
         )
     if "init_lora_weights" in method.info.settings:
         check_start(settings.get("init_lora_weights"))
+
+
+def _check_places(experiment: ExperimentConfig, method: PeftMethodConfig) -> None:
+    """Raises UserError for settings of where a type goes that something else would overrule."""
+    targets, settings = experiment.model.targets, method.settings
+    named = settings.get("target_modules")
+    if targets is not None and named is not None:
+        raise UserError(
+            f"model.targets=[{','.join(targets)}] and the target_modules of {method.type}, {in_a_line(str(named))}",
+            "say one of them",
+        )
+    alone = next((name for name in ONLY_BESIDE_TARGETS if settings.get(name) and named is None), None)
+    if alone is not None:
+        raise UserError(
+            f"{alone} of {method.type} without target_modules", "name the layers in target_modules as well"
+        )
 
 
 def check_start(start: Any) -> None:

@@ -21,6 +21,7 @@ from autolora_bench.methods.rank_schedule import UNKNOWN
 from autolora_bench.models.gpt2 import has_split
 from autolora_bench.models.inner import scaled_modules
 from autolora_bench.models.load import Backbone, HeadKind
+from autolora_bench.models.targets import block_and_projection
 from autolora_bench.models.virtual import prompt_sizes
 from autolora_bench.training.weight_groups import is_head
 from autolora_bench.untrusted import in_a_line
@@ -85,6 +86,7 @@ def _configured(backbone: Backbone, head: HeadKind, method: PeftMethodConfig) ->
         settings["task_type"] = TASK_TYPES[head]
     if "target_modules" in known and settings.get("target_modules") is None:
         settings |= _places(backbone, str(method.type))
+        _keep_blocks(settings, method)
     if "fan_in_fan_out" in known:
         settings.setdefault("fan_in_fan_out", _conv1d(model, settings.get("target_modules")))
     if method.type == "ADALORA":
@@ -107,6 +109,21 @@ def _places(backbone: Backbone, kind: str) -> dict[str, Any]:
     if kind in PLACED:
         return {}
     return {"target_modules": list(backbone.targets)}
+
+
+def _keep_blocks(settings: dict[str, Any], method: PeftMethodConfig) -> None:
+    """Of the layers that nobody named those of `layers_to_transform`: PEFT passes it over beside whole names."""
+    asked = settings.pop("layers_to_transform", None)
+    if asked is None or not isinstance(settings.get("target_modules"), list):
+        return
+    blocks = {asked} if isinstance(asked, int) else {*asked}
+    kept = [name for name in settings["target_modules"] if block_and_projection(name)[0] in blocks]
+    if not kept:
+        raise UserError(
+            f"layers_to_transform={asked} of {method.type} is of blocks that the model has not",
+            "number them from 0",
+        )
+    settings["target_modules"] = kept
 
 
 def _conv1d(model: nn.Module, targets: Any) -> bool:

@@ -1,5 +1,6 @@
 """Low-rank adapters folded into the weights they adapt, for as long as a model only reads."""
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -25,8 +26,9 @@ def merged(model: nn.Module) -> Iterator[Any]:
     """Within this context the adapters of a PEFT model are merged; afterwards every weight is as before, bit for bit.
 
     Yields the model without PEFT's wrapper. Left alone are a model without adapters, adapters of a type that is not in
-    MERGED (PEFT has types that cannot be merged, and types that cannot be taken out again), and those of weights in
-    fewer than 32 bits, where most of an update would be rounded away.
+    MERGED (PEFT has types that cannot be merged, and types that cannot be taken out again), those of weights in fewer
+    than 32 bits, where most of an update would be rounded away, and those of weights that other modules have too, as a
+    language model's head may have its embeddings: these would get the update as well.
     """
     if not isinstance(model, PeftModel):
         yield model
@@ -36,7 +38,8 @@ def merged(model: nn.Module) -> Iterator[Any]:
         yield model.get_base_model()
         return
     weights = [weight for layer in layers for weight in layer.get_base_layer().parameters()]
-    if not all(is_full(weight) for weight in weights):
+    places = Counter(id(weight) for _, weight in model.named_parameters(remove_duplicate=False))
+    if not all(is_full(weight) and places[id(weight)] == 1 for weight in weights):
         yield model.get_base_model()
         return
     saved = [weight.detach().clone() for weight in weights]

@@ -367,6 +367,10 @@ def _remarks(
 ) -> list[str]:
     remarks = [f"CONFLICT {conflict}" for conflict in collection.conflicts]
     remarks += [f"UNREADABLE {item}" for item in collection.unreadable]
+    remarks += [
+        f"NOT READ {link}: a link to other results is not followed; name it too, in records= or merge="
+        for link in collection.links
+    ]
     if collection.duplicates:
         remarks.append(
             f"{plural(collection.duplicates, 'record')} met twice with equal scores, counted once."

@@ -103,19 +103,24 @@ def _point(
     own = cell.runs
     if column.is_average:
         own = tuple(run for run in table.rows[point.position].runs)
-    spread = f" ± {numerals.score(point.std)}" if cell.std is not None else ""
+    spread = f" ± {column.written(point.std)}" if cell.std is not None else ""
     return {
         "y": y,
         "x": x,
         "method": point.position,
         "size": float(f"{point.size:.4g}"),
-        "score": round(point.score, 3),
-        "low": round(point.score - point.std, 3),
-        "high": round(point.score + point.std, 3),
-        "said": f"{numerals.score(point.score)}{spread}, {numerals.plural(cell.n, 'seed')}",
+        "score": _drawn(point.score),
+        "low": _drawn(point.score - point.std),
+        "high": _drawn(point.score + point.std),
+        "said": f"{column.written(point.score)}{spread}, {numerals.plural(cell.n, 'seed')}",
         "front": ahead,
         "runs": [runs[id(run)] for run in own if id(run) in runs],
     }
+
+
+def _drawn(value: float) -> float:
+    """Three decimals, which is more than a line is wide where scores are per cent; four digits of small numbers."""
+    return round(value, 3) if abs(value) >= 1 else float(f"{value:.4g}")
 
 
 def arena_chart(arenas: Sequence[Arena]) -> Chart | None:

@@ -48,6 +48,8 @@ class Collection:
     unreadable: list[Unreadable] = field(default_factory=list)
     duplicates: int = 0
     """Records that repeat another one's scores."""
+    links: list[Path] = field(default_factory=list)
+    """Links to other folders with records, which were not followed."""
 
 
 def collect(*folders: Path) -> Collection:
@@ -67,8 +69,10 @@ def collect(*folders: Path) -> Collection:
                 f"there is no folder {root}",
                 "give the folder that holds the runs: results=DIR or records=DIR",
             )
-        for path in find_records(root):
+        links: list[Path] = []
+        for path in find_records(root, links):
             _add(collection, found, path)
+        collection.links += [link for link in links if next(find_records(link.resolve()), None) is not None]
     collection.records = list(found.values())
     return collection
 

@@ -93,7 +93,7 @@ def _grid(cells: pd.DataFrame, table: Table) -> pd.DataFrame:
     own = cells[cells.index.isin(ranks, level="row")].groupby("task", sort=False)
     if len(ranks) < 2 or not (own.size() == len(ranks)).any():
         return cells.iloc[:0]
-    grid = _whole(own[MEANS], "sum").join(own[PEAKS].max()).assign(runs=1)
+    grid = _whole(own[MEANS], "sum").join(own[PEAKS].max()).assign(runs=own["runs"].sum())
     return pd.concat({-len(ranks): grid[own.size() == len(ranks)]}, names=["row"])
 
 

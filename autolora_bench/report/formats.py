@@ -136,10 +136,9 @@ def _line(label: Text, scores: Sequence[Text], parameters: str, time: Sequence[s
 def _score(cell: Cell, column: Column, usual_n: int) -> Text:
     if cell.mean is None:
         return Text(cell.state, column=column)
-    fraction = column.is_average or column.metric.published_scale == 100.0
     return Text(
-        value=numerals.score(cell.mean, fraction=fraction),
-        spread=numerals.score(cell.std, fraction=fraction) if cell.std is not None else "",
+        value=column.written(cell.mean),
+        spread=column.written(cell.std) if cell.std is not None else "",
         note=f"n={cell.n}" if cell.n != usual_n else "",
         dagger=cell.few,
         bold=cell.best,

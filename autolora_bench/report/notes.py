@@ -72,18 +72,43 @@ def _epochs(columns: Sequence[Column], records: list[RunRecord]) -> list[str]:
     if "best" in kinds:
         lines.append(
             "Best epoch: chosen by the headline metric on the very split that is scored, so these scores lean upwards."
+            + _chosen_on(columns)
         )
     if "last" in kinds:
         lines.append("Last epoch: scores after the last epoch, whichever was best.")
     if "kept" in kinds:
         kept = sorted({stated(setting(record, "train", "keep")) for record in records if record.test})
         lines.append(f"Test splits: scored once, with the weights of the {' or '.join(kept)} epoch.")
+    lines += _tested_in_part(columns, records)
     splits = sorted({c.split for c in columns if c.split})
     lines.append(f"Splits: {', '.join(splits)}.")
     notes = Counter(
         f"{record.task} {split}: {e.note}" for record in records for split, e in _shown(record) if e.note
     )
     return lines + [f"{note} ({plural(count, 'run')})." for note, count in sorted(notes.items())]
+
+
+def _tested_in_part(columns: Sequence[Column], records: list[RunRecord]) -> list[str]:
+    """Tasks whose columns are of evaluation splits because not all runs were scored on a test split."""
+    lines = []
+    for task in dict.fromkeys(column.task for column in columns if column.epoch != "kept" and column.split):
+        own = [record for record in records if record.task == task]
+        tested = sum(bool(record.test) for record in own)
+        if tested:
+            lines.append(
+                f"{task}: {tested} of {plural(len(own), 'run')} have test scores too; what all have is shown."
+            )
+    return lines
+
+
+def _chosen_on(columns: Sequence[Column]) -> str:
+    """Where a task has further splits, whose scores are those of the epoch that another has chosen."""
+    first = {column.task: column.split for column in columns if column.headline}
+    others = sorted(
+        {(c.task, c.split) for c in columns if c.epoch == "best" and c.split not in (first.get(c.task), "")}
+    )
+    said = [f"{task} {split} by {first[task]}" for task, split in others if task in first]
+    return f" Another split chose for {', '.join(said)}." if said else ""
 
 
 def _shown(record: RunRecord) -> list[tuple[str, Any]]:

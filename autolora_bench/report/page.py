@@ -246,10 +246,12 @@ def _field(scored: _Scored, row: Row | None, number: Mapping[int, int]) -> tuple
     cell = row.cells[scored.main.column] if row and scored.main else None
     if row is None or cell is None or cell.mean is None:
         return "", "", ""
-    spread = f" ± {numerals.score(cell.std)}" if cell.std is not None else ""
+    assert scored.main is not None
+    written = scored.main.column.written
+    spread = f" ± {written(cell.std)}" if cell.std is not None else ""
     runs = cell.runs or row.runs
-    told = f"{row.label} with {scored.table.model}: {numerals.score(cell.mean)}. Show runs"
-    return f"{numerals.score(cell.mean)}{spread}", " ".join(str(number[id(run)]) for run in runs), told
+    told = f"{row.label} with {scored.table.model}: {written(cell.mean)}. Show runs"
+    return f"{written(cell.mean)}{spread}", " ".join(str(number[id(run)]) for run in runs), told
 
 
 def _arena_section(model: str, arenas: Sequence[Arena]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from markupsafe import Markup
 from autolora_bench.report.artefacts import DRAWN_POINTS, evenly
 from autolora_bench.report.palette import Look, looks, looks_of
 from autolora_bench.report.plots import Plot, PlotLine
-from autolora_bench.report.quality import column_title, curve_of
+from autolora_bench.report.quality import curve_of, curve_title
 from autolora_bench.report.scoreboard import Table
 from autolora_bench.report.search_lines import QUANTITIES, Trajectory, estimator_lines
 from autolora_bench.report.tuning import TunedCell
@@ -48,7 +48,7 @@ def curve_panels(tables: Sequence[Table]) -> list[Panels]:
                     seeds = max(map(len, curve.values()))
                     lines.append(PlotLine(row.label, points, kind, band if seeds > 1 else ()))
             if lines:
-                title = column_title(column)
+                title = next(curve_title(row, column) for row in table.rows if curve_of(row, column))
                 plots.append((column.task, title, Plot(title, "epoch", tuple(lines)).svg()))
         if plots:
             caption = "Headline score after every epoch. Line: mean over seeds; band: lowest to highest seed."

@@ -151,7 +151,7 @@ def attach_published(
         groups.setdefault(item.group, []).append(item)
     names = {family(row.method) for row in table.rows}
     same = {group for group in groups if group[2] == backbone}
-    tasks = {group: _averaged_tasks(group, published) for group in groups}
+    tasks = {group: _averaged(group, published) for group in groups}
     rows, matched = [], set()
     for row in table.rows:
         mine = [group for group in same if _is_same_setting(groups[group][0], row)]
@@ -186,9 +186,12 @@ def _is_same_setting(published: Published, row: Row) -> bool:
 
 
 def _comparable(table: Table, row: Row) -> Row:
-    """The row without the scores of tasks that were not run on the whole data, and without averages over them."""
+    """The row without the scores of tasks that were not run on the whole data or were cut short, and without averages
+    over them."""
+    short = {run.task for run in row.runs if run.setting("train", "max_steps")}
+    left = {*table.marked, *short}
     cells = {
-        column: Cell() if column.task in table.marked or (column.is_average and table.marked) else cell
+        column: Cell() if column.task in left or (column.is_average and left) else cell
         for column, cell in row.cells.items()
     }
     return replace(row, cells=cells)
@@ -200,13 +203,13 @@ def _common_setting(row: Row, name: str) -> object:
     return next(iter(values.values())) if len(values) == 1 else None
 
 
-def _averaged_tasks(group: Group, published: Sequence[Published]) -> set[str]:
-    """The tasks a published average is over: those of its table; of its backbone where the table's are not on file."""
+def _averaged(group: Group, published: Sequence[Published]) -> set[tuple[str, str]]:
+    """Task and metric of what a published average is over: of its table; of its backbone where the table's are not on
+    file."""
     source, table, backbone = group[:3]
-    here = {p.task for p in published if (p.source, p.table, p.backbone) == (source, table, backbone)}
-    there = {p.task for p in published if p.backbone == backbone}
-    tasks = here - {AVERAGE} or there - {AVERAGE}
-    return {task for task in tasks if not task.endswith("_mm") and "/" not in task}
+    there = [p for p in published if p.backbone == backbone and p.task != AVERAGE]
+    here = [p for p in there if (p.source, p.table) == (source, table)]
+    return {(p.task, p.metric) for p in here or there if not p.task.endswith("_mm") and "/" not in p.task}
 
 
 def _cut(
@@ -214,29 +217,36 @@ def _cut(
     columns: Sequence[Column],
     ours: Row | None = None,
     *,
-    averaged: set[str],
+    averaged: set[tuple[str, str]],
 ) -> PublishedRow:
     """The published row's values in our columns, with differences where `ours` is given.
 
-    Its average stands beside ours only where it is over the same tasks, which are `averaged`.
+    Its average stands beside ours only where it is over the same tasks, which are `averaged` with their metrics, and
+    is subtracted only where these are ours too.
     """
     found = {(item.task, item.metric): item for item in items}
     tasks = averaged_tasks(columns)
+    counted = [column for column in columns if column.headline and column.task in tasks]
+    other = sorted({column.published_key for column in counted} - averaged)
     held = {
         column: found[column.published_key]
         for column in columns
-        if column.published_key in found and (not column.is_average or tasks == averaged)
+        if column.published_key in found
+        and (not column.is_average or tasks == {task for task, _ in averaged})
     }
     values = {column: in_published_unit(column.metric, item.value) for column, item in held.items()}
     stds = {column: _scaled_std(column, item) for column, item in held.items() if item.std is not None}
     differences = {}
     for column, value in values.items() if ours else ():
         mean = ours.cells[column].mean if ours else None
-        if mean is not None:
+        if mean is not None and not (column.is_average and other):
             differences[column] = mean - value
     first = items[0]
     remarks = [(item.note, item.how_known) for item in held.values()]
     notes = dict.fromkeys(text for note, known in remarks for text in (note, known) if text)
+    if other and any(column.is_average for column in held):
+        ours_are = ", ".join(f"{task} {metric}" for task, metric in other)
+        notes[f"its average is over other metrics than ours, which counts {ours_are}"] = None
     return PublishedRow(*first.group, values, stds, differences, tuple(notes))
 
 

@@ -76,6 +76,13 @@ def curve_of(row: Row, column: Column) -> Curve:
     return dict(sorted(curve.items())) if len(curve) > 1 else {}
 
 
+def curve_title(row: Row, column: Column) -> str:
+    """Of a learning curve: a test split is scored once, so the curve is of the split that runs were evaluated on."""
+    histories = [run.completed.history for run in row.cells[column].runs if run.completed]
+    of = next((history[0].split for history in histories if history), "")
+    return column_title(column) + (f", on {of}" if column.epoch == "kept" and of else "")
+
+
 def column_title(column: Column) -> str:
     """Task, metric, variant and epoch in a line."""
     return " ".join(filter(None, [column.title, column.subtitle]))

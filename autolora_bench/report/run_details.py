@@ -118,7 +118,7 @@ def _curve(record: RunRecord) -> list[list[float]]:
         return []
     split, scale = record.history[0].split, metric_of(record.headline, [record]).published_scale
     points = [(e.epoch, e.scores.get(record.headline)) for e in record.history if e.split == split]
-    return [[round(epoch, 4), round(value * scale, 3)] for epoch, value in points if value is not None]
+    return [[round(epoch, 4), float(f"{value * scale:.6g}")] for epoch, value in points if value is not None]
 
 
 def _ranks(record: RunRecord) -> Section:
@@ -154,6 +154,7 @@ def _facts(record: RunRecord) -> Section:
 
 
 def _value(record: RunRecord, metric: str, value: float | None) -> str:
-    return (
-        "undefined" if value is None else numerals.score(value * metric_of(metric, [record]).published_scale)
-    )
+    if value is None:
+        return "undefined"
+    scale = metric_of(metric, [record]).published_scale
+    return numerals.score(value * scale, fraction=scale == 100.0)

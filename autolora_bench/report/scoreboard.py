@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from autolora_bench.metrics.registry import Metric
+from autolora_bench.report import numerals
 from autolora_bench.report.rows import Variant
 from autolora_bench.report.runs import PairKey, Run
 from autolora_bench.report.units import metric_title
@@ -59,6 +60,10 @@ class Column:
         metric = "" if self.is_average else self.metric.title or metric_title(self.score)
         parts = [metric, self.variant, self.epoch if self.epoch_shown else ""]
         return " ".join(part for part in parts if part) + ("" if self.metric.higher_is_better else f" {DOWN}")
+
+    def written(self, value: float) -> str:
+        """A score, or a deviation, of this column."""
+        return numerals.score(value, fraction=self.is_average or self.metric.published_scale == 100.0)
 
     @property
     def published_key(self) -> tuple[str, str]:

@@ -277,7 +277,7 @@ def _facts(task: str, runs: list[Run]) -> TaskFacts:
     records = [run.completed for run in runs if run.completed]
     nodes = [run.config.get("task") for run in runs]
     node: dict[str, Any] = next((node for node in nodes if isinstance(node, dict) and node), {})
-    tested = bool(_names(node.get("test"))) and (not records or any(record.test for record in records))
+    tested = bool(_names(node.get("test"))) and all(record.test for record in records)
     splits = _names(node.get("test" if tested else "evaluation"))
     splits = splits or list(dict.fromkeys(s for record in records for s in record.best)) or ["validation"]
     scores = _ordered_scores(records, splits, "test" if tested else "best", _names(node.get("metrics")))

@@ -81,12 +81,10 @@ def _sentence(table: Table, standing: Standings) -> str:
     assert score is not None
     first = (
         f"{best.label} has the best {column_title(standing.column)} of {plural(len(standing.order), 'method')} "
-        f"({numerals.score(score)})"
+        f"({standing.column.written(score)})"
     )
     if len(standing.order) < 2:
-        return (
-            f"Only {best.label} has a score ({numerals.score(score)}): there is nothing to compare it with."
-        )
+        return f"Only {best.label} has a score ({standing.column.written(score)}): there is nothing to compare it with."
     if standing.tested:
         ties = [table.rows[row].label for row in standing.ties(standing.order[0])]
         return (

@@ -23,6 +23,7 @@ from autolora_bench.errors import UserError
 from autolora_bench.models.load import HeadKind, HeadSpec
 from autolora_bench.models.merged import merged
 from autolora_bench.models.virtual import VirtualTokens, encode, virtual_tokens
+from autolora_bench.speedups.packed import packed_linears
 from autolora_bench.tasks.base import DIGITS, Batch, EvaluationContext, Splits
 from autolora_bench.tasks.classification import Classification, Regression, SentenceTask
 from autolora_bench.tasks.encode import TRUNCATED, tokenizer_fingerprint
@@ -136,7 +137,7 @@ class AsText(SentenceTask):
         targets = [torch.tensor(ids, device=context.device) for ids in self.targets(context.tokenizer)]
         rows = list(split["input_ids"])
         found = torch.empty(len(rows), len(targets))
-        with merged(model) as plain, evaluation_mode(model, context):
+        with merged(model) as plain, packed_linears(plain, context.bf16), evaluation_mode(model, context):
             virtual = virtual_tokens(model)
             for places in by_length([len(row) for row in rows], context.batch_size):
                 batch = padded([rows[place] for place in places], int(context.tokenizer.pad_token_id))

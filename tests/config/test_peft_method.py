@@ -128,6 +128,21 @@ REFUSED = [
     (["method.type=LORA", "+method.settings={init_lora_weights: loftq}"], "quantised", "another start"),
     (["method.type=LORA", "+method.settings={use_qalora: true}"], "quantised", "leave it out"),
     (
+        ["method.type=IA3", "+method.settings={feedforward_modules: [value]}"],
+        "feedforward_modules of IA3 without target_modules",
+        "name the layers",
+    ),
+    (
+        ["method.type=LORA", "+method.settings={layer_replication: [[0, 2], [1, 3]]}"],
+        "layer_replication of LORA without target_modules",
+        "name the layers",
+    ),
+    (
+        ["method.type=LORA", "+method.settings={target_modules: [query]}", "model.targets=[key]"],
+        "model.targets=[key] and the target_modules of LORA",
+        "say one of them",
+    ),
+    (
         [
             "method.type=CPT",
             "+method.settings={cpt_token_ids: [1], cpt_mask: [1], cpt_tokens_type_mask: [1]}",

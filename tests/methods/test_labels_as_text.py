@@ -17,6 +17,9 @@ from autolora_bench.config.task import ClassificationTask, RegressionTask
 from autolora_bench.errors import UserError
 from autolora_bench.methods.base import build_method
 from autolora_bench.models.architectures import IGNORED
+from autolora_bench.speedups import packed
+from autolora_bench.speedups.packed import packed_linears
+from autolora_bench.tasks.base import EvaluationContext
 from autolora_bench.tasks.labels_as_text import ClassificationAsText
 
 STSB = RegressionTask(name="stsb")
@@ -97,6 +100,25 @@ def test_trained_resumed_exported_and_scored_as_by_hand(
     assert (tmp_path / weights).read_bytes() == (run.folder / weights).read_bytes()
     for path in (tmp_path / "evaluate").glob("*.jsonl"):
         assert path.read_bytes() == (run.folder / "evaluate" / path.name).read_bytes()
+
+
+def test_kernels_do_not_multiply_by_weights_from_before_the_adapter(
+    run_of: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Adapters are merged to be scored: what was packed for the training are the pretrained weights."""
+    monkeypatch.setattr(packed, "SMALLEST", 1)
+    run = run_of("bart", "lora")
+    model = build_method(run.experiment.method).rebuild(run.context)
+    context = run.context
+    for name, weight in model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(weight)
+    setup = EvaluationContext(context.tokenizer, torch.device("cpu"), 4)
+    split = context.splits.held_out["validation"]
+    expected = context.task.outputs(model, split, setup)
+    with packed_linears(model, only_frozen=True):
+        found = context.task.outputs(model, split, setup)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
 
 
 def compare_scores(model: Any, tokenizer: Any, run: Any) -> None:

@@ -207,7 +207,12 @@ def test_one_rate_for_all_layers_where_some_have_no_adapter(tmp_path: Path) -> N
     """EVA gives such layers rank 0; the final training asked for their rates."""
     words = [
         *("task=planted", "model=small", "task.rank=1", "task.rows={train: 96, validation: 24, test: 32}"),
-        *("method=lora_learned_rates", "method.rates.granularity=model", "method.rank=1", "train.max_steps=4"),
+        *(
+            "method=lora_learned_rates",
+            "method.rates.granularity=model",
+            "method.rank=1",
+            "train.max_steps=4",
+        ),
         *("method.variant.start=eva", "method.variant.eva.rho=8", f"results={tmp_path}", "device=cpu"),
     ]
     assert cli.run(words) == 0

@@ -335,3 +335,25 @@ def test_what_cannot_be_is_refused_in_a_line(
         said = record.error["message"]
     assert REFUSED[kind][name] in said
     assert "\n" not in said
+
+
+@pytest.mark.parametrize("kind", ["LORA", "VERA"])
+def test_blocks_that_were_asked_for_are_the_only_ones(
+    kind: str, composed: Any, tiny_encoder: Path, tmp_path: Path
+) -> None:
+    """PEFT passes layers_to_transform over beside whole names, which is how layers are found where none is named."""
+    experiment = composed(
+        "peft",
+        f"method.type={kind}",
+        "+method.settings={layers_to_transform: [1]}",
+        f"model.checkpoint={tiny_encoder}",
+        "task=sst2",
+        "data.limit=8",
+        "train.max_steps=1",
+    )
+    assert "blocks_as_asked" in experiment.method.corrections
+    record = run_experiment(experiment, tmp_path, "autolora-bench ...", None)
+    assert record.error is None, record.error
+    trained = load_file(tmp_path / "finetune/weights.safetensors")
+    blocks = {name.partition("layer.")[2].partition(".")[0] for name in trained if "layer." in name}
+    assert blocks == {"1"}

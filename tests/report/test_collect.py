@@ -193,3 +193,15 @@ def test_a_record_given_twice_counts_once_and_one_that_differs_is_refused(make: 
     assert report([*records, *records]) == report(records)
     with pytest.raises(UserError, match=r"two records of .* seed 0 differ"):
         report([*records, make("rte", "lora", 0, 0.9)])
+
+
+def test_links_to_other_results_are_told(make: Callable[..., RunRecord], tmp_path: Path) -> None:
+    """They are not followed, and a method behind one would be missing from the table in silence."""
+    for folder, method in ((tmp_path / "runs/rte/m/lora/seed0", "lora"), (tmp_path / "disk/seed0", "full")):
+        write_record(folder, make("rte", method, 0, 0.7))
+    (tmp_path / "runs/rte/m/full").symlink_to(tmp_path / "disk")
+    (tmp_path / "runs/empty").symlink_to(tmp_path / "nothing")
+    found = collect(tmp_path / "runs")
+    assert [record.method for record in found.records] == ["lora"]
+    assert found.links == [tmp_path / "runs/rte/m/full"]
+    assert "NOT READ" in report(found)

@@ -96,6 +96,39 @@ def test_average_is_compared_over_the_same_tasks_only(make: Make, tmp_path: Path
     assert [column.task for column in published.values] == ["rte"], "no average over other tasks is shown"
 
 
+def test_an_average_over_other_metrics_is_shown_and_not_subtracted(make: Make, tmp_path: Path) -> None:
+    path = tmp_path / "own.csv"
+    path.write_text(
+        "source,table,backbone,method,parameters,task,metric,value,std,how_known,note\n"
+        + "".join(f"P,T,roberta-base,full,,{task},{m},80,,,\n" for task, m in
+                  (("rte", "accuracy"), ("cola", "accuracy"), ("average", "mean")))
+    )  # fmt: skip
+    runs, _ = runs_of([make("rte", "full", 0, 0.7), make("cola", "full", 0, 0.6)], None)
+    (shown,) = tables_of(frames_of(runs), read_published(path), epoch="best", metrics="paper", title="T")
+    (published,) = shown.rows[0].published
+    assert [column.task for column in published.values] == ["rte", "average"]
+    assert [column.task for column in published.differences] == ["rte"]
+    assert any(
+        "other metrics than ours, which counts cola matthews_correlation" in one for one in published.notes
+    )
+
+
+def test_a_start_from_another_tasks_adapter_is_another_setting() -> None:
+    """LoRA's table has both; ours starts anew (Hu et al., 2021, Table 2)."""
+    large = [one for one in read_published() if (one.backbone, one.task) == ("roberta-large", "rte")]
+    assert {one.method: one.value for one in large if one.method.startswith("lora_r8")} == {
+        "lora_r8": 85.2,
+        "lora_r8 (MNLI start for MRPC, RTE, STS-B)": 87.4,
+    }
+
+
+def test_runs_that_were_cut_short_are_not_compared(make: Make) -> None:
+    record = make("rte", "lora", 0, 0.5)
+    record.config["train"]["max_steps"] = 5
+    (published,) = table([record]).rows[0].published
+    assert published.differences == {}
+
+
 def test_a_users_own_values_stand_beside_the_projects(make: Make, tmp_path: Path) -> None:
     head, first, *_ = PUBLISHED.read_text().splitlines()
     added = "Zhang et al.,Table 1,roberta-base,autolora,,rte,accuracy,85.1,,read in the source,"

@@ -417,3 +417,15 @@ def test_a_metric_that_was_not_asked_for_is_not_undefined(make: Make) -> None:
         "AdaLoRA, RTE my own: not defined for seed 0."
     ]
     assert not warnings_of(shown)
+
+
+def test_what_only_some_runs_were_scored_on_hides_no_others(make: Make) -> None:
+    """A test split that one method's runs have and another's have not, in whatever order they are read."""
+    records = [make("webnlg", method, seed, 0.5) for method in ("lora", "full") for seed in range(2)]
+    for record in records[2:]:
+        record.test = {}
+    for order in (records, records[::-1]):
+        (shown,) = tables_of(frames_of(runs_of(order, None)[0]), epoch="best", metrics="headline", title="T")
+        (column,) = (one for one in shown.columns if one.headline)
+        assert column.split == "validation"
+        assert [row.cells[column].n for row in shown.rows] == [2, 2]

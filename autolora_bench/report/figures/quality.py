@@ -22,7 +22,7 @@ from autolora_bench.report.figures.style import (
     room_at_right,
 )
 from autolora_bench.report.palette import Look, looks, looks_of
-from autolora_bench.report.quality import Curve, Point, column_title, curve_of, front, points_of
+from autolora_bench.report.quality import Curve, Point, column_title, curve_of, curve_title, front, points_of
 from autolora_bench.report.scoreboard import Column, Table
 from autolora_bench.report.tuning import TunedCell
 
@@ -105,7 +105,7 @@ def _curve_picture(table: Table, shown: dict[Column, dict[int, Curve]]) -> Pictu
 
 def _draw_curves(table: Table, shown: dict[Column, dict[int, Curve]]) -> Figure:
     across, high = room_at_right([row.label for row in table.rows])
-    titles = [column_title(column) for column in shown]
+    titles = [curve_title(table.rows[next(iter(curves))], column) for column, curves in shown.items()]
     figure, axes = panels(titles, 1.65, max(1.45, high), columns=2, right=across)
     looks = looks_of(table.rows)
     for axis, curves in zip(axes, shown.values(), strict=True):

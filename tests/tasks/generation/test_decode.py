@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 import torch
+from peft import LoraConfig, get_peft_model
+from transformers import AutoModelForCausalLM
 
 from autolora_bench.errors import UserError
 from autolora_bench.models.merged import merged
@@ -71,6 +73,24 @@ def test_weights_are_restored_after_a_failure(learnt: Callable[[str], Any]) -> N
     with pytest.raises(RuntimeError, match="interrupted"):
         fail()
     assert torch.equal(weight, before)
+
+
+def test_the_update_of_a_tied_head_is_not_that_of_the_embeddings(tiny_decoder: Path) -> None:
+    """Added to the weight that both have, it would be in the inputs too: what is decoded was not trained."""
+    base: Any = AutoModelForCausalLM.from_pretrained(tiny_decoder, tie_word_embeddings=True)
+    assert base.lm_head.weight is base.get_input_embeddings().weight
+    model = get_peft_model(
+        base, LoraConfig(r=2, target_modules=["lm_head", "q_proj"], task_type="CAUSAL_LM")
+    ).eval()
+    torch.manual_seed(0)
+    for name, weight in model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(weight)
+    tokens = torch.arange(5, 17)[None]
+    with torch.no_grad():
+        trained = model(input_ids=tokens).logits
+        with merged(model) as plain:
+            torch.testing.assert_close(plain(input_ids=tokens).logits, trained)
 
 
 class Interrupted(BaseException):
