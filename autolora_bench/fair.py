@@ -15,6 +15,10 @@ from functools import cached_property
 from statistics import fmean
 from typing import Any
 
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+
+from autolora_bench.config.compose import explain
 from autolora_bench.config.experiment import ExperimentConfig, Rerun, TuningConfig
 from autolora_bench.config.suite import read_suite
 from autolora_bench.errors import UserError, nearest
@@ -176,9 +180,9 @@ class Contender:
     def _choices(self, rates: Sequence[float]) -> Iterator[tuple[float, tuple[str, ...], list[Job]]]:
         """Each choice of the tuned settings: its rate, its words, and the jobs of its tuning runs."""
         also = [
-            [f"{name}={value}" for value in values.split(",")]
-            for name, _, values in (word.partition("=") for word in self.tuning.also)
-            if _has(self.example, name)
+            [f"{name}={value}" for value in _values(word)]
+            for word in self.tuning.also
+            if _has(self.example, name := word.partition("=")[0])
         ]
         held_out = f"data.held_out={self.tuning.held_out!r}"
         for rate, chosen in itertools.product(rates, list(itertools.product(*also))):
@@ -247,6 +251,21 @@ def contenders(request: Request, runs: Plan, shared: Shared | None = None) -> li
                 "training data and are scored on the task's own evaluation data",
                 f"say tuning.held_out={example.data.held_out:g}, which is for the tuning runs alone",
             )
+        also = [word.partition("=")[0] for word in tuning.also]
+        said = {name_of(word) for word in words}
+        ruled = next(
+            (name for name in (RATE, *tuning.tied, *also) if name in said and _has(example, name)), None
+        )
+        if ruled is not None:
+            out = "" if ruled in (RATE, *also) else ", or say tuning.tied=[] and what is to follow the rate"
+            raise UserError(f"{ruled} is said, and the tuning sets it", f"leave it out{out}")
+        reference = getattr(example.method, "reference", None)
+        if reference is not None:
+            raise UserError(
+                f"method={example.method.name} takes its ranks from runs of {reference}, whose rate is "
+                "not known before it is tuned",
+                "say method.reference=null and method.total=N, or method.source=FOLDER of runs that are there",
+            )
         tied = tuple(f"{name}=${{{RATE}}}" for name in tuning.tied if _has(example, name))
         own = [word for word in words if word not in request.own_folder]
         found.append(Contender(request, (*own, *tied), seeds, example, tuning, planned))
@@ -285,6 +304,16 @@ def _best(candidates: Sequence[Candidate]) -> Candidate | None:
     return equals[(len(equals) - 1) // 2]
 
 
+def _values(word: str) -> list[str]:
+    """What a word of `tuning.also` tries, as Hydra reads a sweep: a list in brackets is one value."""
+    try:
+        override = OverridesParser.create().parse_override(word)
+    except HydraException as error:
+        raise explain(error) from error
+    swept = override.is_sweep_override() and not override.is_interval_sweep()
+    return list(override.sweep_string_iterator()) if swept else [word.partition("=")[2]]
+
+
 def _check(tuning: TuningConfig, seeds: Sequence[int]) -> None:
     rates = tuning.rates
     if len(rates) < 2 or any(a >= b for a, b in itertools.pairwise(rates)) or rates[0] <= 0:
@@ -297,8 +326,8 @@ def _check(tuning: TuningConfig, seeds: Sequence[int]) -> None:
         )
     names = [word.partition("=")[0] for word in tuning.also]
     for name, word in zip(names, tuning.also, strict=True):
-        values = word.partition("=")[2].split(",")
-        if not all(values) or name in NOT_TUNED or "." not in name:
+        values = _values(word)
+        if not all(values) or name in NOT_TUNED or "." not in name or name.startswith("tuning."):
             raise UserError(
                 f"tuning.also has {word!r}", 'say settings as in tuning.also=["method.rank=4,16"]'
             )

@@ -108,6 +108,8 @@ def describe(task: TaskConfig) -> str:
         case ClassificationTask():
             more = f", and {len(task.labels) - LISTED} more" if len(task.labels) > LISTED else ""
             what = f"{inputs} -> {label}, one of {len(task.labels)} classes: {', '.join(task.labels[:LISTED])}{more}"
+            if "f1" in task.metrics and len(task.labels) > 1:
+                what += f"; f1 is of {task.labels[1]} (task.labels=[OTHER,CLASS] makes it of another)"
         case RegressionTask():
             what = f"{inputs} -> {label}, a number from {task.minimum:g} to {task.maximum:g}"
         case TaggingTask():

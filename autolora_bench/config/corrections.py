@@ -93,6 +93,12 @@ def _adapts_tied(config: Mapping[str, Any]) -> bool:
     return not _has_head(config) and any(name in TIED for name in layers)
 
 
+def _is_byte_level(config: Mapping[str, Any]) -> bool:
+    """Whether its tokenizer knows bytes and blanks, and is neither GPT-2's nor RoBERTa's."""
+    model = _part(config, "model")
+    return model.get("architecture") in ("qwen2", "qwen3", "modernbert") or model.get("name") == "llama32_1b"
+
+
 def _is(config: Mapping[str, Any], *methods: str) -> bool:
     """Whether it is one of the product's own methods, whose settings conf/method states."""
     return _part(config, "method").get("name") in methods
@@ -170,6 +176,11 @@ CORRECTIONS = (
         "tied_as_trained",
         _adapts_tied,
         "texts were decoded with the update of the head or of the embeddings in both, where these share a weight",
+    ),
+    Correction(
+        "words_as_text",
+        lambda config: "entities" in _part(config, "task") and _is_byte_level(config),
+        "words were cut as if there were no blanks between them, or blanks inside of them",
     ),
 )
 """Every mended rule. A new one is added at the end: the order is part of identities."""

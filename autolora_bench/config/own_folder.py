@@ -59,6 +59,16 @@ def check_own_folder(folder: Path) -> None:
                 f"{path} has the name of a file that is shipped, conf/{name}.yaml",
                 "give it a name of its own, and choose it by that",
             )
+        if (
+            re.fullmatch(r"task/[^/]+", name)
+            and (conf_dir() / "cell" / path.stem).is_dir()
+            and not shipped.is_file()
+        ):
+            raise UserError(
+                f"{path} names a task {path.stem!r}, and conf/cell/{path.stem} holds settings of methods for something "
+                "else of that name, which would be taken for the task's",
+                "give it another name",
+            )
         if name.split("/")[0] == "hydra":
             raise UserError(f"{path} is about Hydra itself", MEND)
         _check_hydra(read.get("hydra") if isinstance(read, dict) else None, path)

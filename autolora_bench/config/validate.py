@@ -31,8 +31,10 @@ from autolora_bench.config.train import TrainConfig
 from autolora_bench.config.truth import check_truth
 from autolora_bench.config.variant import EvaConfig, GoraConfig, Start, VariantConfig
 from autolora_bench.errors import UserError, nearest, require
+from autolora_bench.paths import conf_dir
 from autolora_bench.tables.read import FORMATS
 
+HUB = re.compile(r"^hub: ([^\s#]+)", re.MULTILINE)
 SPLIT = re.compile(r"[a-z][a-z0-9_]*")
 SPLITS = {Source.hub: "files", Source.local: "splits", Source.generated: "rows"}
 """What of a task's section on a source names its splits."""
@@ -158,6 +160,30 @@ def _validate_model(model: ModelConfig) -> None:
         f"model={model.name} has weights of its own, model.checkpoint={model.checkpoint} names others",
         f"say model=any model.checkpoint={model.checkpoint}",
     )
+    own = _hub_of(model)
+    require(
+        model.hub is None or own in (None, model.hub),
+        f"model.hub={model.hub}, and the weights of model={model.name} are those of {own}",
+        f"say model=any model.checkpoint={model.hub}",
+    )
+
+
+def _hub_of(model: ModelConfig) -> str | None:
+    """What the file of a shipped model says, whatever words have named the model; None for models of the user's own."""
+    named = conf_dir() / "model" / f"{model.name}.yaml"
+    files = (
+        [named]
+        if named.is_file()
+        else sorted(named.parent.glob("*.yaml"))
+        if model.package is not None
+        else []
+    )
+    for path in files:
+        text = path.read_text(encoding="utf-8")
+        found = HUB.search(text)
+        if found and (path == named or (model.package is not None and model.package.names[0] in text)):
+            return found[1]
+    return None
 
 
 def _validate_random_net(experiment: ExperimentConfig) -> None:

@@ -186,6 +186,11 @@ def _index_map(ours: list[str], source: HubSource, table: pa.Table, column: str)
         )
     if unknown := sorted(set(theirs) - set(ours)):
         raise UserError(f"hub.labels: {unknown[0]} is none of {', '.join(ours)}", "correct the task's YAML")
+    require(
+        len({*theirs}) == len(ours),
+        f"hub.labels has {len({*theirs})} of the task's {len(ours)} labels",
+        f"name all of {', '.join(ours)}, in the order of the hub's numbers",
+    )
     positions = {index: ours.index(name) for index, name in enumerate(theirs)}
     return lambda index: positions.get(index, index)
 

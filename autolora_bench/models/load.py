@@ -33,6 +33,7 @@ from autolora_bench.models.gpt2 import PARTS, split_attention
 from autolora_bench.models.head import check_whole, settle_head
 from autolora_bench.models.hub import available
 from autolora_bench.models.locate import TOKENIZER_SETTINGS, Location, check_tokenizer_files, locate
+from autolora_bench.models.pretokenized import cuts_words_as_text
 from autolora_bench.models.random_net import NumberTokenizer, random_net
 from autolora_bench.models.read import read, read_config
 from autolora_bench.models.storage import settle_storage, storage_options
@@ -245,7 +246,8 @@ def read_tokenizer(
     tokenizer = read(AutoTokenizer, location, config.name, config=stated)
     _check_settings(tokenizer, Path(location.source))
     if of_words and getattr(tokenizer, "add_prefix_space", True) is False:
-        tokenizer = read(AutoTokenizer, location, config.name, config=stated, add_prefix_space=True)
+        blank = read(AutoTokenizer, location, config.name, config=stated, add_prefix_space=True)
+        tokenizer = blank if cuts_words_as_text(blank, tokenizer) else tokenizer
     assert isinstance(tokenizer, PreTrainedTokenizerBase)
     if not tokenizer.is_fast:
         raise UserError(

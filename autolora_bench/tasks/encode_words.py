@@ -12,6 +12,7 @@ from transformers import PreTrainedTokenizerBase
 from autolora_bench.config.task import LongSentences, TaggingTask
 from autolora_bench.data.cache import cached_dataset
 from autolora_bench.errors import UserError
+from autolora_bench.models.pretokenized import words_to_cut
 from autolora_bench.tasks.encode import special_frame, tokenizer_fingerprint
 
 LONG = "long"
@@ -43,7 +44,8 @@ def encode_words(
         )
 
     def encode(examples: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
-        encoded = tokenizer(examples["tokens"], is_split_into_words=True, add_special_tokens=False)
+        sentences = words_to_cut(tokenizer, examples["tokens"])
+        encoded = tokenizer(sentences, is_split_into_words=True, add_special_tokens=False)
         rows: dict[str, list[Any]] = {"input_ids": [], "words": [], LONG: []}
         for number, tokens in enumerate(examples["tokens"]):
             pieces: list[list[int]] = [[] for _ in tokens]

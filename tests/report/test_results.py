@@ -54,6 +54,7 @@ SHOWN = {
     "arena_minilm": [f"records={RESULTS / 'arena_minilm' / 'records'}", "task=planted"],
     "rank_stsb": [f"records={RESULTS / 'rank_stsb' / 'records'}"],
     "shuffled_labels": [f"records={RESULTS / 'shuffled_labels' / 'records'}"],
+    "shuffled_labels_searches": [f"records={RESULTS / 'shuffled_labels_searches' / 'records'}"],
     "shuffled_labels_mrpc": [
         f"records={RESULTS / 'fair' / 'records'},{RESULTS / 'shuffled_labels_mrpc' / 'records'}",
         "task=mrpc,mrpc_shuffled",
