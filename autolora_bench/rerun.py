@@ -8,16 +8,18 @@ import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from autolora_bench.config.data import Source
 from autolora_bench.config.experiment import ExperimentConfig, Rerun, experiment_identity
 from autolora_bench.data.files import file_digests, file_fingerprint
 from autolora_bench.errors import UserError
+from autolora_bench.models.locate import model_digests
 from autolora_bench.ownership import owner_of
 from autolora_bench.paths import RECORD
 from autolora_bench.plan import PlannedRun, State
-from autolora_bench.record import RunRecord, Status, TornRecordError, read_record
+from autolora_bench.record import PRETRAINED, RunRecord, Status, TornRecordError, read_record
 from autolora_bench.run_files import link_error, link_in
 
 
@@ -104,6 +106,7 @@ def _check_same(experiment: ExperimentConfig, record: RunRecord, path: Path) -> 
     mend = "choose another folder with results=DIR, or start it again with rerun=all"
     if record.config != experiment_identity(experiment):
         raise UserError(f"{path} was made with another configuration than its folder's name says", mend)
+    _check_same_weights(experiment, record, path, mend)
     task, data = experiment.task, experiment.data
     moved = record.locations.get("data.dir") != data.dir
     files = record.data.get("files")
@@ -115,6 +118,27 @@ def _check_same(experiment: ExperimentConfig, record: RunRecord, path: Path) -> 
         named = f" ({', '.join(changed)})" if known else ""
         raise UserError(
             f"{path} was made with other files than those in {data.dir}{named}",
+            f"put back what was there, {mend}",
+        )
+
+
+def _check_same_weights(experiment: ExperimentConfig, record: RunRecord, path: Path, mend: str) -> None:
+    """Raises UserError where the files of the model's own folder have changed since a run was completed.
+
+    They are read only where one of them is newer than the run; one that goes on compares them itself.
+    """
+    model, known = experiment.model, record.inputs.get(PRETRAINED)
+    folder = Path(model.checkpoint or model.path or "").expanduser()
+    if record.status is not Status.completed or not known or not (model.checkpoint or model.path):
+        return
+    made = datetime.fromisoformat(record.started or "").timestamp() if record.started else 0.0
+    files = [folder / name for name in known]
+    if not folder.is_dir() or not any(file.is_file() and file.stat().st_mtime > made for file in files):
+        return
+    changed = [name for name, digest in model_digests(model).items() if known.get(name) != digest]
+    if changed:
+        raise UserError(
+            f"{path} was made with other weights than those in {folder} ({', '.join(changed)})",
             f"put back what was there, {mend}",
         )
 

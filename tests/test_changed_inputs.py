@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 from autolora_bench import cli
 from autolora_bench.interruption import Interrupted
@@ -320,3 +321,21 @@ def test_an_attempt_that_ended_before_anything_was_read_starts_on_what_is_there(
         assert cli.run(place.line()) == 143
     place.write("train", rows(16, swapped=True))
     assert cli.run(place.line()) == 0
+
+
+def test_a_completed_run_is_not_taken_for_one_of_other_weights(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The same folder, and another model in it by now."""
+    assert cli.run(place.line()) == 0
+    assert cli.run(place.line()) == 0
+    file = place.model / "model.safetensors"
+    weights = load_file(file)
+    save_file({name: weight * 1.01 for name, weight in weights.items()}, file, {"format": "pt"})
+    capsys.readouterr()
+    assert cli.run(place.line()) == 2
+    assert (
+        f"was made with other weights than those in {place.model} (model.safetensors)"
+        in capsys.readouterr().err
+    )
+    assert cli.run(place.line("rerun=all")) == 0

@@ -276,12 +276,34 @@ def test_every_run_has_a_command_that_runs_just_it(words: tuple[str, ...]) -> No
         ('tuning.also=["method.rank=4,4"]', r"says method\.rank or a value of it twice"),
         ("tuning.seeds=[100,100]", r"tuning\.seeds=\[100, 100\]"),
         ("data.held_out=0.2", r"data\.held_out=0\.2 with a suite that tunes first"),
+        ('tuning.also=["tuning.held_out=0.1,0.2"]', r"tuning\.also has 'tuning\.held_out"),
+        ('tuning.also=["model.targets=[query"]', r"\[query"),
     ],
 )
 @pytest.mark.sample(one_in=2)
 def test_a_tuning_that_cannot_be_is_refused(words: tuple[str, ...], word: str, wrong: str) -> None:
     with pytest.raises(UserError, match=wrong):
         planned_runs(Request((*words, word)))
+
+
+def test_a_setting_that_the_tuning_sets_is_not_taken_and_overruled(tmp_path: Path) -> None:
+    words = (*TASK, "method=autolora", "seed=0", f"results={tmp_path}")
+    with pytest.raises(UserError, match=r"method\.search\.learning_rate is said, and the tuning sets it"):
+        planned_runs(Request((*words, "method.search.learning_rate=5e-4")))
+    untied = planned_runs(Request((*words, "method.search.learning_rate=5e-4", "tuning.tied=[]")))
+    assert {run.experiment.method.search.learning_rate for run in untied} == {5e-4}
+
+
+def test_lists_are_tuned_as_one_value_each(words: tuple[str, ...]) -> None:
+    runs = planned_runs(Request((*words, 'tuning.also=["model.targets=[query,value],[key]"]')))
+    assert {tuple(run.experiment.model.targets or ()) for run in runs} == {("query", "value"), ("key",)}
+
+
+def test_a_control_of_a_method_that_is_tuned_first_is_refused(tmp_path: Path) -> None:
+    """The rate of the runs that it would take its ranks from is not known."""
+    words = (*TASK, "method=autolora,lora_shuffled_ranks", "seed=0", f"results={tmp_path}")
+    with pytest.raises(UserError, match=r"method=lora_shuffled_ranks takes its ranks from runs of autolora"):
+        planned_runs(Request(words))
 
 
 @pytest.mark.parametrize(

@@ -83,6 +83,7 @@ def test_a_suite_calls_nothing(
         ({"task__x": "name: x\ntitle: ${oc.env:SECRET}"}, "title: ${oc.env:SECRET}"),
         ({"task__x": "name: x\ntitle: ${oc.${y}:SECRET}"}, "title"),
         ({"method__m": "defaults: [m]"}, "method/m -> method/m"),
+        ({"task__demo": "name: demo"}, "conf/cell/demo holds settings of methods for something else of that name"),
         ({"method__lora": "title: mine"}, "has the name of a file that is shipped, conf/method/lora.yaml"),
         ({"method__a": "defaults: [b]", "method__b": "defaults: [/cell/c]", "cell__c": "defaults: [/method/a]"}, "a"),
         ({"task__x": "[" * 20_000}, "levels deep"),

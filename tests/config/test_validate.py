@@ -140,3 +140,20 @@ def test_labels_that_are_no_single_ones_are_not_shuffled(task: str) -> None:
     with composer(), pytest.raises(UserError) as error:
         to_experiment(compose_config([f"task={task}", *model, "method=lora", "data.shuffle_labels=true"]))
     assert error.value.what.startswith(f"data.shuffle_labels=true with task={task}")
+
+
+@pytest.mark.parametrize("named", [[], ["model.name=bert_tiny"]])
+def test_a_model_of_the_hub_is_not_another_models_package(named: list[str]) -> None:
+    """Its record would carry the name of one and the weights of the other."""
+    words = [
+        "task=rte",
+        "data=generated",
+        "method=lora",
+        "model=minilm",
+        "model.hub=someone/bert-tiny",
+        *named,
+    ]
+    with composer(), pytest.raises(UserError) as error:
+        to_experiment(compose_config(words))
+    assert "are those of sentence-transformers/all-MiniLM-L6-v2" in error.value.what
+    assert error.value.mend == "say model=any model.checkpoint=someone/bert-tiny"
