@@ -15,7 +15,7 @@ from autolora_bench.metrics.classification import score_classification
 from autolora_bench.metrics.registry import own_metrics, with_own
 from autolora_bench.models.load import HeadKind, HeadSpec
 from autolora_bench.tasks.base import DIGITS, Batch, EvaluationContext, Result, Splits
-from autolora_bench.tasks.encode import TRUNCATED, encode_texts
+from autolora_bench.tasks.encode import JOINED, TRUNCATED, encode_texts, separates_pairs
 from autolora_bench.tasks.inference import logits
 
 
@@ -39,7 +39,8 @@ class SentenceTask:
         }
         truncated = {name: sum(split[TRUNCATED]) for name, split in encoded.items()}
         plain = {name: split.remove_columns(TRUNCATED) for name, split in encoded.items()}
-        return Splits(plain.pop("train"), plain, truncated)
+        joined = len(self.config.texts) > 1 and not separates_pairs(tokenizer)
+        return Splits(plain.pop("train"), plain, truncated, [JOINED] if joined else [])
 
     def collator(self, tokenizer: PreTrainedTokenizerBase) -> Callable[[Sequence[Mapping[str, Any]]], Batch]:
         """Pads to the longest example of the batch."""

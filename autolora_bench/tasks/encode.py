@@ -49,6 +49,16 @@ def special_frame(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[i
     return ids[:first], ids[last:]
 
 
+JOINED = "the two texts of a pair are read as one: this model's tokenizer puts nothing between them"
+
+
+def separates_pairs(tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Whether the tokenizer puts a token between the two texts of a pair."""
+    pair, texts = tokenizer("a", "b")["input_ids"], [tokenizer(text)["input_ids"] for text in "ab"]
+    around = sum(map(len, special_frame(tokenizer)))
+    return len(pair) - around > sum(len(ids) - around for ids in texts)
+
+
 def encode_texts(
     split: Dataset,
     texts: Sequence[str],
