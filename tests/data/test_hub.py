@@ -360,6 +360,19 @@ def test_labels_in_another_order_are_refused_until_they_are_named(
     refused(lambda: load_data(wrong, HUB), "hub.labels", "no is none of entailment, not_entailment")
 
 
+def test_labels_that_name_a_part_are_refused(
+    hub: FakeHub, task_of: Callable[[str], TaskConfig], refused: Callable[..., UserError]
+) -> None:
+    """The number that is left out would be another class's of ours."""
+    for split in ("train", "validation"):
+        file = parquet({**RTE, "label": [0, 1]})
+        hub.add("nyu-mll/glue", GLUE_COMMIT, {f"rte/{split}-00000-of-00001.parquet": file})
+    task = task_of("rte")
+    assert task.hub
+    short = replace(task, hub=replace(task.hub, labels=["not_entailment"]))
+    refused(lambda: load_data(short, HUB), "hub.labels has 1 of the task's 2 labels")
+
+
 def test_labels_of_other_names_are_refused_until_it_is_said_which_is_which(
     hub: FakeHub, task_of: Callable[[str], TaskConfig], refused: Callable[..., UserError]
 ) -> None:

@@ -242,6 +242,16 @@ def test_what_leaves_no_doubt_is_read(
     assert {*data.splits} == {"train", "validation"}
 
 
+def test_the_class_that_f1_is_of_is_told_and_can_be_another(write: Write) -> None:
+    """The classes of one's own table are in the alphabet's order."""
+    path = write("a.jsonl", rows(20, lambda n: ["offensive", "ok"][n % 2]))
+    task = read(path, "task.metrics=[f1,accuracy]")[0]
+    assert "; f1 is of ok (task.labels=[OTHER,CLASS]" in describe(task)
+    turned = read(path, "task.metrics=[f1,accuracy]", "task.labels=[ok,offensive]")[0]
+    assert "; f1 is of offensive (" in describe(turned)
+    assert "f1 is of" not in describe(read(path)[0])
+
+
 @pytest.mark.parametrize(
     ("columns", "words", "said"),
     [
