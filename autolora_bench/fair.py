@@ -18,7 +18,6 @@ from typing import Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
-from autolora_bench.config.compose import explain
 from autolora_bench.config.experiment import ExperimentConfig, Rerun, TuningConfig
 from autolora_bench.config.suite import read_suite
 from autolora_bench.errors import UserError, nearest
@@ -309,7 +308,10 @@ def _values(word: str) -> list[str]:
     try:
         override = OverridesParser.create().parse_override(word)
     except HydraException as error:
-        raise explain(error) from error
+        raise UserError(
+            f"tuning.also has {word!r}, which cannot be read",
+            'say settings as in tuning.also=["method.rank=4,16"]',
+        ) from error
     swept = override.is_sweep_override() and not override.is_interval_sweep()
     return list(override.sweep_string_iterator()) if swept else [word.partition("=")[2]]
 
