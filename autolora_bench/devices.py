@@ -118,7 +118,7 @@ def reset_peak_memory(device: torch.device) -> bool:
         torch.cuda.reset_peak_memory_stats(device)
         return True
     gc.collect()
-    with suppress(OSError, AttributeError):  # another C library than glibc
+    with suppress(OSError, AttributeError, TypeError):  # another C library than glibc, or Windows
         ctypes.CDLL(None).malloc_trim(0)
     try:
         CLEAR_REFS.write_text("5")

@@ -11,7 +11,7 @@ import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, is_dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from statistics import fmean
 from typing import Any
 
@@ -252,11 +252,9 @@ def contenders(request: Request, runs: Plan, shared: Shared | None = None) -> li
             )
         also = [word.partition("=")[0] for word in tuning.also]
         said = {name_of(word) for word in words}
-        ruled = next(
-            (name for name in (RATE, *tuning.tied, *also) if name in said and _has(example, name)), None
-        )
+        ruled = next((name for name in (*tuning.tied, *also) if name in said and _has(example, name)), None)
         if ruled is not None:
-            out = "" if ruled in (RATE, *also) else ", or say tuning.tied=[] and what is to follow the rate"
+            out = "" if ruled in also else ", or say tuning.tied=[] and what is to follow the rate"
             raise UserError(f"{ruled} is said, and the tuning sets it", f"leave it out{out}")
         reference = getattr(example.method, "reference", None)
         if reference is not None:
@@ -303,7 +301,8 @@ def _best(candidates: Sequence[Candidate]) -> Candidate | None:
     return equals[(len(equals) - 1) // 2]
 
 
-def _values(word: str) -> list[str]:
+@cache
+def _values(word: str) -> tuple[str, ...]:
     """What a word of `tuning.also` tries, as Hydra reads a sweep: a list in brackets is one value."""
     try:
         override = OverridesParser.create().parse_override(word)
@@ -313,7 +312,7 @@ def _values(word: str) -> list[str]:
             'say settings as in tuning.also=["method.rank=4,16"]',
         ) from error
     swept = override.is_sweep_override() and not override.is_interval_sweep()
-    return list(override.sweep_string_iterator()) if swept else [word.partition("=")[2]]
+    return tuple(override.sweep_string_iterator()) if swept else (word.partition("=")[2],)
 
 
 def _check(tuning: TuningConfig, seeds: Sequence[int]) -> None:

@@ -79,11 +79,8 @@ def _microarchitecture() -> str | None:
     x86, arm = ("cpu family", "family"), ("CPU implementer", "implementer")
     parts = [x86, ("model", "model"), arm, ("CPU part", "part")]
     generation = [f"{title} {found}" for name, title in parts if (found := _said_of_processor(name))]
-    flags = _flags()
-    return (
-        ", ".join(filter(None, [" ".join(generation), *(name for name in INSTRUCTIONS if name in flags)]))
-        or None
-    )
+    known = [name for name in INSTRUCTIONS if name in _flags()]
+    return ", ".join(filter(None, [" ".join(generation), *known])) or None
 
 
 def lacks_bf16() -> bool:

@@ -105,6 +105,7 @@ def _is(config: Mapping[str, Any], *methods: str) -> bool:
 
 
 TIED = ("lm_head", "embed_tokens", "wte", "shared", "embed_out", "word_embeddings")
+"""Last parts of the names of heads and embeddings that have one weight in many models."""
 CORRECTIONS = (
     Correction(
         "own_draw",

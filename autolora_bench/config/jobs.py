@@ -67,9 +67,8 @@ class JobComposer:
         said = [word for word in job if not word.lstrip("+~").startswith("hydra")]
         experiment = to_objects(config, hydra, said, self._other)
         seeded = seeded or ("$" in "".join(rest) and asks_for_the_seed(config))
-        if (
-            not seeded and getattr(experiment.method, "reference", None) is None
-        ):  # whose own cell may ask for it
+        # of a control the run that it is compared with may ask for the seed
+        if not seeded and getattr(experiment.method, "reference", None) is None:
             with suppress(*UNPICKLABLE):
                 self.made[rest] = pickle.dumps(experiment)
         return experiment

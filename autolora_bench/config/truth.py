@@ -76,9 +76,8 @@ def check_truth(experiment: ExperimentConfig) -> None:
     if not isinstance(task, RecoveryTask):
         return
     if isinstance(method, AllocatorConfig) and method.total is not None and method.mean_rank == task.budget:
-        method.mean_rank = (
-            AllocatorConfig.mean_rank
-        )  # the planted cells' own, which a total takes the place of
+        # the budget of the planted cells, which a total takes the place of
+        method.mean_rank = AllocatorConfig.mean_rank
     _check_ranks(task.truth, task.rank)
     require(
         task.truth != Truth.none or task.mode is RecoveryTask.mode,

@@ -1,6 +1,7 @@
 """Settings that are each of the right type but make no sense, alone or together."""
 
 import re
+from functools import cache
 
 from autolora_bench.config.allocators import GoraRanksConfig
 from autolora_bench.config.computing import check_computing
@@ -35,6 +36,7 @@ from autolora_bench.paths import conf_dir
 from autolora_bench.tables.read import FORMATS
 
 HUB = re.compile(r"^hub: ([^\s#]+)", re.MULTILINE)
+PACKAGE = re.compile(r"^ +names: \[([^\],]+)", re.MULTILINE)
 SPLIT = re.compile(r"[a-z][a-z0-9_]*")
 SPLITS = {Source.hub: "files", Source.local: "splits", Source.generated: "rows"}
 """What of a task's section on a source names its splits."""
@@ -170,20 +172,20 @@ def _validate_model(model: ModelConfig) -> None:
 
 def _hub_of(model: ModelConfig) -> str | None:
     """What the file of a shipped model says, whatever words have named the model; None for models of the user's own."""
-    named = conf_dir() / "model" / f"{model.name}.yaml"
-    files = (
-        [named]
-        if named.is_file()
-        else sorted(named.parent.glob("*.yaml"))
-        if model.package is not None
-        else []
-    )
-    for path in files:
+    hubs = _shipped_hubs()
+    return hubs.get(model.name) or hubs.get(model.package.names[0] if model.package is not None else "")
+
+
+@cache
+def _shipped_hubs() -> dict[str, str]:
+    """Name of a shipped model, and of the first of its packages -> its name on the hub."""
+    found: dict[str, str] = {}
+    for path in (conf_dir() / "model").glob("*.yaml"):
         text = path.read_text(encoding="utf-8")
-        found = HUB.search(text)
-        if found and (path == named or (model.package is not None and model.package.names[0] in text)):
-            return found[1]
-    return None
+        hub, package = HUB.search(text), PACKAGE.search(text)
+        if hub:
+            found |= dict.fromkeys([path.stem, *([package[1]] if package else [])], hub[1])
+    return found
 
 
 def _validate_random_net(experiment: ExperimentConfig) -> None:

@@ -33,7 +33,6 @@ from autolora_bench.models.gpt2 import PARTS, split_attention
 from autolora_bench.models.head import check_whole, settle_head
 from autolora_bench.models.hub import available
 from autolora_bench.models.locate import TOKENIZER_SETTINGS, Location, check_tokenizer_files, locate
-from autolora_bench.models.pretokenized import cuts_words_as_text
 from autolora_bench.models.random_net import NumberTokenizer, random_net
 from autolora_bench.models.read import read, read_config
 from autolora_bench.models.storage import settle_storage, storage_options
@@ -42,6 +41,9 @@ from autolora_bench.models.teacher import recovering
 
 CASED = "Hello World, naïve café: 12"
 """A text that tokenizers cut in other ways by their settings of case, accents and spaces."""
+
+WORDS = ("the", "IL-2", "(gene)", "binds")
+"""A sentence whose words tokenizers cut in pieces."""
 
 
 class HeadKind(Enum):
@@ -265,6 +267,20 @@ def read_tokenizer(
     # from the longest of its batch.
     tokenizer.padding_side = "left" if stated.model_type in PADDED_AT_THE_LEFT else "right"
     return tokenizer
+
+
+def cuts_words_as_text(
+    tokenizer: PreTrainedTokenizerBase, of_text: PreTrainedTokenizerBase | None = None
+) -> bool:
+    """Whether a list of words has the tokens that the text has, by `of_text` or by the tokenizer itself.
+
+    Of byte-level tokenizers some leave out the blank before a word, as if all were one, and some put one before every
+    piece of a word, whatever `add_prefix_space` says (transformers 5.23: the generic class of Llama 3 and ModernBERT,
+    and Qwen's).
+    """
+    split = tokenizer(list(WORDS), is_split_into_words=True, add_special_tokens=False)["input_ids"]
+    reader, text = of_text or tokenizer, " ".join(WORDS)
+    return split in [reader(one, add_special_tokens=False)["input_ids"] for one in (text, f" {text}")]
 
 
 def _check_settings(tokenizer: Any, folder: Path) -> None:

@@ -242,12 +242,9 @@ def _reversals(table: Table, cells: Sequence[TunedCell]) -> list[str]:
         return []
     which = f": {'; '.join(turned)}" if turned else ""
     of = "them" if judged == len(turned) else f"the {judged} whose metric has a known one"
-    sure = (
-        f"; {clear} of {of} by more than the standard error of a held-out score at both rates"
-        if judged
-        else "; the standard error of a held-out score is not known for such metrics"
-    )
-    sure = sure if turned else ""
+    sure = f"; {clear} of {of} by more than the standard error of a held-out score at both rates"
+    if not judged:
+        sure = "; the standard error of a held-out score is not known for such metrics" if turned else ""
     return [
         f"Tuning turned the order of {len(turned)} of {plural(compared, 'pair')} of methods that LoRA's own rate "
         f"would have given, on held-out data{which}{sure}."

@@ -3,7 +3,7 @@
 Long sentences are read in windows: which words each window holds, and which of them count there, is decided here too.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from datasets import Dataset
@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerBase
 from autolora_bench.config.task import LongSentences, TaggingTask
 from autolora_bench.data.cache import cached_dataset
 from autolora_bench.errors import UserError
-from autolora_bench.models.pretokenized import words_to_cut
+from autolora_bench.models.load import cuts_words_as_text
 from autolora_bench.tasks.encode import special_frame, tokenizer_fingerprint
 
 LONG = "long"
@@ -43,8 +43,10 @@ def encode_words(
             f"task.max_length={task.max_length} leaves no room for a word", "say 128, for instance"
         )
 
+    prepared = words_to_cut(tokenizer)
+
     def encode(examples: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
-        sentences = words_to_cut(tokenizer, examples["tokens"])
+        sentences = prepared(examples["tokens"])
         encoded = tokenizer(sentences, is_split_into_words=True, add_special_tokens=False)
         rows: dict[str, list[Any]] = {"input_ids": [], "words": [], LONG: []}
         for number, tokens in enumerate(examples["tokens"]):
@@ -65,6 +67,16 @@ def encode_words(
         "words": f"{task.max_length} {task.stride} {task.long.name}",
     }
     return cached_dataset(parts, lambda: split.map(encode, batched=True, remove_columns=["tokens"]))
+
+
+Sentences = Sequence[Sequence[str]]
+
+
+def words_to_cut(tokenizer: PreTrainedTokenizerBase) -> Callable[[Sentences], list[list[str]]]:
+    """Sentences -> as `tokenizer(..., is_split_into_words=True)` is to have them: where it would not cut them as it
+    cuts text, each word with the blank before it."""
+    blank = "" if cuts_words_as_text(tokenizer) else " "
+    return lambda sentences: [[f"{blank}{word}" for word in words] for words in sentences]
 
 
 Window = list[tuple[int, list[int]]]

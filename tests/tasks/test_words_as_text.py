@@ -6,7 +6,8 @@ import pytest
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from autolora_bench.models.pretokenized import cuts_words_as_text, words_to_cut
+from autolora_bench.models.load import cuts_words_as_text
+from autolora_bench.tasks.encode_words import words_to_cut
 
 GPT2_PIECES = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 TEXTS = ["the IL-2 (gene) binds SIGMA2 in virus receptor", "The alpha-2 chain (p55) of IL-2R binds"] * 4
@@ -36,7 +37,7 @@ def test_words_have_the_tokens_of_the_text(layout: str) -> None:
     tokenizer = trained(*LAYOUTS[layout])
     assert not cuts_words_as_text(tokenizer)
     words = ["the", "IL-2R", "(p55)", "binds", "alpha-2"]
-    encoded = tokenizer(words_to_cut(tokenizer, [words]), is_split_into_words=True, add_special_tokens=False)
+    encoded = tokenizer(words_to_cut(tokenizer)([words]), is_split_into_words=True, add_special_tokens=False)
     assert encoded["input_ids"][0] == tokenizer(" " + " ".join(words))["input_ids"]
     pieces = [
         [t for t, w in zip(encoded["input_ids"][0], encoded.word_ids(0), strict=True) if w == n]
@@ -57,4 +58,4 @@ def test_what_works_is_left_as_it_is() -> None:
     """RoBERTa's way: a blank before each word, and nowhere else."""
     tokenizer = trained(pre_tokenizers.ByteLevel(add_prefix_space=True))
     assert cuts_words_as_text(tokenizer)
-    assert words_to_cut(tokenizer, [["the", "IL-2"]]) == [["the", "IL-2"]]
+    assert words_to_cut(tokenizer)([["the", "IL-2"]]) == [["the", "IL-2"]]
