@@ -90,12 +90,12 @@ def opened(paths: Sequence[Path]) -> Iterator["Dataset"]:
         UserError: a file cannot be read, is empty, is not UTF-8, has a row of another width, a name twice in its
             header, or other columns than the first.
     """
-    from datasets import config, disable_progress_bars, enable_progress_bars, load_dataset
+    from datasets import disable_progress_bars, enable_progress_bars, is_progress_bar_enabled, load_dataset
     from datasets.utils.logging import CRITICAL, get_verbosity, set_verbosity
 
     builder = builder_of(paths[0])
     options = _csv_options(paths) if builder == "csv" else {}
-    verbosity, bars = get_verbosity(), not config.HF_DATASETS_DISABLE_PROGRESS_BARS
+    verbosity, bars = get_verbosity(), is_progress_bar_enabled()
     with TemporaryDirectory(prefix="autolora-bench-") as folder:
         try:
             set_verbosity(CRITICAL)  # the builder logs what is raised

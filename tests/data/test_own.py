@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import datasets
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -396,6 +397,18 @@ def test_validation_and_test_files_are_read_as_they_are(write: Write) -> None:
     assert data.splits["validation"]["label"][:2] == [1, 0]
     assert (task.table.validation_share, task.test) == (0.0, ["test"])
     assert not data.notes
+
+
+@pytest.mark.parametrize("shown", [True, False])
+def test_reading_leaves_progress_bars_as_they_were(shown: bool, write: Write) -> None:
+    """A run has switched them off: they would stand between its own lines."""
+    before = datasets.is_progress_bar_enabled()
+    (datasets.enable_progress_bars if shown else datasets.disable_progress_bars)()
+    try:
+        read(write("a.jsonl", rows(20, lambda n: "ab"[n % 2])))
+        assert datasets.is_progress_bar_enabled() is shown
+    finally:
+        (datasets.enable_progress_bars if before else datasets.disable_progress_bars)()
 
 
 def test_columns_that_are_passed_over_are_told(write: Write) -> None:
