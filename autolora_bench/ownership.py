@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -81,16 +81,21 @@ def owned(folder: Path, wait: bool = False) -> Iterator[None]:
             (folder / LOCK).unlink(missing_ok=True)
 
 
-def _wait_for(folder: Path) -> None:
+def wait_until_free(folder: Path) -> None:
+    """Return when no process that may still live holds the lock."""
     told = False
+    while (other := owner_of(folder)) is not None:
+        if not told:
+            print(f"{folder} is being run by {other}: waiting", file=sys.stderr, flush=True)
+        told = True
+        time.sleep(WAITING_SECONDS)
+
+
+def _wait_for(folder: Path) -> None:
     while True:
-        try:
+        wait_until_free(folder)
+        with suppress(BusyError):
             return _take(folder)
-        except BusyError as busy:
-            if not told:
-                print(f"{busy.what.removesuffix('skipped')}waiting", file=sys.stderr, flush=True)
-            told = True
-            time.sleep(WAITING_SECONDS)
 
 
 def _take(folder: Path) -> None:

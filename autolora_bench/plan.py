@@ -58,9 +58,9 @@ class PlannedRun:
         return e.task.name, e.model.name, e.method.name, config_id(e), e.seed
 
     def record(self) -> RunRecord | None:
-        """Its record, if there is one. Raises UserError where it cannot be read."""
+        """Its record, if there is one. Raises UserError as `record_of_seed` does."""
         path = self.folder / RECORD
-        return read_record(path) if os.path.lexists(path) else None
+        return record_of_seed(path, self.experiment.seed) if os.path.lexists(path) else None
 
     def state(self) -> State:
         """How far it is: completed, being run by a process that may still live, or what its record says.
@@ -80,6 +80,21 @@ class PlannedRun:
         return State.interrupted if record.status is Status.running else State(record.status.value)
 
 
+def record_of_seed(path: Path, seed: int) -> RunRecord:
+    """The record of a run with this seed.
+
+    Raises:
+        UserError: it cannot be read, or is a copy of another seed's.
+    """
+    record = read_record(path)
+    if record.seed != seed:
+        raise UserError(
+            f"{path} is the record of seed {record.seed}, in the folder of seed {seed}",
+            f"remove {path.parent}, or put it where it was made",
+        )
+    return record
+
+
 def described(entry: PlannedRun, state: State) -> dict[str, str | int]:
     """A planned run for programs."""
     task, model, method, config, seed = entry.identity
@@ -93,6 +108,14 @@ def described(entry: PlannedRun, state: State) -> dict[str, str | int]:
     return {**names, "state": state.value, "command": entry.command, "folder": str(entry.folder)}
 
 
+def reference(experiment: ExperimentConfig) -> tuple[str, Path] | None:
+    """The method that a control is compared with, and the folder of its run; None for what is no such control."""
+    method = experiment.method
+    if isinstance(method, RankedLoraConfig) and method.reference and method.source:
+        return method.reference, Path(method.source) / f"seed{experiment.seed}"
+    return None
+
+
 def missing_references(planned: Sequence[PlannedRun], among: Sequence[PlannedRun] = ()) -> list[str]:
     """Which runs that controls of `planned` are compared with are neither there nor to be run before them, each once.
 
@@ -104,12 +127,11 @@ def missing_references(planned: Sequence[PlannedRun], among: Sequence[PlannedRun
     folders = {entry.folder for entry in among} - own
     found = []
     for entry in planned:
-        method, seed = entry.experiment.method, entry.experiment.seed
         folders.add(entry.folder)
-        if isinstance(method, RankedLoraConfig) and method.reference and method.source:
-            folder = Path(method.source) / f"seed{seed}"
-            if folder not in folders and not _has_ranks(folder / RECORD):
-                found.append(f"{folder}, a finished run of {method.reference} for {method.name}")
+        compared = reference(entry.experiment)
+        if compared is not None and compared[1] not in folders and not _has_ranks(compared[1] / RECORD):
+            name, folder = compared
+            found.append(f"{folder}, a finished run of {name} for {entry.experiment.method.name}")
     return list(dict.fromkeys(found))
 
 

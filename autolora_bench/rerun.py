@@ -18,7 +18,7 @@ from autolora_bench.errors import UserError
 from autolora_bench.models.locate import model_digests
 from autolora_bench.ownership import owner_of
 from autolora_bench.paths import RECORD
-from autolora_bench.plan import PlannedRun, State
+from autolora_bench.plan import PlannedRun, State, record_of_seed
 from autolora_bench.record import PRETRAINED, RunRecord, Status, TornRecordError, read_record
 from autolora_bench.run_files import link_error, link_in
 
@@ -54,7 +54,7 @@ def _by_policy(experiment: ExperimentConfig, folder: Path) -> Decision:
             return Decision(False, problem=error)
         return Decision(experiment.rerun is not Rerun.failed)
     try:
-        record = read_record(path)
+        record = record_of_seed(path, experiment.seed)
         _check_same(experiment, record, path)
     except TornRecordError as error:
         return Decision(experiment.rerun is not Rerun.failed, note=f"{error.what}: the run starts again")

@@ -22,6 +22,7 @@ from omegaconf import DictConfig, ListConfig
 from autolora_bench.config.choices import choices
 from autolora_bench.config.compose import compose_config, composer, explain, search_path, to_experiment
 from autolora_bench.config.experiment import ExperimentConfig
+from autolora_bench.config.identity import recorded_value
 from autolora_bench.config.support import UnsupportedError
 from autolora_bench.errors import UserError
 from autolora_bench.metrics.kinds import check_metrics
@@ -100,16 +101,18 @@ class Study:
         cells = f"{example.experiment.method.name}-*/{example.folder.name}/{RECORD}"
         for path in sorted(example.folder.parent.parent.glob(cells)):
             try:
-                found.append((path.parent, read_record(path).config))
+                record = read_record(path)
             except UserError:
                 continue
+            if record.seed == example.experiment.seed:
+                found.append((path.parent, record.config))
         return found
 
     def _planned(self, candidate: tuple[Any, dict[str, Any]]) -> PlannedRun | None:
         """The run of a record, if the study's settings with the record's values of what is tuned lead to it."""
         folder, config = candidate
         try:
-            found = {name: _value(config, name) for name in self.tuned}
+            found = {name: recorded_value(config, self._example, name) for name in self.tuned}
             if not all(low <= found[name] <= high for name, (low, high) in self.tuned.items()):
                 return None
         except (KeyError, TypeError):
@@ -187,13 +190,6 @@ def _parse(words: Any) -> list[Override]:
         return list(OverridesParser.create().parse_overrides(list(words)))
     except Exception as error:
         raise explain(error) from error
-
-
-def _value(config: Mapping[str, Any], name: str) -> Any:
-    value: Any = config
-    for part in name.split("."):
-        value = value[part]
-    return value
 
 
 def run_studies(

@@ -236,7 +236,12 @@ def _first(overrides: Sequence[Override]) -> list[str]:
     """The words with a sweep's first choices, for others may be about settings that only what is chosen has."""
     single = [o.input_line or "" for o in overrides if not o.is_sweep_override()]
     listed = [o for o in overrides if o.is_sweep_override() and not o.is_interval_sweep()]
-    return [*single, *(f"{o.key_or_group}={next(o.sweep_string_iterator())}" for o in listed)]
+    return [*single, *(f"{_key(o)}={next(o.sweep_string_iterator())}" for o in listed)]
+
+
+def _key(override: Override) -> str:
+    """What stands before the value, with the plus or pluses of a setting that is added."""
+    return (override.input_line or "").partition("=")[0]
 
 
 def _jobs(base: DictConfig, words: Sequence[str]) -> list[list[str]]:

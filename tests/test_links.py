@@ -189,3 +189,16 @@ def test_a_file_is_not_written_through_a_link(tmp_path: Path) -> None:
     write_atomically(tmp_path / "run.json", "text")
     assert (tmp_path / "mine").read_text() == "mine"
     assert (tmp_path / "run.json").read_text() == "text"
+
+
+def test_a_sweep_writes_its_own_file_behind_no_link(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    notes = tmp_path / "notes.yaml"
+    notes.write_text("mine")
+    (tmp_path / "runs" / ".hydra").mkdir(parents=True)
+    link = tmp_path / "runs" / ".hydra" / "multirun.yaml"
+    link.symlink_to(notes)
+    assert cli.run(["-m", *SMALL, "seed=0,1", f"results={tmp_path / 'runs'}"]) == 2
+    assert f"{link} is a link" in capsys.readouterr().err
+    assert notes.read_text() == "mine"

@@ -151,6 +151,22 @@ def test_trials_with_the_same_values_are_one_run(
     assert "not completed" not in capsys.readouterr().err
 
 
+def test_a_trial_at_a_settings_default_is_a_trial_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its record says nothing of the setting, so that runs before that setting keep their identity."""
+    line = ["suite=tune", "task=planted", "model=small", "train.max_steps=4", "device=cpu", "method=autolora"]
+    line += [
+        "method.learning_rate=1e-2",
+        "method.search.inner_steps=int(interval(1, 2))",
+        f"results={tmp_path}",
+    ]
+    assert cli.run([*line, "hydra.sweeper.n_trials=3", "hydra.sweeper.sampler.seed=1"]) == 0
+    found = [read_record(path) for path in find_records(tmp_path)]
+    assert sorted(record.config["method"]["search"].get("inner_steps", 1) for record in found) == [1, 2]
+    assert "(2 completed)" in capsys.readouterr().out
+
+
 ERROR_RATE = (
     "suite=tune",
     "task=webnlg",

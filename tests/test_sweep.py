@@ -1,20 +1,23 @@
 """From words to planned runs."""
 
 import shlex
+import shutil
 from itertools import product
 from pathlib import Path
+from threading import Event, Thread, Timer
 from typing import Any
 
 import pytest
 from omegaconf import OmegaConf
 
-from autolora_bench import cli
+from autolora_bench import cli, ownership
 from autolora_bench.commands import launch
 from autolora_bench.config.choices import choices
 from autolora_bench.config.compose import compose_config, composer
 from autolora_bench.config.experiment import config_id
 from autolora_bench.config.method import LoraConfig, RankedLoraConfig
 from autolora_bench.errors import UserError
+from autolora_bench.ownership import owned
 from autolora_bench.paths import conf_dir
 from autolora_bench.plan import PlannedRun, missing_references
 from autolora_bench.record import LayerRank, RunRecord, Status, write_record
@@ -461,3 +464,79 @@ def test_nothing_cannot_be_said_of_what_a_sweep_chooses(capsys: pytest.CaptureFi
     for command in (["check"], []):
         assert cli.run([*command, *words]) == 2
         assert "cannot be said in a sweep of method" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("word", ["+method.settings={r: 4},{r: 8}", "+method.settings.r=4,8"])
+def test_settings_that_are_added_can_be_swept(word: str) -> None:
+    planned = plan(Request(("task=rte", "data=generated", "method=peft", "method.type=LORA", word), True))
+    assert [entry.experiment.method.settings for entry in planned] == [{"r": 4}, {}]  # type: ignore[attr-defined]
+
+
+PLANTED = ("-m", "task=planted", "model=small", "train.max_steps=1", "device=cpu", "method=lora")
+
+
+def test_starting_again_makes_a_run_once_however_often_it_is_spelled(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = [*PLANTED, f"results={tmp_path}", "method.learning_rate=1e-3,0.001", "rerun=all"]
+    assert cli.run(line) == 0
+    assert capsys.readouterr().err.count("planted lora on small, planted data, seed 0  ->") == 1
+
+
+def test_runs_of_one_sweep_may_lie_in_several_folders(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = [*PLANTED, f"results={tmp_path}/of_${{seed}}", "seed=0,1"]
+    assert cli.run(line) == 0
+    capsys.readouterr()
+    assert cli.run(["report", *line]) == 0
+    assert "missing" not in capsys.readouterr().out
+
+
+def test_a_copy_of_another_seeds_run_is_no_run_of_this_seed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = [*PLANTED, f"results={tmp_path}"]
+    assert cli.run(line) == 0
+    (made,) = tmp_path.glob("planted/small/*/seed0")
+    shutil.copytree(made, made.with_name("seed1"))
+    capsys.readouterr()
+    assert cli.run(["status", *line, "seed=0,1"]) == 0
+    assert "1 completed, 1 unreadable" in capsys.readouterr().out
+    assert cli.run([*line, "seed=0,1"]) == 2
+    assert "is the record of seed 0, in the folder of seed 1" in capsys.readouterr().err
+
+
+def test_a_control_waits_for_the_run_that_another_process_makes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(ownership, "WAITING_SECONDS", 0.01)
+    words = [*PLANTED[:-1], f"results={tmp_path}"]
+    assert cli.run([*words, "method=autolora"]) == 0
+    (made,) = tmp_path.glob("planted/small/autolora-*/seed0")
+    record = (made / "run.json").read_bytes()
+    (made / "run.json").unlink()
+    held, waiting = Event(), Event()
+
+    def make() -> None:
+        with owned(made):
+            held.set()
+            waiting.wait(60)
+            (made / "run.json").write_bytes(record)
+
+    usual = ownership.wait_until_free
+
+    def told(folder: Path) -> None:
+        Timer(0.2, waiting.set).start()
+        usual(folder)
+
+    monkeypatch.setattr(launch, "wait_until_free", told)
+    other = Thread(target=make)
+    other.start()
+    held.wait(60)
+    status = cli.run([*words, "method=autolora,lora_shuffled_ranks"])
+    other.join()
+    assert status == 0
+    said = capsys.readouterr().err
+    assert f"{made} is being run by" in said
+    assert "2 completed" in said

@@ -82,10 +82,10 @@ def _asks_for_runs(request: Request) -> bool:
 
 
 def _results(request: Request, planned: "Sequence[PlannedRun] | None") -> list[Path]:
-    """The folder of the runs; none where nothing of what was meant to be run has been started yet."""
+    """The folders of the runs; none where nothing of what was meant to be run has been started yet."""
     if planned:
-        folder = Path(planned[0].experiment.results).expanduser()
-        return [folder] if folder.exists() else []
+        folders = dict.fromkeys(Path(entry.experiment.results).expanduser() for entry in planned)
+        return [folder for folder in folders if folder.exists()]
     given = [
         value for name, _, value in (word.partition("=") for word in request.overrides) if name == "results"
     ]

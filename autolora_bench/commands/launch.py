@@ -27,14 +27,14 @@ from autolora_bench.errors import UserError
 from autolora_bench.fair import is_fair, planned_runs
 from autolora_bench.garbage import for_good
 from autolora_bench.interruption import Interrupted, watched_signals
-from autolora_bench.ownership import owned, owner_of
-from autolora_bench.plan import PlannedRun, State, check_references, command_line
+from autolora_bench.ownership import owned, owner_of, wait_until_free
+from autolora_bench.plan import PlannedRun, State, check_references, command_line, reference
 from autolora_bench.processes import is_main, leave, on_main, silent, world_size
 from autolora_bench.push import check_push, push_exports
 from autolora_bench.record import RunRecord, Status
 from autolora_bench.request import Request, read_request
 from autolora_bench.rerun import Written, decide, not_run_again, written
-from autolora_bench.run_files import check_writable
+from autolora_bench.run_files import check_writable, link_error, link_in
 from autolora_bench.studies import Study, is_studied, run_studies, studies
 from autolora_bench.sweeps import (
     ENGINE,
@@ -49,6 +49,8 @@ from autolora_bench.untrusted import printable
 
 ELSEWHERE = 3
 """Exit status where nothing failed, and other processes are still making some of the runs."""
+SWEEPS = ".hydra"
+"""Where below the results a sweep leaves what it was (`hydra.sweep.dir` in conf/config.yaml)."""
 PASSED_TO_HYDRA = (*QUESTIONS, "--hydra-help", "--resolve")
 
 
@@ -149,9 +151,14 @@ def _run_all(request: Request, pending: Sequence[PlannedRun]) -> None:
         for entry in pending:
             _complete(entry.experiment, entry.command)
         return
+    made: set[Path] = set()
+
+    def once(config: DictConfig) -> float | None:
+        return _job(config, made=made)
+
     for one in [request, *beside(request)]:
-        once = [*one.overrides, "hydra.sweeper.n_trials=1"]
-        sweep([*one.flags, *(once if is_studied(one) else words_for_hydra(one))], job)
+        first = [*one.overrides, "hydra.sweeper.n_trials=1"]
+        sweep([*one.flags, *(first if is_studied(one) else words_for_hydra(one))], once)
 
 
 def _speaks_to_hydra(request: Request) -> bool:
@@ -252,11 +259,18 @@ def trial(config: DictConfig) -> float | None:
     return _job(config, wait=True)
 
 
-def _job(config: DictConfig, wait: bool = False) -> float | None:
+def _job(config: DictConfig, wait: bool = False, made: set[Path] | None = None) -> float | None:
+    """Args: made: folders of the runs that this command has made; another spelling of one is not made again, which the
+    record alone would not tell with rerun=all."""
     try:
         experiment = to_experiment(config)
     except UnsupportedError:
         return None
+    if made is not None:
+        folder = run_folder(experiment)
+        if folder in made:
+            return None
+        made.add(folder)
     return headline(_complete(experiment, command(experiment), wait)[0])
 
 
@@ -269,11 +283,20 @@ def _complete(
     if not decision.run:
         return decision.record, decision.problem
     try:
+        with watched_signals():
+            _wait_for_reference(experiment)
         with watched_signals(), owned(folder, wait):
             return _run(experiment, folder, command), None
     except UserError as error:
         print(printable(f"{error.what}\n{error.mend}"), file=sys.stderr)
         return None, error
+
+
+def _wait_for_reference(experiment: ExperimentConfig) -> None:
+    """Wait while another process makes the run that a control is compared with."""
+    compared = reference(experiment)
+    if compared is not None:
+        on_main(lambda: wait_until_free(compared[1]))
 
 
 def _run(experiment: ExperimentConfig, folder: Path, command: str) -> RunRecord | None:
@@ -310,9 +333,14 @@ def headline(record: RunRecord | None) -> float | None:
 
 
 def _check_results(planned: Sequence[PlannedRun]) -> None:
-    """Raises UserError where a results folder cannot be written, before anything is computed."""
+    """Raises UserError where a results folder cannot be written, before anything is computed; a sweep's own file is
+    written behind no link either."""
     for results in {entry.experiment.results for entry in planned}:
         check_writable(results, make=True)
+        root = Path(results).expanduser()
+        link = link_in(root, root / SWEEPS)
+        if link is not None:
+            raise link_error(link)
 
 
 def _tally(

@@ -7,6 +7,7 @@ import dataclasses
 from collections.abc import Callable
 from enum import Enum
 from functools import cache
+from operator import attrgetter
 from typing import Any
 
 LOCATION = {"identity": False}
@@ -63,6 +64,31 @@ def identity(node: Any) -> Any:
     return node
 
 
+def recorded_value(config: Any, node: Any, name: str) -> Any:
+    """The value of a setting in what `identity` left of a configuration; one that it left out had its default.
+
+    Args:
+        config: the plain value of the configuration.
+        node: a dataclass of the same classes, whatever its values.
+        name: the setting's dotted name.
+
+    Raises:
+        KeyError: there is no such setting, or it is no part of a run's identity.
+    """
+    first, _, rest = name.partition(".")
+    if isinstance(config, dict) and first in config:
+        return recorded_value(config[first], getattr(node, first, None), rest) if rest else config[first]
+    fields = dataclasses.fields(node) if dataclasses.is_dataclass(node) else ()
+    field = next((field for field in fields if field.name == first), None)
+    if field is None or not {"identity_unless", "identity_when_default"} & set(field.metadata):
+        raise KeyError(name)
+    value = field.metadata["identity_unless"] if "identity_unless" in field.metadata else _default(field)
+    try:
+        return attrgetter(rest)(value) if rest else value
+    except AttributeError as error:
+        raise KeyError(name) from error
+
+
 @cache
 def _counted(kind: Any) -> list[tuple[str, Callable[[Any], bool] | None]]:
     """The fields of a class that may count, each with what decides by its value; None where it always counts."""
@@ -75,6 +101,9 @@ def _decides(field: dataclasses.Field[Any]) -> Callable[[Any], bool] | None:
         return lambda value: bool(value != recorded)
     if field.metadata.get("identity_when_default", True):
         return None
-    make = field.default_factory
-    default = field.default if make is dataclasses.MISSING else make()
+    default = _default(field)
     return lambda value: bool(value != default)
+
+
+def _default(field: dataclasses.Field[Any]) -> Any:
+    return field.default if field.default_factory is dataclasses.MISSING else field.default_factory()

@@ -246,6 +246,8 @@ def _normal(info: PeftTypeInfo, said: dict[str, Any]) -> dict[str, Any]:
         default = info.settings[name]
         if isinstance(default, float) and type(value) is int:
             value = float(value)
+        elif type(default) is int and isinstance(value, float) and value.is_integer():
+            value = int(value)
         if name in UNORDERED and isinstance(value, list):
             value = sorted(set(value))
         if type(value) is not type(default) or value != default:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from autolora_bench.config.experiment import (
     identity,
     run_folder,
 )
-from autolora_bench.config.identity import ADDED, LABEL, recorded_as
+from autolora_bench.config.identity import ADDED, LABEL, recorded_as, recorded_value
 from autolora_bench.config.train import WAYS
 from autolora_bench.errors import UserError
 from autolora_bench.request import Request
@@ -193,3 +194,20 @@ class Outer:
 )
 def test_settings_added_later_count_only_where_they_are_set(node: Outer, expected: dict[str, object]) -> None:
     assert identity(node) == expected
+
+
+@pytest.mark.parametrize(
+    "word", ["method.search.inner_steps=2", "method.variant.rate_ratio=4.0", "data.held_out=0.25", "seed=3"]
+)
+def test_the_value_of_a_setting_is_known_from_a_record_that_left_it_out(word: str) -> None:
+    """A record that was made with the default has no such entry, at whatever depth."""
+    name, _, value = word.partition("=")
+    base = [*BASE, "method=lora"] if "variant" in name else BASE
+    if name == "seed":
+        with pytest.raises(KeyError, match="seed"):
+            recorded_value(experiment_identity(experiment()), experiment(), name)
+        return
+    plain, other = experiment(base=base), experiment(word, base=base)
+    assert recorded_value(experiment_identity(plain), other, name) == attrgetter(name)(plain)
+    assert recorded_value(experiment_identity(other), plain, name) == float(value)
+    assert attrgetter(name)(plain) != float(value)

@@ -235,3 +235,10 @@ def test_the_suite_of_all_types_leaves_out_what_does_not_work_and_says_so() -> N
     kinds = {run.experiment.method.type for run in planned if hasattr(run.experiment.method, "type")}
     assert kinds == set(peft_types()) - {"ADAPTION_PROMPT", "CPT", "SHADOW", "XLORA"}
     assert [line.split()[0] for line in planned.left_out] == ["ADAPTION_PROMPT", "CPT", "SHADOW"]
+
+
+def test_a_whole_number_may_be_written_as_a_fraction() -> None:
+    spellings = [
+        composed("method.type=LORA", f"+method.settings.lora_alpha={alpha}") for alpha in ("16", "16.0")
+    ]
+    assert len({config_id(one) for one in spellings}) == 1
