@@ -1,5 +1,6 @@
 """The record of one run: run.json, versioned, written whole or not at all."""
 
+import codecs
 import dataclasses
 import errno
 import json
@@ -32,6 +33,8 @@ STRICT = {"strict": True, "extra": "forbid", "allow_inf_nan": False}
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 MEND = "move it away; its run starts again"
+CUT_OFF = "EOF while parsing"
+"""What pydantic says of JSON without its end."""
 WRONG = {
     "int_type": "is not a whole number",
     "float_type": "is not a number (undefined scores are null)",
@@ -273,12 +276,12 @@ def read_record(path: Path) -> RunRecord:
     """Read a run.json, whoever wrote it.
 
     Raises:
-        TornRecordError: not JSON: cut off in writing.
+        TornRecordError: JSON without its end: cut off in writing.
         UserError: not a file, not a record, another version, or a field missing, unknown, of another type or with a
             value that no record has.
     """
     try:
-        content = read_bytes(path)
+        content = read_bytes(path).removeprefix(codecs.BOM_UTF8)
     except OSError as error:
         raise UserError(f"{path} is not a readable record: {error.strerror or error}", MEND) from error
     from pydantic import ValidationError
@@ -301,7 +304,9 @@ def _refusal(path: Path, content: bytes, error: "ValidationError") -> UserError:
 
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
     if first["type"] == "json_invalid":
-        return TornRecordError(f"{path} is not a readable record: {in_a_line(first['msg'])}", MEND)
+        torn = not content.strip() or content.endswith(b"\0") or CUT_OFF in first["msg"]
+        refusal = TornRecordError if torn else UserError
+        return refusal(f"{path} is not a readable record: {in_a_line(first['msg'])}", MEND)
     values = from_json(content)
     version = values.get("version", VERSION) if isinstance(values, dict) else VERSION
     if version != VERSION:

@@ -5,15 +5,16 @@ A completed run that was asked for again, and was not made again, is told by its
 
 import glob
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import chain
 from pathlib import Path
 
 from autolora_bench.config.data import Source
 from autolora_bench.config.experiment import ExperimentConfig, Rerun, experiment_identity
-from autolora_bench.data.files import file_digests, file_fingerprint
+from autolora_bench.data.files import file_digests, file_fingerprint, local_files
 from autolora_bench.errors import UserError
 from autolora_bench.models.locate import model_digests
 from autolora_bench.ownership import owner_of
@@ -101,7 +102,7 @@ def _check_not_begun_on_other_files(experiment: ExperimentConfig, folder: Path) 
 def _check_same(experiment: ExperimentConfig, record: RunRecord, path: Path) -> None:
     """Raises UserError where the record is of another configuration or of other data than is asked for.
 
-    A completed run's data is compared only where another folder is named: it is not read again.
+    A completed run's data is read again only where another folder is named, or a file is newer than the run.
     """
     mend = "choose another folder with results=DIR, or start it again with rerun=all"
     if record.config != experiment_identity(experiment):
@@ -112,7 +113,8 @@ def _check_same(experiment: ExperimentConfig, record: RunRecord, path: Path) -> 
     files = record.data.get("files")
     if data.source is not Source.local or files is None:
         return
-    if (moved or record.status is not Status.completed) and file_fingerprint(task, data) != files:
+    again = moved or record.status is not Status.completed or _is_newer(_data_files(experiment), record)
+    if again and file_fingerprint(task, data) != files:
         known = record.inputs.get("data", {})
         changed = [name for name, digest in file_digests(task, data).items() if known.get(name) != digest]
         named = f" ({', '.join(changed)})" if known else ""
@@ -131,9 +133,7 @@ def _check_same_weights(experiment: ExperimentConfig, record: RunRecord, path: P
     folder = Path(model.checkpoint or model.path or "").expanduser()
     if record.status is not Status.completed or not known or not (model.checkpoint or model.path):
         return
-    made = datetime.fromisoformat(record.started or "").timestamp() if record.started else 0.0
-    files = [folder / name for name in known]
-    if not folder.is_dir() or not any(file.is_file() and file.stat().st_mtime > made for file in files):
+    if not folder.is_dir() or not _is_newer([folder / name for name in known], record):
         return
     changed = [name for name, digest in model_digests(model).items() if known.get(name) != digest]
     if changed:
@@ -141,6 +141,21 @@ def _check_same_weights(experiment: ExperimentConfig, record: RunRecord, path: P
             f"{path} was made with other weights than those in {folder} ({', '.join(changed)})",
             f"put back what was there, {mend}",
         )
+
+
+def _data_files(experiment: ExperimentConfig) -> list[Path]:
+    """The files of data.dir; none where some are gone, for a completed run needs them no more."""
+    try:
+        return list(chain.from_iterable(local_files(experiment.task, experiment.data).values()))
+    except UserError:
+        return []
+
+
+def _is_newer(files: Iterable[Path], record: RunRecord) -> bool:
+    """Whether a file was written, or came to its place, after the run was begun. A copy may keep its time of writing."""
+    made = datetime.fromisoformat(record.started).timestamp() if record.started else 0.0
+    times = [file.stat() for file in files if file.is_file()]
+    return any(max(time.st_mtime, time.st_ctime) > made for time in times)
 
 
 Written = tuple[int, int]

@@ -339,3 +339,36 @@ def test_a_completed_run_is_not_taken_for_one_of_other_weights(
         in capsys.readouterr().err
     )
     assert cli.run(place.line("rerun=all")) == 0
+
+
+@pytest.mark.parametrize("replaced", ["data", "weights"])
+def test_nor_is_it_where_what_took_their_place_was_written_long_ago(
+    place: Place, replaced: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As a copy that keeps its times, from an archive or by rsync."""
+    assert cli.run(place.line()) == 0
+    if replaced == "data":
+        file, content = place.data / "train.tsv", rows(16, swapped=True).encode()
+    else:
+        file = place.model / "model.safetensors"
+        scaled = {name: weight * 1.01 for name, weight in load_file(file).items()}
+        save_file(scaled, place.root / "other", {"format": "pt"})
+        content = (place.root / "other").read_bytes()
+    before = file.read_bytes()
+    file.write_bytes(content)
+    os.utime(file, (0, 0))
+    capsys.readouterr()
+    assert cli.run(place.line()) == 2
+    assert (
+        f"was made with other {'files' if replaced == 'data' else 'weights'} than those"
+        in capsys.readouterr().err
+    )
+    file.write_bytes(before)
+    assert cli.run(place.line()) == 0
+
+
+def test_a_completed_run_needs_its_data_no_more(place: Place) -> None:
+    assert cli.run(place.line()) == 0
+    shutil.rmtree(place.root / "data")
+    place.data.mkdir(parents=True)
+    assert cli.run(place.line()) == 0

@@ -100,7 +100,10 @@ def read_ranks(source: str, task: str, seed: int) -> SourceRanks:
 
 
 def _only_match(source: str) -> Path:
-    found = sorted(glob.glob(str(Path(source).expanduser())))
+    path = Path(source).expanduser()
+    if path.exists():  # a name may hold what a pattern is made of
+        return path
+    found = sorted(glob.glob(str(path)))
     if len(found) != 1:
         several = (
             f"{len(found)} of them: {', '.join(found[:3])}" if found else "there is no such file or folder"

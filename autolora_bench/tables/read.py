@@ -6,6 +6,7 @@ another width are refused with their line. JSON has a reader of its own (`json_r
 """
 
 import csv
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -105,7 +106,7 @@ def opened(paths: Sequence[Path]) -> Iterator["Dataset"]:
             else:
                 dataset = load_dataset(
                     builder,
-                    data_files=[str(path) for path in paths],
+                    data_files=_plainly_named(paths, Path(folder)),
                     split="train",
                     cache_dir=folder,
                     **options,
@@ -119,6 +120,20 @@ def opened(paths: Sequence[Path]) -> Iterator["Dataset"]:
             if bars:
                 enable_progress_bars()
         yield dataset
+
+
+def _plainly_named(paths: Sequence[Path], folder: Path) -> list[str]:
+    """The files under names that `datasets` takes as they are: in others it reads `[`, `*` and `?` as patterns, which
+    other files fit, and `::` as a chain of file systems."""
+    named = []
+    for number, path in enumerate(paths):
+        link = folder / f"{number}{path.suffix}"
+        try:
+            link.symlink_to(path.absolute())
+        except OSError:  # links are not for everyone on Windows
+            shutil.copyfile(path, link)
+        named.append(str(link))
+    return named
 
 
 def _unreadable(paths: Sequence[Path], error: Exception) -> UserError:

@@ -183,10 +183,20 @@ def test_a_torn_record_is_told_from_one_of_another_kind(good: Path, tmp_path: Pa
     path.write_text((good / "run.json").read_text()[:200])
     with pytest.raises(TornRecordError):
         read_record(path)
-    path.write_text("[]")
-    with pytest.raises(UserError, match="not a readable record") as caught:
+    path.write_bytes((good / "run.json").read_bytes()[:200] + bytes(200))  # blocks that were never written
+    with pytest.raises(TornRecordError):
         read_record(path)
-    assert not isinstance(caught.value, TornRecordError)
+    for whole_but_wrong in (b"[]", (good / "run.json").read_bytes().replace(b"rte", b"\xe9", 1)):
+        path.write_bytes(whole_but_wrong)
+        with pytest.raises(UserError, match="not a readable record") as caught:
+            read_record(path)
+        assert not isinstance(caught.value, TornRecordError)
+
+
+def test_a_mark_of_the_byte_order_is_no_part_of_a_record(good: Path, tmp_path: Path) -> None:
+    path = tmp_path / "run.json"
+    path.write_bytes(b"\xef\xbb\xbf" + (good / "run.json").read_bytes())
+    assert read_record(path) == read_record(good / "run.json")
 
 
 CONTROL = "\x1b]0;owned\x07\x1b[31m\u202e\x9b2J\r"

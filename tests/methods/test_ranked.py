@@ -280,3 +280,10 @@ def test_the_rank_file_of_a_run_is_not_a_source_and_its_folder_is(tmp_path: Path
     with pytest.raises(UserError, match="is no table of ranks") as refused:
         read_ranks(str(tmp_path / "ranks.json"), "rte", 0)
     assert "folder of the run" in refused.value.mend
+
+
+def test_a_folder_is_read_whose_name_looks_like_a_pattern(tmp_path: Path) -> None:
+    for name, ranks in (("runs1", [1, 1, 1, 1]), ("runs[1]", [3, 1, 4, 1])):
+        write_run(tmp_path / name / "autolora-0123abcd" / "seed0", 0, ranks)
+    found = read_ranks(str(tmp_path / "runs[1]" / "autolora-0123abcd"), "sst2", 0)
+    assert list(found.ranks.values()) == [3, 1, 4, 1]
