@@ -152,7 +152,7 @@ def _data_files(experiment: ExperimentConfig) -> list[Path]:
 
 
 def _is_newer(files: Iterable[Path], record: RunRecord) -> bool:
-    """Whether a file was written, or came to its place, after the run was begun. A copy may keep its time of writing."""
+    """Whether a file was written, or came to its place, after the run was begun: a copy may keep its old time."""
     made = datetime.fromisoformat(record.started).timestamp() if record.started else 0.0
     times = [file.stat() for file in files if file.is_file()]
     return any(max(time.st_mtime, time.st_ctime) > made for time in times)

@@ -39,7 +39,7 @@ EXPORTED = "export"
 """The folder of a phase that holds the trained model for others."""
 EXPORT = Layout(r"[\w.-]+\.(safetensors|json|jinja|model|spm)|vocab\.txt|merges\.txt|README\.md")
 PHASE = Layout(
-    r"weights\.safetensors|factors\.safetensors|(selection|ranks|scores|rank_pattern|rates)\.json|trajectory\.(jsonl|partial)",
+    r"weights\.safetensors|factors\.safetensors|(selection|ranks|scores|rank_pattern|rates|accumulation)\.json|trajectory\.(jsonl|partial)",
     (("checkpoints", CHECKPOINTS), (EXPORTED, EXPORT)),
 )
 EVALUATE = Layout(r"[\w-]+(\.partial|\.examples)?\.jsonl")

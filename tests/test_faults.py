@@ -17,8 +17,10 @@ from transformers import PreTrainedModel
 from autolora_bench import cli
 from autolora_bench.config.compose import compose_config, composer, to_experiment
 from autolora_bench.config.experiment import run_folder
+from autolora_bench.interruption import Interrupted
 from autolora_bench.record import Status, read_record
 from autolora_bench.search.trainer import SearchTrainer
+from autolora_bench.training.checkpoints import CheckpointPolicy
 from autolora_bench.training.trainer import FinetuneTrainer, MeteredTrainer
 
 SMALL = [
@@ -187,6 +189,32 @@ def test_too_little_memory_halves_the_batch_and_doubles_the_accumulation(
     assert record.phases[0].details["accumulation"] == {"asked": 1, "used": 4}
     assert record.phases[0].steps == 4
     assert record.phases[0].examples == 32
+    one, other = (load_file(folder_of(w) / "finetune/weights.safetensors") for w in (asked, line))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_a_resumed_run_begins_with_the_accumulation_that_was_needed(
+    words: Line, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    more = ["method=lora", "train.epochs=1", "train.checkpoint_minutes=1e-9"]
+    line = words(tmp_path / "found", *more)
+    tried = out_of_memory(monkeypatch, FinetuneTrainer, 2, torch.OutOfMemoryError("out of memory"))
+    save = CheckpointPolicy.on_save
+
+    def stopping(self: CheckpointPolicy, *arguments: Any, **options: Any) -> Any:
+        save(self, *arguments, **options)
+        raise Interrupted(15)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(CheckpointPolicy, "on_save", stopping)
+        assert cli.run(line) == 143
+    tried.clear()
+    assert cli.run(line) == 0
+    assert set(tried) == {2}
+    record = read_record(folder_of(line) / "run.json")
+    assert record.phases[0].details["accumulation"] == {"asked": 1, "used": 4}
+    asked = words(tmp_path / "asked", *more, "train.accumulation=4")
+    assert cli.run(asked) == 0
     one, other = (load_file(folder_of(w) / "finetune/weights.safetensors") for w in (asked, line))
     assert all(torch.equal(one[name], other[name]) for name in one)
 

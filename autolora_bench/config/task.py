@@ -232,6 +232,9 @@ class DecodingConfig:
     """Longest output."""
     batch_size: Size = 16
     """Records decoded side by side."""
+    blank_line_ends: bool = field(default=True, metadata=ADDED)
+    """Whether an output ends at its first blank line, and is then one line, as in microsoft/LoRA's E2E; else at its end
+    of text. Not for a task=any, whose texts may have paragraphs."""
 
 
 @dataclass
@@ -264,7 +267,7 @@ class AnyTask(TaskConfig):
     labels: Names = field(default_factory=list)
     """The classes in their order, as the data spell them. None: the order that the file states, else numbers by size
     and names by the alphabet."""
-    decoding: DecodingConfig = field(default_factory=DecodingConfig)
+    decoding: DecodingConfig = field(default_factory=lambda: DecodingConfig(blank_line_ends=False))
     epoch_records: Size = 100
     """As of a generation task."""
     long: LongSentences = LongSentences.windows

@@ -64,7 +64,10 @@ class FinetunePhase:
     def run(self, context: PhaseContext) -> PhaseResult:
         """Train, or go on from the last checkpoint."""
         train = self.part(context.train, len(context.splits.train))
-        result, memory = with_less_memory(train, train.batch_size, lambda train: self._train(context, train))
+        folder = context.phase_folder(self.name)
+        result, memory = with_less_memory(
+            folder, train, train.batch_size, lambda train: self._train(context, train)
+        )
         result.details.update(memory)
         return result
 

@@ -14,9 +14,8 @@ from torch.utils.data import DataLoader
 from transformers.pytorch_utils import Conv1D
 
 from autolora_bench.methods.base import PhaseContext
-from autolora_bench.models.architectures import IGNORED
 from autolora_bench.models.load import Backbone, HeadKind
-from autolora_bench.training.weighting import smoothed_loss
+from autolora_bench.training.weighting import counted, smoothed_loss
 
 Loss = Callable[[nn.Module, dict[str, Tensor]], Tensor]
 """Model and batch -> mean loss of the batch."""
@@ -59,7 +58,7 @@ class Batches:
         rest = iter(loader)
         for _ in range(math.ceil(len(loader) / parts)):
             pieces = list(islice(rest, parts))
-            labels = [int(piece["labels"].ne(IGNORED).sum()) for piece in pieces]
+            labels = [int(counted(piece["labels"])) for piece in pieces]
             yield [
                 (self.counted(piece), number / max(1, sum(labels)))
                 for piece, number in zip(pieces, labels, strict=True)

@@ -84,7 +84,10 @@ class RatePhase:
         """Search, or go on from the last checkpoint."""
         c = self.config.rates
         train = replace(context.train, epochs=c.epochs, max_steps=c.max_steps, batch_size=c.batch_size)
-        result, memory = with_less_memory(train, train.batch_size, lambda train: self._search(context, train))
+        folder = context.phase_folder(self.name)
+        result, memory = with_less_memory(
+            folder, train, train.batch_size, lambda train: self._search(context, train)
+        )
         result.details.update(memory)
         return result
 

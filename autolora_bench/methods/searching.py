@@ -50,7 +50,10 @@ class SearchPhase:
     def run(self, context: PhaseContext) -> PhaseResult:
         """Search, or go on from the last checkpoint."""
         train = self._settings(context.train)
-        result, memory = with_less_memory(train, train.batch_size, lambda train: self._search(context, train))
+        folder = context.phase_folder(self.name)
+        result, memory = with_less_memory(
+            folder, train, train.batch_size, lambda train: self._search(context, train)
+        )
         result.details.update(memory)
         return result
 

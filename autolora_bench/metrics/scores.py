@@ -49,8 +49,13 @@ def collect(computations: Mapping[str, Callable[[], float]]) -> MetricScores:
 References = Sequence[Sequence[str]]
 
 
-def check_segments(hypotheses: Sequence[str], references: References) -> None:
+def check_segments(hypotheses: Sequence[str], references: References, *, tokenised: bool = False) -> None:
     """Refuse a corpus without segments, of two lengths, or with a segment that has no reference.
+
+    Args:
+        hypotheses: N outputs.
+        references: for each its references.
+        tokenised: a reference may be empty, for tokenizers drop punctuation, which was all that it had.
 
     Raises:
         UserError: naming both lengths, or the first segment (counted from 1) without a reference.
@@ -63,5 +68,5 @@ def check_segments(hypotheses: Sequence[str], references: References) -> None:
     if not hypotheses:
         raise UserError("there is nothing to score: no outputs", "give one output for each segment")
     for number, candidates in enumerate(references, start=1):
-        if not any(reference.strip() for reference in candidates):
+        if not (candidates if tokenised else any(reference.strip() for reference in candidates)):
             raise UserError(f"segment {number} has no reference", "give every segment one reference or more")

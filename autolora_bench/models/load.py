@@ -262,6 +262,11 @@ def read_tokenizer(
             "put the model's own beside its weights (tokenizer.json, for instance)",
         )
     if tokenizer.pad_token is None:
+        if tokenizer.eos_token is None:
+            raise UserError(
+                f"the tokenizer of {location.source} has neither a padding token nor an end of text",
+                f"name its pad_token in {TOKENIZER_SETTINGS} beside its weights",
+            )
         tokenizer.pad_token = tokenizer.eos_token
     # Others number positions from the padding on where it comes first, so that what an example is given would follow
     # from the longest of its batch.

@@ -93,10 +93,15 @@ class Tagging:
 
 
 def _training_windows(sentences: Dataset) -> Dataset:
-    """One row per window: its tokens, and the tag of each word that counts there at its first sub-word."""
+    """One row per window: its tokens, and the tag of each word that counts there at its first sub-word.
+
+    A window without such a word is left out, as of a sentence of which the tokenizer shows nothing: a batch of them
+    alone would have a mean loss over no label.
+    """
     rows: dict[str, list[Any]] = {"input_ids": [], "attention_mask": [], "labels": []}
     for ids, words, tags in zip(sentences["input_ids"], sentences["words"], sentences["tags"], strict=True):
-        rows["input_ids"] += ids
-        rows["attention_mask"] += [[1] * len(window) for window in ids]
-        rows["labels"] += [[tags[word] if word >= 0 else IGNORED for word in window] for window in words]
+        shown = [place for place, window in enumerate(words) if any(word >= 0 for word in window)]
+        rows["input_ids"] += [ids[place] for place in shown]
+        rows["attention_mask"] += [[1] * len(ids[place]) for place in shown]
+        rows["labels"] += [[tags[word] if word >= 0 else IGNORED for word in words[place]] for place in shown]
     return Dataset.from_dict(rows)

@@ -1,8 +1,10 @@
 """What a training phase does when memory runs out: the same batch per optimizer step in smaller micro-batches."""
 
 import gc
+import json
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
@@ -10,8 +12,10 @@ import torch
 from autolora_bench.config.train import TrainConfig
 from autolora_bench.errors import UserError
 from autolora_bench.processes import world_size
+from autolora_bench.record import write_atomically
 
 T = TypeVar("T")
+NEEDED = "accumulation.json"
 MESSAGES = ("out of memory", "can't allocate memory", "not enough memory")
 """How torch's allocators say it where they raise a plain RuntimeError."""
 
@@ -24,11 +28,12 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def with_less_memory(
-    train: TrainConfig, batch_size: int, run: Callable[[TrainConfig], T]
+    folder: Path, train: TrainConfig, batch_size: int, run: Callable[[TrainConfig], T]
 ) -> tuple[T, dict[str, Any]]:
     """Call `run`; as often as memory runs out, again with twice the accumulation.
 
     Args:
+        folder: the phase's, which keeps the accumulation that was needed: a phase that is resumed begins with it.
         train: the settings to begin with.
         batch_size: examples per optimizer step of the phase.
         run: does the phase with the given settings, from a fresh model or its last checkpoint.
@@ -39,7 +44,9 @@ def with_less_memory(
     Raises:
         UserError: memory runs out however small the micro-batch.
     """
-    wanted = train.accumulation
+    wanted, needed = train.accumulation, folder / NEEDED
+    if needed.is_file():
+        train = replace(train, accumulation=json.loads(needed.read_text(encoding="utf-8")))
     while True:
         try:
             found = run(train)
@@ -49,6 +56,7 @@ def with_less_memory(
             if not is_out_of_memory(error):
                 raise
             train = _halved(train, batch_size, error)
+            write_atomically(needed, f"{train.accumulation}\n")
         _release()
 
 

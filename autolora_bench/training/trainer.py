@@ -40,6 +40,11 @@ HOOKS = "companion.safetensors"
 NEVER = 2**62
 
 
+def whole_of(metric: str) -> str:
+    """The metric over all examples of which this one is over a part: bleu of bleu/unseen."""
+    return metric.partition("/")[0]
+
+
 class DivergenceError(UserError):
     """A training loss, or an output of the trained model, was NaN or infinite."""
 
@@ -331,6 +336,13 @@ class FinetuneTrainer(MeteredTrainer):
             evaluation.step = self.state.global_step
             evaluation.train_loss = loss
         first = next(iter(found))
+        if (
+            self.headline
+            and self.headline not in (scores := found[first].scores)
+            and whole_of(self.headline) in scores
+        ):
+            chosen = f"no {self.headline} here: {whole_of(self.headline)} chooses the best epoch"
+            found[first].note = "; ".join(filter(None, [found[first].note, chosen]))
         earlier = [e for e in self.meter.history if e.split == first]
         self.meter.history += found.values()
         if all(self.merit(found[first]) > self.merit(other) for other in earlier):
@@ -360,9 +372,12 @@ class FinetuneTrainer(MeteredTrainer):
 
     def merit(self, evaluation: Evaluation) -> tuple[bool, float]:
         """The headline score with higher always better; undefined scores come last, after them only those of
-        weights that may not be kept."""
+        weights that may not be kept.
+
+        Where the split has nothing of the part that the headline is of (bleu/unseen), the score over all counts.
+        """
         may_keep = self.hooks.may_keep(evaluation.step)
-        value = evaluation.scores.get(self.headline)
+        value = evaluation.scores.get(self.headline, evaluation.scores.get(whole_of(self.headline)))
         if value is None or math.isnan(value):
             return may_keep, -math.inf
         return may_keep, value if self.higher_is_better else -value

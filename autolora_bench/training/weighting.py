@@ -48,12 +48,32 @@ class WeightingTrainer(Trainer):
     ) -> Any:
         """The micro-batch's part of the batch's mean loss."""
         plain_mean = not self._loss_shifts_labels and self.compute_loss_func is None
-        labels = inputs["labels"].ne(IGNORED).sum() if plain_mean and num_items_in_batch is not None else None
         found: Any = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-        if labels is None:
+        if not plain_mean or num_items_in_batch is None:
             return found
-        weight = labels / num_items_in_batch
+        weight = counted(inputs["labels"]) / num_items_in_batch
         return (found[0] * weight, found[1]) if return_outputs else found * weight
+
+    def _get_num_items_in_batch(
+        self, batch_samples: list[dict[str, Any]], device: torch.device
+    ) -> Tensor | int | None:
+        """transformers takes a number that is to be predicted for no label where it is IGNORED."""
+        if batch_samples and are_numbers(batch_samples[0].get("labels")):
+            batch_samples = [
+                {**batch, "labels": torch.zeros_like(batch["labels"])} for batch in batch_samples
+            ]
+        found: Tensor | int | None = super()._get_num_items_in_batch(batch_samples, device)
+        return found
+
+
+def are_numbers(labels: Any) -> bool:
+    """Whether labels are one number to be predicted for each row (B,), any of which counts."""
+    return isinstance(labels, Tensor) and labels.ndim == 1 and labels.is_floating_point()
+
+
+def counted(labels: Tensor) -> Tensor:
+    """How many labels a mean loss is over: those that are not IGNORED, and of numbers all."""
+    return torch.tensor(len(labels)) if are_numbers(labels) else labels.ne(IGNORED).sum()
 
 
 def smoothed_loss(

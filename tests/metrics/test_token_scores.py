@@ -4,7 +4,10 @@ import math
 
 import pytest
 
+from autolora_bench.errors import UserError
 from autolora_bench.metrics.generation.captions import cider, rouge_l, rouge_l_google
+from autolora_bench.metrics.generation.meteor import meteor
+from autolora_bench.metrics.scores import MetricUnavailableError
 
 
 def f_beta(precision, recall, beta=1.2):
@@ -35,3 +38,24 @@ def test_cider_worked_by_hand():
     # "a b": 1-grams 2 of sqrt(2 x 4), 2-grams 1 of sqrt(1 x 3), one bigram instead of three: penalty exp(-4 / 72)
     wanted = 10 * (2 / math.sqrt(8) + 1 / math.sqrt(3)) / 4 * math.exp(-(2**2) / (2 * 6**2)) / 2
     assert cider(["a b", ""], references) == pytest.approx(wanted, abs=1e-9)
+
+
+def test_google_rouge_l_does_not_score_what_it_cannot_read():
+    """rouge-score's tokens are of the letters a to z: every text in Cyrillic would score 0."""
+    with pytest.raises(MetricUnavailableError, match="100% of the references' are others"):
+        rouge_l_google(["Привет, мир."], [["Привет, мир."]])
+    few = "Das Café in der Nähe ist sehr familienfreundlich und preiswert"
+    assert rouge_l_google([few], [[few]]) == 1.0
+
+
+def test_a_reference_whose_tokens_are_gone_scores_nothing():
+    """The PTB tokeniser drops punctuation, which may be all of a reference."""
+    assert rouge_l(["a b", "c"], [["a b"], [""]]) == pytest.approx(0.5)
+    assert rouge_l(["a b", "c"], [["a b"], ["", "c"]]) == pytest.approx(1.0)
+    assert cider(["a b", "c"], [["a b"], [""]]) == pytest.approx(10 / 4, abs=1e-9)
+    with pytest.raises(UserError, match="segment 2 has no reference"):
+        rouge_l(["a b", "c"], [["a b"], []])
+
+
+def test_so_with_meteor(java: str):
+    assert 0 < meteor(["a b", "c"], [["a b"], [""]]) < 1

@@ -1,6 +1,7 @@
 """Tokenizers as tasks need them, and models without one."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -133,3 +134,13 @@ def test_a_tokenizer_that_is_not_read_as_its_file_says_is_refused(tmp_path: Path
     (tmp_path / "tokenizer_config.json").unlink()
     with pytest.raises(UserError, match=r"has no tokenizer_config\.json"):
         load_backbone(model, head)
+
+
+def test_a_tokenizer_that_cannot_pad_is_refused(tiny_encoder: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(tiny_encoder, tmp_path / "model"))
+    settings = json.loads((folder / "tokenizer_config.json").read_text())
+    settings = {name: value for name, value in settings.items() if name not in ("pad_token", "eos_token")}
+    (folder / "tokenizer_config.json").write_text(json.dumps({**settings, "pad_token": None}))
+    (folder / "special_tokens_map.json").unlink(missing_ok=True)
+    with pytest.raises(UserError, match="neither a padding token nor an end of text"):
+        load_tokenizer(ModelConfig("any", checkpoint=str(folder)), HeadSpec(HeadKind.sequence, ("no", "yes")))

@@ -3,7 +3,9 @@
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,6 +17,8 @@ from autolora_bench.metrics.generation.webnlg import WebnlgProtocol, pad_referen
 from autolora_bench.record import RunRecord, Status
 from autolora_bench.runner import run_experiment
 from autolora_bench.scoring.score import score
+from autolora_bench.training.method_hooks import MethodHooks
+from autolora_bench.training.trainer import FinetuneTrainer
 
 Compose = Callable[..., ExperimentConfig]
 SMALL = [
@@ -133,6 +137,20 @@ def test_a_part_may_be_what_counts(
     record = run(experiment, tmp_path)
     assert names <= set(record.test["test"].scores)
     assert record.metrics == {record.headline: higher}
+
+
+def test_where_nothing_is_of_the_part_that_counts_the_whole_chooses_the_epoch(
+    composed: Compose, tiny_decoder: Path, tmp_path: Path
+) -> None:
+    """WebNLG's validation holds seen categories alone."""
+    words = ["task=webnlg", "task.metrics=[bleu/unseen]", *SHORT, "data.limit_evaluation=12", "method=lora"]
+    record = run(composed(*SMALL, *words, f"model.checkpoint={tiny_decoder}"), tmp_path)
+    (evaluation,) = record.history
+    assert set(evaluation.scores) == {"bleu", "bleu/seen"}
+    assert "no bleu/unseen here: bleu chooses the best epoch" in str(evaluation.note)
+    trainer = SimpleNamespace(hooks=MethodHooks(), headline="bleu/unseen", higher_is_better=True)
+    better = replace(evaluation, scores={"bleu": 0.5})
+    assert FinetuneTrainer.merit(trainer, better) > FinetuneTrainer.merit(trainer, evaluation)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("method", ["lora", "autolora"])

@@ -171,6 +171,13 @@ def test_a_word_without_sub_words_is_outside(wordpiece: Any) -> None:
     assert result.predictions == [["B-gene", "O", "B-gene"]]
 
 
+def test_a_sentence_of_which_nothing_is_shown_is_not_trained_on(wordpiece: Any) -> None:
+    """Alone in a batch its mean loss would be over no label."""
+    splits = Tagging(TASK).prepare(data_of(TASK, ["\u200b"], ["a", "c"]), wordpiece)
+    assert [row["labels"] for row in splits.train] == [[-100, 0, 1, -100]]
+    assert len(splits.held_out["test"]) == 2
+
+
 def test_a_word_longer_than_a_window_keeps_its_tag(wordpiece: Any) -> None:
     splits = Tagging(TASK).prepare(data_of(TASK, LONG), wordpiece)
     labels = [label for row in splits.train for label in row["labels"] if label != -100]

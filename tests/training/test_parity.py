@@ -74,6 +74,11 @@ def experiment(model: Path, *words: str) -> Any:
         return to_experiment(compose_config([*SMALL, f"model.checkpoint={model}", *words]))
 
 
+def own_files(model: Path, *words: str) -> Any:
+    with composer():
+        return to_experiment(compose_config([*SMALL[3:], f"model.checkpoint={model}", *words]))
+
+
 def run(cell: Any, folder: Path) -> RunRecord:
     record = run_experiment(cell, folder, "autolora-bench ...", None)
     assert record.status is Status.completed, record.error
@@ -163,3 +168,21 @@ def test_accumulated_micro_batches_are_the_batch(
         assert len(found[parts]) == 5
     assert found[2] == pytest.approx(found[1], rel=1e-4)
     assert found[4] == pytest.approx(found[1], rel=1e-4)
+
+
+def test_any_number_is_a_label(without_dropout: Path, tmp_path: Path) -> None:
+    """-100 among the numbers to be predicted counts as any other does, alone in its micro-batch too."""
+    (tmp_path / "change.csv").write_text(
+        "text,label\n" + "".join(f"word {n},{-100.0 if n % 3 else n + 0.5}\n" for n in range(16))
+    )
+    found = []
+    for accumulation in (1, 4):
+        words = ["task=any", "data=files", "task.kind=regression", f"data.train={tmp_path / 'change.csv'}"]
+        words += ["method=lora", "train.batch_size=4", f"train.accumulation={accumulation}", "train.epochs=1"]
+        words += ["train.clip=0", "method.learning_rate=1e-4", "method.dropout=0"]
+        folder = tmp_path / str(accumulation)
+        run(own_files(without_dropout, *words), folder)
+        found.append(load_file(folder / "finetune" / "weights.safetensors"))
+    one, four = found
+    for name, weight in one.items():
+        torch.testing.assert_close(four[name], weight, rtol=1e-4, atol=1e-7)

@@ -50,13 +50,13 @@ class OnePassSearch:
     def run(self, context: PhaseContext) -> PhaseResult:
         """Find the ranks; the time of loading the model does not count."""
         train = context.experiment.train
+        folder = context.phase_folder(self.name)
         result, memory = with_less_memory(
-            train, train.batch_size, lambda train: self._run(context, train.accumulation)
+            folder, train, train.batch_size, lambda train: self._run(context, train.accumulation)
         )
         return replace(result, details=result.details | memory)
 
     def _run(self, context: PhaseContext, accumulation: int) -> PhaseResult:
-        context.phase_folder(self.name)
         backbone = context.backbone()
         weights = backbone.model.num_parameters(exclude_embeddings=True)
         look = Look(

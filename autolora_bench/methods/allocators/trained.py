@@ -55,7 +55,10 @@ class TrainedSearch:
     def run(self, context: PhaseContext) -> PhaseResult:
         """Train, or go on from the last checkpoint."""
         train = self.config.search_training(context.train, len(context.splits.train))
-        result, memory = with_less_memory(train, train.batch_size, lambda train: self._search(context, train))
+        folder = context.phase_folder(self.name)
+        result, memory = with_less_memory(
+            folder, train, train.batch_size, lambda train: self._search(context, train)
+        )
         result.details.update(memory)
         return result
 

@@ -20,6 +20,9 @@ from autolora_bench.metrics.generation.java import (
 )
 from autolora_bench.metrics.scores import MetricUnavailableError, References, check_segments
 
+UNREAD = 0.1
+"""Share of letters beyond a to z above which rouge-score's tokens say too little of a text."""
+
 
 def rouge_l(hypotheses: Sequence[str], references: References) -> float:
     """MS-COCO's ROUGE-L of tokenised texts, 0..1, mean over segments.
@@ -32,7 +35,7 @@ def rouge_l(hypotheses: Sequence[str], references: References) -> float:
     """
     from pycocoevalcap.rouge.rouge import Rouge
 
-    check_segments(hypotheses, references)
+    check_segments(hypotheses, references, tokenised=True)
     scorer = Rouge()
     scores = [scorer.calc_score([h], list(r)) for h, r in zip(hypotheses, references, strict=True)]
     return float(sum(scores)) / len(scores)
@@ -45,10 +48,20 @@ def rouge_l_google(hypotheses: Sequence[str], references: References) -> float:
 
     Raises:
         UserError: see `check_segments`.
+        MetricUnavailableError: more than a tenth of the references' letters are not among a to z, the only ones that
+            rouge-score reads: texts of other letters alone would score 0 whatever they say.
     """
     from rouge_score.rouge_scorer import RougeScorer
 
     check_segments(hypotheses, references)
+    letters = [
+        letter for candidates in references for text in candidates for letter in text if letter.isalpha()
+    ]
+    unread = sum(not letter.isascii() for letter in letters)
+    if unread > UNREAD * len(letters):
+        raise MetricUnavailableError(
+            f"rouge-score reads the letters a to z alone, and {unread / len(letters):.0%} of the references' are others"
+        )
     scorer = RougeScorer(["rougeL"])
     scores = [
         scorer.score_multi(list(r), h)["rougeL"].fmeasure for h, r in zip(hypotheses, references, strict=True)
@@ -64,7 +77,7 @@ def cider(hypotheses: Sequence[str], references: References) -> float:
     """
     from pycocoevalcap.cider.cider import Cider
 
-    check_segments(hypotheses, references)
+    check_segments(hypotheses, references, tokenised=True)
     truth = {index: list(texts) for index, texts in enumerate(references)}
     outputs = {index: [text] for index, text in enumerate(hypotheses)}
     score, _ = Cider().compute_score(truth, outputs)

@@ -180,7 +180,7 @@ def meteor_subsets(
     hypotheses: Sequence[str], references: References, subsets: Mapping[str, Sequence[int]]
 ) -> dict[str, float]:
     """METEOR of several subsets of one corpus, each given by its segments' positions; aligned only once."""
-    check_segments(hypotheses, references)
+    check_segments(hypotheses, references, tokenised=True)
     return started_again(lambda: _aligned(hypotheses, references, subsets))
 
 

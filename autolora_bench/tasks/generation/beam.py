@@ -4,8 +4,8 @@ The algorithm is that of transformers' `generate` with early_stopping="never", w
 hypothesis of all that the beams ever complete, as microsoft/LoRA@c4593f0 (gpt2_beam.py) takes it. It is leaner: each
 prompt is read once and not once per beam, and a beam is followed only while it can still become its record's best.
 (That is exact: what takes the place of a hopeless beam ranks below it, and is as hopeless.) A token that would repeat
-an n-gram is excluded among the generated tokens alone; the prompt's may be repeated. An output ends with an end token,
-or a blank line, as microsoft/LoRA@c4593f0 cuts it (gpt2_decode.py).
+an n-gram is excluded among the generated tokens alone; the prompt's may be repeated. An output ends with an end token
+or, where the settings say so, a blank line, as microsoft/LoRA@c4593f0 cuts it (gpt2_decode.py).
 
 Shapes: B records, K beams, T prompt tokens, t generated tokens, V vocabulary, C candidates per record; rows are the
 beams that are followed.
@@ -52,14 +52,23 @@ class Stops:
         return ended if previous is None else ended | (self.closes_line[previous] & self.opens_line[token])
 
 
-def find_stops(tokenizer: PreTrainedTokenizerBase, vocabulary: int, device: torch.device) -> Stops:
-    """The stops of a model with `vocabulary` outputs; tokens that the tokenizer does not know end nothing."""
+def find_stops(
+    tokenizer: PreTrainedTokenizerBase, vocabulary: int, device: torch.device, blank_line: bool = True
+) -> Stops:
+    """The stops of a model with `vocabulary` outputs; tokens that the tokenizer does not know end nothing.
+
+    Args:
+        tokenizer: the model's.
+        vocabulary: V.
+        device: of the tables.
+        blank_line: whether a blank line is one.
+    """
     texts = tokenizer.batch_decode(
         [[token] for token in range(len(tokenizer))], clean_up_tokenization_spaces=False
     )
     ends, closes, opens = (torch.zeros(max(vocabulary, len(texts)), dtype=torch.bool) for _ in range(3))
     for token, text in enumerate(texts):
-        if "\n" in text:
+        if blank_line and "\n" in text:
             ends[token] = BLANK_LINE in text
             closes[token], opens[token] = text.endswith("\n"), text.startswith("\n")
     ends[end_tokens(tokenizer)] = True
@@ -72,13 +81,14 @@ def end_tokens(tokenizer: PreTrainedTokenizerBase) -> list[int]:
     return sorted(token for token in found if token is not None)
 
 
-def cut(tokens: Sequence[int], tokenizer: PreTrainedTokenizerBase) -> str:
-    """The output's text up to its end, in one line."""
+def cut(tokens: Sequence[int], tokenizer: PreTrainedTokenizerBase, blank_line: bool = True) -> str:
+    """The output's text up to its end; in one line where a blank line is an end."""
     ends = set(end_tokens(tokenizer))
     kept = next((tokens[:place] for place, token in enumerate(tokens) if token in ends), tokens)
     text = tokenizer.decode(list(kept), skip_special_tokens=True, clean_up_tokenization_spaces=False)
     assert isinstance(text, str)
-    return " ".join(text.split(END_TEXT)[0].split(BLANK_LINE)[0].split())
+    text = text.split(END_TEXT)[0]
+    return " ".join(text.split(BLANK_LINE)[0].split()) if blank_line else text.strip()
 
 
 @dataclass

@@ -42,7 +42,8 @@ def decode(
     _check_positions(model, prompts, settings, context)
     with merged(model) as plain, packed_linears(plain, context.bf16), evaluation_mode(model, context):
         virtual = virtual_tokens(model)
-        stops = find_stops(context.tokenizer, int(plain.config.vocab_size), context.device)
+        blank_line = settings.blank_line_ends
+        stops = find_stops(context.tokenizer, int(plain.config.vocab_size), context.device, blank_line)
         for number, positions in enumerate(batches):
             if number not in finished.outputs:
                 batch = padded if plain.config.is_encoder_decoder else prompt_batch
@@ -50,7 +51,7 @@ def decode(
                 outputs = beam_search(
                     plain, tokens.to(context.device), mask.to(context.device), settings, stops, virtual
                 )
-                finished.add(number, [cut(output, context.tokenizer) for output in outputs])
+                finished.add(number, [cut(output, context.tokenizer, blank_line) for output in outputs])
             done = min((number + 1) * settings.batch_size, len(prompts))
             context.progress(done, len(prompts))
     found: dict[int, str] = {}

@@ -27,6 +27,7 @@ from autolora_bench.models.architectures import IGNORED
 from autolora_bench.models.load import HeadKind, HeadSpec
 from autolora_bench.tasks.base import Batch, EvaluationContext, Result, Splits
 from autolora_bench.tasks.encode import TRUNCATED, special_frame, tokenizer_fingerprint
+from autolora_bench.tasks.generation.beam import BLANK_LINE
 from autolora_bench.tasks.generation.decode import decode
 from autolora_bench.tasks.generation.encode import Encoder, padded, training_batch
 
@@ -53,6 +54,13 @@ class Generation:
             f"records: {self.config.serialization.name}, {self.config.serialization.value}",
             f"{TRAIN}: {len(train)} references of {len(data.splits[TRAIN])} records, each an example",
         ]
+        parted = sum(
+            BLANK_LINE in text.strip() for texts in data.splits[TRAIN]["references"] for text in texts
+        )
+        if parted and self.config.decoding.blank_line_ends:
+            notes.append(
+                f"{parted} references hold a blank line, where outputs end: task.decoding.blank_line_ends=false"
+            )
         truncated = {TRAIN: sum(train[TRUNCATED]), **dict.fromkeys(encoded, 0)}
         return Splits(train.remove_columns(TRUNCATED), encoded, truncated, notes)
 

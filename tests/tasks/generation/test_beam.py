@@ -167,6 +167,15 @@ def test_texts_are_cut(text: str, expected: str, byte_tokenizer: PreTrainedToken
     assert cut(byte_tokenizer(text)["input_ids"], byte_tokenizer) == expected
 
 
+def test_texts_of_ones_own_may_have_paragraphs(byte_tokenizer: PreTrainedTokenizerBase) -> None:
+    stops = find_stops(byte_tokenizer, 500, torch.device("cpu"), blank_line=False)
+    line = byte_tokenizer("\n")["input_ids"]
+    assert not stops.reached(torch.tensor(line), torch.tensor(line)).any()
+    assert stops.reached(None, torch.tensor([byte_tokenizer.eos_token_id])).all()
+    tokens = byte_tokenizer(" One.\n\nTwo,\n three.<|endoftext|> Four.")["input_ids"]
+    assert cut(tokens, byte_tokenizer, blank_line=False) == "One.\n\nTwo,\n three."
+
+
 def test_search_ends_at_a_blank_line(sharp: Callable[[str], Any]) -> None:
     """Two line breaks in a row end a hypothesis as an end token does: as if the second were one."""
     model = sharp("gpt2")
