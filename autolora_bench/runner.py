@@ -4,7 +4,8 @@ import errno
 import sys
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,7 @@ def run_experiment(
     record = _begin(experiment, command, earlier)
     on_main(lambda: write_record(folder, record))
     try:
-        with tracked(experiment, folder, record, fresh=earlier is None) as trackers:
+        with _single_precision(), tracked(experiment, folder, record, fresh=earlier is None) as trackers:
             _run_phases(experiment, folder, record, trackers)
         record.status = Status.completed
     except KeyboardInterrupt:
@@ -78,6 +79,18 @@ def run_experiment(
     record.finished = now()
     on_main(lambda: write_record(folder, record))
     return record
+
+
+@contextmanager
+def _single_precision() -> Iterator[None]:
+    """Within, new tensors are of single precision: a caller who made another type torch's default would have other
+    numbers under the same identity."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
 
 
 def _run_phases(experiment: ExperimentConfig, folder: Path, record: RunRecord, trackers: Trackers) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import autolora_bench as ab
 from autolora_bench import api, cli
@@ -57,6 +58,30 @@ def test_a_run_gives_its_record_and_is_not_run_again(
 
 
 @pytest.mark.parametrize("apart", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_a_number_does_not_hang_on_the_default_precision_of_the_caller() -> None:
+    """Searches too: their variables would not move in bf16, whose numbers near 1 are 2^-7 apart."""
+    words = {
+        "task": "planted",
+        "model": "small",
+        "method": "autolora",
+        "train": {"max_steps": 4},
+        "device": "cpu",
+    }
+    single = ab.run(**words, results="single")
+    for dtype in (torch.float64, torch.bfloat16):
+        torch.set_default_dtype(dtype)
+        try:
+            other = ab.run(**words, results=str(dtype))
+            assert torch.get_default_dtype() is dtype
+        finally:
+            torch.set_default_dtype(torch.float32)
+        assert other.test == single.test
+        selections = [
+            next(Path(place).rglob("selection.json")).read_text() for place in ("single", str(dtype))
+        ]
+        assert selections[0] == selections[1]
+
+
 def test_the_command_of_a_record_is_that_run(
     apart: bool, small: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
