@@ -42,22 +42,6 @@ def small(tiny_encoder: Path) -> dict[str, Any]:
     }
 
 
-def test_a_run_gives_its_record_and_is_not_run_again(
-    small: dict[str, Any], capsys: pytest.CaptureFixture[str]
-) -> None:
-    arguments = list(sys.argv)
-    record = ab.run(method="lora", seed=np.int64(3), **{"method.rank": 2}, **small)
-    assert (record.status, record.seed, record.config["method"]["rank"]) == (Status.completed, 3, 2)
-    assert record == read_record(next(find_records(Path("runs"))))
-    assert "--multirun" not in record.command
-    capsys.readouterr()
-    again = ab.run(method="lora", seed=3, **{"method.rank": 2}, **small)
-    assert again == record
-    assert "0 of 1 runs to do" in capsys.readouterr().err
-    assert sys.argv == arguments
-
-
-@pytest.mark.parametrize("apart", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_number_does_not_hang_on_the_default_precision_of_the_caller() -> None:
     """Searches too: their variables would not move in bf16, whose numbers near 1 are 2^-7 apart."""
     words = {
@@ -82,6 +66,22 @@ def test_a_number_does_not_hang_on_the_default_precision_of_the_caller() -> None
         assert selections[0] == selections[1]
 
 
+def test_a_run_gives_its_record_and_is_not_run_again(
+    small: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = list(sys.argv)
+    record = ab.run(method="lora", seed=np.int64(3), **{"method.rank": 2}, **small)
+    assert (record.status, record.seed, record.config["method"]["rank"]) == (Status.completed, 3, 2)
+    assert record == read_record(next(find_records(Path("runs"))))
+    assert "--multirun" not in record.command
+    capsys.readouterr()
+    again = ab.run(method="lora", seed=3, **{"method.rank": 2}, **small)
+    assert again == record
+    assert "0 of 1 runs to do" in capsys.readouterr().err
+    assert sys.argv == arguments
+
+
+@pytest.mark.parametrize("apart", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_the_command_of_a_record_is_that_run(
     apart: bool, small: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
