@@ -337,7 +337,7 @@ def _adapter() -> "TypeAdapter[RunRecord]":
 
 
 def find_records(root: Path, links: list[Path] | None = None) -> Iterator[Path]:
-    """Every run.json below `root`, in the order of their paths.
+    """Every run.json below `root`, in the order of their paths; a folder of that name too, which is told when read.
 
     Args:
         root: a folder.
@@ -347,9 +347,10 @@ def find_records(root: Path, links: list[Path] | None = None) -> Iterator[Path]:
         folders.sort()
         if links is not None:
             links += [path for name in folders if (path := Path(folder, name)).is_symlink()]
+        if RECORD in (*files, *folders):
+            yield Path(folder) / RECORD
         if RECORD in files:
             folders.clear()
-            yield Path(folder) / RECORD
 
 
 def record_from(values: dict[str, Any]) -> RunRecord:

@@ -1,5 +1,6 @@
 """Which records a report is about."""
 
+import os
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -73,6 +74,10 @@ def find_asked(words: Sequence[str]) -> Asked:
 
 
 def _folders(words: str) -> list[Path]:
+    """The folders between commas, or the one whose name has them."""
+    whole = Path(words).expanduser()
+    if "," in words and os.path.isdir(whole):  # unlike Path.is_dir, of a name of any length
+        return [whole]
     return [Path(folder).expanduser() for folder in words.split(",") if folder]
 
 

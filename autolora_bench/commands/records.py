@@ -6,7 +6,7 @@ from pathlib import Path
 from autolora_bench.commands.chosen_records import find_asked
 from autolora_bench.commands.options import COMMANDS, split_options
 from autolora_bench.errors import UserError
-from autolora_bench.record import Status
+from autolora_bench.record import RunRecord, Status
 from autolora_bench.untrusted import printable
 
 ENDED = (Status.completed, Status.failed)
@@ -19,7 +19,7 @@ def run(words: Sequence[str]) -> int:
         raise UserError("records: where to?", "as in: autolora-bench records suite=table1 to=results/records")
     asked = find_asked(rest)
     from autolora_bench.report.artefacts import UnreadableArtefactError
-    from autolora_bench.report.export_records import thin_folder, write_thin
+    from autolora_bench.report.export_records import StrayRecordError, thin_folder, write_thin
 
     root = Path(options["to"]).expanduser()
     wanted = None if asked.planned is None else {entry.identity for entry in asked.planned}
@@ -27,10 +27,15 @@ def run(words: Sequence[str]) -> int:
     ended = [record for record in chosen if record.status in ENDED]
     staying: list[str] = []
     problems: list[str] = [str(one) for one in [*asked.collection.conflicts, *asked.collection.unreadable]]
-    pairs = [(record, asked.collection.folders[record.identity]) for record in ended]
-    targets = [thin_folder(root, folder, record) for record, folder in pairs]
+    targets: list[tuple[Path, Path, RunRecord]] = []
+    for record in ended:
+        folder = asked.collection.folders[record.identity]
+        try:
+            targets.append((thin_folder(root, folder, record), folder, record))
+        except StrayRecordError as error:
+            problems.append(f"{error.what}: it is left out")
     written = 0
-    for target, (record, folder) in zip(targets, pairs, strict=True):
+    for target, folder, record in targets:
         try:
             staying += write_thin(target, folder, record)
             written += 1

@@ -53,11 +53,11 @@ def read_references(path: Path, record: str = "mr", reference: str = "ref") -> l
 def read_outputs(path: Path, text: str) -> list[tuple[int, str, str]] | None:
     """(line, record, output) of each row of a table of outputs, whose content is `text`; None for any other text.
 
-    As tuetschek/e2e-metrics reads them: tabs or commas, quoted or not, a first line with `MR` and `output`, or with
-    tabs none where the first line's first cell is a record.
+    As tuetschek/e2e-metrics reads them: tabs or commas, quoted or not, a first line with `MR` and `output`, or none
+    where the first line's first cell is a record. Of a text that begins like one, a blank follows the comma.
 
     Raises:
-        UserError: a row has another number of cells, with its line.
+        UserError: a row has another number of cells, or without a first line of names not two; with its line.
     """
     first = text.partition("\n")[0].removesuffix("\r")
     delimiter = _delimiter(first)
@@ -68,9 +68,14 @@ def read_outputs(path: Path, text: str) -> list[tuple[int, str, str]] | None:
         rows = read_table(path, delimiter, text)
         places = names.index("mr"), names.index(found[0])
         return [(number, cells[places[0]], cells[places[1]]) for number, cells in rows[1:]]
-    if delimiter == "\t" and len(cells) == 2 and _is_record(cells[0]):
-        return [(number, cells[0], cells[1]) for number, cells in read_table(path, delimiter, text)]
-    return None
+    if len(cells) < 2 or not _is_record(cells[0]) or (delimiter == "," and cells[1].startswith(" ")):
+        return None
+    if len(cells) > 2:
+        raise UserError(
+            f"{path}, line 1: {len(cells)} columns where a record and an output are expected",
+            "put an output that holds the separator in quotation marks, or name the columns: MR and output",
+        )
+    return [(number, record, output) for number, (record, output) in read_table(path, delimiter, text)]
 
 
 def _read_rows(path: Path, record: str, reference: str) -> list[tuple[int, str, str]]:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 from xml.etree import ElementTree
@@ -18,6 +19,13 @@ _DECLARED = re.compile(
 )
 
 
+@dataclass(frozen=True)
+class NamedEntry(Entry):
+    """An entry and the id that the publisher gave it, empty where it has none."""
+
+    eid: str = ""
+
+
 def read_webnlg_xml(paths: Sequence[Path], task: TaskConfig) -> tuple[Columns, list[str]]:
     """Entries of all files with their good lexicalisations.
 
@@ -27,7 +35,7 @@ def read_webnlg_xml(paths: Sequence[Path], task: TaskConfig) -> tuple[Columns, l
     return entry_columns(entry for path in paths for entry in read_entries(path))
 
 
-def read_entries(path: Path, *, with_triples: bool = True) -> list[Entry]:
+def read_entries(path: Path, *, with_triples: bool = True) -> list[NamedEntry]:
     """Entries of one file, in its order.
 
     Args:
@@ -87,11 +95,11 @@ def _refuse(path: Path) -> NoReturn:
     raise UserError(f"{path} declares a document type", "remove the DOCTYPE: WebNLG's files have none")
 
 
-def _entry(path: Path, element: ElementTree.Element, with_triples: bool) -> Entry:
+def _entry(path: Path, element: ElementTree.Element, with_triples: bool) -> NamedEntry:
     name = (
         f"{path}, entry {quote(element.get('eid', '?'))[1:-1]} of {quote(element.get('category', '?'))[1:-1]}"
     )
-    triples = [triple.text or "" for triple in element.iterfind("modifiedtripleset/mtriple")]
+    triples = [_text(triple) for triple in element.iterfind("modifiedtripleset/mtriple")]
     category = element.get("category")
     if category is None or (with_triples and not triples):
         raise UserError(f"{name} has no category or no modified triples", "download the file again")
@@ -100,7 +108,7 @@ def _entry(path: Path, element: ElementTree.Element, with_triples: bool) -> Entr
             parse_triple(triple)
     except ValueError as error:
         raise UserError(f"{name}: {error}", "correct the triple") from error
-    lexicalisations = [(lex.get("comment", ""), lex.text or "") for lex in element.iterfind("lex")]
+    lexicalisations = [(lex.get("comment", ""), _text(lex)) for lex in element.iterfind("lex")]
     if any(comment == GOOD and not text.strip() for comment, text in lexicalisations):
         raise UserError(f"{name}: a lexicalisation marked {GOOD} is blank", "correct the entry")
     languages = sorted({lex.get("lang", "") for lex in element.iterfind("lex")} - {""})
@@ -109,4 +117,9 @@ def _entry(path: Path, element: ElementTree.Element, with_triples: bool) -> Entr
             f"{name}: its lexicalisations are in {' and '.join(languages)}",
             "leave those of one language in the file",
         )
-    return Entry(category, triples, lexicalisations)
+    return NamedEntry(category, triples, lexicalisations, element.get("eid", ""))
+
+
+def _text(element: ElementTree.Element) -> str:
+    """All of its text, that of marked words included."""
+    return "".join(element.itertext())

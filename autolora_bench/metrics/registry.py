@@ -15,6 +15,8 @@ from autolora_bench.metrics.scores import MetricScores, MetricUnavailableError, 
 
 Score = Callable[[Sequence[Any], Sequence[Any]], float]
 """Predictions and references, one of each per example -> the score."""
+ROUNDING = 1e-6
+"""So far beyond its bounds a score may lie: a perfect BLEU is 1.0000000000000004."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,7 @@ class Metric:
         title: what tables call a metric of the user's own; none: its name.
         tasks: the kinds of task that a metric of the user's own is for.
         score: what computes a metric of the user's own (autolora_bench.user_code); none for the project's.
+        least, most: bounds of the recorded value; infinite where there is none, as for a metric of the user's own.
     """
 
     name: str
@@ -36,32 +39,43 @@ class Metric:
     title: str | None = None
     tasks: tuple[str, ...] = ()
     score: Score | None = None
+    least: float = -math.inf
+    most: float = math.inf
 
     def merit(self, value: float) -> float:
         """The value with its sign changed where lower is better: of two merits the greater is the better score."""
         return value if self.higher_is_better else -value
 
+    def holds(self, value: float) -> bool:
+        """Whether the metric can have the value, but for rounding of sums."""
+        return self.least - ROUNDING <= value <= self.most + ROUNDING
+
+    @property
+    def span(self) -> str:
+        """Its bounds, in words."""
+        return f"{self.least:g} or more" if math.isinf(self.most) else f"from {self.least:g} to {self.most:g}"
+
 
 _metrics = {
     metric.name: metric
     for metric in (
-        Metric("accuracy"),
-        Metric("f1"),
-        Metric("macro_f1"),
-        Metric("matthews_correlation"),
-        Metric("pearson"),
-        Metric("spearman"),
-        Metric("precision"),
-        Metric("recall"),
-        Metric("bleu"),
-        Metric("nist", published_scale=1.0),
-        Metric("meteor"),
-        Metric("rouge_l"),
-        Metric("rouge_l_google"),
-        Metric("cider", published_scale=1.0),
-        Metric("ter", higher_is_better=False),
-        Metric("relative_error", higher_is_better=False),
-        Metric("rank_correlation"),
+        Metric("accuracy", least=0.0, most=1.0),
+        Metric("f1", least=0.0, most=1.0),
+        Metric("macro_f1", least=0.0, most=1.0),
+        Metric("matthews_correlation", least=-1.0, most=1.0),
+        Metric("pearson", least=-1.0, most=1.0),
+        Metric("spearman", least=-1.0, most=1.0),
+        Metric("precision", least=0.0, most=1.0),
+        Metric("recall", least=0.0, most=1.0),
+        Metric("bleu", least=0.0, most=1.0),
+        Metric("nist", published_scale=1.0, least=0.0),
+        Metric("meteor", least=0.0, most=1.0),
+        Metric("rouge_l", least=0.0, most=1.0),
+        Metric("rouge_l_google", least=0.0, most=1.0),
+        Metric("cider", published_scale=1.0, least=0.0),
+        Metric("ter", higher_is_better=False, least=0.0),
+        Metric("relative_error", higher_is_better=False, least=0.0),
+        Metric("rank_correlation", least=-1.0, most=1.0),
     )
 }
 METRICS: Mapping[str, Metric] = MappingProxyType(_metrics)

@@ -18,7 +18,7 @@ from autolora_bench.report.agreement import rank_agreement, task_agreement
 from autolora_bench.report.answers import answers
 from autolora_bench.report.arena import Arena, arenas_of, is_planted
 from autolora_bench.report.arena_tables import arena_csv, arena_tables
-from autolora_bench.report.collect import Collection, distinct
+from autolora_bench.report.collect import Collection, distinct, no_records
 from autolora_bench.report.comparisons import comparisons
 from autolora_bench.report.costs import CostTable, cost_reports, cost_tables
 from autolora_bench.report.formats import PlainTable, in_format, latex, markdown, plain_json
@@ -122,9 +122,7 @@ def prepare(
     given = records if isinstance(records, Collection) else distinct(records)
     runs, outside = runs_of(given.records, planned, given.unreadable)
     if not runs:
-        raise UserError(
-            "there is nothing to report: no record was found", "run something, or say where: results=DIR"
-        )
+        raise no_records(given)
     family = _family(compare, runs, planned)
     values = read_published(*published)
     tuned = tuned_cells(runs)

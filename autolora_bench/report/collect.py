@@ -7,9 +7,14 @@ from pathlib import Path
 from typing import Any, cast
 
 from autolora_bench.errors import UserError
+from autolora_bench.metrics.registry import METRICS
 from autolora_bench.record import RunRecord, Status, find_records, read_record
 
 Identity = tuple[str, str, str, str, int]
+LARGEST = 1e100
+"""A score beyond it, of whatever metric, has squares and sums that are no numbers."""
+SAID = 3
+"""So many records that cannot be read are named in one message."""
 PLAIN = (int, float, bool, type(None), Status)
 
 
@@ -28,7 +33,7 @@ class Conflict:
 
 @dataclass(frozen=True)
 class Unreadable:
-    """A run.json that cannot be read as a record."""
+    """A run.json that cannot be read as a record, or has a score that there cannot be."""
 
     path: Path
     reason: str
@@ -77,14 +82,30 @@ def collect(*folders: Path) -> Collection:
     return collection
 
 
+def no_records(collection: Collection) -> UserError:
+    """Why a collection without records has none: nothing was found, or what hinders each that was."""
+    found = [*map(str, collection.unreadable), *(f"{link} is a link" for link in collection.links)]
+    if not found:
+        return UserError(
+            "there is nothing to report: no record was found", "run something, or say where: results=DIR"
+        )
+    more = f"; and {len(found) - SAID} more" if len(found) > SAID else ""
+    return UserError(
+        f"there is nothing to report: no record can be read: {'; '.join(found[:SAID])}{more}",
+        "repair them or move them away; name the folder that a link leads to: results=DIR",
+    )
+
+
 def distinct(records: Sequence[RunRecord]) -> Collection:
     """Records that were not read from a folder, each run once, as `collect` has it.
 
     Raises:
-        UserError: two completed records of one run have different scores.
+        UserError: two completed records of one run have different scores, or one has a score that there cannot be.
     """
     found: dict[Identity, RunRecord] = {}
     for record in map(legible, records):
+        if wrong := impossible_score(record):
+            raise UserError(f"the record of {describe(record.identity)}: {wrong}", "leave it out")
         earlier = found.setdefault(record.identity, record)
         if earlier is record or record.status is not Status.completed:
             continue
@@ -141,6 +162,9 @@ def _add(collection: Collection, found: dict[Identity, RunRecord], path: Path) -
         reason = error.what.removeprefix(str(path)).lstrip(" :")
         collection.unreadable.append(Unreadable(path, reason.removeprefix("is not a readable record: ")))
         return
+    if wrong := impossible_score(record):
+        collection.unreadable.append(Unreadable(path, wrong))
+        return
     identity = record.identity
     earlier = found.get(identity)
     if earlier is None:
@@ -163,6 +187,28 @@ def _compare(collection: Collection, earlier: RunRecord, record: RunRecord, path
     else:
         kept = collection.folders[record.identity]
         collection.conflicts.append(Conflict(record.identity, kept, path.parent, difference))
+
+
+def impossible_score(record: RunRecord) -> str | None:
+    """The first score outside the range of a metric that is known here, in words; None where all lie in theirs.
+
+    Means over seeds would hide it: 80.0 among fractions, for one. No score of any metric may be beyond `LARGEST`.
+    """
+    named = [
+        (f"{name}.{split}", one)
+        for name in ("best", "last", "test")
+        for split, one in getattr(record, name).items()
+    ]
+    for where, one in [*named, *((f"history.{n}", one) for n, one in enumerate(record.history))]:
+        for score, value in one.scores.items():
+            metric = METRICS.get(score.partition("/")[0])
+            if value is None:
+                continue
+            if metric is not None and not metric.holds(value):
+                return f"score {score} of {where} is {value:g}, its range is {metric.span}"
+            if abs(value) > LARGEST:
+                return f"score {score} of {where} is {value:g}, too large to be averaged"
+    return None
 
 
 def scores_differ(one: RunRecord, other: RunRecord) -> str | None:

@@ -24,6 +24,10 @@ TO = "to=DIR"
 """The words that choose another folder."""
 
 
+class StrayRecordError(UserError):
+    """A record whose names lead out of the folder that it is to be written into."""
+
+
 def thin_folder(root: Path, folder: Path, record: RunRecord) -> Path:
     """Where below `root` the record's identity puts it; never where a run keeps its own record and artefacts.
 
@@ -33,11 +37,14 @@ def thin_folder(root: Path, folder: Path, record: RunRecord) -> Path:
         record: its record.
 
     Raises:
-        UserError: the record's names lead out of `root`, or what lies there is not a thin record.
+        StrayRecordError: the record's names lead out of `root`.
+        UserError: what lies there is not a thin record.
     """
     target = root / relative_folder(*record.identity)
     if not target.resolve().is_relative_to(root.resolve()):
-        raise UserError(f"{folder}: the names in its record lead out of {root}", "mend or remove that record")
+        raise StrayRecordError(
+            f"{folder}: the names in its record lead out of {root}", "mend or remove that record"
+        )
     if target.resolve() == folder.resolve() or not _may_be_replaced(target / RECORD):
         raise UserError(
             f"{target} is a run's own folder: a small record would overwrite what is there",

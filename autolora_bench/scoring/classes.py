@@ -2,6 +2,7 @@
 
 import math
 import re
+import unicodedata
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -11,9 +12,9 @@ from autolora_bench.data.files import local_source
 from autolora_bench.data.glue_tsv import read_glue_tsv
 from autolora_bench.errors import UserError
 from autolora_bench.metrics.classification import CORRELATIONS, GLUE_CLASSES, GLUE_METRICS
-from autolora_bench.scoring.predictions import check_counts, read_lines
+from autolora_bench.scoring.predictions import check_counts, check_ids, read_ids, read_lines
 from autolora_bench.tables.roles import INDICES, LABELS
-from autolora_bench.tables.text_files import BLANKS, holds_json, quote, read_text
+from autolora_bench.tables.text_files import BLANKS, QUOTED, holds_json, quote, read_text
 
 Value = int | float | str
 Values = list[Value]
@@ -58,6 +59,7 @@ def read_labelled(
         else:
             (labels,) = read(references, HEADER[1:])
         check_counts(predictions, len(predicted), references, len(labels))
+        check_ids(predictions, references, read_ids(references))
     _check_spelling(predicted, labels, classes)
     if classes:
         return _numbers(predicted, classes), _numbers(labels, classes)
@@ -99,10 +101,13 @@ def _check_alike(predicted: set[Value], labels: set[Value]) -> None:
     would be counted as wrong."""
     spelled: dict[str, Value] = {}
     for value in sorted({*predicted, *labels}, key=str):
-        plain = str(value).strip("\"'").casefold()
+        plain = _plain(str(value))
         if spelled.setdefault(plain, value) != value:
+            one, other = str(spelled[plain]), str(value)
+            alike = unicodedata.normalize("NFC", one) == unicodedata.normalize("NFC", other)
+            shown = [ascii(name[:QUOTED]) if alike else quote(name) for name in (one, other)]
             raise UserError(
-                f"one class is spelled {quote(str(spelled[plain]))} and {quote(str(value))}",
+                f"one class is spelled {shown[0]} and {shown[1]}",
                 "spell it alike in predictions and labels",
             )
     apart = min(len(predicted), len(labels)) > 1 and predicted.isdisjoint(labels)
@@ -116,6 +121,14 @@ def _check_alike(predicted: set[Value], labels: set[Value]) -> None:
             f"predictions and labels are not of the same classes: {shown[0]}; {shown[1]}",
             "spell the classes alike, a prediction and nothing else on each line",
         )
+
+
+def _plain(name: str) -> str:
+    """A class's name without what a reader does not see or overlooks: signs of no width, kinds of blanks, ways to
+    compose a letter, case and quotation marks."""
+    composed = unicodedata.normalize("NFKC", name)
+    shown = "".join(char for char in composed if unicodedata.category(char) != "Cf")
+    return " ".join(shown.split()).strip("\"'").casefold()
 
 
 def read_columns(

@@ -1,11 +1,15 @@
-"""What `score` reads of predictions: lines of text or JSON, and the records they say they are of."""
+"""What `score` reads of predictions: lines of text or JSON, and the records or ids they say they are of."""
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from autolora_bench.errors import UserError
+from autolora_bench.tables.roles import INDICES
 from autolora_bench.tables.text_files import holds_json, lines, quote, read_text, read_values
+
+IDS = ("eid", *INDICES)
+"""Names that a line of JSON may have for its example's id; the first that it has is taken."""
 
 
 def read_lines(path: Path, text: str | None = None) -> list[str]:
@@ -38,6 +42,22 @@ def read_records(path: Path) -> list[tuple[int, str]] | None:
         return None
     found = [(number, value.get("record")) for number, value in read_values(path) if isinstance(value, dict)]
     return [(number, record) for number, record in found if isinstance(record, str)] or None
+
+
+def read_ids(path: Path) -> list[str] | None:
+    """The id that each line of JSON names, empty where it names none; None where the file is none of JSON lines.
+
+    Raises:
+        UserError: as `read_lines`.
+    """
+    if not holds_json(path):
+        return None
+    return [_id(value) for _, value in read_values(path)]
+
+
+def _id(value: Any) -> str:
+    named = next((value[name] for name in IDS if name in value), "") if isinstance(value, dict) else ""
+    return str(named) if isinstance(named, str | int) else ""
 
 
 def _text(path: Path, number: int, value: Any) -> str:
@@ -75,4 +95,23 @@ def check_records(
             raise UserError(
                 f"{predictions}, line {number}: its record is {quote(record)}, that of {references} {quote(wanted)}",
                 "give the outputs of the references' records, in their order",
+            )
+
+
+def check_ids(predictions: Path, references: Path, expected: Sequence[str] | None) -> None:
+    """Refuse predictions in another order than the references: each id that these have too must be its place's.
+
+    Args:
+        predictions: lines of JSON; others name no ids.
+        references: for messages.
+        expected: an id for each of the references, empty where there is none; None where the file names none.
+    """
+    known = {*(expected or ())} - {""}
+    for number, (found, wanted) in enumerate(
+        zip(read_ids(predictions) or (), expected or (), strict=False), 1
+    ):
+        if found in known and found != wanted:
+            raise UserError(
+                f"{predictions}, line {number}: its id is {quote(found)}, that of {references} {quote(wanted)}",
+                "give the outputs in the references' order; leave out ids that are not the references'",
             )

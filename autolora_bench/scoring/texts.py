@@ -1,16 +1,26 @@
 """Outputs of the data-to-text benchmarks and their references: E2E's two files, WebNLG's XML or numbered files."""
 
+import re
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from autolora_bench.data.e2e_csv import read_outputs, read_references
-from autolora_bench.data.records import entry_columns
+from autolora_bench.data.records import GOOD, entry_columns
 from autolora_bench.data.webnlg_xml import read_entries
 from autolora_bench.errors import UserError
-from autolora_bench.scoring.predictions import check_counts, check_records, read_lines, read_records
-from autolora_bench.tables.text_files import holds_json, read_text
+from autolora_bench.scoring.predictions import (
+    check_counts,
+    check_ids,
+    check_records,
+    read_ids,
+    read_lines,
+    read_records,
+)
+from autolora_bench.tables.text_files import holds_json, quote, read_text
 
 TABLES = (".csv", ".tsv")
+_NUMBERED = re.compile(r"\s*(\d{1,18})\s*([\t,])")
 MEND = "give the XML test file, a folder with reference0, reference1, ..., or the path they begin with"
 
 
@@ -19,22 +29,45 @@ def read_e2e(predictions: Path, references: Path) -> tuple[list[str], list[list[
 
     A reference file without a blank line holds one reference for each output, unless there is a single output. In the
     challenge's CSV (columns `mr` and `ref`) an instance is a distinct `mr`, in order of first appearance. Outputs may
-    be a table too (`MR` and `output`); the records of such a table, or of a run's own file, must be the references'.
+    be a table too (`MR` and `output`); the records of such a table, or of a run's own file, must be the references', as
+    must the ids where both files name them.
 
     Raises:
         UserError: a file is missing, empty or not UTF-8; two blank lines follow each other; a table is malformed or
-            lacks a column; the counts or the records differ.
+            lacks a column; a first column numbers the texts; the counts or the records differ.
     """
     text = read_text(predictions, may_be_blank=True)
     table = None if holds_json(predictions) else read_outputs(predictions, text)
     if table is None:
-        outputs, records = [line.strip() for line in read_lines(predictions, text)], read_records(predictions)
+        outputs = [line.strip() for line in _read_texts(predictions, text)]
+        records = read_records(predictions)
     else:
         outputs, records = [output.strip() for *_, output in table], [(number, mr) for number, mr, _ in table]
     groups, known = _read_e2e_references(references, len(outputs))
     check_counts(predictions, len(outputs), references, len(groups))
     check_records(predictions, records, references, known)
+    ids = read_ids(references)
+    if ids is not None and len(ids) == len(groups):  # each line is the only reference of its instance
+        check_ids(predictions, references, ids)
     return outputs, groups
+
+
+def _read_texts(path: Path, text: str | None = None) -> list[str]:
+    """Lines as `read_lines`, none of them in a table whose first column numbers them: it would be scored as words."""
+    found = read_lines(path, text)
+    filled = [(number, line) for number, line in enumerate(found, 1) if line.strip()]
+    marks = [mark for _, line in filled if (mark := _NUMBERED.match(line))]
+    if not marks or len(marks) < len(filled):
+        return found
+    numbers = [int(mark[1]) for mark in marks]
+    rising = len(numbers) > 1 and all(one < other for one, other in pairwise(numbers))
+    if rising or all(mark[2] == "\t" for mark in marks):
+        number, line = filled[0]
+        raise UserError(
+            f"{path}, line {number}: the lines have a first column of numbers ({quote(line)})",
+            "give the texts alone, one a line",
+        )
+    return found
 
 
 def _read_e2e_references(path: Path, outputs: int) -> tuple[list[list[str]], list[str] | None]:
@@ -51,7 +84,7 @@ def _read_e2e_references(path: Path, outputs: int) -> tuple[list[list[str]], lis
 
 
 def _read_groups(path: Path) -> list[list[str]]:
-    lines = [line.strip() for line in read_lines(path)]
+    lines = [line.strip() for line in _read_texts(path)]
     while lines and not lines[-1]:
         lines.pop()
     groups: list[list[str]] = [[]]
@@ -74,11 +107,13 @@ def _read_groups(path: Path) -> list[list[str]]:
 
 @dataclass(frozen=True)
 class WebnlgReferences:
-    """References of N records, and where the source has them their categories and the records themselves."""
+    """References of N records, and where the source has them their categories, the records themselves and their ids
+    (empty for a record without one)."""
 
     references: list[list[str]]
     categories: list[str] | None = None
     records: list[str] | None = None
+    ids: list[str] | None = None
 
 
 def read_webnlg(predictions: Path, path: Path) -> tuple[list[str], WebnlgReferences]:
@@ -89,12 +124,14 @@ def read_webnlg(predictions: Path, path: Path) -> tuple[list[str], WebnlgReferen
         path: references: an XML file (suffix .xml), a folder, a prefix, or one file with a reference a line.
 
     Raises:
-        UserError: nothing there, malformed XML, not as many records as outputs, or outputs of other records.
+        UserError: nothing there, malformed XML, not as many records as outputs, outputs of other records, or texts in
+            a table whose first column numbers them.
     """
     text = read_text(predictions, may_be_blank=True)
-    outputs = read_lines(predictions, text)
+    outputs = _read_texts(predictions, text)
     found = _read_webnlg_references(path, len(outputs), unterminated=not text.endswith("\n"))
     check_records(predictions, read_records(predictions), path, found.records)
+    check_ids(predictions, path, found.ids)
     return outputs, found
 
 
@@ -111,7 +148,7 @@ def _read_webnlg_references(path: Path, count: int, *, unterminated: bool) -> We
     if not files or not files[0].is_file():
         raise UserError(f"{path}: no references there", MEND)
     columns = [_read_column(file, count, blank_end=unterminated and file != files[0]) for file in files]
-    return WebnlgReferences([list(record) for record in zip(*columns, strict=True)])
+    return WebnlgReferences([list(record) for record in zip(*columns, strict=True)], ids=read_ids(files[0]))
 
 
 def read_xml(path: Path) -> WebnlgReferences:
@@ -120,13 +157,20 @@ def read_xml(path: Path) -> WebnlgReferences:
     Raises:
         UserError: the file is missing or is not the challenge's XML.
     """
-    kept, _ = entry_columns(read_entries(path, with_triples=False))
-    if not kept["references"]:
+    found = read_entries(path, with_triples=False)
+    entries = [entry for entry in found if any(comment == GOOD for comment, _ in entry.lexicalisations)]
+    kept, _ = entry_columns(entries)
+    if not entries:
         raise UserError(
             f"{path}: no entry has a lexicalisation marked good", "give the file ..._with_lex.xml"
         )
     references = [[" ".join(text.split()) for text in texts] for texts in kept["references"]]
-    return WebnlgReferences(references, kept["category"], kept["text"] if all(kept["text"]) else None)
+    return WebnlgReferences(
+        references,
+        kept["category"],
+        kept["text"] if all(kept["text"]) else None,
+        [entry.eid for entry in entries],
+    )
 
 
 def _numbered(prefix: Path) -> list[Path]:
@@ -138,7 +182,7 @@ def _numbered(prefix: Path) -> list[Path]:
 
 def _read_column(path: Path, count: int, *, blank_end: bool) -> list[str]:
     """One reference for each record; blank_end: in files without a last newline, one at the end is a blank line."""
-    lines = read_lines(path)
+    lines = _read_texts(path)
     if blank_end and len(lines) == count - 1 and read_text(path, may_be_blank=True).endswith("\n"):
         lines.append("")
     if len(lines) != count:

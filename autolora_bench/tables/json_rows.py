@@ -92,7 +92,7 @@ def _listed(path: Path, text: str) -> Iterator[Mapping[str, Any]]:
 
 def _parsed(path: Path, text: str, line: int) -> Any:
     try:
-        return json.loads(text, object_pairs_hook=_named_once)
+        return json.loads(text, object_pairs_hook=named_once)
     except json.JSONDecodeError as error:
         where, what = f"line {line + error.lineno - 1}", error.msg
     except (ValueError, RecursionError) as error:
@@ -103,7 +103,7 @@ def _parsed(path: Path, text: str, line: int) -> Any:
     )
 
 
-def _named_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def named_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]

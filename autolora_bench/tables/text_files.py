@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from autolora_bench.errors import UserError
+from autolora_bench.tables.json_rows import named_once
 
 BLANKS = " \t\r\f\v"
 """What parts columns or fills a blank line; other white space (a no-break space) belongs to the text."""
@@ -79,15 +80,17 @@ def read_values(path: Path) -> Iterator[tuple[int, Any]]:
     """Number and value of each line of JSON.
 
     Raises:
-        UserError: the file is missing, empty, or not UTF-8; a line that is not JSON.
+        UserError: the file is missing, empty, or not UTF-8; a line that is not JSON, or whose object has a name twice.
     """
     for number, line in lines(read_text(path, may_be_blank=True)):
         try:
-            value = json.loads(line)
-        except (ValueError, RecursionError) as error:
+            value = json.loads(line, object_pairs_hook=named_once)
+        except (json.JSONDecodeError, RecursionError) as error:
             raise UserError(
                 f"{path}, line {number}: not JSON ({error})", "give plain text another ending"
             ) from error
+        except ValueError as error:
+            raise UserError(f"{path}, line {number}: {error}", "correct the line") from error
         yield number, value
 
 

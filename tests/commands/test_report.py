@@ -65,6 +65,17 @@ def test_other_peoples_records_are_merged(
     assert "Full fine-tuning" in [row[0] for row in rows(merged)]
 
 
+@pytest.mark.parametrize("word", ["records", "merge"])
+def test_a_folder_may_have_a_comma_in_its_name(
+    word: str, results: Path, a_run: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    a_run(tmp_path / "theirs, ours", "full", 0, 0.875)
+    text = out(capsys, "report", f"results={results}", f"{word}={tmp_path / 'theirs, ours'}")
+    assert "Full fine-tuning" in [row[0] for row in rows(text)]
+    many = ",".join([str(results)] * 80)  # longer than a path may be
+    assert rows(out(capsys, "report", f"{word}={many}", f"results={results}"))
+
+
 def test_out_writes_every_format(results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     listed = out(capsys, "report", f"results={results}", f"out={tmp_path / 'page'}").split()
     for name in ("report.html", "scores.md", "scores.csv", "scores.tex"):

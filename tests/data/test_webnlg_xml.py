@@ -89,6 +89,15 @@ def test_one_entry(read: Callable[..., TaskData]) -> None:
     }
 
 
+def test_marked_words_are_part_of_a_text(read: Callable[..., TaskData]) -> None:
+    marked = ENTRY.replace("A &amp; B.", "A <b>&amp; <i>B</i></b> C<!-- no text -->.").replace(
+        "A_x | is", "A_<i>x</i> | is"
+    )
+    row = read(benchmark(marked)).splits["train"][0]
+    assert row["references"] == ["A & B C."]
+    assert row["text"] == 'A_x | is | "B" && B | of | C'
+
+
 def test_files_come_in_the_order_of_their_names(read: Callable[..., TaskData]) -> None:
     data = read(*(benchmark(ENTRY.replace("Food", name)) for name in ("Second", "First")))
     assert data.splits["train"]["category"][:] == ["Second", "First"]

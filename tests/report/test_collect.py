@@ -115,6 +115,91 @@ def test_a_score_that_is_no_number_is_named(tmp_path: Path, make: Make, value: s
     assert "score accuracy" in unreadable.reason
 
 
+@pytest.mark.parametrize(
+    ("task", "metric", "value", "spans"),
+    [
+        ("rte", "accuracy", 80.0, "from 0 to 1"),
+        ("rte", "accuracy", -3.0, "from 0 to 1"),
+        ("rte", "accuracy", 1e308, "from 0 to 1"),
+        ("cola", "matthews_correlation", -1.5, "from -1 to 1"),
+        ("webnlg", "ter", -0.1, "0 or more"),
+        ("webnlg", "bleu/unseen", 40.0, "from 0 to 1"),
+        ("rte", "one_of_theirs", 1e308, "too large to be averaged"),
+    ],
+)
+@pytest.mark.parametrize("part", ["best", "last", "test", "history"])
+def test_a_score_that_its_metric_cannot_have_is_named_and_not_averaged(
+    tmp_path: Path, make: Make, part: str, task: str, metric: str, value: float, spans: str
+) -> None:
+    good = [make(task, method, seed, 0.5) for method in ("lora", "full") for seed in range(3)]
+    bad = copy.deepcopy(make(task, "lora", 3, 0.5))
+    evaluation = copy.deepcopy(bad.history[0])
+    evaluation.scores[metric] = value
+    setattr(bad, part, [evaluation] if part == "history" else {"validation": evaluation})
+    for record in good:
+        store(tmp_path, record)
+    path = store(tmp_path, bad) / "run.json"
+    found = collect(tmp_path)
+    assert {record.identity for record in found.records} == {record.identity for record in good}
+    (unreadable,) = found.unreadable
+    assert unreadable.path == path
+    assert f"score {metric} of {part}" in unreadable.reason
+    assert spans in unreadable.reason
+    with pytest.raises(UserError, match=f"score {metric} of {part}"):
+        report([*good, bad])
+
+
+@pytest.mark.parametrize(
+    ("metric", "value"),
+    [
+        ("accuracy", 1.0000000000000002),
+        ("matthews_correlation", -1.0),
+        ("ter", 3.5),
+        ("relative_error", 1e12),
+        ("one_of_theirs", -80.0),
+    ],
+)
+def test_a_score_that_its_metric_can_have_is_kept(
+    tmp_path: Path, make: Make, metric: str, value: float
+) -> None:
+    for number, score in enumerate((value, value / 2, 0.25)):
+        record = copy.deepcopy(make("rte", "lora", number, 0.5))
+        record.headline, record.metrics = metric, {metric: metric not in ("ter", "relative_error")}
+        for evaluation in (*record.best.values(), *record.last.values(), *record.history):
+            evaluation.scores = {metric: score}
+        store(tmp_path / "runs", record)
+    found = collect(tmp_path / "runs")
+    assert not found.unreadable
+    write_report(tmp_path / "out", found)
+
+
+def test_where_no_record_can_be_read_each_is_named(tmp_path: Path, make: Make) -> None:
+    paths = [store(tmp_path / "runs", make("rte", "lora", seed, 0.7)) / "run.json" for seed in range(5)]
+    for path in paths:
+        path.write_text(path.read_text().replace('"accuracy": 0', '"accuracy": 80'))
+    with pytest.raises(UserError) as caught:
+        report(collect(tmp_path / "runs"))
+    assert f"{paths[0]}: score accuracy" in caught.value.what
+    assert "and 2 more" in caught.value.what
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links" / "there").symlink_to(store(tmp_path / "disk", make("rte", "lora", 0, 0.7)).parent)
+    with pytest.raises(UserError, match="there is a link"):
+        report(collect(tmp_path / "links"))
+
+
+def test_a_folder_with_a_records_name_is_named(tmp_path: Path, make: Make) -> None:
+    store(tmp_path, make("rte", "lora", 0, 0.7))
+    folder = store(tmp_path, make("rte", "lora", 1, 0.7))
+    (folder / "run.json").unlink()
+    (folder / "run.json").mkdir()
+    (tmp_path / "run.json").mkdir()
+    found = collect(tmp_path)
+    assert [record.seed for record in found.records] == [0]
+    assert {one.path for one in found.unreadable} == {tmp_path / "run.json", folder / "run.json"}
+    assert all("directory" in one.reason for one in found.unreadable)
+    assert f"UNREADABLE {folder / 'run.json'}" in report(found)
+
+
 def test_an_absent_folder_is_the_users_mistake(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no folder"):
         collect(tmp_path / "absent")

@@ -126,11 +126,22 @@ def test_a_header_that_both_files_have_is_no_example(write, header):
         ),
         ("0,pos\n1,neg\n", "pos\nneg\n", "are not of the same classes"),
         ("1\n0\npos\n", "pos\nneg\npos\n", "are not of the same classes"),
+        ("po\u200bs\nneg\n", "pos\nneg\n", r"one class is spelled 'pos' and 'po\u200bs'"),
+        ("pos\u00a0it\tneg\n", "", ""),
+        ("cafe\u0301\nneg\n", "caf\u00e9\nneg\n", r"one class is spelled 'cafe\u0301' and 'caf\xe9'"),
+        ("\uff50os\nneg\n", "pos\nneg\n", "one class is spelled"),
     ],
 )
 def test_classes_that_are_spelled_otherwise_are_refused(write, predicted, labels, what):
     """Each would be a wrong answer, and 0.0 the score."""
     refused(what, "classification", write("p", predicted), write("l", labels), metrics="accuracy")
+
+
+@pytest.mark.parametrize("blank", ["\u00a0", "\u2003", "  ", " \u200b"])
+def test_classes_that_differ_in_a_blank_are_refused(write, blank):
+    predictions = write("p.jsonl", json.dumps(f"very{blank}funny") + '\n"dull"\n')
+    labels = write("l.jsonl", '"very funny"\n"dull"\n')
+    refused("one class is spelled", "classification", predictions, labels, metrics="accuracy")
 
 
 @pytest.mark.parametrize("content", ["true true\nfalse false\n", "a b\n7 b\n", "a b\nb b\n"])
@@ -162,6 +173,8 @@ def test_lines_of_json_as_a_run_leaves_them(write):
         ('{"text": "a"}\n', "p.jsonl, line 1: neither a text or number"),
         ('"a"\n["O"]\n', "p.jsonl, line 2: neither a text or number"),
         ("true\n", "p.jsonl, line 1: neither a text or number"),
+        ('"a"\n{"output": "b", "output": "a"}\n', "p.jsonl, line 2: it names 'output' twice"),
+        ('{"output": {"a": 1, "a": 2}}\n', "p.jsonl, line 1: it names 'a' twice"),
     ],
 )
 def test_other_json_is_refused_with_its_line(write, content, what):
@@ -475,6 +488,8 @@ RECORDS = 'mr,ref\n"name[A], food[Thai]","A serves Thai food."\nname[B],B is a p
         '\ufeff"MR"\t"output"\r\n"name[A], food[Thai]"\t"A serves Thai food."\r\n"name[B]"\t"B is a pub."\r\n',
         '"mr","output"\n"name[A], food[Thai]","A serves Thai food."\nname[B],B is a pub.\n',
         "name[A], food[Thai]\tA serves Thai food.\nname[B]\tB is a pub.\n",
+        '"name[A], food[Thai]","A serves Thai food."\n"name[B]","B is a pub."\n',
+        '"name[A], food[Thai]",A serves Thai food.\r\nname[B],B is a pub.\r\n',
         "id\tMR\toutput\n1\tname[A], food[Thai]\tA serves Thai food.\n2\tname[B]\tB is a pub.\n",
     ],
 )
@@ -502,13 +517,37 @@ def test_outputs_may_come_through_a_pipe(write, content):
     assert report["scores"]["bleu"] == pytest.approx(1.0)
 
 
-def test_a_text_with_its_comma_is_no_table(write):
+@pytest.mark.parametrize(
+    "first", ["output, mr and more", "name[A], quiet and cheap", "1,000 pubs by the river"]
+)
+def test_a_text_with_its_comma_is_no_table(write, first):
     report = e2e(
         write,
-        "output, mr and more\nname[B], quiet and cheap\n",
-        "output, mr and more\n\nname[B], quiet and cheap\n",
+        f"{first}\nname[B], quiet and cheap\n",
+        f"{first}\n\nname[B], quiet and cheap\n",
     )
     assert report["scores"]["bleu"] == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "0\tA serves Thai food.\n1\tB is a pub.\n",
+        "1\tA serves Thai food.\r\n2\tB is a pub.\r\n",
+        "17\tA serves Thai food.\n4\t\n",
+        '0,"A serves Thai food."\n1,B is a pub.\n',
+        '1,"name[A], food[Thai]","A serves Thai food."\n2,name[B],B is a pub.\n',
+        "1\tname[A], food[Thai]\tA serves Thai food.\n2\tname[B]\tB is a pub.\n",
+    ],
+)
+def test_texts_behind_a_column_of_numbers_are_refused(write, content):
+    """The numbers, and a record between, would be scored as words."""
+    outputs, plain = write("p", content), write("r.txt", "A serves Thai food.\nB is a pub.\n")
+    for references in (write("r.csv", RECORDS), plain):
+        refused("p, line 1: the lines have a first column of numbers", "e2e", outputs, references)
+    refused("p, line 1: the lines have a first column of numbers", "webnlg", outputs, plain)
+    refused("p, line 1: the lines have a first column of numbers", "webnlg", plain, outputs)
+    refused("p, line 1: the lines have a first column of numbers", "e2e", plain, outputs)
 
 
 @pytest.mark.parametrize(
@@ -518,6 +557,10 @@ def test_a_text_with_its_comma_is_no_table(write):
         ("p", "MR\toutput\nname[A], food[Thai]\tA.\nname[C]\tC.\n", "p, line 3: its record is 'name[C]'"),
         ("p", "MR\toutput\nname[A], food[Thai]\tA.\n", "p has 1 segments"),
         ("p", "MR\toutput\nname[A], food[Thai]\tA.\tB.\nname[B]\tB.\n", "p, line 2: 3 columns where 2"),
+        ("p", '"name[B]","B is a pub."\n"name[A], food[Thai]","A."\n', "p, line 1: its record is 'name[B]'"),
+        ("p", '"name[A], food[Thai]",A.\nname[B],B, a pub.\n', "p, line 2: 3 columns where 2"),
+        ("p", '"name[A], food[Thai]",A, cheap.\nname[B],B.\n', "p, line 1: 3 columns where a record and an"),
+        ("p", "name[A], food[Thai]\t1\tA.\nname[B]\t2\tB.\n", "p, line 1: 3 columns where a record and an"),
         ("p.jsonl", '{"record": "name[B]", "output": "B."}\n{"record": "name[A], food[Thai]", "output": "A."}\n',
          "p.jsonl, line 1: its record is 'name[B]'"),
         ("p.jsonl", '{"record": "name[A], food[Thai]", "output": "A."}\n{"output": "B."}\n', "p.jsonl has 1 segments"),
@@ -602,6 +645,41 @@ def test_webnlg_outputs_of_other_records_are_refused(write):
         references,
         metrics="ter",
     )
+
+
+def test_marked_words_of_a_reference_are_scored(write):
+    references = write("r.xml", XML.replace("Bacon is  good.", "Bacon <b>is  good</b>."))
+    report = score_files("webnlg", write("p", "bacon is good.\ndog & café\n"), references, metrics="ter")
+    assert report["scores"]["ter"] == 0.0
+
+
+def test_outputs_in_another_order_than_the_references_ids_are_refused(write):
+    """Id3 of the references has no good text; other ids than theirs say nothing of the order."""
+    references = write("r.xml", XML)
+
+    def outputs(name, *ids):
+        texts = zip(ids, ["bacon is good.", "dog & café"], strict=True)
+        lines = [json.dumps({"output": text} | ({name: one} if one else {})) for one, text in texts]
+        return write("p.jsonl", "\n".join(lines))
+
+    for ids in (["Id1", "Id2"], [None, "Id2"], ["Id1", None], [None, None], [0, 1], ["a", "Id3"]):
+        for name in ("id", "eid"):
+            report = score_files("webnlg", outputs(name, *ids), references, metrics="ter")
+            assert report["scores"]["ter"] == 0.0
+    for ids, line in ((["Id2", "Id1"], 1), (["Id1", "Id1"], 2), ([None, "Id1"], 2), (["Id7", "Id1"], 2)):
+        refused(f"p.jsonl, line {line}: its id is 'Id", "webnlg", outputs("id", *ids), references)
+
+
+@pytest.mark.parametrize(
+    ("task", "metric"), [("classification", "accuracy"), ("e2e", "bleu"), ("webnlg", "ter")]
+)
+def test_ids_of_two_files_of_json_lines_are_compared(write, task, metric):
+    first, second = {"idx": 7, "output": "a"}, {"idx": "8", "output": "b"}
+    lines = [json.dumps(first), json.dumps(second)]
+    labels = write("l.jsonl", "\n".join(lines))
+    swapped = write("p.jsonl", "\n".join(lines[::-1]))
+    refused("p.jsonl, line 1: its id is '8'", task, swapped, labels, metrics=metric)
+    assert score_files(task, write("p.jsonl", "\n".join(lines)), labels, metrics=metric)["n"] == 2
 
 
 @pytest.mark.parametrize("encoding", ["utf-7", "x-evil", "rot13"])
