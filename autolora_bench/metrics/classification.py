@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-from autolora_bench.errors import UserError
+from autolora_bench.errors import UserError, require
 from autolora_bench.metrics.registry import lookup
-from autolora_bench.metrics.scores import MetricScores, collect
+from autolora_bench.metrics.scores import MetricScores, MetricUnavailableError, collect
 
 Values = Sequence[Any]
 POSITIVE = 1
@@ -51,25 +51,33 @@ def matthews_correlation(predictions: Values, labels: Values) -> float:
 
 
 def pearson(predictions: Values, labels: Values) -> float:
-    """Pearson correlation; NaN where either side is constant or N < 2."""
+    """Pearson correlation; NaN where either side is constant or N < 2. Raises as `_correlation`."""
     from scipy.stats import pearsonr
 
     return _correlation(pearsonr, predictions, labels)
 
 
 def spearman(predictions: Values, labels: Values) -> float:
-    """Spearman rank correlation, ties by mean rank; NaN where either side is constant or N < 2."""
+    """Spearman rank correlation, ties by mean rank; NaN where either side is constant or N < 2. Raises as
+    `_correlation`."""
     from scipy.stats import spearmanr
 
     return _correlation(spearmanr, predictions, labels)
 
 
 def _correlation(function: Callable[..., Any], predictions: Values, labels: Values) -> float:
-    if len(set(predictions)) < 2 or len(set(labels)) < 2:
-        return math.nan
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return float(function(predictions, labels)[0])
+    """Raises MetricUnavailableError where a value that is not finite leaves it undefined."""
+    found = math.nan
+    if len(set(predictions)) >= 2 and len(set(labels)) >= 2:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            found = float(function(predictions, labels)[0])
+    if not math.isnan(found):
+        return found
+    odd = [x for x in (*predictions, *labels) if x != x or x in (math.inf, -math.inf)]
+    if odd:
+        raise MetricUnavailableError(f"undefined (NaN): {odd[0]} is among the predictions or labels")
+    return math.nan
 
 
 FUNCTIONS: Mapping[str, Callable[[Values, Values], float]] = MappingProxyType(
@@ -106,12 +114,8 @@ def score_classification(predictions: Values, labels: Values, metrics: Sequence[
     Raises:
         UserError: different lengths, no example, a metric that is not one of these, F1 of other classes than 0 and 1.
     """
-    if len(predictions) != len(labels):
-        raise UserError(
-            f"{len(predictions)} predictions for {len(labels)} labels", "give one prediction for each label"
-        )
-    if not len(labels):
-        raise UserError("there is nothing to score: no predictions", "give one prediction for each example")
+    check_pairs(predictions, labels)
+    require_examples(len(labels) > 0)
     for name in metrics:
         if lookup(name).name not in FUNCTIONS:
             raise UserError(
@@ -124,6 +128,24 @@ def score_classification(predictions: Values, labels: Values, metrics: Sequence[
             f"write {POSITIVE} for the positive class, 0 for the other; of more classes than two it is not defined",
         )
     return collect({name: _bind(FUNCTIONS[name], predictions, labels) for name in metrics})
+
+
+def check_pairs(predictions: Sequence[Any], labels: Sequence[Any]) -> None:
+    """Raises UserError where there are more of one than of the other."""
+    require(
+        len(predictions) == len(labels),
+        f"{len(predictions)} predictions for {len(labels)} labels",
+        "give one prediction for each label",
+    )
+
+
+def require_examples(any_are_there: bool) -> None:
+    """Raises UserError where there is nothing to score."""
+    require(
+        any_are_there,
+        "there is nothing to score: no predictions",
+        "give one prediction for each example",
+    )
 
 
 def _bind(

@@ -23,6 +23,8 @@ from autolora_bench.metrics.classification import (
     FUNCTIONS,
     GLUE_CLASSES,
     GLUE_METRICS,
+    check_pairs,
+    require_examples,
     score_classification,
 )
 from autolora_bench.metrics.generation.bleu import bleu
@@ -33,7 +35,7 @@ from autolora_bench.metrics.generation.mteval import MtevalMode
 from autolora_bench.metrics.generation.nist import nist
 from autolora_bench.metrics.generation.ter import ter
 from autolora_bench.metrics.generation.webnlg import WebnlgProtocol, pad_references, score_webnlg
-from autolora_bench.metrics.registry import METRICS, Metric, own_metrics, with_own
+from autolora_bench.metrics.registry import METRICS, Metric, own_metrics, whole_of, with_own
 from autolora_bench.metrics.scores import MetricScores, collect
 from autolora_bench.metrics.tagging import TAG, TAGGING_METRICS, score_tagging
 from autolora_bench.paths import cache_dir
@@ -101,6 +103,33 @@ class OfficialMetric(evaluate.Metric):  # type: ignore[misc]
             features=self._definition.features,
             inputs_description=self._definition.inputs,
         )
+
+    def add_batch(self, *, predictions: Any = None, references: Any = None, **others: Any) -> None:
+        """As of `evaluate`, which cannot begin with an empty batch: it adds nothing.
+
+        Raises:
+            UserError: more of one than of the other.
+        """
+        given = [side for side in (predictions, references) if side is not None]
+        if len(given) == 2:
+            check_pairs(*given)
+            if not len(given[0]):
+                return
+        super().add_batch(predictions=predictions, references=references, **others)
+
+    def compute(
+        self, *, predictions: Any = None, references: Any = None, **options: Any
+    ) -> dict[str, float] | None:
+        """As of `evaluate`.
+
+        Raises:
+            UserError: nothing was added, or what was added cannot be scored.
+        """
+        if predictions is not None or references is not None:
+            self.add_batch(predictions=predictions, references=references)
+        require_examples(self.writer is not None)
+        scores: dict[str, float] | None = super().compute(**options)
+        return scores
 
     def _compute(self, *, predictions: Any, references: Any, **options: Any) -> dict[str, float]:
         _check_options(self.name, self._definition, options)
@@ -230,7 +259,7 @@ def _tagging(
     if odd is not None:
         raise UserError(f"{odd!r} is not a tag", "tags are O, B-type and I-type")
     values = score_tagging(predictions, references).values
-    return MetricScores({name: value for name, value in values.items() if name.partition("/")[0] in metrics})
+    return MetricScores({name: value for name, value in values.items() if whole_of(name) in metrics})
 
 
 _OF_TEXTS = "Predictions: a text each. References: a list of texts each, or one text. "

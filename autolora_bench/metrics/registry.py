@@ -181,13 +181,18 @@ def _finite(metric: Metric, predictions: Sequence[Any], references: Sequence[Any
     return value
 
 
+def whole_of(name: str) -> str:
+    """The metric over all examples of which this one is over a part: bleu of bleu/unseen, bleu of bleu."""
+    return name.partition("/")[0]
+
+
 def lookup(name: str) -> Metric:
     """The metric of a score's name; `f1/protein` is found as `f1`.
 
     Raises:
         UserError: no such metric.
     """
-    base = name.split("/", 1)[0]
+    base = whole_of(name)
     if base in METRICS:
         return METRICS[base]
     raise UserError(f"there is no metric {base!r}", f"{nearest(base, METRICS)}metrics: {', '.join(METRICS)}")

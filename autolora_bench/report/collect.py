@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from autolora_bench.errors import UserError
-from autolora_bench.metrics.registry import METRICS
+from autolora_bench.metrics.registry import METRICS, whole_of
 from autolora_bench.record import RunRecord, Status, find_records, read_record
 
 Identity = tuple[str, str, str, str, int]
@@ -201,7 +201,7 @@ def impossible_score(record: RunRecord) -> str | None:
     ]
     for where, one in [*named, *((f"history.{n}", one) for n, one in enumerate(record.history))]:
         for score, value in one.scores.items():
-            metric = METRICS.get(score.partition("/")[0])
+            metric = METRICS.get(whole_of(score))
             if value is None:
                 continue
             if metric is not None and not metric.holds(value):

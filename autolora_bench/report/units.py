@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from autolora_bench.metrics.registry import METRICS, Metric
+from autolora_bench.metrics.registry import METRICS, Metric, whole_of
 from autolora_bench.record import RunRecord
 
 LARGEST_SCALE = 1e6
@@ -35,7 +35,7 @@ def metric_title(name: str) -> str:
 def metric_of(name: str, records: Iterable[RunRecord] = ()) -> Metric:
     """The registry's metric; for one it does not know, the direction and scale that its records state, or scale 1."""
     records = list(records)
-    base = name.partition("/")[0]
+    base = whole_of(name)
     if base in METRICS:
         return METRICS[base]
     stated: Mapping[str, bool] = next(

@@ -20,7 +20,7 @@ from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState,
 from autolora_bench.errors import require
 from autolora_bench.search.hypergradient.step import InnerLoop
 from autolora_bench.search.storage import Trajectory, load_past, save_past
-from autolora_bench.search.validation import ValidationStream
+from autolora_bench.search.validation import ValidationStream, token_counts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +77,9 @@ class BilevelTrainer(Trainer):
         options: when the outer variables move.
         trajectory: file of the outer variables over time; `trajectory.jsonl` in the output folder by default.
         trainer_arguments: everything else that `transformers.Trainer` takes.
+
+    Raises:
+        UserError: a ready scheduler, which knows nothing of the outer variables' parameter group.
     """
 
     options: LoopOptions
@@ -95,6 +98,11 @@ class BilevelTrainer(Trainer):
         trajectory: str | Path | None = None,
         **trainer_arguments: Any,
     ) -> None:
+        require(
+            trainer_arguments.get("optimizers", (None, None))[1] is None,
+            "a ready scheduler is of the optimizer without the parameter groups that the search adds",
+            "give optimizers=(optimizer, None), and the schedule as lr_scheduler_type of the arguments",
+        )
         super().__init__(model=model, args=args, **trainer_arguments)
         self.options = options
         path = trajectory or Path(str(args.output_dir)) / "trajectory.jsonl"
@@ -140,6 +148,13 @@ class BilevelTrainer(Trainer):
     @abstractmethod
     def load_outer(self, folder: str) -> None:
         """Take them back."""
+
+    def begin(self) -> None:
+        """Before the first step of a training: let go of what an earlier one that was stopped left half done."""
+        self._step = None
+        self.diagnosis = {}
+        for variables in self._torch_optimizer().param_groups[-1]["params"]:
+            variables.grad = None
 
     @property
     def outer_moves(self) -> bool:
@@ -216,7 +231,10 @@ class BilevelTrainer(Trainer):
         return optimizer
 
     def _validation_loss(self, model: nn.Module, batch: dict[str, Any]) -> Tensor:
-        loss = self.compute_loss(model, dict(batch))
+        items = None
+        if self.compute_loss_func is not None:  # it need not do without the count, as a model's own loss does
+            items = self._get_num_items_in_batch([batch], self.args.device)
+        loss = self.compute_loss(model, dict(batch), num_items_in_batch=items)
         assert isinstance(loss, Tensor)
         return loss
 
@@ -239,7 +257,7 @@ class BilevelTrainer(Trainer):
         collate = self._get_collator_with_removed_columns(self.data_collator, description="validation")
         size = self.options.validation_batch_size or self.args.train_batch_size
         seed = self.args.seed if self.options.seed is None else self.options.seed
-        lengths = [len(tokens) for tokens in dataset["input_ids"]] if self.options.group_by_length else None
+        lengths = token_counts(dataset) if self.options.group_by_length else None
         process, processes = self.args.process_index, self.args.world_size
         return ValidationStream(dataset, collate, size, seed, process, processes, lengths)
 
@@ -287,6 +305,7 @@ class BetweenSteps(TrainerCallback):
             "never move",
             f"say {state.max_steps} or less, or search longer",
         )
+        self.trainer.begin()
         if state.is_world_process_zero:
             self.trainer.trajectory.begin(state.global_step, state.max_steps)
             if state.global_step == 0:

@@ -8,9 +8,20 @@ from peft import PeftModel
 from peft.tuners.lora import LoraLayer
 from torch import nn
 
+from autolora_bench.errors import require
+
 
 def lora_layers(model: PeftModel) -> dict[str, LoraLayer]:
-    """PEFT's LoRA layers of the active adapter, in model order, by their name inside the base model."""
+    """PEFT's LoRA layers of the active adapter, in model order, by their name inside the base model.
+
+    Raises:
+        UserError: several adapters are active.
+    """
+    require(
+        len(model.active_adapters) == 1,
+        f"several adapters are active: {', '.join(model.active_adapters)}",
+        "activate one: model.set_adapter(name)",
+    )
     adapter = model.active_adapter
     return {
         name: module

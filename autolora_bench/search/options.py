@@ -12,6 +12,7 @@ from autolora_bench.errors import UserError, member, require
 from autolora_bench.search.bilevel import LoopOptions, computes_in_16_bits
 from autolora_bench.search.hypergradient import Hypergradient
 from autolora_bench.search.ranks import RankAllocation, allocate_ranks
+from autolora_bench.search.recomputation import recomputes
 from autolora_bench.search.selection import Selection
 
 
@@ -91,18 +92,39 @@ def check_supported(
         raise UserError(f"estimator={name} runs in one process", "use one process or another estimator")
     if computes_in_16_bits(model, args) and not estimator.half_precision:
         raise UserError(f"estimator={name} is too coarse in 16 bits", "use closed_form or central_difference")
-    checkpointing = args.gradient_checkpointing or getattr(args, "activation_checkpointing", False)
-    if checkpointing and (estimator.substitutes or options.diagnose_steps):
-        raise UserError(
-            f"gradient checkpointing recomputes with other weights under estimator={name}",
-            "use first_order or closed_form with diagnose_steps=(), or no gradient checkpointing",
-        )
+    check_recomputation(model, args, options, estimator)
     _check_saved(model)
 
 
+def check_recomputation(
+    model: PeftModel, args: TrainingArguments, options: SearchOptions, estimator: Hypergradient
+) -> None:
+    """Refuse gradient checkpointing where a pass is not at the model's own weights, which recomputed blocks find.
+
+    Raises:
+        UserError: with the way out.
+    """
+    if not recomputes(model, args):
+        return
+    require(
+        not estimator.substitutes,
+        f"gradient checkpointing recomputes with other weights than those of estimator={options.estimator}",
+        "use first_order or closed_form, with diagnose_steps=(), or no gradient checkpointing",
+    )
+    require(
+        not options.diagnose_steps,
+        f"gradient checkpointing with diagnose_steps={options.diagnose_steps}: it recomputes with other weights than "
+        "those of the exact hypergradient",
+        "say diagnose_steps=(), or leave gradient checkpointing out",
+    )
+
+
 def _check_saved(model: PeftModel) -> None:
-    adapter = get_peft_model_state_dict(model, save_embedding_layers=False)
-    saved = {tensor.data_ptr() for tensor in adapter.values()}
+    adapters = [
+        get_peft_model_state_dict(model, adapter_name=name, save_embedding_layers=False)
+        for name in model.peft_config
+    ]
+    saved = {tensor.data_ptr() for adapter in adapters for tensor in adapter.values()}
     lost = [name for name, p in model.named_parameters() if p.requires_grad and p.data_ptr() not in saved]
     if lost:
         raise UserError(

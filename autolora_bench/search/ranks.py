@@ -79,7 +79,7 @@ def rounded_total(mean_rank: float, layers: int) -> int:
 
 
 def allocate_ranks(
-    values: Tensor,
+    values: Tensor | Sequence[Sequence[float]],
     modules: Sequence[str],
     rule: Rule | str = Rule.reciprocal,
     threshold: float | None = None,
@@ -89,7 +89,7 @@ def allocate_ranks(
     """Decide which components each layer keeps.
 
     Args:
-        values: (L, K) alpha, or beta where `rule.reads_beta`.
+        values: (L, K) alpha, or beta where `rule.reads_beta`; a tensor, an array or lists.
         modules: L layer names.
         rule: see `Rule`.
         threshold: for `Rule.threshold` only.
@@ -98,10 +98,14 @@ def allocate_ranks(
         minimum: every layer keeps at least this many (its highest; equal ones in component order).
 
     Raises:
-        UserError: values are not finite, do not match the modules, or the options do not fit the rule.
+        UserError: values are no table of numbers, are not finite, do not match the modules, or the options do not fit
+            the rule.
     """
     rule = member(Rule, rule, "rule")
-    table = values.detach().double().cpu()
+    try:
+        table = torch.as_tensor(values, dtype=torch.float64).detach().cpu()
+    except (TypeError, ValueError) as error:
+        raise UserError(f"the values are no table of numbers: {error}", "pass an (L, K) table") from error
     _check(table, modules, rule, threshold, budget, minimum)
     order = table.argsort(dim=1, descending=True, stable=True)
     place = order.argsort(dim=1)

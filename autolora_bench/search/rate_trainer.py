@@ -23,6 +23,7 @@ from autolora_bench.errors import UserError, require
 from autolora_bench.search.bilevel import BilevelTrainer, LoopOptions
 from autolora_bench.search.hypergradient.step import InnerLoop
 from autolora_bench.search.rates import LayerRates, RateGradient, SharedMultiples
+from autolora_bench.search.recomputation import recomputes
 
 RATES_FILE = "rates.safetensors"
 
@@ -54,7 +55,7 @@ class RateTrainer(BilevelTrainer):
         arguments: as of `BilevelTrainer`.
 
     Raises:
-        UserError: fp16, several devices in one process, or gradient checkpointing with `exact`.
+        UserError: fp16, several devices in one process, gradient checkpointing with `exact` or of the reentrant kind.
     """
 
     options: RateOptions
@@ -81,11 +82,7 @@ class RateTrainer(BilevelTrainer):
             "the search runs on one device per process",
             "use one GPU, or torchrun with plain data parallel",
         )
-        require(
-            not (options.exact and args.gradient_checkpointing),
-            "gradient checkpointing recomputes with other weights than those of the inner loop",
-            "leave one of exact and gradient checkpointing out",
-        )
+        _check_recomputation(model, args, options)
         super().__init__(model=model, args=args, options=options, **arguments)
         self.rates = rates.to(args.device)
         self.shared = (SharedMultiples(model, ()) if shared is None else shared).to(args.device)
@@ -114,6 +111,11 @@ class RateTrainer(BilevelTrainer):
             if "rate" in group:
                 group["lr"] *= multiples[group["rate"]]
                 group["weight_decay"] = group["own_decay"] * decay
+
+    def begin(self) -> None:
+        """Also refuse what has been switched on in the model since."""
+        super().begin()
+        _check_recomputation(self._model, self.args, self.options)
 
     def begin_loop(self, model: nn.Module) -> InnerLoop:
         """It remembers where the weights were."""
@@ -169,6 +171,14 @@ class RateTrainer(BilevelTrainer):
         self.rates.log.data.copy_(log)
         self.shared.log.data.copy_(shared)
         self.shared.settle()
+
+
+def _check_recomputation(model: PeftModel, args: TrainingArguments, options: RateOptions) -> None:
+    require(
+        not (recomputes(model, args) and options.exact),
+        "gradient checkpointing recomputes with other weights than those of the inner loop",
+        "leave one of exact and gradient checkpointing out",
+    )
 
 
 def _split_off(optimizer: Optimizer, members: list[nn.Parameter], number: int) -> None:

@@ -41,12 +41,12 @@ class LayerRates(nn.Module):
         limit: no multiple is above it or below its inverse.
 
     Attributes:
-        log: (L, F) natural logarithms of the multiples, zero at first.
+        log: (L, F) natural logarithms of the multiples, fp32, zero at first.
         layers: names of the L layers, or of none for granularity `model`.
         members: weights of each rate, in the order of `log`.
 
     Raises:
-        UserError: the model has no LoRA layer.
+        UserError: the model has no LoRA layer, or a rate would be of frozen weights alone.
     """
 
     log: nn.Parameter
@@ -64,8 +64,14 @@ class LayerRates(nn.Module):
             self.members = [list(pair) for pair in pairs]
         else:
             self.members = [[weight] for pair in pairs for weight in pair]
+        require(
+            all(any(weight.requires_grad for weight in weights) for weights in self.members),
+            f"with granularity={granularity.value} a rate is of frozen weights alone: it would never move",
+            "train lora_A and lora_B of every layer, or choose a coarser granularity",
+        )
         each = 2 if granularity is Granularity.factor else 1
-        self.log = nn.Parameter(torch.zeros(len(self.members) // each, each, device=pairs[0][0].device))
+        shape, device = (len(self.members) // each, each), pairs[0][0].device
+        self.log = nn.Parameter(torch.zeros(shape, dtype=torch.float32, device=device))
         self._most = math.log(limit)
 
     def multiples(self) -> Tensor:
@@ -87,8 +93,11 @@ class SharedMultiples(nn.Module):
         limit: no multiple is above it or below its inverse.
 
     Attributes:
-        log: (S,) natural logarithms of the multiples, zero at first.
+        log: (S,) natural logarithms of the multiples, fp32, zero at first.
         second: B of every layer.
+
+    Raises:
+        UserError: the scale is asked about and a B is frozen: its gradient is what the scale's is read from.
     """
 
     log: nn.Parameter
@@ -97,7 +106,14 @@ class SharedMultiples(nn.Module):
         super().__init__()
         self.names = tuple(names)
         self.second = [b for _, b in lora_factors(model)]
-        self.log = nn.Parameter(torch.zeros(len(self.names), device=self.second[0].device))
+        require(
+            Also.alpha not in self.names or all(b.requires_grad for b in self.second),
+            "the scale is learnt from the gradient of lora_B, which a layer has frozen",
+            "train lora_B, or do not learn alpha",
+        )
+        self.log = nn.Parameter(
+            torch.zeros(len(self.names), dtype=torch.float32, device=self.second[0].device)
+        )
         self._adapter, self._layers = model.active_adapter, list(lora_layers(model).values())
         self._scales = [layer.scaling[self._adapter] for layer in self._layers]
         self._most = math.log(limit)
@@ -129,6 +145,7 @@ class RateGradient:
         self, members: Sequence[Sequence[nn.Parameter]], exact: bool, shared: SharedMultiples | None = None
     ) -> None:
         self.exact = exact
+        self._asked = [weight for weights in members for weight in weights]
         self._rate_of = {id(weight): i for i, weights in enumerate(members) for weight in weights}
         self._count = len(members)
         names = shared.names if shared else ()
@@ -163,9 +180,10 @@ class RateGradient:
         """(R + S,) after the loop's last optimizer step; it must have remembered W.
 
         Raises:
-            UserError: weight decay is asked about and is part of the optimizer's gradient.
+            UserError: weight decay is asked about and is part of the optimizer's gradient; the validation loss does not
+                depend on the weights whose rates are asked about.
         """
-        v = step.validation_gradient()
+        v = step.validation_gradient(self._asked)
         found = torch.zeros(self._total, dtype=v[0].dtype, device=v[0].device)
         if self._scale is not None:
             found[self._scale] += self._along_second(step, step.parameters, v)

@@ -71,7 +71,8 @@ class Selection(nn.Module):
             )
         self.budget = _checked_budget(self.constraint, budget, len(self.modules_selected) * components)
         self.scope = scope
-        self.beta = nn.Parameter(torch.full((len(self.modules_selected), components), float(initial)))
+        shape = len(self.modules_selected), components
+        self.beta = nn.Parameter(torch.full(shape, float(initial), dtype=torch.float32))
         self.register_buffer("current", torch.empty(0), persistent=False)
         self.refresh()
 

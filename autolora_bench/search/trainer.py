@@ -24,7 +24,7 @@ from autolora_bench.search.hypergradient.base import Terms
 from autolora_bench.search.hypergradient.step import InnerLoop
 from autolora_bench.search.hypergradient.unrolled import Unrolled
 from autolora_bench.search.layers import lora_factors
-from autolora_bench.search.options import SearchOptions, check_supported
+from autolora_bench.search.options import SearchOptions, check_recomputation, check_supported
 from autolora_bench.search.ranks import RankAllocation
 from autolora_bench.search.selection import Selection, attach
 from autolora_bench.search.storage import load_selection, save_selection
@@ -126,6 +126,12 @@ class SearchTrainer(BilevelTrainer):
                 group["betas"] = self.options.selection_betas
             optimizer.add_param_group(group)
         return optimizer
+
+    def begin(self) -> None:
+        """Beta as it is decides about alpha."""
+        super().begin()
+        check_recomputation(self._model, self.args, self.options, self.hypergradient)
+        self.selection.refresh()
 
     def begin_loop(self, model: nn.Module) -> InnerStep:
         """With what the estimator needs to remember."""

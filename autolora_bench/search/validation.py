@@ -77,6 +77,27 @@ class ValidationStream:
         return [int(i) for i in grouped]
 
 
+def token_counts(dataset: Any) -> list[int]:
+    """Tokens of every example.
+
+    Raises:
+        UserError: examples without `input_ids`.
+    """
+    try:
+        by_column = hasattr(dataset, "column_names")
+        rows = (
+            dataset["input_ids"]
+            if by_column
+            else (one["input_ids"] for one in _fetch(dataset, range(len(dataset))))
+        )
+        return [len(tokens) for tokens in rows]
+    except (KeyError, TypeError, IndexError) as error:
+        raise UserError(
+            "validation examples without input_ids have no length to be grouped by",
+            "leave group_by_length out",
+        ) from error
+
+
 def seeded(seed: int, turn: int) -> torch.Generator:
     """For what is drawn at one turn (a step, an epoch) of a run: the same in every process, and after a resumption."""
     return torch.Generator().manual_seed((seed * 1_000_003 + turn) % 2**63)

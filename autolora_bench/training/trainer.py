@@ -22,6 +22,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from autolora_bench.errors import UserError
+from autolora_bench.metrics.registry import whole_of
 from autolora_bench.processes import on_main
 from autolora_bench.record import Evaluation
 from autolora_bench.run_files import CHECKPOINT, clear
@@ -35,14 +36,7 @@ from autolora_bench.training.weights import load_trainable, save_trainable, shar
 TRAINABLE = "trainable.safetensors"
 METER = "meter.json"
 HOOKS = "companion.safetensors"
-
-
 NEVER = 2**62
-
-
-def whole_of(metric: str) -> str:
-    """The metric over all examples of which this one is over a part: bleu of bleu/unseen."""
-    return metric.partition("/")[0]
 
 
 class DivergenceError(UserError):
@@ -337,11 +331,10 @@ class FinetuneTrainer(MeteredTrainer):
             evaluation.train_loss = loss
         first = next(iter(found))
         if (
-            self.headline
-            and self.headline not in (scores := found[first].scores)
-            and whole_of(self.headline) in scores
+            self.headline not in (scores := found[first].scores)
+            and (whole := whole_of(self.headline)) in scores
         ):
-            chosen = f"no {self.headline} here: {whole_of(self.headline)} chooses the best epoch"
+            chosen = f"no {self.headline} here: {whole} chooses the best epoch"
             found[first].note = "; ".join(filter(None, [found[first].note, chosen]))
         earlier = [e for e in self.meter.history if e.split == first]
         self.meter.history += found.values()

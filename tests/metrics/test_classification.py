@@ -126,6 +126,15 @@ def test_constant_correlations_are_missing_and_say_why(predictions, labels):
     assert set(scores.missing) == {"pearson", "spearman"}
 
 
+@pytest.mark.parametrize("odd", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("others", [[1.0, 2.0], [math.nan, math.nan]])
+def test_correlations_of_what_is_not_finite_are_missing_and_say_so(odd, others):
+    """The ranks of infinite values are what they are, though."""
+    scores = score_classification([odd, *others], [1.0, 1.0, 3.0], GLUE_METRICS["stsb"])
+    assert scores.missing["pearson"] == f"undefined (NaN): {odd} is among the predictions or labels"
+    assert ("spearman" in scores.values) is (math.isinf(odd) and others == [1.0, 2.0])
+
+
 def test_numbers_of_numpy_are_taken():
     scores = score_classification(
         np.array([0, 1, 1]), np.array([0, 1, 0]), ["accuracy", "f1", "matthews_correlation"]

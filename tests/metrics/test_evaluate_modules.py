@@ -217,6 +217,32 @@ def test_an_undefined_score_is_nan_and_the_log_says_why(caplog):
     assert "pearson: undefined" in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("name", "one"), [("mrpc", 1), ("stsb", 1.5), ("tagging", ["O"]), ("bleu", "a b c d"), ("e2e", "a")]
+)
+def test_nothing_to_score(name, one):
+    """Whatever is empty adds nothing, and is no score."""
+    for memory in (False, True):
+        with pytest.raises(UserError, match="nothing to score"):
+            load_metric(name, keep_in_memory=memory).compute()
+        with pytest.raises(UserError, match="nothing to score"):
+            load_metric(name, keep_in_memory=memory).compute(predictions=[], references=[])
+    module = load_metric(name)
+    module.add_batch(predictions=[], references=[])
+    with pytest.raises(UserError, match="nothing to score"):
+        module.compute()
+    with pytest.raises(UserError, match="0 predictions for 1 labels"):
+        module.add_batch(predictions=[], references=[one])
+
+
+def test_an_empty_batch_before_others():
+    module = load_metric("mrpc")
+    module.add_batch(predictions=[], references=[])
+    assert in_batches(module, [1, 0, 1], [1, 1, 1]) == pytest.approx({"accuracy": 2 / 3, "f1": 0.8})
+    with pytest.raises(UserError, match="nothing to score"):
+        module.compute()
+
+
 def test_combined_with_others(offline):
     import evaluate
 

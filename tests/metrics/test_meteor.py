@@ -310,7 +310,7 @@ def test_java_is_the_chosen_one_else_the_packaged_one_else_that_on_path(monkeypa
 def test_segment_without_reference_is_refused_before_java_starts(fake_java):
     fake_java("exit 1")
     with pytest.raises(UserError, match="segment 1 has no reference"):
-        meteor(["a"], [[""]])
+        meteor(["a"], [[]])
 
 
 def test_ptb_tokens_keep_brackets_drop_punctuation_and_lines(java):

@@ -3,6 +3,7 @@
 import itertools
 import json
 
+import numpy as np
 import pytest
 import torch
 
@@ -39,6 +40,18 @@ def test_rules_against_loops():
     assert [list(r) for r in allocate_ranks(beta, NAMES, "mean").kept] == mean
     assert [list(r) for r in allocate_ranks(beta.sigmoid(), NAMES, "half").kept] == half
     assert [list(r) for r in allocate_ranks(alpha, NAMES, "threshold", threshold=0.3).kept] == custom
+
+
+def test_any_table_of_values_is_taken():
+    rows = [[0.1, 0.5, 0.4], [0.3, 0.3, 0.4]]
+    for values in (rows, np.array(rows), torch.tensor(rows, dtype=torch.float64, requires_grad=True)):
+        assert allocate_ranks(values, ["a", "b"], "budget", budget=3).kept == (
+            (False, True, True),
+            (False, False, True),
+        )
+    for ragged in ([[0.1], [0.2, 0.3]], [["x"], ["y"]], None):
+        with pytest.raises(UserError, match="no table of numbers"):
+            allocate_ranks(ragged, ["a", "b"])
 
 
 def test_softmax_never_empties_a_layer_and_sigmoid_can():

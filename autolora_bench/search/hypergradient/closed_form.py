@@ -3,7 +3,7 @@
 Along a direction w in the weights, alpha_j [M w]_j = <w_bj, g_bj> + <w_aj, g_aj> + a curvature term, where g
 is the training gradient: differentiate the identity alpha_j dL/dalpha_j = <b_j, g_bj> = <a_j, g_aj> along w.
 The curvature term is zero while B = 0 and is dropped here. The direction is w = J v with the exact Jacobian of
-the weight step; only its LoRA part enters the products.
+the weight step; only its LoRA part enters the products. A frozen factor does not move: its part of w is zero.
 
 Through several inner steps the products are summed over them. Weights and moments are carried back exactly, but for the
 Hessian of the training loss, which would need a pass of its own for every step: like the curvature term it is dropped.
@@ -30,10 +30,12 @@ class ClosedForm(Hypergradient):
         direct, v = step.validation_gradients(with_weights=True)
         implicit = torch.zeros_like(direct)
         carried: list[list[Tensor]] = []
+        trained = set(step.parameters)
+        frozen = {f: torch.zeros_like(f) for pair in step.factors for f in pair if f not in trained}
         for taken in reversed(step.optimizer_steps()):
             back = taken.back(v, carried)
             pairs = zip(back.direction, back.gradient, strict=True)
-            products = dict(zip(step.parameters, (a * b for a, b in pairs), strict=True))
+            products = frozen | dict(zip(step.parameters, (a * b for a, b in pairs), strict=True))
             rows = [
                 products[factor_a].sum(dim=1) + products[factor_b].sum(dim=0)
                 for factor_a, factor_b in step.factors

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from autolora_bench.search.hypergradient.base import Hypergradient, Terms
-from autolora_bench.search.hypergradient.step import InnerStep, mean_over_processes
+from autolora_bench.search.hypergradient.step import InnerStep, gradients, mean_over_processes
 
 RADIUS = 0.01
 """Length of the perturbation in the released code."""
@@ -119,7 +119,7 @@ class Released(Hypergradient):
         step.selection.track()
         loss = step.validation_loss(step.model, step.validation)
         v = torch.autograd.grad(loss, step.parameters, retain_graph=True, materialize_grads=True)
-        direct = torch.autograd.grad(loss, step.selection.current)[0]
+        [direct] = gradients(loss, [step.selection.current], [step.selection.current])
         e = difference_step(v, RADIUS, half_precision=False)
         _move(step, v, e)
         beyond = _alpha_gradient(step)

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import torch
 
+from autolora_bench.errors import require
 from autolora_bench.search.hypergradient.base import Hypergradient, Terms
 from autolora_bench.search.hypergradient.closed_form import over_alpha
-from autolora_bench.search.hypergradient.step import InnerStep
+from autolora_bench.search.hypergradient.step import InnerStep, require_reached
 
 
 class FirstOrder(Hypergradient):
@@ -47,7 +48,7 @@ class Reptile(Hypergradient):
     the gradients' inner products, in expectation). What is not: anything about the validation half, which is never read
     (let it be small: method.search.train_share), and the derivative of the path itself. With one step there is no path:
     that would be joint training of weights and alpha, and is refused. A component whose alpha is exactly zero stays
-    where it is.
+    where it is. In a layer whose lora_A or lora_B is frozen the other's identity is taken alone.
     """
 
     remembers = True
@@ -56,15 +57,32 @@ class Reptile(Hypergradient):
     validates = False
 
     def terms(self, step: InnerStep) -> Terms:
-        """The mean as the direct term; implicit term zero."""
+        """The mean as the direct term; implicit term zero.
+
+        Raises:
+            UserError: no gradient has reached the LoRA layers, or a layer has no trained factor.
+        """
         place = {id(weight): i for i, weight in enumerate(step.parameters)}
-        pairs = [(place[id(a)], place[id(b)]) for a, b in step.factors]
+        layers = [
+            [(place[id(factor)], along) for factor, along in ((a, 1), (b, 0)) if id(factor) in place]
+            for a, b in step.factors
+        ]
+        require(
+            all(layers),
+            "estimator=reptile reads the gradients of lora_A and lora_B: a layer has both frozen",
+            "train one of them, or use another estimator",
+        )
         alpha = step.selection.current.detach()
         mean = torch.zeros_like(alpha)
         starts = [*(done.before for done in step.past), step.before]
         taken = step.optimizer_steps()
+        moved = {i for done in taken for i in done.moved}
+        require_reached(any(i in moved for layer in layers for i, _ in layer))
         for done, weights in zip(taken, starts, strict=True):
             g = done.unclipped(weights)
-            rows = [((weights[a] * g[a]).sum(dim=1) + (weights[b] * g[b]).sum(dim=0)) / 2 for a, b in pairs]
+            rows = [
+                torch.stack([(weights[i] * g[i]).sum(dim=along) for i, along in layer]).mean(dim=0)
+                for layer in layers
+            ]
             mean += over_alpha(torch.stack(rows), alpha) / len(taken)
         return Terms(mean, torch.zeros_like(mean))

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.optim import Optimizer
 
+from autolora_bench.errors import require
 from autolora_bench.search.hypergradient.jacobian import OptimizerStep
 from autolora_bench.search.selection import Selection
 
@@ -153,10 +154,14 @@ class InnerLoop:
         loss: Tensor = functional_call(_Loss(self.model, self.training_loss), substituted, (batch,))
         return loss
 
-    def validation_gradient(self) -> list[Tensor]:
-        """Gradient of the validation loss at W_hat with respect to each weight."""
+    def validation_gradient(self, asked: Sequence[Tensor]) -> list[Tensor]:
+        """Gradient of the validation loss at W_hat with respect to each weight; `asked` are those that matter.
+
+        Raises:
+            UserError: the loss depends on none of those.
+        """
         loss = self.validation_loss(self.model, self.validation)
-        return mean_over_processes(torch.autograd.grad(loss, self.parameters, materialize_grads=True))
+        return mean_over_processes(gradients(loss, self.parameters, asked))
 
     def _taken(self) -> OptimizerStep:
         if self.max_grad_norm and self.gradient_norm is None:
@@ -195,16 +200,42 @@ class InnerStep(InnerLoop):
 
     def validation_gradients(self, with_weights: bool) -> tuple[Tensor, list[Tensor]]:
         """Gradients of the validation loss at W_hat: with respect to alpha (L, K), and to each weight if
-        asked."""
+        asked.
+
+        Raises:
+            UserError: the loss does not depend on alpha.
+        """
         self.selection.track()
         loss = self.validation_loss(self.model, self.validation)
         inputs = [self.selection.current, *(self.parameters if with_weights else [])]
-        direct, *v = mean_over_processes(torch.autograd.grad(loss, inputs, materialize_grads=True))
+        direct, *v = mean_over_processes(gradients(loss, inputs, [self.selection.current]))
         return direct, v
 
     def pull_back(self, v: Sequence[Tensor]) -> list[Tensor]:
         """J^T v through the one step, optimizer and clipping."""
         return self._taken().back(v).direction
+
+
+def gradients(loss: Tensor, inputs: Sequence[Tensor], asked: Sequence[Tensor]) -> list[Tensor]:
+    """Gradient with respect to each of `inputs`, zeros where the loss does not depend on it.
+
+    Raises:
+        UserError: it depends on none of `asked`, which are among the inputs: zeros would pass for a result.
+    """
+    nothing = [None] * len(inputs)
+    found = torch.autograd.grad(loss, inputs, allow_unused=True) if loss.requires_grad else nothing
+    wanted = {id(one) for one in asked}
+    require_reached(any(g is not None and id(x) in wanted for x, g in zip(inputs, found, strict=True)))
+    return [torch.zeros_like(x) if g is None else g for x, g in zip(inputs, found, strict=True)]
+
+
+def require_reached(reached: bool) -> None:
+    """Raises UserError unless a gradient came as far as the LoRA layers."""
+    require(
+        reached,
+        "no gradient of the loss reaches the LoRA layers: there is nothing to learn about them",
+        "let the loss depend on them, and no layer or loss function of the model cut gradients off",
+    )
 
 
 def mean_over_processes(tensors: Sequence[Tensor]) -> list[Tensor]:

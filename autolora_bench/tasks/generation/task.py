@@ -21,7 +21,7 @@ from autolora_bench.data.schema import TaskData
 from autolora_bench.data.splits import limit
 from autolora_bench.metrics.generation.e2e import score_e2e
 from autolora_bench.metrics.generation.webnlg import WebnlgProtocol, pad_references, score_webnlg
-from autolora_bench.metrics.registry import own_metrics, with_own
+from autolora_bench.metrics.registry import own_metrics, whole_of, with_own
 from autolora_bench.metrics.scores import MetricScores
 from autolora_bench.models.architectures import IGNORED
 from autolora_bench.models.load import HeadKind, HeadSpec
@@ -128,7 +128,7 @@ def score_outputs(
     WebNLG's are of all records, and where the task names seen categories also of seen and unseen ones: whoever asks
     for `ter/seen` gets `ter` with all its parts.
     """
-    official = list(dict.fromkeys(n.partition("/")[0] for n in metrics if n not in own_metrics(metrics)))
+    official = list(dict.fromkeys(whole_of(n) for n in metrics if n not in own_metrics(metrics)))
     references = [list(texts) for texts in split["references"]]
     return with_own(_official(outputs, references, split, task, official), metrics, outputs, references)
 
@@ -155,9 +155,7 @@ def _official(
 
 def quick_metrics(task: GenerationTask) -> list[str]:
     """The headline, and every metric that starts no Java: what is computed after an epoch."""
-    return [
-        name for name in task.metrics if name == task.metrics[0] or name.partition("/")[0] not in WITH_JAVA
-    ]
+    return [name for name in task.metrics if name == task.metrics[0] or whole_of(name) not in WITH_JAVA]
 
 
 @dataclass(frozen=True)

@@ -129,6 +129,42 @@ def test_reptile_follows_the_training_gradients_of_the_path(toys, problem, const
     assert not found.implicit.any()
 
 
+def frozen(toys, factor: str, **model):
+    """A toy model whose lora_A or lora_B stands still, as in LoRA-FA."""
+    found = toys.model(**model)
+    for name, weight in found.named_parameters():
+        weight.requires_grad_(weight.requires_grad and factor not in name)
+    return found
+
+
+def test_closed_form_where_lora_a_is_frozen(toys, problem):
+    """B = 0: no curvature is dropped in the first step, which is a long one, as small numbers are no derivative."""
+    case = problem(frozen(toys, "lora_A", trained=False), lambda w: torch.optim.SGD(w, lr=20.0))
+    exact, closed = (case.terms(estimator(name)) for name in ("unrolled", "closed_form"))
+    assert distance(closed.implicit, exact.implicit) < 1e-10
+    assert distance(case.beta_gradient(estimator("closed_form")), case.numerical()) < 1e-5
+    assert distance(closed.direct, closed.total) > 0.1
+
+
+@pytest.mark.parametrize("factor", ["lora_A", "lora_B"])
+def test_reptile_where_a_factor_is_frozen(toys, problem, factor):
+    case = problem(frozen(toys, factor), LOOPS["adamw"], warm=1, inner_steps=2)
+    step = case.new_step()
+    found = case.terms(estimator("reptile"), step)
+    case.selection.track()
+    total = torch.zeros_like(found.direct)
+    for passes, before in [(done.passes, done.before) for done in [*step.past, step]]:
+        step.passes = passes
+        total += step.replayed_alpha_gradient(before)
+    assert toys.relative(found.direct, total.detach() / 2) < 1e-9
+
+
+def test_reptile_refuses_a_layer_without_a_trained_factor(toys, problem):
+    case = problem(frozen(toys, "lora_"), LOOPS["adamw"], inner_steps=2)
+    with pytest.raises(UserError, match="a layer has both frozen"):
+        case.terms(estimator("reptile"))
+
+
 def distance(found: Tensor, exact: Tensor) -> float:
     """Norm of the difference over the norm of the exact."""
     return float((found - exact).norm() / exact.norm())

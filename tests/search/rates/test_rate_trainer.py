@@ -12,7 +12,7 @@ from transformers import TrainingArguments, set_seed
 
 from autolora_bench.config.rates import Also, Granularity
 from autolora_bench.errors import UserError
-from autolora_bench.search.layers import lora_layers
+from autolora_bench.search.layers import lora_factors, lora_layers
 from autolora_bench.search.rate_trainer import RateOptions, RateTrainer
 from autolora_bench.search.rates import LayerRates, RateGradient, SharedMultiples
 
@@ -152,6 +152,36 @@ def test_rates_stay_within_the_limit(tmp_path: Path) -> None:
     found = trainer.rates.multiples()
     assert found.max() <= 30 * (1 + 1e-6)
     assert found.min() >= (1 - 1e-6) / 30
+
+
+def test_frozen_weights_have_no_rate_to_learn(tmp_path: Path) -> None:
+    model = search(tmp_path).model
+    for a, _ in lora_factors(model):
+        a.requires_grad_(False)
+    assert LayerRates(model, Granularity.layer).log.shape == (len(SIZES), 1)
+    with pytest.raises(UserError, match="a rate is of frozen weights alone"):
+        LayerRates(model, Granularity.factor)
+    lora_factors(model)[-1][1].requires_grad_(False)
+    with pytest.raises(UserError, match="a rate is of frozen weights alone"):
+        LayerRates(model, Granularity.layer)
+    with pytest.raises(UserError, match="the gradient of lora_B, which a layer has frozen"):
+        SharedMultiples(model, [Also.alpha])
+
+
+def test_a_default_precision_of_16_bits_is_not_that_of_the_rates(tmp_path: Path, monkeypatch: Any) -> None:
+    plain = search(tmp_path / "plain", also=[*Also])
+    plain.train()
+    coarse = search(tmp_path / "coarse", also=[*Also])
+    torch.set_default_dtype(torch.bfloat16)
+    try:
+        coarse.rates = LayerRates(coarse.model, Granularity.layer, 30.0)
+        coarse.shared = SharedMultiples(coarse.model, [*Also], 30.0)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    coarse._gradient = RateGradient(coarse.rates.members, False, coarse.shared)
+    coarse.train()
+    assert torch.equal(coarse.rates.log, plain.rates.log)
+    assert torch.equal(coarse.shared.log, plain.shared.log)
 
 
 def test_a_search_in_which_no_rate_would_move_is_refused(tmp_path: Path) -> None:

@@ -28,10 +28,11 @@ class Runs:
         data: tuple[Any, Any] | None = None,
         selection: dict[str, Any] | None = None,
         collator: Any = None,
+        trainer: dict[str, Any] | None = None,
         **changes: Any,
     ) -> SearchTrainer:
         """A search of six steps; `model` is one, or arguments of the toy model; `selection` says which
-        variables; `changes` go to the Trainer's arguments."""
+        variables; `changes` go to the Trainer's arguments, `trainer` to the Trainer itself."""
         train, validation = data or (self.task(1), self.task(2))
         if not isinstance(model, torch.nn.Module):
             model = self.toys.model(**{"trained": False, **(model or {})}).float()
@@ -47,6 +48,7 @@ class Runs:
                 **{"diagnose_steps": (), "selection_learning_rate": 1e-2, **(options or {})}
             ),
             data_collator=collator,
+            **(trainer or {}),
         )
 
     @staticmethod

@@ -6,6 +6,7 @@ import pytest
 import torch
 from datasets import Dataset
 from safetensors.torch import load_file
+from transformers import TrainerCallback
 
 from autolora_bench.config.search import SEVERAL_STEPS, SelectionOptimizer
 from autolora_bench.errors import UserError
@@ -124,6 +125,53 @@ def test_resumed_search_with_grouped_batches(runs, tmp_path):
         assert runs.same(runs.everything(resumed), runs.everything(whole))
         widths[grouped] = sum(whole._validation.batch(step)["input_ids"].shape[1] for step in range(24))
     assert widths[True] < widths[False]
+
+
+class Stopping(TrainerCallback):
+    """Ctrl-C once, between the micro-batches of the step after `step`."""
+
+    def __init__(self, step):
+        self.step = step
+
+    def on_substep_end(self, args, state, control, **_):
+        if state.global_step == self.step:
+            self.step = None
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("name", ["closed_form", "unrolled"])
+@pytest.mark.sample(keep=("closed_form",))
+def test_a_trainer_goes_on_from_a_checkpoint_after_it_was_stopped_in_a_step(runs, tmp_path, name):
+    """What the stopped step has left in the trainer is not the resumed run's; nor are gradients of the variables."""
+    changes = {"gradient_accumulation_steps": 2, "save_strategy": "steps", "save_steps": 2}
+    whole = runs.search(tmp_path / "whole", {"estimator": name}, **changes)
+    whole.train()
+    stopped = runs.search(tmp_path / "part", {"estimator": name}, **changes)
+    stopped.add_callback(Stopping(3))
+    with pytest.raises(KeyboardInterrupt):
+        stopped.train()
+    stopped.diagnosis = {"hypergradient_cosine": 0.5}
+    stopped.selection.beta.grad = torch.ones_like(stopped.selection.beta)
+    stopped.train(resume_from_checkpoint=str(tmp_path / "part" / "checkpoint-2"))
+    assert runs.same(runs.everything(stopped), runs.everything(whole))
+    assert runs.trajectory(stopped) == runs.trajectory(whole)
+    assert not any("hypergradient_cosine" in line for line in stopped.state.log_history)
+
+
+def test_a_second_training_begins_with_an_inner_loop_of_its_own(runs, tmp_path, monkeypatch):
+    """Three steps leave half a loop behind."""
+    trainer, lengths = runs.search(tmp_path, {"inner_steps": 2, "interval": 2}, max_steps=3), []
+    move = trainer.move_outer
+
+    def watched(step):
+        lengths.append((trainer.state.global_step + 1, len(step.optimizer_steps())))
+        move(step)
+
+    monkeypatch.setattr(trainer, "move_outer", watched)
+    trainer.train()
+    trainer.args.max_steps = 4
+    trainer.train()
+    assert lengths == [(2, 2), (2, 2), (4, 2)]
 
 
 @pytest.mark.parametrize(
