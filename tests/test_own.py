@@ -116,7 +116,7 @@ def test_it_runs_is_cut_off_goes_on_and_is_reported_where_nobody_has_it(
     assert weights[0] == weights[1]
 
     assert one.config["method"]["code"]
-    files = {f"methods/{path.name}" for path in (mine / "methods").glob("*.py")}
+    files = {f"methods/{path.name}" for path in (mine / "methods").glob("_*.py")} | {"methods/top_lora.py"}
     said = one.provenance["method"]
     assert (said["title"], said["family"], set(said["files"])) == ("LoRA, top blocks", "lora", files)
 
@@ -217,7 +217,7 @@ def test_a_metric_of_ones_own_scores_runs_and_is_reported_where_nobody_has_it(
     assert cli.run(line) == 0
     (record,) = records(tmp_path / "runs")
     assert record.metrics == {"accuracy": True, "worst_class": True}
-    files = {"methods/_top_lora.py", "metrics/worst_class.py"}
+    files = {"methods/_top_lora.py", "methods/_norm_ranks.py", "metrics/worst_class.py"}
     digests = {name: hashlib.sha256((mine / name).read_bytes()).hexdigest() for name in files}
     assert record.provenance["metrics"]["worst_class"]["files"] == digests
     assert record.config["task"]["code"]
@@ -391,3 +391,65 @@ def test_two_processes_of_one_run_find_it(words: Words, tmp_path: Path) -> None:
     (record,) = records(tmp_path / "runs")
     assert record.provenance["processes"] == 2
     assert record.status is Status.completed
+
+
+def test_an_allocator_stands_beside_ours_on_plants(
+    mine: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = [f"--config-dir={mine}", "suite=arena_small", "method=norm_ranks,lora_uniform", "task.mode=equal"]
+    line += ["train.max_steps=1", "method.learning_rate=1e-2", f"results={tmp_path / 'runs'}"]
+    assert cli.run(["-m", *line]) == 0
+    capsys.readouterr()
+    assert cli.run(["report", *line]) == 0
+    assert "| LoRA, ranks by norm |" in capsys.readouterr().out
+    [record] = [one for one in records(tmp_path / "runs") if one.method == "norm_ranks"]
+    assert (record.config["method"]["mean_rank"], record.config["method"]["dropout"]) == (4.0, 0.0)
+    assert sum(layer.rank for layer in record.ranks) == 48
+
+
+BROKEN = {
+    "found = None": "the allocator found None",
+    "scores = -scores": "ranks are in proportion to scores from 0 on",
+    "found = Found(found.ranks, scores * float('nan'))": "are to be finite numbers for 12 layers",
+    "found = Found(found.ranks, scores[1:])": "scores of shape (11,)",
+    "ranks[0] = 3.5": " has 3.5",
+    "ranks[0] = float('nan')": " has nan",
+    "ranks[0] = -1": " has -1",
+    "ranks = ranks[1:]": "11 ranks for 12 layers",
+    "names[1] = names[0]": "12 ranks for 12 layers, 11 names",
+    "names, ranks, scores = names[1:], ranks[1:], scores[1:]": "are not of the layers that are adapted",
+    "names[0] = 'layer.99.query'": "are not of the layers that are adapted",
+    "ranks[0] = 9": "lie from 0 to 8: ",
+    "ranks = [8] * 12": "sum to 96, the budget is 48",
+}
+
+
+@pytest.mark.parametrize("mistake", BROKEN)
+@pytest.mark.sample(keep=("found = None", "ranks = [8] * 12"))
+def test_ranks_that_there_cannot_be_are_refused(
+    mistake: str, mine: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """None is trained with as if it had been meant."""
+    file = mine / "methods" / "_norm_ranks.py"
+    code = file.read_text(encoding="utf-8")
+    before, after = code.split("        return Found(")
+    own = mistake if mistake.startswith(("names", "ranks")) else "pass"
+    late = mistake if mistake.startswith("found") else "pass"
+    first = mistake if mistake.startswith("scores") else "pass"
+    tail = after.partition("\n")[2]
+    file.write_text(
+        "from autolora_bench.search import RankAllocation\n"
+        + before
+        + textwrap.indent(
+            f"{first}\nnames = list(look.budget.modules)\nranks = list(look.budget.proportional(scores).ranks)\n{own}\n"
+            f"found = Found(RankAllocation.from_ranks(names, ranks), scores)\n{late}\nreturn found\n",
+            " " * 8,
+        )
+        + tail,
+        encoding="utf-8",
+    )
+    line = [f"--config-dir={mine}", "task=planted", "model=small", "method=norm_ranks", "train.max_steps=1"]
+    assert cli.run([*line, f"results={tmp_path / 'runs'}"]) == 2
+    said = capsys.readouterr().err
+    assert BROKEN[mistake] in said
+    assert "Traceback" not in said

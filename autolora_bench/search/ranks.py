@@ -11,13 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from autolora_bench.config.search import Rule, level_of
-from autolora_bench.errors import UserError, member
+from autolora_bench.errors import UserError, member, require
 
 TOLERANCE = 1e-6
 """Relative to the threshold, or for `Rule.mean` to the layer's largest magnitude."""
@@ -37,7 +38,18 @@ class RankAllocation:
 
     @classmethod
     def from_ranks(cls, modules: Sequence[str], ranks: Sequence[int]) -> RankAllocation:
-        """An allocation that was not searched for (uniform, random, shuffled): the first ranks[l] of layer l."""
+        """An allocation that was not searched for (uniform, random, shuffled): the first ranks[l] of layer l.
+
+        Raises:
+            UserError: not one rank for each name, a name twice, or a rank that is no whole number from 0 on.
+        """
+        require(
+            len(ranks) == len(modules) == len({*modules}),
+            f"{len(ranks)} ranks for {len(modules)} layers, {len({*modules})} names",
+            "give each layer one rank",
+        )
+        odd = [f"{name} has {rank}" for name, rank in zip(modules, ranks, strict=True) if not _is_rank(rank)]
+        require(not odd, f"ranks are whole numbers from 0 on: {', '.join(odd[:3])}", "round them first")
         components = max(ranks, default=0)
         return cls(tuple(modules), tuple(tuple(j < rank for j in range(components)) for rank in ranks))
 
@@ -71,6 +83,10 @@ class RankAllocation:
                 "a rank allocation needs 'kept': {layer: [flags]}", "run the threshold phase again"
             )
         return cls(tuple(kept), tuple(tuple(bool(flag) for flag in row) for row in kept.values()))
+
+
+def _is_rank(value: object) -> bool:
+    return isinstance(value, Integral) and int(value) >= 0
 
 
 def rounded_total(mean_rank: float, layers: int) -> int:

@@ -13,6 +13,8 @@ from peft import PeftModel
 from torch import Tensor
 
 from autolora_bench.config.allocators import AllocatorConfig
+from autolora_bench.errors import require
+from autolora_bench.methods.allocators.budget import Budget
 from autolora_bench.methods.base import Phase, PhaseContext, PhaseResult
 from autolora_bench.methods.finetuning import FinetunePhase
 from autolora_bench.methods.low_rank import LowRank
@@ -37,11 +39,27 @@ class Found:
     """(L,) of the layers or (L, K) of their components: what the ranks follow from."""
 
 
-def leave(found: Found, context: PhaseContext, result: PhaseResult) -> PhaseResult:
+def leave(found: Found, budget: Budget, context: PhaseContext, result: PhaseResult) -> PhaseResult:
     """Write scores.json and ranks.json into the search's folder; `result` with what the record says of them.
 
     For the main process alone.
+
+    Raises:
+        UserError: nothing was found, ranks that the budget does not allow, or scores that are not finite numbers of
+            the layers.
     """
+    require(
+        isinstance(found, Found),
+        f"the allocator found {found!r}",
+        "return Found(ranks, scores), with a rank and a score of every layer",
+    )
+    budget.check(found.ranks)
+    layers = len(found.ranks.modules)
+    require(
+        len(found.scores) == layers and bool(found.scores.isfinite().all()),
+        f"the allocator's scores of shape {tuple(found.scores.shape)} are to be finite numbers for {layers} layers",
+        "check the model's weights and the training data, and give each layer its score",
+    )
     scores = dict(zip(found.ranks.modules, found.scores.double().cpu().tolist(), strict=True))
     write_atomically(context.folder / SCORES, json.dumps(scores, indent=1))
     write_allocation(found.ranks, context.folder / RANKS)

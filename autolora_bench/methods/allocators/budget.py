@@ -7,7 +7,7 @@ from torch import Tensor
 
 from autolora_bench.config.allocators import AllocatorConfig
 from autolora_bench.config.search import Rule
-from autolora_bench.errors import UserError
+from autolora_bench.errors import UserError, require
 from autolora_bench.search import RankAllocation, allocate_ranks
 from autolora_bench.search.ranks import rounded_total
 
@@ -41,6 +41,31 @@ class Budget:
             )
         return cls(tuple(modules), total, config.minimum_rank, config.maximum_rank)
 
+    def check(self, ranks: RankAllocation) -> None:
+        """Raises UserError unless the ranks are of these layers, within the bounds, and at most the budget."""
+        others = sorted({*ranks.modules} ^ {*self.modules})
+        require(
+            not others,
+            f"the allocator's ranks are not of the layers that are adapted: {', '.join(others[:3])}",
+            "give each of budget.modules a rank, 0 for none",
+        )
+        outside = [
+            f"{name} has {rank}"
+            for name, rank in zip(ranks.modules, ranks.ranks, strict=True)
+            if not self.minimum <= rank <= self.maximum
+        ]
+        require(
+            not outside,
+            f"the allocator's ranks are to lie from {self.minimum} to {self.maximum}: {', '.join(outside[:3])}",
+            "let it keep to budget.minimum and budget.maximum, or say other bounds (method.minimum_rank, "
+            "method.maximum_rank)",
+        )
+        require(
+            ranks.total <= self.total,
+            f"the allocator's ranks sum to {ranks.total}, the budget is {self.total}",
+            "let it keep to budget.total: budget.proportional and budget.largest do",
+        )
+
     def largest(self, values: Tensor) -> RankAllocation:
         """The components with the largest values over all layers, as many as the budget.
 
@@ -68,13 +93,24 @@ class Budget:
             scores: (L,), none below 0.
 
         Raises:
-            UserError: a score is not finite.
+            UserError: not one score for each layer, or one that is not finite or below 0.
         """
         values = scores.detach().double().cpu()
-        if not values.isfinite().all():
-            raise UserError(
-                "a layer's score is not finite", "check the model's weights and the training data"
-            )
+        require(
+            values.shape == (len(self.modules),),
+            f"scores of shape {tuple(values.shape)} for {len(self.modules)} layers",
+            "give each layer one score",
+        )
+        require(
+            bool(values.isfinite().all()),
+            "a layer's score is not finite",
+            "check the model's weights and the training data",
+        )
+        require(
+            bool((values >= 0).all()),
+            f"a layer's score is {float(values.min()):g}, and ranks are in proportion to scores from 0 on",
+            "shift them, or take another measure",
+        )
         shares = self._shares(values)
         ranks = shares.floor()
         largest = (shares - ranks).sort(descending=True, stable=True).indices

@@ -59,9 +59,8 @@ class OnePassSearch:
     def _run(self, context: PhaseContext, accumulation: int) -> PhaseResult:
         backbone = context.backbone()
         weights = backbone.model.num_parameters(exclude_embeddings=True)
-        look = Look(
-            backbone, Budget.of(self.config, backbone.targets), context, Batches(context), accumulation
-        )
+        budget = Budget.of(self.config, backbone.targets)
+        look = Look(backbone, budget, context, Batches(context), accumulation)
         watch = Stopwatch(context.device)
         found = self.find(look)
         seconds, cpu_seconds = watch.stop()
@@ -75,4 +74,4 @@ class OnePassSearch:
             flops=6.0 * tokens * weights,
             source=backbone.source,
         )
-        return leave(found, context, result)
+        return leave(found, budget, context, result)

@@ -77,12 +77,14 @@ class TrainedSearch:
         trainer = self._trainer(model, allocator, context, train, backbone.head_modules)
         train_search(trainer, context, train)
         result = measured(trainer, RANKS, backbone.source, allocator.details())
-        return on_main(lambda: self._leave(allocator, context, result))
+        return on_main(lambda: self._leave(allocator, budget, context, result))
 
-    def _leave(self, allocator: Allocator, context: PhaseContext, result: PhaseResult) -> PhaseResult:
+    def _leave(
+        self, allocator: Allocator, budget: Budget, context: PhaseContext, result: PhaseResult
+    ) -> PhaseResult:
         found = allocator.found()
         allocator.leave(found, context)
-        return leave(found, context, result)
+        return leave(found, budget, context, result)
 
     def _trainer(
         self,
