@@ -323,7 +323,7 @@ def _refusal(path: Path, content: bytes, error: "ValidationError") -> UserError:
 
 def _other_version(path: Path, version: object) -> UserError:
     return UserError(
-        f"{path} is a record of version {in_a_line(str(version))}; this program reads version {VERSION}",
+        f"{path} is a record of version {in_a_line(repr(version))}; this program reads version {VERSION!r}",
         "use the autolora-bench that wrote it, or move it away",
     )
 

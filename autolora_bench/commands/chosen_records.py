@@ -62,10 +62,12 @@ def find_asked(words: Sequence[str]) -> Asked:
             print(f"later: {line}", file=sys.stderr)
     else:
         _check_names(request)
-    from autolora_bench.report.collect import collect
+    from autolora_bench.report.collect import collect, no_records
 
     folders = _folders(options.get("records", "")) or _results(request, planned)
     collection = collect(*folders, *_folders(options.get("merge", "")))
+    if planned is None and not collection.records and (collection.unreadable or collection.links):
+        raise no_records(collection)
     if planned is None:
         collection.records = _choose(collection.records, request)
     else:

@@ -103,3 +103,11 @@ def test_a_folder_has_every_format(
     assert cli.run(["report", f"results={results}", f"out={tmp_path / 'shown'}", word]) == 2
     assert f"{name}= and out= do not go together" in capsys.readouterr().err
     assert not (tmp_path / "shown").exists()
+
+
+def test_records_that_cannot_be_read_are_named_whatever_was_asked_of_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "run.json").write_text('{"version": "1"}')
+    assert cli.run(["report", f"results={tmp_path}", "task=rte"]) == 2
+    assert "is a record of version '1'; this program reads version 1" in capsys.readouterr().err
