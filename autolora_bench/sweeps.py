@@ -84,7 +84,7 @@ def plan(request: Request, shared: Shared | None = None) -> Plan:
                     )
     if refused and not found:
         raise refused[0]
-    if request.reads_data and "data.dir" in request.said:
+    if "data.dir" in request.said:
         _check_is_read(request.said["data.dir"], found.values())
     return Plan(found.values(), list(dict.fromkeys(error.what for error in refused)))
 

@@ -50,8 +50,10 @@ FAMILY_NAMES = {
 VARIANTS_HOME = "lora"
 VARIANTS_PAGE = "lora.md#lora"
 """The method, and where on the methods' pages, with whose settings those of LoRA's variants stand."""
-NAMES = ("title", "corrections", "origin", "name")
-"""Settings that name a choice, or say where it is from."""
+NAMES = ("task.name", "model.name", "method.name")
+"""Settings that name a choice."""
+LABELS = ("title", "corrections", "origin")
+"""Last part of settings that say what is shown of a choice, or where it is from."""
 
 
 def texts() -> dict[Path, str]:
@@ -90,14 +92,15 @@ def method_settings(name: str) -> str:
 
 
 def class_settings(name: str) -> str:
-    """Table of the settings of one of the shared groups, or of what a task kind has beside every task."""
+    """Table of the settings of one of the shared groups, or of what a task kind has beside or unlike every task."""
     if name == "experiment":
         groups = {"task", "model", "data", "method", "train", "tuning"}
         found = _of_schema(ExperimentConfig, "")
         return _settings_table([one for one in found if one.name.split(".")[0] not in groups])
     if name in TASKS:
-        common = {one.name for one in _of_schema(TaskConfig, "task")}
-        return _settings_table([one for one in _of_schema(TASKS[name], "task") if one.name not in common])
+        common = {(one.name, one.default) for one in _of_schema(TaskConfig, "task")}
+        own = _of_schema(TASKS[name], "task")
+        return _settings_table([one for one in own if (one.name, one.default) not in common])
     shared = {
         "task": TaskConfig,
         "data": DataConfig,
@@ -198,7 +201,9 @@ def _asked_of_users(settings: Iterable[Setting]) -> list[Setting]:
     return [
         one
         for one in settings
-        if one.name.rpartition(".")[2] not in NAMES and not one.meaning.endswith("Filled in.")
+        if one.name not in NAMES
+        and one.name.rpartition(".")[2] not in LABELS
+        and not one.meaning.endswith("Filled in.")
     ]
 
 

@@ -11,20 +11,22 @@ from autolora_bench.commands.options import COMMANDS, print_json, split_json, sp
 from autolora_bench.config.any_task import describe
 from autolora_bench.config.computing import FLASH_PACKAGE, check_machine, slow_arithmetic
 from autolora_bench.config.data import Source
-from autolora_bench.config.experiment import ExperimentConfig
+from autolora_bench.config.experiment import ExperimentConfig, run_folder
 from autolora_bench.config.identity import identity
 from autolora_bench.config.memory import check_package
 from autolora_bench.config.model import Attention
 from autolora_bench.config.steps import expected_rows, trained_on
 from autolora_bench.config.task import TABLES, RecoveryTask
 from autolora_bench.config.trackers import check_trackers
-from autolora_bench.errors import UserError
+from autolora_bench.errors import UserError, reason
 from autolora_bench.fair import planned_runs
+from autolora_bench.ownership import LOCK
+from autolora_bench.paths import RECORD
 from autolora_bench.plan import PlannedRun, State, described, missing_references
 from autolora_bench.push import check_push
 from autolora_bench.request import read_request
 from autolora_bench.rerun import decide
-from autolora_bench.run_files import check_writable
+from autolora_bench.run_files import RUN, check_writable
 from autolora_bench.tables.read import WILD
 
 
@@ -176,9 +178,31 @@ def _check_device(experiment: ExperimentConfig) -> None:
 
 
 def _check_model(experiment: ExperimentConfig) -> None:
-    from autolora_bench.models.preflight import check_model
+    from autolora_bench.models.preflight import check_all_blocks, check_model
 
     check_model(experiment)
+    check_all_blocks(experiment)
+
+
+def _check_folder(experiment: ExperimentConfig) -> None:
+    """Raises UserError where something else is at the place of a run's folder, of one in it, or of a file in it."""
+    folder, results = run_folder(experiment), Path(experiment.results).expanduser()
+    try:
+        there = next(path for path in (folder, *folder.parents) if path.exists() or path == results)
+        if there != results and not there.is_dir():
+            raise UserError(
+                f"{there} is a file, and a run has a folder of that name",
+                "move it away, or choose another folder with results=DIR",
+            )
+        for path in sorted(folder.iterdir()) if there == folder else ():
+            if path.is_dir() and path.name != RECORD and (path.name == LOCK or RUN.owns(path.name)):
+                raise UserError(f"{path} is a folder, and a run writes a file of that name", "move it away")
+            if path.is_file() and RUN.inside(path.name) is not None:
+                raise UserError(f"{path} is a file, and a run's folders have such names", "move it away")
+    except OSError as error:
+        raise UserError(
+            f"cannot write {folder}: {reason(error)}", "choose another folder with results=DIR"
+        ) from error
 
 
 CHECKS: tuple[Callable[[ExperimentConfig], None], ...] = (
@@ -187,6 +211,7 @@ CHECKS: tuple[Callable[[ExperimentConfig], None], ...] = (
     check_machine,
     _check_device,
     lambda experiment: check_writable(experiment.results, make=False),
+    _check_folder,
     _check_data,
     _check_model,
 )

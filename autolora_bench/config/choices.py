@@ -1,6 +1,7 @@
 """What can be chosen: the YAML files of conf/ and of the user's own --config-dir."""
 
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -23,7 +24,7 @@ def choices(group: str, folders: list[Path]) -> dict[str, Path]:
     """
     found: dict[str, Path] = {}
     for folder in folders:
-        for path in (folder / group).rglob("*.yaml"):
+        for path in filter(Path.is_file, (folder / group).rglob("*.yaml")):
             found.setdefault(path.relative_to(folder / group).with_suffix("").as_posix(), path)
     return dict(sorted(found.items()))
 
@@ -48,16 +49,31 @@ def explanation(path: Path) -> list[str]:
 
 
 def schema_of(group: str, name: str, folders: list[Path]) -> str | None:
-    """The schema that a choice is built on, perhaps through choices that it extends; None where it does not say."""
+    """The schema that a choice is built on, perhaps through choices that it extends; None where it does not say.
+
+    Raises:
+        UserError: the file of one of them cannot be read.
+    """
     path = choices(group, folders).get(name)
-    read = yaml.load(path.read_text(encoding="utf-8"), Loader=LOADER) if path is not None else None
-    defaults = read.get("defaults", []) if isinstance(read, dict) else []
-    for base in (entry.partition("@")[0] for entry in defaults if isinstance(entry, str)):
+    read = _read(path) if path is not None else None
+    defaults = read.get("defaults") if isinstance(read, dict) else None
+    entries = defaults if isinstance(defaults, list) else []
+    for base in (entry.partition("@")[0] for entry in entries if isinstance(entry, str)):
         prefix = f"/schema/{group}/"
         found = base.removeprefix(prefix) if base.startswith(prefix) else schema_of(group, base, folders)
         if found is not None:
             return found
     return None
+
+
+def _read(path: Path) -> Any:
+    try:
+        return yaml.load(path.read_text(encoding="utf-8"), Loader=LOADER)
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        said = " ".join(str(error).split())
+        raise UserError(
+            f"configuration: {path} cannot be read: {said}", "mend it, or compare it with conf/"
+        ) from error
 
 
 def check_choice(group: str, name: str, folders: list[Path]) -> None:

@@ -15,7 +15,7 @@ blockdiag_butterfly_multiply: w1_bfly, w2_bfly). The paper's square class of n =
 import torch
 from torch import Tensor
 
-from autolora_bench.errors import UserError
+from autolora_bench.models.adapted_layers import check_blocks as check_blocks
 
 
 def monarch_multiply(inputs: Tensor, left: Tensor, right: Tensor) -> Tensor:
@@ -59,19 +59,3 @@ def project_onto_monarch(matrix: Tensor, blocks: int, block_rank: int = 1) -> tu
     left = columns.transpose(1, 2).flatten(2)
     right = rows.transpose(0, 1).transpose(1, 2).flatten(1, 2)
     return left.contiguous(), right.contiguous()
-
-
-def check_blocks(what: str, outputs: int, inputs: int, blocks: int, block_rank: int) -> None:
-    """Raises UserError where N does not divide both sizes, or b is above what the submatrices can have."""
-    if outputs % blocks or inputs % blocks:
-        raise UserError(
-            f"{blocks} blocks do not divide {what} of {outputs} outputs and {inputs} inputs",
-            "say a number of blocks that divides both",
-        )
-    most = min(outputs, inputs) // blocks
-    if block_rank > most:
-        raise UserError(
-            f"block rank {block_rank} is too large for {what} of {outputs} outputs and {inputs} inputs in {blocks} "
-            "blocks",
-            f"say at most {most}",
-        )

@@ -5,6 +5,7 @@ torch and transformers are not imported: `autolora-bench check` reads the files 
 
 import json
 import math
+import re
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -12,22 +13,28 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 from tokenizers import Tokenizer
 
-from autolora_bench.config.allocators import AllocatorConfig
 from autolora_bench.config.computing import check_computing
 from autolora_bench.config.experiment import ExperimentConfig
 from autolora_bench.config.memory import check_memory
-from autolora_bench.config.method import AdaLoraConfig, AutoLoraConfig, LoraConfig, RankedLoraConfig
+from autolora_bench.config.method import MonarchConfig
 from autolora_bench.config.model import ALL_LINEAR
 from autolora_bench.config.padding import check_padding_free
 from autolora_bench.config.peft_support import check_peft
 from autolora_bench.config.support import ENCODER_DECODERS, check_architecture, check_halves
 from autolora_bench.config.task import GenerationTask
 from autolora_bench.errors import UserError
+from autolora_bench.models.adapted_layers import check_blocks
 from autolora_bench.models.architectures import QUERY_AND_VALUE
 from autolora_bench.models.hub import INDEX, cached, check_reachable
 from autolora_bench.models.locate import WEIGHTS, locate
 
-LOW_RANK = (LoraConfig, AutoLoraConfig, RankedLoraConfig, AdaLoraConfig, AllocatorConfig)
+Layers = dict[str, tuple[int, int]]
+"""Name of a layer whose weight is a matrix -> its outputs and inputs."""
+BLOCK = re.compile(r"\.(\d+)\.")
+COUNTS = ("num_hidden_layers", "n_layer", "n_layers")
+"""What architectures call the number of their blocks in config.json."""
+OTHERWISE = ("albert", *ENCODER_DECODERS)
+"""Architectures whose blocks are not one list of so many."""
 VOCABULARIES = ("tokenizer.json", "vocab*", "*.model", "*.spm", "*.tiktoken", "tekken.json", "bpe.codes")
 SPECIAL_TOKENS = ("tokenizer_config.json", "special_tokens_map.json")
 TABLES = ("auto_mappings.py", "configuration_auto.py")
@@ -43,29 +50,54 @@ def check_model(experiment: ExperimentConfig) -> None:
 
     Raises:
         UserError: no weights, or files that cannot be read, or an architecture that the method, the task or a setting
-            does not work on.
+            does not work on, or layers that are not there or that the method does not fit.
     """
-    location = locate(experiment.model)
-    if location.kind not in FILED:
+    method, random = experiment.method, experiment.model.random
+    if random is not None and isinstance(method, MonarchConfig):
+        check_blocks("a layer", random.units, random.units, method.blocks, method.block_rank)
+    folder = _folder(experiment)
+    if folder is None:
         return
-    if location.kind == "hub":
-        check_reachable(location)
-        there = cached(location)
-        if there is None:
-            return
-        location = there
-    folder = Path(location.source)
     architecture = _architecture(folder, experiment)
-    check_architecture(experiment.method, architecture, experiment.task)
+    check_architecture(method, architecture, experiment.task)
     check_padding_free(experiment, architecture)
     check_peft(experiment, architecture)
     check_memory(experiment, architecture)
     check_computing(experiment, architecture)
     writes = isinstance(experiment.task, GenerationTask) or architecture in ENCODER_DECODERS
     _check_tokenizer(folder, writes)
-    layers = _layers(folder)
-    if isinstance(experiment.method, LOW_RANK):
-        _check_targets(experiment, architecture, layers)
+    layers = _layers(folder, architecture)
+    _check_targets(experiment, architecture, layers)
+    if isinstance(method, MonarchConfig):
+        for name, (outputs, inputs) in _adapted(experiment, architecture, layers).items():
+            check_blocks(f"{name}, a layer", outputs, inputs, method.blocks, method.block_rank)
+
+
+def check_all_blocks(experiment: ExperimentConfig) -> None:
+    """Raise where the files lack the query or value projection of a block that config.json states.
+
+    Of other weights, and of these by the model's own names, loading it tells.
+
+    Raises:
+        UserError: naming the first weight, or as `check_model`.
+    """
+    folder = _folder(experiment)
+    architecture = "" if folder is None else architecture_of(folder)
+    if folder is None or architecture in OTHERWISE or architecture not in QUERY_AND_VALUE:
+        return
+    said, layers = _json(folder / "config.json"), _layers(folder, architecture)
+    count = next((said[name] for name in COUNTS if isinstance(said.get(name), int)), 0)
+    for ending in QUERY_AND_VALUE[architecture]:
+        whole = ending.partition(".")[0]
+        drawn = any(_named(whole, one) for one in experiment.model.untrained)
+        there = {int(at[1]): name for name in layers if _named(name, whole) and (at := BLOCK.search(name))}
+        lacking = next((block for block in range(count) if block not in there), None)
+        if there and lacking is not None and not drawn:
+            name = BLOCK.sub(f".{lacking}.", next(iter(there.values())), count=1)
+            raise UserError(
+                f"the checkpoint of {experiment.model.name!r} lacks weights of its model: {name}.weight",
+                "name a whole checkpoint; linear layers that are to be drawn at random can be named in model.untrained",
+            )
 
 
 def architecture_of(folder: Path) -> str:
@@ -82,6 +114,15 @@ def layerdrop_of(folder: Path) -> float:
 def weights_of(folder: Path) -> int:
     """How many weights a model's files hold, from their headers. Raises UserError where they cannot be read."""
     return sum(math.prod(shape) for _, shape in _shapes(folder))
+
+
+def _folder(experiment: ExperimentConfig) -> Path | None:
+    """Where the model's files are on this machine; None where it has none, or the hub is to be asked for them."""
+    location = locate(experiment.model)
+    if location.kind == "hub":
+        check_reachable(location)
+    there = cached(location) if location.kind == "hub" else location
+    return None if there is None or there.kind not in FILED else Path(there.source)
 
 
 def _architecture(folder: Path, experiment: ExperimentConfig) -> str:
@@ -125,10 +166,14 @@ def _json(path: Path) -> dict[str, Any]:
     return said
 
 
-def _layers(folder: Path) -> set[str]:
-    """Names of the layers whose weights are matrices."""
-    matrices = [name for name, shape in _shapes(folder) if len(shape) == 2]
-    return {name.rpartition(".")[0] for name in matrices if "embed" not in name}
+def _layers(folder: Path, architecture: str) -> Layers:
+    """The layers whose weights are matrices, in the order of the files."""
+    found: Layers = {}
+    for name, shape in _shapes(folder):
+        if len(shape) == 2 and "embed" not in name:
+            outputs, inputs = reversed(shape) if architecture == "gpt2" else shape
+            found[name.rpartition(".")[0]] = (outputs, inputs)
+    return found
 
 
 def _shapes(folder: Path) -> list[tuple[str, list[int]]]:
@@ -177,11 +222,28 @@ def _check_tokenizer(folder: Path, writes: bool) -> None:
         )
 
 
-def _check_targets(experiment: ExperimentConfig, architecture: str, layers: set[str]) -> None:
+def _named(name: str, ending: str) -> bool:
+    return f".{name}".endswith(f".{ending}")
+
+
+def _adapted(experiment: ExperimentConfig, architecture: str, layers: Layers) -> Layers:
+    """The layers that a method adapts, as far as names tell: none for all-linear, or where PEFT's table decides."""
+    endings = experiment.model.targets or QUERY_AND_VALUE.get(architecture, [])
+    if architecture == "gpt2" and experiment.model.targets is None:  # its files have them in one matrix
+        return {
+            f"{name}.{part}": (outputs // 3, inputs)
+            for name, (outputs, inputs) in layers.items()
+            for whole, _, part in (ending.partition(".") for ending in endings)
+            if _named(name, whole)
+        }
+    return {name: size for name, size in layers.items() if any(_named(name, ending) for ending in endings)}
+
+
+def _check_targets(experiment: ExperimentConfig, architecture: str, layers: Layers) -> None:
     known = sorted({name.rpartition(".")[2] for name in layers})
     endings = experiment.model.targets
     for ending in endings or ():
-        there = any(name == ending or name.endswith(f".{ending}") for name in layers)
+        there = any(_named(name, ending) for name in layers)
         if ending != ALL_LINEAR and architecture != "gpt2" and not there:
             raise UserError(
                 f"model.targets: no linear layer of {experiment.model.name!r} is called {ending!r}",

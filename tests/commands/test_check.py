@@ -59,6 +59,12 @@ def shards(folder: Path) -> None:
             "train.padding_free=true does not work with the architecture albert",
         ),
         (None, ["model.targets=[nothing]"], "no linear layer of 'any' is called 'nothing'"),
+        (None, ["method=full", "model.targets=[nothing]"], "no linear layer of 'any' is called 'nothing'"),
+        (
+            None,
+            ["method=monarch", "method.blocks=5"],
+            "5 blocks do not divide encoder.layer.0.attention.self.query, a layer of",
+        ),
         (lambda folder: (folder / "config.json").write_text("{"), [], "config.json: Expecting"),
         (edit("config.json", model_type="odd"), [], "model_type 'odd' is no architecture"),
         (cut("model.safetensors"), [], "model.safetensors: Error while deserializing"),
@@ -99,6 +105,23 @@ def test_check_says_what_the_run_says(
     ran = capsys.readouterr().err
     what, _, mend = found.rpartition(" (")
     assert f"failed: {what}\n{mend.removesuffix(')')}\n" in ran
+
+
+def test_weights_of_a_block_are_gone(
+    tiny_encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(tiny_encoder, tmp_path / "model")
+    file = tmp_path / "model/model.safetensors"
+    left = {name: weight for name, weight in load_file(file).items() if ".layer.1." not in name}
+    save_file(left, file, metadata={"format": "pt"})
+    words = ["task=rte", "method=full", *SMALL, f"model.checkpoint={file.parent}", f"results={tmp_path}"]
+    assert cli.run(["check", *words]) == 2
+    found = capsys.readouterr().out
+    assert cli.run(words) == 2
+    ran = capsys.readouterr().err
+    for told in (found, ran):
+        assert "the checkpoint of 'any' lacks weights of its model: " in told
+        assert "encoder.layer.1.attention.self.query.weight" in told
 
 
 def test_an_accelerator_that_is_not_there(
@@ -259,6 +282,36 @@ def test_a_report_of_a_suite_needs_no_data(tmp_path: Path, capsys: pytest.Captur
     assert "1 records of these cells are of data=hub" in said.err
     assert cli.run(["status", "suite=minilm_glue", "task=rte"]) == 0
     assert "18 runs: 18 missing" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", [".", "..", "finetune", "run.lock", ".run.json.writing"])
+def test_what_lies_in_the_way_of_a_run(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["task=planted", "model=small", "method=lora_uniform", "train.max_steps=1", "device=cpu"]
+    words += ["task.rows={train:16,validation:4,test:4}", "train.threads=1", f"results={tmp_path / 'runs'}"]
+    assert cli.run(["check", *words]) == 0
+    capsys.readouterr()
+    [entry] = plan(Request(tuple(words)))
+    place = {".": entry.folder, "..": entry.folder.parent}.get(name, entry.folder / name)
+    place.parent.mkdir(parents=True)
+    if name in ("run.lock", ".run.json.writing"):
+        place.mkdir()
+    else:
+        place.touch()
+    assert cli.run(["check", *words]) == 2
+    said = capsys.readouterr().out
+    assert f"missing: {place} is a {'folder' if place.is_dir() else 'file'}, and a run" in said
+    assert "1 runs, 1 problems" in said
+    assert cli.run(words) == 1
+
+
+@pytest.mark.parametrize("command", ["check", "status", "report -m"])
+def test_a_folder_of_data_that_no_run_reads_is_refused_by_every_command(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["task=rte", "method=lora", f"data.dir={tmp_path}", f"results={tmp_path}"]
+    assert cli.run([*command.split(), *words]) == 2
+    assert "is not read by data=hub" in capsys.readouterr().err
+    assert cli.run([*command.split(), *words, "data=local"]) == (2 if command == "check" else 0)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The command line for people and programs: help of each command, settings explained, JSON, completion in a shell."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -63,6 +64,16 @@ def test_the_help_knows_the_options_that_are_read() -> None:
         (["train"], ["train.batch_size=16", "train.label_smoothing"]),
         (["method.search", "method=autolora"], ["method.search.interval="]),
         (["task=any"], ["task.kind=null", "classification|regression", "Columns that make the input"]),
+        (["seed", "device", "push"], ["seed=0", "whole number 0 or more", "device=auto", "push=null"]),
+        (["compare"], ["compare=[autolora:lora,", "tests and corrects together"]),
+        (["tuning"], ["tuning.rates=[0.0001,0.0003,0.001,0.003,0.01]", "tuning.extensions=4"]),
+        (["suite=fair", "tuning.rates"], ["tuning.rates=[0.0003,0.001,0.003]", "each above 0"]),
+        (
+            ["suite=fair"],
+            ["then five fresh seeds", "task=stsb,mrpc,cola", "compare=[full:lora,", "tuning.seeds=[1000]"],
+        ),
+        (["suite=arena_small"], ["task.mode=equal,size", "on one plant"]),
+        (["task=e2e", "task.decoding.beams"], ["task.decoding.beams=10"]),
     ],
 )
 def test_settings_are_explained(
@@ -72,6 +83,33 @@ def test_settings_are_explained(
     out = capsys.readouterr().out
     for part in said:
         assert part in out
+
+
+def test_every_setting_that_the_reference_lists_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
+    page = conf_dir().parent / "docs/reference/settings.md"
+    if not page.is_file():
+        pytest.skip("an installed package has no pages")
+    listed = re.findall(r"^\| `(\w+(?:\.\w+)?)", page.read_text(encoding="utf-8"), re.MULTILINE)
+    names = list(dict.fromkeys(name for name in listed if not name.startswith("task.")))
+    assert cli.run(["help", *names]) == 0
+    shown = re.findall(r"^  ([\w.]+)=", capsys.readouterr().out, re.MULTILINE)
+    assert not [name for name in names if not any(f"{one}.".startswith(f"{name}.") for one in shown)]
+
+
+def test_lists_of_a_damaged_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "conf"
+    for group in ("method", "task"):
+        (folder / group / "mine.yaml").mkdir(parents=True)
+        assert cli.run(["ls", f"{group}s", "--config-dir", str(folder)]) == 0
+        assert "  mine " not in capsys.readouterr().out
+    (folder / "method/odd.yaml").write_text('# Odd.\ndefaults: [lora@_here_]\ntitle: "\\ud800"\n')
+    assert cli.run(["ls", "methods", "--config-dir", str(folder)]) == 2
+    said = capsys.readouterr().err
+    assert f"configuration: {folder / 'method/odd.yaml'} cannot be read: " in said
+    assert said.splitlines()[1:] == ["mend it, or compare it with conf/"]
+    (folder / "method/odd.yaml").write_text("# Odd.\ndefaults: 3\n")
+    assert cli.run(["ls", "methods", "--config-dir", str(folder)]) == 0
+    assert "Odd." in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("method", choices("method", [conf_dir()]))
@@ -91,6 +129,12 @@ def test_every_setting_of_every_method_has_a_value_and_a_kind(method: str) -> No
         (["help", "train.epoch"], "did you mean train.epochs"),
         (["help", "method=lorra"], "did you mean lora"),
         (["help", "method.search.rule"], "say help method=autolora method.search.rule"),
+        (["help", "task.decoding.beams"], "say help task=any task.decoding.beams"),
+        (["help", "task.entities"], "say help task=bionlp task.entities"),
+        (["help", "seeds"], "did you mean seed"),
+        (["help", "suite=fiar"], "did you mean fair"),
+        (["help", "suite"], "as in help suite=fair"),
+        (["help", "cell=rte/lora"], "there is no such command or setting"),
         (["completion"], "bash or zsh"),
         (["completion", "fish"], "fish"),
         (["reprt", "task=rte"], "did you mean report"),

@@ -28,7 +28,8 @@ def test_every_setting_of_the_reference_can_be_typed() -> None:
     named = re.findall(
         r"^\| `([^`]+)` \|", (DOCS / "reference/settings.md").read_text(encoding="utf-8"), re.MULTILINE
     )
-    assert {"seed", "train.epochs", "tuning.rates"} <= set(named)
+    assert {"seed", "train.epochs", "tuning.rates", "data.name", "task.kind", "task.label"} <= set(named)
+    assert not {"task.name", "model.name", "task.title", "model.title"} & set(named)
     assert not [name for name in named if not re.fullmatch(r"[a-z]\w*(\.[a-z]\w*)*", name)]
 
 

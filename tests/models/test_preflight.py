@@ -1,0 +1,125 @@
+"""What is told of a model from its files alone is what loading it tells, on every encoder and decoder."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import AutoConfig, AutoModel, AutoTokenizer
+
+from autolora_bench.config.compose import compose_config, composer, to_experiment
+from autolora_bench.config.experiment import ExperimentConfig
+from autolora_bench.config.support import ENCODER_DECODERS
+from autolora_bench.errors import UserError
+from autolora_bench.models.architectures import QUERY_AND_VALUE
+from autolora_bench.models.load import HeadKind, HeadSpec, load_backbone
+from autolora_bench.models.preflight import check_all_blocks, check_model
+
+SIZES = {
+    "hidden_size": 24,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 32,
+    "max_position_embeddings": 64,
+}
+OWN: dict[str, dict[str, Any]] = {
+    "albert": {"embedding_size": 16},
+    "distilbert": {"dim": 24, "n_layers": 2, "n_heads": 2, "hidden_dim": 32},
+    "gpt2": {"n_embd": 24, "n_layer": 2, "n_head": 2},
+    "opt": {"ffn_dim": 32, "word_embed_proj_dim": 24},
+    **{
+        name: {"head_dim": 12, "num_key_value_heads": 1}
+        for name in ("gemma", "gemma2", "gemma3_text", "qwen3")
+    },
+}
+"""Beside SIZES, where an architecture's settings have other names or a grouped attention."""
+ARCHITECTURES = sorted(QUERY_AND_VALUE.keys() - {"residual_net", *ENCODER_DECODERS})
+HEAD = HeadSpec(HeadKind.hidden_states)
+
+
+def model_in(folder: Path, architecture: str, tokenizer_from: Path) -> Path:
+    tokenizer = AutoTokenizer.from_pretrained(tokenizer_from)
+    tokenizer.save_pretrained(folder)
+    more = OWN.get(architecture, {})
+    sizes = more if architecture in ("distilbert", "gpt2") else {**SIZES, **more}
+    config = AutoConfig.for_model(architecture, vocab_size=len(tokenizer), pad_token_id=1, **sizes)
+    torch.manual_seed(0)
+    AutoModel.from_config(config).save_pretrained(folder)
+    return folder
+
+
+def experiment_of(folder: Path, *words: str) -> ExperimentConfig:
+    with composer():
+        base = ["task=rte", "data=generated", "model=any", f"model.checkpoint={folder}", *words]
+        return to_experiment(compose_config(base))
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.sample(keep=("bert", "gpt2", "qwen2"))
+def test_sizes_of_adapted_layers_are_those_of_the_loaded_model(
+    architecture: str, tiny_encoder: Path, tmp_path: Path
+) -> None:
+    folder = model_in(tmp_path, architecture, tiny_encoder)
+    backbone = load_backbone(experiment_of(folder).model, HEAD)
+    shapes = [backbone.model.get_submodule(name).weight.shape for name in backbone.targets]
+    for blocks in (2, 5, 8, 12, 24, 48):
+        fits = all(size % blocks == 0 for shape in shapes for size in shape)
+        experiment = experiment_of(folder, "method=monarch", f"method.blocks={blocks}")
+        if fits:
+            check_model(experiment)
+        else:
+            with pytest.raises(UserError, match=f"{blocks} blocks do not divide .*, a layer of"):
+                check_model(experiment)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.sample(keep=("bert", "gpt2", "qwen2"))
+def test_a_block_that_is_gone_is_named_as_loading_names_it(
+    architecture: str, tiny_encoder: Path, tmp_path: Path
+) -> None:
+    folder = model_in(tmp_path, architecture, tiny_encoder)
+    check_all_blocks(experiment_of(folder, "method=full"))
+    file = folder / "model.safetensors"
+    weights = load_file(file)
+    left = {name: weight for name, weight in weights.items() if ".1." not in name}
+    save_file(left, file, {"format": "pt"})
+    experiment = experiment_of(folder, "method=full")
+    if architecture == "albert":  # its blocks are one
+        check_all_blocks(experiment)
+        return
+    with pytest.raises(UserError, match="lacks weights of its model: ") as told:
+        check_all_blocks(experiment)
+    with pytest.raises(UserError, match="lacks weights of its model: ") as loaded:
+        load_backbone(experiment.model, HEAD)
+    assert loaded.value.mend == told.value.mend
+    assert told.value.what.rpartition(" ")[2] in weights.keys() - left.keys()
+
+
+def test_layers_that_are_drawn_anew_may_be_gone(tiny_encoder: Path, tmp_path: Path) -> None:
+    folder = model_in(tmp_path, "bert", tiny_encoder)
+    file = folder / "model.safetensors"
+    weights = {
+        name: one for name, one in load_file(file).items() if "layer.1.attention.self.query" not in name
+    }
+    save_file(weights, file, {"format": "pt"})
+    with pytest.raises(UserError, match=r"layer\.1\.attention\.self\.query\.weight"):
+        check_all_blocks(experiment_of(folder))
+    check_all_blocks(experiment_of(folder, "model.untrained=[query]"))
+
+
+def test_blocks_of_a_random_network() -> None:
+    with composer():
+        words = ["task=planted", "model=small", "method=monarch"]
+        check_model(to_experiment(compose_config([*words, "method.blocks=6"])))
+        with pytest.raises(UserError, match="5 blocks do not divide a layer of 48 outputs and 48 inputs"):
+            check_model(to_experiment(compose_config([*words, "method.blocks=5"])))
+
+
+def test_a_configuration_that_states_no_number_of_blocks(tiny_encoder: Path, tmp_path: Path) -> None:
+    folder = model_in(tmp_path, "bert", tiny_encoder)
+    said = json.loads((folder / "config.json").read_text())
+    said.pop("num_hidden_layers")
+    (folder / "config.json").write_text(json.dumps(said))
+    check_all_blocks(experiment_of(folder))
