@@ -48,7 +48,7 @@ class PlanCache:
         package = Path(__file__).parent
         code = [package / "sweeps.py", package / "plan_cache.py", *sorted((package / "config").glob("*.py"))]
         own = [folder / name for folder in folders for name in FOLDERS]
-        code += [path for place in own for path in sorted(place.glob("*.py"))]
+        code += [path for place in own for path in sorted(place.rglob("*.py"))]
         texts = [path.read_bytes() for path in files]
         versions = [one.__version__ for one in LIBRARIES]
         said = [part.encode() for part in (*words, *map(str, [*files, *code]), *versions)]

@@ -13,7 +13,7 @@ import ast
 import importlib
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,7 +22,7 @@ from typing import Any
 from autolora_bench.checksums import sha256
 from autolora_bench.config.method import MethodConfig
 from autolora_bench.config.ranges import without_range
-from autolora_bench.config.registry import MethodKind, method, methods, metric_digests
+from autolora_bench.config.registry import MethodKind, method, methods, metric_digests, own_folders
 from autolora_bench.config.store import forget_method, register_method
 from autolora_bench.errors import UserError
 from autolora_bench.metrics.registry import METRICS, forget_metric, metric, own_metrics
@@ -46,6 +46,7 @@ def read_own(folder: Path | None) -> None:
             settings has no range.
     """
     _forget()
+    own_folders[:] = [] if folder is None else [folder.resolve()]
     places = [] if folder is None else [folder.resolve() / name for name in FOLDERS]
     files = [path for place in places for path in sorted(place.glob("*.py"))]
     if folder is None or not files:
@@ -94,13 +95,11 @@ def _read(path: Path) -> None:
             f"{path} states no {what}",
             f"put @{what}(...) from {HOMES[what]} above {above} in it, or begin its name with _",
         )
-    own = path.parent.parent
-    digests = {file.relative_to(own).as_posix(): sha256(file) for file in (*_imported(path), *_shared(path))}
     for kind in stated:
         _check(kind, path)
-        methods()[kind.name] = replace(kind, digests=digests)
+        methods()[kind.name] = replace(kind, digests=_digests(path, *_files(kind.runs.partition(":")[0])))
         register_method(methods()[kind.name])
-    metric_digests.update(dict.fromkeys(measured, digests))
+    metric_digests.update(dict.fromkeys(measured, _digests(path)))
 
 
 def _states(path: Path, stated: Any, new: bool) -> bool:
@@ -114,50 +113,67 @@ def _states(path: Path, stated: Any, new: bool) -> bool:
     return home == path.stem if inside and ours else new
 
 
-def _imported(path: Path) -> list[Path]:
-    """The file, and every file of the folder that it imports, or that these import, as their text says."""
-    found, waiting = [path], [path]
+def _digests(path: Path, *runs: Path) -> dict[str, str]:
+    """File -> SHA-256 of all that decides what a method or metric does: its own files, the underscore files, which it
+    may import in ways that their text does not say, and what any of these import.
+
+    Args:
+        path: what states it.
+        runs: what makes a method of its settings.
+    """
+    shared = list(_shared(path))
+    files = _imported([path, *runs]) + _imported(shared, lambda file: not _states_something(file))
+    return {file.relative_to(path.parent.parent).as_posix(): sha256(file) for file in files}
+
+
+def _imported(files: Iterable[Path], wanted: Callable[[Path], bool] = Path.is_file) -> list[Path]:
+    """The files, and the wanted ones of the folder that they import, or that these import, as their text says."""
+    found = list(dict.fromkeys(files))
+    waiting = [*found]
     while waiting:
-        for file in _named(waiting.pop()):
+        for file in filter(wanted, _named(waiting.pop())):
             if file not in found:
                 found.append(file)
                 waiting.append(file)
     return found
 
 
+def _states_something(file: Path) -> bool:
+    """Whether a file is of another method or metric, as far as one that does not import it is concerned."""
+    return str(file.parent) in __path__ and not file.name.startswith("_")
+
+
 def _named(path: Path) -> Iterator[Path]:
     """Files of the folder that the import statements of one of them name."""
     place = next(place for place in map(Path, __path__) if path.is_relative_to(place))
-    package = path.relative_to(place).parent.parts
+    package = [__name__, *path.relative_to(place).parent.parts]
     try:
         tree = ast.parse(path.read_bytes())
     except (SyntaxError, ValueError):
         return
-    prefix = f"{__name__}."
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            dotted = [
-                alias.name.removeprefix(prefix) for alias in node.names if alias.name.startswith(prefix)
-            ]
+            modules = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            said = node.module or ""
-            if node.level:
-                said = ".".join([*package[: len(package) + 1 - node.level], *filter(None, [said])])
-            elif f"{said}.".startswith(prefix):
-                said = f"{said}.".removeprefix(prefix).removesuffix(".")
-            else:
-                continue
-            dotted = [said, *(f"{said}.{alias.name}".lstrip(".") for alias in node.names)]
+            above = package[: len(package) + 1 - node.level] if node.level else []
+            home = ".".join([*above, *filter(None, [node.module])])
+            modules = [home, *(f"{home}.{alias.name}" for alias in node.names)]
         else:
             continue
-        for name in dotted:
-            parts = name.split(".") if name else []
-            for depth in range(1, len(parts) + 1):
-                inside = Path(*parts[:depth])
-                files = (inside.with_suffix(".py"), inside / "__init__.py")
-                yield from (
-                    file for home in map(Path, __path__) for one in files if (file := home / one).is_file()
-                )
+        for module in modules:
+            yield from _files(module)
+
+
+def _files(module: str) -> Iterator[Path]:
+    """The folder's files that are run where a module is imported; none where it is of elsewhere."""
+    prefix = f"{__name__}."
+    parts = module.removeprefix(prefix).split(".") if module.startswith(prefix) else []
+    for depth in range(1, len(parts) + 1):
+        inside = Path(*parts[:depth])
+        for place in map(Path, __path__):
+            for one in (inside.with_suffix(".py"), inside / "__init__.py"):
+                if (place / one).is_file():
+                    yield place / one
 
 
 def _shared(path: Path) -> Iterator[Path]:
@@ -199,6 +215,7 @@ def _forget() -> None:
     for name in own_metrics(list(METRICS)):
         forget_metric(name)
     metric_digests.clear()
+    own_folders.clear()
     for name in [name for name in sys.modules if name.startswith(inside)]:
         del sys.modules[name]
     os.environ.pop(PLACE, None)

@@ -184,6 +184,69 @@ def test_a_file_that_it_imports_is_part_of_it_and_others_are_not(
     assert folder() == third
 
 
+def test_what_the_file_that_runs_it_imports_is_part_of_it(mine: Path) -> None:
+    """However deep it lies; the digests of a method without such files are those that it always had."""
+    place = mine / "methods"
+
+    def files(name: str = "top_lora") -> dict[str, str]:
+        read_own(mine)
+        return methods()[name].digests
+
+    plain = {f"methods/{path.name}" for path in place.glob("_*.py")} | {"methods/top_lora.py"}
+    assert files() == {name: hashlib.sha256((mine / name).read_bytes()).hexdigest() for name in plain}
+    lines = "".join(f"{digest}  {name}\n" for name, digest in sorted(files().items()))
+    assert methods()["top_lora"].code == hashlib.sha256(lines.encode()).hexdigest()[:8]
+
+    (place / "_lib" / "inner").mkdir(parents=True)
+    (place / "_lib" / "__init__.py").write_text("")
+    (place / "_lib" / "deep.py").write_text("from .inner import leaf\nSHIFT = 1\n")
+    (place / "_lib" / "inner" / "leaf.py").write_text("A = 1\n")
+    (place / "_lib" / "unused.py").write_text("A = 1\n")
+    runs = place / "_top_lora.py"
+    runs.write_text(f"from ._lib.deep import SHIFT\nfrom .top_lora import TopLoraConfig\n{runs.read_text()}")
+    more = {f"methods/_lib/{name}" for name in ("__init__.py", "deep.py", "inner/leaf.py")}
+    assert set(files()) == plain | more
+    others = {path.name for path in place.glob("*.py") if not path.name.startswith("_")} - {"top_lora.py"}
+    for name in others:
+        found = files(name.removesuffix(".py"))
+        assert "methods/top_lora.py" not in found, "it is what another method states"
+        assert more <= set(found), "an underscore file is everybody's, with what it imports"
+    codes = []
+    for name in ("deep.py", "inner/leaf.py"):
+        (place / "_lib" / name).write_text((place / "_lib" / name).read_text() + "B = 2\n")
+        codes.append((files(), methods()["top_lora"].code)[1])
+    assert len({*codes, methods()["top_lora"].code}) == 2
+
+
+def test_a_method_may_be_run_by_a_file_in_a_folder(mine: Path) -> None:
+    place = mine / "methods"
+    (place / "_lib").mkdir()
+    (place / "_lib" / "run.py").write_text("from .deep import A\n" + (place / "_top_lora.py").read_text())
+    (place / "_lib" / "deep.py").write_text("A = 1\n")
+    stated = (place / "top_lora.py").read_text()
+    (place / "top_lora.py").write_text(stated.replace("._top_lora:", "._lib.run:"))
+    read_own(mine)
+    assert {"methods/_lib/run.py", "methods/_lib/deep.py"} <= set(methods()["top_lora"].digests)
+
+
+def test_status_says_which_files_made_finished_runs_missing(
+    words: Words, mine: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = words(tmp_path / "runs", "train.max_steps=1")
+    assert cli.run(line) == 0
+    capsys.readouterr()
+    assert cli.run(["status", *line]) == 0
+    assert "note:" not in capsys.readouterr().out
+    (mine / "methods" / "_x.py").write_text("X = 1\n")
+    assert cli.run(["status", *line]) == 0
+    assert (
+        "1 runs: 1 missing\nnote: 1 of the missing ones are completed with other versions of your own files "
+        "(methods/_x.py)"
+    ) in capsys.readouterr().out
+    assert cli.run(["status", *line, "method.blocks=2"]) == 0
+    assert "note:" not in capsys.readouterr().out
+
+
 def test_what_a_helper_states_for_a_file_is_the_files(mine: Path) -> None:
     place = mine / "metrics"
     (place / "_helper.py").write_text("def score(predictions, references):\n    return 0.5\n")

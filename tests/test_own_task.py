@@ -116,6 +116,17 @@ def test_the_pages_task_is_run_and_not_run_again(
     assert cli.run(words(tiny_encoder)) == 0
     [record] = records()
     assert (record.task, record.status, record.headline) == ("jokes", Status.completed, "accuracy")
+    predicted = next(Path("runs").rglob("evaluate/validation.jsonl"))
+    Path("labels.txt").write_text("dull\nfunny\ndull\nfunny\n")
+    files = [f"predictions={predicted}", "references=labels.txt", "metrics=accuracy,macro_f1"]
+    capsys.readouterr()
+    assert cli.run(["score", "task=classification", *files]) == 0
+    scored = json.loads(capsys.readouterr().out)["scores"]
+    (evaluation,) = record.last.values()
+    assert scored["accuracy"] == evaluation.scores["accuracy"]
+    for flag in (["--config-dir", "mine"], ["--config-dir=mine"]):
+        said = refused(["score", *flag, "task=jokes", *files], capsys)
+        assert "say its kind, task=classification" in said
     assert record.data["splits"] == {"train": 12, "validation": 4}
     assert set(record.inputs["data"]) == {"jokes/train.csv", "jokes/dev.csv", "the examples"}
     exported = json.loads(next(Path("runs").rglob("export/config.json")).read_text())

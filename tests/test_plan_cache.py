@@ -17,7 +17,7 @@ from autolora_bench.config.parts import PartComposer
 from autolora_bench.fair import planned_runs
 from autolora_bench.paths import conf_dir
 from autolora_bench.plan import PlannedRun
-from autolora_bench.plan_cache import from_plain, to_plain
+from autolora_bench.plan_cache import PlanCache, from_plain, to_plain
 from autolora_bench.request import Request
 from autolora_bench.sweeps import plan
 
@@ -90,6 +90,17 @@ def test_a_changed_file_of_the_user_is_seen(cache: Path, tmp_path: Path) -> None
         [run, _] = planned("task=rte", "method=lora", folder=tmp_path / "mine")
         epochs.append(run.experiment.train.epochs)
     assert epochs == [2.0, 5.0]
+
+
+def test_so_is_one_in_a_folder_that_a_method_of_the_user_imports(cache: Path, tmp_path: Path) -> None:
+    """What a method does is part of a run's name, and so of the run that a control is compared with."""
+    file = tmp_path / "mine" / "methods" / "_parts" / "deep.py"
+    file.parent.mkdir(parents=True)
+    names = set()
+    for value in (2, 5):
+        file.write_text(f"SHIFT = {value}\n")
+        names.add(PlanCache(["task=rte", "method=lora"], [tmp_path / "mine"]).key)
+    assert len(names) == 2
 
 
 def test_of_cells_that_differ_in_their_seed_alone_one_is_kept_whole(cache: Path) -> None:

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from autolora_bench.config.task import (
@@ -128,6 +129,8 @@ class MethodKind:
 STATED_IN = ("method", "prompts", "rates", "allocators", "peft_method")
 """Modules of config that state the project's methods."""
 _methods: dict[str, MethodKind] = {}
+own_folders: list[Path] = []
+"""The configuration folder of the user's own that was read; none where the command line names none."""
 metric_digests: dict[str, dict[str, str]] = {}
 """Metric of the user's own -> file -> SHA-256."""
 

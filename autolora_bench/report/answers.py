@@ -9,7 +9,7 @@ from autolora_bench.report import numerals
 from autolora_bench.report.comparisons import needed_units, nothing_found
 from autolora_bench.report.numerals import plural
 from autolora_bench.report.quality import column_title
-from autolora_bench.report.runs import Run, flatten, hardware, told
+from autolora_bench.report.runs import Run, computed_apart, flatten, hardware, told
 from autolora_bench.report.scoreboard import ALPHA, Claim, Row, Table
 from autolora_bench.report.significance import bootstrap_interval, detectable_effect
 from autolora_bench.report.tuning import TunedCell, tuned_ids
@@ -71,14 +71,16 @@ def _left_out(table: Table, reference: Row, rows: Sequence[Row], tuned: Collecti
     lines = []
     for row in rows:
         completed = [run for run in row.runs if run.completed]
-        if not row.main or row.method in (REFERENCE, UNTRAINED) or not completed:
+        if not (row.main or row.undecided) or row.method in (REFERENCE, UNTRAINED) or not completed:
             continue
         headlines = [column for column in table.columns if column.headline]
         shared = max(
             (len(row.cells[one].pairs.keys() & reference.cells[one].pairs.keys()) for one in headlines),
             default=0,
         )
-        if not all(run.config_id in tuned for run in completed):
+        if row.undecided:
+            why = "of several settings, and which are its own is not known: --config-dir names its folder"
+        elif not all(run.config_id in tuned for run in completed):
             why = "not tuned, or not run with the rate that tuning chose"
         elif not all(run.config_id in tuned for run in reference.runs if run.completed):
             why = f"{reference.label} is not tuned"
@@ -109,7 +111,7 @@ def _difference(claim: Claim, sign: float, reference: Row, other: Row, tied: Col
         _ranks(claim, reference, other),
         _unlike(claim, reference, other, tied),
         *(_lost(row, claim) for row in (reference, other)),
-        f"WARNING on {len(machines)} different machines or ways to compute" if len(machines) > 1 else "",
+        f"WARNING {computed_apart(machines)}" if len(machines) > 1 else "",
     ]
     return f"{numerals.difference(sign * claim.mean)} ({', '.join(filter(None, details))})"
 
@@ -261,9 +263,7 @@ def _between(first: float | None, second: float | None) -> float | None:
 def _cost(cells: Sequence[TunedCell]) -> list[str]:
     machines = {machine for cell in cells for machine in cell.machines}
     if len(machines) > 1:
-        return [
-            f"Cost: not added up, the runs were made on {len(machines)} machines, or computed in several ways."
-        ]
+        return [f"Cost: not added up, the runs were made {computed_apart(machines)}."]
     parts = []
     for spent, what in (
         ([cell.tuning_seconds for cell in cells], "to tune"),

@@ -21,7 +21,7 @@ from autolora_bench.report.correlation import spearman
 from autolora_bench.report.frames import run_cost
 from autolora_bench.report.missing_cells import unfilled_of
 from autolora_bench.report.palette import row_family
-from autolora_bench.report.rows import RowRuns, rows_of
+from autolora_bench.report.rows import RowRuns, rows_of, settings_note
 from autolora_bench.report.runs import BEFORE_AUTO, Run, flatten, hardware, setting, told
 from autolora_bench.report.scoreboard import Unfilled
 from autolora_bench.report.significance import bootstrap_interval
@@ -75,6 +75,8 @@ class Arena:
     """Title -> the method's family, which decides its colour."""
     ordered: bool
     """Whether the truth prefers some layers: otherwise nothing can be found."""
+    told_apart: tuple[str, ...] = ()
+    """What tells rows of one method apart whose titles say nothing of it."""
 
     @property
     def averaged(self) -> str:
@@ -232,6 +234,7 @@ def _arena(runs: Sequence[Run], telling: str) -> Arena:
         unfilled=tuple(unfilled_of(rows)),
         families={row.label: row_family(row) for row in rows},
         ordered=any(len(set(planted.values())) > 1 for planted in truths),
+        told_apart=tuple(settings_note([row for row in rows if row.untold == row.variant])),
     )
 
 

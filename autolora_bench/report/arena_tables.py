@@ -5,14 +5,17 @@ from collections.abc import Sequence
 import pandas as pd
 
 from autolora_bench.report import numerals
-from autolora_bench.report.arena import CLEAR, CORRELATION, MEASURES, Arena, RankProfile
+from autolora_bench.report.arena import CLEAR, CORRELATION, MEASURES, UNIFORM, Arena, RankProfile
 from autolora_bench.report.formats import MISSING, PlainTable
+from autolora_bench.report.runs import computed_apart
 from autolora_bench.report.significance import INTERVAL_UNITS
 from autolora_bench.report.units import metric_title
 from autolora_bench.untrusted import csv_cell
 
 BLOCKS = "\N{MIDDLE DOT}▁▂▃▄▅▆▇█"
 """No rank, then eighths of the largest."""
+MIXED = "on several machines, or in several ways, for one plant"
+"""How the starts of a plant were made that have no `hardware` in common."""
 GAPS = 5
 """So many commands of what is missing are named."""
 
@@ -131,7 +134,30 @@ def _notes(arena: Arena) -> list[str]:
             "Not tried with the same learning rates on every plant and start (a start with fewer than another of its "
             f"plant is left out): {'; '.join(arena.uneven)}."
         )
-    return [*notes, *_fewer(arena), *_gaps(arena)]
+    return [*notes, *_costless(arena), *arena.told_apart, *_fewer(arena), *_gaps(arena)]
+
+
+def _costless(arena: Arena) -> list[str]:
+    """Rows without a cost, as their runs were not made as those of LoRA with uniform ranks."""
+    references = [
+        number
+        for number, line in arena.rows.iterrows()
+        if line["method"] == UNIFORM and (arena.plants.loc[number, "cost"] == 1).any()
+    ]
+    found: dict[str, list[str]] = {}
+    for number, line in arena.rows.iterrows() if references else ():
+        own = arena.plants.loc[number]
+        base = arena.plants.loc[references[0]].reindex(own.index)
+        both = own["cpu"].notna() & base["cpu"].notna()
+        machines = [*own["hardware"][both], *base["hardware"][both]]
+        apart = MIXED if any(map(pd.isna, machines)) else computed_apart(machines)
+        if apart and own["cost"].isna().all():
+            found.setdefault(apart, []).append(str(line["title"]))
+    titles = dict(arena.rows["title"])
+    return [
+        f"No cost: {', '.join(labels)}, as their runs and those of {titles[references[0]]} were made {apart}."
+        for apart, labels in found.items()
+    ]
 
 
 def _fewer(arena: Arena) -> list[str]:

@@ -7,11 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from autolora_bench.config.choices import choices
-from autolora_bench.config.experiment import COMPARE
 from autolora_bench.config.train import Keep
-from autolora_bench.errors import UserError, nearest
-from autolora_bench.paths import conf_dir
+from autolora_bench.errors import UserError
 from autolora_bench.plan import PlannedRun
 from autolora_bench.record import RunRecord
 from autolora_bench.report.agreement import rank_agreement, task_agreement
@@ -21,6 +18,7 @@ from autolora_bench.report.arena_tables import arena_csv, arena_tables
 from autolora_bench.report.collect import Collection, distinct, no_records
 from autolora_bench.report.comparisons import comparisons
 from autolora_bench.report.costs import CostTable, cost_reports, cost_tables
+from autolora_bench.report.declared import check_decided, family_of, untold, without_pairs
 from autolora_bench.report.formats import PlainTable, in_format, latex, markdown, plain_json
 from autolora_bench.report.frames import frames_of
 from autolora_bench.report.movement import CellMovement, cell_movements, movement_table, movement_warnings
@@ -71,7 +69,9 @@ class Report:
     @property
     def rates(self) -> list[PlainTable]:
         """What each learning rate scored, where rates were tuned."""
-        return list(filter(None, [tuning_table(self.tuned)]))
+        tuning = self.planned[0].experiment.tuning if self.planned else None
+        table = tuning_table(self.tuned, extends=tuning is None or tuning.extensions > 0)
+        return list(filter(None, [table]))
 
     @property
     def first(self) -> list[PlainTable]:
@@ -123,7 +123,7 @@ def prepare(
     runs, outside = runs_of(given.records, planned, given.unreadable)
     if not runs:
         raise no_records(given)
-    family = _family(compare, runs, planned)
+    family = family_of(compare, runs, planned)
     values = read_published(*published)
     tuned = tuned_cells(runs)
     planted = [run for run in runs if arena and is_planted(run)]
@@ -131,13 +131,14 @@ def prepare(
     moment = epoch or ("last" if all(_keeps_last(run) for run in compared) else "best")
     frames = frames_of(compared, rates_of(tuned))
     tables = tables_of(frames, values, epoch=moment, metrics=metrics, title=title, compare=family)
+    check_decided(compare or (), tables)
     found = tables_of(frames_of(planted), epoch="best", metrics="headline", title=title)
     movements = cell_movements([*tables, *found], given.folders)
     remarks = [
         *(line for table in tables for line in warnings_of(table)),
         *answers(tables, tuned),
-        *_untold(compare or (), compared),
-        *_without_pairs(family, tables),
+        *untold(compare or (), compared),
+        *without_pairs(family, tables),
         *_remarks(given, outside, planned or ()),
         *movement_warnings(movements),
     ]
@@ -307,57 +308,6 @@ def plainly(tables: Sequence[PlainTable], format: str) -> str:
 
         return "\n".join(map(fragment, tables))
     return in_format(tables, format)
-
-
-def _family(
-    compare: Sequence[str] | None, runs: Sequence[Run], planned: Sequence[PlannedRun] | None
-) -> Sequence[str]:
-    """The comparisons to test. Raises UserError where one is not `method:other` or names a method that is none."""
-    if compare is None:
-        return planned[0].experiment.compare if planned else COMPARE
-    known = [*choices("method", [conf_dir()]), *(run.method for run in runs)]
-    family: dict[frozenset[str], str] = {}
-    for text in compare:
-        first, _, second = text.partition(":")
-        for method in (first, second):
-            if method not in known or first == second:
-                raise UserError(
-                    f"compare={text} is no comparison of two methods",
-                    f"{nearest(method, known)}write method:other, as in compare=autolora:lora,autolora:adalora",
-                )
-        family.setdefault(frozenset((first, second)), text)  # said twice, it is tested once
-    return [*family.values()]
-
-
-def _untold(compare: Sequence[str], runs: Sequence[Run]) -> list[str]:
-    """Comparisons that were asked for and have no runs."""
-    there = {run.method for run in runs}
-    missing = {text: [name for name in text.split(":") if name not in there] for text in compare}
-    return [
-        f"compare={text} is not tested: there are no runs of {' and '.join(names)}."
-        for text, names in missing.items()
-        if names
-    ]
-
-
-def _without_pairs(family: Sequence[str], tables: Sequence[Table]) -> list[str]:
-    """Declared comparisons of methods that have several scores of a task, which cannot be paired."""
-    lines = []
-    for table in tables:
-        main = {
-            row.method: place
-            for place, row in enumerate(table.rows)
-            if row.main and any(cell.n > 1 for cell in row.cells.values())
-        }
-        told = {frozenset((claim.first, claim.second)) for claim in table.claims}
-        for text in family:
-            methods = text.split(":")
-            if {*methods} <= main.keys() and frozenset(main[one] for one in methods) not in told:
-                lines.append(
-                    f"compare={text} is not tested on {table.model}: their runs share fewer than two seeds of a task "
-                    "with the same data."
-                )
-    return lines
 
 
 def _remarks(

@@ -8,7 +8,7 @@ from autolora_bench.config.corrections import earlier_rules
 from autolora_bench.record import RunRecord
 from autolora_bench.report.comparisons import rank_notes
 from autolora_bench.report.numerals import plural, span, stated
-from autolora_bench.report.rows import RowRuns, settings
+from autolora_bench.report.rows import RowRuns, settings_note
 from autolora_bench.report.runs import Run, earlier_attempts, family_of, hardware, method_order, setting
 from autolora_bench.report.scoreboard import ALPHA, FEW, TIMED, Column, Row, Table
 from autolora_bench.report.unlike import settings_apart
@@ -25,7 +25,7 @@ def footnotes_of(table: Table, runs: Sequence[Run], rows: Sequence[RowRuns]) -> 
         *_epochs(table.columns, records),
         *_parameters(table),
         *_times(table),
-        *_settings(rows),
+        *settings_note(rows),
         *settings_apart(table),
         *_earlier(table),
         *_readings(table),
@@ -131,20 +131,6 @@ def _times(table: Table) -> list[str]:
         f"{TIMED}: wall-clock seconds of one run's optimizer steps, mean over seeds, then tasks; "
         "empty where a task has no run. All on one machine."
     ]
-
-
-def _settings(rows: Sequence[RowRuns]) -> list[str]:
-    """What tells the rows of one method apart and no label says, and what of that a recipe set for a task."""
-    parts = []
-    for row in rows:
-        said = [settings(row.untold)] if row.untold else []
-        by_settings: dict[str, list[str]] = {}
-        for task, variant in row.by_task:
-            by_settings.setdefault(settings(variant), []).append(task)
-        said += [f"{text} on {', '.join(tasks)}" for text, tasks in by_settings.items()]
-        if said:
-            parts.append(f"{row.label}: {', '.join(said)}")
-    return [f"Settings that tell rows apart. {'; '.join(parts)}."] if parts else []
 
 
 def _earlier(table: Table) -> list[str]:

@@ -7,13 +7,16 @@ from dataclasses import dataclass, replace
 
 from autolora_bench.config.peft_types import starts_elsewhere
 from autolora_bench.config.registry import UNTRAINED
-from autolora_bench.report.runs import Run, flatten, method_order, shipped_settings, told
+from autolora_bench.report.runs import Run, flatten, method_order, told
+from autolora_bench.report.shipped import OPEN, shipped_settings
 
 Variant = tuple[tuple[str, str], ...]
 """Settings and their values that tell one row of a method from its other rows; empty where there is one row."""
 Settings = dict[str, str]
 """Dotted setting -> its value as one would type it."""
 
+OWN = "method."
+"""Begins the names of a method's own settings."""
 TUNED = "tuned"
 """What stands for a setting that tuning chose."""
 SHOWN = 3
@@ -40,11 +43,14 @@ class RowRuns:
     variant: Variant
     """What tells the row from the method's other rows, as far as all of its tasks have it alike."""
     main: bool
+    """Whether it is the method as it stands, which its bare title and declared comparisons mean."""
     runs: tuple[Run, ...]
     untold: Variant = ()
     """Of those settings the ones that the label leaves out."""
     by_task: tuple[tuple[str, Variant], ...] = ()
     """Of the settings that tell rows apart, the ones that differ from task to task in this row: its recipe's."""
+    undecided: bool = False
+    """Whether none of the method's rows is main, as its own settings are not known: somebody's own method."""
 
     @property
     def alive(self) -> bool:
@@ -64,7 +70,8 @@ def rows_of(runs: Sequence[Run], tuned: Mapping[str, Sequence[str]] | None = Non
     each task the configuration that most tasks agree on in what tells configurations apart; where a task has but one,
     that one, whatever a recipe set for the task. Every other configuration of a task departs from the main one in some
     settings: the same departure is the same row on every task. Of choices that as many tasks have, the main one is the
-    method's as it is shipped.
+    method's as it is shipped, or as the user's own folder states it. Where that is not known, and settings of a method
+    tell its rows apart, none of them is main or has the bare title.
     """
     methods: dict[str, list[Run]] = defaultdict(list)
     for run in runs:
@@ -127,7 +134,9 @@ class _Configuration:
 def _rows(method: str, title: str, runs: Sequence[Run], tuned: Mapping[str, Sequence[str]]) -> list[RowRuns]:
     tasks = _configurations(runs, tuned)
     names = _telling(tasks)
-    usual, main = _main(tasks, names, shipped_settings(method))
+    told_apart = method != UNTRAINED and any(name.startswith(OWN) for name in names)
+    shipped = shipped_settings(method) if told_apart else {}
+    usual, main = _main(tasks, names, flatten({"method": shipped or {}}))
     groups: dict[Variant, list[_Configuration]] = {(): list(main.values())}
     for task, configurations in tasks.items():
         for one in configurations:
@@ -138,20 +147,26 @@ def _rows(method: str, title: str, runs: Sequence[Run], tuned: Mapping[str, Sequ
     constant = {key: _constant(groups[key], names) for key in keys}
     numbered = {name for key in keys for name, value in key if _number(value) is not None}
     said = {key: key or tuple(one for one in constant[key] if one[0] in numbered) for key in keys}
-    lettered = any(len(variant) > SHOWN for variant in said.values())
+    if shipped is None:  # no row stands for what another's label leaves out
+        own = {key: [one for one in constant[key] if one[0].startswith(OWN)] for key in keys}
+        said = {key: tuple(sorted({*key, *own[key]})) for key in keys}
+    lettered = any(len(variant) > SHOWN or (not variant and shipped is None) for variant in said.values())
     labels = _lettered(title, len(keys)) if lettered else [_label(title, said[key]) for key in keys]
-    told = {key: () if lettered else said[key] if not key else constant[key] for key in keys}
+    told = {
+        key: () if lettered else constant[key] if key and shipped is not None else said[key] for key in keys
+    }
     rows = [
         RowRuns(
             method,
             label,
             constant[key],
-            main=not key,
+            main=not key and shipped is not None,
             runs=tuple(run for one in groups[key] for run in one.runs),
             untold=tuple(one for one in constant[key] if one not in told[key]),
             by_task=tuple(
                 (one.task, rest) for one in groups[key] if (rest := _rest(one, names, constant[key]))
             ),
+            undecided=shipped is None,
         )
         for key, label in zip(keys, labels, strict=True)
     ]
@@ -203,7 +218,9 @@ def _main(
 
     def weight(variant: Variant) -> tuple[object, ...]:
         members = support[variant]
-        unlike = sum(shipped.get(name, value) != value for name, value in variant)
+        unlike = sum(
+            name.startswith(OWN) and told(shipped, name) not in (value, OPEN) for name, value in variant
+        )
         tasks, completed = sum(one.alive for one in members), sum(one.completed for one in members)
         return (-tasks, -len(members), unlike, -completed, _order(variant))
 
@@ -244,6 +261,20 @@ def _constant(configurations: Sequence[_Configuration], names: Sequence[str]) ->
 def _rest(configuration: _Configuration, names: Sequence[str], constant: Variant) -> Variant:
     alike = dict(constant)
     return configuration.on(name for name in names if name not in alike)
+
+
+def settings_note(rows: Iterable[RowRuns]) -> list[str]:
+    """What tells the rows of one method apart and no label says, and what of that a recipe set for a task."""
+    parts = []
+    for row in rows:
+        said = [settings(row.untold)] if row.untold else []
+        by_settings: dict[str, list[str]] = {}
+        for task, variant in row.by_task:
+            by_settings.setdefault(settings(variant), []).append(task)
+        said += [f"{text} on {', '.join(tasks)}" for text, tasks in by_settings.items()]
+        if said:
+            parts.append(f"{row.label}: {', '.join(said)}")
+    return [f"Settings that tell rows apart. {'; '.join(parts)}."] if parts else []
 
 
 def settings(variant: Variant) -> str:

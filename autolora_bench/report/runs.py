@@ -4,27 +4,20 @@ That order, in tables and figures, is by family, as each method states its own (
 """
 
 import json
-import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from typing import Any
 
-import yaml
-
-from autolora_bench.config.choices import LOADER, schema_of
 from autolora_bench.config.data import Source
 from autolora_bench.config.experiment import experiment_identity
-from autolora_bench.config.peft_method import NAME as PEFT
-from autolora_bench.config.registry import FAMILIES, UNTRAINED, MethodKind, family_in, kind_of, methods
+from autolora_bench.config.registry import FAMILIES, UNTRAINED, family_in, kind_of
 from autolora_bench.config.train import WAYS
-from autolora_bench.paths import conf_dir
 from autolora_bench.plan import PlannedRun, State
 from autolora_bench.record import RunRecord
 from autolora_bench.report.collect import Identity, Unreadable
+from autolora_bench.report.shipped import label, shipped_kind
 
 OTHER = "other"
-NAME = re.compile(r"[\w-]{1,100}")
 LONGEST = 100
 """Characters of a title that a record gives."""
 BEFORE_AUTO = {f"train.{way}": "false" for way in WAYS}
@@ -32,6 +25,8 @@ BEFORE_AUTO = {f"train.{way}": "false" for way in WAYS}
 
 PairKey = tuple[str, int, str]
 """Task, seed, and the fingerprint of the examples: scores on different data have no difference."""
+ALIKE = "train=reference computes all alike"
+"""What to do about ways to compute that `auto` chose for some methods alone, as it does not for those of one's own."""
 MACHINE = {"device", "processor", "microarchitecture", "cores", "threads", "processes"}
 """Of a record's provenance, what its times and memory depend on."""
 
@@ -97,14 +92,6 @@ def family_of(record: RunRecord) -> str:
 def method_order(method: str, family: str) -> tuple[int, str]:
     """Sorting key: by family, in the order of `FAMILIES`, then by name."""
     return FAMILIES.index(UNTRAINED if method == UNTRAINED else family), method
-
-
-@cache
-def shipped_kind(method: str) -> MethodKind | None:
-    """The kind that a method of conf/method is built on."""
-    if method.startswith(f"{PEFT}_"):
-        return methods()[PEFT]
-    return methods().get(schema_of("method", method, [conf_dir()]) or "")
 
 
 def runs_of(
@@ -250,38 +237,6 @@ def _checkpoint(config: dict[str, Any]) -> Any:
     return node.get("checkpoint") if isinstance(node, dict) else None
 
 
-@cache
-def label(group: str, name: str, key: str) -> str | None:
-    """The value of `key` in conf/<group>/<name>.yaml; None where there is no such file or key."""
-    values = _configuration(group, name)
-    nested = values.get(group)
-    value = values.get(key, nested.get(key) if isinstance(nested, dict) else None)
-    return value if isinstance(value, str) and value else None
-
-
-@cache
-def _configuration(group: str, name: str) -> dict[str, Any]:
-    path = conf_dir() / group / f"{name}.yaml"
-    if not NAME.fullmatch(name) or not path.is_file():
-        return {}
-    try:
-        values = yaml.load(path.read_text(encoding="utf-8"), Loader=LOADER)
-    except (OSError, ValueError, yaml.YAMLError):
-        return {}
-    return values if isinstance(values, dict) else {}
-
-
-@cache
-def shipped_settings(method: str) -> dict[str, str]:
-    """Dotted setting -> its value as a method is shipped: what its file says, and those that it starts from."""
-    values = dict(_configuration("method", method))
-    found: dict[str, str] = {}
-    for base in values.pop("defaults", []):
-        if isinstance(base, str):
-            found |= shipped_settings(base)
-    return found | flatten({"method": values})
-
-
 def has_own_plant(run: Run) -> bool:
     """Whether the ranks that were planted are of the run's seed: other seeds are to find others."""
     return run.setting("task", "truth") is not None and run.setting("task", "plant_seed") is None
@@ -306,6 +261,16 @@ def hardware(record: RunRecord) -> str:
     threads, cores = facts.get("threads"), facts.get("cores")
     used = [f"{threads} of {cores} cores" if threads and cores else "", "mps" if device == "mps" else ""]
     return ", ".join([str(processor), *filter(None, used), *ways])
+
+
+def computed_apart(machines: Iterable[str]) -> str:
+    """What tells runs of several `hardware` apart: `on 2 different machines or numbers of threads`, `with and without
+    cpu_kernels`; empty where they are of one."""
+    kinds = [name.split(", ") for name in dict.fromkeys(machines)]
+    ways = [way for way in WAYS if len({way in kind for kind in kinds}) > 1]
+    others = {tuple(part for part in kind if part not in WAYS) for kind in kinds}
+    parts = [f"on {len(others)} different machines or numbers of threads"] if len(others) > 1 else []
+    return ", ".join([*parts, *([f"with and without {' and '.join(ways)} ({ALIKE})"] if ways else [])])
 
 
 def on_accelerator(record: RunRecord) -> bool:

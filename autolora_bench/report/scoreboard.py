@@ -168,6 +168,8 @@ class Row:
     record does not say, or the table's runs were made on several machines."""
     published: list[PublishedRow] = field(default_factory=list)
     """Published rows of this very setting."""
+    undecided: bool = False
+    """Whether the method has no main row, as its own settings are not known."""
 
     @property
     def is_rank(self) -> bool:

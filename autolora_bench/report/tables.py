@@ -104,6 +104,7 @@ def _row(row: RowRuns, cells: dict[Column, Cell], seconds: float | None, order: 
         variant=row.variant,
         label=row.label,
         main=row.main,
+        undecided=row.undecided,
         runs=tuple(sorted(row.runs, key=lambda run: order[run.task])),
         cells=cells,
         parameters=[float(count.method) for count in counts],

@@ -286,8 +286,13 @@ def _spent(record: RunRecord) -> float | None:
     return cost.wall if steps is None and record.diverged else steps
 
 
-def tuning_table(cells: Sequence[TunedCell]) -> PlainTable | None:
-    """Held-out score by rate, the rate that was chosen, and what choosing cost; None where nothing was tuned."""
+def tuning_table(cells: Sequence[TunedCell], *, extends: bool = True) -> PlainTable | None:
+    """Held-out score by rate, the rate that was chosen, and what choosing cost; None where nothing was tuned.
+
+    Args:
+        cells: as `tuned_cells` orders them.
+        extends: whether the grid was to be extended while the best rate is at its end.
+    """
     if not cells:
         return None
     rates = sorted({rate for cell in cells for rate in cell.trials})
@@ -306,6 +311,11 @@ def tuning_table(cells: Sequence[TunedCell]) -> PlainTable | None:
     unlike = [name for name, cell in zip(names, cells, strict=True) if cell.unlike]
     one_grid = all(a.alike(b) for a, b in combinations(cells, 2) if (a.model, a.task) == (b.model, b.task))
     grid = "The grid of rates is one for all; it" if one_grid else "Not all were tuned alike; a grid of rates"
+    end = (
+        "is extended while the best rate is at its end. edge: the best rate still is there."
+        if extends
+        else "is not extended (tuning.extensions=0). edge: the best rate is at its end."
+    )
     runs: dict[tuple[str, str, str], int] = {}
     for cell in cells:
         key = cell.model, cell.task, cell.method
@@ -314,8 +324,7 @@ def tuning_table(cells: Sequence[TunedCell]) -> PlainTable | None:
     notes = (
         "Headline score after the last epoch, on the part of the training data that tuning runs hold out; the task's "
         "own evaluation data are not looked at. The final runs use the chosen rate, all training data, other seeds.",
-        f"Tuning runs per method and task: {tried}, over all settings that it was tuned with. {grid} "
-        "is extended while the best rate is at its end. edge: the best rate still is there.",
+        f"Tuning runs per method and task: {tried}, over all settings that it was tuned with. {grid} {end}",
         "Seconds are of optimizer steps, search included, over all runs: processor time on a CPU, wall-clock time on "
         "an accelerator; of a run that diverged, of all it did. Empty where a record does not say, or where the runs "
         "were made on several machines.",

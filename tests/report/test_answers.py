@@ -246,7 +246,28 @@ def test_two_machines_are_told() -> None:
     made += finals("stsb", "bitfit", [0.81 + x for x in noise(6, 1)], provenance=gpu)
     said = told(made, "bitfit:lora").remarks
     assert "WARNING on 2 different machines" in said[0]
-    assert "Cost: not added up, the runs were made on 2 machines, or computed in several ways." in said
+    assert "Cost: not added up, the runs were made on 2 different machines or numbers of threads." in said
+
+
+def test_ways_to_compute_that_differ_are_named() -> None:
+    """As `auto` takes them for the project's methods and not for somebody's own: it is one machine."""
+    machine = {"processor": "AMD", "threads": 1, "cores": 2, "device": "cpu"}
+    fast = machine | {"ways": {"cpu_kernels": True, "padding_free": True}}
+    made = tuned("stsb", "lora", provenance=fast) + tuned("stsb", "mine", provenance=machine)
+    made += finals("stsb", "lora", [0.8 + x for x in noise(6)], provenance=fast)
+    made += finals("stsb", "mine", [0.81 + x for x in noise(6, 1)], provenance=machine)
+    said = told(made, "mine:lora").remarks
+    ways = "with and without cpu_kernels and padding_free (train=reference computes all alike)"
+    assert f"WARNING {ways}" in said[0]
+    assert "machines" not in said[0]
+    assert f"Cost: not added up, the runs were made {ways}." in said
+
+
+def test_a_method_whose_own_settings_are_not_known_is_named_with_the_reason() -> None:
+    made = tuned("stsb", "lora") + finals("stsb", "lora", [0.8 + x for x in noise(6)])
+    made += [run for size in (1, 2) for run in finals("stsb", "mine", [0.7] * 6, size=size)]
+    (line,) = [line for line in told(made).remarks if line.startswith("Not compared")]
+    assert "mine, size=1 (of several settings, and which are its own is not known: --config-dir" in line
 
 
 def test_what_diverged_costs_and_what_is_not_known_is_not_nothing() -> None:

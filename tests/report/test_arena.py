@@ -156,6 +156,38 @@ def test_costs_of_two_machines_are_never_divided(planted: Planted) -> None:
     assert np.isnan(line(arena([*records, other]), "autolora")["cost"])
 
 
+def test_rows_without_a_cost_are_told_and_why(planted: Planted) -> None:
+    records = [
+        planted.record(method, seed) for method in ("lora_uniform", "oracle", "autolora") for seed in (0, 1)
+    ]
+    for record in records:
+        record.provenance["ways"] = {"cpu_kernels": record.method != "autolora", "padding_free": False}
+    (note,) = [n for n in arena_tables([arena(records)])[0].notes if n.startswith("No cost")]
+    assert note == (
+        "No cost: AutoLoRA, as their runs and those of Uniform ranks were made with and without cpu_kernels "
+        "(train=reference computes all alike)."
+    )
+    records[-1].provenance["ways"]["cpu_kernels"] = (
+        True  # one plant of two is enough for a mean, which `_fewer` tells
+    )
+    assert not any(n.startswith("No cost") for n in arena_tables([arena(records)])[0].notes)
+
+
+def test_settings_that_tell_rows_apart_and_no_title_says_are_told(planted: Planted) -> None:
+    records = [
+        planted.record("autolora", 0, 0.01, f"method.scaling={one}")
+        for one in ("constant", "alpha_over_rank")
+    ]
+    records += [planted.record("lora_uniform")]
+    (table, *_) = arena_tables([arena(records)])
+    assert {row[0] for row in table.rows} == {
+        "AutoLoRA",
+        "AutoLoRA, constant scaling",
+        "Uniform ranks",
+    }
+    assert "Settings that tell rows apart. AutoLoRA: scaling=alpha_over_rank." in table.notes
+
+
 def test_a_plant_where_the_oracle_does_not_beat_uniform_is_named_and_left_out(planted: Planted) -> None:
     records = [
         planted.record(method, seed, test=0.49 if method == "oracle" and seed == 1 else None)

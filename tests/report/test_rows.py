@@ -3,13 +3,18 @@
 import csv
 import io
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from autolora_bench.config.choices import choices
+from autolora_bench.config.compose import compose_config, composer, to_objects
+from autolora_bench.config.identity import identity
 from autolora_bench.errors import UserError
+from autolora_bench.paths import conf_dir
 from autolora_bench.plan import PlannedRun
 from autolora_bench.record import RunRecord, Status
 from autolora_bench.report.build import FORMATS, prepare, report
@@ -17,9 +22,11 @@ from autolora_bench.report.comparisons import comparison_table
 from autolora_bench.report.costs import cost_tables
 from autolora_bench.report.figures.quality import pareto_figures
 from autolora_bench.report.frames import frames_of
-from autolora_bench.report.runs import runs_of
+from autolora_bench.report.runs import flatten, runs_of
 from autolora_bench.report.scoreboard import Table
+from autolora_bench.report.shipped import OPEN, shipped_settings
 from autolora_bench.report.tables import tables_of
+from autolora_bench.user_code import read_own
 
 Make = Callable[..., RunRecord]
 EPOCHS = {"rte": 1, "cola": 3, "mrpc": 2}
@@ -264,3 +271,99 @@ def test_a_suite_declares_its_family(make: Make, plan: Callable[..., PlannedRun]
     ]
     with pytest.raises(UserError, match="compare=lora:adolora is no comparison"):
         prepare(records, compare=["lora:adolora"])
+
+
+OWN = """
+from dataclasses import dataclass
+from autolora_bench.config.method import MethodConfig
+from autolora_bench.config.ranges import Size
+from autolora_bench.config.registry import method
+
+@method("norm_ranks", runs=":make")
+@dataclass
+class NormRanks(MethodConfig):
+    norm: str = "spectral"
+    size: Size = 1
+
+def make(config): ...
+"""
+OWN_FILE = "defaults: [/schema/method/norm_ranks@_here_]\nname: norm_ranks\ntitle: Norm\nlearning_rate: 1e-4\nsize: 2\n"
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Iterator[Path]:
+    """A folder with a method of one's own."""
+    for name, text in {"methods/norm_ranks.py": OWN, "method/norm_ranks.yaml": OWN_FILE}.items():
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text(text)
+    yield tmp_path
+    read_own(None)
+
+
+def owned(make: Make, score: float, seeds: int = 6, **settings: Any) -> list[RunRecord]:
+    said = {f"method__{name}": value for name, value in {"norm": "spectral", "size": 2, **settings}.items()}
+    made = [make("rte", "lora", seed, score + 0.01 * seed) for seed in range(seeds)]
+    named = [replace(changed(one, **said, method__name="norm_ranks"), method="norm_ranks") for one in made]
+    return [replace(one, provenance={**one.provenance, "method": {"title": "Norm"}}) for one in named]
+
+
+def test_the_bare_title_of_a_method_of_ones_own_is_that_of_its_own_settings(make: Make, own: Path) -> None:
+    """fro has more runs, and comes first in the alphabet; spectral is the default of the class, 2 of the file."""
+    records = six(make, {"lora": 0.5}) + owned(make, 0.6, norm="fro") + owned(make, 0.7, seeds=5)
+    with pytest.raises(UserError, match="several settings") as error:
+        prepare(records, compare=["norm_ranks:lora"])
+    assert "(norm=fro; norm=spectral)" in error.value.what
+    assert "--config-dir" in str(error.value.mend)
+    (shown,) = prepare(records).tables
+    assert [row.label for row in shown.rows] == ["LoRA", "Norm, norm=fro", "Norm, norm=spectral"]
+    assert not any(row.main for row in shown.rows if row.method == "norm_ranks")
+
+    read_own(own)
+    (shown,) = prepare(records, compare=["norm_ranks:lora"]).tables
+    assert {row.label: dict(row.variant) for row in shown.rows if row.method == "norm_ranks"} == {
+        "Norm": {"method.norm": "spectral"},
+        "Norm, norm=fro": {"method.norm": "fro"},
+    }
+    (claim,) = shown.claims
+    assert (shown.rows[claim.first].label, round(claim.mean, 6)) == ("Norm", 20.0)
+
+    read_own(None)
+    with pytest.raises(UserError, match="which of them are its own is not known"):
+        prepare(records, compare=["norm_ranks:lora"])
+
+
+def test_a_row_of_unknown_own_settings_says_all_of_them(make: Make) -> None:
+    records = [one for n, m in ((1, "a"), (2, "a"), (2, "b")) for one in owned(make, 0.5, 2, size=n, norm=m)]
+    assert list(means(table(records))) == [
+        "Norm, norm=a, size=1",
+        "Norm, norm=a, size=2",
+        "Norm, norm=b, size=2",
+    ]
+
+
+def test_one_setting_of_a_method_of_ones_own_has_the_bare_title(make: Make) -> None:
+    records = owned(make, 0.5) + six(make, {"lora": 0.6})
+    assert list(means(table(records))) == ["LoRA", "Norm"]
+    (shown,) = prepare(records, compare=["norm_ranks:lora"]).tables
+    assert len(shown.claims) == 1
+
+
+@pytest.mark.parametrize("few", [True, pytest.param(False, marks=pytest.mark.slow)])
+def test_shipped_settings_are_what_hydra_composes(few: bool) -> None:
+    names = ["lora", "autolora_all_linear", "dora"] if few else [*choices("method", [conf_dir()])]
+    with composer():
+        for name in names:
+            words = [
+                f"method={name}",
+                "task=sst2",
+                "model=any",
+                *(["method.type=BOFT"] if name == "peft" else []),
+            ]
+            composed = flatten(identity(to_objects(compose_config(words)).method))
+            shipped = flatten(shipped_settings(name) or {})
+            told = {name: value for name, value in shipped.items() if value != OPEN}
+            assert {"name", "learning_rate"} <= told.keys()
+            left = {name for name, value in shipped.items() if value == OPEN} | {"type"}
+            assert {k: v for k, v in told.items() if k not in left} == {
+                k: v for k, v in composed.items() if k not in left
+            }

@@ -1,14 +1,18 @@
 """Whether methods were tuned on the same terms, and by other seeds than they are compared by: said, not assumed."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import pytest
 
+from autolora_bench.config.experiment import TuningConfig
+from autolora_bench.plan import PlannedRun
 from autolora_bench.record import RunRecord
 from autolora_bench.report.build import prepare
 from autolora_bench.report.tuning import tuning_table
 from tests.report.test_answers import finals, noise, record
 
+Make = Callable[..., RunRecord]
 GRID = (3e-4, 1e-3, 3e-3)
 
 
@@ -21,6 +25,27 @@ def tuned(method: str, rates: Sequence[float], seeds: Sequence[int], share: floa
     for one in made:
         one.config["data"]["held_out"] = share
     return made
+
+
+def test_a_grid_that_is_not_extended_is_not_said_to_be() -> None:
+    cells = prepare([*tuned("lora", GRID, [1000]), *tuned("bitfit", GRID, [1000])], compare=[]).tuned
+    for extends, said in (
+        (True, "it is extended while"),
+        (False, "it is not extended (tuning.extensions=0)"),
+    ):
+        table = tuning_table(cells, extends=extends)
+        assert table is not None
+        assert said in " ".join(table.notes)
+
+
+def test_the_plan_says_whether_the_grid_is_extended(make: Make, plan: Callable[..., PlannedRun]) -> None:
+    run = plan("rte", "lora")
+    for extensions in (0, 1):
+        experiment = replace(run.experiment, tuning=TuningConfig(extensions=extensions))
+        held = make("rte", "lora", 0, 0.5)
+        held.config["data"]["held_out"] = 0.1
+        (rates,) = replace(prepare([held]), planned=[replace(run, experiment=experiment)]).rates
+        assert ("is not extended" in " ".join(rates.notes)) is (extensions == 0)
 
 
 def told(other: Sequence[RunRecord], first_seed: int = 0) -> tuple[str, list[str], str]:
