@@ -28,23 +28,27 @@ def export(model: Any, folder: Path, taken_off: TakenOff | None = None) -> None:
     rank of query and value together. Where the pretrained weights gave something up, the adapter's rank is twice the
     trained one: W - s B0 A0 + s B A = W + s [B, -B0] [A; A0]. In both cases every update's scale is in its weights, so
     that it loads with scale one. (PEFT's own conversion refuses rsLoRA with a rank per layer.)
+
+    Of an adapted `lm_head` or embedding PEFT would write the base weight too: it is frozen, and of a start that changes
+    the weights it is no longer the pretrained one.
     """
-    low_rank = isinstance(model, PeftModel) and isinstance(model.active_peft_config, LoraConfig)
+    adapted = isinstance(model, PeftModel)
+    low_rank = adapted and isinstance(model.active_peft_config, LoraConfig)
     if low_rank and (taken_off or has_split(model)):
         _save_adapter(model, folder, taken_off or {})
-    elif has_split(model) and not isinstance(model, PeftModel):
+    elif has_split(model) and not adapted:
         with fused_attention(model):
             model.save_pretrained(folder)
     else:
         with warnings.catch_warnings():
             # AdaLoRA prunes layers to rank 0; PEFT takes their empty tensors for shards that were not gathered.
             warnings.filterwarnings("ignore", message=r"Adapter .* have invalid shape")
-            model.save_pretrained(folder)
+            model.save_pretrained(folder, **({"save_embedding_layers": False} if adapted else {}))
 
 
 def _save_adapter(model: PeftModel, folder: Path, taken_off: TakenOff) -> None:
     adapter = str(model.active_adapter)
-    state = get_peft_model_state_dict(model)
+    state = get_peft_model_state_dict(model, save_embedding_layers=False)
     kept = {name: weight for name, weight in state.items() if ".lora_" not in name}
     updates = _fused_updates(model, adapter, taken_off)
     for name, (a, b) in updates.items():

@@ -8,24 +8,29 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from peft import PeftModel
+from peft import PeftModel, PeftType
 from transformers import PreTrainedTokenizerBase
 
 from autolora_bench.config.experiment import ExperimentConfig, config_id
 from autolora_bench.config.label_texts import answers, question
 from autolora_bench.config.model import Dtype, ModelConfig, Quantization
-from autolora_bench.config.task import ClassificationTask, RegressionTask
+from autolora_bench.config.task import ClassificationTask, LongSentences, RegressionTask, TaggingTask
 from autolora_bench.errors import UserError
-from autolora_bench.models.load import HeadKind
+from autolora_bench.models.load import HeadKind, cuts_words_as_text
 from autolora_bench.models.locate import locate
 from autolora_bench.models.storage import TYPES
+from autolora_bench.models.virtual import virtual_tokens
 from autolora_bench.record import Evaluation, write_atomically
 
 ADAPTER = "adapter_config.json"
 CARD = "README.md"
 UNORDERED = ("target_modules", "modules_to_save", "feedforward_modules", "exclude_modules")
 """What PEFT keeps as sets, whose order changes from process to process."""
-PIPELINES = {HeadKind.sequence: "text-classification", HeadKind.tokens: "token-classification"}
+SCORED = (HeadKind.sequence, HeadKind.tokens)
+"""Heads of classifiers and taggers."""
+NUMBERED = (PeftType.MULTITASK_PROMPT_TUNING, PeftType.POLY)
+"""Types of PEFT that ask for every input's task."""
+FIRST_TASK = ", task_ids=torch.zeros(1, dtype=torch.long)"
 PEFT_TEXT = """\
 from peft import PeftModel
 from transformers import AutoConfig, {auto}, AutoTokenizer
@@ -52,6 +57,24 @@ base = {auto}.from_pretrained({base}, config=config{revision})
 model = {load}(base, Path(FOLDER))
 tokenizer = AutoTokenizer.from_pretrained(FOLDER)
 """
+PIPELINE_TEXT = """\
+pipeline("text-classification", model=model, tokenizer=tokenizer, truncation=True, max_length={length})
+"""
+CLASS_TEXT = """
+inputs = tokenizer({texts}, truncation=True, max_length={length}, return_tensors="pt")
+logits = model(**inputs{task}).logits
+"""
+TAGS_PIPELINE_TEXT = 'pipeline("token-classification", model=model, tokenizer=tokenizer)\n'
+TAGS_TEXT = """
+words = ["the", "IL-2", "gene"]
+inputs = tokenizer({words}, is_split_into_words=True, return_tensors="pt")
+logits = model(**inputs{task}).logits{real}
+tags = {{}}
+for place, word in enumerate(inputs.word_ids()):
+    if word is not None and word not in tags:
+        tags[word] = model.config.id2label[int(logits[0, place].argmax())]
+"""
+"""The tag of every word that has a token, read off its first."""
 LOADERS = {
     "bottleneck_adapter.json": ("adapter", "load_adapter"),
     "llama_adapter.json": ("llama_adapter", "load_llama_adapter"),
@@ -117,7 +140,8 @@ def complete_export(
     _save_tokenizer(tokenizer, folder)
     if (folder / ADAPTER).is_file():
         _settle_adapter(folder / ADAPTER, base)
-    write_atomically(folder / CARD, _card(folder, model, head, made, base))
+    loading = _loading(folder, model, tokenizer, head, made, base)
+    write_atomically(folder / CARD, _card(folder, made, base, loading))
 
 
 def _save_configuration(model: Any, head: HeadKind, folder: Path) -> None:
@@ -176,26 +200,81 @@ def _nf4_text(model: Any) -> str:
     )
 
 
-def _asked(head: HeadKind, experiment: ExperimentConfig) -> list[str]:
+@dataclass(frozen=True)
+class _Reading:
+    """How the model is given what the run gave it."""
+
+    lines: str = ""
+    """Of Python, after those that load it; empty for a model that writes."""
+    notes: tuple[str, ...] = ()
+
+
+def _reading(
+    model: Any, tokenizer: PreTrainedTokenizerBase, head: HeadKind, task: Any, adapter: bool
+) -> _Reading:
+    """Cut to the task's length, words as `tasks.encode_words` gives them, without outputs of virtual tokens."""
+    numbered = adapter and model.active_peft_config.peft_type in NUMBERED
+    given = FIRST_TASK if numbered else ""
+    if head is HeadKind.tokens:
+        virtual = virtual_tokens(model) if adapter else None
+        before = 0 if virtual is None or virtual.embeddings is None else virtual.count
+        return _tags_reading(task, given, before, blank=not cuts_words_as_text(tokenizer))
+    if head is HeadKind.sequence and numbered:
+        texts = ", ".join(json.dumps(text, ensure_ascii=False) for text in task.texts)
+        return _Reading(CLASS_TEXT.format(texts=texts, length=task.max_length, task=given))
+    if head is HeadKind.sequence:
+        pair = ('It reads a pair as `{"text": ..., "text_pair": ...}`.',) if len(task.texts) > 1 else ()
+        return _Reading(PIPELINE_TEXT.format(length=task.max_length), pair)
+    labels = head is HeadKind.text_to_text and isinstance(task, ClassificationTask | RegressionTask)
+    notes = [_asked(task)] if labels else []
+    if numbered:
+        notes.append(f"Every call takes `{FIRST_TASK.removeprefix(', ')}`, one for each input.")
+    return _Reading(notes=tuple(notes))
+
+
+def _tags_reading(task: TaggingTask, given: str, before: int, blank: bool) -> _Reading:
+    """Of a tagger; `before` virtual tokens have outputs of their own."""
+    if task.long is LongSentences.windows:
+        shared = f", sharing {task.stride} of them" if task.stride else ""
+        read = f"a sentence in windows of at most {task.max_length} tokens, cut between words{shared}"
+    else:
+        read = f"of a sentence the words within the first {task.max_length} tokens, and tagged the others O"
+    notes = [f"The run read {read}; these lines read all of it at once."]
+    if not (given or before or blank):
+        return _Reading(TAGS_PIPELINE_TEXT, tuple(notes))
+    if blank:
+        notes.append("Every word is read with a blank before it, the first too.")
+    lines = TAGS_TEXT.format(
+        words='[f" {word}" for word in words]' if blank else "words",
+        task=given,
+        real=f"[:, {before}:]" if before else "",
+    )
+    return _Reading(lines, (*notes, "A word without tokens is tagged O."))
+
+
+def _asked(task: ClassificationTask | RegressionTask) -> str:
     """How a model that writes labels is asked for one."""
-    task = experiment.task
-    if head is not HeadKind.text_to_text or not isinstance(task, ClassificationTask | RegressionTask):
-        return []
     read, known = question(task, ["..."] * len(task.texts)), ", ".join(f"`{text}`" for text in answers(task))
-    return ["", f"It reads `{read}` and writes one of {known}."]
+    return f"It reads `{read}`, cut to {task.max_length} tokens, and writes one of {known}."
 
 
-def _card(
+def _loading(
     folder: Path,
     model: Any,
+    tokenizer: PreTrainedTokenizerBase,
     head: HeadKind,
     made: Origin,
     base: PublicName,
-) -> str:
+) -> list[str]:
+    """The card's lines on how the model is loaded and what it reads."""
     e = made.experiment
-    complete = (folder / "model.safetensors").is_file()
+    if e.model.random is not None:
+        source = "the command above" if made.command else "its run"
+        return [f"No library loads this network of random weights: {source} makes it again."]
+    complete, adapter = (folder / "model.safetensors").is_file(), (folder / ADAPTER).is_file()
+    reading = _reading(model, tokenizer, head, e.task, adapter)
     module, load = next((pair for name, pair in LOADERS.items() if (folder / name).is_file()), ("", ""))
-    text = PEFT_TEXT if (folder / ADAPTER).is_file() else PLAIN_TEXT if complete else ADAPTERS_TEXT
+    text = PEFT_TEXT if adapter else PLAIN_TEXT if complete else ADAPTERS_TEXT
     loading = text.format(
         auto=head.value.__name__,
         module=module,
@@ -203,22 +282,27 @@ def _card(
         base=repr(base.hub) if base.hub else "BASE",
         revision=(f", revision={base.revision!r}" if base.revision else "") + _storage(e.model),
     )
-    if head in PIPELINES:
-        loading += f'pipeline("{PIPELINES[head]}", model=model, tokenizer=tokenizer)\n'
+    loading += reading.lines
+    if "pipeline(" in reading.lines:
         loading = loading.replace("AutoTokenizer\n", "AutoTokenizer, pipeline\n", 1)
     if e.model.quantization is Quantization.nf4:
         loading = loading.replace("AutoTokenizer", "AutoTokenizer, BitsAndBytesConfig", 1)
         loading = loading.replace("\nbase = ", f"\n{_nf4_text(model)}\nbase = ", 1)
-    if e.model.dtype is not Dtype.fp32 or e.model.quantization is Quantization.nf4:
+    if "torch." in loading:
         loading = f"import torch\n{loading}"
     fetched = ", or the name of its repository once it was pushed" if text is not ADAPTERS_TEXT else ""
     where = f"FOLDER is this folder{fetched}" + (
         "." if base.hub or complete else f", BASE that of {base.shown}."
     )
-    if e.model.dtype is not Dtype.fp32 and (folder / ADAPTER).is_file() and head in PIPELINES:
+    if e.model.dtype is not Dtype.fp32 and adapter and head in SCORED:
         where += (
             " The head was trained in fp32, and these lines round it: scores may differ in their last digits."
         )
+    return ["```python", loading.rstrip(), "```", "", where, *(["", *reading.notes] if reading.notes else [])]
+
+
+def _card(folder: Path, made: Origin, base: PublicName, loading: list[str]) -> str:
+    e = made.experiment
     rows = [
         f"| {split} | {name} | {value:.6g} |"
         for split, evaluation in made.scores.items()
@@ -245,12 +329,7 @@ def _card(
         "| :--- | :--- | ---: |",
         *rows,
         "",
-        "```python",
-        loading.rstrip(),
-        "```",
-        "",
-        where,
-        *_asked(head, e),
+        *loading,
         "",
         f"Licence: none is granted here. Those of the base model, {base.shown}, and of the data of `{e.task.name}` "
         "hold for it too: read them before you pass it on.",

@@ -11,6 +11,7 @@ from transformers.pytorch_utils import Conv1D
 from autolora_bench.config.model import ALL_LINEAR, ModelConfig
 from autolora_bench.errors import UserError
 from autolora_bench.models.architectures import QUERY_AND_VALUE
+from autolora_bench.models.head import head_of
 
 SHARED_NAMES = ("dense", "c_proj")
 """Last parts of names that several layers of one block have."""
@@ -21,13 +22,32 @@ def target_modules(model: PreTrainedModel, config: ModelConfig) -> list[str]:
     """Full names of the adapted layers, in the model's order.
 
     Where neither `config.targets` nor the tables of architectures, ours and PEFT's, name them, these are all linear
-    layers of the blocks.
+    layers of the blocks. Layers that every method trains in full, as the head's, are not among them.
 
     Raises:
-        UserError: no layer matches.
+        UserError: no layer matches, or one that is trained in full alone.
     """
     endings = config.targets or known_targets(model.config.model_type)
-    return named_layers(model, endings, "model.targets", config.name)
+    named = named_layers(model, endings, "model.targets", config.name)
+    whole = tuple(f"{name}." for name in _trained_in_full(model, config.untrained))
+    found = [name for name in named if not f"{name}.".startswith(whole)]
+    for ending in config.targets or ():
+        if ending != ALL_LINEAR and not any(_ends_in(name, [ending]) for name in found):
+            raise UserError(
+                f"model.targets: every method trains {ending!r} of {config.name!r} in full: no adapter goes there",
+                "leave it out: it belongs to the head, or model.untrained names it",
+            )
+    return found
+
+
+def _trained_in_full(model: PreTrainedModel, untrained: Sequence[str]) -> list[str]:
+    """Full names of the modules that every method trains: the head's of a classifier or tagger, and those of
+    `model.untrained`. A language model's output layer is pretrained as all others; of hidden states none is trained."""
+    writes = model.get_output_embeddings() is not None  # type: ignore[no-untyped-call]
+    if model.base_model is model and not writes:
+        return []
+    drawn = [name for name, _ in model.named_modules() if _ends_in(name, untrained)]
+    return drawn if writes else [*head_of(model), *drawn]
 
 
 def named_layers(model: PreTrainedModel, endings: Sequence[str], setting: str, title: str) -> list[str]:
@@ -52,18 +72,18 @@ def named_layers(model: PreTrainedModel, endings: Sequence[str], setting: str, t
                 f"say {setting}=[...] with names among: {', '.join(known)}",
             )
         return found
-    found = [
-        name for name in linear if any(name == ending or name.endswith(f".{ending}") for ending in endings)
-    ]
-    missing = [
-        ending for ending in endings if not any(n == ending or n.endswith(f".{ending}") for n in found)
-    ]
+    found = [name for name in linear if _ends_in(name, endings)]
+    missing = [ending for ending in endings if not any(_ends_in(name, [ending]) for name in found)]
     if missing:
         raise UserError(
             f"{setting}: no linear layer of {title!r} is called {missing[0]!r}",
             f"choose among: {', '.join(known)}",
         )
     return found
+
+
+def _ends_in(name: str, endings: Sequence[str]) -> bool:
+    return any(f".{name}".endswith(f".{ending}") for ending in endings)
 
 
 def known_targets(architecture: str) -> list[str]:

@@ -65,3 +65,21 @@ def test_a_search_over_all_of_them_drops_layers(composed: Any, tmp_path: Path) -
         for name, layer in zip(modules, result.ranks, strict=True)
         if not layer.rank and name in str(saved)
     ]
+
+
+def test_layers_that_are_drawn_anew_are_trained_in_full_and_have_no_adapter(
+    composed: Any, tmp_path: Path
+) -> None:
+    experiment = composed("lora", "model.untrained=[0.attention.self.query]")
+    context = PhaseContext(experiment, tmp_path, torch.device("cpu"))
+    [training] = build_method(experiment.method).phases()
+    model = training.adapt(context.backbone(), context)  # type: ignore[attr-defined]
+    assert [block_and_projection(name) for name in lora_layers(model)] == [
+        (0, "value"),
+        (1, "query"),
+        (1, "value"),
+    ]
+    whole = {
+        name for name, weight in model.named_parameters() if weight.requires_grad and "lora_" not in name
+    }
+    assert any("0.attention.self.query" in name for name in whole)

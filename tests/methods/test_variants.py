@@ -7,10 +7,12 @@ from typing import Any
 import pytest
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
-from transformers import AutoModelForSequenceClassification, Trainer
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, Trainer
 
 from autolora_bench.config.corrections import earlier_rules
 from autolora_bench.config.experiment import experiment_identity
+from autolora_bench.config.task import GenerationTask
 from autolora_bench.config.variant import LoraGaConfig
 from autolora_bench.errors import UserError
 from autolora_bench.methods.base import PhaseContext, build_method
@@ -34,6 +36,10 @@ COMBINED = [
     ("lora_from_ranks", "options={lora_bias: true}", "start=lora"),
 ]
 """Method and options of method.variant."""
+TEXTS = [
+    *("task=e2e", "task.metrics=[bleu]", "task.epoch_records=2", "task.decoding.beams=1"),
+    *("task.decoding.max_new_tokens=4", "data.limit=8", "data.limit_evaluation=4", "train.max_steps=3"),
+]
 
 
 @pytest.fixture(params=COMBINED, ids="-".join)
@@ -45,18 +51,46 @@ def combined(request: Any, trained: Any) -> Any:
 
 def loaded(run: Any) -> Any:
     """The export, by stock PEFT on the checkpoint as it is."""
-    base = AutoModelForSequenceClassification.from_pretrained(run.experiment.model.checkpoint, num_labels=2)
+    checkpoint = run.experiment.model.checkpoint
+    if isinstance(run.experiment.task, GenerationTask):
+        base = AutoModelForCausalLM.from_pretrained(checkpoint)
+    else:
+        base = AutoModelForSequenceClassification.from_pretrained(checkpoint, num_labels=2)
     return PeftModel.from_pretrained(base, run.folder / run.record.phases[-2].artefact / "export").eval()
 
 
-@pytest.mark.parametrize(
-    "method",
-    ["rslora", "dora", "pissa", "olora", "lora_cur", "lora_ga", "corda", "eva", "lora_plus", "lora_pro"],
-)
+EXPORTED = [
+    "rslora",
+    "dora",
+    "pissa",
+    "olora",
+    "lora_cur",
+    "lora_ga",
+    "corda",
+    "eva",
+    "lora_plus",
+    "lora_pro",
+]
+
+
+@pytest.mark.parametrize("method", EXPORTED)
 @pytest.mark.sample(keep=("pissa",))
 def test_the_export_loads_on_untouched_weights(method: str, trained: Any) -> None:
     run = trained(method)
     torch.testing.assert_close(run.logits_of(loaded(run)), run.logits, rtol=0, atol=2e-6)
+
+
+@pytest.mark.parametrize("method", EXPORTED)
+@pytest.mark.sample(keep=("pissa",))
+def test_so_it_does_where_a_language_models_output_layer_is_adapted(
+    method: str, trained: Any, tiny_decoder: Path
+) -> None:
+    """PEFT's own saving adds that layer's base weight, which a start has changed."""
+    words = [*TEXTS, f"model.checkpoint={tiny_decoder}", "model.targets=[q_proj,lm_head]"]
+    run = trained(method, *words)
+    torch.testing.assert_close(run.logits_of(loaded(run)), run.logits, rtol=0, atol=2e-5)
+    saved = load_file(run.folder / "finetune/export/adapter_model.safetensors")
+    assert not [name for name in saved if "lora_" not in name]
 
 
 @pytest.mark.sample(keep=("lora_from_ranks-start=corda-rslora=true",))

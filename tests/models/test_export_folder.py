@@ -14,8 +14,9 @@ from transformers import pipeline
 
 from autolora_bench.config.compose import compose_config, composer, to_experiment
 from autolora_bench.config.model import ModelConfig, PackageSource
+from autolora_bench.config.task import TaggingTask
 from autolora_bench.models import hub
-from autolora_bench.models.export_folder import PublicName, public_name
+from autolora_bench.models.export_folder import PublicName, _tags_reading, public_name
 from autolora_bench.record import read_record
 from autolora_bench.runner import run_experiment
 
@@ -100,6 +101,113 @@ def test_the_cards_lines_make_a_pipeline_that_names_the_classes(
     assert {answer.get("label") or answer.get("entity") for answer in answers} <= labels
     assert set(names["model"].config.id2label.values()) == labels
     assert read_record(tmp_path / "run/run.json").status.value == "completed"
+
+
+PROMPTS = ["method=prompt_tuning", "method.virtual_tokens=3"]
+POLY = ["method=peft", "method.type=POLY"]
+MULTITASK = [
+    *("method=peft", "method.type=MULTITASK_PROMPT_TUNING", "+method.settings.num_virtual_tokens=3"),
+]
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("decoder", ["task=bionlp", "method=lora"]),
+        ("encoder", ["task=bionlp", *PROMPTS]),
+        ("encoder", ["task=bionlp", *MULTITASK]),
+        ("encoder", ["task=bionlp", *POLY]),
+        ("encoder", ["task=rte", "method=lora", "task.max_length=12"]),
+        ("encoder", ["task=rte", "task.max_length=12", *POLY]),
+        ("encoder", ["task=sst2", *MULTITASK]),
+    ],
+    ids=["blanks", "prompt", "multitask", "poly", "pairs", "poly-pairs", "multitask-texts"],
+)
+@pytest.mark.sample(keep=("blanks", "multitask", "pairs", "poly-pairs"))
+def test_the_cards_lines_read_an_input_as_the_run_did(
+    kind: str, words: list[str], tiny_encoder: Path, tiny_decoder: Path, tmp_path: Path
+) -> None:
+    """The answers of the run, with their probabilities: words with the blanks before them, without outputs of virtual
+    tokens, of pairs the task's first tokens."""
+    base = tiny_decoder if kind == "decoder" else tiny_encoder
+    with composer():
+        small = [*SMALL, "method.learning_rate=2e-2", "train.batch_size=4", "train.warmup=0"]
+        experiment = to_experiment(compose_config([*small, *words, f"model.checkpoint={base}"]))
+    record = run_experiment(experiment, tmp_path / "run", "", None)
+    assert record.error is None, record.error
+    [code] = re.findall(
+        r"```python\n(.*?)```", (tmp_path / "run/finetune/export/README.md").read_text(), re.DOTALL
+    )
+    names: dict[str, Any] = {"FOLDER": str(tmp_path / "run/finetune/export"), "BASE": str(base)}
+    exec(code, names)
+    file = min((tmp_path / "run/evaluate").glob("*.examples.jsonl"))
+    examples = [json.loads(line) for line in file.read_text().splitlines()]
+    longest = max(len(names["tokenizer"](*texts_of(one))["input_ids"]) for one in examples)
+    assert longest > 12 or "task.max_length=12" not in words
+    for example in examples:
+        labels, chances = answers_of(code, names, example)
+        assert labels == example["prediction"]
+        assert chances == pytest.approx(example["probability"], abs=1e-4)
+
+
+def texts_of(example: dict[str, Any]) -> list[str]:
+    columns = ("sentence", "sentence1", "sentence2")
+    return [example[name] for name in columns if name in example] or [" ".join(example["tokens"])]
+
+
+def answers_of(code: str, names: dict[str, Any], example: dict[str, Any]) -> tuple[Any, Any]:
+    """What the lines say of an example in the place of their own, and the probabilities."""
+    kinds = names["model"].config.id2label
+    if "pipeline(" in code:
+        answer = eval(code.splitlines()[-1], names)(
+            dict(zip(("text", "text_pair"), texts_of(example), strict=False))
+        )
+        return answer["label"], answer["score"]
+    lines = code[code.index("\ninputs = ") :]
+    for column in ("sentence", "sentence1", "sentence2"):
+        lines = lines.replace(f'"{column}"', repr(example.get(column)))
+    exec(lines, names | (found := {"words": example.get("tokens")}), found)
+    most, places = found["logits"][0].detach().softmax(-1).max(-1)
+    if "tokens" not in example:
+        return kinds[int(places)], float(most)
+    word_ids = found["inputs"].word_ids()
+    return list(found["tags"].values()), [
+        float(most[word_ids.index(word)]) for word in range(len(example["tokens"]))
+    ]
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["task.max_length=64"], "in windows of at most 64 tokens, cut between words, sharing 32 of them;"),
+        (["task.max_length=40", "task.stride=0"], "in windows of at most 40 tokens, cut between words;"),
+        (["task.long=truncate"], "the words within the first 256 tokens, and tagged the others O;"),
+    ],
+)
+def test_a_taggers_card_tells_how_long_sentences_were_read(words: list[str], expected: str) -> None:
+    with composer():
+        task = to_experiment(compose_config(["task=bionlp", "model=any", "method=lora", *words])).task
+    assert isinstance(task, TaggingTask)
+    [note] = _tags_reading(task, "", 0, blank=False).notes
+    assert expected in note
+
+
+def test_a_card_offers_no_lines_for_a_network_that_nothing_loads(tmp_path: Path) -> None:
+    words = [
+        "task=planted",
+        "data=planted",
+        "model=small",
+        "method=lora",
+        "task.mode=size",
+        "train.max_steps=1",
+    ]
+    with composer():
+        experiment = to_experiment(compose_config([*words, "device=cpu", "train.epochs=1"]))
+    record = run_experiment(experiment, tmp_path / "run", "autolora-bench task=planted model=small", None)
+    assert record.error is None, record.error
+    card = (tmp_path / "run/finetune/export/README.md").read_text()
+    assert "```" not in card
+    assert "No library loads this network of random weights: the command above makes it again." in card
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification
 
 from autolora_bench.config.model import ModelConfig
+from autolora_bench.errors import UserError
 from autolora_bench.models.gpt2 import split_attention
 from autolora_bench.models.targets import block_and_projection, target_modules
 
@@ -67,3 +68,28 @@ def test_the_papers_layers_are_a_part_of_them(architecture: str) -> None:
     every = target_modules(model, ModelConfig(name="m", targets=["all_linear"]))
     assert set(some) < set(every)
     assert len(some) == 6
+
+
+def test_layers_of_the_head_are_not_among_them() -> None:
+    """RoBERTa's head has a `dense` as every block has; BERT's pooler is no part of the head."""
+    targets = target_modules(empty("roberta"), ModelConfig(name="m", targets=["query", "dense"]))
+    assert {name.partition(".")[0] for name in targets} == {"roberta"}
+    assert len(targets) == 3 * 4
+    assert "bert.pooler.dense" in target_modules(empty("bert"), ModelConfig(name="m", targets=["dense"]))
+
+
+def test_a_language_models_output_layer_may_be() -> None:
+    named = ModelConfig(name="m", targets=["q_proj", "lm_head"])
+    assert target_modules(empty("llama", AutoModelForCausalLM), named)[-1] == "lm_head"
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        ModelConfig(name="m", targets=["query", "out_proj"]),
+        ModelConfig(name="m", targets=["query", "key"], untrained=["query"]),
+    ],
+)
+def test_names_of_what_every_method_trains_in_full_are_refused(named: ModelConfig) -> None:
+    with pytest.raises(UserError, match=r"every method trains '(out_proj|query)' of 'm' in full"):
+        target_modules(empty("roberta"), named)
