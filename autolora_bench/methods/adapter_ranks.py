@@ -7,7 +7,7 @@ from peft import LoraConfig, PeftModel
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
 
-from autolora_bench.models.targets import places
+from autolora_bench.models.adapted_layers import places
 from autolora_bench.record import LayerRank
 from autolora_bench.search.layers import lora_layers
 

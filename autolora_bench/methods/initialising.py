@@ -27,6 +27,7 @@ from autolora_bench.methods.peft_lora import lora_model
 from autolora_bench.methods.ranked_model import LowRankConfig, lora_options, write_allocation
 from autolora_bench.models.cur import cur_approximation
 from autolora_bench.models.load import Backbone, HeadKind
+from autolora_bench.models.targets import check_own_weight
 from autolora_bench.search import RankAllocation
 from autolora_bench.search.layers import lora_factors, lora_layers
 from autolora_bench.training.counting import Stopwatch
@@ -63,6 +64,9 @@ class InitialisePhase:
         weights = backbone.model.num_parameters(exclude_embeddings=True)
         asked = self.allocate(backbone, context)
         _check_size(backbone, asked, 2 if self.config.variant.start is Start.lora_ga else 1)
+        if self.config.variant.start.changes_weights:
+            for name in _kept(asked):
+                check_own_weight(backbone.model, name, "what this start takes off one the other would lack")
         batches = Batches(context)
         watch = Stopwatch(context.device)
         factors = FIRST_VALUES[self.config.variant.start](self.config, asked, backbone, context, batches)

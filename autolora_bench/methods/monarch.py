@@ -17,12 +17,13 @@ from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from autolora_bench.config.method import MonarchConfig
-from autolora_bench.errors import UserError
 from autolora_bench.methods.base import PhaseContext
 from autolora_bench.methods.finetuning import OneTraining, head_alone
+from autolora_bench.models.adapted_layers import check_blocks
 from autolora_bench.models.export import export
 from autolora_bench.models.load import Backbone
-from autolora_bench.models.monarch import check_blocks, monarch_matrix, monarch_multiply
+from autolora_bench.models.monarch import monarch_matrix, monarch_multiply
+from autolora_bench.models.targets import check_own_weight
 
 UPDATE = "monarch"
 """Name of the update inside the layer that it is added to."""
@@ -42,7 +43,7 @@ class Monarch(OneTraining):
         """
         model = head_alone(backbone)
         for name in backbone.targets:
-            _check_own_weight(model, name)
+            check_own_weight(model, name, f"an update of {name} alone cannot be saved in it")
             _insert(model.get_submodule(name), name, self.config)
         return model
 
@@ -88,16 +89,6 @@ def _insert(layer: Any, name: str, config: MonarchConfig) -> None:
 def _add_update(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
     update: Tensor = layer.get_submodule(UPDATE)(inputs[0])
     return output + update
-
-
-def _check_own_weight(model: PreTrainedModel, name: str) -> None:
-    weight: Any = model.get_submodule(name).weight
-    sharing = [other for other, one in model.named_parameters(remove_duplicate=False) if one is weight]
-    if len(sharing) > 1:
-        raise UserError(
-            f"{' and '.join(sharing)} are one weight: an update of {name} alone cannot be saved in it",
-            "name other layers with model.targets=[...]",
-        )
 
 
 @contextmanager

@@ -18,10 +18,10 @@ from autolora_bench.errors import UserError
 from autolora_bench.methods.peft_lora import TASK_TYPES
 from autolora_bench.methods.prompts import UNSEEN, hide_virtual_positions
 from autolora_bench.methods.rank_schedule import UNKNOWN
+from autolora_bench.models.adapted_layers import block_and_projection
 from autolora_bench.models.gpt2 import has_split
 from autolora_bench.models.inner import scaled_modules
 from autolora_bench.models.load import Backbone, HeadKind
-from autolora_bench.models.targets import block_and_projection
 from autolora_bench.models.virtual import prompt_sizes
 from autolora_bench.training.weight_groups import is_head
 from autolora_bench.untrusted import in_a_line

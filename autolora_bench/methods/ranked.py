@@ -15,7 +15,7 @@ from typing import ClassVar
 import torch
 
 from autolora_bench.config.method import Allocation, PlantedRanksConfig, RankedLoraConfig
-from autolora_bench.config.ranks import layer_key, read_ranks
+from autolora_bench.config.ranks import read_ranks
 from autolora_bench.config.search import Rule
 from autolora_bench.config.truth import reversed_ranks
 from autolora_bench.errors import UserError, require
@@ -25,8 +25,8 @@ from autolora_bench.methods.ranked_model import (
     read_allocation,
     write_allocation,
 )
+from autolora_bench.models.adapted_layers import matched_ranks
 from autolora_bench.models.load import Backbone
-from autolora_bench.models.targets import places
 from autolora_bench.search import RankAllocation, allocate_ranks
 from autolora_bench.tasks.recovery import Recovery
 
@@ -137,11 +137,11 @@ def ranks_for(
         return RankAllocation.from_ranks(modules, ranks)
     generator = torch.Generator().manual_seed(seed)
     if config.allocation is Allocation.random and source:
-        return RankAllocation.from_ranks(modules, alike(_matched(source, modules), generator))
+        return RankAllocation.from_ranks(modules, alike(matched_ranks(source, modules), generator))
     if config.allocation is Allocation.random:
         values = torch.rand(layers, config.components, generator=generator, dtype=torch.float64)
         return allocate_ranks(values, modules, Rule.budget, budget=total, minimum=config.minimum_rank)
-    ranks = _matched(source or {}, modules)
+    ranks = matched_ranks(source or {}, modules)
     if config.allocation is Allocation.shuffled:
         ranks = [ranks[i] for i in torch.randperm(layers, generator=generator).tolist()]
     return RankAllocation.from_ranks(modules, ranks)
@@ -166,14 +166,3 @@ def alike(ranks: Sequence[int], generator: torch.Generator) -> list[int]:
         if fits.any():
             return [int(rank) for rank in drawn[int(fits.int().argmax())]]
     return [int(rank) for rank in given[torch.randperm(len(given), generator=generator)]]
-
-
-def _matched(source: dict[str, int], modules: Sequence[str]) -> list[int]:
-    keys = [layer_key(*place) for place in places(modules)]
-    if set(keys) != set(source) or len(set(keys)) < len(keys):
-        strange = ", ".join(sorted(set(keys) ^ set(source))[:4])
-        raise UserError(
-            f"the source has ranks for {len(source)} layers, the model has {len(keys)}; not in both: {strange}",
-            "name ranks of a model with the same blocks and projections",
-        )
-    return [source[key] for key in keys]

@@ -15,7 +15,7 @@ blockdiag_butterfly_multiply: w1_bfly, w2_bfly). The paper's square class of n =
 import torch
 from torch import Tensor
 
-from autolora_bench.models.adapted_layers import check_blocks as check_blocks
+from autolora_bench.models.adapted_layers import check_blocks
 
 
 def monarch_multiply(inputs: Tensor, left: Tensor, right: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ torch and transformers are not imported: `autolora-bench check` reads the files 
 import json
 import math
 import re
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -16,21 +17,20 @@ from tokenizers import Tokenizer
 from autolora_bench.config.computing import check_computing
 from autolora_bench.config.experiment import ExperimentConfig
 from autolora_bench.config.memory import check_memory
-from autolora_bench.config.method import MonarchConfig
+from autolora_bench.config.method import Allocation, MonarchConfig, RankedLoraConfig
 from autolora_bench.config.model import ALL_LINEAR
 from autolora_bench.config.padding import check_padding_free
 from autolora_bench.config.peft_support import check_peft
 from autolora_bench.config.support import ENCODER_DECODERS, check_architecture, check_halves
 from autolora_bench.config.task import GenerationTask
 from autolora_bench.errors import UserError
-from autolora_bench.models.adapted_layers import check_blocks
+from autolora_bench.models.adapted_layers import IN_BLOCK, check_blocks, matched_ranks
 from autolora_bench.models.architectures import QUERY_AND_VALUE
 from autolora_bench.models.hub import INDEX, cached, check_reachable
 from autolora_bench.models.locate import WEIGHTS, locate
 
 Layers = dict[str, tuple[int, int]]
 """Name of a layer whose weight is a matrix -> its outputs and inputs."""
-BLOCK = re.compile(r"\.(\d+)\.")
 COUNTS = ("num_hidden_layers", "n_layer", "n_layers")
 """What architectures call the number of their blocks in config.json."""
 OTHERWISE = ("albert", *ENCODER_DECODERS)
@@ -68,8 +68,11 @@ def check_model(experiment: ExperimentConfig) -> None:
     _check_tokenizer(folder, writes)
     layers = _layers(folder, architecture)
     _check_targets(experiment, architecture, layers)
+    adapted = _adapted(experiment, architecture, layers)
+    if isinstance(method, RankedLoraConfig) and method.ranks and adapted:
+        _check_ranks(method, [*adapted])
     if isinstance(method, MonarchConfig):
-        for name, (outputs, inputs) in _adapted(experiment, architecture, layers).items():
+        for name, (outputs, inputs) in adapted.items():
             check_blocks(f"{name}, a layer", outputs, inputs, method.blocks, method.block_rank)
 
 
@@ -90,10 +93,12 @@ def check_all_blocks(experiment: ExperimentConfig) -> None:
     for ending in QUERY_AND_VALUE[architecture]:
         whole = ending.partition(".")[0]
         drawn = any(_named(whole, one) for one in experiment.model.untrained)
-        there = {int(at[1]): name for name in layers if _named(name, whole) and (at := BLOCK.search(name))}
+        there = {
+            int(at[1]): name for name in layers if _named(name, whole) and (at := re.search(IN_BLOCK, name))
+        }
         lacking = next((block for block in range(count) if block not in there), None)
         if there and lacking is not None and not drawn:
-            name = BLOCK.sub(f".{lacking}.", next(iter(there.values())), count=1)
+            name = re.sub(IN_BLOCK, f".{lacking}.", next(iter(there.values())), count=1)
             raise UserError(
                 f"the checkpoint of {experiment.model.name!r} lacks weights of its model: {name}.weight",
                 "name a whole checkpoint; linear layers that are to be drawn at random can be named in model.untrained",
@@ -237,6 +242,11 @@ def _adapted(experiment: ExperimentConfig, architecture: str, layers: Layers) ->
             if _named(name, whole)
         }
     return {name: size for name, size in layers.items() if any(_named(name, ending) for ending in endings)}
+
+
+def _check_ranks(method: RankedLoraConfig, adapted: Sequence[str]) -> None:
+    if method.allocation is not Allocation.uniform:  # of which the total alone counts
+        matched_ranks(method.ranks, adapted)
 
 
 def _check_targets(experiment: ExperimentConfig, architecture: str, layers: Layers) -> None:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from typing import Any
 
 from peft.utils.constants import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING
 from torch import nn
@@ -10,12 +11,9 @@ from transformers.pytorch_utils import Conv1D
 
 from autolora_bench.config.model import ALL_LINEAR, ModelConfig
 from autolora_bench.errors import UserError
+from autolora_bench.models.adapted_layers import IN_BLOCK
 from autolora_bench.models.architectures import QUERY_AND_VALUE
 from autolora_bench.models.head import head_of
-
-SHARED_NAMES = ("dense", "c_proj")
-"""Last parts of names that several layers of one block have."""
-IN_BLOCK = r"\.(\d+)\."
 
 
 def target_modules(model: PreTrainedModel, config: ModelConfig) -> list[str]:
@@ -94,34 +92,11 @@ def known_targets(architecture: str) -> list[str]:
     return list(named) if isinstance(named, list | tuple) else [ALL_LINEAR]
 
 
-def places(modules: Sequence[str]) -> list[tuple[int | None, str]]:
-    """Block number and projection of every layer, as `block_and_projection`.
-
-    Where layers of a model would share them, as those of an encoder-decoder's two halves, the projection also says the
-    half and the attention: decoder.block.0.layer.1.EncDecAttention.q -> 0, decoder.EncDecAttention.q.
-    """
-    found = [block_and_projection(module) for module in modules]
-    if len(set(found)) == len(found):
-        return found
-    return [(block, _with_half(module)) for module, (block, _) in zip(modules, found, strict=True)]
-
-
-def _with_half(module: str) -> str:
-    names = [
-        name
-        for name in module.split(".")
-        if not name.isdigit() and name not in ("model", "block", "layer", "layers")
-    ]
-    return ".".join(names)
-
-
-def block_and_projection(module: str) -> tuple[int | None, str]:
-    """Block number and projection of a layer: bert.encoder.layer.3.attention.self.query -> 3, query.
-
-    A name that several layers of a block have is kept in full: ...layer.3.attention.output.dense ->
-    3, attention.output.dense.
-    """
-    block = re.search(IN_BLOCK, f".{module}.")
-    last = module.rsplit(".", 1)[-1]
-    inside = module[block.end() - 1 :] if block else module
-    return (int(block[1]) if block else None), inside if last in SHARED_NAMES else last
+def check_own_weight(model: PreTrainedModel, name: str, reason: str) -> None:
+    """Raises UserError, with the reason, where a layer's weight is another's too, as of tied embeddings."""
+    weight: Any = model.get_submodule(name).weight
+    sharing = [other for other, one in model.named_parameters(remove_duplicate=False) if one is weight]
+    if len(sharing) > 1:
+        raise UserError(
+            f"{' and '.join(sharing)} are one weight: {reason}", "name other layers with model.targets=[...]"
+        )

@@ -24,9 +24,10 @@ from autolora_bench.config.truth import plant_seed, planted_ranks
 from autolora_bench.data.schema import TaskData
 from autolora_bench.metrics.classification import spearman
 from autolora_bench.metrics.scores import UNDEFINED, MetricScores
+from autolora_bench.models.adapted_layers import block_and_projection
 from autolora_bench.models.architectures import IGNORED
 from autolora_bench.models.load import HeadKind, HeadSpec, load_backbone
-from autolora_bench.models.targets import block_and_projection, named_layers
+from autolora_bench.models.targets import named_layers
 from autolora_bench.search.layers import lora_layers
 from autolora_bench.tasks.base import Batch, EvaluationContext, Result, Splits
 from autolora_bench.tasks.inference import by_length, evaluation_mode

@@ -107,6 +107,27 @@ def test_check_says_what_the_run_says(
     assert f"failed: {what}\n{mend.removesuffix(')')}\n" in ran
 
 
+@pytest.mark.parametrize("method", ["lora_from_ranks", "lora_shuffled_ranks", "lora_random_ranks"])
+def test_ranks_of_another_model(
+    method: str, tiny_encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    blocks = json.loads((tiny_encoder / "config.json").read_text())["num_hidden_layers"]
+    words = ["task=rte", f"method={method}", f"method.source={tmp_path / 'ranks.csv'}", *SMALL]
+    words += [f"model.checkpoint={tiny_encoder}", f"results={tmp_path}"]
+    for more, status in ((0, 0), (1, 2)):
+        rows = [f"{block},{name},2" for block in range(blocks + more) for name in ("query", "value")]
+        (tmp_path / "ranks.csv").write_text("\n".join(["layer,projection,rank", *rows]) + "\n")
+        assert cli.run(["check", *words]) == status
+    line = (
+        f"the source has ranks for {2 * blocks + 2} layers, the model has {2 * blocks}; not in both: "
+        f"{blocks}.query, {blocks}.value"
+    )
+    assert f"missing: {line} (" in capsys.readouterr().out
+    assert cli.run(words) == 2
+    assert f"failed: {line}\n" in capsys.readouterr().err
+    assert cli.run(["check", *words, "method=lora_uniform"]) == 0
+
+
 def test_weights_of_a_block_are_gone(
     tiny_encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

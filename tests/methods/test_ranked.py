@@ -17,7 +17,7 @@ from autolora_bench.config.method import Allocation, RankedLoraConfig
 from autolora_bench.config.ranks import layer_key, read_ranks
 from autolora_bench.errors import UserError
 from autolora_bench.methods.ranked import alike, draw_seed, ranks_for
-from autolora_bench.models.targets import block_and_projection
+from autolora_bench.models.adapted_layers import block_and_projection
 from autolora_bench.paths import conf_dir
 from autolora_bench.record import LayerRank, RunRecord, Status, write_record
 

@@ -10,7 +10,7 @@ import torch
 from autolora_bench.methods.adapter_ranks import adapter_ranks
 from autolora_bench.methods.autolora import AutoLora
 from autolora_bench.methods.base import PhaseContext, build_method
-from autolora_bench.models.targets import block_and_projection
+from autolora_bench.models.adapted_layers import block_and_projection
 from autolora_bench.search import lora_layers
 
 ALL = "model.targets=[all_linear]"

@@ -8,7 +8,14 @@ import pytest
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, Trainer
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    GPT2Config,
+    GPT2LMHeadModel,
+    Trainer,
+)
 
 from autolora_bench.config.corrections import earlier_rules
 from autolora_bench.config.experiment import experiment_identity
@@ -91,6 +98,23 @@ def test_so_it_does_where_a_language_models_output_layer_is_adapted(
     torch.testing.assert_close(run.logits_of(loaded(run)), run.logits, rtol=0, atol=2e-5)
     saved = load_file(run.folder / "finetune/export/adapter_model.safetensors")
     assert not [name for name in saved if "lora_" not in name]
+
+
+@pytest.mark.parametrize("method", ["pissa", "olora", "lora_cur", "lora_ga", "corda"])
+@pytest.mark.sample(keep=("pissa",))
+def test_a_start_takes_nothing_off_a_weight_that_another_layer_has_too(
+    method: str, composed: Any, tiny_decoder: Path, tmp_path: Path
+) -> None:
+    """GPT-2's output layer is its embeddings, which would lack what was taken off and have no adapter for it."""
+    folder = tmp_path / "tied"
+    tokenizer = AutoTokenizer.from_pretrained(tiny_decoder)
+    tokenizer.save_pretrained(folder)
+    sizes = {"vocab_size": len(tokenizer), "n_embd": 16, "n_layer": 1, "n_head": 2, "n_positions": 256}
+    GPT2LMHeadModel(GPT2Config(**sizes)).save_pretrained(folder)
+    words = [*TEXTS, f"model.checkpoint={folder}", "model.targets=[c_attn,lm_head]"]
+    record = run_experiment(composed(method, *words), tmp_path / "run", "autolora-bench ...", None)
+    assert record.error is not None
+    assert "lm_head.weight are one weight: what this start takes off" in record.error["message"]
 
 
 @pytest.mark.sample(keep=("lora_from_ranks-start=corda-rslora=true",))

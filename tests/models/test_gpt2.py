@@ -17,11 +17,12 @@ from transformers.pytorch_utils import Conv1D
 from autolora_bench.config.model import ModelConfig
 from autolora_bench.methods.factors import start_from
 from autolora_bench.methods.peft_lora import lora_model
+from autolora_bench.models.adapted_layers import block_and_projection
 from autolora_bench.models.export import export
 from autolora_bench.models.gpt2 import split_attention
 from autolora_bench.models.load import HeadKind, HeadSpec, load_backbone
 from autolora_bench.models.merged import merged
-from autolora_bench.models.targets import block_and_projection, target_modules
+from autolora_bench.models.targets import target_modules
 from autolora_bench.search import RankAllocation, rank_pattern, selection_for, verify_applied
 from autolora_bench.search.layers import lora_factors, lora_layers
 

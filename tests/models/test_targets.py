@@ -8,8 +8,9 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceC
 
 from autolora_bench.config.model import ModelConfig
 from autolora_bench.errors import UserError
+from autolora_bench.models.adapted_layers import block_and_projection
 from autolora_bench.models.gpt2 import split_attention
-from autolora_bench.models.targets import block_and_projection, target_modules
+from autolora_bench.models.targets import target_modules
 
 SMALL = {
     "bert": {"num_hidden_layers": 3, "hidden_size": 32, "num_attention_heads": 2, "intermediate_size": 48},

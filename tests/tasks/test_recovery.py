@@ -15,8 +15,8 @@ from autolora_bench.config.compose import compose_config, composer, to_experimen
 from autolora_bench.config.experiment import ExperimentConfig
 from autolora_bench.errors import UserError
 from autolora_bench.methods.base import PhaseContext, build_method
+from autolora_bench.models.adapted_layers import block_and_projection
 from autolora_bench.models.load import Backbone
-from autolora_bench.models.targets import block_and_projection
 from autolora_bench.record import RunRecord
 from autolora_bench.runner import run_experiment
 from autolora_bench.tasks import recovery_teacher
