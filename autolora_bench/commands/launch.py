@@ -266,12 +266,13 @@ def _job(config: DictConfig, wait: bool = False, made: set[Path] | None = None) 
         experiment = to_experiment(config)
     except UnsupportedError:
         return None
-    if made is not None:
-        folder = run_folder(experiment)
-        if folder in made:
-            return None
+    folder = run_folder(experiment)
+    if made is not None and folder in made:
+        return None
+    record, _ = _complete(experiment, command(experiment), wait)
+    if made is not None and record is not None and record.status is Status.completed:
         made.add(folder)
-    return headline(_complete(experiment, command(experiment), wait)[0])
+    return headline(record)
 
 
 def _complete(
