@@ -86,7 +86,11 @@ def wait_until_free(folder: Path) -> None:
     told = False
     while (other := owner_of(folder)) is not None:
         if not told:
-            print(f"{folder} is being run by {other}: waiting", file=sys.stderr, flush=True)
+            print(
+                f"{folder} is being run by {other}: waiting (if that process is gone, delete {folder / LOCK})",
+                file=sys.stderr,
+                flush=True,
+            )
         told = True
         time.sleep(WAITING_SECONDS)
 

@@ -129,7 +129,7 @@ def missing_references(planned: Sequence[PlannedRun], among: Sequence[PlannedRun
     for entry in planned:
         folders.add(entry.folder)
         compared = reference(entry.experiment)
-        if compared is not None and compared[1] not in folders and not _has_ranks(compared[1] / RECORD):
+        if compared is not None and compared[1] not in folders and not has_ranks(compared[1] / RECORD):
             name, folder = compared
             found.append(f"{folder}, a finished run of {name} for {entry.experiment.method.name}")
     return list(dict.fromkeys(found))
@@ -147,7 +147,8 @@ def check_references(planned: Sequence[PlannedRun], among: Sequence[PlannedRun])
         )
 
 
-def _has_ranks(path: Path) -> bool:
+def has_ranks(path: Path) -> bool:
+    """Whether a record can be read and has ranks."""
     try:
         return bool(read_record(path).ranks)
     except UserError:

@@ -1,7 +1,9 @@
 """From words to planned runs."""
 
+import json
 import shlex
 import shutil
+from dataclasses import asdict
 from itertools import product
 from pathlib import Path
 from threading import Event, Thread, Timer
@@ -540,3 +542,16 @@ def test_a_control_waits_for_the_run_that_another_process_makes(
     said = capsys.readouterr().err
     assert f"{made} is being run by" in said
     assert "2 completed" in said
+
+
+def test_a_control_waits_for_no_lock_beside_ranks_that_are_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A node that was killed between the record and the lock's end leaves such a lock, and nobody can ask it."""
+    words = [*PLANTED[:-1], f"results={tmp_path}"]
+    assert cli.run([*words, "method=stable_rank"]) == 0
+    (made,) = tmp_path.glob("planted/small/stable_rank-*/seed0")
+    owner = ownership.Owner("another", 1, "x 1", "2026-01-01T00:00:00+00:00")
+    (made / ownership.LOCK).write_text(json.dumps(asdict(owner)))
+    assert cli.run([*words, "method=lora_shuffled_ranks", "method.reference=stable_rank"]) == 0
+    assert "waiting" not in capsys.readouterr().err

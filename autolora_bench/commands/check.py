@@ -178,10 +178,11 @@ def _check_device(experiment: ExperimentConfig) -> None:
 
 
 def _check_model(experiment: ExperimentConfig) -> None:
-    from autolora_bench.models.preflight import check_all_blocks, check_model
+    from autolora_bench.models.preflight import check_all_blocks, check_model, check_ranks
 
     check_model(experiment)
     check_all_blocks(experiment)
+    check_ranks(experiment)
 
 
 def _check_folder(experiment: ExperimentConfig) -> None:

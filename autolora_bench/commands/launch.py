@@ -28,7 +28,8 @@ from autolora_bench.fair import is_fair, planned_runs
 from autolora_bench.garbage import for_good
 from autolora_bench.interruption import Interrupted, watched_signals
 from autolora_bench.ownership import owned, owner_of, wait_until_free
-from autolora_bench.plan import PlannedRun, State, check_references, command_line, reference
+from autolora_bench.paths import RECORD
+from autolora_bench.plan import PlannedRun, State, check_references, command_line, has_ranks, reference
 from autolora_bench.processes import is_main, leave, on_main, silent, world_size
 from autolora_bench.push import check_push, push_exports
 from autolora_bench.record import RunRecord, Status
@@ -294,9 +295,9 @@ def _complete(
 
 
 def _wait_for_reference(experiment: ExperimentConfig) -> None:
-    """Wait while another process makes the run that a control is compared with."""
+    """Wait while another process makes the run that a control is compared with, and has not found its ranks yet."""
     compared = reference(experiment)
-    if compared is not None:
+    if compared is not None and not has_ranks(compared[1] / RECORD):
         on_main(lambda: wait_until_free(compared[1]))
 
 

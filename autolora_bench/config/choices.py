@@ -48,19 +48,29 @@ def explanation(path: Path) -> list[str]:
     return found
 
 
-def schema_of(group: str, name: str, folders: list[Path]) -> str | None:
+def schema_of(group: str, name: str, folders: list[Path], above: tuple[str, ...] = ()) -> str | None:
     """The schema that a choice is built on, perhaps through choices that it extends; None where it does not say.
+
+    Args:
+        group: of the choice.
+        name: the choice.
+        folders: configuration folders.
+        above: the choices that extend it: one of them again is a ring, which says nothing.
 
     Raises:
         UserError: the file of one of them cannot be read.
     """
-    path = choices(group, folders).get(name)
+    path = choices(group, folders).get(name) if name not in above else None
     read = _read(path) if path is not None else None
     defaults = read.get("defaults") if isinstance(read, dict) else None
     entries = defaults if isinstance(defaults, list) else []
     for base in (entry.partition("@")[0] for entry in entries if isinstance(entry, str)):
         prefix = f"/schema/{group}/"
-        found = base.removeprefix(prefix) if base.startswith(prefix) else schema_of(group, base, folders)
+        found = (
+            base.removeprefix(prefix)
+            if base.startswith(prefix)
+            else schema_of(group, base, folders, (*above, name))
+        )
         if found is not None:
             return found
     return None

@@ -108,7 +108,9 @@ def _entry(path: Path, element: ElementTree.Element, with_triples: bool) -> Name
             parse_triple(triple)
     except ValueError as error:
         raise UserError(f"{name}: {error}", "correct the triple") from error
-    lexicalisations = [(lex.get("comment", ""), _text(lex)) for lex in element.iterfind("lex")]
+    # In the enriched edition a text stands beside its template and plan.
+    texts = [(lex, lex.find("text")) for lex in element.iterfind("lex")]
+    lexicalisations = [(lex.get("comment", ""), _text(lex if text is None else text)) for lex, text in texts]
     if any(comment == GOOD and not text.strip() for comment, text in lexicalisations):
         raise UserError(f"{name}: a lexicalisation marked {GOOD} is blank", "correct the entry")
     languages = sorted({lex.get("lang", "") for lex in element.iterfind("lex")} - {""})

@@ -144,7 +144,7 @@ def load_backbone(config: ModelConfig, head: HeadSpec, device: torch.device | No
         "sha256": None if location.kind == "hub" else config.sha256,
         **({"head": became} if became else {}),
     }
-    return Backbone(model, tokenizer, new, target_modules(model, config), source)
+    return Backbone(model, tokenizer, new, target_modules(model, config, new), source)
 
 
 def _pretrained(

@@ -6,7 +6,6 @@ torch and transformers are not imported: `autolora-bench check` reads the files 
 import json
 import math
 import re
-from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -68,12 +67,26 @@ def check_model(experiment: ExperimentConfig) -> None:
     _check_tokenizer(folder, writes)
     layers = _layers(folder, architecture)
     _check_targets(experiment, architecture, layers)
-    adapted = _adapted(experiment, architecture, layers)
-    if isinstance(method, RankedLoraConfig) and method.ranks and adapted:
-        _check_ranks(method, [*adapted])
     if isinstance(method, MonarchConfig):
-        for name, (outputs, inputs) in adapted.items():
+        for name, (outputs, inputs) in _adapted(experiment, architecture, layers).items():
             check_blocks(f"{name}, a layer", outputs, inputs, method.blocks, method.block_rank)
+
+
+def check_ranks(experiment: ExperimentConfig) -> None:
+    """Raise where ranks are given for other blocks or projections than the model's files have; of layers outside of the
+    blocks loading it tells.
+
+    Raises:
+        UserError: as `matched_ranks` and `check_model`.
+    """
+    method, folder = experiment.method, _folder(experiment)
+    if folder is None or not isinstance(method, RankedLoraConfig) or method.allocation is Allocation.uniform:
+        return  # of uniform ranks the total alone counts
+    architecture = architecture_of(folder)
+    adapted = _adapted(experiment, architecture, _layers(folder, architecture))
+    inside = {key: rank for key, rank in method.ranks.items() if key.partition(".")[0].isdigit()}
+    if inside and adapted:
+        matched_ranks(inside, [*adapted])
 
 
 def check_all_blocks(experiment: ExperimentConfig) -> None:
@@ -92,13 +105,15 @@ def check_all_blocks(experiment: ExperimentConfig) -> None:
     count = next((said[name] for name in COUNTS if isinstance(said.get(name), int)), 0)
     for ending in QUERY_AND_VALUE[architecture]:
         whole = ending.partition(".")[0]
-        drawn = any(_named(whole, one) for one in experiment.model.untrained)
         there = {
             int(at[1]): name for name in layers if _named(name, whole) and (at := re.search(IN_BLOCK, name))
         }
-        lacking = next((block for block in range(count) if block not in there), None)
-        if there and lacking is not None and not drawn:
-            name = re.sub(IN_BLOCK, f".{lacking}.", next(iter(there.values())), count=1)
+        like = next(iter(there.values()), "")
+        lacking = [
+            re.sub(IN_BLOCK, f".{block}.", like, count=1) for block in range(count) if block not in there
+        ]
+        name = next((name for name in lacking if not _is_drawn(name, experiment)), "")
+        if like and name:
             raise UserError(
                 f"the checkpoint of {experiment.model.name!r} lacks weights of its model: {name}.weight",
                 "name a whole checkpoint; linear layers that are to be drawn at random can be named in model.untrained",
@@ -232,7 +247,8 @@ def _named(name: str, ending: str) -> bool:
 
 
 def _adapted(experiment: ExperimentConfig, architecture: str, layers: Layers) -> Layers:
-    """The layers that a method adapts, as far as names tell: none for all-linear, or where PEFT's table decides."""
+    """The layers of the blocks that a method adapts, as far as names tell: none for all-linear, or where PEFT's table
+    decides. Of those outside of them (a pooler, another task's head) files do not tell whether the model has them."""
     endings = experiment.model.targets or QUERY_AND_VALUE.get(architecture, [])
     if architecture == "gpt2" and experiment.model.targets is None:  # its files have them in one matrix
         return {
@@ -241,12 +257,17 @@ def _adapted(experiment: ExperimentConfig, architecture: str, layers: Layers) ->
             for whole, _, part in (ending.partition(".") for ending in endings)
             if _named(name, whole)
         }
-    return {name: size for name, size in layers.items() if any(_named(name, ending) for ending in endings)}
+    return {
+        name: size
+        for name, size in layers.items()
+        if any(_named(name, ending) for ending in endings)
+        and re.search(IN_BLOCK, name)
+        and not _is_drawn(name, experiment)
+    }
 
 
-def _check_ranks(method: RankedLoraConfig, adapted: Sequence[str]) -> None:
-    if method.allocation is not Allocation.uniform:  # of which the total alone counts
-        matched_ranks(method.ranks, adapted)
+def _is_drawn(name: str, experiment: ExperimentConfig) -> bool:
+    return any(_named(name, one) for one in experiment.model.untrained)
 
 
 def _check_targets(experiment: ExperimentConfig, architecture: str, layers: Layers) -> None:

@@ -13,10 +13,9 @@ from autolora_bench.config.model import ALL_LINEAR, ModelConfig
 from autolora_bench.errors import UserError
 from autolora_bench.models.adapted_layers import IN_BLOCK
 from autolora_bench.models.architectures import QUERY_AND_VALUE
-from autolora_bench.models.head import head_of
 
 
-def target_modules(model: PreTrainedModel, config: ModelConfig) -> list[str]:
+def target_modules(model: PreTrainedModel, config: ModelConfig, trained: Sequence[str] = ()) -> list[str]:
     """Full names of the adapted layers, in the model's order.
 
     Where neither `config.targets` nor the tables of architectures, ours and PEFT's, name them, these are all linear
@@ -27,7 +26,7 @@ def target_modules(model: PreTrainedModel, config: ModelConfig) -> list[str]:
     """
     endings = config.targets or known_targets(model.config.model_type)
     named = named_layers(model, endings, "model.targets", config.name)
-    whole = tuple(f"{name}." for name in _trained_in_full(model, config.untrained))
+    whole = tuple(f"{name}." for name in trained)
     found = [name for name in named if not f"{name}.".startswith(whole)]
     for ending in config.targets or ():
         if ending != ALL_LINEAR and not any(_ends_in(name, [ending]) for name in found):
@@ -36,16 +35,6 @@ def target_modules(model: PreTrainedModel, config: ModelConfig) -> list[str]:
                 "leave it out: it belongs to the head, or model.untrained names it",
             )
     return found
-
-
-def _trained_in_full(model: PreTrainedModel, untrained: Sequence[str]) -> list[str]:
-    """Full names of the modules that every method trains: the head's of a classifier or tagger, and those of
-    `model.untrained`. A language model's output layer is pretrained as all others; of hidden states none is trained."""
-    writes = model.get_output_embeddings() is not None  # type: ignore[no-untyped-call]
-    if model.base_model is model and not writes:
-        return []
-    drawn = [name for name, _ in model.named_modules() if _ends_in(name, untrained)]
-    return drawn if writes else [*head_of(model), *drawn]
 
 
 def named_layers(model: PreTrainedModel, endings: Sequence[str], setting: str, title: str) -> list[str]:

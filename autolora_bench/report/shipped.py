@@ -83,8 +83,11 @@ def shipped_settings(method: str) -> dict[str, Any] | None:
     return found | dict.fromkeys(FILLED_IN, OPEN)
 
 
-def _layers(method: str, folders: tuple[Path, ...]) -> Iterator[dict[str, Any]]:
-    """What the files of a method say, later ones over earlier ones. Raises LookupError where one says it elsewhere."""
+def _layers(method: str, folders: tuple[Path, ...], above: tuple[str, ...] = ()) -> Iterator[dict[str, Any]]:
+    """What the files of a method say, later ones over earlier ones. Raises LookupError where one says it elsewhere, or
+    extends one of those `above` it."""
+    if method in above:
+        raise LookupError(f"{method} extends itself")
     values = next((one for place in folders if (one := _configuration("method", method, place))), {})
     rest = {name: value for name, value in values.items() if name != "defaults"}
     entries = values.get("defaults") or []
@@ -95,7 +98,7 @@ def _layers(method: str, folders: tuple[Path, ...]) -> Iterator[dict[str, Any]]:
         if base == SELF:
             yield _own_values(rest, "method")
         elif not base.startswith("/"):
-            yield from _layers(base, folders)
+            yield from _layers(base, folders, (*above, method))
 
 
 def _settings(node: DictConfig) -> Any:

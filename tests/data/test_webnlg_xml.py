@@ -12,6 +12,7 @@ from autolora_bench.config.task import GenerationTask, Layout, LocalSource
 from autolora_bench.data.files import local_files
 from autolora_bench.data.load import load_data
 from autolora_bench.data.schema import TaskData
+from autolora_bench.data.webnlg_xml import read_entries
 from autolora_bench.errors import UserError
 
 COUNTS = {  # shared/data/README.md: entries, good lexicalisations, all lexicalisations
@@ -187,3 +188,16 @@ def test_a_blank_good_lexicalisation_is_refused(
     read: Callable[..., TaskData], refused: Callable[..., UserError]
 ) -> None:
     refused(lambda: read(benchmark(ENTRY.replace(" A &amp; B. ", " "))), "0.xml", "Id1 of Food", "blank")
+
+
+def test_of_the_enriched_edition_the_text_is_read(tmp_path: Path) -> None:
+    """ThiagoCF05/webnlg has the plan and the template of a text beside it."""
+    path = tmp_path / "enriched.xml"
+    path.write_text(
+        '<benchmark><entries><entry category="Airport" eid="Id1"><modifiedtripleset><mtriple>A | b | C</mtriple>'
+        '</modifiedtripleset><lex comment="good"><sortedtripleset><sentence ID="1"><striple>A | b | C</striple>'
+        "</sentence></sortedtripleset><text>A is of C.</text><template>AGENT-1 is of PATIENT-1.</template></lex>"
+        "</entry></entries></benchmark>"
+    )
+    [entry] = read_entries(path)
+    assert [text for _, text in entry.lexicalisations] == ["A is of C."]

@@ -15,7 +15,7 @@ from autolora_bench.config.support import ENCODER_DECODERS
 from autolora_bench.errors import UserError
 from autolora_bench.models.architectures import QUERY_AND_VALUE
 from autolora_bench.models.load import HeadKind, HeadSpec, load_backbone
-from autolora_bench.models.preflight import check_all_blocks, check_model
+from autolora_bench.models.preflight import check_all_blocks, check_model, check_ranks
 
 SIZES = {
     "hidden_size": 24,
@@ -106,7 +106,26 @@ def test_layers_that_are_drawn_anew_may_be_gone(tiny_encoder: Path, tmp_path: Pa
     save_file(weights, file, {"format": "pt"})
     with pytest.raises(UserError, match=r"layer\.1\.attention\.self\.query\.weight"):
         check_all_blocks(experiment_of(folder))
-    check_all_blocks(experiment_of(folder, "model.untrained=[query]"))
+    for named in ("query", "layer.1.attention.self.query"):
+        check_all_blocks(experiment_of(folder, f"model.untrained=[{named}]"))
+    with pytest.raises(UserError, match=r"layer\.1\.attention\.self\.query\.weight"):
+        check_all_blocks(experiment_of(folder, "model.untrained=[layer.0.attention.self.query]"))
+
+
+def test_ranks_are_compared_in_the_blocks_alone(tiny_encoder: Path, tmp_path: Path) -> None:
+    """Files may hold poolers and heads of other tasks, of which they do not tell whether the model has them."""
+    folder = model_in(tmp_path, "bert", tiny_encoder)
+    words = ["method=lora_from_ranks", "model.targets=[dense]"]
+    blocks = json.loads((folder / "config.json").read_text())["num_hidden_layers"]
+    inside = ("attention.output.dense", "intermediate.dense", "output.dense")
+    ranks = {f"{block}.{name}": 2 for block in range(blocks) for name in inside}
+    for given in (ranks, ranks | {"pooler.dense": 2}):
+        experiment = experiment_of(folder, *words, "+method.ranks.a=1")
+        experiment.method.ranks = given  # type: ignore[attr-defined]
+        check_ranks(experiment)
+    experiment.method.ranks = {**ranks, f"{blocks}.output.dense": 2}  # type: ignore[attr-defined]
+    with pytest.raises(UserError, match="not in both"):
+        check_ranks(experiment)
 
 
 def test_blocks_of_a_random_network() -> None:

@@ -1,15 +1,23 @@
 """Every linear layer of the blocks, by one word, whatever the architecture."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForMaskedLM,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+)
 
 from autolora_bench.config.model import ModelConfig
 from autolora_bench.errors import UserError
 from autolora_bench.models.adapted_layers import block_and_projection
 from autolora_bench.models.gpt2 import split_attention
+from autolora_bench.models.load import HeadKind, HeadSpec, load_backbone
 from autolora_bench.models.targets import target_modules
 
 SMALL = {
@@ -73,7 +81,8 @@ def test_the_papers_layers_are_a_part_of_them(architecture: str) -> None:
 
 def test_layers_of_the_head_are_not_among_them() -> None:
     """RoBERTa's head has a `dense` as every block has; BERT's pooler is no part of the head."""
-    targets = target_modules(empty("roberta"), ModelConfig(name="m", targets=["query", "dense"]))
+    config = ModelConfig(name="m", targets=["query", "dense"])
+    targets = target_modules(empty("roberta"), config, ["classifier"])
     assert {name.partition(".")[0] for name in targets} == {"roberta"}
     assert len(targets) == 3 * 4
     assert "bert.pooler.dense" in target_modules(empty("bert"), ModelConfig(name="m", targets=["dense"]))
@@ -93,4 +102,18 @@ def test_a_language_models_output_layer_may_be() -> None:
 )
 def test_names_of_what_every_method_trains_in_full_are_refused(named: ModelConfig) -> None:
     with pytest.raises(UserError, match=r"every method trains '(out_proj|query)' of 'm' in full"):
-        target_modules(empty("roberta"), named)
+        query = [f"roberta.encoder.layer.{block}.attention.self.query" for block in range(3)]
+        target_modules(empty("roberta"), named, ["classifier", *(query if named.untrained else [])])
+
+
+def test_a_pooler_that_a_checkpoint_lacks_is_trained_in_full(tiny_encoder: Path, tmp_path: Path) -> None:
+    """As of a masked language model: the classifier's pooler is new, and so is no layer for an adapter."""
+    AutoTokenizer.from_pretrained(tiny_encoder).save_pretrained(tmp_path)
+    AutoModelForMaskedLM.from_pretrained(tiny_encoder).save_pretrained(tmp_path)
+    found = load_backbone(
+        ModelConfig("any", checkpoint=str(tmp_path), targets=["query", "dense"]),
+        HeadSpec(HeadKind.sequence, ("no", "yes")),
+    )
+    assert "bert.pooler.dense" in found.head_modules
+    assert "bert.pooler.dense" not in found.targets
+    assert any(name.endswith("output.dense") for name in found.targets)

@@ -17,6 +17,7 @@ from autolora_bench.errors import UserError
 from autolora_bench.paths import conf_dir
 from autolora_bench.plan import PlannedRun
 from autolora_bench.record import RunRecord, Status
+from autolora_bench.report import shipped
 from autolora_bench.report.build import FORMATS, prepare, report
 from autolora_bench.report.comparisons import comparison_table
 from autolora_bench.report.costs import cost_tables
@@ -367,3 +368,13 @@ def test_shipped_settings_are_what_hydra_composes(few: bool) -> None:
             assert {k: v for k, v in told.items() if k not in left} == {
                 k: v for k, v in composed.items() if k not in left
             }
+
+
+def test_methods_of_ones_own_that_extend_each_other_say_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "method").mkdir()
+    for name, other in (("mine", "other"), ("other", "mine")):
+        (tmp_path / "method" / f"{name}.yaml").write_text(f"defaults: [{other}]\n")
+    monkeypatch.setattr(shipped, "own_folders", [tmp_path])
+    assert shipped.shipped_settings("mine") is None
