@@ -20,6 +20,7 @@ SHOWN = {
         "method=adalora,lora_uniform,oracle",
     ],
     "arena_null": [f"records={RESULTS / 'arena_null' / 'records'}", "task=planted"],
+    "arena_released": [f"records={RESULTS / 'arena_released' / 'records'}", "task=planted"],
     "arena_variables": [
         f"records={RESULTS / 'arena' / 'records'},{RESULTS / 'arena_variables' / 'records'}",
         "task=planted",
