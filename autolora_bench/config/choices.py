@@ -60,7 +60,8 @@ def schema_of(group: str, name: str, folders: list[Path], above: tuple[str, ...]
     Raises:
         UserError: the file of one of them cannot be read.
     """
-    path = choices(group, folders).get(name) if name not in above else None
+    places = [folder / group / f"{name}.yaml" for folder in folders if name not in above]
+    path = next(filter(Path.is_file, places), None)
     read = _read(path) if path is not None else None
     defaults = read.get("defaults") if isinstance(read, dict) else None
     entries = defaults if isinstance(defaults, list) else []
