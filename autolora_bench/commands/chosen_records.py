@@ -66,9 +66,9 @@ def find_asked(words: Sequence[str]) -> Asked:
 
     folders = _folders(options.get("records", "")) or _results(request, planned)
     collection = collect(*folders, *_folders(options.get("merge", "")))
-    if planned is None and not collection.records and (collection.unreadable or collection.links):
-        raise no_records(collection)
     if planned is None:
+        if not collection.records and (collection.unreadable or collection.links):
+            raise no_records(collection)
         collection.records = _choose(collection.records, request)
     else:
         _tell_other_data(planned, collection.records)

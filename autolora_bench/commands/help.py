@@ -3,13 +3,11 @@
 import textwrap
 from collections.abc import Sequence
 
-from autolora_bench.commands.options import COMMANDS, command_help
+from autolora_bench.commands.options import COMMANDS, WIDTH, command_help
 from autolora_bench.config.choices import choices
 from autolora_bench.errors import UserError, nearest
 from autolora_bench.paths import conf_dir
 from autolora_bench.request import CONFIG_DIR
-
-WIDTH = 110
 
 TEXT = """\
 autolora-bench: honest, fast, reproducible benchmarking of low-rank fine-tuning

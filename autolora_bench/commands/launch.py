@@ -50,7 +50,7 @@ from autolora_bench.untrusted import printable
 
 ELSEWHERE = 3
 """Exit status where nothing failed, and other processes are still making some of the runs."""
-SWEEPS = ".hydra"
+HYDRA_FOLDER = ".hydra"
 """Where below the results a sweep leaves what it was (`hydra.sweep.dir` in conf/config.yaml)."""
 PASSED_TO_HYDRA = (*QUESTIONS, "--hydra-help", "--resolve")
 
@@ -158,8 +158,8 @@ def _run_all(request: Request, pending: Sequence[PlannedRun]) -> None:
         return _job(config, made=made)
 
     for one in [request, *beside(request)]:
-        first = [*one.overrides, "hydra.sweeper.n_trials=1"]
-        sweep([*one.flags, *(first if is_studied(one) else words_for_hydra(one))], once)
+        one_trial = [*one.overrides, "hydra.sweeper.n_trials=1"]
+        sweep([*one.flags, *(one_trial if is_studied(one) else words_for_hydra(one))], once)
 
 
 def _speaks_to_hydra(request: Request) -> bool:
@@ -261,8 +261,13 @@ def trial(config: DictConfig) -> float | None:
 
 
 def _job(config: DictConfig, wait: bool = False, made: set[Path] | None = None) -> float | None:
-    """Args: made: folders of the runs that this command has made; another spelling of one is not made again, which the
-    record alone would not tell with rerun=all."""
+    """`job`, but for what is in `made`: with rerun=all a record does not tell that this very command made the run.
+
+    Args:
+        config: what Hydra composed.
+        wait: as of `trial`.
+        made: folders of the runs that the command has completed; this one is added.
+    """
     try:
         experiment = to_experiment(config)
     except UnsupportedError:
@@ -340,7 +345,7 @@ def _check_results(planned: Sequence[PlannedRun]) -> None:
     for results in {entry.experiment.results for entry in planned}:
         check_writable(results, make=True)
         root = Path(results).expanduser()
-        link = link_in(root, root / SWEEPS)
+        link = link_in(root, root / HYDRA_FOLDER)
         if link is not None:
             raise link_error(link)
 

@@ -10,6 +10,8 @@ QUESTIONS = ("--cfg", "-c", "--info", "-i", "--package", "-p")
 """Flags for Hydra: what it is asked, and about what."""
 VALUED = (*CONFIG_DIR, *QUESTIONS)
 """Flags whose next word is their value."""
+WIDTH = 110
+"""Columns of what is printed as help."""
 
 
 @dataclass(frozen=True)

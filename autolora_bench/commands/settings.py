@@ -8,6 +8,7 @@ from typing import Any, get_type_hints
 
 from omegaconf import OmegaConf
 
+from autolora_bench.commands.options import WIDTH
 from autolora_bench.config.choices import GROUPS, check_choice, choices, explanation, schema_of, summary
 from autolora_bench.config.compose import compose_config, composer, search_path
 from autolora_bench.config.describe import Setting, settings_of
@@ -19,7 +20,6 @@ from autolora_bench.request import read_request
 from autolora_bench.sweeps import words_of_first
 
 SUITE = "suite"
-WIDTH = 110
 
 
 def known_names() -> list[str]:

@@ -1,5 +1,6 @@
 """`autolora-bench status ...`: how far the runs of a command or a suite are."""
 
+import glob
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
@@ -61,11 +62,12 @@ def _tell_other_versions(missing: Sequence[PlannedRun]) -> None:
 
 def _other_version(entry: PlannedRun) -> RunRecord | None:
     """A completed record that differs from a run in nothing but the versions of the user's own files."""
-    experiment, seed = entry.experiment, entry.folder
+    experiment, folder = entry.experiment, entry.folder
     if experiment.method.code is None and experiment.task.code is None:
         return None
     asked = _without_versions(experiment_identity(experiment))
-    for path in sorted(seed.parent.parent.glob(f"{experiment.method.name}-*/{seed.name}/{RECORD}")):
+    cells = f"{glob.escape(experiment.method.name)}-*/{folder.name}/{RECORD}"
+    for path in sorted(folder.parent.parent.glob(cells)):
         with suppress(UserError):
             record = read_record(path)
             if record.status is Status.completed and _without_versions(record.config) == asked:

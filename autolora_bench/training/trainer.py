@@ -330,10 +330,8 @@ class FinetuneTrainer(MeteredTrainer):
             evaluation.step = self.state.global_step
             evaluation.train_loss = loss
         first = next(iter(found))
-        if (
-            self.headline not in (scores := found[first].scores)
-            and (whole := whole_of(self.headline)) in scores
-        ):
+        scores, whole = found[first].scores, whole_of(self.headline)
+        if self.headline not in scores and whole in scores:
             chosen = f"no {self.headline} here: {whole} chooses the best epoch"
             found[first].note = "; ".join(filter(None, [found[first].note, chosen]))
         earlier = [e for e in self.meter.history if e.split == first]

@@ -110,6 +110,16 @@ def test_what_the_closed_form_drops_between_steps_is_of_second_order(toys, probl
     assert found[1] < found[0] / 50
 
 
+def along_the_path(case, step):
+    """Sum of autograd's gradients on alpha itself at the weights of every step, through the same masks."""
+    case.selection.track()
+    total = torch.zeros_like(case.selection.current)
+    for passes, before in [(done.passes, done.before) for done in [*step.past, step]]:
+        step.passes = passes
+        total += step.replayed_alpha_gradient(before)
+    return total
+
+
 @pytest.mark.parametrize("constraint", ["softmax", "unconstrained"])
 @pytest.mark.sample(keep=("softmax",))
 def test_reptile_follows_the_training_gradients_of_the_path(toys, problem, constraint):
@@ -119,11 +129,7 @@ def test_reptile_follows_the_training_gradients_of_the_path(toys, problem, const
     case.selection.refresh()
     step = case.new_step()
     found = case.terms(estimator("reptile"), step)
-    case.selection.track()
-    total = torch.zeros_like(found.direct)
-    for passes, before in [(done.passes, done.before) for done in [*step.past, step]]:
-        step.passes = passes
-        total += step.replayed_alpha_gradient(before)
+    total = along_the_path(case, step)
     expected = torch.where(case.selection.current == 0, 0.0, total / 3).detach()
     assert toys.relative(found.direct, expected) < 1e-9
     assert not found.implicit.any()
@@ -151,11 +157,7 @@ def test_reptile_where_a_factor_is_frozen(toys, problem, factor):
     case = problem(frozen(toys, factor), LOOPS["adamw"], warm=1, inner_steps=2)
     step = case.new_step()
     found = case.terms(estimator("reptile"), step)
-    case.selection.track()
-    total = torch.zeros_like(found.direct)
-    for passes, before in [(done.passes, done.before) for done in [*step.past, step]]:
-        step.passes = passes
-        total += step.replayed_alpha_gradient(before)
+    total = along_the_path(case, step)
     assert toys.relative(found.direct, total.detach() / 2) < 1e-9
 
 
