@@ -9,7 +9,7 @@ from autolora_bench.report import numerals
 from autolora_bench.report.comparisons import needed_units, nothing_found
 from autolora_bench.report.numerals import plural
 from autolora_bench.report.quality import column_title
-from autolora_bench.report.runs import Run, computed_apart, flatten, hardware, told
+from autolora_bench.report.runs import Run, computed_apart, hardware, told
 from autolora_bench.report.scoreboard import ALPHA, Claim, Row, Table
 from autolora_bench.report.significance import bootstrap_interval, detectable_effect
 from autolora_bench.report.tuning import TunedCell, tuned_ids
@@ -147,8 +147,7 @@ def _unlike(claim: Claim, reference: Row, other: Row, tied: Collection[str]) -> 
     found: dict[str, str] = {}
     for task in dict.fromkeys(column.task for column in claim.columns):
         own, its = (
-            flatten(next(run for run in _runs(row, claim) if run.task == task).config)
-            for row in (other, reference)
+            next(run for run in _runs(row, claim) if run.task == task).settings for row in (other, reference)
         )
         for name in sorted({*own, *its}):
             if name.startswith(SHARED) and name not in tied and told(own, name) != told(its, name):

@@ -22,7 +22,7 @@ from autolora_bench.report.frames import run_cost
 from autolora_bench.report.missing_cells import unfilled_of
 from autolora_bench.report.palette import row_family
 from autolora_bench.report.rows import RowRuns, rows_of, settings_note
-from autolora_bench.report.runs import BEFORE_AUTO, Run, flatten, hardware, setting, told
+from autolora_bench.report.runs import BEFORE_AUTO, Run, hardware, setting, told
 from autolora_bench.report.scoreboard import Unfilled
 from autolora_bench.report.significance import bootstrap_interval
 
@@ -147,10 +147,14 @@ def regret(error: pd.Series, oracle: pd.Series, uniform: pd.Series) -> pd.Series
 
 def _setting(run: Run) -> dict[str, str]:
     """All but the method and the plant's seed. Where the plant names its layers, those adapted are the method's."""
-    task = {name: value for name, value in run.config["task"].items() if name != "plant_seed"}
-    other = flatten({name: value for name, value in run.config.items() if name not in ("task", "method")})
-    left = {"train.evaluation_batch_size"} | ({"model.targets"} if task.get("layers") is not None else set())
-    return BEFORE_AUTO | flatten(task) | {name: value for name, value in other.items() if name not in left}
+    left = {"task.plant_seed", "train.evaluation_batch_size"}
+    if run.setting("task", "layers") is not None:
+        left.add("model.targets")
+    return BEFORE_AUTO | {
+        name.removeprefix("task."): value
+        for name, value in run.settings.items()
+        if name not in left and not name.startswith("method.")
+    }
 
 
 def _key(run: Run) -> str:
@@ -182,8 +186,7 @@ def _without_rates(runs: Sequence[Run]) -> list[Run]:
 
 def _rates(run: Run) -> tuple[str | None, str | None]:
     """The method's and its search's."""
-    flat = flatten(run.config)
-    return flat.get(RATE[0]), flat.get(RATE[1])
+    return run.settings.get(RATE[0]), run.settings.get(RATE[1])
 
 
 def _rateless(run: Run, *, keeps_search_rate: bool) -> Run:

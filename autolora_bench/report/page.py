@@ -32,7 +32,7 @@ from autolora_bench.report.quality import column_title
 from autolora_bench.report.rank_maps import RankMap, RowRanks
 from autolora_bench.report.rows import Variant
 from autolora_bench.report.run_details import run_details
-from autolora_bench.report.runs import Run, flatten, told
+from autolora_bench.report.runs import Run, told
 from autolora_bench.report.scoreboard import Row, Table
 from autolora_bench.report.search_lines import Trajectory
 from autolora_bench.report.standings import Standings, fullest, main_column, shown_columns, standings_of
@@ -232,7 +232,7 @@ def _keyed(scored: _Scored, telling: Mapping[str, Iterable[str]]) -> dict[tuple[
     for row in scored.table.rows:
         task = scored.main.column.task if scored.main else ""
         runs = row.by_task.get(task) or row.runs
-        settings = flatten(runs[0].config) | dict(row.variant)
+        settings = runs[0].settings | dict(row.variant)
         names = [name for name in telling[row.method] if not (row.main and name.endswith("learning_rate"))]
         key = row.method, tuple((name, told(settings, name)) for name in names)
         while key in found:

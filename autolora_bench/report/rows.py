@@ -182,7 +182,7 @@ def _configurations(
     found: dict[str, list[_Configuration]] = {}
     for task, configurations in by_id.items():
         flat = {
-            key: flatten(members[0].config) | dict.fromkeys(tuned.get(key[1], ()), TUNED)
+            key: members[0].settings | dict.fromkeys(tuned.get(key[1], ()), TUNED)
             for key, members in configurations.items()
         }
         twins = len({tuple(sorted(one.items())) for one in flat.values()}) < len(flat)

@@ -31,7 +31,7 @@ def run_details(runs: Sequence[Run]) -> dict[str, Any]:
     shown = [_run(run, with_history) for run in runs]
     for run, one in zip(runs, shown, strict=True):
         one["sections"] = [[part["title"], part["head"], pooled(part["rows"])] for part in one["sections"]]
-        one["settings"] = pooled(sorted(flatten(run.config).items()))
+        one["settings"] = pooled(sorted(run.settings.items()))
     return {"rows": list(pool), "runs": shown}
 
 

@@ -6,6 +6,7 @@ That order, in tables and figures, is by family, as each method states its own (
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from autolora_bench.config.data import Source
@@ -27,6 +28,8 @@ PairKey = tuple[str, int, str]
 """Task, seed, and the fingerprint of the examples: scores on different data have no difference."""
 ALIKE = "train=reference computes all alike"
 """What to do about ways to compute that `auto` chose for some methods alone, as it does not for those of one's own."""
+AS_TYPED = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+"""The value of a setting as one would type it; one encoder, for a report asks for a hundred thousand."""
 MACHINE = {"device", "processor", "microarchitecture", "cores", "threads", "processes"}
 """Of a record's provenance, what its times and memory depend on."""
 
@@ -70,6 +73,11 @@ class Run:
     def generated(self) -> bool:
         """Whether its examples were made up by this project."""
         return bool(self.setting("data", "source") == Source.generated.name)
+
+    @cached_property
+    def settings(self) -> dict[str, str]:
+        """Its configuration, flattened; not to be changed, as every part of a report reads the same one."""
+        return flatten(self.config)
 
     def setting(self, *path: str) -> Any:
         """A value of its configuration, None where there is none."""
@@ -149,14 +157,8 @@ def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, str]:
         if isinstance(value, dict):
             flat.update(flatten(value, f"{prefix}{name}."))
         else:
-            flat[f"{prefix}{name}"] = _typed(value)
+            flat[f"{prefix}{name}"] = value if isinstance(value, str) else AS_TYPED(value)
     return flat
-
-
-def _typed(value: Any) -> str:
-    if isinstance(value, str):
-        return value
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def _from_record(record: RunRecord) -> Run:

@@ -16,7 +16,7 @@ from autolora_bench.report.chance import CORRELATIONS
 from autolora_bench.report.formats import PlainTable
 from autolora_bench.report.frames import run_cost
 from autolora_bench.report.rows import Variant, settings
-from autolora_bench.report.runs import OTHER, Run, flatten, hardware, method_order
+from autolora_bench.report.runs import OTHER, Run, hardware, method_order
 from autolora_bench.report.units import metric_of
 
 RATE = "method.learning_rate"
@@ -126,7 +126,7 @@ def tuned_cells(runs: Sequence[Run]) -> list[TunedCell]:
         groups: dict[Variant, list[Run]] = {}
         for run in members:
             left = (*NOT_OF_A_CELL, SEARCH_RATE, *names)
-            kept = [(k, v) for k, v in flatten(run.config).items() if k not in left]
+            kept = [(k, v) for k, v in run.settings.items() if k not in left]
             groups.setdefault(tuple(sorted(kept)), []).append(run)
         apart = {
             tuple(sorted((*rest, *held))): own
@@ -168,7 +168,7 @@ def _by_search_rate(runs: Sequence[Run]) -> dict[Variant, list[Run]]:
     Where it was held at one value, the run in which both have that value belongs to the cell of that value, and to the
     other too if that has further rates.
     """
-    known = [(run, flat.get(RATE), flat.get(SEARCH_RATE)) for run in runs for flat in [flatten(run.config)]]
+    known = [(run, run.settings.get(RATE), run.settings.get(SEARCH_RATE)) for run in runs]
     held = sorted({own for _, rate, own in known if own not in (None, rate)})
     following = {rate for _, rate, own in known if own == rate}
     groups: dict[Variant, list[Run]] = {
@@ -185,7 +185,7 @@ def _by_search_rate(runs: Sequence[Run]) -> dict[Variant, list[Run]]:
 
 def _following(runs: Sequence[Run]) -> tuple[str, ...]:
     """The rate, and every setting that has its value in all tuning runs among `runs`: what is tied to it."""
-    flat = [flatten(run.config) for run in runs if is_tuning(run)]
+    flat = [run.settings for run in runs if is_tuning(run)]
     names = sorted({name for one in flat for name in one})
     tied = [name for name in names if name != RATE and all(one.get(name) == one.get(RATE) for one in flat)]
     return (RATE, *tied)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from autolora_bench.config.registry import UNTRAINED
 from autolora_bench.record import PRETRAINED, RunRecord
 from autolora_bench.report.numerals import plural
-from autolora_bench.report.runs import flatten, told
+from autolora_bench.report.runs import told
 from autolora_bench.report.scoreboard import Column, Row, Table
 from autolora_bench.report.units import metric_of, metric_title
 
@@ -69,8 +69,8 @@ def _differing(
 
 def _settings_on(row: Row, task: str) -> dict[str, str]:
     """Of the row's completed runs on the task; a row has one configuration of each."""
-    configs = [run.completed.config for run in row.by_task.get(task, []) if run.completed]
-    return {n: v for n, v in flatten(configs[0]).items() if not n.endswith(RATES)} if configs else {}
+    settings = [run.settings for run in row.by_task.get(task, []) if run.completed]
+    return {n: v for n, v in settings[0].items() if not n.endswith(RATES)} if settings else {}
 
 
 def warnings_of(table: Table) -> list[str]:
