@@ -16,6 +16,8 @@ T = TypeVar("T")
 PATIENCE = timedelta(hours=12)
 """Longest wait for another process: the others wait while the main one evaluates. A death is noticed at once."""
 MEETING = timedelta(seconds=20)
+RENDEZVOUS = ("RANK", "MASTER_ADDR", "MASTER_PORT")
+"""What torch's processes find each other by, beside their number."""
 LOST = ("gloo", "nccl", "connection closed", "connection reset", "broken pipe")
 """Words of torch's errors where another process is gone."""
 
@@ -100,6 +102,13 @@ def _join() -> None:
         return
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+    missing = [name for name in RENDEZVOUS if not os.environ.get(name)]
+    if missing:
+        raise UserError(
+            f"WORLD_SIZE={world_size()} says that several processes train together, and {', '.join(missing)} "
+            f"{'is' if len(missing) == 1 else 'are'} not set",
+            "start them with torchrun or accelerate launch (docs/launchers.md), or unset WORLD_SIZE",
+        )
     dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo", timeout=PATIENCE)
 
 

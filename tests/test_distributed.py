@@ -167,6 +167,36 @@ def test_the_last_batch_of_an_epoch_is_that_of_one_process(
         near(*(load_file(folder_of(line) / last / "weights.safetensors") for line in lines.values()))
 
 
+@pytest.mark.parametrize("method", ["autolora", "lora_balanced"])
+def test_what_is_searched_in_tokens_counts_each_once(
+    method: str, without_dropout: Path, tmp_path: Path
+) -> None:
+    """Sentences have other numbers of tokens, so that two halves of a batch have other numbers of labels."""
+    lines = {
+        name: [
+            *words(method, without_dropout, tmp_path / name),
+            *("task=bionlp", "data.limit=24", "method.learning_rate=1e-2", "train=reference"),
+        ]
+        for name in ("one", "two")
+    }
+    assert cli.run(lines["one"]) == 0
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, *STARTERS["torchrun"], *lines["two"]]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert answer.returncode == 0, answer.stderr
+    one, two = (folder_of(line) / "search" for line in lines.values())
+    if method == "autolora":
+        found, expected = (selection(folder.parent)["beta"] for folder in (two, one))
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
+    else:
+        found, expected = (
+            torch.tensor(list(json.loads((folder / "scores.json").read_text()).values()))
+            for folder in (two, one)
+        )
+        assert expected.max() > 0
+        torch.testing.assert_close(found, expected, rtol=1e-2, atol=1e-3 * float(expected.max()))
+
+
 STOPPING = """
 import os, sys
 from autolora_bench import cli

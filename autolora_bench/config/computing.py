@@ -63,6 +63,7 @@ ELSEWHERE = {
     "ACCELERATE_USE_PARALLELISM_CONFIG": "parallelism of its own",
 }
 """Variables by which accelerate trains otherwise than a run's configuration says."""
+MIXED = "ACCELERATE_MIXED_PRECISION"
 PLAIN = (*FROZEN, BitFitConfig, FullConfig, HeadOnlyConfig)
 """Methods that are the model's own passes, each differentiated once, and nothing else."""
 
@@ -112,6 +113,12 @@ def check_processes(experiment: ExperimentConfig) -> None:
             f"ACCELERATE_DYNAMO_BACKEND={os.environ['ACCELERATE_DYNAMO_BACKEND']} asks accelerate to compile, which a "
             "run does not know of",
             f"launch with --dynamo_backend no, and say {COMPILE}",
+        )
+    if (mixed := os.environ.get(MIXED, "no").lower()) not in ("", "no", experiment.train.precision.name):
+        raise UserError(
+            f"{MIXED}={mixed} asks accelerate to compute in {mixed}, and train.precision is "
+            f"{experiment.train.precision.name}, which the record would say",
+            "launch with --mixed_precision no, and say train.precision=bf16 where that is meant",
         )
     if experiment.train.compile and world_size() > 1:
         raise UserError(

@@ -103,6 +103,12 @@ class _Metered(BilevelTrainer, MeteredTrainer):
             self.current_flos += round(self.extra_passes * self.floating_point_ops(inputs))
         return loss
 
+    def _validation_items(self, batch: dict[str, Any]) -> Any:
+        """Where processes share a batch, its labels in all of them: one may have more than another."""
+        if self.args.world_size > 1:
+            return self._get_num_items_in_batch([batch], self.args.device)
+        return super()._validation_items(batch)
+
     def after_weight_step(self) -> None:
         """Count the validation batch where the outer variables move."""
         if self._step is not None and self.outer_moves and self.validates:

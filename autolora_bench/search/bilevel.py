@@ -230,10 +230,14 @@ class BilevelTrainer(Trainer):
         assert isinstance(optimizer, Optimizer)
         return optimizer
 
+    def _validation_items(self, batch: dict[str, Any]) -> Any:
+        """The labels that its loss is a mean over, None where the loss counts them itself."""
+        if self.compute_loss_func is None:
+            return None
+        return self._get_num_items_in_batch([batch], self.args.device)
+
     def _validation_loss(self, model: nn.Module, batch: dict[str, Any]) -> Tensor:
-        items = None
-        if self.compute_loss_func is not None:  # it need not do without the count, as a model's own loss does
-            items = self._get_num_items_in_batch([batch], self.args.device)
+        items = self._validation_items(batch)
         loss = self.compute_loss(model, dict(batch), num_items_in_batch=items)
         assert isinstance(loss, Tensor)
         return loss

@@ -340,6 +340,8 @@ def test_a_machine_that_cannot_compile_is_told_before_anything_is_loaded(
         ([PARTS], {"ACCELERATE_USE_FSDP": "true", "WORLD_SIZE": "2"}, "ACCELERATE_USE_FSDP=true"),
         ([], {"ACCELERATE_USE_DEEPSPEED": "True"}, "for DeepSpeed"),
         ([], {"ACCELERATE_DYNAMO_BACKEND": "INDUCTOR"}, "ACCELERATE_DYNAMO_BACKEND=INDUCTOR"),
+        ([], {"ACCELERATE_MIXED_PRECISION": "bf16"}, "asks accelerate to compute in bf16"),
+        (["train.precision=bf16"], {"ACCELERATE_MIXED_PRECISION": "fp16"}, "train.precision is bf16"),
         ([COMPILE], {"WORLD_SIZE": "2"}, "2 processes"),
         ([PARTS], {}, "is for several processes"),
     ],
@@ -362,6 +364,13 @@ def test_processes_that_are_not_for_it_are_refused(
     for name in variables.keys() - {"WORLD_SIZE"}:
         monkeypatch.setenv(name, "false" if "USE" in name else "NO")
     computing.check_processes(experiment)
+
+
+def test_accelerate_s_precision_may_be_the_run_s_own(
+    composed: Callable[..., ExperimentConfig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
+    computing.check_processes(composed("lora", "train.precision=bf16"))
 
 
 def test_accelerate_s_wish_for_fsdp_ends_a_run_before_it_begins(

@@ -33,6 +33,7 @@ from autolora_bench.methods.allocators.budget import Budget
 from autolora_bench.methods.allocators.trained import Allocator, TrainedSearch
 from autolora_bench.methods.base import PhaseContext
 from autolora_bench.methods.factors import Factors, read_factors, start_from, write_factors
+from autolora_bench.processes import world_size
 from autolora_bench.search.layers import lora_factors, lora_layers
 from autolora_bench.training.weights import save_tensors
 
@@ -97,7 +98,7 @@ class Balanced(Allocator):
 
     def gather(self, layer: int, z: Tensor, g: Tensor) -> None:
         """Add the positions of a batch, (N, K) each, that the loss depends on."""
-        z, g = z.cpu().double(), g.cpu().double()
+        z, g = z.cpu().double(), g.cpu().double() / world_size()  # DDP, after this, takes the processes' mean
         used = g.ne(0).any(dim=1)
         z = z * used[:, None]
         for own, found in zip(self.own, (z.T @ z, g.T @ g, used.sum()), strict=True):

@@ -1,0 +1,23 @@
+"""Several processes of one run, as far as one process shows it."""
+
+import pytest
+
+from autolora_bench.errors import UserError
+from autolora_bench.processes import on_main
+
+
+@pytest.mark.parametrize("known", [{}, {"RANK": "0"}, {"RANK": "1", "MASTER_ADDR": "127.0.0.1"}])
+def test_a_number_of_processes_without_what_they_find_each_other_by(
+    known: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where a cluster's system sets WORLD_SIZE for its jobs."""
+    for name in ("RANK", "MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    for name, value in known.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UserError) as error:
+        on_main(lambda: 0)
+    missing = [name for name in ("RANK", "MASTER_ADDR", "MASTER_PORT") if name not in known]
+    assert all(name in error.value.what for name in missing)
+    assert "torchrun" in error.value.mend
