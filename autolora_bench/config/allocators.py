@@ -30,9 +30,9 @@ class AllocatorConfig(MethodConfig):
     rank: Rank = 4
     """Reference rank of constant scaling; the ranks themselves are the allocator's."""
     alpha: Positive = 16.0
-    """lora_alpha of the final LoRA: `scaling` says how it becomes a layer's factor."""
+    """lora_alpha of the final LoRA, and of a LoRA that finds ranks: `scaling` says how it becomes a layer's factor."""
     dropout: Share = 0.1
-    """Share of a LoRA's inputs that dropout sets to zero in the final training."""
+    """Share of a LoRA's inputs that dropout sets to zero, in the final training and where ranks are found by a LoRA."""
     scaling: Scaling = Scaling.alpha_over_rank
     variant: VariantConfig = field(default_factory=VariantConfig, metadata=ADDED)
     """Of the final LoRA."""

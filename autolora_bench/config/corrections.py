@@ -76,6 +76,16 @@ def _looks_in_parts(config: Mapping[str, Any]) -> bool:
     return looks and isinstance(parts, int) and parts > 1
 
 
+def _starts_from_parts(config: Mapping[str, Any]) -> bool:
+    """Whether LoRA-GA's examples come in several batches that may have other numbers of labels."""
+    variant, size = _part(config, "method", "variant"), _part(config, "train").get("batch_size")
+    examples = _part(variant, "lora_ga").get("examples", LORA_GA_EXAMPLES)
+    if variant.get("start") != "lora_ga" or not isinstance(size, int) or examples <= size:
+        return False
+    of_tokens = not _has_head(config) or "entities" in _part(config, "task")
+    return bool(examples % size) or of_tokens
+
+
 def _groups(config: Mapping[str, Any]) -> bool:
     """Whether batches are of similar lengths; a balanced truncation always had one order for both of its parts."""
     return bool(_part(config, "train").get("group_by_length")) and "gathered" not in _part(config, "method")
@@ -104,6 +114,8 @@ def _is(config: Mapping[str, Any], *methods: str) -> bool:
     return _part(config, "method").get("name") in methods
 
 
+LORA_GA_EXAMPLES = 8
+"""Where an identity does not say their number: it is the default (config.variant.LoraGaConfig)."""
 TIED = ("lm_head", "embed_tokens", "wte", "shared", "embed_out", "word_embeddings")
 """Last parts of the names of heads and embeddings that have one weight in many models."""
 CORRECTIONS = (
@@ -182,6 +194,11 @@ CORRECTIONS = (
         "words_as_text",
         lambda config: "entities" in _part(config, "task") and _is_byte_level(config),
         "words were cut as if there were no blanks between them, or blanks inside of them",
+    ),
+    Correction(
+        "start_by_labels",
+        _starts_from_parts,
+        "LoRA-GA's start weighed batches of its examples alike, however many examples and labels they had",
     ),
 )
 """Every mended rule. A new one is added at the end: the order is part of identities."""

@@ -153,6 +153,11 @@ class MonarchConfig(MethodConfig):
 class BitFitConfig(MethodConfig):
     """Every bias term is trained, and no other weight of the pretrained model (Ben Zaken et al., 2022)."""
 
+    def check(self) -> None:
+        """Raises UserError where weights that are none are to be decayed."""
+        super().check()
+        _check_nothing_to_decay(self, "biases are never decayed")
+
 
 @method("adalora", runs="autolora_bench.methods.adalora:AdaLora", family="adalora", works_on=BOTH_HALVES)
 @dataclass
@@ -327,6 +332,11 @@ class RankedLoraConfig(MethodConfig):
 class HeadOnlyConfig(MethodConfig):
     """Nothing but the task's head is trained: what every other method has to beat."""
 
+    def check(self) -> None:
+        """Raises UserError where weights that are none are to be decayed."""
+        super().check()
+        _check_nothing_to_decay(self, "it trains no weights beside the head")
+
 
 @method(
     "planted_ranks",
@@ -359,6 +369,14 @@ class AutoLoraConfig(MethodConfig):
         validate_search(self.search)
         decides = "the search decides the ranks, up to method.search.components and by method.search.rule"
         check_reference_rank(self, f"leave it out: {decides}")
+
+
+def _check_nothing_to_decay(settings: MethodConfig, why: str) -> None:
+    require(
+        settings.weight_decay is None,
+        f"method.weight_decay={settings.weight_decay} changes nothing: {why}",
+        "leave it out; the head's is train.weight_decay",
+    )
 
 
 def check_reference_rank(settings: Any, mend: str) -> None:

@@ -4,7 +4,7 @@ Shapes: D inputs, O outputs of a layer.
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
@@ -46,8 +46,6 @@ class Batches:
     ) -> Iterator[list[tuple[dict[str, Tensor], float]]]:
         """At most `count` batches of the run's size, each as its micro-batches with their shares of its labels.
 
-        So weighted, mean losses of the micro-batches add up to the batch's, as in training.
-
         Args:
             count: how many; fewer where the data end before.
             accumulation: micro-batches per batch; none takes the run's.
@@ -57,13 +55,16 @@ class Batches:
         loader = self.loader(train.batch_size // parts, count * train.batch_size)
         rest = iter(loader)
         for _ in range(math.ceil(len(loader) / parts)):
-            pieces = list(islice(rest, parts))
-            labels = [int(counted(piece["labels"])) for piece in pieces]
-            yield [
-                (self.counted(piece), number / max(1, sum(labels)))
-                for piece, number in zip(pieces, labels, strict=True)
-                if number
-            ]
+            yield self.shares(list(islice(rest, parts)))
+
+    def shares(self, pieces: Sequence[dict[str, Tensor]]) -> list[tuple[dict[str, Tensor], float]]:
+        """Parts of a batch with their shares of its labels; so weighted, their mean losses add up to its own."""
+        labels = [int(counted(piece["labels"])) for piece in pieces]
+        return [
+            (self.counted(piece), number / max(1, sum(labels)))
+            for piece, number in zip(pieces, labels, strict=True)
+            if number
+        ]
 
     def counted(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """The batch on the device."""

@@ -112,8 +112,7 @@ def _lora_ga(
     ranks = _kept(asked)
     model = backbone.model.to(context.device)  # type: ignore[arg-type]
     loader = batches.loader(min(ga.examples, context.experiment.train.batch_size), ga.examples)
-    weighted = ((batches.counted(batch), 1 / len(loader)) for batch in loader)
-    gradients = weight_gradients(model, list(ranks), weighted, mean_loss(context))
+    gradients = weight_gradients(model, list(ranks), batches.shares(list(loader)), mean_loss(context))
     return {name: gradient_factors(gradients[name], rank, ga) for name, rank in ranks.items()}
 
 

@@ -16,6 +16,7 @@ from autolora_bench.methods.allocators.budget import Budget
 from autolora_bench.methods.allocators.gradient_ranks import singular_values
 from autolora_bench.methods.allocators.stable_rank import stable_rank
 from autolora_bench.methods.base import PhaseContext, build_method
+from autolora_bench.methods.factors import FACTORS, read_factors
 from autolora_bench.methods.first_gradients import Batches
 from autolora_bench.methods.peft_lora import lora_model
 from autolora_bench.search.layers import lora_factors, lora_layers
@@ -179,6 +180,25 @@ def test_micro_batches_of_unlike_numbers_of_labels_look_as_their_whole_batch(
         assert ("look_by_labels" in context.experiment.method.corrections) == (accumulation > 1)
         found.append(np.array([np.atleast_1d(values) for values in scores.values()]))
     np.testing.assert_allclose(found[1], found[0], rtol=1e-4, atol=1e-6 * found[0].max())
+
+
+@pytest.mark.parametrize(("task", "size"), [("sst2", 5), ("bionlp", 4)])
+def test_lora_gas_examples_count_alike_in_whatever_batches(
+    task: str, size: int, composed: Any, tiny_encoder: Path, tmp_path: Path
+) -> None:
+    """Five and three sentences, and four twice that have other numbers of words; singular vectors have free signs."""
+    dry, found = without_dropout(tiny_encoder, tmp_path), []
+    for batch in (8, size):
+        words = [f"task={task}", f"train.batch_size={batch}", "method.rank=2", f"model.checkpoint={dry}"]
+        experiment = composed("lora_ga", *words)
+        assert ("start_by_labels" in experiment.method.corrections) == (batch < 8)
+        (tmp_path / str(batch)).mkdir()
+        context = PhaseContext(experiment, tmp_path / str(batch), torch.device("cpu"))
+        build_method(experiment.method).phases()[0].run(context)
+        factors = read_factors(context.folder / FACTORS)
+        found.append([factor.abs() for pair in factors.values() for factor in pair])
+    for whole, parts in zip(*found, strict=True):
+        torch.testing.assert_close(parts, whole, rtol=0, atol=1e-3)
 
 
 def test_stable_rank_is_the_norms_ratio(search: Search) -> None:
