@@ -13,7 +13,7 @@ from autolora_bench.config.experiment import ExperimentConfig, config_id, run_fo
 from autolora_bench.config.identity import SHUFFLED
 from autolora_bench.config.method import RankedLoraConfig
 from autolora_bench.config.peft_method import choice_of
-from autolora_bench.errors import UserError
+from autolora_bench.errors import UserError, nearest
 from autolora_bench.ownership import owner_of
 from autolora_bench.paths import RECORD
 from autolora_bench.record import RunRecord, Status, read_record
@@ -93,6 +93,29 @@ def record_of_seed(path: Path, seed: int) -> RunRecord:
             f"remove {path.parent}, or put it where it was made",
         )
     return record
+
+
+def distinct_comparisons(compare: Sequence[str], known: Sequence[str]) -> list[str]:
+    """Declared comparisons, `method:other`, each once: the other way round it is the same one.
+
+    Args:
+        compare: as declared.
+        known: names of methods.
+
+    Raises:
+        UserError: one is not of two methods, or names a method that is none.
+    """
+    found: dict[frozenset[str], str] = {}
+    for text in compare:
+        first, _, second = text.partition(":")
+        for method in (first, second):
+            if method not in known or first == second:
+                raise UserError(
+                    f"compare={text} is no comparison of two methods",
+                    f"{nearest(method, known)}write method:other, as in compare=autolora:lora,autolora:adalora",
+                )
+        found.setdefault(frozenset((first, second)), text)
+    return [*found.values()]
 
 
 def described(entry: PlannedRun, state: State) -> dict[str, str | int]:

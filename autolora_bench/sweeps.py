@@ -20,12 +20,13 @@ from autolora_bench.config.compose import (
     to_objects,
 )
 from autolora_bench.config.data import Source
+from autolora_bench.config.experiment import ExperimentConfig
 from autolora_bench.config.jobs import JobComposer
 from autolora_bench.config.suite import SuiteFile, read_suite
 from autolora_bench.config.support import UnsupportedError
 from autolora_bench.errors import UserError
 from autolora_bench.metrics.kinds import check_metrics
-from autolora_bench.plan import PlannedRun
+from autolora_bench.plan import PlannedRun, distinct_comparisons
 from autolora_bench.plan_cache import Cell, PlanCache
 from autolora_bench.request import Request, name_of
 
@@ -60,7 +61,8 @@ def plan(request: Request, shared: Shared | None = None) -> Plan:
         shared: what composed other jobs of the same command; not of an earlier one, as files and data may have changed.
 
     Raises:
-        UserError: words that cannot be read, unknown names, values that cannot be, or a data.dir that nothing reads.
+        UserError: words that cannot be read, unknown names, values that cannot be, comparisons of what is no method or
+            that are declared twice, or a data.dir that nothing reads.
     """
     tuning = [name for name in request.said if name.partition(".")[0] == "tuning"]
     if tuning and not _suite(request).tuned:
@@ -86,6 +88,7 @@ def plan(request: Request, shared: Shared | None = None) -> Plan:
         raise refused[0]
     if "data.dir" in request.said:
         _check_is_read(request.said["data.dir"], found.values())
+    _check_declared(request, [run.experiment for run in found.values()])
     return Plan(found.values(), list(dict.fromkeys(error.what for error in refused)))
 
 
@@ -97,6 +100,18 @@ def _check_is_read(folder: str, runs: Collection[PlannedRun]) -> None:
         raise UserError(
             f"data.dir={folder} is not read by data={names}", "add data=local, or leave data.dir out"
         )
+
+
+def _check_declared(request: Request, experiments: Sequence[ExperimentConfig]) -> None:
+    """Refuse declared comparisons that a report could not make, before anything is trained. Methods that are not swept
+    may be among them."""
+    known = [*choices("method", request.folders), *(one.method.name for one in experiments)]
+    for compare in dict.fromkeys(tuple(one.compare) for one in experiments):
+        if len(distinct_comparisons(compare, known)) < len(compare):
+            raise UserError(
+                f"compare=[{','.join(compare)}] declares a comparison twice",
+                "say each two methods once, in one order",
+            )
 
 
 def plan_jobs(

@@ -245,7 +245,7 @@ def _over_seeds(name: str, group: Sequence[_Ranks]) -> tuple[str, ...]:
         name,
         str(varied) if varied == len(ranks) else f"{varied} of {len(ranks)}",
         *map(shown, measures),
-        shown_p(layers_p(list(ranks), DRAWS, np.random.default_rng(0))),
+        shown_p(layers_p(list(ranks))),
         f"{ranks.min():.0f}",
         f"{ranks.max():.0f}",
         f"{totals.mean():.1f} \N{PLUS-MINUS SIGN} {totals.std(ddof=1):.1f}",

@@ -99,8 +99,7 @@ def is_planted(run: Run) -> bool:
 
 
 def arenas_of(runs: Sequence[Run]) -> list[Arena]:
-    """One per network, task setting, mode, data and training, in the runs' order. Runs without a planted truth are left
-    out."""
+    """One per network, task setting, mode, data and training, in the order of the runs that have a planted truth."""
     groups: dict[str, list[Run]] = {}
     for run in filter(is_planted, runs):
         groups.setdefault(_key(run), []).append(run)
@@ -147,9 +146,8 @@ def regret(error: pd.Series, oracle: pd.Series, uniform: pd.Series) -> pd.Series
 
 def _setting(run: Run) -> dict[str, str]:
     """All but the method and the plant's seed. Where the plant names its layers, those adapted are the method's."""
-    left = {"task.plant_seed", "train.evaluation_batch_size"}
-    if run.setting("task", "layers") is not None:
-        left.add("model.targets")
+    adapted = [] if run.setting("task", "layers") is None else ["model.targets"]
+    left = {"task.plant_seed", "train.evaluation_batch_size", *adapted}
     return BEFORE_AUTO | {
         name.removeprefix("task."): value
         for name, value in run.settings.items()

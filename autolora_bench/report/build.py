@@ -124,6 +124,7 @@ def prepare(
     if not runs:
         raise no_records(given)
     family = family_of(compare, runs, planned)
+    asked = [] if compare is None else family
     values = read_published(*published)
     tuned = tuned_cells(runs)
     planted = [run for run in runs if arena and is_planted(run)]
@@ -131,14 +132,14 @@ def prepare(
     moment = epoch or ("last" if all(_keeps_last(run) for run in compared) else "best")
     frames = frames_of(compared, rates_of(tuned))
     tables = tables_of(frames, values, epoch=moment, metrics=metrics, title=title, compare=family)
-    check_decided(compare or (), tables)
+    check_decided(asked, tables)
     found = tables_of(frames_of(planted), epoch="best", metrics="headline", title=title)
     movements = cell_movements([*tables, *found], given.folders)
     remarks = [
         *(line for table in tables for line in warnings_of(table)),
         *answers(tables, tuned),
-        *untold(compare or (), compared),
-        *without_pairs(family, tables),
+        *untold(asked, compared),
+        *without_pairs(family, asked, tables),
         *_remarks(given, outside, planned or ()),
         *movement_warnings(movements),
     ]

@@ -24,6 +24,8 @@ from autolora_bench.report.significance import (
 )
 
 DRAWS = 10_000
+ROUNDING = 1e-12
+"""Deviations of equal scores, as a share of the scores."""
 HEAD = (
     "first", "second", "on", "difference", "95 % interval", "pairs", "unit", "p", "p, Holm", "separated", "detectable",
 )  # fmt: skip
@@ -116,13 +118,8 @@ def _of_other_seeds(table: Table) -> list[str]:
     """Claims that say another order than the cells of the table, whose means are over runs that the other has not."""
     turned = []
     for claim in table.claims:
-        if len(claim.columns) > 1:
-            continue
-        first, second = (table.rows[place].cells[claim.columns[0]] for place in (claim.first, claim.second))
-        assert first.mean is not None
-        assert second.mean is not None
-        sign = 1.0 if claim.columns[0].metric.higher_is_better else -1.0
-        if sign * (first.mean - second.mean) * claim.mean < 0:
+        shown = statistics.fmean(_apart(table, claim, column) for column in claim.columns)
+        if shown * claim.mean < 0 and min(abs(shown), abs(claim.mean)) > numerals.EXACT_ZERO:
             turned.append(claim)
     if not turned:
         return []
@@ -130,6 +127,14 @@ def _of_other_seeds(table: Table) -> list[str]:
         "The means of the table say another order, as they are over seeds too that only one of the two has: "
         f"{_named(table, turned)}."
     ]
+
+
+def _apart(table: Table, claim: Claim, column: Column) -> float:
+    """Difference of the two rows' means as a cell shows them, whatever seeds each is over; as `Claim.mean` signed."""
+    first, second = (table.rows[place].cells[column].mean for place in (claim.first, claim.second))
+    assert first is not None
+    assert second is not None
+    return first - second if column.metric.higher_is_better else second - first
 
 
 def _named(table: Table, claims: Sequence[Claim]) -> str:
@@ -155,13 +160,11 @@ def needed_units(claim: Claim) -> int:
 
 
 def _family(table: Table) -> str:
-    methods = {row.method: row.label for row in table.rows if row.main}
-    declared = [text.partition(":") for text in table.compare]
-    pairs = [(one, other) for one, _, other in declared if one in methods and other in methods]
-    if pairs:
+    methods = {row.method for row in table.rows if row.main}
+    if any(methods.issuperset(text.split(":")) for text in table.compare):
         sides: dict[str, list[str]] = {}
-        for one, other in pairs:
-            sides.setdefault(methods[one], []).append(methods[other])
+        for first, second in dict.fromkeys((claim.first, claim.second) for claim in table.claims):
+            sides.setdefault(table.rows[first].label, []).append(table.rows[second].label)
         against = "; ".join(f"{one} against {', '.join(others)}" for one, others in sides.items())
         return f"as declared, {against}."
     if len(table.rows) > ALL_ROWS:
@@ -219,21 +222,27 @@ def rank_notes(table: Table) -> list[str]:
 def rank_test(scores: NDArray[np.float64], *, draws: int = DRAWS, seed: int = 0) -> float:
     """p of the hypothesis that rank makes no difference, by permuting the ranks of each seed.
 
-    The statistic is the sum of squares between the ranks' means.
+    The statistic is the sum of squares between the ranks' means. It is free of the scores' unit: they are divided by
+    the largest deviation from a seed's mean. Where that is no more than rounding, p is 1.
 
     Args:
-        scores: (seeds, ranks).
+        scores: (seeds, ranks), in any unit.
         draws: random permutations; p is (1 + hits) / (1 + draws).
         seed: of the draws.
     """
+    deviations = scores - scores.mean(axis=-1, keepdims=True)
+    largest = float(np.abs(deviations).max())
+    if largest <= ROUNDING * float(np.abs(scores).max()):
+        return 1.0
+    scaled = deviations / largest
     random = np.random.default_rng(seed)
 
     def between(values: NDArray[np.float64]) -> NDArray[np.float64]:
         means = values.mean(axis=-2)
         return np.asarray(((means - means.mean(axis=-1, keepdims=True)) ** 2).sum(axis=-1))
 
-    observed = between(scores)
-    drawn = between(random.permuted(np.broadcast_to(scores, (draws, *scores.shape)), axis=-1))
+    observed = between(scaled)
+    drawn = between(random.permuted(np.broadcast_to(scaled, (draws, *scaled.shape)), axis=-1))
     return float((1 + np.count_nonzero(drawn >= observed * (1 - 1e-9) - 1e-12)) / (1 + draws))
 
 
@@ -248,9 +257,7 @@ def _note(rows: dict[int, Row], column: Column) -> str | None:
         return f"{where} share {plural(len(seeds), 'seed')}, too few to say whether rank makes a difference there."
     table = np.array([[by_rank[rank][seed] for rank in by_rank] for seed in seeds])
     means = table.mean(axis=0)
-    span = (
-        f"{numerals.score(float(means.max() - means.min()))} points apart over {plural(len(seeds), 'seed')}"
-    )
+    span = f"{numerals.size(float(means.max() - means.min()))} points apart over {plural(len(seeds), 'seed')}"
     least = math.factorial(len(by_rank)) ** (1 - len(seeds))
     if least >= ALPHA:  # where every seed puts the ranks in one order
         few = f"so few cannot show whether rank makes a difference there, p is {least:.3f} at least"

@@ -4,32 +4,26 @@ from collections.abc import Sequence
 
 from autolora_bench.config.choices import choices
 from autolora_bench.config.experiment import COMPARE
-from autolora_bench.errors import UserError, nearest
+from autolora_bench.config.registry import own_folders
+from autolora_bench.errors import UserError
 from autolora_bench.paths import conf_dir
-from autolora_bench.plan import PlannedRun
+from autolora_bench.plan import PlannedRun, distinct_comparisons
 from autolora_bench.report.rows import settings
 from autolora_bench.report.runs import Run
-from autolora_bench.report.scoreboard import Table
+from autolora_bench.report.scoreboard import Column, Row, Table, of_tasks
 
 
 def family_of(
     compare: Sequence[str] | None, runs: Sequence[Run], planned: Sequence[PlannedRun] | None
-) -> Sequence[str]:
-    """The comparisons to test. Raises UserError where one is not `method:other` or names a method that is none."""
-    if compare is None:
-        return planned[0].experiment.compare if planned else COMPARE
-    known = [*choices("method", [conf_dir()]), *(run.method for run in runs)]
-    family: dict[frozenset[str], str] = {}
-    for text in compare:
-        first, _, second = text.partition(":")
-        for method in (first, second):
-            if method not in known or first == second:
-                raise UserError(
-                    f"compare={text} is no comparison of two methods",
-                    f"{nearest(method, known)}write method:other, as in compare=autolora:lora,autolora:adalora",
-                )
-        family.setdefault(frozenset((first, second)), text)  # said twice, it is tested once
-    return [*family.values()]
+) -> list[str]:
+    """The comparisons to test, each once: those asked for, else those of the plan's suite, else the project's own.
+
+    Raises:
+        UserError: one is not `method:other`, or names a method that is none.
+    """
+    declared = planned[0].experiment.compare if planned else COMPARE
+    known = [*choices("method", [*own_folders, conf_dir()]), *(run.method for run in runs)]
+    return distinct_comparisons(declared if compare is None else compare, known)
 
 
 def untold(compare: Sequence[str], runs: Sequence[Run]) -> list[str]:
@@ -43,24 +37,48 @@ def untold(compare: Sequence[str], runs: Sequence[Run]) -> list[str]:
     ]
 
 
-def without_pairs(family: Sequence[str], tables: Sequence[Table]) -> list[str]:
-    """Declared comparisons of methods that have several scores of a task, which cannot be paired."""
+def without_pairs(family: Sequence[str], asked: Sequence[str], tables: Sequence[Table]) -> list[str]:
+    """Declared comparisons of two rows that cannot be paired, and why.
+
+    Args:
+        family: declared comparisons.
+        asked: those of them that were asked for by name. Another one is told of only where both methods have completed
+            runs, and one of them several scores of a task.
+        tables: with their claims.
+    """
     lines = []
     for table in tables:
-        main = {
-            row.method: place
-            for place, row in enumerate(table.rows)
-            if row.main and any(cell.n > 1 for cell in row.cells.values())
-        }
-        told = {frozenset((claim.first, claim.second)) for claim in table.claims}
+        main = {row.method: place for place, row in enumerate(table.rows) if row.main}
+        claimed = {frozenset((claim.first, claim.second)) for claim in table.claims}
+        headlines = [column for column in table.columns if column.headline]
         for text in family:
             methods = text.split(":")
-            if {*methods} <= main.keys() and frozenset(main[one] for one in methods) not in told:
-                lines.append(
-                    f"compare={text} is not tested on {table.model}: their runs share fewer than two seeds of a task "
-                    "with the same data."
-                )
+            if not {*methods} <= main.keys() or frozenset(main[one] for one in methods) in claimed:
+                continue
+            rows = [table.rows[main[one]] for one in methods]
+            made = all(any(run.completed for run in row.runs) for row in rows)
+            if text in asked or (made and any(_scored(row, headlines) > 1 for row in rows)):
+                lines.append(f"compare={text} is not tested on {table.model}: {_why(rows, headlines)}.")
     return lines
+
+
+def _why(rows: Sequence[Row], headlines: Sequence[Column]) -> str:
+    """What hinders the comparison of two rows."""
+    tasks = of_tasks(headlines)
+    first, second = (row.cells for row in rows)
+    controls = [column for column in headlines if column not in tasks]
+    if any(len(first[column].pairs.keys() & second[column].pairs.keys()) > 1 for column in controls):
+        return "they share several seeds on shuffled labels alone, a control that methods are not compared on"
+    for most, lack in enumerate(("no headline score", "one scored seed of a task at most")):
+        lacking = [row.method for row in rows if _scored(row, tasks) == most]
+        if lacking:
+            return f"{' and '.join(lacking)} {'has' if len(lacking) == 1 else 'have'} {lack}"
+    return "their scored runs share fewer than two seeds of a task with the same data"
+
+
+def _scored(row: Row, columns: Sequence[Column]) -> int:
+    """Most seeds with a score in one of the columns."""
+    return max((row.cells[column].n for column in columns), default=0)
 
 
 def check_decided(compare: Sequence[str], tables: Sequence[Table]) -> None:

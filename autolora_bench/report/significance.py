@@ -23,6 +23,8 @@ Key = TypeVar("Key", bound=Hashable)
 POWER = 0.8
 NO_SPREAD = 1e-9
 """Deviation of differences that are equal up to rounding."""
+TIED = 1e-9
+"""Relative difference of two means that are equal up to rounding."""
 EXACT_UNITS = 36
 """Up to so many units all 2^n sign patterns are counted; above, they are sampled."""
 INTERVAL_UNITS = 6
@@ -147,9 +149,10 @@ def claims_of(rows: Sequence[Row], columns: Sequence[Column], compare: Sequence[
         compare: declared comparisons, `method:other`. Where none is among the rows, every two rows are compared.
 
     Returns:
-        For each two rows that are compared: the claim over the tasks that both have, or on their only task; and one
-        for each task with enough seeds to be tested by itself. Over several tasks the task is the unit of the test: the
-        seeds of a task share its data, often their control's draws and their start, and say nothing about other tasks.
+        For each two rows that are compared: the claim over the tasks that both have and that can be averaged; one for
+        each of these with enough seeds to be tested by itself; and one for each other task with two pairs. Over several
+        tasks the task is the unit of the test: the seeds of a task share its data, often their control's draws and
+        their start, and say nothing about other tasks.
         Claims with fewer than `smallest_separable` units could never be separated, whatever the scores; they have no p
         and do not count in the correction.
     """
@@ -201,26 +204,23 @@ def _claims(rows: Sequence[Row], first: int, second: int, columns: Sequence[Colu
         pairs = (rows[first].cells[column].pairs, rows[second].cells[column].pairs)
         if (found := sign * paired_differences(*pairs)).size:
             differences[column] = tuple(found.tolist())
-    if len(differences) == 1:
-        ((column, values),) = differences.items()
-        return [Claim(first, second, (column,), (values,))] if len(values) > 1 else []
-    alone = [
-        Claim(first, second, (column,), (values,))
-        for column, values in differences.items()
-        if len(values) >= smallest_separable()
-    ]
     shared = {
         column: values for column, values in differences.items() if column.metric.published_scale == 100.0
     }
-    if len(shared) < 2:
-        return alone
-    return [Claim(first, second, tuple(shared), tuple(shared.values())), *alone]
+    averaged = shared if len(shared) > 1 else {}
+    alone = [
+        Claim(first, second, (column,), (values,))
+        for column, values in differences.items()
+        if len(values) >= (smallest_separable() if column in averaged else 2)
+    ]
+    return [Claim(first, second, tuple(averaged), tuple(averaged.values())), *alone] if averaged else alone
 
 
 def separated(rows: Sequence[Row], columns: Sequence[Column], claims: Sequence[Claim]) -> dict[Column, int]:
     """Column -> position of the row that is best there and, by the claims, separated from the second best.
 
-    Only headline scores of one epoch and their average are claimed of; no cell of another column is marked.
+    Where several rows are second, from each of them; where several are best, none is marked. Only headline scores of
+    one epoch and their average are claimed of; no cell of another column is marked.
     """
     answers = {(claim.first, claim.second, claim.columns): claim for claim in claims}
     headlines = _headlines(columns)
@@ -232,19 +232,29 @@ def separated(rows: Sequence[Row], columns: Sequence[Column], claims: Sequence[C
             parts = (column,)
         else:
             continue
-        best, second = _first_two(rows, column)
-        forward, backward = answers.get((best, second, parts)), answers.get((second, best, parts))
-        if forward and forward.separated and forward.mean > 0:
-            found[column] = best
-        if backward and backward.separated and backward.mean < 0:
+        best, seconds = _best_and_next(rows, column)
+        ahead = [
+            any(
+                claim is not None and claim.separated and sign * claim.mean > 0
+                for claim, sign in (
+                    (answers.get((best, second, parts)), 1.0),
+                    (answers.get((second, best, parts)), -1.0),
+                )
+            )
+            for second in seconds
+        ]
+        if ahead and all(ahead):
             found[column] = best
     return found
 
 
-def _first_two(rows: Sequence[Row], column: Column) -> tuple[int, int]:
-    """Positions of the best and the second best; -1 where there is none."""
+def _best_and_next(rows: Sequence[Row], column: Column) -> tuple[int, list[int]]:
+    """Positions of the best row and of all whose mean is the second best; none where the best is tied."""
     sign = 1.0 if column.metric.higher_is_better else -1.0
     cells = [row.cells[column] for row in rows]
-    means = [(sign * cell.mean, -position) for position, cell in enumerate(cells) if cell.mean is not None]
-    places = [-position for _, position in sorted(means, reverse=True)] + [-1, -1]
-    return places[0], places[1]
+    means = {place: sign * cell.mean for place, cell in enumerate(cells) if cell.mean is not None}
+    order = sorted(means, key=lambda place: -means[place])
+    if len(order) < 2 or math.isclose(means[order[0]], means[order[1]], rel_tol=TIED):
+        return -1, []
+    best, second, *_ = order
+    return best, [place for place in order[1:] if math.isclose(means[place], means[second], rel_tol=TIED)]

@@ -116,8 +116,7 @@ def stability(
     ranks = [flags.sum(axis=1).astype(np.float64) for flags in kept]
     profiles = [_profile(alpha) for alpha in alphas]
     flat = [alpha.ravel() for alpha in alphas]
-    random = np.random.default_rng(seed)
-    agreement, chance, kept_p = _kept_test(kept, draws, random)
+    agreement, chance, kept_p = _kept_test(kept, draws, np.random.default_rng(seed))
     return Stability(
         seeds=len(alphas),
         shared=shared,
@@ -127,7 +126,7 @@ def stability(
         sorted_spearman=over_pairs(profiles, spearman),
         rank_pearson=over_pairs(ranks, pearson),
         rank_spearman=over_pairs(ranks, spearman),
-        rank_p=layers_p(ranks, draws, random),
+        rank_p=layers_p(ranks, draws, seed),
         kept_agreement=agreement,
         kept_chance=chance,
         kept_p=kept_p,

@@ -532,8 +532,8 @@ def test_declared_comparisons_of_other_seeds_do_not_vanish() -> None:
     for run in others:
         run.seed += 8
     remark = (
-        "compare=bitfit:lora is not tested on minilm: their runs share fewer than two seeds of a task with the same "
-        "data."
+        "compare=bitfit:lora is not tested on minilm: their scored runs share fewer than two seeds of a task with the "
+        "same data."
     )
     assert remark in told(made + others, "bitfit:lora").remarks
     assert remark not in told(made + finals("stsb", "bitfit", [0.9] * 8), "bitfit:lora").remarks

@@ -12,7 +12,7 @@ from scipy import stats
 from autolora_bench.errors import UserError
 from autolora_bench.record import RunRecord
 from autolora_bench.report.artefacts import read_search_path, read_search_result
-from autolora_bench.report.build import report
+from autolora_bench.report.build import report, report_stability
 from autolora_bench.report.collect import Collection
 from autolora_bench.report.correlation import pearson, places, spearman
 from autolora_bench.report.movement import CellMovement, movement_of, movement_warnings
@@ -106,6 +106,17 @@ def test_equal_ranks_everywhere_have_no_correlation() -> None:
     alphas, _ = searches(3, signal=0.0)
     kept = [np.sort(np.arange(8))[None, :].repeat(24, axis=0) < 4 for _ in alphas]
     assert stability(alphas, kept, shared=True, draws=10).rank_pearson is None
+
+
+def test_the_same_ranks_have_one_p_in_both_tables(searched: Collection) -> None:
+    """Of the searches' results, and of the records."""
+    found = json.loads(report_stability(searched, format="json"))
+    rows = {table["title"]: table["rows"] for table in found}
+    (search,), (ranks,) = (
+        rows[title] for title in ("Stability of the search over seeds", "Agreement of ranks over seeds")
+    )
+    assert 0.001 < float(search["rank p"]) < 1
+    assert search["rank p"] == ranks["rank p"]
 
 
 def test_shapes_must_agree() -> None:
