@@ -43,12 +43,21 @@ def places(modules: Sequence[str]) -> list[tuple[int | None, str]]:
     """Block number and projection of every layer, as `block_and_projection`.
 
     Where layers of a model would share them, as those of an encoder-decoder's two halves, the projection also says the
-    half and the attention: decoder.block.0.layer.1.EncDecAttention.q -> 0, decoder.EncDecAttention.q.
+    half and the attention: decoder.block.0.layer.1.EncDecAttention.q -> 0, decoder.EncDecAttention.q. Where these too
+    are shared, as by blocks inside of blocks, it is all of the name but the block.
     """
     found = [block_and_projection(module) for module in modules]
     if len(set(found)) == len(found):
         return found
-    return [(block, _with_half(module)) for module, (block, _) in zip(modules, found, strict=True)]
+    for naming in (_with_half, _but_the_block):
+        told = [(block, naming(module)) for module, (block, _) in zip(modules, found, strict=True)]
+        if len(set(told)) == len(told):
+            break
+    return told
+
+
+def _but_the_block(module: str) -> str:
+    return re.sub(IN_BLOCK, ".", f".{module}.", count=1).strip(".")
 
 
 def _with_half(module: str) -> str:

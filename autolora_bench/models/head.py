@@ -21,6 +21,8 @@ POOLER = "pooler"
 ADAPTER = ".lora_"
 BLOCK = re.compile(r"(.+?)\.(\d+)\.")
 """A weight's list of blocks, and which block."""
+TABLES = (".masked_bias", ".inv_freq", ".position_ids")
+"""What earlier versions of transformers wrote beside the weights, which follows from the configuration."""
 SHOWN, LONGEST = 8, 40
 """Classes, and characters of a class, that a reader is shown."""
 
@@ -44,7 +46,8 @@ def check_whole(
     if left:
         raise UserError(
             f"the checkpoint of {name!r} has weights that its config.json leaves out: {_first_of(left)}",
-            "correct the number of layers in its config.json; merge adapters into a checkpoint before it is saved",
+            "correct its config.json (layers, biases, kind of positions), or name another checkpoint; merge adapters "
+            "before one is saved",
         )
     missing, changed = _missing(loading), _changed(loading)
     new = [*untrained, *_new_poolers(model, missing), *(head_of(model) if has_head else [])]
@@ -113,7 +116,10 @@ def _first_of(weights: Sequence[str]) -> str:
 
 def _left_out(model: PreTrainedModel, loading: Mapping[str, Any]) -> list[str]:
     """Weights that would change the model's outputs and that transformers passes over: of blocks that the model has
-    not, and of adapters beside the weights. Heads of another task are passed over rightly."""
+    not, of parts of its blocks that it has not, such as biases, and of adapters beside the weights. Heads of another
+    task are passed over rightly."""
+    modules = dict(model.named_modules())
+    backbone = next(name for name, module in modules.items() if module is model.base_model)
     blocks = {
         name: len(module) for name, module in model.named_modules() if isinstance(module, nn.ModuleList)
     }
@@ -125,8 +131,23 @@ def _left_out(model: PreTrainedModel, loading: Mapping[str, Any]) -> list[str]:
         inside, index = found[1], int(found[2])
         return any(f".{name}".endswith(f".{inside}") and index >= count for name, count in blocks.items())
 
+    def within(weight: str) -> bool:
+        path, _, last = weight.rpartition(".")
+        inner = (
+            last != "bias"
+        )  # of a module without weights it is a mask of earlier versions, as GPT-2's attn.bias
+        while path:
+            for name in (path, f"{model.base_model_prefix}.{path}"):
+                if name in modules:
+                    counts = inner or next(modules[name].parameters(recurse=False), None) is not None
+                    return counts and name.startswith(backbone) and BLOCK.match(f"{name}.") is not None
+            path, inner = path.rpartition(".")[0], True
+        return False
+
     return sorted(
-        weight for weight in loading.get("unexpected_keys", ()) if ADAPTER in weight or beyond(weight)
+        weight
+        for weight in loading.get("unexpected_keys", ())
+        if ADAPTER in weight or beyond(weight) or (not weight.endswith(TABLES) and within(weight))
     )
 
 
@@ -216,4 +237,5 @@ def _draw_anew(model: PreTrainedModel, head: Sequence[str], generator: Tensor) -
     for name in head:
         model.set_submodule(name, fresh.get_submodule(name).to_empty(device="cpu"))
     torch.set_rng_state(generator)
+    model._is_hf_initialized = False  # ModernBERT draws its head as a part of the whole
     model.initialize_weights()  # type: ignore[no-untyped-call]

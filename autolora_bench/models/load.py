@@ -33,6 +33,7 @@ from autolora_bench.models.gpt2 import PARTS, split_attention
 from autolora_bench.models.head import check_whole, settle_head
 from autolora_bench.models.hub import available
 from autolora_bench.models.locate import TOKENIZER_SETTINGS, Location, check_tokenizer_files, locate
+from autolora_bench.models.preflight import check_attention
 from autolora_bench.models.random_net import NumberTokenizer, random_net
 from autolora_bench.models.read import read, read_config
 from autolora_bench.models.storage import settle_storage, storage_options
@@ -171,6 +172,9 @@ def _load_weights(
         wanted.id2label = dict(enumerate(head.labels))
         wanted.label2id = {label: index for index, label in enumerate(head.labels)}
         wanted.problem_type = "regression" if head.regression else None
+    built = head.kind.value._model_mapping.get(type(wanted), None)
+    if getattr(built, "_supports_sdpa", True) is False:
+        check_attention(config, stated.model_type)
     found: tuple[PreTrainedModel, dict[str, Any]] = read(
         head.kind.value,
         location,

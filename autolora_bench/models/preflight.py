@@ -17,14 +17,14 @@ from autolora_bench.config.computing import check_computing
 from autolora_bench.config.experiment import ExperimentConfig
 from autolora_bench.config.memory import check_memory
 from autolora_bench.config.method import Allocation, MonarchConfig, RankedLoraConfig
-from autolora_bench.config.model import ALL_LINEAR
+from autolora_bench.config.model import ALL_LINEAR, Attention, ModelConfig
 from autolora_bench.config.padding import check_padding_free
 from autolora_bench.config.peft_support import check_peft
 from autolora_bench.config.support import ENCODER_DECODERS, check_architecture, check_halves
 from autolora_bench.config.task import GenerationTask
 from autolora_bench.errors import UserError
 from autolora_bench.models.adapted_layers import IN_BLOCK, check_blocks, matched_ranks
-from autolora_bench.models.architectures import QUERY_AND_VALUE
+from autolora_bench.models.architectures import EAGER, QUERY_AND_VALUE
 from autolora_bench.models.hub import INDEX, cached, check_reachable
 from autolora_bench.models.locate import WEIGHTS, locate
 
@@ -38,6 +38,7 @@ VOCABULARIES = ("tokenizer.json", "vocab*", "*.model", "*.spm", "*.tiktoken", "t
 SPECIAL_TOKENS = ("tokenizer_config.json", "special_tokens_map.json")
 TABLES = ("auto_mappings.py", "configuration_auto.py")
 """Files of transformers that name its architectures."""
+SAYS_SDPA = "_supports_sdpa = True"
 FILED = ("folder", "package", "fetched", "hub")
 """Kinds of location whose model is files."""
 OWN_TOKENS = ("PreTrainedTokenizerFast", "TokenizersBackend")
@@ -59,6 +60,8 @@ def check_model(experiment: ExperimentConfig) -> None:
         return
     architecture = _architecture(folder, experiment)
     check_architecture(method, architecture, experiment.task)
+    if _lacks_sdpa(architecture):
+        check_attention(experiment.model, architecture)
     check_padding_free(experiment, architecture)
     check_peft(experiment, architecture)
     check_memory(experiment, architecture)
@@ -70,6 +73,15 @@ def check_model(experiment: ExperimentConfig) -> None:
     if isinstance(method, MonarchConfig):
         for name, (outputs, inputs) in _adapted(experiment, architecture, layers).items():
             check_blocks(f"{name}, a layer", outputs, inputs, method.blocks, method.block_rank)
+
+
+def check_attention(model: ModelConfig, architecture: str) -> None:
+    """Raises UserError where a model that has none is asked for PyTorch's attention."""
+    if model.attention is Attention.sdpa and architecture not in EAGER:
+        raise UserError(
+            f"transformers has no model.attention=sdpa for a {architecture} model",
+            "say model.attention=eager",
+        )
 
 
 def check_ranks(experiment: ExperimentConfig) -> None:
@@ -170,6 +182,16 @@ def _is_known(architecture: str) -> bool:
     tables = Path(spec.origin).parent / "models" / "auto"
     texts = [path.read_text(encoding="utf-8") for path in map(tables.joinpath, TABLES) if path.is_file()]
     return any(f'("{architecture}", ' in text for text in texts)
+
+
+def _lacks_sdpa(architecture: str) -> bool:
+    """Whether transformers' own code says of no part of the architecture that it has PyTorch's attention."""
+    spec = find_spec("transformers")
+    if architecture in QUERY_AND_VALUE or spec is None or spec.origin is None:
+        return False
+    own = Path(spec.origin).parent / "models" / architecture.replace("-", "_")
+    texts = [path.read_text(encoding="utf-8") for path in own.glob("modeling_*.py")]
+    return bool(texts) and not any(SAYS_SDPA in text for text in texts)
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -90,7 +90,7 @@ def positions(model: PreTrainedModel) -> int | None:
         if name.rpartition(".")[2] == "position_embeddings" and isinstance(module, nn.Embedding):
             return module.num_embeddings - (0 if module.padding_idx is None else module.padding_idx + 1)
     most = getattr(model.config, "max_position_embeddings", None)
-    return None if most is None else int(most)
+    return None if most is None or most < 0 else int(most)  # XLNet says -1
 
 
 def check_room(

@@ -18,6 +18,7 @@ from transformers import (
     BertForTokenClassification,
     ModernBertConfig,
     ModernBertForMaskedLM,
+    ModernBertForSequenceClassification,
     PreTrainedConfig,
     RobertaConfig,
     RobertaForSequenceClassification,
@@ -158,6 +159,22 @@ def test_another_head_is_drawn_as_if_there_were_none(names: tuple[str, ...], sav
     ours, theirs = found.model.state_dict(), expected.model.state_dict()
     assert ours.keys() == theirs.keys()
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_a_head_that_the_whole_model_draws_is_drawn_as_if_there_were_none(save: Save) -> None:
+    """ModernBERT's last layer has a spread of its own."""
+    folder = save("a", "b", "c", kind=ModernBertForSequenceClassification, config=ModernBertConfig)
+    found = load(folder)
+    weights = load_file(folder / "model.safetensors")
+    backbone = {k: v for k, v in weights.items() if k.startswith("model.")}
+    save_file(backbone, folder / "model.safetensors", {"format": "pt"})
+    expected = load(folder)
+    assert found.source["head"].startswith("drawn anew")
+    assert "head" not in expected.source
+    ours, theirs = found.model.state_dict(), expected.model.state_dict()
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    assert all(torch.equal(ours[name], weight) for name, weight in backbone.items())
 
 
 def test_a_head_that_lacks_weights_is_drawn_anew(save: Save) -> None:

@@ -128,6 +128,23 @@ def test_ranks_are_compared_in_the_blocks_alone(tiny_encoder: Path, tmp_path: Pa
         check_ranks(experiment)
 
 
+def test_an_architecture_without_pytorchs_attention_is_told_of_before_it_is_loaded(
+    tiny_encoder: Path, tmp_path: Path
+) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(tiny_encoder)
+    tokenizer.save_pretrained(tmp_path)
+    config = AutoConfig.for_model("bloom", vocab_size=len(tokenizer), hidden_size=16, n_layer=1, n_head=2)
+    AutoModel.from_config(config).save_pretrained(tmp_path)
+    experiment = experiment_of(tmp_path)
+    for refuse in (lambda: check_model(experiment), lambda: load_backbone(experiment.model, HEAD)):
+        with pytest.raises(UserError, match=r"no model\.attention=sdpa for a bloom model") as error:
+            refuse()
+        assert error.value.mend == "say model.attention=eager"
+    plain = experiment_of(tmp_path, "model.attention=eager")
+    check_model(plain)
+    load_backbone(plain.model, HEAD)
+
+
 def test_blocks_of_a_random_network() -> None:
     with composer():
         words = ["task=planted", "model=small", "method=monarch"]

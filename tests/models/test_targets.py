@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 import torch
 from transformers import (
+    AlbertConfig,
     AutoConfig,
+    AutoModel,
     AutoModelForCausalLM,
     AutoModelForMaskedLM,
     AutoModelForSequenceClassification,
@@ -14,8 +16,9 @@ from transformers import (
 )
 
 from autolora_bench.config.model import ModelConfig
+from autolora_bench.config.ranks import layer_key
 from autolora_bench.errors import UserError
-from autolora_bench.models.adapted_layers import block_and_projection
+from autolora_bench.models.adapted_layers import block_and_projection, matched_ranks, places
 from autolora_bench.models.gpt2 import split_attention
 from autolora_bench.models.load import HeadKind, HeadSpec, load_backbone
 from autolora_bench.models.targets import target_modules
@@ -118,3 +121,22 @@ def test_a_pooler_that_a_checkpoint_lacks_is_trained_in_full(tiny_encoder: Path,
     assert "bert.pooler" in found.head_modules
     assert "bert.pooler.dense" not in found.targets
     assert any(name.endswith("output.dense") for name in found.targets)
+
+
+def test_layers_of_blocks_inside_of_blocks_have_places_of_their_own() -> None:
+    """ALBERT with two layers in a group, which all its blocks share."""
+    config = AlbertConfig(
+        embedding_size=8, hidden_size=16, num_attention_heads=2, intermediate_size=16, inner_group_num=2
+    )
+    with torch.device("meta"):
+        model = AutoModel.from_config(config)
+    modules = [name for name, _ in model.named_modules() if name.endswith((".query", ".value"))]
+    assert len(modules) == 4
+    assert len(set(places(modules))) == 4
+    source = {layer_key(*place): rank for rank, place in enumerate(places(modules))}
+    assert matched_ranks(source, modules) == [0, 1, 2, 3]
+
+
+def test_halves_of_an_encoder_decoder_have_the_names_that_records_have() -> None:
+    modules = ["encoder.block.0.layer.0.SelfAttention.q", "decoder.block.0.layer.1.EncDecAttention.q"]
+    assert places(modules) == [(0, "encoder.SelfAttention.q"), (0, "decoder.EncDecAttention.q")]

@@ -116,6 +116,49 @@ def test_adapters_beside_the_weights_are_not_passed_over(cut: Cut) -> None:
         load(folder, "sequence")
 
 
+@pytest.mark.parametrize(
+    ("architecture", "weight"),
+    [
+        ("llama", "model.layers.1.self_attn.q_proj.bias"),
+        ("bert", "bert.encoder.layer.0.attention.self.distance_embedding.weight"),
+        ("bert", "encoder.layer.1.output.adapters.sst2.adapter_down.0.weight"),
+        ("gpt2", "h.0.attn.adapter.weight"),
+    ],
+)
+def test_parts_of_blocks_that_the_configuration_leaves_out_are_not_passed_over(
+    architecture: str, weight: str, cut: Cut
+) -> None:
+    """Biases, positions of another kind, adapters of another library; a base model's names may lack its prefix."""
+    folder = cut(architecture, "sequence", "no such part")
+    weights = load_file(folder / "model.safetensors")
+    save_file({**weights, weight: torch.zeros(2)}, folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(UserError, match=f"leaves out: {weight}"):
+        load(folder, "sequence")
+
+
+@pytest.mark.parametrize(
+    ("architecture", "weights"),
+    [
+        ("gpt2", ["h.0.attn.bias", "h.1.attn.masked_bias"]),
+        ("bert", ["bert.embeddings.position_ids", "cls.predictions.bias"]),
+        ("llama", ["model.layers.0.self_attn.rotary_emb.inv_freq"]),
+        (
+            "gpt_neox",
+            [f"gpt_neox.layers.0.attention.{one}" for one in ("bias", "masked_bias", "rotary_emb.inv_freq")],
+        ),
+        ("distilbert", ["vocab_transform.weight"]),
+    ],
+)
+def test_masks_and_tables_of_earlier_versions_are_passed_over(
+    architecture: str, weights: list[str], cut: Cut
+) -> None:
+    folder = cut(architecture, "sequence", "no such part")
+    known = load_file(folder / "model.safetensors")
+    more = {weight: torch.zeros(2) for weight in weights}
+    save_file({**known, **more}, folder / "model.safetensors", {"format": "pt"})
+    load(folder, "sequence")
+
+
 def test_the_head_of_another_task_is_passed_over(cut: Cut) -> None:
     folder = cut("llama", "language_model", "no such part")
     assert load(folder, "sequence").head_modules == ["score"]

@@ -9,15 +9,17 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from transformers import (
     AutoConfig,
+    AutoModel,
     AutoModelForSequenceClassification,
     PreTrainedModel,
     PreTrainedTokenizerBase,
     PreTrainedTokenizerFast,
+    XLNetConfig,
 )
 
 from autolora_bench.errors import UserError
 from autolora_bench.tasks.base import Splits
-from autolora_bench.tasks.model_fit import check_vocabulary
+from autolora_bench.tasks.model_fit import check_vocabulary, positions
 
 SIZES = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 8}
 
@@ -94,3 +96,10 @@ def test_positions_counted_by_another_padding_are_refused(architecture: str) -> 
     check_vocabulary(model(architecture), tokenizer(padding=1), splits([[2, 4]]))
     with pytest.raises(UserError, match="pads with token 0, and the model counts positions after token 1"):
         check_vocabulary(model(architecture), tokenizer(padding=0), splits([[2, 4]]))
+
+
+def test_positions_without_a_limit() -> None:
+    """XLNet's configuration says -1."""
+    config = XLNetConfig(vocab_size=10, d_model=8, n_layer=1, n_head=2, d_inner=8)
+    assert positions(AutoModel.from_config(config)) is None
+    assert positions(model("roberta")) is not None
