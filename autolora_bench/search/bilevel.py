@@ -171,7 +171,8 @@ class BilevelTrainer(Trainer):
         model.train()
         if self._step is None:
             self._step = self._begun(model)
-        batch = (self._prepare_inputs(inputs), num_items_in_batch)
+        parts = self.current_gradient_accumulation_steps
+        batch = (self._prepare_inputs(inputs), num_items_in_batch, parts)
         self._step.record(batch)
         return self.training_pass(self._step, batch)
 
@@ -242,14 +243,16 @@ class BilevelTrainer(Trainer):
         assert isinstance(loss, Tensor)
         return loss
 
-    def _training_loss(self, model: nn.Module, batch: tuple[dict[str, Any], Any]) -> Tensor:
-        inputs, items = batch
+    def _training_loss(self, model: nn.Module, batch: tuple[dict[str, Any], Any, int]) -> Tensor:
+        """Of a micro-batch, its count of labels and the number of parts that its weight step had, which a later one
+        that repeats it need not have."""
+        inputs, items, parts = batch
         loss = self.compute_loss(model, dict(inputs), num_items_in_batch=items)
         assert isinstance(loss, Tensor)
         by_model = self.model_accepts_loss_kwargs and items is not None
         scaled = getattr(self, "loss_is_scaled_for_ga", None)
         scaled = by_model or self.compute_loss_func is not None if scaled is None else scaled
-        return loss if scaled else loss / self.current_gradient_accumulation_steps
+        return loss if scaled else loss / parts
 
     def _clip_grad_norm(self, model: nn.Module) -> Tensor:
         norm: Tensor = super()._clip_grad_norm(model)  # type: ignore[no-untyped-call]

@@ -86,6 +86,7 @@ class RateTrainer(BilevelTrainer):
         super().__init__(model=model, args=args, options=options, **arguments)
         self.rates = rates.to(args.device)
         self.shared = (SharedMultiples(model, ()) if shared is None else shared).to(args.device)
+        self._unmultiplied: list[float] = []
         self._gradient = RateGradient(rates.members, options.exact, self.shared)
 
     @property
@@ -107,10 +108,18 @@ class RateTrainer(BilevelTrainer):
     def before_weight_step(self) -> None:
         """Give every group its rate, and its weight decay, for the step that follows."""
         multiples, decay = self.rates.multiples().flatten().tolist(), self.shared.of(Also.weight_decay)
-        for group in self._torch_optimizer().param_groups:
+        groups = self._torch_optimizer().param_groups
+        self._unmultiplied = [group["lr"] for group in groups]
+        for group in groups:
             if "rate" in group:
                 group["lr"] *= multiples[group["rate"]]
                 group["weight_decay"] = group["own_decay"] * decay
+
+    def after_weight_step(self) -> None:
+        """Also take the multiples back: a schedule that waits, as one for a plateau does, sets no rate anew."""
+        super().after_weight_step()
+        for group, rate in zip(self._torch_optimizer().param_groups, self._unmultiplied, strict=True):
+            group["lr"] = rate
 
     def begin(self) -> None:
         """Also refuse what has been switched on in the model since."""

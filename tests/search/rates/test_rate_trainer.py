@@ -44,8 +44,12 @@ def rows(count: int, seed: int, model: Parallel) -> list[dict[str, Tensor]]:
 
 
 def search(folder: Path, granularity: Granularity = Granularity.layer, steps: int = 8, **options: Any) -> Any:
-    more = {n: options.pop(n) for n in ("save_strategy", "save_steps", "weight_decay") if n in options}
-    also = options.pop("also", ())
+    more = {
+        n: options.pop(n)
+        for n in ("save_strategy", "save_steps", "weight_decay", "eval_strategy", "eval_steps")
+        if n in options
+    }
+    also, scheduler = options.pop("also", ()), options.pop("scheduler", "constant")
     set_seed(0)
     base = Parallel()
     data = rows(64, 1, base), rows(64, 2, base)
@@ -57,7 +61,7 @@ def search(folder: Path, granularity: Granularity = Granularity.layer, steps: in
         max_steps=steps,
         per_device_train_batch_size=16,
         learning_rate=1e-2,
-        lr_scheduler_type="constant",
+        lr_scheduler_type=scheduler,
         report_to=[],
         use_cpu=True,
         disable_tqdm=True,
@@ -72,6 +76,7 @@ def search(folder: Path, granularity: Granularity = Granularity.layer, steps: in
         options=RateOptions(**options),
         train_dataset=data[0],
         validation_dataset=data[1],
+        eval_dataset=data[1],
     )
 
 
@@ -189,3 +194,12 @@ def test_a_search_in_which_no_rate_would_move_is_refused(tmp_path: Path) -> None
         UserError, match="inner_steps=9 in a search of 8 steps: the learning rates would never move"
     ):
         search(tmp_path, inner_steps=9).train()
+
+
+def test_a_schedule_that_waits_multiplies_no_rate_twice(tmp_path: Path) -> None:
+    """transformers changes the rate for a plateau at evaluations alone."""
+    trainer = search(tmp_path, steps=6, scheduler="reduce_lr_on_plateau", eval_strategy="steps", eval_steps=3)
+    trainer.train()
+    rates = [group["lr"] for group in trainer.optimizer.param_groups if "rate" in group]
+    assert rates == [1e-2] * len(rates)
+    assert not torch.allclose(trainer.outer, torch.ones_like(trainer.outer))

@@ -5,7 +5,9 @@ from itertools import pairwise, product
 import pytest
 import torch
 from datasets import Dataset
+from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file
+from torch import nn
 from transformers import TrainerCallback
 
 from autolora_bench.config.search import SEVERAL_STEPS, SelectionOptimizer
@@ -88,6 +90,39 @@ def test_a_run_resumed_inside_an_inner_loop_equals_the_uninterrupted_one(runs, t
     assert found["step"] == 6
     if name != "reptile":  # it asks the other half
         assert found["hypergradient_cosine"] > (0.999999 if name == "unrolled" else 0.9)
+
+
+def test_a_repeated_pass_is_divided_by_the_parts_of_its_own_step(runs, tmp_path):
+    """Steps of two, two and one micro-batches of a model that is no transformers' own: loops go over an epoch's end."""
+
+    class Plain(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            torch.manual_seed(0)
+            self.one, self.two = nn.Linear(6, 8), nn.Linear(8, 2)
+            self.device = torch.device("cpu")
+
+        def forward(self, x: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
+            logits = self.two(torch.tanh(self.one(x)))
+            return {"loss": nn.functional.cross_entropy(logits, labels), "logits": logits}
+
+    draw = torch.Generator().manual_seed(3)
+    data = [{"x": x, "labels": int(x[0] * x[1] > 0)} for x in torch.randn(40, 6, generator=draw)]
+    options = {"estimator": "unrolled", "inner_steps": 2, "diagnose_steps": (4,)}
+
+    def search(**more):
+        adapted = LoraConfig(r=4, target_modules=["one", "two"], init_lora_weights=False)
+        model = get_peft_model(Plain(), adapted)
+        arguments = {"gradient_accumulation_steps": 2, "lr_scheduler_type": "constant", **more}
+        return runs.search(tmp_path, options, model, (data[:20], data[20:]), **arguments)
+
+    whole = search(save_strategy="steps", save_steps=3)
+    whole.train()
+    [found] = [line for line in whole.state.log_history if "hypergradient_cosine" in line]
+    assert found["hypergradient_cosine"] > 0.999999
+    resumed = search()
+    resumed.train(resume_from_checkpoint=str(tmp_path / "checkpoint-3"))
+    assert runs.same(runs.everything(resumed), runs.everything(whole))
 
 
 def test_an_inner_loop_that_the_checkpoint_does_not_hold_is_refused(runs, tmp_path):
