@@ -4,13 +4,10 @@ What is found takes the task's place in the configuration, so that it is part of
 files (`task.files`) or which commit of the hub they are (`task.hub`). Where files lie is none of it.
 """
 
-import json
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
-from shlex import quote as quoted
 from typing import Any
 
 from autolora_bench.checksums import sha256
@@ -31,7 +28,8 @@ from autolora_bench.config.task import (
 )
 from autolora_bench.errors import require
 from autolora_bench.paths import conf_dir
-from autolora_bench.tables.profile import Column, Content, as_number, profile
+from autolora_bench.tables.classes import LISTED, check_read, find_classes
+from autolora_bench.tables.profile import Column, Content, all_values, profile
 from autolora_bench.tables.read import find_files
 from autolora_bench.tables.roles import Kind, Roles, find_roles
 
@@ -52,11 +50,6 @@ METRICS = {
 }
 OUTSIDE = "O"
 OWN_SETTINGS = ("train", "validation", "test", "name", "subset", "revision")
-PLAIN = re.compile(
-    r"(?!(?:true|false|null|nan|inf|infinity)$)[a-z_][\w-]*|0|[1-9]\d*", re.IGNORECASE | re.ASCII
-)
-"""A class that Hydra reads as it is written."""
-LISTED = 12
 
 
 @dataclass(frozen=True)
@@ -69,6 +62,8 @@ class Tables:
     """Name for the task."""
     columns: dict[str, list[Column]]
     """Split -> its columns."""
+    paths: dict[str, list[Path]]
+    """Split -> its files."""
     files: FilesSource | None = None
     hub: HubSource | None = None
 
@@ -164,6 +159,7 @@ def _from_files(data: DataConfig) -> Tables:
         said[TRAIN],
         _name_of(Path(said[TRAIN])),
         {split: profile(files) for split, files in paths.items()},
+        paths,
         files=FilesSource(digests),
     )
 
@@ -187,12 +183,13 @@ def _from_hub(data: DataConfig) -> Tables:
             f"{repository.name}: its splits {splits[one]} and {splits[other]} share a file",
             "choose another data set, or say data=files with files of your own",
         )
-    columns = {split: profile(fetch(repository, name)) for split, name in splits.items()}
+    paths = {split: fetch(repository, name) for split, name in splits.items()}
+    columns = {split: profile(found) for split, found in paths.items()}
     files = {split: repository.splits[name] for split, name in splits.items()}
     hub = HubSource(path=repository.name, revision=repository.commit, files=files)
     base = repository.name.rpartition("/")[2]
     name = base if data.subset is None else f"{base}-{data.subset}"
-    return Tables(repository.name, _as_name(name), columns, hub=hub)
+    return Tables(repository.name, _as_name(name), columns, paths, hub=hub)
 
 
 def _name_of(path: Path) -> str:
@@ -244,7 +241,7 @@ def _build(task: AnyTask, data: DataConfig, tables: Tables, roles: Roles) -> Tas
     where = tables.where
     match roles.kind:
         case Kind.classification:
-            names = _classes(where, task, labels)
+            names = find_classes(where, task.labels, _complete(tables, labels))
             return ClassificationTask(**common, labels=names, texts=list(roles.inputs))
         case Kind.regression:
             low, high = _range(where, labels)
@@ -278,89 +275,19 @@ def _columns_of(tables: Tables, split: str, roles: Roles) -> dict[str, Column]:
     return found
 
 
-def _classes(where: str, task: AnyTask, labels: dict[str, Column]) -> list[str]:
-    """The classes in their fixed order: said, or the file's own, or numbers by size and names by the alphabet."""
-    train = labels[TRAIN]
-    mend = "say task.kind=regression for numbers, task.kind=generation for texts, or another task.label"
-    require(
-        train.values is not None,
-        f"{where}: {train.name} holds too many different values to be classes",
-        mend,
-    )
-    present = (
-        [train.names[int(value)] for value in _indices(where, train)] if train.names else train.values or []
-    )
-    said = [name.lower() for name in task.labels] if train.content is Content.boolean else task.labels
-    names = said or train.names or _ordered(present)
-    alike = [] if said or train.names else _spelled_twice(present)
-    require(
-        not alike,
-        f"{where}: {train.name} holds {' and '.join(alike)}: one class that is spelled in several ways, or several?",
-        f"spell it one way in the file; if they are several, say {_in_words(present)}",
-    )
-    unknown = [name for name in present if name not in names]
-    require(
-        not unknown,
-        f"task.labels leaves out {', '.join(unknown[:LISTED])}, which {where} holds in {train.name}",
-        f"name what the data hold: {_in_words(present)}",
-    )
-    require(
-        len(names) > 1,
-        f"{where}: {train.name} holds one value alone, {names[0] if names else 'nothing'}",
-        "give examples of two classes or more, or name another task.label",
-    )
-    for split, column in labels.items():
-        found = [] if column.names is not None else [v for v in column.values or [] if v not in names]
-        require(
-            column.names in (None, train.names) and not found,
-            f"{where}: {split} has classes that train has not: {', '.join(found[:LISTED]) or column.names}",
-            "mend the labels, or say all classes in task.labels=[...]",
-        )
-    return list(names)
-
-
-def _spelled_twice(names: Sequence[str]) -> list[str]:
-    """Two classes that differ in capitals alone, are one number (1 and 1.0), or are a truth value and a number; empty
-    where there are none. Digits alone, 01 and 1, may be codes."""
-    numbers = [(name, as_number(name)) for name in names]
-    for (one, first), (other, second) in combinations(numbers, 2):
-        same = first is not None and first == second and not (one.isdigit() and other.isdigit())
-        if same or one.lower() == other.lower():
-            return [one, other]
-    truth = [name for name in names if name.lower() in ("true", "false")]
-    counted = [name for name, number in numbers if number in (0, 1)]
-    return [*truth[:1], *counted[:1]] if truth and counted else []
-
-
-def _indices(where: str, column: Column) -> list[str]:
-    names, values = column.names or [], column.values or []
-    wrong = [value for value in values if not 0 <= int(value) < len(names)]
-    require(
-        not wrong,
-        f"{where}: {column.name} holds {', '.join(wrong[:LISTED])}, the number of none of its {len(names)} classes",
-        "leave out the examples without a class",
-    )
-    return values
-
-
-def _in_words(names: Sequence[str] | set[str]) -> str:
-    """The setting that names these classes, as a shell and Hydra read it: what is no plain word stands in quotes."""
-    shown = [
-        name if PLAIN.fullmatch(name) else json.dumps(name, ensure_ascii=False) for name in _ordered(names)
-    ]
-    found = f"task.labels=[{','.join(shown)}]"
-    return found if shown == list(_ordered(names)) else quoted(found)
-
-
-def _ordered(values: Sequence[str] | set[str]) -> list[str]:
-    try:
-        return sorted(values, key=lambda value: (float(value), value))
-    except ValueError:
-        return sorted(values)
+def _complete(tables: Tables, labels: dict[str, Column]) -> dict[str, Column]:
+    """The labels with all their values, also where a profile keeps none: that these are classes, somebody said."""
+    return {
+        split: replace(column, values=all_values(tables.paths[split], column.name))
+        if column.values is None and column.single
+        else column
+        for split, column in labels.items()
+    }
 
 
 def _range(where: str, labels: dict[str, Column]) -> tuple[float, float]:
     """Least and greatest number of all splits."""
+    check_read(where, labels[TRAIN])
     for split, column in labels.items():
         require(
             column.numeric,
@@ -377,15 +304,15 @@ def _entities(where: str, task: AnyTask, tags: Column) -> list[str]:
     """Types of entities: said in task.labels, or in the order of the file's tags, or by the alphabet."""
     if task.labels:
         return list(task.labels)
-    found = list(tags.names or [])
-    if not found and tags.content is Content.text:
-        found = [tag for cell in tags.values or [] for tag in cell.split()]
-        require(
-            tags.values is not None,
-            f"{where}: {tags.name} is too long a list to read the types of entities off it",
-            "name them: task.labels=[TYPE,...]",
-        )
-    found = found or list(tags.values or [])
+    check_read(where, tags)
+    require(
+        tags.names is not None or tags.values is not None,
+        f"{where}: {tags.name} is too long a list to read the types of entities off it",
+        "name them: task.labels=[TYPE,...]",
+    )
+    found = list(tags.names or tags.values or [])
+    if tags.content is Content.text:
+        found = [tag for cell in found for tag in cell.split()]
     wrong = next((tag for tag in found if tag != OUTSIDE and not re.fullmatch(r"[BI]-.+", tag)), None)
     require(
         wrong is None,

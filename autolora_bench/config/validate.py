@@ -18,7 +18,7 @@ from autolora_bench.config.peft_types import peft_types
 from autolora_bench.config.ranges import check_ranges
 from autolora_bench.config.rates import Also, LearnedRatesConfig
 from autolora_bench.config.steps import check_selection_moves
-from autolora_bench.config.support import UnsupportedError, check_support
+from autolora_bench.config.support import ENCODER_DECODERS, UnsupportedError, check_support
 from autolora_bench.config.task import (
     TABLES,
     ClassificationTask,
@@ -40,6 +40,8 @@ PACKAGE = re.compile(r"^ +names: \[([^\],]+)", re.MULTILINE)
 SPLIT = re.compile(r"[a-z][a-z0-9_]*")
 SPLITS = {Source.hub: "files", Source.local: "splits", Source.generated: "rows"}
 """What of a task's section on a source names its splits."""
+PAIR = 2
+"""Texts that a tokenizer takes."""
 DEVICES = ("auto", "cpu", "cuda", "mps")
 OWN_SETTINGS = {
     **dict.fromkeys(("r", "rank_pattern"), "the method decides the ranks"),
@@ -117,6 +119,10 @@ def validate(experiment: ExperimentConfig, reads_data: bool = True) -> None:
         validate_variant(variant)
         _check_starts(variant, experiment.method)
     check_support(experiment.method, experiment.task, experiment.model.architecture)
+    if isinstance(experiment.task, ClassificationTask | RegressionTask) and (
+        experiment.model.architecture not in (None, *ENCODER_DECODERS)
+    ):
+        check_texts(experiment.task)
     check_padding_free(experiment, experiment.model.architecture)
     check_peft(experiment, experiment.model.architecture)
     check_memory(experiment, experiment.model.architecture)
@@ -244,6 +250,19 @@ def _validate_data(experiment: ExperimentConfig, reads_data: bool) -> None:
     )
     if data.source is Source.hub and task.hub is not None and task.table is None:
         _validate_hub_layout(task.hub)
+
+
+def check_texts(task: ClassificationTask | RegressionTask) -> None:
+    """Refuse more texts than a tokenizer takes; an encoder-decoder is asked a question, which may hold any number.
+
+    Raises:
+        UserError: there are three or more.
+    """
+    require(
+        len(task.texts) <= PAIR,
+        f"task.texts={task.texts} names {len(task.texts)} columns, and the model reads one text or a pair",
+        "name one column or two, or write several into one",
+    )
 
 
 def _validate_hub_layout(hub: HubSource) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from datasets import Dataset
 
+from autolora_bench.checksums import sha256
 from autolora_bench.config.data import HELD_OUT, DataConfig, Source
 from autolora_bench.config.identity import identity
 from autolora_bench.config.task import ClassificationTask, GenerationTask, RegressionTask, TaskConfig
@@ -52,12 +53,12 @@ def load_data(task: TaskConfig, data: DataConfig) -> TaskData:
 
 
 def _files(task: TaskConfig, data: DataConfig) -> list[Any]:
-    """Which local files there are, in which state."""
+    """Which local files there are, with what is in each."""
     if data.source not in (Source.local, Source.files):
         return []
     find = local_files if data.source is Source.local else own_files
     paths = [path for paths in find(task, data).values() for path in paths]
-    return [(str(path.absolute()), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
+    return [(str(path.absolute()), sha256(path)) for path in paths]
 
 
 def _load(task: TaskConfig, data: DataConfig) -> TaskData:
@@ -78,11 +79,13 @@ def _load(task: TaskConfig, data: DataConfig) -> TaskData:
     if data.held_out:
         whole = splits["train"]
         # The benchmarks' few repeats are cut apart, as they were in the runs that are recorded.
-        units = inputs_of(whole.to_dict()) if task.table is not None else None
+        units = inputs_of(task, whole.to_dict()) if task.table is not None else None
         train, held = hold_out(whole, data.held_out, _strata(task, whole), units)
         splits = {"train": train, HELD_OUT: held}
         if units is None:
-            notes += also_trained_on(inputs_of(train.to_dict()), HELD_OUT, inputs_of(held.to_dict()))
+            notes += also_trained_on(
+                inputs_of(task, train.to_dict()), HELD_OUT, inputs_of(task, held.to_dict())
+            )
         notes.append(f"scored on {len(held)} training examples that were held out, trained on {len(train)}")
     if data.shuffle_labels:
         splits["train"] = shuffle(splits["train"], "label")

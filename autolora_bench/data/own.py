@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from autolora_bench.config.data import DataConfig, Source
-from autolora_bench.config.task import ClassificationTask, TaskConfig
+from autolora_bench.config.task import ClassificationTask, GenerationTask, TaskConfig
 from autolora_bench.data.cells import convert
 from autolora_bench.data.files import own_files
-from autolora_bench.data.schema import ANSWERS, Columns, Loaded
+from autolora_bench.data.schema import Columns, Loaded, input_columns
 from autolora_bench.data.splits import also_trained_on, apart, inputs_of
 from autolora_bench.tables.download import download
 from autolora_bench.tables.profile import class_names
@@ -46,7 +46,7 @@ def read_own(task: TaskConfig, data: DataConfig) -> Loaded:
             f"there is no validation split: {len(_first(splits[VALIDATION])):,} of the training examples "
             f"({share:.0%}, always the same) are held out for it"
         )
-    return Loaded(splits, _source(task, data), notes + _empty(splits) + _seen_before(splits))
+    return Loaded(splits, _source(task, data), notes + _empty(task, splits) + _seen_before(task, splits))
 
 
 def _paths(task: TaskConfig, data: DataConfig) -> dict[str, list[Path]]:
@@ -86,7 +86,7 @@ def _cut(task: TaskConfig, columns: Columns, share: float) -> tuple[Columns, Col
     classes = columns["label"] if isinstance(task, ClassificationTask) else [0] * len(_first(columns))
     rest, held = apart(
         classes,
-        inputs_of(columns),
+        inputs_of(task, columns),
         share,
         "data.validation_share",
         "different training inputs",
@@ -95,24 +95,29 @@ def _cut(task: TaskConfig, columns: Columns, share: float) -> tuple[Columns, Col
     return _rows(columns, rest), _rows(columns, held)
 
 
-def _empty(splits: Mapping[str, Columns]) -> list[str]:
+def _empty(task: TaskConfig, splits: Mapping[str, Columns]) -> list[str]:
     """A note for every split of which examples have a text of blanks alone."""
     notes = []
     for split, columns in splits.items():
-        texts = [values for name, values in columns.items() if name not in ANSWERS]
         blank = [
-            any(isinstance(text, str) and not text.strip() for text in row)
-            for row in zip(*texts, strict=True)
+            any(isinstance(text, str) and not text.strip() for text in row) for row in _given(task, columns)
         ]
         if any(blank):
             notes.append(f"{split}: {sum(blank):,} of {len(blank):,} examples have an empty text")
     return notes
 
 
-def _seen_before(splits: Mapping[str, Columns]) -> list[str]:
+def _given(task: TaskConfig, columns: Columns) -> list[tuple[Any, ...]]:
+    """The cells of every example's input."""
+    if isinstance(task, GenerationTask):
+        return [tuple(value for _, value in fields) for fields in columns["fields"]]
+    return list(zip(*(columns[name] for name in input_columns(task)), strict=True))
+
+
+def _seen_before(task: TaskConfig, splits: Mapping[str, Columns]) -> list[str]:
     """A note for every split of which examples have inputs that are also trained on."""
-    train = inputs_of(splits["train"])
-    others = {split: inputs_of(columns) for split, columns in splits.items() if split != "train"}
+    train = inputs_of(task, splits["train"])
+    others = {split: inputs_of(task, columns) for split, columns in splits.items() if split != "train"}
     return [note for split, inputs in others.items() for note in also_trained_on(train, split, inputs)]
 
 

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
 Columns = dict[str, list[Any]]
 """Column -> one value per example."""
-ANSWERS = ("label", "tags", "references")
-"""Columns that say what is right."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +83,18 @@ def features(task: TaskConfig) -> "Features":
                     "text": Value("string"),
                 }
             )
+    raise TypeError(f"no schema for {type(task).__name__}")
+
+
+def input_columns(task: TaskConfig) -> list[str]:
+    """Those of a task's columns that a model is given; the others say what is right."""
+    match task:
+        case ClassificationTask() | RegressionTask() | RecoveryTask():
+            return list(task.texts)
+        case TaggingTask():
+            return ["tokens"]
+        case GenerationTask():
+            return ["fields", "category", "text"]
     raise TypeError(f"no schema for {type(task).__name__}")
 
 

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from datasets import Dataset
 
-from autolora_bench.data.schema import ANSWERS, Columns
+from autolora_bench.config.task import TaskConfig
+from autolora_bench.data.schema import Columns, input_columns
 from autolora_bench.errors import UserError
 
 
@@ -104,9 +105,9 @@ def apart(
     return [place for place in range(len(groups)) if place not in chosen], sorted(chosen)
 
 
-def inputs_of(columns: Columns) -> list[Hashable]:
+def inputs_of(task: TaskConfig, columns: Columns) -> list[Hashable]:
     """What a model is given of each example, to compare it with others."""
-    given = [values for name, values in columns.items() if name not in ANSWERS]
+    given = [columns[name] for name in input_columns(task)]
     return [json.dumps(one) for one in zip(*given, strict=True)]
 
 

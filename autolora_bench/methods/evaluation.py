@@ -1,15 +1,16 @@
 """The phase that scores a task's test splits with the weights that were kept."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from datasets import Dataset
 from torch import nn
 
+from autolora_bench.config.task import TaskConfig
 from autolora_bench.config.train import Precision
-from autolora_bench.data.schema import ANSWERS
+from autolora_bench.data.schema import input_columns
 from autolora_bench.methods.base import Method, PhaseContext, PhaseResult
 from autolora_bench.metrics.registry import own_metrics
 from autolora_bench.paths import EXAMPLES
@@ -23,6 +24,8 @@ from autolora_bench.training.progress import EvaluationProgress
 
 CHECKED = 2
 """Batches that the rebuilt model predicts again where the training's own predictions are taken."""
+OWN_NAMES = ("id", "gold", "prediction", "probability")
+"""What a line of the examples says of each beside its columns."""
 
 
 @dataclass(frozen=True)
@@ -61,9 +64,8 @@ class EvaluatePhase:
                 lines = "".join(json.dumps(p, ensure_ascii=False) + "\n" for p in scored.predictions)
                 write_atomically(folder / f"{split}.jsonl", lines)
                 if scored.gold is not None:
-                    write_atomically(
-                        folder / f"{split}{EXAMPLES}", _examples(context.data.splits[split], scored)
-                    )
+                    examples = _examples(context.task.config, context.data.splits[split], scored)
+                    write_atomically(folder / f"{split}{EXAMPLES}", examples)
                 evaluation = evaluation_of(self.name, split, scored)
                 if split in context.task.config.test:
                     result.test[split] = evaluation
@@ -97,15 +99,16 @@ def _is_confirmed(
     return again.predictions == [before.predictions[place] for place in chosen]
 
 
-def _examples(given: Iterable[dict[str, Any]], scored: Result) -> str:
+def _examples(task: TaskConfig, given: Iterable[dict[str, Any]], scored: Result) -> str:
     """A JSON line for each: its place in the split, its columns without the answer, the answer, the prediction."""
+    names = _shown_as(input_columns(task))
     assert scored.gold is not None
     known = scored.probabilities or [None] * len(scored.gold)
     lines = []
     for place, (row, gold, predicted, sure) in enumerate(
         zip(given, scored.gold, scored.predictions, known, strict=True)
     ):
-        line: dict[str, Any] = {"id": place} | {name: row[name] for name in row if name not in ANSWERS}
+        line: dict[str, Any] = {"id": place} | {names[name]: row[name] for name in row if name in names}
         line |= {
             "gold": gold,
             "prediction": predicted["output"] if isinstance(predicted, dict) else predicted,
@@ -113,3 +116,14 @@ def _examples(given: Iterable[dict[str, Any]], scored: Result) -> str:
         line |= {} if sure is None else {"probability": sure}
         lines.append(json.dumps(line, ensure_ascii=False) + "\n")
     return "".join(lines)
+
+
+def _shown_as(columns: Sequence[str]) -> dict[str, str]:
+    """Column -> its name in a line of the examples: with `_` behind it where the line says something else by it."""
+    found: dict[str, str] = {}
+    for name in columns:
+        shown = name
+        while shown in OWN_NAMES or (shown != name and shown in columns):
+            shown += "_"
+        found[name] = shown
+    return found

@@ -6,7 +6,8 @@
 
 import logging
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
@@ -17,7 +18,7 @@ from typing import Any, TypeVar
 import evaluate
 from datasets import Features, List, Value
 
-from autolora_bench.errors import UserError, nearest
+from autolora_bench.errors import UserError, nearest, require
 from autolora_bench.metrics.classification import (
     CORRELATIONS,
     FUNCTIONS,
@@ -108,14 +109,42 @@ class OfficialMetric(evaluate.Metric):  # type: ignore[misc]
         """As of `evaluate`, which cannot begin with an empty batch: it adds nothing.
 
         Raises:
-            UserError: more of one than of the other.
+            UserError: one without the other, more of one than of the other, or what the metric does not take.
         """
-        given = [side for side in (predictions, references) if side is not None]
-        if len(given) == 2:
-            check_pairs(*given)
-            if not len(given[0]):
-                return
-        super().add_batch(predictions=predictions, references=references, **others)
+        missing = [
+            n for n, side in (("predictions", predictions), ("references", references)) if side is None
+        ]
+        require(not missing, f"the metric {self.name} was given no {' and no '.join(missing)}", "give both")
+        check_pairs(predictions, references)
+        if len(predictions):
+            with self._fitting(predictions=predictions, references=references, **others):
+                super().add_batch(predictions=predictions, references=references, **others)
+
+    def add(self, *, prediction: Any = None, reference: Any = None, **others: Any) -> None:
+        """As of `evaluate`. Raises UserError for what the metric does not take."""
+        given = {"predictions": prediction, "references": reference, **others}
+        with self._fitting(**{name: [value] for name, value in given.items()}):
+            super().add(**given)
+
+    @contextmanager
+    def _fitting(self, *, predictions: Any, references: Any, **others: Any) -> Iterator[None]:
+        """Says `evaluate`'s error of what cannot be taken in with the types that there are; leaves its others."""
+        begun = self.writer is not None
+        try:
+            yield
+        except ValueError as error:
+            of_its_file = self.selected_feature_format is not None and self.writer is None
+            if others or of_its_file:
+                raise
+            one, other = (
+                " and ".join(sorted({type(value).__name__ for value in side}))
+                for side in (predictions, references)
+            )
+            raise UserError(
+                f"the metric {self.name} does not take predictions of type {one} with references of type {other}"
+                f"{' after what was added before' if begun else ''}",
+                f"give it this, all of one kind: {self._definition.inputs.strip()}",
+            ) from error
 
     def compute(
         self, *, predictions: Any = None, references: Any = None, **options: Any

@@ -31,7 +31,9 @@ SHOWN = 5
 LONGEST = 15
 """Digits of a whole number that a float holds exactly."""
 _BLANKS = re.compile(f"[{BLANKS}]+")
-_WHOLE = re.compile(r"[+-]?\d+(\.0*)?")
+_WHOLE = re.compile(r"(0|-?[1-9]\d*)(\.0*)?", re.ASCII)
+_CODE = re.compile(rf"0\d{{1,{LONGEST - 1}}}", re.ASCII)
+"""Digits that are no number's own spelling: 01 is a name, and another class than 1."""
 
 
 def read_labelled(
@@ -63,6 +65,8 @@ def read_labelled(
     _check_spelling(predicted, labels, classes)
     if classes:
         return _numbers(predicted, classes), _numbers(labels, classes)
+    if any(isinstance(value, str) for value in (*predicted, *labels)):  # scikit-learn takes no mixture
+        return [str(value) for value in predicted], [str(value) for value in labels]
     return predicted, labels
 
 
@@ -78,7 +82,7 @@ def _are_of_values(metrics: Sequence[str]) -> bool:
 
 
 def _are_names(values: Values) -> bool:
-    return any(isinstance(value, str) for value in values)
+    return any(isinstance(value, str) and not _CODE.fullmatch(value) for value in values)
 
 
 def _numbers(values: Values, classes: Sequence[str]) -> Values:
@@ -103,13 +107,11 @@ def _check_alike(predicted: set[Value], labels: set[Value]) -> None:
     for value in sorted({*predicted, *labels}, key=str):
         plain = _plain(str(value))
         if spelled.setdefault(plain, value) != value:
-            one, other = str(spelled[plain]), str(value)
-            alike = unicodedata.normalize("NFC", one) == unicodedata.normalize("NFC", other)
-            shown = [ascii(name[:QUOTED]) if alike else quote(name) for name in (one, other)]
-            raise UserError(
-                f"one class is spelled {shown[0]} and {shown[1]}",
-                "spell it alike in predictions and labels",
-            )
+            raise _two_spellings(str(spelled[plain]), str(value))
+        if isinstance(value, str) and _CODE.fullmatch(value):
+            both = {value, int(value)}
+            if len(both & predicted) == len(both & labels) == 1 and both & predicted != both & labels:
+                raise _two_spellings(value, str(int(value)))
     apart = min(len(predicted), len(labels)) > 1 and predicted.isdisjoint(labels)
     numbers = {value for value in predicted - labels if not isinstance(value, str)}
     if apart or (numbers and _are_names([*labels]) and numbers <= {*range(len(labels) + 1)}):
@@ -121,6 +123,14 @@ def _check_alike(predicted: set[Value], labels: set[Value]) -> None:
             f"predictions and labels are not of the same classes: {shown[0]}; {shown[1]}",
             "spell the classes alike, a prediction and nothing else on each line",
         )
+
+
+def _two_spellings(one: str, other: str) -> UserError:
+    alike = unicodedata.normalize("NFC", one) == unicodedata.normalize("NFC", other)
+    shown = [ascii(name[:QUOTED]) if alike else quote(name) for name in (one, other)]
+    return UserError(
+        f"one class is spelled {shown[0]} and {shown[1]}", "spell it alike in predictions and labels"
+    )
 
 
 def _plain(name: str) -> str:
@@ -168,7 +178,7 @@ def read_columns(
 def _check_first(path: Path, rows: Sequence[Sequence[Value]], names: tuple[str, ...]) -> None:
     """Refuse a first line of names that no other line holds, where these hold numbers or it has a header's words."""
     first, others = rows[0], {value for row in rows[1:] for value in row}
-    if not all(isinstance(value, str) and value not in others for value in first):
+    if not all(_are_names([value]) and value not in others for value in first):
         return
     words = [word.strip() for value in first for word in re.split("[,;]", str(value))]
     if not _are_names(list(others)) or all(HEADERS.fullmatch(word) for word in words):
@@ -212,7 +222,7 @@ def _number(cell: str, path: Path, number: int) -> float:
 
 def _class(cell: str, classes: Sequence[str], path: Path, number: int) -> int | str:
     value: int | str = int(float(cell)) if len(cell) <= LONGEST and _WHOLE.fullmatch(cell) else cell
-    if value == cell and _is_number(cell):
+    if value == cell and _is_number(cell) and not _CODE.fullmatch(cell):
         raise UserError(
             f"{path}, line {number}: {quote(cell)} is not a class",
             "give the class's number or name, not its score",

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 MOST_VALUES = 1000
-"""A column with more distinct values is none of classes."""
+"""A column with more distinct values is none of classes, unless the user says that it is."""
 BATCH = 10_000
 KEPT = JsonCache("tables", most=200)
 VERSION = 4
@@ -49,13 +49,18 @@ class Column:
     """Mean number of words of a text."""
     values: list[str] | None = field(default_factory=list)
     """Distinct values as `spelled` has them, in order of their first appearance; of lists those of their entries; None
-    where they are more than MOST_VALUES."""
+    where they are more than MOST_VALUES (`all_values` has them), or of a type that is not read."""
     minimum: float = math.inf
     maximum: float = -math.inf
     ascending: bool = True
     """Whether every number is greater than the one before, as in an index."""
     names: list[str] | None = None
     """What whole numbers stand for, where the file says so itself (a ClassLabel feature)."""
+
+    @property
+    def single(self) -> bool:
+        """Whether every cell is one text, number or truth value."""
+        return self.content in (Content.text, Content.whole, Content.number, Content.boolean)
 
     @property
     def numeric(self) -> bool:
@@ -69,8 +74,7 @@ def profile(paths: Sequence[Path]) -> list[Column]:
     Raises:
         UserError: as `read.opened`.
     """
-    digests = [f"{builder_of(path)} {path.suffix.lower()} {sha256(path)}" for path in paths]
-    key = json.dumps([VERSION, digests])
+    key = json.dumps([VERSION, _digests(paths)])
     kept = KEPT.read(key, lambda columns: [_typed(Column(**plain)) for plain in columns])
     if kept is not None:
         return kept
@@ -87,6 +91,29 @@ def profile(paths: Sequence[Path]) -> list[Column]:
         column.values = list(seen[column.name]) if column.values is not None else None
     KEPT.write(key, [asdict(column) for column in columns])
     return columns
+
+
+def all_values(paths: Sequence[Path], name: str) -> list[str]:
+    """A column's distinct values as `spelled` has them, in order of their first appearance, however many they are.
+
+    Raises:
+        UserError: as `read.opened`.
+    """
+    key = json.dumps([VERSION, _digests(paths), name])
+    kept = KEPT.read(key, lambda values: [str(value) for value in values])
+    if kept is not None:
+        return kept
+    seen: dict[str, None] = {}
+    with opened(paths) as dataset:
+        for batch in dataset.select_columns(name).with_format("arrow").iter(BATCH):
+            cells = batch[name].to_pylist()
+            seen.update(dict.fromkeys(spelled(v) for v in cells if v is not None and not _is_blank(v)))
+    KEPT.write(key, list(seen))
+    return list(seen)
+
+
+def _digests(paths: Sequence[Path]) -> list[str]:
+    return [f"{builder_of(path)} {path.suffix.lower()} {sha256(path)}" for path in paths]
 
 
 def spelled(value: Any) -> str:

@@ -10,6 +10,7 @@ from torch import nn
 from transformers import DataCollatorWithPadding, PreTrainedTokenizerBase
 
 from autolora_bench.config.task import ClassificationTask, RegressionTask
+from autolora_bench.config.validate import check_texts
 from autolora_bench.data.schema import TaskData
 from autolora_bench.metrics.classification import score_classification
 from autolora_bench.metrics.registry import own_metrics, with_own
@@ -26,7 +27,12 @@ class SentenceTask:
     config: ClassificationTask | RegressionTask
 
     def prepare(self, data: TaskData, tokenizer: PreTrainedTokenizerBase) -> Splits:
-        """Tokenise every split; longer inputs are truncated and counted."""
+        """Tokenise every split; longer inputs are truncated and counted.
+
+        Raises:
+            UserError: more texts than two, or max_length leaves no room for a token.
+        """
+        check_texts(self.config)
         encoded = {
             name: encode_texts(
                 split,

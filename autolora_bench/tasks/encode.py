@@ -10,6 +10,7 @@ from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
 
 from autolora_bench.data.cache import cached_dataset
+from autolora_bench.errors import require
 
 TRUNCATED = "truncated"
 
@@ -59,6 +60,22 @@ def separates_pairs(tokenizer: PreTrainedTokenizerBase) -> bool:
     return len(pair) - around > sum(len(ids) - around for ids in texts)
 
 
+def check_room(tokenizer: PreTrainedTokenizerBase, max_length: int, pair: bool = False) -> None:
+    """Refuse a longest input without room for the tokenizer's special tokens and another one: where a tokenizer cannot
+    cut so far, it cuts nothing and says nothing.
+
+    Raises:
+        UserError: as said.
+    """
+    special = tokenizer.num_special_tokens_to_add(pair=pair)
+    require(
+        max_length > special,
+        f"task.max_length={max_length} leaves no room for a token: this model's tokenizer puts {special} of its own "
+        f"around {'a pair of texts' if pair else 'a text'}",
+        "say 128, for instance",
+    )
+
+
 def encode_texts(
     split: Dataset,
     texts: Sequence[str],
@@ -68,11 +85,23 @@ def encode_texts(
 ) -> Dataset:
     """input_ids, attention_mask (and token_type_ids) of every example, `labels` from `label`, and `truncated`.
 
-    `key` names the data (fingerprint and split) for the cache.
+    Args:
+        split: `texts` and `label`.
+        texts: its one column or two that make the input.
+        tokenizer: of the model.
+        max_length: tokens of an example at most, special ones among them.
+        key: names the data (fingerprint and split) for the cache.
+
+    Raises:
+        UserError: max_length leaves no room for a token.
     """
+    first, *others = texts
+    (second,) = others or (None,)  # a tokenizer takes a third text for what is to be written
+    check_room(tokenizer, max_length, pair=second is not None)
 
     def encode(examples: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
-        encoded = tokenizer(*(examples[column] for column in texts), truncation=True, max_length=max_length)
+        pairs = None if second is None else examples[second]
+        encoded = tokenizer(examples[first], text_pair=pairs, truncation=True, max_length=max_length)
         truncated = [bool(encoding.overflowing) for encoding in encoded.encodings or []]
         return {**encoded, "labels": examples["label"], TRUNCATED: truncated}
 

@@ -26,7 +26,7 @@ from autolora_bench.models.virtual import VirtualTokens, encode, virtual_tokens
 from autolora_bench.speedups.packed import packed_linears
 from autolora_bench.tasks.base import DIGITS, Batch, EvaluationContext, Splits
 from autolora_bench.tasks.classification import Classification, Regression, SentenceTask
-from autolora_bench.tasks.encode import TRUNCATED, tokenizer_fingerprint
+from autolora_bench.tasks.encode import TRUNCATED, check_room, tokenizer_fingerprint
 from autolora_bench.tasks.generation.encode import padded
 from autolora_bench.tasks.generation.task import pair_batch
 from autolora_bench.tasks.inference import by_length, evaluation_mode
@@ -47,8 +47,10 @@ class AsText(SentenceTask):
         """Training examples with the tokens of their label's text as labels; of other splits the labels themselves.
 
         Raises:
-            UserError: the tokenizer has no end of text, or gives two labels the same tokens.
+            UserError: the tokenizer has no end of text, or gives two labels the same tokens; max_length leaves no room
+                for a token.
         """
+        check_room(tokenizer, self.config.max_length)
         targets = self.targets(tokenizer)
         encoded = {
             name: self._encode(split, name, data, tokenizer, targets) for name, split in data.splits.items()

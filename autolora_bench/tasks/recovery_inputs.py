@@ -12,7 +12,7 @@ from autolora_bench.config.task import RecoveryTask
 from autolora_bench.data.cache import cached_dataset
 from autolora_bench.data.schema import TaskData
 from autolora_bench.errors import UserError
-from autolora_bench.tasks.encode import TRUNCATED, special_frame, tokenizer_fingerprint
+from autolora_bench.tasks.encode import TRUNCATED, check_room, special_frame, tokenizer_fingerprint
 
 VERSION = "1"
 """Counts up whenever the same source gives other inputs."""
@@ -43,6 +43,7 @@ def recovery_inputs(
     Raises:
         UserError: fewer different inputs than task.rows asks for, or max_length leaves no room for a token.
     """
+    check_room(tokenizer, task.max_length)
     key = {
         "recovery": VERSION,
         "fingerprint": data.fingerprint,
@@ -92,8 +93,6 @@ def _tokens_of_numbers(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase,
     words = [token for token in sorted(tokenizer.get_vocab().values()) if token not in special]
     before, after = special_frame(tokenizer) if tokenizer.num_special_tokens_to_add() else ([], [])
     room = most - len(before) - len(after)
-    if room < 1:
-        raise UserError(f"task.max_length={most} leaves no room for a token", "say 32, for instance")
     numbers = [[int(number) for number in text.split()] for text in texts]
     rows = [[*before, *(words[n % len(words)] for n in row[:room]), *after] for row in numbers]
     columns: dict[str, Any] = {

@@ -1,6 +1,7 @@
 """Limits, notes, fingerprints and the schema check of load_data; what the shipped task files say."""
 
 import json
+import os
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -138,6 +139,23 @@ def test_unchanged_files_are_read_once_and_changed_ones_again(
     (folder / "train.tsv").unlink()
     with pytest.raises(UserError, match=r"train.tsv"):
         load_data(task_of("rte"), data)
+
+
+def test_a_file_of_the_same_size_and_time_is_read_again(
+    task_of: Callable[[str], TaskConfig], tmp_path: Path
+) -> None:
+    folder = tmp_path / "glue" / "RTE"
+    folder.mkdir(parents=True)
+    data = DataConfig(source=Source.local, dir=str(tmp_path))
+    found = []
+    for text in ("a", "b"):
+        for name in ("train.tsv", "dev.tsv"):
+            content = f"index\tsentence1\tsentence2\tlabel\n0\t{text}\tc\tentailment\n"
+            (folder / name).write_text(content)
+            os.utime(folder / name, ns=(10**18, 10**18))
+        found.append(load_data(task_of("rte"), data))
+    assert [data.splits["train"]["sentence1"][:] for data in found] == [["a"], ["b"]]
+    assert found[0].fingerprint != found[1].fingerprint
 
 
 def rows(**columns: list[Any]) -> Dataset:

@@ -4,6 +4,8 @@ import csv
 import json
 import shlex
 from collections.abc import Callable
+from datetime import date
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -241,6 +243,56 @@ def test_what_leaves_no_doubt_is_read(
     assert task.table.inputs == inputs or len(task.table.inputs) == inputs
     assert describe(task).startswith("task a read as: ")
     assert {*data.splits} == {"train", "validation"}
+
+
+def test_very_many_classes_are_read_where_they_are_said_to_be_classes(write: Write) -> None:
+    path = write("a.jsonl", rows(2400, lambda n: f"c{n % 1200}"))
+    with pytest.raises(UserError, match="very many different texts") as caught:
+        planned(path)
+    assert "say task.kind=classification" in caught.value.mend
+    task, data = read(path, caught.value.mend.split()[1])
+    names = sorted({f"c{n}" for n in range(1200)})
+    assert task.labels == names
+    train = data.splits["train"]
+    assert all(
+        names[label] == f"c{int(text.split()[-1]) % 1200}"
+        for text, label in zip(train["text"], train["label"], strict=True)
+    )
+    other = write("b.jsonl", rows(1300, lambda n: f"c{n}"))
+    with pytest.raises(UserError, match="validation has classes that train has not: c1200, c1201"):
+        planned(path, "task.kind=classification", f"data.validation={other}")
+
+
+@pytest.mark.parametrize("kind", ["classification", "regression", "tagging"])
+def test_a_label_of_a_type_that_is_not_read_is_told(kind: str, tmp_path: Path) -> None:
+    for label in ([date(2020, 1, 1 + n % 2) for n in range(20)], [Decimal(n) / 4 for n in range(20)]):
+        table = {"text": [f"t {n}" for n in range(20)], "label": label}
+        pq.write_table(pa.table(table), tmp_path / "a.parquet")
+        with pytest.raises(UserError, match="label holds neither texts nor numbers alone") as caught:
+            planned(tmp_path / "a.parquet", "task.texts=[text]", "task.label=label", f"task.kind={kind}")
+        assert "task.kind" not in caught.value.mend
+
+
+def test_a_list_is_no_class(write: Write) -> None:
+    path = write("a.jsonl", rows(20, lambda n: ["a", "b"[: n % 2]]))
+    with pytest.raises(UserError, match="label holds lists of texts, and a class is a single text"):
+        planned(path, "task.texts=[text]", "task.label=label", "task.kind=classification")
+
+
+@pytest.mark.parametrize("label", [lambda n: "ab"[n % 2], lambda n: n / 7])
+def test_three_texts_are_refused_of_a_model_that_reads_a_pair(label: Any, write: Write) -> None:
+    path = write("a.jsonl", rows(20, label, a=lambda n: f"a {n}", b=lambda n: f"b {n}"))
+    words = ["task=any", f"data.train='{path}'", "task.label=label", "model=minilm"]
+    with (
+        composer(),
+        pytest.raises(UserError, match="names 3 columns, and the model reads one text or a pair"),
+    ):
+        to_experiment(compose_config([*words, "task.texts=[text,a,b]"]))
+    with composer():
+        assert to_experiment(compose_config([*words, "task.texts=[text,a]"])).task.table.inputs == [
+            "text",
+            "a",
+        ]  # type: ignore[union-attr]
 
 
 def test_the_class_that_f1_is_of_is_told_and_can_be_another(write: Write) -> None:
@@ -502,6 +554,35 @@ def test_inputs_that_are_also_trained_on_are_counted(write: Write) -> None:
     other = write("b.jsonl", [*rows(3, lambda n: "ab"[n % 2]), {"text": "another", "label": "a"}])
     [note] = read(train, f"data.test={other}", "data.validation=" + str(write("c.jsonl", NEW)))[1].notes
     assert note == "test: 3 of 4 examples have inputs that are also trained on"
+
+
+@pytest.mark.parametrize("name", ["tags", "references"])
+def test_an_input_may_have_the_name_of_another_tasks_answer(name: str, write: Write) -> None:
+    """The same as of a column with any other name."""
+    words = ["task.kind=classification", "task.label=label", "data.held_out=0.25"]
+
+    def found(column: str) -> TaskData:
+        made = [{column: f"text {n % 40}", "label": "ab"[n % 2]} for n in range(200)]
+        train = write(f"{column}.jsonl", made)
+        other = write(f"{column}_other.jsonl", [*made[:3], {column: " ", "label": "a"}])
+        notes = read(train, *words[:2], f"data.validation={other}")[1].notes
+        assert "validation: 3 of 4 examples have inputs that are also trained on" in notes
+        assert "validation: 1 of 4 examples have an empty text" in notes
+        return read(train, *words)[1]
+
+    ours, plain = found(name), found("words")
+    for split, part in ours.splits.items():
+        assert part[name][:] == plain.splits[split]["words"][:]
+        assert part["label"][:] == plain.splits[split]["label"][:]
+
+
+def test_empty_inputs_of_a_text_to_write_are_counted(write: Write) -> None:
+    made = [{"a": "" if n == 3 else f"text {n}", "b": f"{n}", "out": f"out {n}"} for n in range(20)]
+    words = ["task.kind=generation", "task.texts=[a,b]", "task.label=out", "task.evaluation=[test]"]
+    other = write("b.jsonl", [{"a": "new", "b": "text", "out": "x"}])
+    notes = read(write("a.jsonl", made), *words, f"data.test={other}")[1].notes
+    assert "train: 1 of 20 examples have an empty text" in notes
+    assert not any(note.startswith("test") for note in notes)
 
 
 def test_empty_texts_are_counted(write: Write) -> None:

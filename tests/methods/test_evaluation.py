@@ -10,9 +10,11 @@ import torch
 from torch import nn
 
 from autolora_bench.config.compose import compose_config, composer, to_experiment
+from autolora_bench.config.task import ClassificationTask
 from autolora_bench.methods import evaluation
 from autolora_bench.methods.evaluation import CHECKED, EvaluatePhase
 from autolora_bench.methods.finetuning import FinetunePhase
+from autolora_bench.metrics.scores import MetricScores
 from autolora_bench.record import RunRecord, Status, read_record
 from autolora_bench.runner import run_experiment
 from autolora_bench.tasks import classification
@@ -180,3 +182,22 @@ def test_the_share_of_the_most_frequent_label_stands_beside_an_accuracy(
     found = {evaluation.largest_class for evaluation in (*record.best.values(), *record.last.values())}
     assert record.headline == metric
     assert found == {max(map(gold.count, gold)) / len(gold) if metric == "accuracy" else None}
+
+
+def test_columns_with_a_name_of_the_examples_own_are_kept_beside_it() -> None:
+    """And those that another kind of task would have its answers in."""
+    texts = ["prediction", "id", "id_", "gold", "tags"]
+    given = [{name: f"text of {name}" for name in texts} | {"label": 1}]
+    scored = Result(MetricScores({}), 1, ["a"], ["b"], [0.5])
+    task = ClassificationTask(name="own", labels=["a", "b"], texts=texts)
+    assert json.loads(evaluation._examples(task, given, scored)) == {
+        "id": 0,
+        "prediction_": "text of prediction",
+        "id__": "text of id",
+        "id_": "text of id_",
+        "gold_": "text of gold",
+        "tags": "text of tags",
+        "gold": "b",
+        "prediction": "a",
+        "probability": 0.5,
+    }

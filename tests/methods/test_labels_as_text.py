@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from datasets import Dataset
 from peft import PeftModel
 from scipy.stats import spearmanr
 from torch.nn import functional
@@ -14,6 +15,7 @@ from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
 from autolora_bench.config.label_texts import answers, nearest_answer, question
 from autolora_bench.config.task import ClassificationTask, RegressionTask
+from autolora_bench.data.schema import TaskData
 from autolora_bench.errors import UserError
 from autolora_bench.methods.base import build_method
 from autolora_bench.models.architectures import IGNORED
@@ -187,6 +189,20 @@ def test_labels_that_the_tokenizer_cannot_tell_apart_are_refused(encoder_decoder
     tokenizer.eos_token = None
     with pytest.raises(UserError, match="no end-of-text token"):
         ClassificationAsText(task, 0).targets(tokenizer)
+
+
+def test_any_number_of_texts_is_asked_and_one_token_of_them_at_least(
+    encoder_decoders: dict[str, Path],
+) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(encoder_decoders["t5"])
+    rows = {name: [f"text {name}"] for name in "abc"}
+    data = TaskData({"train": Dataset.from_dict({**rows, "label": [1]})}, "fingerprint", "here", [])
+    task = ClassificationTask(name="own", labels=["yes", "no"], texts=[*"abc"])
+    read = ClassificationAsText(task, 0).prepare(data, tokenizer).train[0]["input_ids"]
+    assert read == tokenizer("own a: text a b: text b c: text c")["input_ids"]
+    task.max_length = len(tokenizer("")["input_ids"])
+    with pytest.raises(UserError, match="leaves no room for a token"):
+        ClassificationAsText(task, 0).prepare(data, tokenizer)
 
 
 @pytest.mark.slow

@@ -288,6 +288,47 @@ def test_inputs_that_cannot_be_scored_are_refused():
     assert load_metric("bleu").compute(predictions=["a b c d"], references=["a b c d"])["bleu"] > 0.99
 
 
+@pytest.mark.parametrize(
+    ("name", "predictions", "references", "what"),
+    [
+        ("mrpc", ["equivalent"], [1], "predictions of type str with references of type int"),
+        ("mrpc", [1, "equivalent"], [1, 0], "predictions of type int and str with references of type int"),
+        ("stsb", ["x"], [1.0], "predictions of type str with references of type float"),
+        ("bleu", ["a"], [[1]], "with references of type list"),
+        ("tagging", ["O"], ["O"], "predictions of type str"),
+        ("accuracy", [1], None, "was given no references"),
+    ],
+)
+def test_what_a_metric_does_not_take_is_two_lines(name, predictions, references, what):
+    with pytest.raises(UserError, match=what) as caught:
+        load_metric(name).compute(predictions=predictions, references=references)
+    assert caught.value.mend
+    assert "\n" not in caught.value.what + caught.value.mend
+
+
+def test_one_by_one_all_are_of_one_kind():
+    module = load_metric("mrpc")
+    with pytest.raises(UserError, match="predictions of type str with references of type int"):
+        module.add(prediction="equivalent", reference=1)
+    module.add(prediction=1, reference=1)
+    with pytest.raises(UserError, match="after what was added before"):
+        module.add(prediction="equivalent", reference="equivalent")
+    module.add(prediction=0, reference=1)
+    assert module.compute() == pytest.approx({"accuracy": 0.5, "f1": 2 / 3})
+
+
+def test_a_tokenizer_of_bleu_is_one_of_sacrebleus(monkeypatch):
+    from sacrebleu.metrics import bleu as module
+
+    text = {"predictions": ["a b c d"], "references": ["a b c d"]}
+    with pytest.raises(UserError, match="tokenizer=nope is unknown") as caught:
+        load_metric("bleu", tokenizer="nope").compute(**text)
+    assert "13a" in caught.value.mend
+    monkeypatch.setattr(module, "_get_tokenizer", lambda _: (_ for _ in ()).throw(RuntimeError("\npip x\n")))
+    with pytest.raises(UserError, match="tokenizer=ja-mecab cannot be had here: pip x"):
+        load_metric("bleu", tokenizer="ja-mecab").compute(**text)
+
+
 @pytest.mark.slow
 def test_the_package_and_its_command_start_without_evaluate_and_pandas():
     code = (

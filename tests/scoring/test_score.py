@@ -137,6 +137,37 @@ def test_classes_that_are_spelled_otherwise_are_refused(write, predicted, labels
     refused(what, "classification", write("p", predicted), write("l", labels), metrics="accuracy")
 
 
+def test_a_code_is_another_class_than_the_number_it_spells(write):
+    from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
+
+    for predicted, labels in (
+        (["01", "01", "2", "2"], ["1", "1", "2", "01"]),
+        (["01", "1"], ["1", "1"]),
+        (["01", "2", "1"], ["01", "1", "1"]),
+        (["1", "2", "2"], ["01", "1", "2"]),
+        (["007", "7", "8"], ["007", "7", "7"]),
+    ):
+        files = [write(name, "\n".join(each)) for name, each in (("p", predicted), ("l", labels))]
+        metrics = "accuracy,macro_f1,matthews_correlation"
+        found = score_files("classification", *files, metrics=metrics)["scores"]
+        assert found["accuracy"] == pytest.approx(accuracy_score(labels, predicted))
+        assert found["macro_f1"] == pytest.approx(f1_score(labels, predicted, average="macro"))
+        assert found["matthews_correlation"] == pytest.approx(matthews_corrcoef(labels, predicted))
+
+
+@pytest.mark.parametrize(("predicted", "labels"), [("1\n2\n", "01\n2\n"), ("01\n2\n", "1\n2\n")])
+def test_a_code_that_lost_its_zero_is_refused(write, predicted, labels):
+    """As a table's reader takes it for a number: each would be a wrong answer."""
+    files = write("p", predicted), write("l", labels)
+    refused("one class is spelled '01' and '1'", "classification", *files, metrics="accuracy")
+
+
+@pytest.mark.parametrize("cell", ["+1", "-0", "-01", "1.5"])
+def test_other_spellings_of_numbers_are_no_classes(write, cell):
+    files = write("p", f"1\n{cell}\n"), write("l", "1\n0\n")
+    refused(f"line 2: '{cell}' is not a class", "classification", *files, metrics="accuracy")
+
+
 @pytest.mark.parametrize("blank", ["\u00a0", "\u2003", "  ", " \u200b"])
 def test_classes_that_differ_in_a_blank_are_refused(write, blank):
     predictions = write("p.jsonl", json.dumps(f"very{blank}funny") + '\n"dull"\n')

@@ -1,6 +1,7 @@
 """What a tokenizer puts between the two texts of a pair, told where it is nothing."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from datasets import Dataset
@@ -9,6 +10,8 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from autolora_bench.config.task import ClassificationTask
 from autolora_bench.data.schema import TaskData
+from autolora_bench.errors import UserError
+from autolora_bench.tasks.base import Splits
 from autolora_bench.tasks.classification import Classification
 from autolora_bench.tasks.encode import JOINED, separates_pairs
 
@@ -34,3 +37,45 @@ def test_texts_that_become_one_are_told(texts: list[str], tmp_path: Path) -> Non
     tokenizer = bytes_alone()
     assert not separates_pairs(tokenizer)
     assert task.prepare(data, tokenizer).notes == ([JOINED] if len(texts) > 1 else [])
+
+
+@pytest.mark.parametrize("model", ["tiny_encoder", "tiny_xlmr"])
+def test_the_second_text_is_read_after_the_first_and_a_third_is_refused(
+    model: str, request: pytest.FixtureRequest
+) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(request.getfixturevalue(model))
+    rows = {
+        name: [f"a {word} film"] * 2
+        for name, word in (("first", "good"), ("second", "bad"), ("third", "new"))
+    }
+    data = TaskData({"train": Dataset.from_dict({**rows, "label": [0, 1]})}, "f", "here", [])
+    for texts in (["first"], ["second", "first"]):
+        given = [rows[name][0] for name in texts]
+        assert prepared(texts, 32, data, tokenizer).train[0]["input_ids"] == tokenizer(*given)["input_ids"]
+    with pytest.raises(UserError, match="names 3 columns, and the model reads one text or a pair"):
+        prepared(["first", "second", "third"], 32, data, tokenizer)
+
+
+@pytest.mark.parametrize("texts", [["first"], ["first", "second"]])
+@pytest.mark.parametrize("model", ["tiny_encoder", "tiny_xlmr"])
+def test_a_longest_input_of_special_tokens_alone_is_refused(
+    model: str, texts: list[str], request: pytest.FixtureRequest
+) -> None:
+    """The tokenizer would cut nothing and say that nothing was cut, or leave no token of the text."""
+    tokenizer = AutoTokenizer.from_pretrained(request.getfixturevalue(model))
+    text = "a good film and a bad film"
+    data = TaskData(
+        {"train": Dataset.from_dict({**{name: [text] for name in texts}, "label": [0]})}, "g", "here", []
+    )
+    special = sum(tokenizer(*[text] * len(texts), return_special_tokens_mask=True)["special_tokens_mask"])
+    for length in range(1, special + 1):
+        with pytest.raises(UserError, match=f"task.max_length={length} leaves no room for a token"):
+            prepared(texts, length, data, tokenizer)
+    found = prepared(texts, special + 1, data, tokenizer)
+    assert len(found.train[0]["input_ids"]) == special + 1
+    assert found.truncated == {"train": 1}
+
+
+def prepared(texts: list[str], length: int, data: TaskData, tokenizer: Any) -> Splits:
+    task = ClassificationTask(name="mine", labels=["a", "b"], texts=texts, max_length=length)
+    return Classification(task).prepare(data, tokenizer)

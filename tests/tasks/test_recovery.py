@@ -164,6 +164,16 @@ def test_too_few_inputs_are_refused(tmp_path: Path, tiny_encoder: Path) -> None:
         prepared(tmp_path, *encoder(tiny_encoder), "data=local", f"data.dir={tmp_path}")
 
 
+@pytest.mark.parametrize("data", ["planted", "local"])
+def test_inputs_without_room_for_a_token_are_refused(data: str, tmp_path: Path, tiny_encoder: Path) -> None:
+    tsv = tmp_path / "glue/STS-B/train.tsv"
+    tsv.parent.mkdir(parents=True)
+    tsv.write_text("sentence1\tsentence2\tscore\na good film\ta bad film\t1\n")
+    words = ["task.max_length=2", f"data={data}", *([f"data.dir={tmp_path}"] if data == "local" else [])]
+    with pytest.raises(UserError, match=r"task.max_length=2 leaves no room for a token"):
+        prepared(tmp_path, *encoder(tiny_encoder), *words)
+
+
 def test_the_teacher_is_computed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AUTOLORA_BENCH_CACHE", str(tmp_path / "cache"))
     first = task_of(prepared(tmp_path, "method=lora")).teacher

@@ -4,7 +4,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
+from typing import TYPE_CHECKING
 
+from autolora_bench.errors import UserError, require
 from autolora_bench.metrics.generation.mteval import (
     MtevalMode,
     matches,
@@ -13,6 +15,9 @@ from autolora_bench.metrics.generation.mteval import (
     tokenize_references,
 )
 from autolora_bench.metrics.scores import References, check_segments
+
+if TYPE_CHECKING:
+    from sacrebleu.metrics.bleu import BLEU
 
 
 def bleu(
@@ -31,15 +36,29 @@ def bleu(
         tokenizer: one of sacrebleu's; `none` splits at blanks, as multi-bleu.perl.
 
     Raises:
-        UserError: see `check_segments`.
+        UserError: see `check_segments`; a tokenizer that sacrebleu does not have, or that needs what is not installed.
     """
-    from sacrebleu.metrics.bleu import BLEU
-
     check_segments(hypotheses, references)
     # Some sacrebleu versions drop the empty string as a reference; a blank keeps it, with no token.
     streams = list(zip_longest(*([text or " " for text in candidates] for candidates in references)))
-    scorer = BLEU(tokenize=tokenizer, lowercase=lowercase, smooth_method="none", force=True)
-    return float(scorer.corpus_score(list(hypotheses), streams).score) / 100.0
+    return float(_scorer(tokenizer, lowercase).corpus_score(list(hypotheses), streams).score) / 100.0
+
+
+def _scorer(tokenizer: str, lowercase: bool) -> "BLEU":
+    from sacrebleu.metrics.bleu import BLEU
+
+    require(
+        tokenizer in BLEU.TOKENIZERS,
+        f"tokenizer={tokenizer} is unknown",
+        f"choose from {', '.join(BLEU.TOKENIZERS)}",
+    )
+    try:
+        return BLEU(tokenize=tokenizer, lowercase=lowercase, smooth_method="none", force=True)
+    except (ImportError, OSError, RuntimeError) as error:
+        raise UserError(
+            f"tokenizer={tokenizer} cannot be had here: {' '.join(str(error).split())}",
+            "install what it needs, or choose another",
+        ) from error
 
 
 ORDERS = range(1, 5)
