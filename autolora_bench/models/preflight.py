@@ -21,7 +21,8 @@ from autolora_bench.config.model import ALL_LINEAR, Attention, ModelConfig
 from autolora_bench.config.padding import check_padding_free
 from autolora_bench.config.peft_support import check_peft
 from autolora_bench.config.support import ENCODER_DECODERS, check_architecture, check_halves
-from autolora_bench.config.task import GenerationTask
+from autolora_bench.config.task import ClassificationTask, GenerationTask, RegressionTask
+from autolora_bench.config.validate import check_texts
 from autolora_bench.errors import UserError
 from autolora_bench.models.adapted_layers import IN_BLOCK, check_blocks, matched_ranks
 from autolora_bench.models.architectures import EAGER, QUERY_AND_VALUE
@@ -50,23 +51,25 @@ def check_model(experiment: ExperimentConfig) -> None:
 
     Raises:
         UserError: no weights, or files that cannot be read, or an architecture that the method, the task or a setting
-            does not work on, or layers that are not there or that the method does not fit.
+            does not work on, or more texts than it reads, or layers that are not there or that the method does not fit.
     """
-    method, random = experiment.method, experiment.model.random
+    method, task, random = experiment.method, experiment.task, experiment.model.random
     if random is not None and isinstance(method, MonarchConfig):
         check_blocks("a layer", random.units, random.units, method.blocks, method.block_rank)
     folder = _folder(experiment)
     if folder is None:
         return
     architecture = _architecture(folder, experiment)
-    check_architecture(method, architecture, experiment.task)
+    check_architecture(method, architecture, task)
+    if isinstance(task, ClassificationTask | RegressionTask) and architecture not in ENCODER_DECODERS:
+        check_texts(task)
     if _lacks_sdpa(architecture):
         check_attention(experiment.model, architecture)
     check_padding_free(experiment, architecture)
     check_peft(experiment, architecture)
     check_memory(experiment, architecture)
     check_computing(experiment, architecture)
-    writes = isinstance(experiment.task, GenerationTask) or architecture in ENCODER_DECODERS
+    writes = isinstance(task, GenerationTask) or architecture in ENCODER_DECODERS
     _check_tokenizer(folder, writes)
     layers = _layers(folder, architecture)
     _check_targets(experiment, architecture, layers)
