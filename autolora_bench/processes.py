@@ -23,8 +23,11 @@ LOST = ("gloo", "nccl", "connection closed", "connection reset", "broken pipe")
 
 
 def world_size() -> int:
-    """Processes that train together; 1 without torchrun."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
+    """Processes that train together; 1 without torchrun. Raises UserError where the environment says no number."""
+    said = os.environ.get("WORLD_SIZE") or "1"
+    if not said.isdecimal():
+        raise UserError(f"WORLD_SIZE={said} is no number of processes", "unset it, or start with torchrun")
+    return int(said)
 
 
 def rank() -> int:

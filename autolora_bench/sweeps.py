@@ -20,7 +20,6 @@ from autolora_bench.config.compose import (
     to_objects,
 )
 from autolora_bench.config.data import Source
-from autolora_bench.config.experiment import ExperimentConfig
 from autolora_bench.config.jobs import JobComposer
 from autolora_bench.config.suite import SuiteFile, read_suite
 from autolora_bench.config.support import UnsupportedError
@@ -71,6 +70,7 @@ def plan(request: Request, shared: Shared | None = None) -> Plan:
         )
     found: dict[Path, PlannedRun] = {}
     refused: list[UnsupportedError] = []
+    declared: dict[tuple[str, ...], None] = {}
     for one in [request, *beside(request)]:
         for cell in _cells(one, [] if shared is None else shared):
             try:
@@ -78,6 +78,7 @@ def plan(request: Request, shared: Shared | None = None) -> Plan:
             except UnsupportedError as error:
                 refused.append(error)
             else:
+                declared[tuple(planned.experiment.compare)] = None
                 first = found.setdefault(planned.folder, planned).experiment.push
                 if first != planned.experiment.push:
                     raise UserError(
@@ -88,7 +89,7 @@ def plan(request: Request, shared: Shared | None = None) -> Plan:
         raise refused[0]
     if "data.dir" in request.said:
         _check_is_read(request.said["data.dir"], found.values())
-    _check_declared(request, [run.experiment for run in found.values()])
+    _check_declared(request, declared, [run.experiment.method.name for run in found.values()])
     return Plan(found.values(), list(dict.fromkeys(error.what for error in refused)))
 
 
@@ -102,11 +103,11 @@ def _check_is_read(folder: str, runs: Collection[PlannedRun]) -> None:
         )
 
 
-def _check_declared(request: Request, experiments: Sequence[ExperimentConfig]) -> None:
+def _check_declared(request: Request, declared: Iterable[Sequence[str]], methods: Sequence[str]) -> None:
     """Refuse declared comparisons that a report could not make, before anything is trained. Methods that are not swept
     may be among them."""
-    known = [*choices("method", request.folders), *(one.method.name for one in experiments)]
-    for compare in dict.fromkeys(tuple(one.compare) for one in experiments):
+    known = [*choices("method", request.folders), *methods]
+    for compare in declared:
         if len(distinct_comparisons(compare, known)) < len(compare):
             raise UserError(
                 f"compare=[{','.join(compare)}] declares a comparison twice",

@@ -3,7 +3,7 @@
 import pytest
 
 from autolora_bench.errors import UserError
-from autolora_bench.processes import on_main
+from autolora_bench.processes import on_main, world_size
 
 
 @pytest.mark.parametrize("known", [{}, {"RANK": "0"}, {"RANK": "1", "MASTER_ADDR": "127.0.0.1"}])
@@ -21,3 +21,11 @@ def test_a_number_of_processes_without_what_they_find_each_other_by(
     missing = [name for name in ("RANK", "MASTER_ADDR", "MASTER_PORT") if name not in known]
     assert all(name in error.value.what for name in missing)
     assert "torchrun" in error.value.mend
+
+
+def test_an_empty_number_of_processes_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "")
+    assert world_size() == 1
+    monkeypatch.setenv("WORLD_SIZE", "two")
+    with pytest.raises(UserError, match="WORLD_SIZE=two is no number"):
+        world_size()

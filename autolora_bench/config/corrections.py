@@ -77,13 +77,10 @@ def _looks_in_parts(config: Mapping[str, Any]) -> bool:
 
 
 def _starts_from_parts(config: Mapping[str, Any]) -> bool:
-    """Whether LoRA-GA's examples come in several batches that may have other numbers of labels."""
+    """Whether LoRA-GA's examples come in several batches, which may have other numbers of labels."""
     variant, size = _part(config, "method", "variant"), _part(config, "train").get("batch_size")
     examples = _part(variant, "lora_ga").get("examples", LORA_GA_EXAMPLES)
-    if variant.get("start") != "lora_ga" or not isinstance(size, int) or examples <= size:
-        return False
-    of_tokens = not _has_head(config) or "entities" in _part(config, "task")
-    return bool(examples % size) or of_tokens
+    return variant.get("start") == "lora_ga" and isinstance(size, int) and bool(examples > size)
 
 
 def _groups(config: Mapping[str, Any]) -> bool:

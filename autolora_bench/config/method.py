@@ -37,7 +37,7 @@ class MethodConfig:
     learning_rate: Positive = MISSING
     """Peak learning rate of the training that makes the final weights."""
     weight_decay: Amount | None = field(default=None, metadata=ADDED)
-    """Of what the method trains beside the head, in that training; none takes train.weight_decay, as the head does."""
+    """Of what the method trains beside the head, biases never; none takes train.weight_decay, as the head does."""
     corrections: list[str] = field(default_factory=list, metadata=ADDED)
     """Rules by which the same settings now give other numbers than before (config.corrections). Filled in."""
     code: str | None = field(default=None, metadata=ADDED)
@@ -152,11 +152,6 @@ class MonarchConfig(MethodConfig):
 @dataclass
 class BitFitConfig(MethodConfig):
     """Every bias term is trained, and no other weight of the pretrained model (Ben Zaken et al., 2022)."""
-
-    def check(self) -> None:
-        """Raises UserError where weights that are none are to be decayed."""
-        super().check()
-        _check_nothing_to_decay(self, "biases are never decayed")
 
 
 @method("adalora", runs="autolora_bench.methods.adalora:AdaLora", family="adalora", works_on=BOTH_HALVES)
@@ -332,11 +327,6 @@ class RankedLoraConfig(MethodConfig):
 class HeadOnlyConfig(MethodConfig):
     """Nothing but the task's head is trained: what every other method has to beat."""
 
-    def check(self) -> None:
-        """Raises UserError where weights that are none are to be decayed."""
-        super().check()
-        _check_nothing_to_decay(self, "it trains no weights beside the head")
-
 
 @method(
     "planted_ranks",
@@ -369,14 +359,6 @@ class AutoLoraConfig(MethodConfig):
         validate_search(self.search)
         decides = "the search decides the ranks, up to method.search.components and by method.search.rule"
         check_reference_rank(self, f"leave it out: {decides}")
-
-
-def _check_nothing_to_decay(settings: MethodConfig, why: str) -> None:
-    require(
-        settings.weight_decay is None,
-        f"method.weight_decay={settings.weight_decay} changes nothing: {why}",
-        "leave it out; the head's is train.weight_decay",
-    )
 
 
 def check_reference_rank(settings: Any, mend: str) -> None:

@@ -47,12 +47,19 @@ def without_pairs(family: Sequence[str], asked: Sequence[str], tables: Sequence[
         tables: with their claims.
     """
     lines = []
+    shown = {row.method for table in tables for row in table.rows}
     for table in tables:
+        lacking = shown - {row.method for row in table.rows}
         main = {row.method: place for place, row in enumerate(table.rows) if row.main}
         claimed = {frozenset((claim.first, claim.second)) for claim in table.claims}
         headlines = [column for column in table.columns if column.headline]
         for text in family:
             methods = text.split(":")
+            absent = lacking.intersection(methods)
+            if text in asked and len(absent) == 1 and not main.keys().isdisjoint(methods):
+                lines.append(
+                    f"compare={text} is not tested on {table.model}: there are no runs of {absent.pop()}."
+                )
             if not {*methods} <= main.keys() or frozenset(main[one] for one in methods) in claimed:
                 continue
             rows = [table.rows[main[one]] for one in methods]

@@ -73,7 +73,8 @@ class BilevelTrainer(Trainer):
         model: PEFT model.
         args: of the weights.
         train_dataset: D_tr.
-        validation_dataset: D_val, the other half of the training data. Not the evaluation set.
+        validation_dataset: D_val, the other half of the training data. Not the evaluation set. Of several processes
+            each takes the mean of its own labels, and their mean counts: exact where each example has one label.
         options: when the outer variables move.
         trajectory: file of the outer variables over time; `trajectory.jsonl` in the output folder by default.
         trainer_arguments: everything else that `transformers.Trainer` takes.

@@ -1,7 +1,7 @@
 """The search of learning rates as a Hugging Face Trainer: weights and rates in turn, with one optimizer.
 
 The weights of every rate are a parameter group. Before a weight step the schedule's rate of the group is multiplied by
-what has been learnt; the scheduler sets it anew after the step. Weight decay and LoRA's scale, where they are learnt,
+what has been learnt, and given back after it. Weight decay and LoRA's scale, where they are learnt,
 are one for all groups. The logarithms of all that is learnt are the optimizer's last group.
 """
 

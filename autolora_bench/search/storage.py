@@ -21,7 +21,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from autolora_bench.errors import UserError
+from autolora_bench.errors import UserError, require
 from autolora_bench.search.hypergradient.jacobian import Memory, OptimizerStep
 from autolora_bench.search.hypergradient.step import PastStep, RandomState, TrainingPass
 from autolora_bench.search.selection import Selection
@@ -29,6 +29,8 @@ from autolora_bench.search.selection import Selection
 SELECTION_FILE = "selection.safetensors"
 TRAJECTORY = "trajectory.jsonl"
 """Its copy in a checkpoint."""
+BATCH = 3
+"""Inputs, count of labels and the step's micro-batches: what a pass is repeated with."""
 
 
 def save_selection(selection: Selection, folder: str | Path) -> None:
@@ -127,9 +129,19 @@ def load_past(folder: Path | None, process: int, device: torch.device) -> list[P
         return []
     path = folder / _name(process)
     try:
-        return [_read(step, device) for step in torch.load(path, map_location="cpu", weights_only=True)]
+        past = [_read(step, device) for step in torch.load(path, map_location="cpu", weights_only=True)]
     except Exception as error:  # torch raises many kinds for a damaged file
         raise UserError(f"{path} cannot be read: {error}", "resume from another checkpoint") from error
+    require(
+        all(
+            isinstance(done.batch, tuple) and len(done.batch) == BATCH
+            for step in past
+            for done in step.passes
+        ),
+        f"{path} was written by an earlier version, which did not keep how many parts a step had",
+        f"delete {folder}, and begin anew or from an earlier checkpoint",
+    )
+    return past
 
 
 def _name(process: int) -> str:

@@ -410,7 +410,7 @@ def test_without_a_decay_of_its_own_a_method_has_the_trainers_groups(trained: An
         ("lora_learned_rates", ["method.weight_decay=0.3"], ["decayed_as_trained"], ["decayed the head"]),
         ("lora_learned_rates", ["method.weight_decay=0.01"], [], []),
         ("lora_ga", ["train.batch_size=5"], ["start_by_labels"], ["weighed batches of its examples"]),
-        ("lora_ga", ["train.batch_size=4"], [], []),
+        ("lora_ga", [], [], []),
     ],
 )
 @pytest.mark.sample(one_in=4)
@@ -424,13 +424,6 @@ def test_runs_by_earlier_rules_have_another_identity_and_are_said_to_be(
     assert not said or earlier or corrections
     if not words:
         assert not earlier_rules(experiment_identity(composed(method)))
-
-
-@pytest.mark.parametrize("method", ["bitfit", "head_only"])
-def test_a_decay_of_nothing_is_refused(method: str, composed: Any) -> None:
-    composed(method, "train.weight_decay=0.5")
-    with pytest.raises(UserError, match=r"weight_decay=0\.5 changes nothing"):
-        composed(method, "method.weight_decay=0.5")
 
 
 @pytest.mark.parametrize(

@@ -171,6 +171,27 @@ def test_what_hinders_a_comparison_is_said(make: Make) -> None:
     assert why(told(full + scored(make, "lora", six), "full:lora")) == []
 
 
+def test_a_method_that_one_of_several_models_lacks_is_told_of(make: Make) -> None:
+    six = [0.5 + 0.01 * seed for seed in range(6)]
+    alone = [replace(one, model="minilm") for one in scored(make, "full", six)]
+    remarks = told(scored(make, "full", six) + scored(make, "lora", six) + alone, "full:lora").remarks
+    assert [line for line in remarks if line.startswith("compare=")] == [
+        "compare=full:lora is not tested on minilm: there are no runs of lora."
+    ]
+
+
+def test_comparisons_are_checked_in_every_job_of_a_sweep() -> None:
+    words = [
+        "-m",
+        "task=planted",
+        "model=small",
+        "method=lora,oracle",
+        "compare=[lora:oracle],[lorra:oracle]",
+    ]
+    with pytest.raises(UserError, match="compare=lorra:oracle is no comparison"):
+        planned_runs(read_request(words))
+
+
 def test_the_family_names_what_is_compared_alone(make: Make) -> None:
     six = [0.5 + 0.01 * seed for seed in range(6)]
     made = scored(make, "full", six) + scored(make, "lora", six[:1]) + scored(make, "adalora", six)

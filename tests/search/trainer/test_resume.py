@@ -123,6 +123,13 @@ def test_a_repeated_pass_is_divided_by_the_parts_of_its_own_step(runs, tmp_path)
     resumed = search()
     resumed.train(resume_from_checkpoint=str(tmp_path / "checkpoint-3"))
     assert runs.same(runs.everything(resumed), runs.everything(whole))
+    file = tmp_path / "checkpoint-3" / "inner_loop_0.pt"
+    steps = torch.load(file, weights_only=True)
+    for done in steps[0]["passes"]:
+        done["batch"] = done["batch"][:2]
+    torch.save(steps, file)
+    with pytest.raises(UserError, match="by an earlier version"):
+        search().train(resume_from_checkpoint=str(file.parent))
 
 
 def test_an_inner_loop_that_the_checkpoint_does_not_hold_is_refused(runs, tmp_path):
