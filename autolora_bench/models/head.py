@@ -21,7 +21,7 @@ POOLER = "pooler"
 ADAPTER = ".lora_"
 BLOCK = re.compile(r"(.+?)\.(\d+)\.")
 """A weight's list of blocks, and which block."""
-TABLES = (".masked_bias", ".inv_freq", ".position_ids")
+TABLES = (".masked_bias", ".causal_mask", ".inv_freq", ".cos_cached", ".sin_cached", ".position_ids")
 """What earlier versions of transformers wrote beside the weights, which follows from the configuration."""
 SHOWN, LONGEST = 8, 40
 """Classes, and characters of a class, that a reader is shown."""
@@ -40,7 +40,8 @@ def check_whole(
         name: of the model, for the message.
 
     Raises:
-        UserError: naming the first weight that is missing, has another shape, or is a further block's or an adapter's.
+        UserError: naming the first weight that is missing, has another shape, or is a further block's, an adapter's or of
+            a part of a block that the model has not.
     """
     left = _left_out(model, loading)
     if left:
@@ -120,6 +121,7 @@ def _left_out(model: PreTrainedModel, loading: Mapping[str, Any]) -> list[str]:
     task are passed over rightly."""
     modules = dict(model.named_modules())
     backbone = next(name for name, module in modules.items() if module is model.base_model)
+    prefix = f"{model.base_model_prefix}."
     blocks = {
         name: len(module) for name, module in model.named_modules() if isinstance(module, nn.ModuleList)
     }
@@ -128,7 +130,7 @@ def _left_out(model: PreTrainedModel, loading: Mapping[str, Any]) -> list[str]:
         found = BLOCK.match(weight)
         if found is None:
             return False
-        inside, index = found[1], int(found[2])
+        inside, index = found[1].removeprefix(prefix), int(found[2])
         return any(f".{name}".endswith(f".{inside}") and index >= count for name, count in blocks.items())
 
     def within(weight: str) -> bool:
@@ -137,7 +139,7 @@ def _left_out(model: PreTrainedModel, loading: Mapping[str, Any]) -> list[str]:
             last != "bias"
         )  # of a module without weights it is a mask of earlier versions, as GPT-2's attn.bias
         while path:
-            for name in (path, f"{model.base_model_prefix}.{path}"):
+            for name in (path, f"{prefix}{path}", path.removeprefix(prefix)):
                 if name in modules:
                     counts = inner or next(modules[name].parameters(recurse=False), None) is not None
                     return counts and name.startswith(backbone) and BLOCK.match(f"{name}.") is not None

@@ -192,8 +192,13 @@ def _lacks_sdpa(architecture: str) -> bool:
     spec = find_spec("transformers")
     if architecture in QUERY_AND_VALUE or spec is None or spec.origin is None:
         return False
-    own = Path(spec.origin).parent / "models" / architecture.replace("-", "_")
-    texts = [path.read_text(encoding="utf-8") for path in own.glob("modeling_*.py")]
+    models = Path(spec.origin).parent / "models"
+    tables = [path.read_text(encoding="utf-8") for name in TABLES for path in (models / "auto").glob(name)]
+    elsewhere = [
+        name for text in tables for name in re.findall(rf'\("{re.escape(architecture)}", "(\w+)"\)', text)
+    ]
+    own = [models / name for name in (architecture.replace("-", "_"), *elsewhere)]
+    texts = [path.read_text(encoding="utf-8") for folder in own for path in folder.glob("modeling_*.py")]
     return bool(texts) and not any(SAYS_SDPA in text for text in texts)
 
 

@@ -31,7 +31,7 @@ SHOWN = 5
 LONGEST = 15
 """Digits of a whole number that a float holds exactly."""
 _BLANKS = re.compile(f"[{BLANKS}]+")
-_WHOLE = re.compile(r"(0|-?[1-9]\d*)(\.0*)?", re.ASCII)
+_WHOLE = re.compile(r"[+-]?(0|[1-9]\d*)(\.0*)?", re.ASCII)
 _CODE = re.compile(rf"0\d{{1,{LONGEST - 1}}}", re.ASCII)
 """Digits that are no number's own spelling: 01 is a name, and another class than 1."""
 
@@ -108,10 +108,10 @@ def _check_alike(predicted: set[Value], labels: set[Value]) -> None:
         plain = _plain(str(value))
         if spelled.setdefault(plain, value) != value:
             raise _two_spellings(str(spelled[plain]), str(value))
-        if isinstance(value, str) and _CODE.fullmatch(value):
-            both = {value, int(value)}
-            if len(both & predicted) == len(both & labels) == 1 and both & predicted != both & labels:
-                raise _two_spellings(value, str(int(value)))
+    ours, theirs = _by_number(predicted), _by_number(labels)
+    for number in ours.keys() & theirs.keys():
+        if len(ours[number]) == len(theirs[number]) == 1 and ours[number] != theirs[number]:
+            raise _two_spellings(*sorted(map(str, ours[number] | theirs[number])))
     apart = min(len(predicted), len(labels)) > 1 and predicted.isdisjoint(labels)
     numbers = {value for value in predicted - labels if not isinstance(value, str)}
     if apart or (numbers and _are_names([*labels]) and numbers <= {*range(len(labels) + 1)}):
@@ -123,6 +123,15 @@ def _check_alike(predicted: set[Value], labels: set[Value]) -> None:
             f"predictions and labels are not of the same classes: {shown[0]}; {shown[1]}",
             "spell the classes alike, a prediction and nothing else on each line",
         )
+
+
+def _by_number(values: set[Value]) -> dict[int, set[Value]]:
+    """Number -> how it is spelled, codes among them."""
+    found: dict[int, set[Value]] = {}
+    for value in values:
+        if isinstance(value, int) or (isinstance(value, str) and _CODE.fullmatch(value)):
+            found.setdefault(int(value), set()).add(value)
+    return found
 
 
 def _two_spellings(one: str, other: str) -> UserError:
@@ -221,7 +230,8 @@ def _number(cell: str, path: Path, number: int) -> float:
 
 
 def _class(cell: str, classes: Sequence[str], path: Path, number: int) -> int | str:
-    value: int | str = int(float(cell)) if len(cell) <= LONGEST and _WHOLE.fullmatch(cell) else cell
+    whole = _WHOLE.fullmatch(cell) or (classes and _CODE.fullmatch(cell))
+    value: int | str = int(float(cell)) if len(cell) <= LONGEST and whole else cell
     if value == cell and _is_number(cell) and not _CODE.fullmatch(cell):
         raise UserError(
             f"{path}, line {number}: {quote(cell)} is not a class",

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 MOST_VALUES = 1000
-"""A column with more distinct values is none of classes, unless the user says that it is."""
+"""A column with more distinct values is none of classes, unless the user or the file says that it is."""
 BATCH = 10_000
 KEPT = JsonCache("tables", most=200)
 VERSION = 4

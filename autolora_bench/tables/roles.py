@@ -54,8 +54,8 @@ SHOWN = 20
 class Kind(Enum):
     """What kind of task a table of the user's own makes."""
 
-    classification = "one or several texts -> one of some classes"
-    regression = "one or several texts -> a number"
+    classification = "a text or a pair (of T5 and BART any number) -> one of some classes"
+    regression = "a text or a pair (of T5 and BART any number) -> a number"
     tagging = "words -> a tag each: O, B-type, I-type"
     generation = "a text -> a text"
 

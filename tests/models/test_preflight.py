@@ -128,16 +128,21 @@ def test_ranks_are_compared_in_the_blocks_alone(tiny_encoder: Path, tmp_path: Pa
         check_ranks(experiment)
 
 
+@pytest.mark.parametrize(
+    ("architecture", "sizes"),
+    [("bloom", {"hidden_size": 16}), ("openai-gpt", {"n_embd": 16})],
+    ids=["bloom", "in a folder of another name"],
+)
 def test_an_architecture_without_pytorchs_attention_is_told_of_before_it_is_loaded(
-    tiny_encoder: Path, tmp_path: Path
+    architecture: str, sizes: dict[str, int], tiny_encoder: Path, tmp_path: Path
 ) -> None:
     tokenizer = AutoTokenizer.from_pretrained(tiny_encoder)
     tokenizer.save_pretrained(tmp_path)
-    config = AutoConfig.for_model("bloom", vocab_size=len(tokenizer), hidden_size=16, n_layer=1, n_head=2)
+    config = AutoConfig.for_model(architecture, vocab_size=len(tokenizer), n_layer=1, n_head=2, **sizes)
     AutoModel.from_config(config).save_pretrained(tmp_path)
     experiment = experiment_of(tmp_path)
     for refuse in (lambda: check_model(experiment), lambda: load_backbone(experiment.model, HEAD)):
-        with pytest.raises(UserError, match=r"no model\.attention=sdpa for a bloom model") as error:
+        with pytest.raises(UserError, match=rf"no model\.attention=sdpa for a {architecture} model") as error:
             refuse()
         assert error.value.mend == "say model.attention=eager"
     plain = experiment_of(tmp_path, "model.attention=eager")

@@ -17,6 +17,7 @@ from transformers import (
 
 from autolora_bench.config.model import ModelConfig
 from autolora_bench.errors import UserError
+from autolora_bench.models.head import TABLES, check_whole
 from autolora_bench.models.load import Backbone, HeadKind, HeadSpec, load_backbone
 
 SIZES: dict[str, Any] = {
@@ -29,7 +30,12 @@ SIZES: dict[str, Any] = {
     "max_position_embeddings": 64,
 }
 GPT2 = {"n_embd": 16, "n_layer": 2, "n_head": 2, "vocab_size": 400, "tie_word_embeddings": False}
-KINDS = {"sequence": AutoModelForSequenceClassification, "language_model": AutoModelForCausalLM}
+KINDS = {
+    "sequence": AutoModelForSequenceClassification,
+    "language_model": AutoModelForCausalLM,
+    "hidden_states": AutoModelForSequenceClassification,
+}
+"""What a checkpoint is saved from: of hidden states alone, one that has a head."""
 Cut = Callable[..., Path]
 
 
@@ -103,8 +109,9 @@ def test_blocks_that_the_configuration_leaves_out_are_not_passed_over(
     folder = cut(architecture, "sequence", "no such part")
     settings = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**settings, setting: 1}))
-    with pytest.raises(UserError, match=f"weights that its config.json leaves out: .*{first}"):
-        load(folder, "sequence")
+    for head in ("sequence", "hidden_states"):
+        with pytest.raises(UserError, match=f"weights that its config.json leaves out: .*{first}"):
+            load(folder, head)
 
 
 def test_adapters_beside_the_weights_are_not_passed_over(cut: Cut) -> None:
@@ -132,8 +139,20 @@ def test_parts_of_blocks_that_the_configuration_leaves_out_are_not_passed_over(
     folder = cut(architecture, "sequence", "no such part")
     weights = load_file(folder / "model.safetensors")
     save_file({**weights, weight: torch.zeros(2)}, folder / "model.safetensors", {"format": "pt"})
-    with pytest.raises(UserError, match=f"leaves out: {weight}"):
-        load(folder, "sequence")
+    for head in ("sequence", "hidden_states"):
+        with pytest.raises(UserError, match=f"leaves out: {weight}"):
+            load(folder, head)
+
+
+@pytest.mark.parametrize("part", TABLES)
+def test_what_follows_from_the_configuration_is_passed_over(part: str) -> None:
+    model = AutoModelForCausalLM.from_config(AutoConfig.for_model("llama", **SIZES))
+    weight = f"model.layers.0.self_attn{part}"
+    found = {"unexpected_keys": [weight], "missing_keys": [], "mismatched_keys": []}
+    check_whole(model, found, False, [], "mine")
+    found["unexpected_keys"] = [f"{weight}_scale"]
+    with pytest.raises(UserError, match="leaves out"):
+        check_whole(model, found, False, [], "mine")
 
 
 @pytest.mark.parametrize(

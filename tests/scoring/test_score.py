@@ -155,14 +155,22 @@ def test_a_code_is_another_class_than_the_number_it_spells(write):
         assert found["matthews_correlation"] == pytest.approx(matthews_corrcoef(labels, predicted))
 
 
-@pytest.mark.parametrize(("predicted", "labels"), [("1\n2\n", "01\n2\n"), ("01\n2\n", "1\n2\n")])
-def test_a_code_that_lost_its_zero_is_refused(write, predicted, labels):
+@pytest.mark.parametrize(("predicted", "label"), [("1", "01"), ("01", "1"), ("01", "001"), ("00", "000")])
+def test_a_code_that_lost_its_zero_is_refused(write, predicted, label):
     """As a table's reader takes it for a number: each would be a wrong answer."""
-    files = write("p", predicted), write("l", labels)
-    refused("one class is spelled '01' and '1'", "classification", *files, metrics="accuracy")
+    files = write("p", f"{predicted}\n2\n2\n"), write("l", f"{label}\n2\n2\n")
+    one, other = sorted((predicted, label))
+    refused(f"one class is spelled '{one}' and '{other}'", "classification", *files, metrics="accuracy")
 
 
-@pytest.mark.parametrize("cell", ["+1", "-0", "-01", "1.5"])
+def test_signs_and_points_of_whole_numbers_are_no_names(write):
+    """As libsvm writes classes, and numpy rounded ones."""
+    files = write("p", "+1\n-1\n-0.0\n+1\n"), write("l", "1\n-1\n0\n-1\n")
+    found = score_files("classification", *files, metrics="accuracy")["scores"]
+    assert found["accuracy"] == 0.75
+
+
+@pytest.mark.parametrize("cell", ["-01", "1.5"])
 def test_other_spellings_of_numbers_are_no_classes(write, cell):
     files = write("p", f"1\n{cell}\n"), write("l", "1\n0\n")
     refused(f"line 2: '{cell}' is not a class", "classification", *files, metrics="accuracy")
