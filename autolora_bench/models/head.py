@@ -40,8 +40,8 @@ def check_whole(
         name: of the model, for the message.
 
     Raises:
-        UserError: naming the first weight that is missing, has another shape, or is a further block's, an adapter's or a
-            part's of a block that the model has not.
+        UserError: naming the first weight that is missing, has another shape, or is of a further block, an adapter or
+            a part of a block that the model has not.
     """
     left = _left_out(model, loading)
     if left:
