@@ -46,6 +46,10 @@ SHOWN = {
         "method=lora,full,adalora,pissa",
         "compare=full:lora,adalora:lora,pissa:lora",
     ],
+    "fair_sst2": [
+        f"records={RESULTS / 'fair_sst2' / 'records'}",
+        "compare=lora_random_ranks:lora,autolora_budget:lora,autolora_budget:lora_random_ranks,lora_svd_ranks:lora,lora_svd_ranks:lora_random_ranks",
+    ],
     "fair_stsb": [f"records={RESULTS / 'fair_stsb' / 'records'}", "compare=head_only:lora"],
     "learned_rates_fair": [
         f"records={RESULTS / 'learned_rates_fair' / 'records'}",
