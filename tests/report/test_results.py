@@ -50,6 +50,14 @@ SHOWN = {
         f"records={RESULTS / 'fair_sst2' / 'records'}",
         "compare=lora_random_ranks:lora,autolora_budget:lora,autolora_budget:lora_random_ranks,lora_svd_ranks:lora,lora_svd_ranks:lora_random_ranks",
     ],
+    "fair_sst2_at_1e-3": [
+        f"records={RESULTS / 'fair_sst2_at_1e-3' / 'records'}",
+        "compare=lora_svd_ranks:lora,lora_svd_ranks:lora_random_ranks",
+    ],
+    "fair_sst2_at_3e-3": [
+        f"records={RESULTS / 'fair_sst2_at_3e-3' / 'records'}",
+        "compare=lora_svd_ranks:lora,lora_svd_ranks:lora_random_ranks",
+    ],
     "fair_stsb": [f"records={RESULTS / 'fair_stsb' / 'records'}", "compare=head_only:lora"],
     "learned_rates_fair": [
         f"records={RESULTS / 'learned_rates_fair' / 'records'}",
