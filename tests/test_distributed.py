@@ -68,6 +68,17 @@ def folder_of(line: list[str]) -> Path:
         return run_folder(to_experiment(compose_config(line)))
 
 
+def one_and_two(method: str, encoder: Path, results: Path, *more: str) -> tuple[Path, Path]:
+    """Folders of a run in one process and of the same in two."""
+    one, two = ([*words(method, encoder, results / name), *more] for name in ("one", "two"))
+    assert cli.run(one) == 0
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, *STARTERS["torchrun"], *two]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert answer.returncode == 0, answer.stderr
+    return folder_of(one), folder_of(two)
+
+
 def record_of(folder: Path) -> RunRecord:
     record = read_record(folder / "run.json")
     assert record.status is Status.completed, record.error
@@ -149,22 +160,14 @@ def test_the_last_batch_of_an_epoch_is_that_of_one_process(
     method: str, without_dropout: Path, tmp_path: Path
 ) -> None:
     """accelerate fills it with the epoch's first rows, where their number is no multiple of the batch's."""
-    lines = {
-        name: [*words(method, without_dropout, tmp_path / name), "data.limit=35", "train=reference"]
-        for name in ("one", "two")
-    }
-    assert cli.run(lines["one"]) == 0
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, *STARTERS["torchrun"], *lines["two"]]
-    answer = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
-    assert answer.returncode == 0, answer.stderr
-    one, two = (record_of(folder_of(lines[name])) for name in ("one", "two"))
+    folders = one_and_two(method, without_dropout, tmp_path, "data.limit=35", "train=reference")
+    one, two = map(record_of, folders)
     assert [(p.steps, p.examples) for p in two.phases] == [(p.steps, p.examples) for p in one.phases]
     losses = ([entry.train_loss for entry in record.history] for record in (two, one))
     torch.testing.assert_close(*map(torch.tensor, losses), rtol=1e-4, atol=0)
     last = "retrain" if method == "autolora" else "finetune"
     if method == "lora":
-        near(*(load_file(folder_of(line) / last / "weights.safetensors") for line in lines.values()))
+        near(*(load_file(folder / last / "weights.safetensors") for folder in folders))
 
 
 @pytest.mark.parametrize("method", ["autolora", "lora_balanced"])
@@ -172,19 +175,8 @@ def test_what_is_searched_in_tokens_counts_each_once(
     method: str, without_dropout: Path, tmp_path: Path
 ) -> None:
     """Sentences have other numbers of tokens, so that two halves of a batch have other numbers of labels."""
-    lines = {
-        name: [
-            *words(method, without_dropout, tmp_path / name),
-            *("task=bionlp", "data.limit=24", "method.learning_rate=1e-2", "train=reference"),
-        ]
-        for name in ("one", "two")
-    }
-    assert cli.run(lines["one"]) == 0
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, *STARTERS["torchrun"], *lines["two"]]
-    answer = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
-    assert answer.returncode == 0, answer.stderr
-    one, two = (folder_of(line) / "search" for line in lines.values())
+    more = ("task=bionlp", "data.limit=24", "method.learning_rate=1e-2", "train=reference")
+    one, two = (folder / "search" for folder in one_and_two(method, without_dropout, tmp_path, *more))
     if method == "autolora":
         found, expected = (selection(folder.parent)["beta"] for folder in (two, one))
         torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)

@@ -28,12 +28,12 @@ from autolora_bench.config.task import (
 )
 from autolora_bench.errors import require
 from autolora_bench.paths import conf_dir
-from autolora_bench.tables.classes import LISTED, check_read, find_classes
+from autolora_bench.tables.classes import LISTED, TRAIN, check_read, find_classes
 from autolora_bench.tables.profile import Column, Content, all_values, profile
 from autolora_bench.tables.read import find_files
 from autolora_bench.tables.roles import Kind, Roles, find_roles
 
-TRAIN, VALIDATION, TEST = "train", "validation", "test"
+VALIDATION, TEST = "validation", "test"
 SPLITS = (TRAIN, VALIDATION, TEST)
 VALIDATIONS = (VALIDATION, "dev", "valid", "val")
 """What repositories of the hub call it."""

@@ -134,16 +134,16 @@ def _left_out(model: PreTrainedModel, loading: Mapping[str, Any]) -> list[str]:
         return any(f".{name}".endswith(f".{inside}") and index >= count for name, count in blocks.items())
 
     def within(weight: str) -> bool:
+        # The bias of a module without weights is a mask of earlier versions, as GPT-2's attn.bias.
         path, _, last = weight.rpartition(".")
-        inner = (
-            last != "bias"
-        )  # of a module without weights it is a mask of earlier versions, as GPT-2's attn.bias
+        may_be_mask = last == "bias"
         while path:
             for name in (path, f"{prefix}{path}", path.removeprefix(prefix)):
                 if name in modules:
-                    counts = inner or next(modules[name].parameters(recurse=False), None) is not None
+                    has_weights = next(modules[name].parameters(recurse=False), None) is not None
+                    counts = has_weights or not may_be_mask
                     return counts and name.startswith(backbone) and BLOCK.match(f"{name}.") is not None
-            path, inner = path.rpartition(".")[0], True
+            path, may_be_mask = path.rpartition(".")[0], False
         return False
 
     return sorted(
