@@ -83,10 +83,19 @@ def _microarchitecture() -> str | None:
     return ", ".join(filter(None, [" ".join(generation), *known])) or None
 
 
-def lacks_bf16() -> bool:
-    """Whether this processor is known to have no instructions for bfloat16: its products are then emulated."""
-    flags = _flags()
-    return bool(flags) and BF16.isdisjoint(flags)
+def why_bf16_is_slow() -> str | None:
+    """What is known to make bfloat16 slower than fp32 on this processor, as a clause; None where nothing is.
+
+    Without instructions for it products are emulated. Intel's processors with AVX-512 FP16 have AMX too, which is what
+    makes bfloat16 fast on them; a virtual machine may hide it, and what is left gives half of fp32's speed.
+    """
+    flags = set(_flags())
+    if flags and flags.isdisjoint(BF16):
+        return "the processor has no bfloat16 instructions, and fp32 is about twice as fast"
+    amx_hidden = {"avx512_bf16", "avx512_fp16"} <= flags and "amx_bf16" not in flags
+    if amx_hidden and _said_of_processor("vendor_id") == "GenuineIntel":
+        return "the processor's AMX is switched off or hidden from this machine, and fp32 is about 1.5 times as fast"
+    return None
 
 
 def _flags() -> list[str]:

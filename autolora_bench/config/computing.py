@@ -25,7 +25,7 @@ from autolora_bench.config.train import Precision
 from autolora_bench.config.variant import Start, VariantConfig
 from autolora_bench.errors import UserError
 from autolora_bench.processes import world_size
-from autolora_bench.provenance import lacks_bf16
+from autolora_bench.provenance import why_bf16_is_slow
 
 FLASH = "model.attention=flash_attention_2"
 FLASH_PACKAGE = "flash_attn"
@@ -241,12 +241,11 @@ def _refuse(asked: str, what: str, mend: str = "leave it out") -> None:
 
 
 def slow_arithmetic(experiment: ExperimentConfig) -> str | None:
-    """A line about a run on a CPU that asks for bfloat16 where the processor can only emulate it; else None."""
+    """A line about a run on a CPU that asks for bfloat16 where the processor is faster without it; else None."""
     asked = {
         "train.precision=bf16": experiment.train.precision is Precision.bf16,
         "model.dtype=bf16": experiment.model.dtype is Dtype.bf16,
     }
     words = " and ".join(word for word, said in asked.items() if said)
-    if not words or not lacks_bf16():
-        return None
-    return f"{words}: the processor has no bfloat16 instructions, and fp32 is about twice as fast"
+    reason = why_bf16_is_slow() if words else None
+    return f"{words}: {reason}" if reason else None

@@ -12,7 +12,7 @@ from autolora_bench import cli, record
 from autolora_bench.commands import launch
 from autolora_bench.config import compose
 from autolora_bench.garbage import for_good
-from autolora_bench.provenance import provenance
+from autolora_bench.provenance import provenance, why_bf16_is_slow
 from autolora_bench.record import find_records, read_record
 
 WORDS = [
@@ -137,3 +137,20 @@ def test_a_record_tells_processors_of_one_name_apart(
     monkeypatch.setattr("autolora_bench.provenance.CPUINFO", tmp_path / "cpuinfo")
     assert provenance()["processor"] == "Some"
     assert provenance()["microarchitecture"] == kind
+
+
+@pytest.mark.parametrize(
+    ("said", "slow"),
+    [
+        ("vendor_id\t: GenuineIntel\nflags\t\t: avx512f avx512_bf16 avx512_fp16", True),
+        ("vendor_id\t: GenuineIntel\nflags\t\t: avx512f avx512_bf16 avx512_fp16 amx_bf16", False),
+        ("vendor_id\t: GenuineIntel\nflags\t\t: avx512f avx512_bf16", False),
+        ("vendor_id\t: AuthenticAMD\nflags\t\t: avx512f avx512_bf16 avx512_fp16", False),
+    ],
+)
+def test_an_intel_processor_whose_amx_is_hidden_is_slow_in_bfloat16(
+    said: str, slow: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "cpuinfo").write_text(f"{said}\n")
+    monkeypatch.setattr("autolora_bench.provenance.CPUINFO", tmp_path / "cpuinfo")
+    assert ("AMX" in (why_bf16_is_slow() or "")) == slow
