@@ -234,6 +234,26 @@ def test_a_search_takes_the_rate_that_is_tried(tmp_path: Path) -> None:
         assert method.search.learning_rate == method.learning_rate
 
 
+def test_a_rate_that_is_said_leaves_a_searchs_rate_behind_and_that_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = (
+        *TASK,
+        "model=any",
+        "method=autolora",
+        "method.learning_rate=3e-3",
+        "seed=0",
+        f"results={tmp_path}",
+    )
+    follows = "method.search.learning_rate=${method.learning_rate}"
+    for words, told in [(said, True), ((*said, follows), False), ((*said, "tuning.tied=[]"), False)]:
+        cli.run(["check", *words])
+        assert (
+            "method.search.learning_rate stays 0.0001 beside method.learning_rate=0.003"
+            in capsys.readouterr().out
+        ) == told
+
+
 def test_the_rate_of_head_only_is_that_of_the_head(tmp_path: Path) -> None:
     contender = only((*TASK, "method=head_only", "seed=0,1", f"results={tmp_path}"))
     tried = [run.experiment for run in contender.tuning_runs()]

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
+from autolora_bench.commands.announce import untied
 from autolora_bench.commands.duration import duration_lines, read_rate
 from autolora_bench.commands.options import COMMANDS, print_json, split_json, split_options
 from autolora_bench.config.any_task import describe
@@ -84,11 +85,11 @@ def missing(entry: PlannedRun) -> list[str]:
 
 
 def notes_on(experiment: ExperimentConfig) -> list[str]:
-    """What will be asked of the hub, and what will be slow."""
+    """What a rate that is said leaves behind, what will be slow, and what will be asked of the hub."""
     from autolora_bench.models.locate import locate
 
     slow = slow_arithmetic(experiment) if experiment.device in ("cpu", "auto") else None
-    notes = [] if slow is None else [f"where it runs on this CPU: {slow}"]
+    notes = untied(experiment) + ([] if slow is None else [f"where it runs on this CPU: {slow}"])
     if experiment.data.source is Source.hub and experiment.task.hub is not None:
         notes.append(f"data of {experiment.task.name} from the hub: {experiment.task.hub.path}")
     try:
