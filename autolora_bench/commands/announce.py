@@ -2,7 +2,6 @@
 
 import sys
 from collections import Counter
-from functools import reduce
 from typing import Any
 
 from autolora_bench.config.any_task import describe
@@ -50,7 +49,10 @@ def untied(experiment: ExperimentConfig) -> list[str]:
 
 def _setting(experiment: ExperimentConfig, name: str) -> Any:
     """By its dotted name; None where the experiment has none of this name."""
-    return reduce(lambda node, part: getattr(node, part, None), name.split("."), experiment)
+    node: Any = experiment
+    for part in name.split("."):
+        node = getattr(node, part, None)
+    return node
 
 
 def show(record: RunRecord) -> None:
