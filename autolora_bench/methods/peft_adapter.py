@@ -19,7 +19,7 @@ from autolora_bench.methods.peft_lora import TASK_TYPES
 from autolora_bench.methods.prompts import UNSEEN, hide_virtual_positions
 from autolora_bench.methods.rank_schedule import UNKNOWN
 from autolora_bench.models.adapted_layers import block_and_projection
-from autolora_bench.models.gpt2 import has_split
+from autolora_bench.models.gpt2 import SplitProjection, has_split
 from autolora_bench.models.inner import scaled_modules
 from autolora_bench.models.load import Backbone, HeadKind
 from autolora_bench.models.virtual import prompt_sizes
@@ -41,8 +41,8 @@ def adapted_by_peft(backbone: Backbone, head: HeadKind, method: PeftMethodConfig
     """The model that PEFT makes of `backbone.model`, in place.
 
     Raises:
-        UserError: PEFT refuses the type or its settings on this model, with PEFT's reason; or nothing but the head
-            would be trained.
+        UserError: PEFT refuses the type or its settings on this model, with PEFT's reason; or it would train parts of
+            GPT-2's `c_attn`, or nothing but the head.
     """
     settings = _configured(backbone, head, method)
     try:
@@ -53,6 +53,9 @@ def adapted_by_peft(backbone: Backbone, head: HeadKind, method: PeftMethodConfig
     except Exception as error:  # whatever a type's own checks raise
         raise refusal(method, error) from error
     assert isinstance(model, PeftModel)
+    splits = [module for module in model.modules() if isinstance(module, SplitProjection)]
+    if any(weight.requires_grad for split in splits for weight in split.parameters()):
+        raise _no_parts(method, MEND)  # the export would name layers that no other GPT-2 has
     _train_head(model, backbone.head_modules)
     if not any(_trained_beside(model, backbone.head_modules)):
         raise UserError(f"{method.type} with these settings trains nothing but the head", MEND)
@@ -69,15 +72,16 @@ def refusal(method: PeftMethodConfig, error: Exception) -> UserError:
     return UserError(f"PEFT refuses {method.type}: {text}", MEND)
 
 
+def _no_parts(method: PeftMethodConfig, mend: str) -> UserError:
+    return UserError(f"{method.type} of PEFT knows no query and value of GPT-2 as layers of their own", mend)
+
+
 def _configured(backbone: Backbone, head: HeadKind, method: PeftMethodConfig) -> dict[str, Any]:
     """Arguments of PEFT's configuration class."""
     model, known = backbone.model, method.info.settings
     settings = dict(method.settings)
     if "target_modules" in known and method.type not in PLACED and has_split(model):
-        raise UserError(
-            f"{method.type} of PEFT knows no query and value of GPT-2 as layers of their own",
-            "say model.targets=[c_attn]",
-        )
+        raise _no_parts(method, "say model.targets=[c_attn]")
     if "modules_to_save" in known:
         asked = settings.get("modules_to_save") or []
         settings["modules_to_save"] = [*dict.fromkeys([*asked, *backbone.head_modules])] or None

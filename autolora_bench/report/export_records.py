@@ -1,6 +1,7 @@
 """Records without weights: small enough to be committed, and without the folders of the machine they were made on."""
 
 import json
+from collections.abc import Collection
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,14 @@ import numpy as np
 
 from autolora_bench.errors import UserError
 from autolora_bench.paths import RECORD, relative_folder
-from autolora_bench.portable import ABSOLUTE, FOLDERS, portable_command, without_folders
+from autolora_bench.portable import (
+    FOLDERS,
+    places_in,
+    places_of,
+    portable_command,
+    portable_value,
+    without_folders,
+)
 from autolora_bench.record import RunRecord, read_record, record_from, write_atomically, write_record
 from autolora_bench.report.artefacts import DRAWN_POINTS, artefact_path, evenly, read_json, read_search_path
 from autolora_bench.report.runs import flatten
@@ -54,11 +62,11 @@ def thin_folder(root: Path, folder: Path, record: RunRecord) -> Path:
 
 
 def _may_be_replaced(path: Path) -> bool:
-    """Whether nothing is there, or a record that has been thinned already."""
+    """Whether nothing is there, or a record that has been thinned already: a run's own says where its data lay."""
     if not path.exists():
         return True
     there = read_record(path)
-    return thin_record(there) == there
+    return there.locations.keys().isdisjoint(LOCATIONS) and not any(phase.checksums for phase in there.phases)
 
 
 def write_thin(target: Path, folder: Path, record: RunRecord) -> list[str]:
@@ -89,13 +97,16 @@ def write_thin(target: Path, folder: Path, record: RunRecord) -> list[str]:
             assert place is not None
             write_atomically(target / place.relative_to(folder), text, TO)
     write_record(target, thin_record(record), TO)
-    return [f"{name}={value}" for name, value in flatten(record.config).items() if ABSOLUTE.search(value)]
+    settings = flatten(record.config)
+    return [f"{name}={value}" for name, value in settings.items() if portable_value(value) != value]
 
 
 def thin_record(record: RunRecord) -> RunRecord:
     """The record with absolute paths cut to their last part, and without the locations of the machine."""
     values = {name: value for name, value in asdict(record).items() if name != "config"}
-    thin = record_from({**_cut(values), "config": record.config})
+    said = {**flatten(record.locations), **flatten(record.config)}
+    places = places_of(record.command) | places_in(said.values())
+    thin = record_from({**_cut(values, places), "config": record.config})
     locations = {name: value for name, value in record.locations.items() if name not in LOCATIONS}
     phases = [replace(phase, checksums={}) for phase in thin.phases]  # of files that are thinned too
     return replace(thin, command=portable_command(record.command), locations=locations, phases=phases)
@@ -116,10 +127,10 @@ def _json(values: dict[str, Any]) -> str:
     return json.dumps(_cut(values), ensure_ascii=False, separators=(",", ":")) + "\n"
 
 
-def _cut(value: Any) -> Any:
-    """The value with every absolute path in it cut to its last part."""
+def _cut(value: Any, places: Collection[str] = ()) -> Any:
+    """The value with every absolute path in it cut to its last part, `places` with their blanks."""
     if isinstance(value, str):
-        return without_folders(value)
+        return without_folders(value, places)
     if isinstance(value, dict):
-        return {name: _cut(one) for name, one in value.items()}
-    return [_cut(one) for one in value] if isinstance(value, list | tuple) else value
+        return {name: _cut(one, places) for name, one in value.items()}
+    return [_cut(one, places) for one in value] if isinstance(value, list | tuple) else value

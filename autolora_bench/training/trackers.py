@@ -1,17 +1,20 @@
 """Reports a run to experiment trackers: one named run of theirs for each of ours, through all its phases and attempts.
 
 Their files lie in the run's folder, under `trackers/`. Values carry the phase's name before them (`search/loss`,
-`finetune/validation_accuracy`); steps are the phase's own. A tracker that fails is told of and left out: no training
-ends for it.
+`finetune/validation_accuracy`); steps are the phase's own. What a resumed phase computes again stands there once:
+TensorBoard takes the first back, the others keep it. A tracker that fails is told of and left out: no training ends for
+it.
 """
 
 import math
 import os
+import re
 import sys
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,6 +25,8 @@ from autolora_bench.config.trackers import SWEEP, run_name
 from autolora_bench.errors import UserError
 from autolora_bench.processes import is_main
 from autolora_bench.record import RunRecord, write_atomically
+from autolora_bench.training.told import Told
+from autolora_bench.untrusted import in_a_line
 
 FOLDER = "trackers"
 ID = "id.txt"
@@ -30,6 +35,9 @@ LEFT_OUT = ("epoch", "total_flos", "train_loss")
 """Of what the Trainer logs: the step says as much, or the record does."""
 MOST = 500
 """Letters of a setting that MLflow keeps in every version."""
+LONGEST = 250
+UNTAKEN = re.compile(r"[^\w/. -]|(?<!\w)/|/(?!\w)")
+"""Letters of a name that MLflow takes, and what it does not take in one on some system."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +112,7 @@ class WeightsAndBiases:
 
         cell.folder.mkdir(parents=True, exist_ok=True)
         self.wandb = wandb
+        self.told = Told(cell.folder / "told-wandb.json")
         self.run = wandb.init(
             project=os.environ.get("WANDB_PROJECT", PROJECT),
             name=cell.name,
@@ -121,12 +130,15 @@ class WeightsAndBiases:
 
     def begin_phase(self, phase: str, step: int) -> None:
         """The phase's own steps are its curves' axis."""
+        self.told.begin_phase()
         self.wandb.define_metric(f"{phase}/step", hidden=True)
         self.wandb.define_metric(f"{phase}/*", step_metric=f"{phase}/step")
 
     def log(self, phase: str, step: int, values: Mapping[str, float]) -> None:
         """One row of the run's history."""
-        self.run.log({f"{phase}/step": step, **values})
+        if untold := self.told.untold(step, values):
+            self.run.log({f"{phase}/step": step, **untold})
+            self.told.note(step, untold)
 
     def finish(self, scores: Mapping[str, float], completed: bool) -> None:
         """Final scores are the run's summary."""
@@ -149,26 +161,54 @@ class MLflow:
         tags = {"autolora_bench.id": cell.identity, "group": cell.group or ""}
         same = f"tags.`autolora_bench.id` = '{cell.identity}'"
         earlier = self.client.search_runs([experiment], filter_string=same)
-        if earlier:
-            self.id = earlier[0].info.run_id
-            self.client.update_run(self.id, status="RUNNING")
-            return
-        self.id = self.client.create_run(experiment, run_name=cell.name, tags=tags).info.run_id
-        for setting, value in cell.config.items():
-            self.client.log_param(self.id, setting, str(value)[:MOST])
+        self.told = Told(cell.folder / "told-mlflow.json", afresh=not earlier)
+        self.names: dict[str, str] = {}
+        run = earlier[0] if earlier else self.client.create_run(experiment, run_name=cell.name, tags=tags)
+        self.id = run.info.run_id
+        try:
+            if earlier:
+                self.client.update_run(self.id, status="RUNNING")
+            self._state(cell.config, run.data.params)
+        except Exception:
+            with suppress(Exception):
+                self.client.set_terminated(self.id, "FAILED")
+            raise
+
+    def _state(self, config: Mapping[str, Any], stated: Mapping[str, str]) -> None:
+        """The settings that an earlier attempt did not come to state."""
+        names: dict[str, str] = {}
+        for setting, value in config.items():
+            name = mlflow_name(setting, names)
+            if name not in stated:
+                self.client.log_param(self.id, name, str(value)[:MOST])
+
+    def _tell(self, step: int, values: Mapping[str, float]) -> None:
+        for name, value in values.items():
+            self.client.log_metric(self.id, mlflow_name(name, self.names), value, step=step)
 
     def begin_phase(self, phase: str, step: int) -> None:
-        """Nothing is to be said of it."""
+        """What an earlier attempt said stays."""
+        self.told.begin_phase()
 
     def log(self, phase: str, step: int, values: Mapping[str, float]) -> None:
         """A metric each."""
-        for name, value in values.items():
-            self.client.log_metric(self.id, name, value, step=step)
+        if untold := self.told.untold(step, values):
+            self._tell(step, untold)
+            self.told.note(step, untold)
 
     def finish(self, scores: Mapping[str, float], completed: bool) -> None:
-        """Final scores are metrics."""
-        self.log("", 0, scores)
+        """Final scores are metrics of step 0."""
+        self._tell(0, scores)
         self.client.set_terminated(self.id, "FINISHED" if completed else "FAILED")
+
+
+def mlflow_name(name: str, names: dict[str, str]) -> str:
+    """A setting's or value's name as MLflow takes it; `names` keeps them, so that no two become one."""
+    if name not in names:
+        short = UNTAKEN.sub("_", name)[: LONGEST - 5]
+        tries = (short if number == 1 else f"{short}_{number}" for number in count(1))
+        names[name] = next(one for one in tries if one not in names.values())
+    return names[name]
 
 
 class Trackio:
@@ -178,6 +218,7 @@ class Trackio:
         import trackio
 
         self.trackio = trackio
+        self.told = Told(cell.folder / "told-trackio.json")
         trackio.init(
             project=os.environ.get("TRACKIO_PROJECT", PROJECT),
             name=f"{cell.name} {cell.identity}",
@@ -188,11 +229,14 @@ class Trackio:
         )
 
     def begin_phase(self, phase: str, step: int) -> None:
-        """Nothing is to be said of it."""
+        """What an earlier attempt said stays."""
+        self.told.begin_phase()
 
     def log(self, phase: str, step: int, values: Mapping[str, float]) -> None:
         """One row of the run's history; the phases follow each other on one axis of trackio's own."""
-        self.trackio.log({f"{phase}/step": step, **values})
+        if untold := self.told.untold(step, values):
+            self.trackio.log({f"{phase}/step": step, **untold})
+            self.told.note(step, untold)
 
     def finish(self, scores: Mapping[str, float], completed: bool) -> None:
         """Final scores are the last row."""
@@ -226,7 +270,7 @@ class Trackers:
                 call(tracker)
             except Exception as error:
                 del self.begun[name]
-                print(f"  {name} is left out from here on: {type(error).__name__}: {error}", file=sys.stderr)
+                print(f"  {name} is left out from here on: {_said(error)}", file=sys.stderr)
 
 
 class _Reporting(TrainerCallback):
@@ -307,9 +351,14 @@ def _begin(name: str, cell: Cell) -> Tracker:
         return BEGIN[name](cell)
     except Exception as error:
         raise UserError(
-            f"train.trackers: {name} cannot begin: {type(error).__name__}: {error}",
+            f"train.trackers: {name} cannot begin: {_said(error)}",
             "log in to it, or let it write files (WANDB_MODE=offline, say), or leave it out",
         ) from error
+
+
+def _said(error: Exception) -> str:
+    """A library's message, of however many lines, in one."""
+    return in_a_line(f"{type(error).__name__}: {error}")
 
 
 def _cell(experiment: ExperimentConfig, folder: Path, fresh: bool) -> Cell:

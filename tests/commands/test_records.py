@@ -78,6 +78,47 @@ def test_a_traceback_keeps_its_files_and_loses_their_folders(
     assert error["traceback"] == 'File ".../trainer.py", line 3\nsee https://example.org/a/b and .../x.tsv'
 
 
+def test_places_with_blanks_that_a_record_names_are_cut_in_its_texts(
+    results: Path, a_run: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing in a text says where such a path ends; the command, the settings and the locations do."""
+    folder = a_run(results, "full", 0, 0.5)
+    record = read_record(folder / "run.json")
+    record.status = Status.failed
+    record.command = "autolora-bench '++results=/home/Jane Doe/all runs' 'model.path=~/Big Models/m'"
+    record.locations["data.train"] = "/home/Jane Doe/Client X/reviews.csv"
+    record.config["model"]["checkpoint"] = "/srv/Jane Doe/Client Y/base"
+    lines = {
+        "/home/Jane Doe/Client X/reviews.csv line 3 has no label": ".../reviews.csv line 3 has no label",
+        "cannot write /home/Jane Doe/all runs/rte/x: full": "cannot write .../x: full",
+        "see:/srv/Jane Doe/Client Y/base, ~/Big Models/m/a.json": "see:.../base, .../a.json",
+        "https://host/home/Jane Doe/Client X": "https://host/home/Jane Doe/Client X",
+        'File "/home/O\'Brien/Client Z/t.py", line 1': 'File ".../t.py", line 1',
+    }
+    record.error = {"type": "E", "message": "\n".join(lines), "mend": "", "traceback": ""}
+    write_record(folder, record)
+    text = out(capsys, "records", f"results={results}", "method=full", f"to={tmp_path / 'thin'}")
+    assert "/srv/Jane Doe/Client Y/base" in text, "it stays in the settings, and is told of"
+    (path,) = (tmp_path / "thin").rglob("run.json")
+    error = read_record(path).error
+    assert error is not None
+    assert error["message"].splitlines() == list(lines.values())
+
+
+def test_a_small_record_of_an_earlier_version_that_left_more_in_it_is_written_over(
+    results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["records", f"results={results}", "task=sst2", f"to={tmp_path}/thin"]
+    out(capsys, *words)
+    (path,) = (tmp_path / "thin").rglob("run.json")
+    whole = path.read_text()
+    record = read_record(path)
+    record.command += " 'data.train=.../Jane Doe/Client X/reviews.csv' +x={a:/home/jane/y.csv}"
+    write_record(path.parent, record)
+    out(capsys, *words)
+    assert path.read_text() == whole
+
+
 def test_runs_under_way_are_left_out_and_said(
     results: Path, a_run: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -175,7 +216,22 @@ def test_where_to_must_be_said(capsys: pytest.CaptureFixture[str]) -> None:
         ("autolora-bench method.source=/a/runs/seed0", "autolora-bench method.source=.../seed0"),
         ("autolora-bench method.source=runs/x/seed0", "autolora-bench method.source=runs/x/seed0"),
         ("autolora-bench model.checkpoint=org/name", "autolora-bench model.checkpoint=org/name"),
+        (
+            "autolora-bench 'data.train=/home/Jane Doe/Client X/a b.csv'",
+            "autolora-bench 'data.train=.../a b.csv'",
+        ),
+        ("autolora-bench 'method.source=~/Client X/run'", "autolora-bench method.source=.../run"),
+        ("autolora-bench method.source=~jane/run", "autolora-bench method.source=.../run"),
+        ("autolora-bench '+x={a:/home/jane/x/y.csv}'", "autolora-bench '+x={a:.../y.csv}'"),
+        ("autolora-bench 'x=[/home/J D/a.csv, ~/Q R/b]'", "autolora-bench 'x=[.../a.csv, .../b]'"),
+        ("""autolora-bench 'x={a: "/Client, X/y z/b"}'""", """autolora-bench 'x={a: ".../b"}'"""),
+        ("""autolora-bench "x=/home/O'Brien/Client X/b\"""", "autolora-bench x=.../b"),
+        ("autolora-bench 'x=file:///home/J D/y z/b'", "autolora-bench x=file://.../b"),
+        ("autolora-bench '+x={u:https://h.org/a/b}'", "autolora-bench '+x={u:https://h.org/a/b}'"),
+        ("autolora-bench ++results=/home/jane/r +data.dir=/a/b", "autolora-bench +data.dir=DIR"),
+        ("autolora-bench '~recipe' '~cell/minilm/lora'", "autolora-bench '~recipe' '~cell/minilm/lora'"),
     ],
 )
 def test_commands_name_no_folder_of_the_machine(command: str, thin: str) -> None:
     assert portable_command(command) == thin
+    assert portable_command(thin) == thin

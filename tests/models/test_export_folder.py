@@ -82,7 +82,11 @@ def test_the_cards_lines_make_a_pipeline_that_names_the_classes(
     with composer():
         words = [*SMALL, f"task={task}", f"method={method}", f"model.checkpoint={tiny_encoder}"]
         experiment = to_experiment(compose_config(words))
-    command = f"autolora-bench task={task} method={method} model.checkpoint={tiny_encoder} results={tmp_path}"
+    blank = tmp_path / "Client X"
+    command = (
+        f"autolora-bench task={task} method={method} model.checkpoint='{blank}/{tiny_encoder.name}' "
+        f"'+results={blank}'"
+    )
     record = run_experiment(experiment, tmp_path / "run", command, None)
     assert record.error is None, record.error
     export = tmp_path / "run/finetune/export"
@@ -93,6 +97,7 @@ def test_the_cards_lines_make_a_pipeline_that_names_the_classes(
     assert f"fingerprint `{str(record.data['fingerprint'])[:16]}`" in card
     assert "Licence: none is granted here." in card
     assert str(tmp_path) not in card
+    assert "Client X" not in card
     [code] = re.findall(r"```python\n(.*?)```", (export / "README.md").read_text(), re.DOTALL)
     names: dict[str, Any] = {"FOLDER": str(export), "BASE": str(tiny_encoder)}
     exec(code, names)

@@ -15,7 +15,10 @@ from transformers import AutoConfig, GPT2Config, GPT2LMHeadModel
 from transformers.pytorch_utils import Conv1D
 
 from autolora_bench.config.model import ModelConfig
+from autolora_bench.config.peft_method import PeftMethodConfig
+from autolora_bench.errors import UserError
 from autolora_bench.methods.factors import start_from
+from autolora_bench.methods.peft_adapter import adapted_by_peft
 from autolora_bench.methods.peft_lora import lora_model
 from autolora_bench.models.adapted_layers import block_and_projection
 from autolora_bench.models.export import export
@@ -326,3 +329,45 @@ def test_variants_of_lora_load_on_the_original_weights(kind: str, folder: Path, 
     with merged(model) as plain:
         torch.testing.assert_close(logits(plain), expected, rtol=1e-4, atol=1e-4)
     assert torch.equal(logits(model), expected)
+
+
+def by_type(folder: Path, kind: str, settings: dict[str, Any]) -> Any:
+    method = PeftMethodConfig(name="peft", title=kind, type=kind, settings=settings)
+    return adapted_by_peft(backbone_of(folder), HeadKind.language_model, method)
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings"),
+    [
+        ("BEFT", {"target_modules": ["value"]}),
+        ("LN_TUNING", {"target_modules": ["c_attn.query"]}),
+        ("LN_TUNING", {"target_modules": ["c_attn"]}),
+        ("LN_TUNING", {"modules_to_save": ["attn"]}),
+    ],
+)
+def test_a_type_of_peft_that_would_train_parts_is_refused(
+    kind: str, settings: dict[str, Any], folder: Path
+) -> None:
+    """Its export would name weights that a GPT-2 of transformers has not."""
+    names = [name for name, _ in original(folder).named_parameters()]
+    assert not [name for name in names if "query" in name or "value" in name]
+    with pytest.raises(UserError, match=f"{kind} of PEFT knows no query and value of GPT-2") as refused:
+        by_type(folder, kind, settings)
+    assert "model.targets" not in refused.value.mend, "which these types pass over"
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings"), [("LN_TUNING", {}), ("TRAINABLE_TOKENS", {"token_indices": [1, 7]})]
+)
+def test_a_type_of_peft_that_goes_elsewhere_loads_in_stock_peft(
+    kind: str, settings: dict[str, Any], folder: Path, tmp_path: Path
+) -> None:
+    model = by_type(folder, kind, settings)
+    with torch.no_grad():
+        for weight in model.parameters():
+            if weight.requires_grad:
+                weight.add_(torch.randn_like(weight) * 0.3)
+    expected = logits(model)
+    assert not torch.allclose(expected, logits(original(folder)), atol=0.1)
+    export(model, tmp_path)
+    torch.testing.assert_close(by_peft(folder, tmp_path), expected, rtol=1e-4, atol=1e-5)

@@ -4,14 +4,18 @@ import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
+from transformers import TrainerState
 
 from autolora_bench import cli
 from autolora_bench.config.trackers import TRACKERS
+from autolora_bench.errors import UserError
 from autolora_bench.record import find_records, read_record
 from autolora_bench.training.checkpoints import CheckpointPolicy
 from autolora_bench.training.trackers import Cell, Trackers, Trackio
+from autolora_bench.training.trackers import _begin as begin
 
 SMALL = (
     "task=rte",
@@ -116,8 +120,117 @@ def test_mlflow_goes_on_with_the_run_of_the_attempt_before(
     record = read_record(path)
     assert run.data.metrics["best/validation/accuracy"] == record.best["validation"].scores["accuracy"]
     assert run.data.metrics["parameters/trainable"] == record.parameters.trainable  # type: ignore[union-attr]
-    steps = [metric.step for metric in client.get_metric_history(run.info.run_id, "finetune/loss")]
-    assert sorted(set(steps)) == [1, 2, 3, 4]
+    told = {name: client.get_metric_history(run.info.run_id, name) for name in run.data.metrics}
+    steps = {name: [metric.step for metric in history] for name, history in told.items()}
+    assert steps["finetune/loss"] == steps["finetune/grad_norm"] == [1, 2, 3, 4]
+    assert steps["finetune/validation_accuracy"] == [2, 4]
+    scores = [evaluation.scores["accuracy"] for evaluation in record.history]
+    assert [metric.value for metric in told["finetune/validation_accuracy"]] == scores
+
+
+PATTERNS = {
+    r"method.settings.rank_pattern.^bert\.encoder\.layer\.0\..*query$": 2,
+    r"method.settings.rank_pattern.^bert\.encoder\.layer\.0\..+query$": 4,
+    f"method.settings.alpha_pattern.({'|'.join(['layer.0'] * 40)})": 8,
+    f"method.settings.alpha_pattern.({'|'.join(['layer.0'] * 41)})": 16,
+    "method.settings.rank_pattern./a//b/../c/": 1,
+    "method.settings.r": 3,
+}
+
+
+def mlflow_runs(folder: Path) -> list[Any]:
+    mlflow = pytest.importorskip("mlflow")
+    client = mlflow.MlflowClient(tracking_uri=(folder / "mlflow").as_uri())
+    experiment = client.get_experiment_by_name("autolora-bench")
+    found: list[Any] = list(client.search_runs([experiment.experiment_id]))
+    return found
+
+
+def test_mlflow_takes_settings_by_whatever_names_peft_does(tmp_path: Path) -> None:
+    """MLflow refuses letters, lengths and paths; each setting has its value under a name of its own."""
+    pytest.importorskip("mlflow")
+    tracker = begin("mlflow", Cell("rte/peft_lora/seed0", None, "abc", tmp_path, PATTERNS))
+    tracker.begin_phase("finetune", 0)
+    tracker.log("finetune", 1, {"finetune/validation_recall@5": 0.25, "finetune/validation_recall_5": 0.5})
+    tracker.finish({}, True)
+    [run] = mlflow_runs(tmp_path)
+    assert sorted(run.data.params.values()) == sorted(str(value) for value in PATTERNS.values())
+    assert run.data.params["method.settings.r"] == "3"
+    assert sorted(run.data.metrics.values()) == [0.25, 0.5]
+
+
+def test_mlflow_states_what_a_beginning_that_failed_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mlflow = pytest.importorskip("mlflow")
+    cell = Cell("rte/lora/seed0", None, "abc", tmp_path, {"train.epochs": 2, "seed": 0})
+    log_param = mlflow.MlflowClient.log_param
+
+    def broken(self: Any, run_id: str, key: str, value: str) -> Any:
+        if key == "seed":
+            raise ValueError("the first line\n" + "another line\n" * 30)
+        return log_param(self, run_id, key, value)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(mlflow.MlflowClient, "log_param", broken)
+        with pytest.raises(UserError) as refused:
+            begin("mlflow", cell)
+    assert "mlflow cannot begin: ValueError: the first line another line" in refused.value.what
+    assert len(refused.value.what.splitlines()) == 1
+    [run] = mlflow_runs(tmp_path)
+    assert run.info.status == "FAILED"
+    begin("mlflow", cell)
+    [run] = mlflow_runs(tmp_path)
+    assert (run.info.status, run.data.params) == ("RUNNING", {"train.epochs": "2", "seed": "0"})
+
+
+def test_mlflow_is_told_all_again_where_its_run_is_gone(tmp_path: Path) -> None:
+    mlflow = pytest.importorskip("mlflow")
+    cell = Cell("rte/lora/seed0", None, "abc", tmp_path, {"seed": 0})
+    for _ in range(2):
+        tracker = begin("mlflow", cell)
+        tracker.begin_phase("finetune", 0)
+        tracker.log("finetune", 1, {"finetune/loss": 0.5})
+        [run] = mlflow_runs(tmp_path)
+        assert run.data.metrics == {"finetune/loss": 0.5}
+        mlflow.MlflowClient(tracking_uri=(tmp_path / "mlflow").as_uri()).delete_run(run.info.run_id)
+
+
+@pytest.mark.parametrize("name", ["wandb", "trackio"])
+def test_a_history_that_only_grows_has_every_step_once(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows: list[dict[str, float]] = []
+    stub: Any = MagicMock()
+    stub.log = stub.init.return_value.log = rows.append
+    monkeypatch.setitem(sys.modules, name, stub)
+    cell = Cell("rte/lora/seed0", None, "abc", tmp_path, {})
+    for first, last in ((1, 5), (4, 6)):  # stopped after step 5, with a checkpoint after step 3
+        tracker = begin(name, cell)
+        tracker.begin_phase("search", first - 1)
+        for step in range(first, last + 1):
+            tracker.log("search", step, {"search/loss": step / 10})
+            if step == 5:
+                tracker.log("search", step, {"search/validation_accuracy": 0.5})
+    tracker.begin_phase("retrain", 0)
+    tracker.log("retrain", 1, {"retrain/loss": 0.7})
+    assert [row["search/loss"] for row in rows if "search/loss" in row] == [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]
+    assert [row["search/step"] for row in rows if "search/validation_accuracy" in row] == [5]
+    assert rows[-1] == {"retrain/step": 1, "retrain/loss": 0.7}
+
+
+def test_a_phase_that_memory_makes_begin_again_is_told_from_where_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows: list[dict[str, float]] = []
+    monkeypatch.setitem(sys.modules, "trackio", MagicMock(log=rows.append))
+    trackers = Trackers({"trackio": begin("trackio", Cell("rte/lora/seed0", None, "abc", tmp_path, {}))})
+    for loss, last in ((0.5, 2), (0.25, 3)):
+        callback, state = trackers.callback("finetune"), TrainerState()
+        callback.on_train_begin(None, state, None)  # type: ignore[arg-type]
+        for state.global_step in range(1, last + 1):
+            callback.on_log(None, state, None, {"loss": loss})  # type: ignore[arg-type,call-arg]
+    assert [row["finetune/loss"] for row in rows] == [0.5, 0.5, 0.25]
 
 
 def test_a_run_that_starts_afresh_is_another(tiny_encoder: Path, tmp_path: Path) -> None:
@@ -171,9 +284,11 @@ def test_what_trackio_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_a_tracker_that_fails_ends_no_training(capsys: pytest.CaptureFixture[str]) -> None:
     class Broken:
         def begin_phase(self, phase: str, step: int) -> None:
-            raise ConnectionError("no route")
+            raise ConnectionError("no\nroute" + " " + "x" * 1000)
 
     trackers = Trackers({"wandb": Broken()})  # type: ignore[dict-item]
     trackers.tell(lambda tracker: tracker.begin_phase("finetune", 0))
     assert trackers.begun == {}
-    assert "wandb is left out from here on: ConnectionError: no route" in capsys.readouterr().err
+    [told] = capsys.readouterr().err.splitlines()
+    assert "wandb is left out from here on: ConnectionError: no route" in told
+    assert len(told) < 250
