@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from autolora_bench.errors import UserError
     from autolora_bench.metrics.evaluate_modules import load_metric
     from autolora_bench.push import PushFailedError
-    from autolora_bench.report.frames import load_results
+    from autolora_bench.report.results_frame import load_results
 
 __version__ = "0.1.0"
 __all__ = [
@@ -29,7 +29,7 @@ _HOMES = {
     "RunFailedError": "autolora_bench.api",
     "UserError": "autolora_bench.errors",
     "load_metric": "autolora_bench.metrics.evaluate_modules",
-    "load_results": "autolora_bench.report.frames",
+    "load_results": "autolora_bench.report.results_frame",
 }
 """Where the public names live: importing this package imports none of their libraries."""
 

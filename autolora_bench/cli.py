@@ -1,5 +1,7 @@
 """The command line: a bare word is a subcommand, wherever it stands; anything with `=` or a dash is its or Hydra's."""
 
+import codecs
+import io
 import os
 import signal
 import sys
@@ -11,9 +13,21 @@ from autolora_bench.errors import UserError, nearest
 from autolora_bench.interruption import Interrupted
 from autolora_bench.untrusted import printable
 
+IN_ASCII = {
+    "\N{MINUS SIGN}": "-", "\N{EN DASH}": "-", "\N{EM DASH}": "-", "\N{PLUS-MINUS SIGN}": "+/-",
+    "\N{MULTIPLICATION SIGN}": "x", "\N{DAGGER}": "#", "\N{DOWNWARDS ARROW}": "(down)", "\N{MIDDLE DOT}": ".",
+    "\N{HORIZONTAL ELLIPSIS}": "...",
+    **{chr(0x2580 + eighths): str(eighths) for eighths in range(1, 9)},
+}  # fmt: skip
+"""What stands for our own letters, and for the blocks of drawn ranks, where the output's encoding has them not."""
+
 
 def main() -> None:
     """Entry point of `autolora-bench`."""
+    codecs.register_error("in_ascii", in_ascii)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors in ("strict", "backslashreplace"):
+            stream.reconfigure(errors="in_ascii")
     sys.exit(run(sys.argv[1:]))
 
 
@@ -44,6 +58,18 @@ def run(words: Sequence[str]) -> int:
         print(f"autolora-bench: this should not happen: {type(error).__name__}: {error}", file=sys.stderr)
         print("HYDRA_FULL_ERROR=1 shows the traceback for a report of the fault", file=sys.stderr)
         return 1
+
+
+def in_ascii(error: UnicodeError) -> tuple[str, int]:
+    """Handler for `codecs.register_error`: what cannot be written as ASCII; of others' letters as JSON escapes them."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return "".join(map(_in_ascii, error.object[error.start : error.end])), error.end
+
+
+def _in_ascii(letter: str) -> str:
+    units = letter.encode("utf-16-be", "surrogatepass").hex()
+    return IN_ASCII.get(letter) or "".join(f"\\u{units[n : n + 4]}" for n in range(0, len(units), 4))
 
 
 def _dispatch(words: list[str]) -> int:

@@ -1,5 +1,7 @@
 """The command line as a user meets it: output and exit status, of a process of its own where that may differ."""
 
+import io
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -42,6 +44,7 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     return answer
 
 
+SPELT = "75.3 ± 1.3 \N{MINUS SIGN}0.1† 0.1\N{EN DASH}0.2 ·▁▄█ ↓ café 中 😀"
 WORDS = {
     "ls": ["methods"],
     "check": [],
@@ -99,6 +102,35 @@ def test_a_run_begins_without_the_libraries_of_reports() -> None:
     code = "import sys, autolora_bench.commands.launch; print(*{'torch', 'pandas', 'scipy'} & {*sys.modules})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
+
+
+@pytest.mark.parametrize(
+    ("encoding", "shown"),
+    [
+        ("ascii", r"75.3 +/- 1.3 -0.1# 0.1-0.2 .148 (down) caf\u00e9 \u4e2d \ud83d\ude00"),
+        ("latin-1", r"75.3 ± 1.3 -0.1# 0.1-0.2 ·148 (down) café \u4e2d \ud83d\ude00"),
+        ("cp1252", "75.3 ± 1.3 -0.1† 0.1\N{EN DASH}0.2 ·148 (down) café \\u4e2d \\ud83d\\ude00"),
+        ("utf-8", SPELT),
+    ],
+)  # fmt: skip
+def test_what_an_output_cannot_spell_is_written_in_ascii(
+    encoding: str, shown: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Signs of ours by what is near them, others' letters as JSON escapes them: output as JSON stays what it was."""
+    streams = {name: io.TextIOWrapper(io.BytesIO(), encoding=encoding) for name in ("stdout", "stderr")}
+
+    def both(words: list[str]) -> int:
+        for stream in (sys.stdout, sys.stderr):
+            print(SPELT, file=stream, end="", flush=True)
+        return 0
+
+    monkeypatch.setattr(cli, "run", both)
+    for name, stream in streams.items():
+        monkeypatch.setattr(sys, name, stream)
+    with pytest.raises(SystemExit):
+        cli.main()
+    assert {one.buffer.getvalue() for one in streams.values()} == {shown.encode(encoding)}
+    assert json.loads(f'"{shown}"').endswith("café 中 😀")
 
 
 def test_bare_call_names_every_command_and_choice(bench: Bench) -> None:

@@ -1,5 +1,6 @@
 """`autolora-bench report ...`: tables from the records, as text, or with every format and figure as a folder."""
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,6 +9,9 @@ from autolora_bench.commands.options import COMMANDS, split_json, split_options
 from autolora_bench.errors import UserError
 from autolora_bench.garbage import uncollected
 from autolora_bench.untrusted import printable
+
+SAID = 5
+"""So many files of an earlier report are named."""
 
 
 def run(words: Sequence[str]) -> int:
@@ -53,7 +57,7 @@ def _run(words: Sequence[str]) -> int:
         )
         print(printable(text), end="")
         return 0
-    from autolora_bench.report.folder import write_report
+    from autolora_bench.report.folder import left_over, write_report
 
     folder = Path(options["out"]).expanduser()
     files = write_report(
@@ -69,4 +73,9 @@ def _run(words: Sequence[str]) -> int:
     )
     for path in files:
         print(path)
+    old = [path.relative_to(folder).as_posix() for path in left_over(folder, files)]
+    if old:
+        named = ", ".join(old[:SAID]) + (f" and {len(old) - SAID} more" if len(old) > SAID else "")
+        print(printable(f"{folder} still holds what an earlier report left: {named}"), file=sys.stderr)
+        print("remove them, or name another folder with out=", file=sys.stderr)
     return 0

@@ -11,7 +11,7 @@ from autolora_bench.report import numerals
 from autolora_bench.report.formats import PlainTable
 from autolora_bench.report.numerals import plural, stated
 from autolora_bench.report.runs import Run
-from autolora_bench.report.scoreboard import ALPHA, Claim, Column, Row, Table
+from autolora_bench.report.scoreboard import ALPHA, Claim, Column, Row, Table, unit_of
 from autolora_bench.report.significance import (
     ALL_ROWS,
     EXACT_UNITS,
@@ -72,8 +72,8 @@ def _notes(table: Table) -> list[str]:
     columns = dict.fromkeys(column for claim in table.claims for column in claim.columns)
     shown = ", ".join(f"{column.title} {column.subtitle}" for column in columns)
     return [
-        f"Difference: first minus second, headline scores in points ({shown}), mean over seeds, then over tasks; "
-        "positive favours the first, also where lower is better. Pairs share task, seed and data.",
+        f"Difference: first minus second, headline scores in {unit_of(columns)} ({shown}), mean over seeds, then over "
+        "tasks; positive favours the first, also where lower is better. Pairs share task, seed and data.",
         f"Family: {_family(table)} Holm's correction is over the {plural(tested, 'comparison')} tested; "
         "it marks the best cells of the scores too.",
         f"p: two-sided sign-flip test, exact up to {EXACT_UNITS} units. The unit is the seed on one task, and the task "
@@ -257,7 +257,9 @@ def _note(rows: dict[int, Row], column: Column) -> str | None:
         return f"{where} share {plural(len(seeds), 'seed')}, too few to say whether rank makes a difference there."
     table = np.array([[by_rank[rank][seed] for rank in by_rank] for seed in seeds])
     means = table.mean(axis=0)
-    span = f"{numerals.size(float(means.max() - means.min()))} points apart over {plural(len(seeds), 'seed')}"
+    apart = numerals.size(float(means.max() - means.min()))
+    unit = "points " if column.in_hundredths else ""
+    span = f"{apart} {unit}apart over {plural(len(seeds), 'seed')}"
     least = math.factorial(len(by_rank)) ** (1 - len(seeds))
     if least >= ALPHA:  # where every seed puts the ranks in one order
         few = f"so few cannot show whether rank makes a difference there, p is {least:.3f} at least"

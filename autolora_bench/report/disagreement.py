@@ -16,6 +16,7 @@ from autolora_bench.errors import UserError
 from autolora_bench.paths import EXAMPLES
 from autolora_bench.plan import PlannedRun
 from autolora_bench.record import RunRecord
+from autolora_bench.report import numerals
 from autolora_bench.report.artefacts import artefact_path
 from autolora_bench.report.build import FORMATS, choose, plainly, prepare
 from autolora_bench.report.collect import Collection, Identity
@@ -204,12 +205,12 @@ def _cell(of_row: Sequence[Examples], place: int) -> str:
     found = [examples[place] for examples in of_row]
     mean = sum(one.value for one in found) / len(found)
     if isinstance(found[0].gold, int | float | list):
-        return f"{mean:.2f}"
+        return numerals.size(mean)
     commonest = Counter(str(one.predicted) for one in found).most_common(1)[0][0]
     return f"{in_a_line(commonest)} ({sum(one.value for one in found):.0f}/{len(found)})"
 
 
 def _shown(gold: Any) -> str:
     if isinstance(gold, float):
-        return f"{gold:.2f}"
+        return numerals.size(gold)
     return in_a_line(" ".join(gold) if _is_words(gold) else str(gold))

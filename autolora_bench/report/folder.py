@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from autolora_bench.report.figures.style import Picture
 
 SUFFIXES = {"markdown": "md", "csv": "csv", "latex": "tex", "json": "json"}
+GROUPS = ("scores", "arena", "rates", "comparisons", "cost", "stability", "agreement", "movement")
+"""What files of tables are called."""
 OUT = "out=DIR"
 """The words that choose another folder."""
 
@@ -79,6 +81,15 @@ def write_report(
     pictures = [*shown.figures, *shown.trajectories]
     drawn = [path for picture in pictures for path in _write_figure(folder / "figures", picture, figures)]
     return [*(folder / name for name in texts), *drawn]
+
+
+def left_over(folder: Path, written: Sequence[Path]) -> list[Path]:
+    """Files in a report's folder that have the name of a report's and were not written with `written`: an earlier one's
+    tables and figures, which may be of other records."""
+    own = {*written, *(path.with_suffix(".txt") for path in written if path.parent != folder)}
+    tables = [folder / f"{group}.{suffix}" for group in GROUPS for suffix in SUFFIXES.values()]
+    drawn = [path for path in sorted(folder.glob("figures/*")) if path.suffix in (".svg", ".png", ".txt")]
+    return [path for path in (*tables, *drawn) if path not in own and path.is_file()]
 
 
 def _write_figure(folder: Path, picture: "Picture", formats: Sequence[str]) -> list[Path]:

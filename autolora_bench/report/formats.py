@@ -29,6 +29,8 @@ PREAMBLE = r"""\documentclass{article}
 \begin{document}
 """
 END = "\\end{document}\n"
+STAR = re.compile(r"^\*", re.MULTILINE)
+"""A star at the beginning of a row, which is no text behind the end of the row before it."""
 FIT = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"
 DAGGER = r"$^\dagger$"
 LATEX = {
@@ -157,10 +159,15 @@ def _published(
 def _published_score(row: PublishedRow, column: Column) -> Text:
     if column not in row.values:
         return Text(column=column)
-    spread = numerals.score(row.stds[column]) if column in row.stds else ""
+    spread = _as_published(row.stds[column], column) if column in row.stds else ""
     gap = row.differences.get(column)
     note = f"ours {numerals.difference(gap)}" if gap is not None else ""
-    return Text(numerals.score(row.values[column]), spread, note, column=column)
+    return Text(_as_published(row.values[column], column), spread, note, column=column)
+
+
+def _as_published(value: float, column: Column) -> str:
+    """As our scores, and without digits that were not published where two decimals say it all."""
+    return numerals.score(value) if value == round(value, 2) else column.written(value)
 
 
 @dataclass(frozen=True)
@@ -311,7 +318,8 @@ def _tabular(frame: pd.DataFrame) -> str:
     """Neighbouring headings that are equal share a field."""
     style = frame.style.hide(axis="index")
     columns = f"l*{{{len(frame.columns) - 1}}}{{r}}"
-    return f"{FIT}\n{style.to_latex(hrules=True, column_format=columns, multicol_align='c').rstrip()}}}"
+    text = style.to_latex(hrules=True, column_format=columns, multicol_align="c").rstrip()
+    return f"{FIT}\n{STAR.sub('{*}', text)}}}"
 
 
 def _in_tex(text: Text, published: bool) -> str:

@@ -1,17 +1,14 @@
 """Records as three pandas frames, from which every table is made: runs, their scores, what they cost."""
 
-import warnings
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
 
 from autolora_bench.record import PhaseRecord, RunRecord
-from autolora_bench.report.collect import collect
 from autolora_bench.report.rows import RowRuns, rows_of, settings
-from autolora_bench.report.runs import Run, earlier_attempts, hardware, on_accelerator, processes, runs_of
+from autolora_bench.report.runs import Run, earlier_attempts, hardware, on_accelerator, processes
 from autolora_bench.report.units import metric_of
 
 SEARCHES = ("search", "rates")
@@ -106,36 +103,6 @@ def frames_of(made: Sequence[Run], tuned: Mapping[str, Sequence[str]] | None = N
             accelerator=[on_accelerator(record) for record in done.values()],
         ),
     )
-
-
-def load_results(*folders: str | Path) -> pd.DataFrame:
-    """Every score of every completed run below the folders: a line per run, split, metric and epoch.
-
-    Columns: those of `Frames.runs` without row, held_out (whether the run was scored on held-out training data, as
-    tuning runs are), split, metric, epoch, value, those of `RunCost`, hardware and accelerator. Scores are in the unit
-    that papers print (accuracy x 100); times are seconds, memory bytes. Titles and settings are those of a report's
-    rows. Records that cannot be read, or disagree with each other, are warned of.
-
-    Raises:
-        UserError: a folder does not exist.
-    """
-    collection = collect(*map(Path, folders))
-    for problem in [*collection.conflicts, *collection.unreadable]:
-        warnings.warn(str(problem), RuntimeWarning, stacklevel=2)
-    made, _ = runs_of(collection.records, None)
-    parts = [
-        _joined(
-            frames_of([run for run in made if bool(run.setting("data", "held_out")) is held_out]), held_out
-        )
-        for held_out in (False, True)
-    ]
-    return pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
-
-
-def _joined(frames: Frames, held_out: bool) -> pd.DataFrame:
-    scores = frames.scores.drop(columns=["task", "seed"])
-    runs = frames.runs.drop(columns="row").assign(held_out=held_out)
-    return runs.join(scores.set_index("run"), how="right").join(frames.costs)
 
 
 def run_cost(record: RunRecord) -> RunCost:

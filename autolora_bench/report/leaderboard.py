@@ -11,7 +11,7 @@ from autolora_bench.report.chance import Chance
 from autolora_bench.report.formats import Grid, Heading, Line, Text
 from autolora_bench.report.palette import looks_of
 from autolora_bench.report.quality import column_title
-from autolora_bench.report.scoreboard import Column, Row, Table
+from autolora_bench.report.scoreboard import Column, Row, Table, unit_of
 from autolora_bench.report.standings import Pair, Standings
 
 TINTS = 8
@@ -136,7 +136,7 @@ def _fields(
         found.append(
             Field(
                 text,
-                value="" if cell.mean is None else f"{cell.mean:.6f}",
+                value="" if cell.mean is None else f"{cell.mean:.10g}",
                 runs=" ".join(str(number[id(run)]) for run in runs),
                 called=f"{line.row.label}, {column_title(text.column)}: {text.value}. Show runs",
                 tint=tints[text.column].get(id(line.row)),
@@ -164,9 +164,10 @@ def matrix_of(table: Table, standing: Standings) -> dict[str, Any] | None:
     """Who beats whom in the main column, for the template and the page's script; None for fewer than two rows.
 
     Returns:
-        title; numbers (whether fields show them); rows: label, method and fields, each None without a pair, else
-        method (of the column), text, title, tint (-4 far behind to 4 far ahead), separated; and versus for `compare
-        with`: row -> label, difference, interval, pairs and answer for every other row.
+        title; unit (of differences); numbers (whether fields show them); rows: label, method and fields, each None
+        without a pair, else method (of the column), text, title, tint (-4 far behind to 4 far ahead), separated; and
+        versus for `compare with`: row -> label, difference, interval, pairs and answer for every other row. Positive
+        differences favour the row, also where lower is better.
     """
     if len(standing.order) < 2:
         return None
@@ -191,6 +192,7 @@ def matrix_of(table: Table, standing: Standings) -> dict[str, Any] | None:
     }
     return {
         "title": column_title(standing.column),
+        "unit": unit_of([standing.column]),
         "numbers": len(rows) <= WITH_NUMBERS,
         "rows": rows,
         "versus": versus,
@@ -220,6 +222,6 @@ def _told(label: str, pair: Pair, sign: float) -> list[str]:
 def _answer(pair: Pair) -> str:
     if pair.adjusted is None:
         return "not tested"
-    declared = "declared" if pair.declared else "not declared"
+    family = "the paired comparisons" if pair.claimed else "the other pairs"
     separated = "separated" if pair.separated else "not separated"
-    return f"{separated}, p {numerals.p_value(pair.adjusted, 3)} after Holm, {declared}"
+    return f"{separated}, p {numerals.p_value(pair.adjusted, 3)} after Holm over {family}"

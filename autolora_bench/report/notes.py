@@ -182,7 +182,7 @@ def _published(table: Table) -> list[str]:
         parts = [
             note if len(who) == len(rows) else f"{', '.join(who)}: {note}" for note, who in notes.items()
         ]
-        lines.append(f"[{number}] {origin}: {'; '.join(parts)}.")
+        lines.append(f"[{number}] {': '.join(filter(None, [origin, '; '.join(parts)]))}.")
     if any(row.differences for row in table.published):
         lines.append(
             "(ours +/-): our mean minus the published value, for the same backbone and setting only."

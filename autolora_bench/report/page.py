@@ -188,7 +188,7 @@ def _score_section(scored: _Scored, number: Mapping[int, int]) -> dict[str, Any]
         for column, chance in chances.items()
     ]
     places = (
-        "Place: ties share places. 1\N{EN DASH}4 says that the tests leave the places 1 to 4 open; the declared "
+        "Place: ties share places. 1\N{EN DASH}4 says that the tests leave the places 1 to 4 open; the paired "
         "comparisons keep their family's answers, all other pairs of the column are corrected among themselves."
     )
     return {

@@ -27,6 +27,8 @@ FIELDS = (
 )
 HOULSBY = frozenset({"adapter_houlsby", "adapter_h"})
 """Names of Houlsby's adapter in the AdaLoRA and LoRA papers."""
+UNITS = {"K": 1e-3, "M": 1.0, "B": 1e3}
+"""Of published numbers of weights, in millions."""
 WITHIN = 0.15
 """A published row counts as our setting if its number of weights is that close to ours."""
 
@@ -43,8 +45,10 @@ class Published:
     backbone: str
     method: str
     parameters: str
+    """Weights in millions, e.g. `0.3M`; empty where it is not known."""
     task: str
-    """As ours; `webnlg/unseen` names a subset, `mnli_mm` the mismatched split, `average` the paper's own mean."""
+    """As ours, which means its first split; `mnli_mm` names the mismatched one, `xnli_de` that in German,
+    `webnlg/unseen` a subset, `average` the paper's own mean."""
     metric: str
     value: float
     std: float | None
@@ -59,10 +63,7 @@ class Published:
     @property
     def weights(self) -> float | None:
         """The number of weights that `parameters` states, e.g. 300000 for `0.3M`."""
-        try:
-            return float(self.parameters.removesuffix("M")) * 1e6
-        except ValueError:
-            return None
+        return float(self.parameters.removesuffix("M")) * 1e6 if self.parameters else None
 
 
 def own_values() -> list[Path]:
@@ -79,7 +80,7 @@ def read_published(*files: Path) -> list[Published]:
             project's own.
 
     Raises:
-        UserError: a file cannot be read, a column is missing, or a value is not a number.
+        UserError: a file cannot be read, a column is missing, or a value or a number of weights is none.
     """
     found: dict[tuple[tuple[str, ...], str, str], Published] = {}
     for file in files or own_values():
@@ -92,6 +93,7 @@ def read_published(*files: Path) -> list[Published]:
 def _published(row: dict[str, str], where: str) -> Published:
     texts = {name: row[name].strip() for name in FIELDS if name not in ("value", "std")}
     texts["task"] = texts["task"].removesuffix("/all")
+    texts["parameters"] = _millions(texts["parameters"], where)
     return Published(
         **texts, value=_number(row["value"], where), std=_number(row["std"], where) if row["std"] else None
     )
@@ -107,6 +109,24 @@ def _number(text: str, where: str) -> float:
             f"{where}: {text!r} is not a number", "write a number, or remove the line: unknown cells stay out"
         )
     return value
+
+
+def _millions(text: str, where: str) -> str:
+    """A number of weights in millions, with an M behind it; a number without a unit is in millions already."""
+    if not text:
+        return ""
+    unit = text[-1].upper()
+    digits = text[:-1].strip() if unit in UNITS else text
+    try:
+        count = float(digits) * UNITS.get(unit, 1.0)
+    except ValueError:
+        count = math.nan
+    if not 0 <= count < math.inf:
+        raise UserError(
+            f"{where}: parameters {text!r} is no number of weights",
+            "write a number with K, M or B behind it, e.g. 0.3M, or leave it empty where it is not known",
+        )
+    return f"{count:.12g}M" if unit in ("K", "B") else f"{digits}M"
 
 
 def backbone_name(model: str) -> str:
@@ -151,7 +171,8 @@ def attach_published(
         groups.setdefault(item.group, []).append(item)
     names = {family(row.method) for row in table.rows}
     same = {group for group in groups if group[2] == backbone}
-    tasks = {group: _averaged(group, published) for group in groups}
+    further = {column.published_key[0] for column in columns if column.suffix}
+    tasks = {group: _averaged(group, published, further) for group in groups}
     rows, matched = [], set()
     for row in table.rows:
         mine = [group for group in same if _is_same_setting(groups[group][0], row)]
@@ -203,13 +224,14 @@ def _common_setting(row: Row, name: str) -> object:
     return next(iter(values.values())) if len(values) == 1 else None
 
 
-def _averaged(group: Group, published: Sequence[Published]) -> set[tuple[str, str]]:
+def _averaged(group: Group, published: Sequence[Published], further: Collection[str]) -> set[tuple[str, str]]:
     """Task and metric of what a published average is over: of its table; of its backbone where the table's are not on
-    file."""
+    file. Neither subsets nor `further` splits of our tasks are counted."""
     source, table, backbone = group[:3]
     there = [p for p in published if p.backbone == backbone and p.task != AVERAGE]
     here = [p for p in there if (p.source, p.table) == (source, table)]
-    return {(p.task, p.metric) for p in here or there if not p.task.endswith("_mm") and "/" not in p.task}
+    tasks = [p for p in here or there if not p.task.endswith("_mm") and "/" not in p.task]
+    return {(p.task, p.metric) for p in tasks if p.task not in further}
 
 
 def _cut(

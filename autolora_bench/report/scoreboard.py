@@ -48,6 +48,9 @@ class Column:
     """What tells this split from the task's other splits, e.g. mismatched."""
     shuffled: bool = False
     """Whether it was trained with shuffled labels: a control, and no task to average or to compare methods over."""
+    suffix: str = ""
+    """What published values of this split are filed under behind the task's name: nothing for the first, else mm, de or
+    hard."""
 
     @property
     def is_average(self) -> bool:
@@ -61,15 +64,20 @@ class Column:
         parts = [metric, self.variant, self.epoch if self.epoch_shown else ""]
         return " ".join(part for part in parts if part) + ("" if self.metric.higher_is_better else f" {DOWN}")
 
+    @property
+    def in_hundredths(self) -> bool:
+        """Whether a difference of 1 is a point."""
+        return self.is_average or self.metric.published_scale == 100.0
+
     def written(self, value: float) -> str:
         """A score, or a deviation, of this column."""
-        return numerals.score(value, fraction=self.is_average or self.metric.published_scale == 100.0)
+        return numerals.score(value, fraction=self.in_hundredths)
 
     @property
     def published_key(self) -> tuple[str, str]:
         """The task and metric under which published values of this score are filed."""
         base, _, subset = self.score.partition("/")
-        name = f"{self.task}_mm" if self.split.endswith("_mismatched") else self.task
+        name = f"{self.task}_{self.suffix}" if self.suffix else self.task
         return (f"{name}/{subset}" if subset else name), base
 
 
@@ -111,6 +119,12 @@ class Cell:
 def of_tasks(columns: Sequence[Column]) -> list[Column]:
     """What averages and comparisons over tasks count: no columns of shuffled labels, where there are others."""
     return [column for column in columns if not column.shuffled] or list(columns)
+
+
+def unit_of(columns: Iterable[Column]) -> str:
+    """What differences of these scores are in, in words."""
+    units = {"points" if column.in_hundredths else "the metric's own unit" for column in columns}
+    return " or ".join(sorted(units))
 
 
 def averaged_tasks(columns: Sequence[Column]) -> set[str]:

@@ -1,7 +1,8 @@
 """Who is ahead of whom in one column: every pair of rows, and the places that the separated pairs leave open.
 
-The declared comparisons keep the answers of their family. The other pairs of a column were not declared: they
-are tested by the same test and corrected among themselves, to say which rows tie, not to claim anything new.
+The paired comparisons of the table, which are the declared ones where there are such, keep the answers of their family.
+The other pairs of a column are tested by the same test and corrected among themselves, to say which rows tie, not to
+claim anything new.
 """
 
 from collections import defaultdict
@@ -31,10 +32,11 @@ class Pair:
     mean: float
     """Over seeds, then over tasks."""
     interval: tuple[float, float] | None
-    """95 %; None where there are too few pairs, and for undeclared pairs of long tables."""
+    """95 %; None where there are too few pairs, and of long tables for pairs that are not claimed."""
     pairs: int
     """(task, seed) pairs."""
-    declared: bool
+    claimed: bool
+    """Whether it is one of the table's paired comparisons."""
     adjusted: float | None
     """p after correction; None where no scores could have separated the two."""
 
@@ -106,7 +108,7 @@ def standings_of(table: Table, column: Column) -> Standings:
     cells = [row.cells[column] for row in table.rows]
     scored = [(sign * cell.mean, -place) for place, cell in enumerate(cells) if cell.mean is not None]
     order = tuple(-place for _, place in sorted(scored, reverse=True))
-    declared = _declared(table, column)
+    claimed = _claimed(table, column)
     tasks = tasks_under(column, table.columns)
     found = []
     for first, second in combinations(sorted(order), 2):
@@ -114,7 +116,7 @@ def standings_of(table: Table, column: Column) -> Standings:
         if by_task.keys() != tasks:
             continue
         differences = [*by_task.values()]
-        known = (first, second) in declared
+        known = (first, second) in claimed
         wanted = known or len(table.rows) <= ALL_ROWS
         means = [fmean(values) for values in differences]
         found.append(
@@ -125,14 +127,14 @@ def standings_of(table: Table, column: Column) -> Standings:
                 bootstrap_interval(differences) if wanted else None,
                 sum(map(len, differences)),
                 known,
-                declared.get((first, second)),
+                claimed.get((first, second)),
             )
         )
     return Standings(column, tuple(_tested(found, cells, sign)), order)
 
 
-def _declared(table: Table, column: Column) -> dict[tuple[int, int], float | None]:
-    """Both rows of every declared comparison of this column, in the table's order -> its adjusted p."""
+def _claimed(table: Table, column: Column) -> dict[tuple[int, int], float | None]:
+    """Both rows of every paired comparison of this column, in the table's order -> its adjusted p."""
     found = {}
     tasks = tasks_under(column, table.columns)
     for claim in table.claims:
@@ -159,12 +161,12 @@ def _differences(first: Cell, second: Cell, sign: float) -> dict[str, tuple[floa
 
 
 def _tested(pairs: Sequence[Pair], cells: Sequence[Cell], sign: float) -> list[Pair]:
-    """The undeclared pairs with a p where they have enough units: seeds on one task, tasks over several."""
+    """The pairs that are not claimed, with a p where they have enough units: seeds on one task, tasks over several."""
     units = {}
     for place, pair in enumerate(pairs):
         by_task = [*_differences(cells[pair.first], cells[pair.second], sign).values()]
         own = by_task[0] if len(by_task) == 1 else [fmean(values) for values in by_task]
-        if not pair.declared and len(own) >= smallest_separable():
+        if not pair.claimed and len(own) >= smallest_separable():
             units[place] = own
     adjusted = dict(zip(units, holm([sign_flip_test(own) for own in units.values()]), strict=True))
     return [replace(pair, adjusted=adjusted.get(n, pair.adjusted)) for n, pair in enumerate(pairs)]

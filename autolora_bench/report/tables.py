@@ -210,6 +210,21 @@ class TaskFacts:
     scores: list[str]
     """The headline first."""
     generation: bool
+    language: str = ""
+    """The one that was trained on, of a task in several."""
+
+    def suffix(self, split: str) -> str:
+        """What published values of a split are filed under, behind the task's name.
+
+        The bare name is that of the first split, as no other is meant by a table that names none; of MNLI it is the
+        matched one, and a split in a language that was not trained on always says its own.
+        """
+        if split.endswith("_mismatched"):
+            return "mm"
+        foreign = self.language and split.partition("_")[2] not in ("", self.language)
+        if f"{split}_mismatched" in self.splits or (split == self.splits[0] and not foreign):
+            return ""
+        return _variants(self.splits)[split] or split
 
 
 def columns_of(
@@ -249,6 +264,7 @@ def columns_of(
 def _columns(facts: TaskFacts, scores: list[str], epoch: str, runs: list[Run]) -> list[Column]:
     epochs = ["kept"] if facts.tested else ["best", "last"] if epoch == "both" else [epoch]
     records = [run.completed for run in runs if run.completed]
+    variants = _variants(facts.splits)
     return [
         Column(
             task=facts.task,
@@ -259,8 +275,9 @@ def _columns(facts: TaskFacts, scores: list[str], epoch: str, runs: list[Run]) -
             epoch=one,
             headline=score == facts.scores[0] and split == facts.splits[0],
             epoch_shown=len(epochs) > 1,
-            variant=_variant(split, facts.splits),
+            variant=variants[split],
             shuffled=any(run.setting("data", "shuffle_labels") for run in runs),
+            suffix=facts.suffix(split),
         )
         for score in scores
         for split in facts.splits
@@ -268,10 +285,12 @@ def _columns(facts: TaskFacts, scores: list[str], epoch: str, runs: list[Run]) -
     ]
 
 
-def _variant(split: str, splits: Sequence[str]) -> str:
-    """`mismatched` of validation_mismatched, and `matched` of the split beside it."""
-    name = split.partition("_")[2]
-    return "matched" if not name and f"{split}_mismatched" in splits else name
+def _variants(splits: Sequence[str]) -> dict[str, str]:
+    """Split -> what tells it from the task's others: `mismatched` of validation_mismatched, and `matched` of the split
+    beside it; the whole names where these would not tell all apart."""
+    found = {split: split.partition("_")[2] for split in splits}
+    found |= {split: "matched" for split in splits if not found[split] and f"{split}_mismatched" in splits}
+    return found if len({*found.values()}) == len(found) else {split: split for split in splits}
 
 
 def _facts(task: str, runs: list[Run]) -> TaskFacts:
@@ -283,7 +302,8 @@ def _facts(task: str, runs: list[Run]) -> TaskFacts:
     splits = splits or list(dict.fromkeys(s for record in records for s in record.best)) or ["validation"]
     scores = _ordered_scores(records, splits, "test" if tested else "best", _names(node.get("metrics")))
     title = next((run.title for run in runs if run.title), None) or str(node.get("title") or task)
-    return TaskFacts(task, title, splits, tested, scores, "decoding" in node)
+    language = str(node.get("language") or "")
+    return TaskFacts(task, title, splits, tested, scores, "decoding" in node, language)
 
 
 def _ordered_scores(records: list[RunRecord], splits: list[str], place: str, stated: list[str]) -> list[str]:

@@ -1,5 +1,6 @@
-"""Tables as one tidy CSV: a line per cell, numbers unrounded, for other programs."""
+"""Tables as one tidy CSV: a line per cell, for other programs."""
 
+import math
 from collections.abc import Iterator, Sequence
 
 import pandas as pd
@@ -23,12 +24,13 @@ EMPTY: dict[str, object] = {"seeds": [], "best": False}
 
 
 def tidy(tables: Sequence[Table]) -> str:
-    """One tidy CSV: a line per cell, numbers unrounded, for other programs.
+    """One tidy CSV: a line per cell, for other programs.
 
-    Scores are in published units, parameters in weights; seconds are those of optimizer steps, mean over the row's
-    tasks. The columns from wall_seconds on are the mean cost of the cell's own runs, empty where a record does not say
-    or they were made on several machines. A published value stands in the line of our cell of the same setting, with
-    its difference; all other published values have lines of their own with an empty mean.
+    Scores are in published units, to ten decimals, and to ten significant digits where the unit is no hundredth;
+    parameters in weights; seconds are those of optimizer steps, mean over the row's tasks. The columns from
+    wall_seconds on are the mean cost of the cell's own runs, empty where a record does not say or they were made on
+    several machines. A published value stands in the line of our cell of the same setting, with its difference; all
+    other published values have lines of their own with an empty mean.
     """
     lines = [{name: csv_cell(_text(value)) for name, value in line.items()} for line in score_lines(tables)]
     frame = pd.DataFrame(lines, columns=list(FIELDS), dtype=object)
@@ -59,7 +61,7 @@ def _lines(table: Table) -> Iterator[dict[str, object]]:
         for column in table.columns:
             tasks = tasks_under(column, table.columns)
             cost = costs.get((number, column.task), {})
-            line = {**_place(table, column), **_row(row, tasks), **_cell(row.cells[column]), **cost}
+            line = {**_place(table, column), **_row(row, tasks), **_cell(row.cells[column], column), **cost}
             published = [one for one in row.published if column in one.values]
             yield {**line, **(_value(published[0], column) if published else {})}
             yield from ({**_place(table, column), **_value(more, column)} for more in published[1:])
@@ -89,10 +91,11 @@ def _row(row: Row, tasks: set[str]) -> dict[str, object]:
     }
 
 
-def _cell(cell: Cell) -> dict[str, object]:
+def _cell(cell: Cell, column: Column) -> dict[str, object]:
+    largest = max(abs(cell.mean or 0.0), cell.std or 0.0)
     return {
-        "mean": None if cell.mean is None else round(cell.mean, 10),
-        "std": None if cell.std is None else round(cell.std, 10),
+        "mean": _digits(cell.mean, column, largest),
+        "std": _digits(cell.std, column, largest),
         "n": cell.n,
         "seeds": list(cell.scores),
         "best": bool(cell.best),
@@ -115,6 +118,13 @@ def _costs(table: Table) -> dict[tuple[int, str], dict[str, object]]:
     return found
 
 
+def _digits(value: float | None, column: Column, largest: float) -> float | None:
+    """A value without what sums leave of rounding, where the largest of those it belongs to is so large."""
+    small = not column.in_hundredths and 0 < largest < math.inf
+    places = max(10, 9 - math.floor(math.log10(largest))) if small else 10
+    return None if value is None else round(value, places)
+
+
 def _rounded(value: float | None) -> float | None:
     return None if value is None or pd.isna(value) else round(float(value), 3)
 
@@ -124,7 +134,7 @@ def _value(published: PublishedRow, column: Column) -> dict[str, object]:
     return {
         "published": published.values[column],
         "published_std": published.stds.get(column),
-        "difference": None if gap is None else round(gap, 10),
+        "difference": _digits(gap, column, abs(published.values[column])),
         "source": published.source,
         "table": published.table,
         "backbone": published.backbone,

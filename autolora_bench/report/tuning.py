@@ -43,7 +43,7 @@ class TunedCell:
     """The method's title, with the settings that tell it from the method's other cells on this task and model."""
     trials: dict[float, float | None]
     """Rate, ascending -> mean headline score on the held-out part, in the published unit; None where it diverged or has
-    no score. A rate some of whose runs have not ended is not among them."""
+    no score. A rate some of whose runs have not ended, and of which none diverged, is not among them."""
     undefined: frozenset[float]
     """Of the rates without a score those whose runs were completed: the metric is not defined there."""
     higher_is_better: bool
@@ -56,7 +56,7 @@ class TunedCell:
     final_seconds: float | None
     """As `tuning_seconds`, of the runs that are compared."""
     unfinished: int
-    """Tuning runs that have not ended."""
+    """Tuning runs that have not ended, but for those of a rate of which one diverged."""
     family: str = OTHER
     """The method's, which decides its colour."""
     final_ids: frozenset[str] = frozenset()
@@ -80,6 +80,8 @@ class TunedCell:
     error: float | None = None
     """Standard error of one held-out score, in the published unit: of an accuracy or a correlation, at most; None for
     other metrics."""
+    fraction: bool = True
+    """Whether the unit of its scores is a hundredth."""
 
     def alike(self, other: "TunedCell") -> bool:
         """Whether both were tuned on the same terms: share, seeds, and rates of one grid, each extended for itself."""
@@ -196,14 +198,18 @@ def _cell(runs: Sequence[Run], own: Variant | list[tuple[str, str]], names: tupl
     rates: dict[float, list[Run]] = {}
     for run in tuning:
         rates.setdefault(_rate(run), []).append(run)
-    ended = {rate: members for rate, members in sorted(rates.items()) if all(map(_has_ended, members))}
+    ended = {rate: members for rate, members in sorted(rates.items()) if _is_decided(members)}
     trials = {rate: _mean(members) for rate, members in ended.items()}
     others = [run for run in runs if not is_tuning(run)]
     finals = [run for run in others if run.completed or run.planned] or others
     final_rates = sorted({_rate(run) for run in finals})
-    circumstances = {
-        frozenset((run.setting("data", "held_out"), run.seed) for run in own) for own in ended.values()
+    terms = {
+        rate: {(float(run.setting("data", "held_out")), run.seed) for run in own}
+        for rate, own in rates.items()
     }
+    tried = frozenset().union(*terms.values())
+    known = frozenset().union(*(terms[rate] for rate in ended))
+    whole = [rate for rate, own in ended.items() if not any(map(_diverged, own))]  # the others may lack seeds
     records = [run.record for run in runs if run.record]
     metric = metric_of(str(records[0].headline), records) if records else None
     return TunedCell(
@@ -224,18 +230,21 @@ def _cell(runs: Sequence[Run], own: Variant | list[tuple[str, str]], names: tupl
         tuning_runs=len(tuning),
         tuning_seconds=_seconds(run.record for run in tuning if _has_ended(run)),
         final_seconds=_seconds(run.record for run in finals if _has_ended(run)),
-        unfinished=sum(not _has_ended(run) for run in tuning),
+        unfinished=sum(
+            not _has_ended(run) for rate, own in rates.items() if rate not in ended for run in own
+        ),
         family=first.family,
         final_ids=frozenset(run.config_id for run in finals),
         rate_names=names,
         machines=frozenset(hardware(run.record) for run in runs if run.record and _has_ended(run)),
         lost=sum(run.record is not None and not _has_ended(run) for run in runs),
         final_rates=tuple(final_rates),
-        unlike=len(circumstances) > 1 or len({run.setting("data", "held_out") for run in tuning}) > 1,
+        unlike=any(terms[rate] != known for rate in whole) or len({share for share, _ in tried}) > 1,
         tried=frozenset(rates),
-        terms=frozenset((float(run.setting("data", "held_out")), run.seed) for run in tuning),
+        terms=tried,
         fresh=not {run.seed for run in tuning} & {run.seed for run in finals},
         error=_error(tuning),
+        fraction=metric is None or metric.published_scale == 100.0,
     )
 
 
@@ -246,7 +255,16 @@ def _rate(run: Run) -> float:
 
 
 def _has_ended(run: Run) -> bool:
-    return run.completed is not None or (run.record is not None and run.record.diverged)
+    return run.completed is not None or _diverged(run)
+
+
+def _diverged(run: Run) -> bool:
+    return run.record is not None and run.record.diverged
+
+
+def _is_decided(runs: Sequence[Run]) -> bool:
+    """Whether nothing is waited for of a rate's runs: all have ended, or one diverged (fair.Candidate)."""
+    return all(map(_has_ended, runs)) or any(map(_diverged, runs))
 
 
 def _mean(runs: Sequence[Run]) -> float | None:
@@ -364,4 +382,4 @@ def _score(cell: TunedCell, rate: float) -> str:
     score = cell.trials[rate]
     if score is None:
         return "undefined" if rate in cell.undefined else "diverged"
-    return numerals.score(score)
+    return numerals.score(score, fraction=cell.fraction)

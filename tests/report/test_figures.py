@@ -15,14 +15,16 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from scipy import stats
 
+from autolora_bench import cli
 from autolora_bench.errors import UserError
 from autolora_bench.plan import PlannedRun
-from autolora_bench.record import RunRecord
+from autolora_bench.record import RunRecord, write_record
 from autolora_bench.report.build import report_stability
 from autolora_bench.report.collect import Collection, collect
 from autolora_bench.report.comparisons import comparison_table, comparisons
 from autolora_bench.report.costs import cost_reports, cost_tables
 from autolora_bench.report.figures.grid import Scale, panels
+from autolora_bench.report.figures.quality import _draw as scatter
 from autolora_bench.report.figures.quality import curve_figures, pareto_figures
 from autolora_bench.report.figures.ranks import _draw as heat_map
 from autolora_bench.report.figures.ranks import rank_figures
@@ -36,6 +38,7 @@ from autolora_bench.report.figures.style import (
     picture,
     room_at_left,
     room_at_right,
+    shortened,
     wrapped,
 )
 from autolora_bench.report.folder import write_report
@@ -43,7 +46,7 @@ from autolora_bench.report.formats import in_format
 from autolora_bench.report.frames import frames_of
 from autolora_bench.report.page_plots import trajectory_panels
 from autolora_bench.report.palette import looks_of
-from autolora_bench.report.quality import Point, front
+from autolora_bench.report.quality import Point, front, points_of
 from autolora_bench.report.rank_maps import RankMap, published_ranks
 from autolora_bench.report.runs import runs_of
 from autolora_bench.report.scoreboard import Table
@@ -83,6 +86,28 @@ def test_a_folder_holds_every_format_and_figure_and_repeats(searched: Collection
         "Ranks of AutoLoRA",
     ):
         assert title in page
+
+
+def test_what_an_earlier_report_left_in_the_folder_is_told_of(
+    make: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It may be of other records. Nothing is removed: the folder is its owner's."""
+    for name, methods in (("two", ("lora", "full")), ("one", ("lora",))):
+        for method in methods:
+            for seed in range(2):
+                write_record(tmp_path / name / f"{method}{seed}", make("rte", method, seed, 0.7))
+    out = tmp_path / "out"
+    assert cli.run(["report", f"records={tmp_path / 'two'}", f"out={out}"]) == 0
+    assert capsys.readouterr().err == ""
+    (out / "notes.md").write_text("the owner's")
+    assert cli.run(["report", f"records={tmp_path / 'one'}", f"out={out}"]) == 0
+    told = capsys.readouterr().err
+    assert told.startswith(
+        f"{out} still holds what an earlier report left: comparisons.md, comparisons.csv, "
+    )
+    assert told.splitlines()[0].endswith("figures/pareto-roberta_base.svg and 1 more")
+    assert (out / "comparisons.md").is_file()
+    assert "notes.md" not in told
 
 
 def test_figures_are_saved_once_in_the_formats_asked_for(make: Make, tmp_path: Path) -> None:
@@ -350,6 +375,48 @@ def test_names_in_any_letters_stay_in_the_figure(name: str) -> None:
     assert len(found) >= 3
     assert all(box.x0 >= 0 and box.x1 <= figure.bbox.x1 for box in found)
     assert apart([*found, *(axis.get_window_extent() for axis in axes)])
+
+
+@pytest.mark.parametrize("rows", [3, 14, 36])
+def test_a_figure_of_many_rows_is_high_enough_for_all_names(make: Make, rows: int) -> None:
+    """All have one size, and names that find no room beside their points."""
+    records = [make("rte", "lora", 0, 0.7 + 0.0001 * n) for n in range(rows)]
+    for number, record in enumerate(records):
+        record.method = f"a method of a long name, number {number}"
+    (shown,) = tables(records)
+    (column,) = (one for one in shown.columns if one.headline)
+    figure = scatter(shown, {column: points_of(shown, column)})
+    found = boxes(figure.axes[0])
+    assert len(found) == rows
+    assert apart(list(found.values()))
+    assert all(box.y0 >= 0 and box.y1 <= figure.bbox.y1 for box in found.values())
+    assert (figure.axes[0].get_window_extent().height / figure.dpi == pytest.approx(2.05)) == (rows < 36)
+
+
+def test_rows_of_a_sweep_have_names_of_their_own() -> None:
+    """Cut no shorter than tells them apart; where that would be endless, numbered."""
+    rates = [
+        f"LoRA, alpha=16.0, dropout=0.1, learning_rate={rate}" for rate in ("0.0001", "0.0002", "0.0102")
+    ]
+    names = shortened([*rates, "LoRA"])
+    assert list(names) == [*rates, "LoRA"]
+    assert len({*names.values()}) == 4
+    assert names["LoRA"] == "LoRA"
+    assert max(map(len, names.values())) == len(rates[0])
+    assert shortened(["a" * 40, "b"])["a" * 40] == "a" * 35 + "\N{HORIZONTAL ELLIPSIS}"
+    endless = shortened(["x" * 500 + end for end in "ab"])
+    assert len({*endless.values()}) == 2
+    assert max(map(len, endless.values())) < 130
+
+
+def test_the_text_beside_a_scatter_plot_lists_every_point(make: Make) -> None:
+    """As the table has them; roughly 295,000 and 124.6 million weights."""
+    records = [make("rte", "lora", 0, 0.7), make("rte", "full", 0, 0.69)]
+    (picture,) = pareto_figures(tables(records))
+    assert picture.alt == (
+        "Scatter plot of score against millions of parameters. RTE accuracy. Full fine-tuning: 69.00 at 125; "
+        "LoRA: 70.00 at 0.295. On the front: LoRA."
+    )
 
 
 def test_names_of_points_find_their_place_beside_a_panel_with_longer_names() -> None:

@@ -97,6 +97,14 @@ def test_hostile_names_stay_text(make: Make) -> None:
     assert texts["latex"].count("\\end{document}") == 1
 
 
+def test_a_star_that_begins_a_row_is_text(make: Make) -> None:
+    """LaTeX takes it for a part of the end of the row before: \\\\* forbids a page break."""
+    record = make("rte", "lora", 0, 0.7)
+    record.method = "*star"
+    rows = re.findall(r"(?m)^(\S+) & 70", report([make("rte", "full", 0, 0.7), record], format="latex"))
+    assert rows[-1] == "{*}star"
+
+
 @pytest.mark.skipif(not shutil.which("pdflatex"), reason="no pdflatex on this machine")
 def test_latex_compiles(study: Study, make: Make, tmp_path: Path) -> None:
     (tmp_path / "study.tex").write_text(

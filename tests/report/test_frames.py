@@ -1,8 +1,10 @@
 """The frames that every table is made of, and the same as a user gets them."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -54,6 +56,30 @@ def test_the_frame_gives_the_means_of_the_committed_tables() -> None:
                     assert (cell.std is None) or stats.loc[key, "std"] == pytest.approx(cell.std)
                     cells += 1
     assert cells > 40
+
+
+def test_titles_are_those_of_the_reports_rows_where_rates_were_tuned(make: Make, tmp_path: Path) -> None:
+    """Each rank of LoRA has a rate of its own, which no row is told apart by: tuning chose it."""
+    records = []
+    for method, chosen in (("lora", 1e-3), ("lora4", 3e-3)):
+        for rate in (1e-3, 3e-3):
+            records.append(make("rte", method, 100, 0.7 if rate == chosen else 0.6))
+            records[-1].config["data"]["held_out"] = 0.1
+            records[-1].config["method"]["learning_rate"] = rate
+        records += [make("rte", method, seed, 0.7) for seed in (0, 1)]
+        for one in records[-2:]:
+            one.config["method"]["learning_rate"] = chosen
+    for number, one in enumerate(records):
+        one.config_id = sha256(json.dumps(one.config, sort_keys=True).encode()).hexdigest()[:8]
+        write_record(tmp_path / str(number), one)
+    (shown,) = prepare(collect(tmp_path)).tables
+    found = autolora_bench.load_results(tmp_path)
+    assert (
+        set(found[~found["held_out"]]["title"])
+        == {row.label for row in shown.rows}
+        == {"LoRA, rank 4", "LoRA, rank 8"}
+    )
+    assert len(found[found["held_out"]]["config_id"].unique()) == 4
 
 
 def test_every_run_has_a_place_and_every_cost_a_run(make: Make) -> None:

@@ -126,6 +126,13 @@ def test_a_comparison_with_a_row_is_that_of_the_table_of_comparisons(study: Stud
     assert all(line[4].startswith("not") for label, line in versus.items() if label != "LoRA, rank 8")
 
 
+def test_what_the_script_hides_no_rule_shows_again() -> None:
+    """A class with a display of its own, as .maps has, wins over the browser's rule for `hidden`."""
+    style = (Path(verdict.__file__).parent / "assets" / "page.css").read_text()
+    assert re.search(r"\.maps \{[^}]*display: flex", style)
+    assert re.search(r"(?m)^\[hidden\] \{ display: none !important; \}$", style)
+
+
 def test_scores_that_a_guesser_reaches_are_marked(make: Callable[..., RunRecord]) -> None:
     records = [make("rte", "lora", 0, 0.58), make("rte", "full", 0, 0.6)]
     shown = report(records, format="html")

@@ -1,6 +1,7 @@
 """Published values beside ours: read, matched, compared only with the same backbone and setting."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from autolora_bench.errors import UserError
 from autolora_bench.plan import PlannedRun
 from autolora_bench.record import RunRecord
+from autolora_bench.report.formats import grid_of
 from autolora_bench.report.frames import frames_of
 from autolora_bench.report.published import FIELDS, read_published
 from autolora_bench.report.runs import runs_of
@@ -142,6 +144,111 @@ def test_a_users_own_values_stand_beside_the_projects(make: Make, tmp_path: Path
     (shown,) = tables_of(frames_of(runs), both, epoch="best", metrics="paper", title="T")
     (published,) = shown.rows[0].published
     assert list(published.differences.values()) == [pytest.approx(80 - 85.1)]
+
+
+def scored_on(
+    record: RunRecord, place: str, scores: dict[str, float], language: str | None = None
+) -> RunRecord:
+    """The record with these splits as its evaluation or test splits."""
+    (one, *_) = record.best.values()
+    held = {split: replace(one, split=split, scores={"accuracy": value}) for split, value in scores.items()}
+    record.config["task"] |= {place: list(scores), "language": language}
+    record.best, record.last, record.test = (held, held, {}) if place == "evaluation" else (held, held, held)
+    return record
+
+
+def beside(record: RunRecord, values: dict[str, float], tmp_path: Path) -> dict[str, float]:
+    """Split -> what was published of it, in a file with these tasks."""
+    path = tmp_path / "own.csv"
+    lines = [f"P,T,roberta-base,full,,{task},accuracy,{value},,," for task, value in values.items()]
+    path.write_text("\n".join([",".join(FIELDS), *lines]) + "\n")
+    runs, _ = runs_of([record], None)
+    (shown,) = tables_of(frames_of(runs), read_published(path), epoch="best", metrics="paper", title="T")
+    found = [one for row in shown.rows for one in row.published]
+    for one in found:
+        for column, gap in one.differences.items():
+            assert gap == pytest.approx(
+                100 * record.best[column.split].scores["accuracy"] - one.values[column]
+            )
+    return {column.split: value for one in found for column, value in one.values.items()}
+
+
+@pytest.mark.parametrize(
+    ("place", "splits", "language", "shown"),
+    [
+        ("evaluation", ["validation", "hard"], None, {"validation": 90.0, "hard": 60.0}),
+        ("evaluation", ["validation", "validation_hard"], None, {"validation": 90.0, "validation_hard": 60.0}),
+        ("evaluation", ["dev_mismatched", "dev"], None, {"dev": 90.0, "dev_mismatched": 50.0}),
+        ("test", ["test_en", "test_de"], "en", {"test_en": 90.0, "test_de": 70.0}),
+        ("test", ["test_de"], "en", {"test_de": 70.0}),
+    ],
+)  # fmt: skip
+def test_a_tasks_bare_name_is_its_first_split_and_others_have_names_of_their_own(
+    make: Make,
+    tmp_path: Path,
+    place: str,
+    splits: Sequence[str],
+    language: str | None,
+    shown: dict[str, float],
+) -> None:
+    record = scored_on(make("rte", "full", 0, 0.8), place, dict.fromkeys(splits, 0.8), language)
+    values = {"rte": 90.0, "rte_hard": 60.0, "rte_mm": 50.0, "rte_de": 70.0}
+    assert beside(record, values, tmp_path) == shown
+    bare = {split: value for split, value in shown.items() if value == 90.0}
+    assert beside(record, {"rte": 90.0}, tmp_path) == bare
+
+
+def test_further_splits_are_no_tasks_of_a_published_average(make: Make, tmp_path: Path) -> None:
+    path = tmp_path / "own.csv"
+    names = (
+        ("rte", "accuracy"),
+        ("rte_hard", "accuracy"),
+        ("cola", "matthews_correlation"),
+        ("average", "mean"),
+    )
+    lines = [f"P,T,roberta-base,full,,{task},{metric},80,,," for task, metric in names]
+    path.write_text("\n".join([",".join(FIELDS), *lines]) + "\n")
+    records = [scored_on(make("rte", "full", 0, 0.7), "evaluation", {"validation": 0.7, "hard": 0.5})]
+    runs, _ = runs_of([*records, make("cola", "full", 0, 0.6)], None)
+    (shown,) = tables_of(frames_of(runs), read_published(path), epoch="best", metrics="paper", title="T")
+    gaps = {(c.task, c.split): gap for row in shown.rows for c, gap in row.published[0].differences.items()}
+    assert gaps == pytest.approx(
+        {("rte", "validation"): -10, ("rte", "hard"): -30, ("cola", "validation"): -20, ("average", ""): -15}
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "weights", "shown"),
+    [
+        ("0.30M", 300_000, "0.30"),
+        ("0.3", 300_000, "0.3"),
+        ("300K", 300_000, "0.3"),
+        ("0.3 m", 300_000, "0.3"),
+        ("1.2B", 1_200_000_000, "1200"),
+        ("", None, ""),
+    ],
+)
+def test_a_published_size_is_known_in_any_spelling(
+    make: Make, tmp_path: Path, text: str, weights: float | None, shown: str
+) -> None:
+    """LoRA of rank 8 has 294,912 weights: a row that states 1.2B is no row of it, one that states nothing may be."""
+    path = tmp_path / "own.csv"
+    path.write_text(",".join(FIELDS) + f"\nP,T,roberta-base,lora,{text},rte,accuracy,80,,,\n")
+    (one,) = read_published(path)
+    assert one.weights == (None if weights is None else pytest.approx(weights))
+    runs, _ = runs_of([make("rte", "lora", 0, 0.8)], None)
+    (found,) = tables_of(frames_of(runs), [one], epoch="best", metrics="paper", title="T")
+    assert bool(found.rows[0].published) == (weights != 1_200_000_000)
+    (line,) = [line for line in grid_of(found).lines if line.published]
+    assert line.texts[2].value == shown
+
+
+@pytest.mark.parametrize("text", ["about 3M", "300 thousand", "-1M", "nan", "M", "1e999"])
+def test_a_size_that_is_none_is_refused_with_its_line(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "own.csv"
+    path.write_text(",".join(FIELDS) + f"\n\nP,T,roberta-base,lora,{text},rte,accuracy,80,,,\n")
+    with pytest.raises(UserError, match=rf"own.csv line 3: parameters '{text}' is no number of weights"):
+        read_published(path)
 
 
 def test_sources_are_named_where_nothing_is_run(plan: Callable[..., PlannedRun]) -> None:

@@ -49,7 +49,7 @@ def test_scores_that_are_equal_up_to_rounding_differ_in_nothing() -> None:
 
 
 def test_the_span_of_a_small_unit_is_no_zero(make: Callable[..., RunRecord]) -> None:
-    """Ranks 1, 2 and 4 lie 1 and 3 times 1e-6 apart."""
+    """Ranks 1, 2 and 4 lie 1 and 3 times 1e-6 apart, of NIST and no points."""
     made = []
     for rank in (1, 2, 4):
         for seed in range(8):
@@ -63,4 +63,4 @@ def test_the_span_of_a_small_unit_is_no_zero(make: Callable[..., RunRecord]) -> 
                     found[name] = replace(one, scores={"nist": 1e-6 * rank})
             made.append(replace(record, config_id=f"{rank:08x}", history=[]))
     (note,) = [line for line in prepare(made).tables[0].footnotes if line.startswith("Rank, ")]
-    assert "lie 0.0000030 points apart over 8 seeds, p <0.001" in note
+    assert "lie 0.0000030 apart over 8 seeds, p <0.001" in note

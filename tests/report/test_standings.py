@@ -69,7 +69,7 @@ def test_the_declared_family_keeps_its_answer(three: list[RunRecord]) -> None:
     column = main_column(shown)
     assert column
     (claim,) = shown.claims
-    known = {pair.declared: pair for pair in standings_of(shown, column).pairs if pair.declared}
+    known = {pair.claimed: pair for pair in standings_of(shown, column).pairs if pair.claimed}
     assert known[True].adjusted == claim.adjusted
     assert known[True].adjusted == pytest.approx(2 / 2**8)
 
@@ -112,7 +112,7 @@ def test_what_is_declared_of_one_epoch_says_nothing_of_the_other(make: Make) -> 
     frames = frames_of(runs_of(records, None)[0])
     (shown,) = tables_of(frames, epoch="both", metrics="paper", title="T", compare=("autolora:lora",))
     declared = {
-        column.epoch: standings_of(shown, column).pairs[0].declared
+        column.epoch: standings_of(shown, column).pairs[0].claimed
         for column in shown.columns
         if column.is_average
     }

@@ -398,6 +398,25 @@ def test_a_control_of_a_run_that_was_made_again_is_warned_of(make: Make) -> None
     assert "rte, seed 0: 24 and 26" in said
 
 
+@pytest.mark.parametrize(
+    ("splits", "variants"),
+    [
+        (["validation"], [""]),
+        (["validation", "validation_mismatched"], ["matched", "mismatched"]),
+        (["validation", "validation_hard"], ["", "hard"]),
+        (["dev", "hard"], ["dev", "hard"]),
+        (["test_hard", "dev_hard"], ["test_hard", "dev_hard"]),
+        (["validation", "validation_hard", "hard"], ["validation", "validation_hard", "hard"]),
+    ],
+)
+def test_two_splits_never_have_one_heading(make: Make, splits: list[str], variants: list[str]) -> None:
+    record = make("rte", "lora", 0, 0.7)
+    record.config["task"]["evaluation"] = splits
+    shown = table([record])
+    assert [column.split for column in shown.columns] == splits
+    assert [column.subtitle for column in shown.columns] == [f"accuracy {one}".strip() for one in variants]
+
+
 def test_a_metric_that_was_not_asked_for_is_not_undefined(make: Make) -> None:
     records = [
         make("rte", "lora", 0, {"accuracy": 0.7, "own": 0.4}),

@@ -165,7 +165,7 @@ const compareWith = (select) => {
   remember(`with${select.dataset.versus}`, select.value);
   box.replaceChildren();
   if (!rows) return;
-  const head = [`${select.value} against`, "difference", "95 % interval", "pairs", "answer"];
+  const head = [`${select.value} against`, "ahead by", "95 % interval", "pairs", "answer"];
   box.append(grid(head, rows));
 };
 

@@ -1,6 +1,6 @@
 """The arena's figures: true beside found ranks, and regret against cost."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -19,9 +19,10 @@ from autolora_bench.report.figures.style import (
     picture,
     room_at_left,
     room_at_right,
+    shortened,
     wrapped,
 )
-from autolora_bench.report.palette import looks
+from autolora_bench.report.palette import Look, looks
 
 
 def arena_figures(arenas: Sequence[Arena]) -> list[Picture]:
@@ -98,9 +99,18 @@ def _draw_scatter(arenas: Sequence[Arena]) -> Figure:
     families = {title: family for arena in arenas for title, family in arena.families.items()}
     titles = [str(title) for title in dict.fromkeys(t for arena in arenas for t in arena.rows["title"])]
     style = dict(zip(titles, looks([families[title] for title in titles]), strict=True))
-    across, _ = room_at_right(titles)
+    names = shortened(titles)
+    figure, enough = _regrets(arenas, style, names, 3.45)
+    return figure if enough else _regrets(arenas, style, names, room_at_right(titles)[1])[0]
+
+
+def _regrets(
+    arenas: Sequence[Arena], style: Mapping[str, Look], names: Mapping[str, str], high: float
+) -> tuple[Figure, bool]:
+    """With panels so many inches high, and whether that is enough for all names."""
+    across, enough = room_at_right(names.values())[0], True
     headings = [", ".join(filter(None, [arena.mode, arena.setting])) for arena in arenas]
-    figure, axes = panels(headings, 3.05, 3.45, columns=2, left=TICKS + LINE, right=across)
+    figure, axes = panels(headings, 3.05, high, columns=2, left=TICKS + LINE, right=across)
     for axis, arena in zip(axes, arenas, strict=True):
         points = _points(arena)
         for _, row in points.iterrows():
@@ -117,8 +127,8 @@ def _draw_scatter(arenas: Sequence[Arena]) -> Figure:
             axis.axhline(level, color=MIDDLE, linewidth=0.8)
         axis.set(xlabel="cost, LoRA trainings", ylabel="regret")
         named = [
-            (str(row["title"]), row["cost"], row["regret"], style[str(row["title"])].colour)
+            (names[str(row["title"])], row["cost"], row["regret"], style[str(row["title"])].colour)
             for _, row in points.iterrows()
         ]
-        label_points(axis, named)
-    return figure
+        enough &= label_points(axis, named)
+    return figure, enough

@@ -9,6 +9,7 @@ from statistics import fmean
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from autolora_bench.report import numerals
 from autolora_bench.report.figures.grid import panels
 from autolora_bench.report.figures.style import (
     MIDDLE,
@@ -20,6 +21,7 @@ from autolora_bench.report.figures.style import (
     logarithmic,
     picture,
     room_at_right,
+    shortened,
 )
 from autolora_bench.report.palette import Look, looks, looks_of
 from autolora_bench.report.quality import Curve, Point, column_title, curve_of, curve_title, front, points_of
@@ -45,17 +47,32 @@ def _picture(table: Table, shown: dict[Column, list[Point]]) -> Picture:
     )
     chosen = {c: front(points, higher_is_better=c.metric.higher_is_better) for c, points in shown.items()}
     parts = [
-        f"{column_title(column)}: {', '.join(point.label for point in line)}"
-        for column, line in chosen.items()
+        f"{column_title(column)}. {'; '.join(_told(column, point) for point in points)}. "
+        f"On the front: {'; '.join(point.label for point in chosen[column])}."
+        for column, points in shown.items()
     ]
-    alt = f"Scatter plot; on the front are, by panel, {'; '.join(parts)}."
+    alt = f"Scatter plot of score against millions of parameters. {' '.join(parts)}"
     return picture(file_name("pareto", table.model), table.subject, caption, alt, lambda: _draw(table, shown))
 
 
+def _told(column: Column, point: Point) -> str:
+    return f"{point.label}: {column.written(point.score)} at {numerals.millions(point.size * 1e6)}"
+
+
 def _draw(table: Table, shown: dict[Column, list[Point]]) -> Figure:
-    across, high = room_at_right([row.label for row in table.rows])
+    names = shortened(row.label for row in table.rows)
+    _, high = room_at_right(names.values())
+    figure, enough = _scatter(table, shown, names, max(2.05, high / 1.5))
+    return figure if enough else _scatter(table, shown, names, high)[0]
+
+
+def _scatter(
+    table: Table, shown: dict[Column, list[Point]], names: Mapping[str, str], high: float
+) -> tuple[Figure, bool]:
+    """With panels so many inches high, and whether that is enough for all names."""
     titles = [column_title(column) for column in shown]
-    figure, axes = panels(titles, 2.25, max(2.05, high / 1.5), columns=2, right=across)
+    figure, axes = panels(titles, 2.25, high, columns=2, right=room_at_right(names.values())[0])
+    enough = True
     looks = looks_of(table.rows)
     sizes = [point.size for points in shown.values() for point in points]
     limits = (min(sizes) / 1.5, max(sizes) * 1.5)
@@ -75,9 +92,9 @@ def _draw(table: Table, shown: dict[Column, list[Point]]) -> Figure:
             look = {**line_style(looks[point.position]), "linestyle": "none", "markerfacecolor": "none"}
             axis.errorbar(point.size, point.score, point.std, **look)
         ordered = sorted(points, key=lambda point: point not in line)
-        named = [(p.label, p.size, p.score, looks[p.position].colour) for p in ordered]
-        label_points(axis, named)
-    return figure
+        named = [(names[p.label], p.size, p.score, looks[p.position].colour) for p in ordered]
+        enough &= label_points(axis, named)
+    return figure, enough
 
 
 def curve_figures(tables: Sequence[Table]) -> list[Picture]:
@@ -104,7 +121,8 @@ def _curve_picture(table: Table, shown: dict[Column, dict[int, Curve]]) -> Pictu
 
 
 def _draw_curves(table: Table, shown: dict[Column, dict[int, Curve]]) -> Figure:
-    across, high = room_at_right([row.label for row in table.rows])
+    names = shortened(row.label for row in table.rows)
+    across, high = room_at_right(names.values())
     titles = [curve_title(table.rows[next(iter(curves))], column) for column, curves in shown.items()]
     figure, axes = panels(titles, 1.65, max(1.45, high), columns=2, right=across)
     looks = looks_of(table.rows)
@@ -116,7 +134,7 @@ def _draw_curves(table: Table, shown: dict[Column, dict[int, Curve]]) -> Figure:
             every = max(1, len(epochs) // 8)
             axis.plot(epochs, means, markevery=every, **style)
             axis.fill_between(epochs, *_band(curve), color=style["color"], alpha=0.12, linewidth=0)
-            ends.append((table.rows[position].label, epochs[-1], means[-1], style["color"]))
+            ends.append((names[table.rows[position].label], epochs[-1], means[-1], style["color"]))
         axis.set_xlabel("epoch")
         if all(epoch == int(epoch) for curve in curves.values() for epoch in curve):
             axis.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -152,7 +170,8 @@ def _rate_picture(model: str, cells: Sequence[TunedCell]) -> Picture:
 
 
 def _draw_rates(tasks: Sequence[str], cells: Sequence[TunedCell], styles: Mapping[str, Look]) -> Figure:
-    across, high = room_at_right(list(styles))
+    names = shortened(styles)
+    across, high = room_at_right(names.values())
     figure, axes = panels(tasks, 1.85, max(1.65, high), columns=2, right=across)
     for axis, task in zip(axes, tasks, strict=True):
         axis.set_xlabel("learning rate")
@@ -161,7 +180,7 @@ def _draw_rates(tasks: Sequence[str], cells: Sequence[TunedCell], styles: Mappin
             points = [(rate, score) for rate, score in cell.trials.items() if score is not None]
             style = {**line_style(styles[cell.label]), "markerfacecolor": "none"}
             axis.plot([rate for rate, _ in points], [score for _, score in points], **style)
-            ends += [(cell.label, *point, style["color"]) for point in points[-1:]]
+            ends += [(names[cell.label], *point, style["color"]) for point in points[-1:]]
             for rate, score in points:
                 if rate == cell.chosen:
                     axis.plot(rate, score, **{**style, "markerfacecolor": style["color"]})

@@ -27,6 +27,7 @@ from autolora_bench.report.figures.style import (
     room_at_left,
     room_at_right,
     row_height,
+    shortened,
     wrapped,
 )
 from autolora_bench.report.palette import looks_of
@@ -161,7 +162,8 @@ def _estimator_picture(table: Table, runs: list[tuple[int, str, dict[str, Line]]
 
 def _draw_estimator(table: Table, runs: list[tuple[int, str, dict[str, Line]]]) -> Figure:
     groups = list(dict.fromkeys(label for _, label, _ in runs))
-    across, high = room_at_right(groups)
+    names = shortened(groups)
+    across, high = room_at_right(names.values())
     figure, axes = panels(list(QUANTITIES.values()), 1.65, max(1.45, high), columns=2, right=across)
     looks = looks_of(table.rows)
     for axis, name in zip(axes, QUANTITIES, strict=True):
@@ -172,7 +174,7 @@ def _draw_estimator(table: Table, runs: list[tuple[int, str, dict[str, Line]]]) 
                 style = line_style(looks[row])
                 axis.plot(steps, values, **style)
                 if name == "cosine" or values[-1] > 0:  # nought has no place on a logarithmic axis
-                    ends[label] = (label, steps[-1], values[-1], style["color"])
+                    ends[label] = (names[label], steps[-1], values[-1], style["color"])
         axis.set_xlabel("step")
         _scales(axis, name)
         label_ends(axis, list(ends.values()))

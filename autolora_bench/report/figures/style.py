@@ -5,7 +5,7 @@ import io
 import math
 import textwrap
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from itertools import count, pairwise
@@ -37,8 +37,8 @@ NAME, TEXT = 7.5, 9.0
 TICKS, BELOW, TITLE, EDGE = 0.65, 0.45, 0.3, 0.15
 """Inches that a panel's numbers take at its left, what stands below it and a title of one line above it, and what is
 left free at its right."""
-MOST_LETTERS = 36
-"""Letters of a label beside a line or a point."""
+MOST_LETTERS, ALL_LETTERS = 36, 120
+"""Letters of a label beside a line or a point, and of labels that fewer do not tell apart."""
 LONGEST = 150
 """Letters of a file name."""
 MOST_TICKS = 7
@@ -175,9 +175,8 @@ def room_at_left(labels: Sequence[str]) -> float:
     return max((inches(line) for label in labels for line in label.split("\n")), default=0.0) + 0.15
 
 
-def room_at_right(labels: Sequence[str]) -> tuple[float, float]:
+def room_at_right(names: Collection[str]) -> tuple[float, float]:
     """Inches of width that names of lines or points need, and of height for one below the other."""
-    names = [shortened(label) for label in labels]
     return max((inches(name, NAME) for name in names), default=0.0) + 0.1, LINE * len(names)
 
 
@@ -227,28 +226,39 @@ def _fit(values: Sequence[float], decade: float, upright: bool) -> bool:
     return all(decade * math.log10(b / a) > (first + second) / 2 + 0.04 for (a, b), (first, second) in pairs)
 
 
-def shortened(label: str) -> str:
-    """A label that fits beside a panel; alternative text and tables say the whole."""
-    return label if len(label) <= MOST_LETTERS else f"{label[: MOST_LETTERS - 1]}\N{HORIZONTAL ELLIPSIS}"
+def shortened(labels: Iterable[str]) -> dict[str, str]:
+    """Labels of a figure -> names that fit beside a panel, each another; alternative text and tables say the whole.
+
+    They have no more letters than tell them apart, and a number where `ALL_LETTERS` do not.
+    """
+    whole = list(dict.fromkeys(labels))
+    for most in range(MOST_LETTERS, ALL_LETTERS + 1):
+        names = [one if len(one) <= most else f"{one[: most - 1]}\N{HORIZONTAL ELLIPSIS}" for one in whole]
+        if len({*names}) == len(names):
+            return dict(zip(whole, names, strict=True))
+    return {one: f"{name} ({number})" for number, (one, name) in enumerate(zip(whole, names, strict=True), 1)}
 
 
-def label_ends(axis: Any, ends: Sequence[tuple[str, float, float, str]]) -> None:
+def label_ends(axis: Any, ends: Sequence[tuple[str, float, float, str]]) -> bool:
     """Names beside the panel at the height of each line's end, moved apart where they would touch.
 
     Args:
         axis: with everything drawn.
-        ends: label, x and y of the end, colour.
+        ends: name, x and y of the end, colour.
+
+    Returns:
+        Whether the panel is high enough: where it is not, the lowest names stand below it.
     """
     axis.get_xlim(), axis.get_ylim()  # limits are found out when they are asked for, not by the transform
     least = LINE / size_of(axis)[1]
     placed = sorted((_share(axis, x, y)[1], n) for n, (_, x, y, _) in enumerate(ends))
     pointers = []
     for height_share, (_, n) in zip(apart([y for y, _ in placed], least, 0.0, 1.0), placed, strict=True):
-        label, x, y, colour = ends[n]
+        name, x, y, colour = ends[n]
         axis.text(
             1.03,
             height_share,
-            shortened(label),
+            name,
             transform=axis.transAxes,
             va="center",
             fontsize=NAME,
@@ -266,14 +276,18 @@ def label_ends(axis: Any, ends: Sequence[tuple[str, float, float, str]]) -> None
         ),
         autolim=False,
     )
+    return least * (len(ends) - 1) <= 1.0
 
 
-def label_points(axis: Any, points: Sequence[tuple[str, float, float, str]]) -> None:
+def label_points(axis: Any, points: Sequence[tuple[str, float, float, str]]) -> bool:
     """Names beside their points; those with no free place there stand beside the panel, with a line to the point.
 
     Args:
         axis: with everything drawn.
-        points: label, x, y, colour, the most important first.
+        points: name, x, y, colour, the most important first.
+
+    Returns:
+        As `label_ends`, for the names beside the panel.
     """
     axis.get_xlim(), axis.get_ylim()
     wide, high = size_of(axis)
@@ -282,8 +296,8 @@ def label_points(axis: Any, points: Sequence[tuple[str, float, float, str]]) -> 
     taken = [(x - 0.05, y - 0.05, x + 0.05, y + 0.05) for x, y in marks]
     left_over = []
     for number, (point, (x, y)) in enumerate(zip(points, marks, strict=True)):
-        label, colour = shortened(point[0]), point[3]
-        across = inches(label, NAME)
+        name, colour = point[0], point[3]
+        across = inches(name, NAME)
         others = [box for place, box in enumerate(taken) if place != number]
         for side, right, up in SIDES:
             left = x + (0.08 if right > 0 else -0.08 - across if right < 0 else -across / 2)
@@ -293,7 +307,7 @@ def label_points(axis: Any, points: Sequence[tuple[str, float, float, str]]) -> 
             if inside and not any(_overlap(box, other) for other in others):
                 taken.append(box)
                 axis.annotate(
-                    label,
+                    name,
                     point[1:3],
                     xytext=(5.5 * right, 5.5 * up),
                     textcoords="offset points",
@@ -306,7 +320,7 @@ def label_points(axis: Any, points: Sequence[tuple[str, float, float, str]]) -> 
                 break
         else:
             left_over.append(point)
-    label_ends(axis, left_over)
+    return label_ends(axis, left_over)
 
 
 def _overlap(one: Sequence[float], other: Sequence[float]) -> bool:
