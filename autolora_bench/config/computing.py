@@ -7,6 +7,7 @@ import sysconfig
 from importlib.util import find_spec
 from pathlib import Path
 
+from autolora_bench.config.architectures import Is, has, those
 from autolora_bench.config.experiment import ExperimentConfig
 from autolora_bench.config.memory import AT_THE_WEIGHTS, FROZEN
 from autolora_bench.config.method import (
@@ -29,33 +30,10 @@ from autolora_bench.provenance import why_bf16_is_slow
 
 FLASH = "model.attention=flash_attention_2"
 FLASH_PACKAGE = "flash_attn"
-FLASH_ARCHITECTURES = (
-    *("albert", "bert", "distilbert", "electra", "gemma", "gemma3_text", "gpt2", "gpt_neox", "llama"),
-    *("mistral", "modernbert", "olmo2", "opt", "phi3", "qwen2", "qwen3", "roberta", "xlm-roberta"),
-)
-"""Architectures known here whose attention may be FlashAttention's (transformers 5.23)."""
 COMPILE = "train.compile=true"
-COMPILED = (
-    *(
-        "bert",
-        "deberta-v2",
-        "distilbert",
-        "electra",
-        "gemma2",
-        "gemma3_text",
-        "gpt2",
-        "gpt_neox",
-        "llama",
-        "mistral",
-    ),
-    *("modernbert", "mpnet", "olmo2", "opt", "phi3", "qwen2", "qwen3", "roberta", "xlm-roberta"),
-)
-"""Architectures that are proved to train the same by torch.compile."""
 FSDP = "train.fsdp=true"
-SHARDED = ("bert", "llama")
-"""Architectures that are proved to train the same with their frozen weights in parts."""
 PARTLY_FROZEN = (LoraConfig, RankedLoraConfig)
-"""Methods that are proved to do so."""
+"""Methods that are proved to train the same with their frozen weights in parts."""
 ELSEWHERE = {
     "ACCELERATE_USE_FSDP": "FSDP",
     "ACCELERATE_USE_DEEPSPEED": "DeepSpeed",
@@ -100,8 +78,8 @@ def check_machine(experiment: ExperimentConfig) -> None:
         )
 
 
-def check_processes(experiment: ExperimentConfig) -> None:
-    """Raises UserError where these processes, or accelerate's variables, are not for what the run asks for."""
+def check_accelerate(experiment: ExperimentConfig) -> None:
+    """Raises UserError where accelerate's variables ask for what the run's settings do not say."""
     for name, what in ELSEWHERE.items():
         if os.environ.get(name, "false").lower() in ("true", "1", "yes"):
             raise UserError(
@@ -120,6 +98,10 @@ def check_processes(experiment: ExperimentConfig) -> None:
             f"{experiment.train.precision.name}, which the record would say",
             "launch with --mixed_precision no, and say train.precision=bf16 where that is meant",
         )
+
+
+def check_processes(experiment: ExperimentConfig) -> None:
+    """Raises UserError where the run is not for as many processes as these."""
     if experiment.train.compile and world_size() > 1:
         raise UserError(
             f"{COMPILE} does not work with {world_size()} processes, for which it is not proved",
@@ -144,11 +126,11 @@ def _check_flash(experiment: ExperimentConfig, architecture: str | None) -> None
             f"{FLASH} computes in 16 bits, and model.dtype and train.precision are fp32",
             "say model.dtype=bf16 or train.precision=bf16, or leave it out",
         )
-    if architecture is not None and architecture not in FLASH_ARCHITECTURES:
+    if architecture is not None and not has(architecture, Is.flash):
         _refuse(
             FLASH,
             f"the architecture {architecture}",
-            f"leave it out, or choose one of: {', '.join(FLASH_ARCHITECTURES)}",
+            f"leave it out, or choose one of: {', '.join(those(Is.flash))}",
         )
     if isinstance(task, RecoveryTask):
         _refuse(FLASH, f"task={task.name}, which compares hidden states in single precision")
@@ -165,11 +147,11 @@ def _check_compiled(experiment: ExperimentConfig, architecture: str | None) -> N
             "device=mps, for which it is not proved",
             "say device=cpu or device=cuda, or leave it out",
         )
-    if architecture is not None and architecture not in COMPILED:
+    if architecture is not None and not has(architecture, Is.compiled):
         _refuse(
             COMPILE,
             f"the architecture {architecture}",
-            f"leave it out, or choose one of: {', '.join(COMPILED)}",
+            f"leave it out, or choose one of: {', '.join(those(Is.compiled))}",
         )
     if train.cpu_kernels is True:
         _refuse(COMPILE, "train.cpu_kernels=true, whose kernels are its own", "leave one of them out")
@@ -188,11 +170,11 @@ def _check_compiled(experiment: ExperimentConfig, architecture: str | None) -> N
 
 def _check_sharded(experiment: ExperimentConfig, architecture: str | None) -> None:
     model, method, train = experiment.model, experiment.method, experiment.train
-    if architecture is not None and architecture not in SHARDED:
+    if architecture is not None and not has(architecture, Is.sharded):
         _refuse(
             FSDP,
             f"the architecture {architecture}",
-            f"leave it out, or choose one of: {', '.join(SHARDED)}",
+            f"leave it out, or choose one of: {', '.join(those(Is.sharded))}",
         )
     if isinstance(method, FullConfig):
         _refuse(FSDP, f"method={method.name}, which freezes no weights")

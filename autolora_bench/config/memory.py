@@ -3,6 +3,7 @@
 from importlib.util import find_spec
 
 from autolora_bench.config.allocators import AllocatorConfig
+from autolora_bench.config.architectures import ENCODER_DECODERS, Is, has, those
 from autolora_bench.config.experiment import ExperimentConfig
 from autolora_bench.config.method import (
     AdaLoraConfig,
@@ -16,7 +17,7 @@ from autolora_bench.config.method import (
 )
 from autolora_bench.config.model import Dtype, Quantization
 from autolora_bench.config.search import Estimator
-from autolora_bench.config.support import ENCODER_DECODERS, UnsupportedError
+from autolora_bench.config.support import UnsupportedError
 from autolora_bench.config.task import RecoveryTask
 from autolora_bench.config.variant import Start, VariantConfig
 from autolora_bench.errors import UserError
@@ -24,16 +25,9 @@ from autolora_bench.errors import UserError
 FROZEN = (LoraConfig, RankedLoraConfig, AutoLoraConfig, AdaLoraConfig)
 """Methods that leave the pretrained weights alone, and compute nothing from them but the model's own passes."""
 NAMES = "lora, adalora, autolora, and LoRA with ranks that are given or drawn"
-QUANTIZED = (
-    *("bert", "deberta-v2", "distilbert", "electra", "gemma3_text", "gpt_neox", "llama", "mistral", "mpnet"),
-    *("modernbert", "olmo2", "opt", "phi3", "qwen2", "qwen3", "roberta", "xlm-roberta"),
-)
-"""Architectures whose linear layers are proved to train a LoRA in NF4."""
 PACKAGE = "bitsandbytes"
 RECOMPUTED = (*FROZEN, BitFitConfig, FullConfig, HeadOnlyConfig, MonarchConfig)
 """Methods that are proved to train the same with gradient checkpointing. A prefix would be forgotten on the way."""
-NEVER_RECOMPUTED = ("albert", "mpnet", "residual_net")
-"""Architectures whose blocks cannot be computed again (transformers 5.23)."""
 AT_THE_WEIGHTS = (Estimator.closed_form, Estimator.first_order)
 """Estimators whose every pass is at the model's own weights, which a block that is computed again finds."""
 
@@ -56,7 +50,7 @@ def check_package(experiment: ExperimentConfig) -> None:
 
 def _check_recomputed(experiment: ExperimentConfig, architecture: str | None) -> None:
     asked, method = "train.gradient_checkpointing=true", experiment.method
-    if architecture in NEVER_RECOMPUTED:
+    if architecture is not None and has(architecture, Is.never_recomputed):
         _refuse(asked, f"the architecture {architecture}", "leave it out, or choose another model")
     if architecture in ENCODER_DECODERS:
         _refuse(asked, f"a {architecture} model, an encoder-decoder", "leave it out")
@@ -84,8 +78,8 @@ def _check_storage(experiment: ExperimentConfig, architecture: str | None) -> No
     if model.quantization is Quantization.nf4:
         asked = "model.quantization=nf4"
         _check(experiment, architecture, asked, "leave it out")
-        if architecture is not None and architecture not in QUANTIZED:
-            _refuse(asked, f"the architecture {architecture}", f"choose one of: {', '.join(QUANTIZED)}")
+        if architecture is not None and not has(architecture, Is.nf4):
+            _refuse(asked, f"the architecture {architecture}", f"choose one of: {', '.join(those(Is.nf4))}")
     if model.dtype is not Dtype.fp32:
         asked, mend = f"model.dtype={model.dtype.name}", "say model.dtype=fp32"
         _check(experiment, architecture, asked, mend)

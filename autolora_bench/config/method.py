@@ -6,6 +6,7 @@ from typing import Any
 
 from omegaconf import MISSING
 
+from autolora_bench.config.architectures import ARCHITECTURES, Is, those
 from autolora_bench.config.identity import ADDED, LABEL, LOCATION
 from autolora_bench.config.ranges import (
     Amount,
@@ -19,34 +20,13 @@ from autolora_bench.config.ranges import (
     Steps,
     Text,
 )
+from autolora_bench.config.registry import MethodConfig as MethodConfig  # all others take it from here
 from autolora_bench.config.registry import Support, method
 from autolora_bench.config.search import SearchConfig
-from autolora_bench.config.support import ADAPTED, UNBIASED
 from autolora_bench.config.task import ClassificationTask, RecoveryTask, RegressionTask, TaggingTask
 from autolora_bench.config.validate_search import validate_search
 from autolora_bench.config.variant import VariantConfig
 from autolora_bench.errors import require
-
-
-@dataclass
-class MethodConfig:
-    """What every method has."""
-
-    name: str = MISSING
-    title: str = field(default=MISSING, metadata=LABEL)
-    learning_rate: Positive = MISSING
-    """Peak learning rate of the training that makes the final weights."""
-    weight_decay: Amount | None = field(default=None, metadata=ADDED)
-    """Of what the method trains beside the head, biases never; none takes train.weight_decay, as the head does."""
-    corrections: list[str] = field(default_factory=list, metadata=ADDED)
-    """Rules by which the same settings now give other numbers than before (config.corrections). Filled in."""
-    code: str | None = field(default=None, metadata=ADDED)
-    """Of a method of the user's own: the beginning of the SHA-256 of its file, so that runs of two versions of it are
-    not taken for one another. Filled in."""
-
-    def check(self) -> None:
-        """Raises UserError at the first settings that make no sense together; each alone is in its range by then."""
-
 
 BOTH_HALVES = Support(encoder_decoders=True)
 """Of methods that work on everything, encoder-decoders among it."""
@@ -109,7 +89,10 @@ class Activation(Enum):
     "adapter",
     runs="autolora_bench.methods.adapter:Adapter",
     family="adapter",
-    works_on=Support(architectures=ADAPTED, reason="where its blocks take adapters is not known"),
+    works_on=Support(
+        architectures=tuple(name for name, one in ARCHITECTURES.items() if one.sublayers),
+        reason="where its blocks take adapters is not known",
+    ),
 )
 @dataclass
 class AdapterConfig(MethodConfig):
@@ -147,7 +130,7 @@ class MonarchConfig(MethodConfig):
     "bitfit",
     runs="autolora_bench.methods.bitfit:BitFit",
     family="bitfit",
-    works_on=Support(never_on=UNBIASED, reason="it has no bias terms"),
+    works_on=Support(never_on=those(Is.unbiased), reason="it has no bias terms"),
 )
 @dataclass
 class BitFitConfig(MethodConfig):

@@ -1,17 +1,12 @@
 """Which runs can train without padding (`train.padding_free`)."""
 
+from autolora_bench.config.architectures import Is, has, those
 from autolora_bench.config.experiment import ExperimentConfig
 from autolora_bench.config.model import Attention
 from autolora_bench.config.peft_support import padded_type
 from autolora_bench.config.registry import kind_of
 from autolora_bench.config.support import UnsupportedError
 from autolora_bench.config.task import RecoveryTask
-
-ABLE = (
-    *("bert", "distilbert", "electra", "gpt2", "llama", "mistral", "mpnet", "opt", "qwen2", "qwen3"),
-    *("roberta", "xlm-roberta"),
-)
-"""Architectures that attend by a function of transformers' registry, and treat tokens one by one everywhere else."""
 
 
 def check_padding_free(experiment: ExperimentConfig, architecture: str | None) -> None:
@@ -25,8 +20,8 @@ def needs_padding(experiment: ExperimentConfig, architecture: str | None) -> tup
     """What of a run needs padding, and what to do about it; None where nothing does. `architecture` is a model_type,
     if known."""
     model, method = experiment.model, experiment.method
-    if architecture is not None and architecture not in ABLE:
-        mend = f"leave it out, or choose a model among {', '.join(ABLE)}"
+    if architecture is not None and not has(architecture, Is.unpadded):
+        mend = f"leave it out, or choose a model among {', '.join(those(Is.unpadded))}"
         return f"the architecture {architecture}", mend
     if model.attention is not Attention.sdpa:
         asked = f"model.attention={model.attention.name} (model={model.name})"

@@ -2,18 +2,12 @@
 
 from dataclasses import dataclass
 
+from autolora_bench.config.architectures import DECODERS, ENCODER_DECODERS, ENCODERS, Is, those
 from autolora_bench.config.experiment import ExperimentConfig
 from autolora_bench.config.method import MethodConfig
 from autolora_bench.config.peft_method import PeftMethodConfig
 from autolora_bench.config.registry import KINDS
-from autolora_bench.config.support import (
-    ANSWERS,
-    DECODERS,
-    ENCODER_DECODERS,
-    ENCODERS,
-    REMEMBERING,
-    UnsupportedError,
-)
+from autolora_bench.config.support import ANSWERS, UnsupportedError
 from autolora_bench.config.task import ClassificationTask, GenerationTask, RegressionTask, TaskConfig
 from autolora_bench.errors import UserError
 
@@ -46,7 +40,7 @@ LIMITS = (
         ("CARTRIDGE", "PREFIX_TUNING"),
         "the model's attention takes no keys and values from before the input",
         ANSWERS,
-        (*REMEMBERING, *DECODERS, *ENCODER_DECODERS),
+        (*those(Is.remembering), *DECODERS, *ENCODER_DECODERS),
     ),
     Limit(
         ("PROMPT_TUNING", "P_TUNING"),

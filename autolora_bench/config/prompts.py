@@ -3,11 +3,12 @@
 from dataclasses import dataclass, field
 from enum import Enum
 
+from autolora_bench.config.architectures import ARCHITECTURES, DECODERS, ENCODER_DECODERS, ENCODERS, Is, those
 from autolora_bench.config.identity import ADDED
 from autolora_bench.config.method import MethodConfig
 from autolora_bench.config.ranges import Share, Size
 from autolora_bench.config.registry import Support, method
-from autolora_bench.config.support import ANSWERS, DECODERS, ENCODER_DECODERS, ENCODERS, REMEMBERING
+from autolora_bench.config.support import ANSWERS
 from autolora_bench.config.task import GenerationTask
 
 PROMPTED = Support(
@@ -26,7 +27,7 @@ PROMPTED = Support(
     family="prompt",
     works_on=Support(
         ANSWERS,
-        architectures=(*REMEMBERING, *DECODERS, *ENCODER_DECODERS),
+        architectures=(*those(Is.remembering), *DECODERS, *ENCODER_DECODERS),
         reason="its attention takes no keys and values from before the input",
         starts_unchanged=False,
         encoder_decoders=True,
@@ -108,7 +109,9 @@ class LlamaAdapterConfig(MethodConfig):
     "ia3",
     runs="autolora_bench.methods.ia3:IA3",
     family="prompt",
-    works_on=Support(architectures=(*ENCODERS, *DECODERS, *ENCODER_DECODERS), encoder_decoders=True),
+    works_on=Support(
+        architectures=tuple(name for name, one in ARCHITECTURES.items() if one.factors), encoder_decoders=True
+    ),
 )
 @dataclass
 class IA3Config(MethodConfig):

@@ -15,8 +15,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
+from omegaconf import MISSING
+
+from autolora_bench.config.identity import ADDED, LABEL
+from autolora_bench.config.ranges import Amount, Positive
 from autolora_bench.config.task import (
     TASKS,
     AnyTask,
@@ -25,9 +29,6 @@ from autolora_bench.config.task import (
     TaskConfig,
 )
 from autolora_bench.errors import UserError, require
-
-if TYPE_CHECKING:
-    from autolora_bench.config.method import MethodConfig
 
 UNTRAINED = "untrained"
 """Stands for the method in the row of a model as it was before training."""
@@ -53,6 +54,26 @@ KINDS = {kind: name for name, kind in TASKS.items() if kind is not AnyTask}
 DIGITS = 8
 """Of a digest in a configuration."""
 Config = TypeVar("Config", bound=type)
+
+
+@dataclass
+class MethodConfig:
+    """What every method has."""
+
+    name: str = MISSING
+    title: str = field(default=MISSING, metadata=LABEL)
+    learning_rate: Positive = MISSING
+    """Peak learning rate of the training that makes the final weights."""
+    weight_decay: Amount | None = field(default=None, metadata=ADDED)
+    """Of what the method trains beside the head, biases never; none takes train.weight_decay, as the head does."""
+    corrections: list[str] = field(default_factory=list, metadata=ADDED)
+    """Rules by which the same settings now give other numbers than before (config.corrections). Filled in."""
+    code: str | None = field(default=None, metadata=ADDED)
+    """Of a method of the user's own: the beginning of the SHA-256 of its file, so that runs of two versions of it are
+    not taken for one another. Filled in."""
+
+    def check(self) -> None:
+        """Raises UserError at the first settings that make no sense together; each alone is in its range by then."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +118,7 @@ class MethodKind:
 
     name: str
     """The schema, as in `/schema/method/lora@_here_`."""
-    config: "type[MethodConfig]"
+    config: type[MethodConfig]
     runs: str
     """`package.module:attribute`, which makes a method (methods.base.Method) of its settings."""
     family: str
@@ -113,7 +134,7 @@ class MethodKind:
         """The beginning of the file's SHA-256, or of that of several; none for the project's methods."""
         return _code(self.digests)
 
-    def build(self, settings: "MethodConfig") -> Any:
+    def build(self, settings: MethodConfig) -> Any:
         """The method with its settings. Raises UserError where `runs` names nothing."""
         module, _, attribute = self.runs.partition(":")
         try:
@@ -193,12 +214,12 @@ def method(
     return state
 
 
-def kind_of(settings: "MethodConfig") -> MethodKind:
+def kind_of(settings: MethodConfig) -> MethodKind:
     """The kind of method that settings are of."""
     return next(kind for kind in _methods.values() if kind.config is type(settings))
 
 
-def note_code(method: "MethodConfig", task: TaskConfig) -> None:
+def note_code(method: MethodConfig, task: TaskConfig) -> None:
     """Fill in their `code`. Raises UserError where another one was given."""
     digests: dict[str, str] = {}
     for metric in task.metrics:
@@ -219,7 +240,7 @@ def _code(digests: dict[str, str]) -> str | None:
     return hashlib.sha256(lines.encode()).hexdigest()[:DIGITS]
 
 
-def described(settings: "MethodConfig") -> dict[str, Any]:
+def described(settings: MethodConfig) -> dict[str, Any]:
     """What a record says of its method, for readers who do not have it: title, family, and its files where it is a
     method of the user's own."""
     kind = kind_of(settings)

@@ -21,7 +21,6 @@ class PhaseSteps:
     """Optimizer steps."""
     examples: int
     """Training examples that they see, again in every epoch; the validation half of a search not counted."""
-    epochs: float
 
 
 def most_rows(experiment: ExperimentConfig) -> int | None:
@@ -60,8 +59,7 @@ def training_steps(train: TrainConfig, rows: int) -> PhaseSteps:
 def _steps(settings: TrainConfig | SearchConfig | RateSearchConfig, rows: int) -> PhaseSteps:
     each = math.ceil(rows / settings.batch_size)
     steps = settings.max_steps or math.ceil(settings.epochs * each)
-    epochs = steps / each
-    return PhaseSteps(steps, round(epochs * rows), epochs)
+    return PhaseSteps(steps, round(steps / each * rows))
 
 
 def check_selection_moves(experiment: ExperimentConfig) -> None:

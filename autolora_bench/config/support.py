@@ -1,8 +1,7 @@
 """Which tasks and models each kind of method can be run on: checked before anything is trained."""
 
-from typing import TYPE_CHECKING
-
-from autolora_bench.config.registry import KINDS, Support, kind_of
+from autolora_bench.config.architectures import DECODERS, ENCODER_DECODERS, ENCODERS
+from autolora_bench.config.registry import KINDS, MethodConfig, Support, kind_of
 from autolora_bench.config.task import (
     ClassificationTask,
     GenerationTask,
@@ -12,40 +11,24 @@ from autolora_bench.config.task import (
 )
 from autolora_bench.errors import UserError
 
-if TYPE_CHECKING:
-    from autolora_bench.config.method import MethodConfig
-
 ANSWERS = tuple(kind for kind in KINDS if kind is not RecoveryTask)
 """Tasks whose answers a head gives."""
 WRITTEN = (ClassificationTask, RegressionTask, GenerationTask)
 """Tasks whose answers may be written: texts, or the names of labels."""
-REMEMBERING = ("bert", "electra", "roberta", "xlm-roberta")
-"""Encoders whose attention takes keys and values from before the input (transformers 5)."""
-ENCODERS = (*REMEMBERING, "albert", "deberta-v2", "distilbert", "mpnet")
-"""Architectures that read a whole input at once."""
-ENCODER_DECODERS = ("bart", "t5")
-"""Architectures that read a text with one half and write with the other."""
-DECODERS = ("gemma2", "gpt2", "llama", "mistral", "opt", "qwen2", "qwen3")
-ADAPTED = (
-    *REMEMBERING,
-    *("deberta-v2", "gpt2", "llama", "mistral", "mpnet", "qwen2", "qwen3"),
-)
-UNBIASED = ("gemma2", "llama", "mistral", "qwen3")
-"""Architectures whose layers and norms have no bias terms."""
 
 
 class UnsupportedError(UserError):
     """A method or setting asked for on a task or model that it does not work on: a sweep leaves such a run out."""
 
 
-def check_support(method: "MethodConfig", task: TaskConfig, architecture: str | None) -> None:
+def check_support(method: MethodConfig, task: TaskConfig, architecture: str | None) -> None:
     """Raises UnsupportedError where the method does not work on the task, or on the model where that is known."""
     check_task(method, task)
     if architecture is not None:
         check_architecture(method, architecture, task)
 
 
-def check_task(method: "MethodConfig", task: TaskConfig) -> None:
+def check_task(method: MethodConfig, task: TaskConfig) -> None:
     """Raises UnsupportedError where the method does not work on this kind of task."""
     support = kind_of(method).works_on
     if not isinstance(task, support.tasks):
@@ -56,7 +39,7 @@ def check_task(method: "MethodConfig", task: TaskConfig) -> None:
         )
 
 
-def check_architecture(method: "MethodConfig", architecture: str, task: TaskConfig) -> None:
+def check_architecture(method: MethodConfig, architecture: str, task: TaskConfig) -> None:
     """Raises UnsupportedError where the method does not work on this `model_type`, or not for this kind of task, and
     where the model itself cannot do the task."""
     support = kind_of(method).works_on
@@ -90,7 +73,7 @@ def check_halves(architecture: str, encoder_decoder: bool) -> None:
 
 
 def _check_encoder_decoder(
-    method: "MethodConfig", support: Support, task: TaskConfig, architecture: str
+    method: MethodConfig, support: Support, task: TaskConfig, architecture: str
 ) -> None:
     if not isinstance(task, WRITTEN):
         raise UnsupportedError(

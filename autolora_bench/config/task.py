@@ -23,6 +23,9 @@ from autolora_bench.config.ranges import (
 )
 from autolora_bench.tables.roles import Kind
 
+IGNORED = -100
+"""The label of a token that has none: no loss counts it."""
+
 
 class Layout(Enum):
     """File layouts that data=local reads: publishers' own, each as it is shipped, and tables of anybody's."""
@@ -144,7 +147,8 @@ class TaskConfig:
     test: Names = field(default_factory=list)
     """Splits scored once, at the end."""
     max_length: Size = 128
-    """Longest input in tokens; longer ones are truncated and counted in the record."""
+    """Longest input in tokens; longer ones are truncated and counted in the record. A text to be written is cut and
+    counted likewise, and what it is written from is refused where it is longer."""
     hub: HubSource | None = None
     local: LocalSource | None = None
     generated: GeneratedSource | None = None

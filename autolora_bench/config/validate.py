@@ -4,6 +4,7 @@ import re
 from functools import cache
 
 from autolora_bench.config.allocators import GoraRanksConfig
+from autolora_bench.config.architectures import ENCODER_DECODERS
 from autolora_bench.config.computing import check_computing
 from autolora_bench.config.data import HELD_OUT, Source
 from autolora_bench.config.experiment import ExperimentConfig
@@ -18,7 +19,7 @@ from autolora_bench.config.peft_types import peft_types
 from autolora_bench.config.ranges import check_ranges
 from autolora_bench.config.rates import Also, LearnedRatesConfig
 from autolora_bench.config.steps import check_selection_moves
-from autolora_bench.config.support import ENCODER_DECODERS, UnsupportedError, check_support
+from autolora_bench.config.support import UnsupportedError, check_support
 from autolora_bench.config.task import (
     TABLES,
     ClassificationTask,
@@ -118,15 +119,7 @@ def validate(experiment: ExperimentConfig, reads_data: bool = True) -> None:
     if isinstance(variant, VariantConfig):
         validate_variant(variant)
         _check_starts(variant, experiment.method)
-    check_support(experiment.method, experiment.task, experiment.model.architecture)
-    if isinstance(experiment.task, ClassificationTask | RegressionTask) and (
-        experiment.model.architecture not in (None, *ENCODER_DECODERS)
-    ):
-        check_texts(experiment.task)
-    check_padding_free(experiment, experiment.model.architecture)
-    check_peft(experiment, experiment.model.architecture)
-    check_memory(experiment, experiment.model.architecture)
-    check_computing(experiment, experiment.model.architecture)
+    check_on_architecture(experiment, experiment.model.architecture)
     if isinstance(experiment.method, AutoLoraConfig):
         _check_search(experiment, "search", experiment.method.search.batch_size)
     if isinstance(experiment.method, LearnedRatesConfig):
@@ -138,6 +131,19 @@ def validate(experiment: ExperimentConfig, reads_data: bool = True) -> None:
             "method.rates.also=[weight_decay] with a weight decay of 0, and every multiple of 0 is 0",
             "say train.weight_decay=0.01, where it starts",
         )
+
+
+def check_on_architecture(experiment: ExperimentConfig, architecture: str | None) -> None:
+    """Raises UserError at the first of method, task and settings that does not work on a model of this `model_type`, or
+    on none where that is not known. It is asked of what is composed, of the model's files and of the loaded model."""
+    check_support(experiment.method, experiment.task, architecture)
+    reads = architecture not in (None, *ENCODER_DECODERS)
+    if reads and isinstance(experiment.task, ClassificationTask | RegressionTask):
+        check_texts(experiment.task)
+    check_padding_free(experiment, architecture)
+    check_peft(experiment, architecture)
+    check_memory(experiment, architecture)
+    check_computing(experiment, architecture)
 
 
 def _check_head_rate(experiment: ExperimentConfig) -> None:

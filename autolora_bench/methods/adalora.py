@@ -16,11 +16,9 @@ from autolora_bench.config.method import AdaLoraConfig
 from autolora_bench.methods.base import PhaseContext
 from autolora_bench.methods.finetuning import OneTraining
 from autolora_bench.methods.peft_lora import low_rank_model
-from autolora_bench.methods.rank_schedule import UNKNOWN, RankSchedule, prune_to_kept, save_kept
+from autolora_bench.methods.rank_schedule import UNKNOWN, RankSchedule, prepare_export, rebuilt
 from autolora_bench.models.export import export
 from autolora_bench.models.load import Backbone
-from autolora_bench.training.finetune import WEIGHTS
-from autolora_bench.training.weights import load_trainable
 
 ROUNDING = 1e-9
 
@@ -34,9 +32,7 @@ class AdaLora(OneTraining):
     def rebuild(self, context: PhaseContext) -> nn.Module:
         """The trained model, with the triplets that were left."""
         model = self.adapt(context.backbone(), context)
-        prune_to_kept(model, context.folder / self.training_name)
-        load_trainable(model, context.folder / self.training_name / WEIGHTS)
-        return model.to(context.device)
+        return rebuilt(model, context.folder / self.training_name, context.device)
 
     def hooks(self, model: PeftModel) -> RankSchedule:
         """Prunes triplets while the model is trained."""
@@ -69,8 +65,5 @@ class AdaLora(OneTraining):
 
     def export(self, model: PeftModel, backbone: Backbone, folder: Path) -> None:
         """PEFT's own format, with the triplets that were left beside the weights for `rebuild`."""
-        trained = model.peft_config[model.active_adapter]
-        assert isinstance(trained, peft.AdaLoraConfig)
-        save_kept(model, folder.parent)
-        trained.orth_reg_weight = self.config.orthogonality
+        prepare_export(model, self.config.orthogonality, folder.parent)
         export(model, folder)

@@ -10,16 +10,13 @@ import torch
 from torch import nn
 from transformers import PreTrainedTokenizerBase, set_seed
 
-from autolora_bench.config.computing import check_computing
 from autolora_bench.config.experiment import ExperimentConfig, config_id
-from autolora_bench.config.memory import check_memory
 from autolora_bench.config.method import MethodConfig
-from autolora_bench.config.padding import check_padding_free
-from autolora_bench.config.peft_support import check_peft
 from autolora_bench.config.ranges import AUTO
 from autolora_bench.config.registry import kind_of
-from autolora_bench.config.support import UnsupportedError, check_architecture
+from autolora_bench.config.support import UnsupportedError
 from autolora_bench.config.train import WAYS, TrainConfig
+from autolora_bench.config.validate import check_on_architecture
 from autolora_bench.data.files import file_digests
 from autolora_bench.data.load import load_data
 from autolora_bench.data.schema import TaskData
@@ -30,6 +27,7 @@ from autolora_bench.record import PRETRAINED, Evaluation, LayerRank, Parameters
 from autolora_bench.tasks.base import Result, Splits, Task
 from autolora_bench.tasks.model_fit import check_room, check_vocabulary
 from autolora_bench.tasks.table import AS_TEXT, build_task
+from autolora_bench.training.memory import with_less_memory
 from autolora_bench.training.trackers import Trackers
 from autolora_bench.training.weight_groups import is_head
 
@@ -118,11 +116,7 @@ class PhaseContext:
         backbone = load_backbone(self.experiment.model, self.task.head(), self.device)
         self._check_model(backbone)
         architecture = backbone.model.config.model_type
-        check_architecture(self.experiment.method, architecture, self.experiment.task)
-        check_padding_free(self.experiment, architecture)
-        check_peft(self.experiment, architecture)
-        check_memory(self.experiment, architecture)
-        check_computing(self.experiment, architecture)
+        check_on_architecture(self.experiment, architecture)
         if (
             self.experiment.train.gradient_checkpointing
             and not backbone.model.supports_gradient_checkpointing
@@ -168,6 +162,16 @@ class PhaseResult:
     ranks: list[LayerRank] = field(default_factory=list)
     source: dict[str, Any] = field(default_factory=dict)
     """Where the model's weights came from."""
+
+
+def run_within_memory(
+    context: PhaseContext, name: str, train: TrainConfig, run: Callable[[TrainConfig], PhaseResult]
+) -> PhaseResult:
+    """`run` with the settings of the phase `name`; where memory runs out, with more micro-batches, which the result's
+    details then tell. Raises UserError as `with_less_memory`."""
+    result, memory = with_less_memory(context.phase_folder(name), train, run)
+    result.details.update(memory)
+    return result
 
 
 class Phase(Protocol):

@@ -10,12 +10,12 @@ Three placements, x a sub-layer's input, h its output before the residual sum, f
 Shapes: B batch, T tokens, D hidden size, M units.
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from autolora_bench.config.architectures import ARCHITECTURES, Sublayers
 from autolora_bench.config.method import Activation, AdapterConfig, Placement
 from autolora_bench.errors import UserError
 
@@ -42,51 +42,20 @@ class Bottleneck(nn.Module):
         return change
 
 
-@dataclass(frozen=True)
-class Sublayers:
-    """Where the parts of an architecture's blocks are."""
-
-    blocks: str
-    """List of blocks, inside the backbone."""
-    attention: str
-    """Module of a block that gives attention's output, dropout included, before the residual sum."""
-    feed_forward: str
-    """The same of the feed-forward layers."""
-    norm: str | None
-    """The layer norm that ends a block, fed with the residual sum; none where blocks end with the sum."""
-
-
-POST_NORM = Sublayers("encoder.layer", "attention.output.dropout", "output.dropout", "output.LayerNorm")
-LLAMA = Sublayers("layers", "self_attn.o_proj", "mlp.down_proj", None)
-SUBLAYERS = {
-    "bert": POST_NORM,
-    "deberta-v2": POST_NORM,
-    "electra": POST_NORM,
-    "gpt2": Sublayers("h", "attn.resid_dropout", "mlp.dropout", None),
-    "llama": LLAMA,
-    "mistral": LLAMA,
-    "mpnet": Sublayers("encoder.layer", "attention.dropout", "output.dropout", "output.LayerNorm"),
-    "qwen2": LLAMA,
-    "qwen3": LLAMA,
-    "roberta": POST_NORM,
-    "xlm-roberta": POST_NORM,
-}
-"""Architecture (config.model_type) -> its sub-layers."""
-
-
 def insert_adapters(model: PreTrainedModel, config: AdapterConfig) -> list[Bottleneck]:
     """Add adapters to the blocks of `model`, in place; returns them in the model's order.
 
     Raises:
-        UserError: the architecture is not in SUBLAYERS, or every block is dropped.
+        UserError: where the architecture has its sub-layers is not known, or every block is dropped.
     """
     kind = model.config.model_type
-    if kind not in SUBLAYERS:
+    known = {name: one.sublayers for name, one in ARCHITECTURES.items() if one.sublayers is not None}
+    if kind not in known:
         raise UserError(
             f"where the sub-layers of a {kind} model are is not known",
-            f"choose a model among: {', '.join(SUBLAYERS)}; or add it to methods/bottleneck.py",
+            f"choose a model among: {', '.join(known)}; or add it to config/architectures.py",
         )
-    parts = SUBLAYERS[kind]
+    parts = known[kind]
     blocks = list(model.base_model.get_submodule(parts.blocks).children())
     dropped = dropped_blocks(config, len(blocks))
     if dropped >= len(blocks):

@@ -13,7 +13,7 @@ from transformers import PreTrainedModel, TrainingArguments
 
 from autolora_bench.config.train import Keep, TrainConfig
 from autolora_bench.methods.adapter_ranks import adapter_ranks
-from autolora_bench.methods.base import Phase, PhaseContext, PhaseResult, count_parameters
+from autolora_bench.methods.base import Phase, PhaseContext, PhaseResult, count_parameters, run_within_memory
 from autolora_bench.models.export import export
 from autolora_bench.models.export_folder import Origin, complete_export
 from autolora_bench.models.load import Backbone
@@ -22,7 +22,6 @@ from autolora_bench.processes import on_main
 from autolora_bench.run_files import EXPORT, EXPORTED, clear
 from autolora_bench.training.finetune import WEIGHTS, Finetuning, Outcome, finetune
 from autolora_bench.training.lora_optimizers import MakeOptimizer
-from autolora_bench.training.memory import with_less_memory
 from autolora_bench.training.method_hooks import MethodHooks
 from autolora_bench.training.weight_groups import WeightGroups, adamw, head_rate
 from autolora_bench.training.weights import load_trainable
@@ -64,12 +63,7 @@ class FinetunePhase:
     def run(self, context: PhaseContext) -> PhaseResult:
         """Train, or go on from the last checkpoint."""
         train = self.part(context.train, len(context.splits.train))
-        folder = context.phase_folder(self.name)
-        result, memory = with_less_memory(
-            folder, train, train.batch_size, lambda train: self._train(context, train)
-        )
-        result.details.update(memory)
-        return result
+        return run_within_memory(context, self.name, train, lambda train: self._train(context, train))
 
     def _train(self, context: PhaseContext, train: TrainConfig) -> PhaseResult:
         folder = context.phase_folder(self.name)

@@ -17,7 +17,7 @@ from autolora_bench.config.method import Allocation
 from autolora_bench.config.rates import Also, Granularity, LearnedRatesConfig, RateOrder
 from autolora_bench.config.train import TrainConfig
 from autolora_bench.data.splits import search_split
-from autolora_bench.methods.base import Phase, PhaseContext, PhaseResult
+from autolora_bench.methods.base import Phase, PhaseContext, PhaseResult, run_within_memory
 from autolora_bench.methods.finetuning import Adapt
 from autolora_bench.methods.lora import Lora
 from autolora_bench.methods.ranked import draw_seed
@@ -37,7 +37,6 @@ from autolora_bench.search.rates import LayerRates, SharedMultiples
 from autolora_bench.training.arguments import training_arguments
 from autolora_bench.training.checkpoints import CHECKPOINTS
 from autolora_bench.training.lora_optimizers import MakeOptimizer, with_rates
-from autolora_bench.training.memory import with_less_memory
 from autolora_bench.training.weight_groups import WeightGroups, adamw
 
 RATES = "rates/rates.json"
@@ -84,12 +83,7 @@ class RatePhase:
         """Search, or go on from the last checkpoint."""
         c = self.config.rates
         train = replace(context.train, epochs=c.epochs, max_steps=c.max_steps, batch_size=c.batch_size)
-        folder = context.phase_folder(self.name)
-        result, memory = with_less_memory(
-            folder, train, train.batch_size, lambda train: self._search(context, train)
-        )
-        result.details.update(memory)
-        return result
+        return run_within_memory(context, self.name, train, lambda train: self._search(context, train))
 
     def _search(self, context: PhaseContext, train: TrainConfig) -> PhaseResult:
         c = self.config.rates

@@ -19,14 +19,12 @@ from autolora_bench.methods.base import PhaseContext
 from autolora_bench.methods.finetuning import OneTraining
 from autolora_bench.methods.peft_adapter import adapted_by_peft
 from autolora_bench.methods.peft_hooks import OwnLoss, SubspaceSchedule
-from autolora_bench.methods.rank_schedule import RankSchedule, prune_to_kept, save_kept
+from autolora_bench.methods.rank_schedule import RankSchedule, prepare_export, rebuilt
 from autolora_bench.models.export import export
 from autolora_bench.models.load import Backbone
 from autolora_bench.processes import world_size
 from autolora_bench.tasks.model_fit import check_room
-from autolora_bench.training.finetune import WEIGHTS
 from autolora_bench.training.method_hooks import MethodHooks
-from autolora_bench.training.weights import load_trainable
 
 
 @dataclass(frozen=True)
@@ -40,9 +38,7 @@ class PeftMethod(OneTraining):
         if self.config.type != "ADALORA":
             return super().rebuild(context)
         model = self.adapt(context.backbone(), context)
-        prune_to_kept(model, context.folder / self.training_name)
-        load_trainable(model, context.folder / self.training_name / WEIGHTS)
-        return model.to(context.device)
+        return rebuilt(model, context.folder / self.training_name, context.device)
 
     def details(self, context: PhaseContext) -> dict[str, Any]:
         """The type and what was set of it."""
@@ -87,9 +83,7 @@ class PeftMethod(OneTraining):
     def export(self, model: PeftModel, backbone: Backbone, folder: Path) -> None:
         """PEFT's own format; the merged model, for transformers, where that has no place for the task's head."""
         if self.config.type == "ADALORA":
-            trained: Any = model.active_peft_config
-            trained.orth_reg_weight = self._orthogonality
-            save_kept(model, folder.parent)
+            prepare_export(model, self._orthogonality, folder.parent)
         if backbone.head_modules and not getattr(model.active_peft_config, "modules_to_save", None):
             whole: Any = copy.deepcopy(model)
             export(whole.merge_and_unload(), folder)

@@ -24,10 +24,10 @@ from torch import nn
 from torch.nn import functional
 
 from autolora_bench.config.prompts import PrefixConfig, PromptConfig, PromptStart, PTuningConfig
+from autolora_bench.config.task import IGNORED
 from autolora_bench.methods.base import PhaseContext
 from autolora_bench.methods.finetuning import OneTraining
 from autolora_bench.methods.peft_lora import TASK_TYPES
-from autolora_bench.models.architectures import IGNORED
 from autolora_bench.models.load import Backbone, HeadKind
 from autolora_bench.models.virtual import prompt_sizes
 from autolora_bench.tasks.model_fit import check_room

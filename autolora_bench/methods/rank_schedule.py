@@ -12,12 +12,14 @@ from typing import Any
 import peft
 import torch
 from peft import PeftModel
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from autolora_bench.errors import UserError
 from autolora_bench.record import write_atomically
+from autolora_bench.training.finetune import WEIGHTS
 from autolora_bench.training.method_hooks import MethodHooks
+from autolora_bench.training.weights import load_trainable
 
 UNKNOWN = 1_000_000_000
 """Stands for the number of steps until the training knows it."""
@@ -142,15 +144,19 @@ def prune(model: PeftModel, pattern: dict[str, list[bool]]) -> None:
     tuner.resize_modules_by_rank_pattern(pattern, model.active_adapter)
 
 
-def save_kept(model: PeftModel, folder: Path) -> None:
-    """Write which triplets are left into a training's folder."""
+def prepare_export(model: PeftModel, orthogonality: float, folder: Path) -> None:
+    """Write into the training's folder which triplets are left, for `rebuilt`, and say in PEFT's configuration what
+    weight the penalty had."""
     trained: Any = model.active_peft_config
     write_atomically(folder / KEPT, json.dumps(trained.rank_pattern))
+    trained.orth_reg_weight = orthogonality
 
 
-def prune_to_kept(model: PeftModel, folder: Path) -> None:
-    """Leave only the triplets that `save_kept` named."""
+def rebuilt(model: PeftModel, folder: Path, device: torch.device) -> nn.Module:
+    """`model`, freshly adapted, with the triplets and the weights that the training in `folder` has left; in place."""
     prune(model, json.loads((folder / KEPT).read_text(encoding="utf-8")))
+    load_trainable(model, folder / WEIGHTS)
+    return model.to(device)
 
 
 def _under(table: str, state: dict[str, Tensor]) -> dict[str, Tensor]:

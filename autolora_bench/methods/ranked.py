@@ -21,16 +21,12 @@ from autolora_bench.config.truth import reversed_ranks
 from autolora_bench.errors import UserError, require
 from autolora_bench.methods.base import Phase, PhaseContext, PhaseResult
 from autolora_bench.methods.low_rank import LowRank
-from autolora_bench.methods.ranked_model import (
-    read_allocation,
-    write_allocation,
-)
+from autolora_bench.methods.ranked_model import write_allocation
 from autolora_bench.models.adapted_layers import matched_ranks
-from autolora_bench.models.load import Backbone
 from autolora_bench.search import RankAllocation, allocate_ranks
 from autolora_bench.tasks.recovery import Recovery
 
-RANKS = "allocate/ranks.json"
+ALLOCATED_RANKS = "allocate/ranks.json"
 AT_ONCE, DRAWS = 4096, 200
 """Allocations that are drawn together, and how often at most."""
 
@@ -40,14 +36,11 @@ class RankedLora(LowRank):
     """Ranks by a rule or from a source, then LoRA trained with them."""
 
     config: RankedLoraConfig
+    ranks_file: ClassVar[str] = ALLOCATED_RANKS
 
     def before(self) -> Sequence[Phase]:
         """The allocation; the ranks that were used stay with the run, whatever becomes of the source."""
         return [AllocatePhase(self.config), *super().before()]
-
-    def ranks(self, backbone: Backbone, context: PhaseContext) -> RankAllocation:
-        """Those of the allocation."""
-        return read_allocation(context.folder / RANKS)
 
 
 @dataclass(frozen=True)
@@ -66,9 +59,9 @@ class AllocatePhase:
         seed = experiment.seed if c.allocation_seed is None else c.allocation_seed
         drawn = draw_seed(c.allocation, experiment.task.name, seed)
         ranks = self._planted(context, modules) or ranks_for(c, modules, source, drawn)
-        write_allocation(ranks, context.folder / RANKS)
+        write_allocation(ranks, context.folder / ALLOCATED_RANKS)
         details = {"total_rank": ranks.total, "mean_rank": ranks.mean, "origin": c.origin}
-        return PhaseResult(artefact=RANKS, details=details)
+        return PhaseResult(artefact=ALLOCATED_RANKS, details=details)
 
     def _planted(self, context: PhaseContext, modules: Sequence[str]) -> RankAllocation | None:
         """The true ranks, or their reverse; none for a method that has ranks of its own.

@@ -98,8 +98,8 @@ class _Metered(BilevelTrainer, MeteredTrainer):
     ) -> Tensor:
         """One micro-batch; a loss that is no number stops the search."""
         loss = super().training_step(model, inputs, num_items_in_batch)
-        self.loss_watch.note(loss, self.state.global_step + 1)
-        if self._step is not None:
+        if self._step is not None:  # an inner loop's own pass: MeteredTrainer has not seen it
+            self.loss_watch.note(loss, self.state.global_step + 1)
             self.current_flos += round(self.extra_passes * self.floating_point_ops(inputs))
         return loss
 

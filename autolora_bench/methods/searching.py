@@ -13,7 +13,7 @@ from autolora_bench.config.search import DIAGNOSE_STEPS, Constraint, Rule, Searc
 from autolora_bench.config.train import TrainConfig
 from autolora_bench.data.splits import search_split
 from autolora_bench.errors import UserError
-from autolora_bench.methods.base import PhaseContext, PhaseResult
+from autolora_bench.methods.base import PhaseContext, PhaseResult, run_within_memory
 from autolora_bench.methods.peft_lora import lora_model
 from autolora_bench.methods.search_training import (
     MeteredSearchTrainer,
@@ -24,11 +24,10 @@ from autolora_bench.methods.search_training import (
 )
 from autolora_bench.processes import on_main
 from autolora_bench.record import write_atomically
-from autolora_bench.search import Movement, SearchOptions, Selection, movement, selection_for
+from autolora_bench.search import RankRule, SearchOptions, Selection, movement, selection_for
 from autolora_bench.search.ranks import rounded_total
 from autolora_bench.training.arguments import training_arguments
 from autolora_bench.training.checkpoints import CHECKPOINTS
-from autolora_bench.training.memory import with_less_memory
 
 SELECTION = "search/selection.json"
 PER_DIAGNOSIS = 100
@@ -50,12 +49,7 @@ class SearchPhase:
     def run(self, context: PhaseContext) -> PhaseResult:
         """Search, or go on from the last checkpoint."""
         train = self._settings(context.train)
-        folder = context.phase_folder(self.name)
-        result, memory = with_less_memory(
-            folder, train, train.batch_size, lambda train: self._search(context, train)
-        )
-        result.details.update(memory)
-        return result
+        return run_within_memory(context, self.name, train, lambda train: self._search(context, train))
 
     def _search(self, context: PhaseContext, train: TrainConfig) -> PhaseResult:
         backbone = context.backbone(self.config.initialisation_seed)
@@ -72,8 +66,9 @@ class SearchPhase:
         selection = selection_for(model, c.constraint, c.initial, budget, c.scope)
         first = float(selection.current[0, 0])
         trainer = self._trainer(model, selection, context, train, backbone.head_modules)
+        rule = trainer.options.rank_rule
         trainer.allocation()  # a rule that does not fit these layers says so before the search, not after it,
-        self._movement(selection, first)  # and so does one whose level nobody knows
+        movement(selection, first, rule)  # and so does one whose level nobody knows
         drawn = selection.alpha().detach().cpu().clone()
         train_search(trainer, context, train)
         if torch.equal(selection.alpha().detach().cpu(), drawn):
@@ -88,7 +83,7 @@ class SearchPhase:
             backbone.source,
             {
                 "diagnostics": _diagnostics(trainer.state.log_history),
-                "movement": self._movement(selection, first).to_dict(),
+                "movement": movement(selection, first, rule).to_dict(),
             },
         )
 
@@ -123,11 +118,6 @@ class SearchPhase:
             **shared_arguments(self.name, context, train, head_modules),
         )
 
-    def _movement(self, selection: Selection, first: float) -> Movement:
-        c = self.config
-        budget = total_rank(c, len(selection.modules_selected))
-        return movement(selection, first, c.rule, c.threshold, budget, minimum_rank(c))
-
     def _settings(self, train: TrainConfig) -> TrainConfig:
         """The run's training settings with the search's own in their place."""
         c = self.config
@@ -145,7 +135,7 @@ class SearchPhase:
     def _options(
         self, context: PhaseContext, layers: int, train: TrainConfig, examples: int
     ) -> SearchOptions:
-        c, seed = self.config, context.experiment.seed
+        c, rule, seed = self.config, rank_rule(self.config, layers), context.experiment.seed
         steps = train.max_steps or math.ceil(train.epochs * math.ceil(examples / train.batch_size))
         return SearchOptions(
             estimator=c.estimator.name,
@@ -158,10 +148,10 @@ class SearchPhase:
             group_by_length=c.group_by_length,
             seed=seed,
             diagnose_steps=diagnosed(c.diagnose_steps, steps),
-            rule=c.rule,
-            threshold=c.threshold,
-            budget=total_rank(c, layers),
-            minimum_rank=minimum_rank(c),
+            rule=rule.kind,
+            threshold=rule.threshold,
+            budget=rule.budget,
+            minimum_rank=rule.minimum,
         )
 
 
@@ -170,6 +160,12 @@ def diagnosed(asked: Sequence[int], steps: int) -> tuple[int, ...]:
     ones no more than one, and one more for every PER_DIAGNOSIS steps, as each costs about four steps."""
     usual = list(asked) == DIAGNOSE_STEPS
     return tuple(asked)[: 1 + steps // PER_DIAGNOSIS if usual else None]
+
+
+def rank_rule(config: SearchConfig, layers: int) -> RankRule:
+    """What makes ranks of the variables of `layers` layers. Raises UserError as `total_rank`."""
+    minimum = config.minimum_rank if config.rule is Rule.budget else 0  # else the rule alone says how few
+    return RankRule(config.rule, config.threshold, total_rank(config, layers), minimum)
 
 
 def total_rank(config: SearchConfig, layers: int) -> int | None:
@@ -194,11 +190,6 @@ def weight_budget(config: SearchConfig, layers: int) -> float | None:
     if config.constraint is not Constraint.topk:
         return None
     return config.budget if config.mean_rank is None else config.mean_rank * layers
-
-
-def minimum_rank(config: SearchConfig) -> int:
-    """Fewest components of a layer: a choice with a budget, what the rule gives otherwise."""
-    return config.minimum_rank if config.rule is Rule.budget else 0
 
 
 def _readable(selection: Selection) -> dict[str, Any]:

@@ -5,31 +5,8 @@ import re
 
 from transformers import PreTrainedModel
 
+from autolora_bench.config.architectures import ARCHITECTURES
 from autolora_bench.errors import UserError
-
-BERT = (("key", "value"), r"\.\d+\.output\.dense")
-LLAMA = (("k_proj", "v_proj"), r"\.down_proj")
-SCALED: dict[str, tuple[tuple[str, str], str]] = {
-    "albert": (("key", "value"), r"\.ffn_output"),
-    "bart": (("k_proj", "v_proj"), r"\.fc2"),
-    "bert": BERT,
-    "deberta-v2": (("key_proj", "value_proj"), BERT[1]),
-    "distilbert": (("k_lin", "v_lin"), r"\.ffn\.lin2"),
-    "electra": BERT,
-    "gemma2": LLAMA,
-    "gpt2": (("c_attn.key", "c_attn.value"), r"\.mlp\.c_proj"),
-    "llama": LLAMA,
-    "mistral": LLAMA,
-    "mpnet": (("attn.k", "attn.v"), BERT[1]),
-    "opt": (("k_proj", "v_proj"), r"\.fc2"),
-    "qwen2": LLAMA,
-    "qwen3": LLAMA,
-    "roberta": BERT,
-    "t5": (("k", "v"), r"\.wo"),
-    "xlm-roberta": BERT,
-}
-"""Architecture -> ends of the names of the key and value projections; end, as a pattern, of that of the layer whose
-input is the feed-forward layers' inside."""
 
 
 def scaled_modules(model: PreTrainedModel) -> tuple[list[str], list[str]]:
@@ -39,15 +16,17 @@ def scaled_modules(model: PreTrainedModel) -> tuple[list[str], list[str]]:
         UserError: the architecture's layers are not known, or query, key and value of GPT-2 are one layer.
     """
     architecture = model.config.model_type
-    known = ", ".join(sorted(SCALED))
-    if architecture not in SCALED:
+    known = {name: one.factors for name, one in ARCHITECTURES.items() if one.factors is not None}
+    if architecture not in known:
         raise UserError(
-            f"which layers of a {architecture} model IA3 scales is not known", f"choose one of: {known}"
+            f"which layers of a {architecture} model IA3 scales is not known",
+            f"choose one of: {', '.join(known)}",
         )
-    attention, feed_forward = SCALED[architecture]
+    factors = known[architecture]
+    attention = (factors.key, factors.value)
     names = [name for name, _ in model.named_modules()]
     outputs = [name for name in names if any(name.endswith(f".{ending}") for ending in attention)]
-    inputs = [name for name in names if re.search(f"{feed_forward}$", name)]
+    inputs = [name for name in names if re.search(f"{factors.inside}$", name)]
     if not outputs:
         raise UserError(
             f"this {architecture} model has no layers {' and '.join(attention)}",

@@ -24,10 +24,10 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from autolora_bench.config.architectures import ENCODER_DECODERS, ENCODERS, Is, has
 from autolora_bench.config.model import ALL_LINEAR, Attention, ModelConfig
-from autolora_bench.config.support import ENCODER_DECODERS, ENCODERS, check_halves
+from autolora_bench.config.support import check_halves
 from autolora_bench.errors import UserError
-from autolora_bench.models.architectures import EAGER, PADDED_AT_THE_LEFT
 from autolora_bench.models.attention import ask_registry, mpnet_with_sdpa
 from autolora_bench.models.gpt2 import PARTS, split_attention
 from autolora_bench.models.head import check_whole, settle_head
@@ -122,7 +122,7 @@ def load_backbone(config: ModelConfig, head: HeadSpec, device: torch.device | No
     else:
         place = torch.device("cpu") if device is None else device
         model, tokenizer, head_modules, became = _pretrained(location, config, head, place)
-    if config.attention is Attention.sdpa and model.config.model_type not in EAGER:
+    if config.attention is Attention.sdpa and not has(model.config.model_type, Is.eager):
         ask_registry(model)
     decodes = model.config.model_type not in (*ENCODERS, *ENCODER_DECODERS)
     if tokenizer.pad_token_id is not None and (decodes or model.config.pad_token_id is None):
@@ -180,7 +180,7 @@ def _load_weights(
         location,
         config.name,
         config=wanted,
-        attn_implementation=(Attention.eager if stated.model_type in EAGER else config.attention).name,
+        attn_implementation=(Attention.eager if has(stated.model_type, Is.eager) else config.attention).name,
         use_safetensors=True,
         ignore_mismatched_sizes=True,
         output_loading_info=True,
@@ -237,7 +237,7 @@ def _drawn_anew(model: PreTrainedModel, endings: list[str]) -> list[str]:
 def read_tokenizer(
     location: Location, config: ModelConfig, stated: PreTrainedConfig, of_words: bool
 ) -> PreTrainedTokenizerBase:
-    """The tokenizer beside a model's weights, with a padding token.
+    """The tokenizer beside a model's weights, with a padding token; it gives what the model reads.
 
     Args:
         location: of the weights.
@@ -274,8 +274,23 @@ def read_tokenizer(
         tokenizer.pad_token = tokenizer.eos_token
     # Others number positions from the padding on where it comes first, so that what an example is given would follow
     # from the longest of its batch.
-    tokenizer.padding_side = "left" if stated.model_type in PADDED_AT_THE_LEFT else "right"
+    tokenizer.padding_side = "left" if has(stated.model_type, Is.padded_at_the_left) else "right"
+    names = _input_names(tokenizer.model_input_names, stated)
+    if names != tokenizer.model_input_names:
+        tokenizer.model_input_names = names
+        tokenizer.init_kwargs["model_input_names"] = names  # these alone are exported with it
     return tokenizer
+
+
+def _input_names(named: list[str], stated: PreTrainedConfig) -> list[str]:
+    """What a tokenizer is to give, of what it would.
+
+    Always a mask: without one a model reads padding as text. Types of tokens only to a model that knows several: GPT-2
+    looks them up among its tokens, and a RoBERTa has one type.
+    """
+    typed = has(stated.model_type, Is.segmented) or (getattr(stated, "type_vocab_size", 0) or 0) > 1
+    found = [name for name in named if typed or name != "token_type_ids"]
+    return found if "attention_mask" in found else [*found, "attention_mask"]
 
 
 def cuts_words_as_text(

@@ -13,19 +13,15 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 from tokenizers import Tokenizer
 
-from autolora_bench.config.computing import check_computing
+from autolora_bench.config.architectures import ENCODER_DECODERS, Is, has, query_and_value
 from autolora_bench.config.experiment import ExperimentConfig
-from autolora_bench.config.memory import check_memory
 from autolora_bench.config.method import Allocation, MonarchConfig, RankedLoraConfig
 from autolora_bench.config.model import ALL_LINEAR, Attention, ModelConfig
-from autolora_bench.config.padding import check_padding_free
-from autolora_bench.config.peft_support import check_peft
-from autolora_bench.config.support import ENCODER_DECODERS, check_architecture, check_halves
-from autolora_bench.config.task import ClassificationTask, GenerationTask, RegressionTask
-from autolora_bench.config.validate import check_texts
+from autolora_bench.config.support import check_halves
+from autolora_bench.config.task import GenerationTask
+from autolora_bench.config.validate import check_on_architecture
 from autolora_bench.errors import UserError
 from autolora_bench.models.adapted_layers import IN_BLOCK, check_blocks, matched_ranks
-from autolora_bench.models.architectures import EAGER, QUERY_AND_VALUE
 from autolora_bench.models.hub import INDEX, cached, check_reachable
 from autolora_bench.models.locate import WEIGHTS, locate
 
@@ -60,15 +56,9 @@ def check_model(experiment: ExperimentConfig) -> None:
     if folder is None:
         return
     architecture = _architecture(folder, experiment)
-    check_architecture(method, architecture, task)
-    if isinstance(task, ClassificationTask | RegressionTask) and architecture not in ENCODER_DECODERS:
-        check_texts(task)
     if _lacks_sdpa(architecture):
         check_attention(experiment.model, architecture)
-    check_padding_free(experiment, architecture)
-    check_peft(experiment, architecture)
-    check_memory(experiment, architecture)
-    check_computing(experiment, architecture)
+    check_on_architecture(experiment, architecture)
     writes = isinstance(task, GenerationTask) or architecture in ENCODER_DECODERS
     _check_tokenizer(folder, writes)
     layers = _layers(folder, architecture)
@@ -80,7 +70,7 @@ def check_model(experiment: ExperimentConfig) -> None:
 
 def check_attention(model: ModelConfig, architecture: str) -> None:
     """Raises UserError where a model that has none is asked for PyTorch's attention."""
-    if model.attention is Attention.sdpa and architecture not in EAGER:
+    if model.attention is Attention.sdpa and not has(architecture, Is.eager):
         raise UserError(
             f"transformers has no model.attention=sdpa for a {architecture} model",
             "say model.attention=eager",
@@ -114,11 +104,11 @@ def check_all_blocks(experiment: ExperimentConfig) -> None:
     """
     folder = _folder(experiment)
     architecture = "" if folder is None else architecture_of(folder)
-    if folder is None or architecture in OTHERWISE or architecture not in QUERY_AND_VALUE:
+    if folder is None or architecture in OTHERWISE or not query_and_value(architecture):
         return
     said, layers = _json(folder / "config.json"), _layers(folder, architecture)
     count = next((said[name] for name in COUNTS if isinstance(said.get(name), int)), 0)
-    for ending in QUERY_AND_VALUE[architecture]:
+    for ending in query_and_value(architecture):
         whole = ending.partition(".")[0]
         there = {
             int(at[1]): name for name in layers if _named(name, whole) and (at := re.search(IN_BLOCK, name))
@@ -180,7 +170,7 @@ def _architecture(folder: Path, experiment: ExperimentConfig) -> str:
 def _is_known(architecture: str) -> bool:
     """Whether transformers' own tables name it: their text is read, as importing them imports torch."""
     spec = find_spec("transformers")
-    if architecture in QUERY_AND_VALUE or spec is None or spec.origin is None:
+    if query_and_value(architecture) or spec is None or spec.origin is None:
         return True
     tables = Path(spec.origin).parent / "models" / "auto"
     texts = [path.read_text(encoding="utf-8") for path in map(tables.joinpath, TABLES) if path.is_file()]
@@ -190,7 +180,7 @@ def _is_known(architecture: str) -> bool:
 def _lacks_sdpa(architecture: str) -> bool:
     """Whether transformers' own code says of no part of the architecture that it has PyTorch's attention."""
     spec = find_spec("transformers")
-    if architecture in QUERY_AND_VALUE or spec is None or spec.origin is None:
+    if query_and_value(architecture) or spec is None or spec.origin is None:
         return False
     models = Path(spec.origin).parent / "models"
     tables = [path.read_text(encoding="utf-8") for name in TABLES for path in (models / "auto").glob(name)]
@@ -279,7 +269,7 @@ def _named(name: str, ending: str) -> bool:
 def _adapted(experiment: ExperimentConfig, architecture: str, layers: Layers) -> Layers:
     """The layers of the blocks that a method adapts, as far as names tell: none for all-linear, or where PEFT's table
     decides. Of those outside of them (a pooler, another task's head) files do not tell whether the model has them."""
-    endings = experiment.model.targets or QUERY_AND_VALUE.get(architecture, [])
+    endings = experiment.model.targets or query_and_value(architecture)
     if architecture == "gpt2" and experiment.model.targets is None:  # its files have them in one matrix
         return {
             f"{name}.{part}": (outputs // 3, inputs)

@@ -9,10 +9,10 @@ from torch import nn
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
+from autolora_bench.config.architectures import query_and_value
 from autolora_bench.config.model import ALL_LINEAR, ModelConfig
 from autolora_bench.errors import UserError
 from autolora_bench.models.adapted_layers import IN_BLOCK
-from autolora_bench.models.architectures import QUERY_AND_VALUE
 
 
 def target_modules(model: PreTrainedModel, config: ModelConfig, trained: Sequence[str] = ()) -> list[str]:
@@ -75,8 +75,9 @@ def _ends_in(name: str, endings: Sequence[str]) -> bool:
 
 def known_targets(architecture: str) -> list[str]:
     """What is adapted of an architecture unless it is said: by our table, else PEFT's, else all linear layers."""
-    if architecture in QUERY_AND_VALUE:
-        return QUERY_AND_VALUE[architecture]
+    ours = query_and_value(architecture)
+    if ours:
+        return list(ours)
     named = TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING.get(architecture)
     return list(named) if isinstance(named, list | tuple) else [ALL_LINEAR]
 

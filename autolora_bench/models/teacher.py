@@ -19,9 +19,8 @@ from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 from transformers.utils.generic import ModelOutput
 
-from autolora_bench.config.task import PlantMode
+from autolora_bench.config.task import IGNORED, PlantMode
 from autolora_bench.errors import UserError
-from autolora_bench.models.architectures import IGNORED
 
 Batch = Mapping[str, Tensor]
 """input_ids and attention_mask (B, T), and what else the model reads."""

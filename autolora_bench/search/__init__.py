@@ -5,7 +5,7 @@ from autolora_bench.search.layers import lora_factors, lora_layers
 from autolora_bench.search.movement import Movement, movement
 from autolora_bench.search.options import SearchOptions
 from autolora_bench.search.patterns import rank_pattern, verify_applied
-from autolora_bench.search.ranks import RankAllocation, allocate_ranks
+from autolora_bench.search.ranks import RankAllocation, RankRule, allocate_ranks
 from autolora_bench.search.rate_trainer import RateOptions, RateTrainer
 from autolora_bench.search.rates import LayerRates, RateGradient
 from autolora_bench.search.selection import Selection, attach, detach, selection_for
@@ -20,6 +20,7 @@ __all__ = [
     "LayerRates",
     "Movement",
     "RankAllocation",
+    "RankRule",
     "RateGradient",
     "RateOptions",
     "RateTrainer",

@@ -80,7 +80,8 @@ class BilevelTrainer(Trainer):
         trainer_arguments: everything else that `transformers.Trainer` takes.
 
     Raises:
-        UserError: a ready scheduler, which knows nothing of the outer variables' parameter group.
+        UserError: a ready scheduler, which knows nothing of the outer variables' parameter group; fp16, or several
+            devices in one process.
     """
 
     options: LoopOptions
@@ -103,6 +104,16 @@ class BilevelTrainer(Trainer):
             trainer_arguments.get("optimizers", (None, None))[1] is None,
             "a ready scheduler is of the optimizer without the parameter groups that the search adds",
             "give optimizers=(optimizer, None), and the schedule as lr_scheduler_type of the arguments",
+        )
+        require(
+            not args.fp16,
+            "the search does not support fp16: scaled gradients skip steps",
+            "use bf16 or fp32",
+        )
+        require(
+            args.n_gpu <= 1 and not args.deepspeed and not args.fsdp,
+            "the search runs on one device per process",
+            "use one GPU, or torchrun with plain data parallel",
         )
         super().__init__(model=model, args=args, **trainer_arguments)
         self.options = options

@@ -15,8 +15,7 @@ import torch
 from torch import Tensor
 
 from autolora_bench.config.search import Constraint, Rule, is_flat, level_of
-from autolora_bench.errors import member
-from autolora_bench.search.ranks import allocate_ranks
+from autolora_bench.search.ranks import RankRule
 from autolora_bench.search.selection import Selection
 
 NEAR = 0.01
@@ -59,14 +58,7 @@ class Movement:
         return asdict(self)
 
 
-def movement(
-    selection: Selection,
-    first: float,
-    rule: Rule | str = Rule.reciprocal,
-    threshold: float | None = None,
-    budget: int | None = None,
-    minimum: int = 0,
-) -> Movement:
+def movement(selection: Selection, first: float, rule: RankRule) -> Movement:
     """Measure a search by what it left.
 
     Unconstrained weights may be negative: shares and entropies are then those of their magnitudes, as a component of
@@ -75,7 +67,7 @@ def movement(
     Args:
         selection: the variables as they are.
         first: every alpha at the start; not 0.
-        rule, threshold, budget, minimum: see `allocate_ranks`.
+        rule: what makes ranks of them (`SearchOptions.rank_rule`).
 
     Raises:
         UserError: as `allocate_ranks`.
@@ -83,7 +75,7 @@ def movement(
     alpha = selection.alpha().detach().double().cpu()
     relative = alpha / first
     magnitudes = relative.abs()
-    level = decision_level(selection, rule, threshold, budget, minimum)
+    level = decision_level(selection, rule)
     near = ((alpha - level).abs() <= NEAR * level.abs()).double().mean().item()
     share = effective_number(magnitudes.reshape(1, -1)).item() / alpha.numel()
     return Movement(
@@ -104,30 +96,23 @@ def effective_number(weights: Tensor) -> Tensor:
     return torch.where(total[:, 0] > 0, torch.special.entr(shares).sum(dim=1).exp(), 0.0)
 
 
-def decision_level(
-    selection: Selection,
-    rule: Rule | str,
-    threshold: float | None = None,
-    budget: int | None = None,
-    minimum: int = 0,
-) -> Tensor:
+def decision_level(selection: Selection, rule: RankRule) -> Tensor:
     """The alpha that decides whether a component is kept, for every layer: (L, 1). Arguments as of `movement`.
 
     For Rule.mean it is the alpha of a component whose beta is its layer's mean: under softmax the geometric mean.
     With a budget there is no threshold but an order over all layers: the alpha half way between the last component that
     is kept by it, above every layer's minimum, and the first that is not.
     """
-    rule = member(Rule, rule, "rule")
     alpha, beta = (values.detach().double().cpu() for values in (selection.alpha(), selection.beta))
     layers, components = alpha.shape
-    if rule is Rule.mean:
+    if rule.kind is Rule.mean:
         return _alpha_of_mean(alpha, beta, selection.constraint)
-    if rule is not Rule.budget:
-        return torch.full((layers, 1), level_of(rule, components, threshold), dtype=torch.float64)
-    names = selection.modules_selected
-    kept = torch.tensor(allocate_ranks(alpha, names, rule, threshold, budget, minimum).kept)
+    if rule.kind is not Rule.budget:
+        level = level_of(rule.kind, components, rule.threshold)
+        return torch.full((layers, 1), level, dtype=torch.float64)
+    kept = torch.tensor(rule.allocate(alpha, selection.modules_selected).kept)
     place = alpha.argsort(dim=1, descending=True, stable=True).argsort(dim=1)
-    inside, outside = alpha[kept & (place >= minimum)], alpha[~kept]
+    inside, outside = alpha[kept & (place >= rule.minimum)], alpha[~kept]
     ends = [*inside.sort().values[:1].tolist(), *outside.sort(descending=True).values[:1].tolist()]
     return torch.full((layers, 1), sum(ends) / len(ends), dtype=torch.float64)
 

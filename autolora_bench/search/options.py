@@ -11,7 +11,7 @@ from autolora_bench.config.search import SEVERAL_STEPS, Rule, SelectionOptimizer
 from autolora_bench.errors import UserError, member, require
 from autolora_bench.search.bilevel import LoopOptions, computes_in_16_bits
 from autolora_bench.search.hypergradient import Hypergradient
-from autolora_bench.search.ranks import RankAllocation, allocate_ranks
+from autolora_bench.search.ranks import RankAllocation, RankRule
 from autolora_bench.search.recomputation import recomputes
 from autolora_bench.search.selection import Selection
 
@@ -28,8 +28,7 @@ class SearchOptions(LoopOptions):
         scheduled: let the weights' schedule scale `selection_learning_rate` too; otherwise it is constant.
         diagnose_steps: weight steps at which to compare with the exact hypergradient (costs about four steps
             each); with an interval or several inner steps, the next selection step.
-        rule, threshold, budget, minimum_rank: see `allocate_ranks`; for the mean rank in the log and
-            `allocation()`.
+        rule, threshold, budget, minimum_rank: see `RankRule`; for the mean rank in the log and `allocation()`.
         interval, inner_steps, validation_batch_size, group_by_length, seed, points: see `LoopOptions`.
 
     Raises:
@@ -56,11 +55,16 @@ class SearchOptions(LoopOptions):
             "choose selection_learning_rate >= 0",
         )
 
+    @property
+    def rank_rule(self) -> RankRule:
+        """What makes ranks of the variables."""
+        return RankRule(member(Rule, self.rule, "rule"), self.threshold, self.budget, self.minimum_rank)
+
     def allocate(self, selection: Selection) -> RankAllocation:
-        """Ranks by `rule`, from the variables as they are."""
-        values = selection.beta if member(Rule, self.rule, "rule").reads_beta else selection.alpha()
-        modules = selection.modules_selected
-        return allocate_ranks(values, modules, self.rule, self.threshold, self.budget, self.minimum_rank)
+        """Ranks by `rank_rule`, from the variables as they are."""
+        rule = self.rank_rule
+        values = selection.beta if rule.kind.reads_beta else selection.alpha()
+        return rule.allocate(values, selection.modules_selected)
 
 
 def check_supported(
@@ -82,12 +86,6 @@ def check_supported(
         f"estimator={name} with inner_steps={options.inner_steps}: one step is no path to follow",
         "say inner_steps=2 or more, or use first_order",
     )
-    if args.fp16:
-        raise UserError("the search does not support fp16: scaled gradients skip steps", "use bf16 or fp32")
-    if args.n_gpu > 1 or args.deepspeed or args.fsdp:
-        raise UserError(
-            "the search runs on one device per process", "use one GPU, or torchrun with plain data parallel"
-        )
     if args.world_size > 1 and not estimator.distributed:
         raise UserError(f"estimator={name} runs in one process", "use one process or another estimator")
     if computes_in_16_bits(model, args) and not estimator.half_precision:

@@ -94,6 +94,71 @@ def rounded_total(mean_rank: float, layers: int) -> int:
     return int(mean_rank * layers + 0.5)
 
 
+@dataclass(frozen=True)
+class RankRule:
+    """Decides which components each layer keeps.
+
+    Attributes:
+        kind: see `Rule`.
+        threshold: for `Rule.threshold` only.
+        budget: sum of the ranks, for `Rule.budget` only. Equal values are taken so that layers fill evenly: a
+            layer's first choice goes before another layer's second, and earlier layers go first.
+        minimum: every layer keeps at least this many (its highest; equal ones in component order).
+    """
+
+    kind: Rule
+    threshold: float | None = None
+    budget: int | None = None
+    minimum: int = 0
+
+    def allocate(self, values: Tensor | Sequence[Sequence[float]], modules: Sequence[str]) -> RankAllocation:
+        """The allocation; arguments and errors as of `allocate_ranks`."""
+        try:
+            table = torch.as_tensor(values, dtype=torch.float64).detach().cpu()
+        except (TypeError, ValueError) as error:
+            raise UserError(f"the values are no table of numbers: {error}", "pass an (L, K) table") from error
+        self._check(table, modules)
+        order = table.argsort(dim=1, descending=True, stable=True)
+        place = order.argsort(dim=1)
+        guaranteed = place < self.minimum
+        if self.budget is not None:
+            kept = guaranteed | _within_budget(table, place, guaranteed, self.budget)
+        else:
+            kept = guaranteed | self._above(table)
+        return RankAllocation(tuple(modules), tuple(tuple(row) for row in kept.tolist()))
+
+    def _above(self, table: Tensor) -> Tensor:
+        if self.kind is Rule.mean:
+            slack = TOLERANCE * table.abs().amax(dim=1, keepdim=True)
+            return table >= table.mean(dim=1, keepdim=True) - slack
+        level = level_of(self.kind, table.shape[1], self.threshold)
+        return table >= level - TOLERANCE * abs(level)
+
+    def _check(self, table: Tensor, modules: Sequence[str]) -> None:
+        kind, budget, minimum = self.kind, self.budget, self.minimum
+        if table.ndim != 2 or table.shape[0] != len(modules) or table.numel() == 0:
+            raise UserError(f"{tuple(table.shape)} values for {len(modules)} layers", "pass an (L, K) table")
+        if not table.isfinite().all():
+            raise UserError(
+                "selection variables are not finite: the search diverged", "lower the learning rates"
+            )
+        if (kind is Rule.threshold) != (self.threshold is not None):
+            raise UserError(
+                f"rule={kind.value} with threshold={self.threshold}",
+                "give a threshold with rule=threshold only",
+            )
+        if (kind is Rule.budget) != (budget is not None):
+            raise UserError(f"rule={kind.value} with budget={budget}", "give a budget with rule=budget only")
+        layers, components = table.shape
+        if not 0 <= minimum <= components:
+            raise UserError(
+                f"minimum rank {minimum} with {components} components", f"choose 0 to {components}"
+            )
+        if budget is not None and not layers * minimum <= budget <= layers * components:
+            limits = f"{layers * minimum} to {layers * components}"
+            raise UserError(f"budget {budget} for {layers} layers", f"choose {limits}")
+
+
 def allocate_ranks(
     values: Tensor | Sequence[Sequence[float]],
     modules: Sequence[str],
@@ -107,38 +172,13 @@ def allocate_ranks(
     Args:
         values: (L, K) alpha, or beta where `rule.reads_beta`; a tensor, an array or lists.
         modules: L layer names.
-        rule: see `Rule`.
-        threshold: for `Rule.threshold` only.
-        budget: sum of the ranks, for `Rule.budget` only. Equal values are taken so that layers fill evenly: a
-            layer's first choice goes before another layer's second, and earlier layers go first.
-        minimum: every layer keeps at least this many (its highest; equal ones in component order).
+        rule, threshold, budget, minimum: see `RankRule`.
 
     Raises:
         UserError: values are no table of numbers, are not finite, do not match the modules, or the options do not fit
             the rule.
     """
-    rule = member(Rule, rule, "rule")
-    try:
-        table = torch.as_tensor(values, dtype=torch.float64).detach().cpu()
-    except (TypeError, ValueError) as error:
-        raise UserError(f"the values are no table of numbers: {error}", "pass an (L, K) table") from error
-    _check(table, modules, rule, threshold, budget, minimum)
-    order = table.argsort(dim=1, descending=True, stable=True)
-    place = order.argsort(dim=1)
-    guaranteed = place < minimum
-    if budget is not None:
-        kept = guaranteed | _within_budget(table, place, guaranteed, budget)
-    else:
-        kept = guaranteed | _above(table, rule, threshold)
-    return RankAllocation(tuple(modules), tuple(tuple(row) for row in kept.tolist()))
-
-
-def _above(table: Tensor, rule: Rule, threshold: float | None) -> Tensor:
-    if rule is Rule.mean:
-        slack = TOLERANCE * table.abs().amax(dim=1, keepdim=True)
-        return table >= table.mean(dim=1, keepdim=True) - slack
-    level = level_of(rule, table.shape[1], threshold)
-    return table >= level - TOLERANCE * abs(level)
+    return RankRule(member(Rule, rule, "rule"), threshold, budget, minimum).allocate(values, modules)
 
 
 def _within_budget(table: Tensor, place: Tensor, guaranteed: Tensor, budget: int) -> Tensor:
@@ -150,29 +190,3 @@ def _within_budget(table: Tensor, place: Tensor, guaranteed: Tensor, budget: int
     for _, _, layer, j in sorted(cells)[: budget - int(guaranteed.sum())]:
         kept[layer, j] = True
     return kept
-
-
-def _check(
-    table: Tensor,
-    modules: Sequence[str],
-    rule: Rule,
-    threshold: float | None,
-    budget: int | None,
-    minimum: int,
-) -> None:
-    if table.ndim != 2 or table.shape[0] != len(modules) or table.numel() == 0:
-        raise UserError(f"{tuple(table.shape)} values for {len(modules)} layers", "pass an (L, K) table")
-    if not table.isfinite().all():
-        raise UserError("selection variables are not finite: the search diverged", "lower the learning rates")
-    if (rule is Rule.threshold) != (threshold is not None):
-        raise UserError(
-            f"rule={rule.value} with threshold={threshold}", "give a threshold with rule=threshold only"
-        )
-    if (rule is Rule.budget) != (budget is not None):
-        raise UserError(f"rule={rule.value} with budget={budget}", "give a budget with rule=budget only")
-    layers, components = table.shape
-    if not 0 <= minimum <= components:
-        raise UserError(f"minimum rank {minimum} with {components} components", f"choose 0 to {components}")
-    if budget is not None and not layers * minimum <= budget <= layers * components:
-        limits = f"{layers * minimum} to {layers * components}"
-        raise UserError(f"budget {budget} for {layers} layers", f"choose {limits}")

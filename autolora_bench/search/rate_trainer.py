@@ -55,7 +55,7 @@ class RateTrainer(BilevelTrainer):
         arguments: as of `BilevelTrainer`.
 
     Raises:
-        UserError: fp16, several devices in one process, gradient checkpointing with `exact` or of the reentrant kind.
+        UserError: as `BilevelTrainer`; gradient checkpointing with `exact` or of the reentrant kind.
     """
 
     options: RateOptions
@@ -72,16 +72,6 @@ class RateTrainer(BilevelTrainer):
         shared: SharedMultiples | None = None,
         **arguments: Any,
     ) -> None:
-        require(
-            not args.fp16,
-            "the search of rates does not support fp16: scaled gradients skip steps",
-            "use bf16 or fp32",
-        )
-        require(
-            args.n_gpu <= 1 and not args.deepspeed and not args.fsdp,
-            "the search runs on one device per process",
-            "use one GPU, or torchrun with plain data parallel",
-        )
         _check_recomputation(model, args, options)
         super().__init__(model=model, args=args, options=options, **arguments)
         self.rates = rates.to(args.device)

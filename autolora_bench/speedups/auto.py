@@ -9,12 +9,12 @@ from typing import Any
 import torch
 
 from autolora_bench import devices
+from autolora_bench.config.architectures import ENCODER_DECODERS
 from autolora_bench.config.experiment import ExperimentConfig
 from autolora_bench.config.model import Dtype, Quantization
 from autolora_bench.config.padding import needs_padding
 from autolora_bench.config.ranges import AUTO
 from autolora_bench.config.registry import kind_of
-from autolora_bench.config.support import ENCODER_DECODERS
 from autolora_bench.config.train import WAYS
 from autolora_bench.models.hub import available
 from autolora_bench.models.locate import locate

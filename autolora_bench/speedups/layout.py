@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from autolora_bench.config.support import DECODERS
+from autolora_bench.config.architectures import DECODERS
 
 SHORTEST = 7 / 8
 """Texts share a bucket down to this part of the longest one: padding them costs less than a bucket of their own."""

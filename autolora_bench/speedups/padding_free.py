@@ -21,8 +21,8 @@ from torch.nn import functional
 from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.models.mpnet.modeling_mpnet import MPNetLayer
 
+from autolora_bench.config.task import IGNORED
 from autolora_bench.errors import UserError
-from autolora_bench.models.architectures import IGNORED
 from autolora_bench.models.attention import attention_replaced
 from autolora_bench.speedups.layout import Bucket, Layout, entries, layout_of, may_pad_in_front, transformer
 

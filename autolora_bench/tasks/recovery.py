@@ -19,13 +19,12 @@ from transformers import DataCollatorWithPadding, PreTrainedTokenizerBase
 from autolora_bench.config.data import Source
 from autolora_bench.config.experiment import ExperimentConfig
 from autolora_bench.config.ranks import PROJECTIONS
-from autolora_bench.config.task import RecoveryTask
+from autolora_bench.config.task import IGNORED, RecoveryTask
 from autolora_bench.config.truth import plant_seed, planted_ranks
 from autolora_bench.data.schema import TaskData
 from autolora_bench.metrics.classification import spearman
 from autolora_bench.metrics.scores import UNDEFINED, MetricScores
 from autolora_bench.models.adapted_layers import block_and_projection
-from autolora_bench.models.architectures import IGNORED
 from autolora_bench.models.load import HeadKind, HeadSpec, load_backbone
 from autolora_bench.models.targets import named_layers
 from autolora_bench.search.layers import lora_layers

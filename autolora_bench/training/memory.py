@@ -28,14 +28,13 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def with_less_memory(
-    folder: Path, train: TrainConfig, batch_size: int, run: Callable[[TrainConfig], T]
+    folder: Path, train: TrainConfig, run: Callable[[TrainConfig], T]
 ) -> tuple[T, dict[str, Any]]:
     """Call `run`; as often as memory runs out, again with twice the accumulation.
 
     Args:
         folder: the phase's, which keeps the accumulation that was needed: a phase that is resumed begins with it.
-        train: the settings to begin with.
-        batch_size: examples per optimizer step of the phase.
+        train: the phase's settings, to begin with.
         run: does the phase with the given settings, from a fresh model or its last checkpoint.
 
     Returns:
@@ -55,13 +54,13 @@ def with_less_memory(
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
-            train = _halved(train, batch_size, error)
+            train = _halved(train, error)
             write_atomically(needed, f"{train.accumulation}\n")
         _release()
 
 
-def _halved(train: TrainConfig, batch_size: int, error: BaseException) -> TrainConfig:
-    more = 2 * train.accumulation
+def _halved(train: TrainConfig, error: BaseException) -> TrainConfig:
+    more, batch_size = 2 * train.accumulation, train.batch_size
     if world_size() > 1 or batch_size % (more * world_size()):
         raise UserError(
             f"out of memory with micro-batches of {batch_size // (train.accumulation * world_size())} examples",

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import Trainer
 
-from autolora_bench.models.architectures import IGNORED
+from autolora_bench.config.task import IGNORED
 
 
 class WeightingTrainer(Trainer):

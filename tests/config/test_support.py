@@ -6,13 +6,12 @@ from pathlib import Path
 import pytest
 
 from autolora_bench import cli
+from autolora_bench.config.architectures import Is, those
 from autolora_bench.config.choices import choices, schema_of
 from autolora_bench.config.compose import compose_config, composer, to_experiment
-from autolora_bench.config.method import AdapterConfig, LoraConfig
-from autolora_bench.config.prompts import IA3Config
+from autolora_bench.config.method import LoraConfig
 from autolora_bench.config.registry import KINDS, Support, kind_of, methods
 from autolora_bench.config.support import (
-    UNBIASED,
     UnsupportedError,
     check_architecture,
     check_task,
@@ -77,15 +76,7 @@ def test_wrong_combinations_are_refused_before_anything_is_loaded(words: list[st
     assert error.value.mend
 
 
-def test_adapters_and_ia3_work_on_what_their_tables_name() -> None:
-    from autolora_bench.methods.bottleneck import SUBLAYERS
-    from autolora_bench.models.inner import SCALED
-
-    assert set(kind_of(AdapterConfig()).works_on.architectures or ()) == set(SUBLAYERS)
-    assert set(kind_of(IA3Config()).works_on.architectures or ()) == set(SCALED)
-
-
-@pytest.mark.parametrize("architecture", UNBIASED)
+@pytest.mark.parametrize("architecture", those(Is.unbiased))
 def test_what_has_no_bias_has_none(architecture: str) -> None:
     import torch
     from transformers import AutoConfig, AutoModel

@@ -8,12 +8,14 @@ import torch
 from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification
 
+from autolora_bench.config.architectures import ARCHITECTURES
 from autolora_bench.config.compose import compose_config, composer
 from autolora_bench.config.method import Activation, AdapterConfig, Placement
 from autolora_bench.errors import UserError
 from autolora_bench.methods.adapter import adapted, load_adapter, save_adapter
-from autolora_bench.methods.bottleneck import SUBLAYERS, Bottleneck, insert_adapters
+from autolora_bench.methods.bottleneck import Bottleneck, insert_adapters
 
+SUBLAYERS = {kind: known.sublayers for kind, known in ARCHITECTURES.items() if known.sublayers is not None}
 LABELLED = [kind for kind, parts in SUBLAYERS.items() if parts.norm is not None]
 BLOCKS = 3
 SMALL = {

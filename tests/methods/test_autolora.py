@@ -18,6 +18,7 @@ from autolora_bench.methods.base import PhaseContext
 from autolora_bench.methods.searching import SearchPhase, diagnosed, total_rank
 from autolora_bench.runner import run_experiment
 from autolora_bench.search import SearchTrainer
+from autolora_bench.training.trainer import LossWatch
 
 MODULES = [f"bert.encoder.layer.{i}.attention.self.{p}" for i in range(2) for p in ("query", "value")]
 
@@ -98,6 +99,17 @@ def test_released_settings_reach_the_optimizer(composed: Any, search_trainer: An
     assert trainer.args.max_grad_norm == 0.0
     assert trainer.options.rule == "mean"
     assert trainer.options.estimator == "released"
+
+
+def test_every_loss_is_looked_at_once_inside_and_outside_inner_loops(
+    composed: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of three weight steps one is that of an inner loop."""
+    noted: list[int] = []
+    monkeypatch.setattr(LossWatch, "note", lambda self, loss, step: noted.append(step))
+    experiment = composed("autolora", "method.search.interval=3", "method.search.max_steps=6")
+    SearchPhase(experiment.method.search).run(context(experiment, tmp_path))
+    assert noted == [1, 2, 3, 4, 5, 6]
 
 
 def test_the_weights_betas_can_be_chosen(composed: Any, search_trainer: Any, tmp_path: Path) -> None:

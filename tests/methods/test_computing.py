@@ -16,9 +16,12 @@ from torch._dynamo.utils import counters
 
 from autolora_bench import cli, devices
 from autolora_bench.commands import check
-from autolora_bench.config import computing
+from autolora_bench.config import computing, validate
+from autolora_bench.config.architectures import Is, those
 from autolora_bench.config.experiment import ExperimentConfig, config_id
 from autolora_bench.errors import UserError
+from autolora_bench.methods.base import PhaseContext
+from autolora_bench.models.preflight import check_model
 from autolora_bench.speedups.auto import decide_ways
 from autolora_bench.training import arguments
 
@@ -131,7 +134,22 @@ def test_a_missing_package_is_told_before_anything_is_loaded(
         computing.check_machine(flash(composed, "lora"))
     assert "flash_attn, which is not installed" in error.value.what
     assert "pip install flash-attn" in error.value.mend
-    assert computing.check_machine in check.CHECKS
+    for checks in (check.CHECKS, check.BEFORE_A_RUN):
+        assert computing.check_machine in checks
+
+
+def test_loaded_and_stated_models_are_asked_what_is_asked_of_the_composed_run(
+    composed: Callable[..., ExperimentConfig], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked: list[str | None] = []
+    for name in ("support", "padding_free", "peft", "memory", "computing"):
+        monkeypatch.setattr(validate, f"check_{name}", lambda *known: asked.append(known[-1]))
+    experiment = composed("lora")
+    assert asked == [None] * 5
+    check_model(experiment)
+    assert asked[5:] == ["bert"] * 5
+    PhaseContext(experiment, tmp_path, torch.device("cpu")).backbone()
+    assert asked[10:] == ["bert"] * 5
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
@@ -147,7 +165,7 @@ def test_a_machine_without_a_gpu_is_told_by_the_run_and_by_check(
 
 def test_the_architectures_are_those_of_transformers() -> None:
     modules = {"gemma3_text": "gemma3", "xlm-roberta": "xlm_roberta"}
-    for architecture in computing.FLASH_ARCHITECTURES:
+    for architecture in those(Is.flash):
         name = modules.get(architecture, architecture)
         module = import_module(f"transformers.models.{name}.modeling_{name}")
         bases = [
@@ -333,6 +351,11 @@ def test_a_machine_that_cannot_compile_is_told_before_anything_is_loaded(
         computing.check_machine(composed("lora", COMPILE))
 
 
+def asked_of_processes(experiment: ExperimentConfig) -> None:
+    computing.check_accelerate(experiment)
+    computing.check_processes(experiment)
+
+
 @pytest.mark.parametrize(
     ("words", "variables", "what"),
     [
@@ -358,19 +381,19 @@ def test_processes_that_are_not_for_it_are_refused(
     for name, value in {"WORLD_SIZE": "1", **variables}.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(UserError) as error:
-        computing.check_processes(experiment)
+        asked_of_processes(experiment)
     assert what in error.value.what
     monkeypatch.setenv("WORLD_SIZE", "2" if PARTS in words else "1")
     for name in variables.keys() - {"WORLD_SIZE"}:
         monkeypatch.setenv(name, "false" if "USE" in name else "NO")
-    computing.check_processes(experiment)
+    asked_of_processes(experiment)
 
 
 def test_accelerate_s_precision_may_be_the_run_s_own(
     composed: Callable[..., ExperimentConfig], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
-    computing.check_processes(composed("lora", "train.precision=bf16"))
+    asked_of_processes(composed("lora", "train.precision=bf16"))
 
 
 def test_accelerate_s_wish_for_fsdp_ends_a_run_before_it_begins(

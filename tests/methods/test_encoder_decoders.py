@@ -9,10 +9,9 @@ import torch
 from peft import PeftModel
 from transformers import AutoModelForSeq2SeqLM, GenerationConfig
 
-from autolora_bench.config.task import DecodingConfig
+from autolora_bench.config.task import IGNORED, DecodingConfig
 from autolora_bench.errors import UserError
 from autolora_bench.methods.base import build_method
-from autolora_bench.models.architectures import IGNORED
 from autolora_bench.tasks.generation.beam import Stops, beam_search
 from autolora_bench.tasks.generation.encode import padded
 

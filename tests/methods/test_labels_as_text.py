@@ -14,11 +14,10 @@ from torch.nn import functional
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
 from autolora_bench.config.label_texts import answers, nearest_answer, question
-from autolora_bench.config.task import ClassificationTask, RegressionTask
+from autolora_bench.config.task import IGNORED, ClassificationTask, RegressionTask
 from autolora_bench.data.schema import TaskData
 from autolora_bench.errors import UserError
 from autolora_bench.methods.base import build_method
-from autolora_bench.models.architectures import IGNORED
 from autolora_bench.speedups import packed
 from autolora_bench.speedups.packed import packed_linears
 from autolora_bench.tasks.base import EvaluationContext

@@ -18,9 +18,8 @@ from transformers import (
 )
 
 from autolora_bench import cli
+from autolora_bench.config.architectures import Is, has, those
 from autolora_bench.config.compose import compose_config, composer, to_experiment
-from autolora_bench.config.computing import COMPILED
-from autolora_bench.config.memory import NEVER_RECOMPUTED, QUANTIZED
 from autolora_bench.config.model import ModelConfig, Quantization
 from autolora_bench.interruption import Interrupted
 from autolora_bench.methods.base import PhaseContext, build_method
@@ -267,9 +266,9 @@ def test_lora_learns_with_less_memory(
     model = model_in(tmp_path, architecture, tiny_encoder if architecture in ENCODERS else tiny_decoder)
     _, full = lora_gradients(model)
     assert full.abs().sum() > 0
-    if architecture not in NEVER_RECOMPUTED:
+    if not has(architecture, Is.never_recomputed):
         torch.testing.assert_close(lora_gradients(model, again=True)[1], full, rtol=1e-5, atol=1e-7)
-    if architecture in QUANTIZED:
+    if has(architecture, Is.nf4):
         packed, stored = lora_gradients(model, quantization=Quantization.nf4)
         assert len(packed) >= 2 * 4
         assert not torch.equal(stored, full)
@@ -277,7 +276,7 @@ def test_lora_learns_with_less_memory(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("architecture", COMPILED)
+@pytest.mark.parametrize("architecture", those(Is.compiled))
 def test_lora_learns_the_same_from_a_compiled_model(
     architecture: str, tiny_encoder: Path, tiny_decoder: Path, tmp_path: Path
 ) -> None:

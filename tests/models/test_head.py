@@ -25,8 +25,8 @@ from transformers import (
     pipeline,
 )
 
+from autolora_bench.config.architectures import DECODERS, ENCODERS
 from autolora_bench.config.model import ModelConfig
-from autolora_bench.config.support import DECODERS, ENCODERS
 from autolora_bench.models.head import head_of, order_by_name
 from autolora_bench.models.load import Backbone, HeadKind, HeadSpec, load_backbone
 

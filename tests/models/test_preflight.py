@@ -9,11 +9,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModel, AutoTokenizer
 
+from autolora_bench.config.architectures import ARCHITECTURES, ENCODER_DECODERS
 from autolora_bench.config.compose import compose_config, composer, to_experiment
 from autolora_bench.config.experiment import ExperimentConfig
-from autolora_bench.config.support import ENCODER_DECODERS
 from autolora_bench.errors import UserError
-from autolora_bench.models.architectures import QUERY_AND_VALUE
 from autolora_bench.models.load import HeadKind, HeadSpec, load_backbone
 from autolora_bench.models.preflight import check_all_blocks, check_model, check_ranks
 
@@ -35,7 +34,11 @@ OWN: dict[str, dict[str, Any]] = {
     },
 }
 """Beside SIZES, where an architecture's settings have other names or a grouped attention."""
-ARCHITECTURES = sorted(QUERY_AND_VALUE.keys() - {"residual_net", *ENCODER_DECODERS})
+ARCHITECTURES = [
+    name
+    for name, known in ARCHITECTURES.items()
+    if known.query_value and name not in ("residual_net", *ENCODER_DECODERS)
+]
 HEAD = HeadSpec(HeadKind.hidden_states)
 
 

@@ -27,8 +27,8 @@ from transformers import (
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.pytorch_utils import Conv1D
 
+from autolora_bench.config.architectures import DECODERS
 from autolora_bench.config.padding import ABLE
-from autolora_bench.config.support import DECODERS
 from autolora_bench.errors import UserError
 from autolora_bench.models.attention import ask_registry, attention_replaced, mpnet_with_sdpa
 from autolora_bench.speedups import padding_free as module

@@ -18,15 +18,12 @@ from autolora_bench.methods.allocators.budget import Budget
 from autolora_bench.methods.base import Phase, PhaseContext, PhaseResult
 from autolora_bench.methods.finetuning import FinetunePhase
 from autolora_bench.methods.low_rank import LowRank
-from autolora_bench.methods.ranked_model import (
-    read_allocation,
-    write_allocation,
-)
+from autolora_bench.methods.ranked_model import write_allocation
 from autolora_bench.models.load import Backbone
 from autolora_bench.record import write_atomically
 from autolora_bench.search import RankAllocation
 
-RANKS = "search/ranks.json"
+FOUND_RANKS = "search/ranks.json"
 SCORES = "search/scores.json"
 
 
@@ -62,7 +59,7 @@ def leave(found: Found, budget: Budget, context: PhaseContext, result: PhaseResu
     )
     scores = dict(zip(found.ranks.modules, found.scores.double().cpu().tolist(), strict=True))
     write_atomically(context.folder / SCORES, json.dumps(scores, indent=1))
-    write_allocation(found.ranks, context.folder / RANKS)
+    write_allocation(found.ranks, context.folder / FOUND_RANKS)
     result.details |= {"total_rank": found.ranks.total, "mean_rank": found.ranks.mean}
     return result
 
@@ -73,12 +70,13 @@ class AllocatedLora(LowRank):
 
     config: AllocatorConfig
     search: Phase
-    """Leaves RANKS; its name is `search`."""
+    """Leaves FOUND_RANKS; its name is `search`."""
     go_on: Callable[[PeftModel, PhaseContext], None] | None = None
     """Gives the final LoRA, freshly made with the found ranks, the weights that the search left to go on with; None
     where it is trained from scratch."""
 
     training_name: ClassVar[str] = "retrain"
+    ranks_file: ClassVar[str] = FOUND_RANKS
 
     def before(self) -> Sequence[Phase]:
         """Search, and first values where the final LoRA's start computes any."""
@@ -87,10 +85,6 @@ class AllocatedLora(LowRank):
     def training(self) -> FinetunePhase:
         """The run's, or the part of it that the search has left."""
         return replace(super().training(), part=self.config.final_training, seen=self.config.seen)
-
-    def ranks(self, backbone: Backbone, context: PhaseContext) -> RankAllocation:
-        """Those that the search found."""
-        return read_allocation(context.folder / RANKS)
 
     def adapt(self, backbone: Backbone, context: PhaseContext) -> PeftModel:
         """LoRA with those ranks, at the weights to go on with where there are any."""

@@ -4,19 +4,18 @@ It is short, so one that was interrupted starts again.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Tensor
 
 from autolora_bench.config.allocators import AllocatorConfig
-from autolora_bench.methods.allocators.allocated import RANKS, Found, leave
+from autolora_bench.methods.allocators.allocated import FOUND_RANKS, Found, leave
 from autolora_bench.methods.allocators.budget import Budget
-from autolora_bench.methods.base import PhaseContext, PhaseResult
+from autolora_bench.methods.base import PhaseContext, PhaseResult, run_within_memory
 from autolora_bench.methods.first_gradients import Batches, mean_gradients
 from autolora_bench.models.load import Backbone
 from autolora_bench.training.counting import Stopwatch
-from autolora_bench.training.memory import with_less_memory
 
 
 @dataclass(frozen=True)
@@ -49,12 +48,9 @@ class OnePassSearch:
 
     def run(self, context: PhaseContext) -> PhaseResult:
         """Find the ranks; the time of loading the model does not count."""
-        train = context.experiment.train
-        folder = context.phase_folder(self.name)
-        result, memory = with_less_memory(
-            folder, train, train.batch_size, lambda train: self._run(context, train.accumulation)
+        return run_within_memory(
+            context, self.name, context.train, lambda train: self._run(context, train.accumulation)
         )
-        return replace(result, details=result.details | memory)
 
     def _run(self, context: PhaseContext, accumulation: int) -> PhaseResult:
         backbone = context.backbone()
@@ -66,7 +62,7 @@ class OnePassSearch:
         seconds, cpu_seconds = watch.stop()
         tokens = look.batches.tokens or 0
         result = PhaseResult(
-            artefact=RANKS,
+            artefact=FOUND_RANKS,
             train_seconds=seconds,
             train_cpu_seconds=cpu_seconds,
             examples=look.batches.examples or 0,

@@ -10,15 +10,14 @@ from transformers import TrainingArguments
 
 from autolora_bench.config.allocators import TRAINED
 from autolora_bench.config.train import TrainConfig
-from autolora_bench.methods.allocators.allocated import RANKS, Found, leave
+from autolora_bench.methods.allocators.allocated import FOUND_RANKS, Found, leave
 from autolora_bench.methods.allocators.budget import Budget
-from autolora_bench.methods.base import PhaseContext, PhaseResult
+from autolora_bench.methods.base import PhaseContext, PhaseResult, run_within_memory
 from autolora_bench.methods.peft_lora import lora_model
 from autolora_bench.methods.search_training import measured, shared_arguments, train_search
 from autolora_bench.processes import on_main
 from autolora_bench.training.arguments import training_arguments
 from autolora_bench.training.checkpoints import CHECKPOINTS
-from autolora_bench.training.memory import with_less_memory
 from autolora_bench.training.method_hooks import MethodHooks
 from autolora_bench.training.trainer import FinetuneTrainer
 
@@ -55,12 +54,7 @@ class TrainedSearch:
     def run(self, context: PhaseContext) -> PhaseResult:
         """Train, or go on from the last checkpoint."""
         train = self.config.search_training(context.train, len(context.splits.train))
-        folder = context.phase_folder(self.name)
-        result, memory = with_less_memory(
-            folder, train, train.batch_size, lambda train: self._search(context, train)
-        )
-        result.details.update(memory)
-        return result
+        return run_within_memory(context, self.name, train, lambda train: self._search(context, train))
 
     def _search(self, context: PhaseContext, train: TrainConfig) -> PhaseResult:
         c, backbone = self.config, context.backbone()
@@ -76,7 +70,7 @@ class TrainedSearch:
         allocator = self.allocator(model, budget)
         trainer = self._trainer(model, allocator, context, train, backbone.head_modules)
         train_search(trainer, context, train)
-        result = measured(trainer, RANKS, backbone.source, allocator.details())
+        result = measured(trainer, FOUND_RANKS, backbone.source, allocator.details())
         return on_main(lambda: self._leave(allocator, budget, context, result))
 
     def _leave(

@@ -11,7 +11,14 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from autolora_bench.config.rates import Granularity
 from autolora_bench.errors import UserError
-from autolora_bench.search import LayerRates, RateOptions, RateTrainer, lora_layers
+from autolora_bench.search import (
+    LayerRates,
+    RateOptions,
+    RateTrainer,
+    SearchTrainer,
+    lora_layers,
+    selection_for,
+)
 
 LORA = LoraConfig(
     task_type="SEQ_CLS", r=3, lora_alpha=12, target_modules=["query", "value"], lora_dropout=0.1
@@ -95,6 +102,20 @@ def test_a_ready_scheduler_is_refused_and_a_ready_optimizer_taken(runs, toys, tm
     plain = runs.search(tmp_path / "plain")
     plain.train()
     torch.testing.assert_close(own.selection.beta, plain.selection.beta, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [("fp16", "does not support fp16"), ("deepspeed", "one device per process")],
+)
+def test_both_searches_refuse_what_would_skip_or_split_steps(runs, toys, tmp_path, argument, message):
+    model, arguments = toys.model(trained=False).float(), runs.arguments(tmp_path)
+    setattr(arguments, argument, True)
+    given = {"model": model, "args": arguments, "validation_dataset": runs.task(2)}
+    with pytest.raises(UserError, match=message):
+        RateTrainer(**given, rates=LayerRates(model, Granularity.layer), options=RateOptions())
+    with pytest.raises(UserError, match=message):
+        SearchTrainer(**given, train_dataset=runs.task(1), selection=selection_for(model))
 
 
 def test_a_default_precision_of_16_bits_is_not_that_of_the_variables(runs, toys, tmp_path):
