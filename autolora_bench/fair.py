@@ -10,26 +10,26 @@ records, and all that is decided here is read from those: the same command goes 
 import itertools
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, is_dataclass
-from functools import cache, cached_property
+from dataclasses import dataclass, field
+from functools import cached_property
 from statistics import fmean
-from typing import Any
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
-
-from autolora_bench.config.experiment import ExperimentConfig, Rerun, TuningConfig
+from autolora_bench.config.experiment import ExperimentConfig, TuningConfig
 from autolora_bench.config.suite import read_suite
-from autolora_bench.errors import UserError, nearest
-from autolora_bench.plan import PlannedRun
-from autolora_bench.push import refuse_push
+from autolora_bench.errors import UserError
+from autolora_bench.plan import PlannedRun, State
 from autolora_bench.record import RunRecord, Status
 from autolora_bench.request import Request, name_of
 from autolora_bench.sweeps import Plan, Shared, plan, plan_jobs
+from autolora_bench.tuned_settings import (
+    RATE,
+    check_names,
+    check_tasks,
+    follow,
+    further,
+    tuning_of,
+)
 
-RATE = "method.learning_rate"
-NOT_TUNED = (RATE, "data.held_out")
-"""Settings that tuning decides about itself."""
 Job = tuple[str, ...]
 """The words of one run."""
 
@@ -46,13 +46,21 @@ def planned_runs(request: Request) -> Plan:
         UserError: as `sweeps.plan`, or settings of the tuning that make no sense.
     """
     shared: Shared = []
-    first = plan(request, shared)
     if not is_fair(request):
-        return first
+        return plan(request, shared)
+    first = untuned_runs(request, shared)
     found = contenders(request, first, shared)
     runs = [run for contender in found for run in contender.known()]
     later = [one.later() for one in found if one.choice is None and not one.hopeless]
-    return Plan(runs, first.left_out, later)
+    given_up = [run for contender in found for run in contender.given_up()]
+    return Plan(runs, first.left_out, later, given_up)
+
+
+def untuned_runs(request: Request, shared: Shared) -> Plan:
+    """What a suite that tunes first sweeps over, the rates not tuned yet. Raises UserError as `sweeps.plan`, and for a
+    planted task."""
+    check_tasks(request)
+    return plan(request, shared)
 
 
 @dataclass(frozen=True)
@@ -61,21 +69,43 @@ class Candidate:
 
     rate: float
     words: tuple[str, ...]
-    runs: tuple[PlannedRun, ...]
+    all_runs: tuple[PlannedRun, ...]
+    """One for each tuning seed."""
 
     @cached_property
+    def _records(self) -> list[RunRecord | None]:
+        """Of all its runs, as they are when this is first asked."""
+        return [_record(run) for run in self.all_runs]
+
+    @property
     def records(self) -> list[RunRecord]:
-        """Those of its runs that have one, as they are when this is first asked."""
-        return [record for record in (_record(run) for run in self.runs) if record is not None]
+        """Those that there are."""
+        return [record for record in self._records if record is not None]
+
+    @property
+    def runs(self) -> list[PlannedRun]:
+        """Its runs; where one of them diverged none that has not been begun, as no other is waited for."""
+        pairs = zip(self.all_runs, self._records, strict=True)
+        return [run for run, record in pairs if record is not None or not self.diverged]
+
+    @property
+    def diverged(self) -> bool:
+        """Whether one of its runs did: it is out of the choice, whatever the others would score."""
+        return any(record.diverged for record in self.records)
+
+    @property
+    def undefined(self) -> bool:
+        """Whether all its runs are completed, and the metric is not defined for one of them."""
+        return not self.diverged and self.merit == -math.inf
 
     @property
     def merit(self) -> float | None:
         """Mean headline score on the held-out part after the last epoch, higher always better; minus infinity where a
-        run diverged; None while a run is missing."""
-        if any(record.diverged for record in self.records):
+        run diverged or has no score; None while a run is missing."""
+        if self.diverged:
             return -math.inf
         scores = [_score(record) for record in self.records if record.status is Status.completed]
-        if len(scores) < len(self.runs):
+        if len(scores) < len(self.all_runs):
             return None
         merits = [score * (1 if _higher_is_better(self.records[0]) else -1) for score in scores]
         return -math.inf if any(math.isnan(merit) for merit in merits) else fmean(merits)
@@ -121,13 +151,13 @@ class Contender:
 
     @property
     def choice(self) -> Candidate | None:
-        """The best candidate; None while a tuning run is missing, or where every run diverged."""
+        """The best candidate; None while a tuning run is missing, or where none has a score."""
         best = _best(self.candidates)
         return best if best is not None and best.score is not None else None
 
     @property
     def hopeless(self) -> bool:
-        """Whether all that may be tried was tried, and every run diverged."""
+        """Whether all that may be tried was tried, and nothing has a score."""
         best = _best(self.candidates)
         return best is not None and best.score is None
 
@@ -141,6 +171,16 @@ class Contender:
     def tuning_runs(self) -> list[PlannedRun]:
         """The runs of all candidates."""
         return [run for candidate in self.candidates for run in candidate.runs]
+
+    def given_up(self) -> list[PlannedRun]:
+        """Those among them that are not completed and are not waited for, as their rate diverged."""
+        lost = [run for one in self.candidates if one.diverged for run in one.runs]
+        return [run for run in lost if run.state() is not State.completed]
+
+    def waited_for(self) -> list[PlannedRun]:
+        """The others among them."""
+        folders = {run.folder for run in self.given_up()}
+        return [run for run in self.tuning_runs() if run.folder not in folders]
 
     def final_runs(self) -> list[PlannedRun]:
         """The runs that are compared, one for each seed; none while there is no choice."""
@@ -178,13 +218,8 @@ class Contender:
 
     def _choices(self, rates: Sequence[float]) -> Iterator[tuple[float, tuple[str, ...], list[Job]]]:
         """Each choice of the tuned settings: its rate, its words, and the jobs of its tuning runs."""
-        also = [
-            [f"{name}={value}" for value in _values(word)]
-            for word in self.tuning.also
-            if _has(self.example, name := word.partition("=")[0])
-        ]
         held_out = f"data.held_out={self.tuning.held_out!r}"
-        for rate, chosen in itertools.product(rates, list(itertools.product(*also))):
+        for rate, chosen in itertools.product(rates, list(further(self.tuning, self.example))):
             words = (f"{RATE}={rate!r}", *chosen)
             jobs = [(*self.words, *words, held_out, f"seed={seed}") for seed in self.tuning.seeds]
             yield rate, words, jobs
@@ -194,8 +229,10 @@ class Contender:
         best = _best(candidates)
         if best is None:
             return None
-        if best.score is None:  # everything diverged: lower may not
-            return self._below(rates)
+        if (
+            best.score is None
+        ):  # where some diverged, lower may not; where a metric is nowhere defined, none helps
+            return self._below(rates) if any(one.diverged for one in candidates) else None
         if best.rate == rates[-1]:
             return self._above(rates)
         return self._below(rates) if best.rate == rates[0] else None
@@ -224,7 +261,7 @@ def contenders(request: Request, runs: Plan, shared: Shared | None = None) -> li
         shared: what composed that plan.
 
     Raises:
-        UserError: rerun=all, push, or settings of the tuning that make no sense.
+        UserError: as `tuned_settings.tuning_of` and `check_names`.
     """
     groups: dict[tuple[str, ...], list[PlannedRun]] = {}
     for run in runs:
@@ -233,40 +270,13 @@ def contenders(request: Request, runs: Plan, shared: Shared | None = None) -> li
     found = []
     planned: dict[Job, PlannedRun] = {}
     for words, own_runs in groups.items():
-        example = own_runs[0].experiment
-        tuning = example.tuning
-        assert tuning is not None
-        seeds = tuple(run.experiment.seed for run in own_runs)
-        _check(tuning, seeds)
-        refuse_push(example.push, "a suite that tunes first")
-        if example.rerun is Rerun.all:
-            raise UserError(
-                "rerun=all with a suite that tunes first: what it runs follows from the records there are",
-                "choose another folder with results=DIR",
-            )
-        if example.data.held_out:
-            raise UserError(
-                f"data.held_out={example.data.held_out:g} with a suite that tunes first: its final runs train on all "
-                "training data and are scored on the task's own evaluation data",
-                f"say tuning.held_out={example.data.held_out:g}, which is for the tuning runs alone",
-            )
-        also = [word.partition("=")[0] for word in tuning.also]
-        said = {name_of(word) for word in words}
-        ruled = next((name for name in (*tuning.tied, *also) if name in said and _has(example, name)), None)
-        if ruled is not None:
-            out = "" if ruled in also else ", or say tuning.tied=[] and what is to follow the rate"
-            raise UserError(f"{ruled} is said, and the tuning sets it", f"leave it out{out}")
-        reference = getattr(example.method, "reference", None)
-        if reference is not None:
-            raise UserError(
-                f"method={example.method.name} takes its ranks from runs of {reference}, whose rate is "
-                "not known before it is tuned",
-                "say method.reference=null and method.total=N, or method.source=FOLDER of runs that are there",
-            )
-        tied = tuple(f"{name}=${{{RATE}}}" for name in tuning.tied if _has(example, name))
+        example, seeds = own_runs[0].experiment, tuple(run.experiment.seed for run in own_runs)
+        tuning = tuning_of(request, words, example, seeds)
         own = [word for word in words if word not in request.own_folder]
-        found.append(Contender(request, (*own, *tied), seeds, example, tuning, planned))
-    _check_tuned(found)
+        fixed = (*own, *follow(tuning, example))
+        found.append(Contender(request, fixed, seeds, example, tuning, planned))
+    if found:
+        check_names(found[0].tuning, [contender.example for contender in found])
     _plan_together(request, found, planned, shared)
     return found
 
@@ -299,71 +309,6 @@ def _best(candidates: Sequence[Candidate]) -> Candidate | None:
         return None
     equals = [one for one, merit in zip(candidates, merits, strict=True) if merit == max(known)]
     return equals[(len(equals) - 1) // 2]
-
-
-@cache
-def _values(word: str) -> tuple[str, ...]:
-    """What a word of `tuning.also` tries, as Hydra reads a sweep: a list in brackets is one value."""
-    try:
-        override = OverridesParser.create().parse_override(word)
-    except HydraException as error:
-        raise UserError(
-            f"tuning.also has {word!r}, which cannot be read",
-            'say settings as in tuning.also=["method.rank=4,16"]',
-        ) from error
-    swept = override.is_sweep_override() and not override.is_interval_sweep()
-    return tuple(override.sweep_string_iterator()) if swept else (word.partition("=")[2],)
-
-
-def _check(tuning: TuningConfig, seeds: Sequence[int]) -> None:
-    rates = tuning.rates
-    if len(rates) < 2 or any(a >= b for a, b in itertools.pairwise(rates)) or rates[0] <= 0:
-        raise UserError(f"tuning.rates={rates}", "say two or more positive rates, the lowest first")
-    shared = sorted({*seeds} & {*tuning.seeds})
-    if shared or not tuning.seeds or len({*tuning.seeds}) < len(tuning.seeds):
-        raise UserError(
-            f"tuning.seeds={tuning.seeds} beside seeds {', '.join(map(str, seeds))}",
-            "choose by seeds that are not compared afterwards, each once",
-        )
-    names = [word.partition("=")[0] for word in tuning.also]
-    for name, word in zip(names, tuning.also, strict=True):
-        values = _values(word)
-        if not all(values) or name in NOT_TUNED or "." not in name or name.startswith("tuning."):
-            raise UserError(
-                f"tuning.also has {word!r}", 'say settings as in tuning.also=["method.rank=4,16"]'
-            )
-        if names.count(name) > 1 or len({*values}) < len(values):
-            raise UserError(f"tuning.also={tuning.also} says {name} or a value of it twice", "say each once")
-
-
-def _check_tuned(contenders: Sequence[Contender]) -> None:
-    """Refuse a setting to be tuned that no method has."""
-    for word in contenders[0].tuning.also if contenders else ():
-        name = word.partition("=")[0]
-        if not any(_has(contender.example, name) for contender in contenders):
-            known = [other for contender in contenders for other in _settings(contender.example, name)]
-            raise UserError(
-                f"tuning.also has {word!r}, and no method here has {name}",
-                f"{nearest(name, known)}say a setting of one of the methods",
-            )
-
-
-def _settings(experiment: ExperimentConfig, name: str) -> list[str]:
-    """What there is in the part of the configuration that a name leads into."""
-    *parts, _ = name.split(".")
-    node: Any = experiment
-    for part in parts:
-        node = getattr(node, part, None)
-    return [".".join([*parts, other]) for other in vars(node)] if is_dataclass(node) else []
-
-
-def _has(experiment: ExperimentConfig, name: str) -> bool:
-    node: Any = experiment
-    for part in name.split("."):
-        if not hasattr(node, part):
-            return False
-        node = getattr(node, part)
-    return True
 
 
 def _continued(rates: Sequence[float]) -> float:

@@ -57,6 +57,7 @@ class GaussianProcessSampler(BaseSampler):
         """Where the expected improvement on the best trial is largest; nothing before there are enough.
 
         A trial that failed, as one that diverged, counts as the worst that was found: else it would be asked for again.
+        What was asked for before, as whole numbers may have been, is asked for again where nothing else is left.
         """
         done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
         if not search_space or len(done) < self._startup:
@@ -71,8 +72,17 @@ class GaussianProcessSampler(BaseSampler):
         values = np.array([*found, *[min(found)] * len(known)])
         random = np.random.default_rng([self._seed, trial.number])
         candidates = random.random((CANDIDATES, len(search_space)))
-        best = candidates[np.argmax(expected_improvement(tried, values, candidates, self._seed))]
-        return {n: _from_unit(d, float(x)) for (n, d), x in zip(search_space.items(), best, strict=True)}
+        places = np.column_stack(
+            [_askable(d, column) for d, column in zip(search_space.values(), candidates.T, strict=True)]
+        )
+        gain = expected_improvement(tried, values, places, self._seed)
+        going = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        asked = [{n: t.params.get(n) for n in search_space} for t in [*done, *known, *going]]
+        best_first = [
+            {n: _from_unit(d, float(x)) for (n, d), x in zip(search_space.items(), row, strict=True)}
+            for row in candidates[np.argsort(-gain, kind="stable")]
+        ]
+        return next((one for one in best_first if one not in asked), best_first[0])
 
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
@@ -102,6 +112,13 @@ def expected_improvement(tried: Points, values: Points, candidates: Points, seed
     gain, spread = mean - scaled.max(), np.maximum(deviation, 1e-12)
     found: Points = gain * norm.cdf(gain / spread) + spread * norm.pdf(gain / spread)
     return found
+
+
+def _askable(distribution: Any, places: Points) -> Points:
+    """The places of the whole numbers that (C,) places in the unit interval stand for; of other numbers the same."""
+    if isinstance(distribution, LogUniformDistribution | UniformDistribution):
+        return places
+    return np.array([_to_unit(distribution, _from_unit(distribution, float(place))) for place in places])
 
 
 def _to_unit(distribution: Any, value: float) -> float:

@@ -5,10 +5,11 @@ There is no store beside the records: a study that is started again asks for the
 those that are completed answer with their scores.
 """
 
+import itertools
 import math
 import sys
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
@@ -35,6 +36,7 @@ from autolora_bench.record import RunRecord, read_record
 from autolora_bench.request import Request, name_of
 
 SWEEPER = "optuna"
+SAMPLER, GRID = "hydra/sweeper/sampler", "grid"
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ class Study:
     @property
     def metric(self) -> Metric:
         """What is tuned: the task's headline."""
-        return lookup(self._example.task.metrics[0])
+        return lookup(self.example.task.metrics[0])
 
     @property
     def words(self) -> list[str]:
@@ -62,8 +64,8 @@ class Study:
     def check(self) -> None:
         """Raises UserError where the task has no such metric, a stated direction contradicts the metric, or its runs
         are to be pushed."""
-        refuse_push(self._example.push, "a study")
-        check_metrics(self._example.task)
+        refuse_push(self.example.push, "a study")
+        check_metrics(self.example.task)
         if self.direction is not None and self.direction not in (self._better, [self._better]):
             raise UserError(
                 f"hydra.sweeper.direction={self.direction} is not the way in which {self.metric.name} gets better",
@@ -76,10 +78,15 @@ class Study:
         with composer():
             return [entry for entry in map(self._planned, candidates) if entry is not None]
 
+    @property
+    def is_completed(self) -> bool:
+        """Whether it has as many completed runs as trials; where only whole numbers are tuned it may need fewer."""
+        return sum(entry.state() is State.completed for entry in self.found()) >= self.trials
+
     def refusal(self) -> UnsupportedError | None:
         """Why there is nothing to tune: its method does not work on the task or the model."""
         try:
-            self._example  # noqa: B018
+            self.example  # noqa: B018
         except UnsupportedError as error:
             return error
         return None
@@ -90,13 +97,21 @@ class Study:
         return "maximize" if self.metric.higher_is_better else "minimize"
 
     @cached_property
-    def _example(self) -> ExperimentConfig:
-        """What its runs have in common; what is tuned has its default."""
+    def example(self) -> ExperimentConfig:
+        """What its runs have in common; of what is tuned the lowest bounds that can be run.
+
+        Raises UserError where no bounds can be, of the lowest."""
+        refused = []
         with composer():
-            return to_experiment(self._compose(()))
+            for bounds in itertools.product(*self.tuned.values()):
+                try:
+                    return to_experiment(self._compose(_said(zip(self.tuned, bounds, strict=True))))
+                except UserError as error:
+                    refused.append(error)
+        raise refused[0]
 
     def _candidates(self) -> list[tuple[Any, dict[str, Any]]]:
-        example = PlannedRun(self._example, ())
+        example = PlannedRun(self.example, ())
         found = []
         cells = f"{example.experiment.method.name}-*/{example.folder.name}/{RECORD}"
         for path in sorted(example.folder.parent.parent.glob(cells)):
@@ -112,12 +127,12 @@ class Study:
         """The run of a record, if the study's settings with the record's values of what is tuned lead to it."""
         folder, config = candidate
         try:
-            found = {name: recorded_value(config, self._example, name) for name in self.tuned}
+            found = {name: recorded_value(config, self.example, name) for name in self.tuned}
             if not all(low <= found[name] <= high for name, (low, high) in self.tuned.items()):
                 return None
         except (KeyError, TypeError):
             return None
-        values = tuple(f"{name}={value!r}" for name, value in found.items())
+        values = _said(found.items())
         planned = PlannedRun(to_experiment(self._compose(values)), values)
         return planned if planned.folder == folder else None
 
@@ -127,14 +142,23 @@ class Study:
         return compose_config([*extra, *fixed, *values])
 
 
+def _said(values: Iterable[tuple[str, Any]]) -> tuple[str, ...]:
+    return tuple(f"{name}={value!r}" for name, value in values)
+
+
 def studies(request: Request) -> list[Study]:
     """The studies that a request asks for; none where its runs are known beforehand.
 
     Raises:
-        UserError: unknown names, or the sweeper is not installed.
+        UserError: unknown names, the sweeper is not installed, or its sampler takes no intervals.
     """
     if not is_studied(request):
         return []
+    if _chooses(request, SAMPLER, GRID):
+        raise UserError(
+            f"{SAMPLER}={GRID} tries values of a list, and a study chooses among all between two bounds",
+            "choose tpe, gp, random, cmaes or nsgaii, or leave the study out: -m method.learning_rate=1e-4,1e-3",
+        )
     said = _parse(request.overrides)
     plain = [o.input_line or "" for o in said if not o.is_sweep_override()]
     with composer():
@@ -164,10 +188,15 @@ def studies(request: Request) -> list[Study]:
 
 def is_studied(request: Request) -> bool:
     """Whether a request is for Optuna's sweeper, said in a word or in the file of a suite."""
-    if "hydra/sweeper" in request.said:
-        return request.said["hydra/sweeper"] == SWEEPER
+    return _chooses(request, "hydra/sweeper", SWEEPER)
+
+
+def _chooses(request: Request, group: str, name: str) -> bool:
+    """Whether a word chooses it, or the file of a suite where no word chooses another."""
+    if group in request.said:
+        return request.said[group] == name
     suite = choices("suite", request.folders).get(request.said.get("suite", ""))
-    return suite is not None and f"/hydra/sweeper: {SWEEPER}" in suite.read_text(encoding="utf-8")
+    return suite is not None and f"/{group}: {name}" in suite.read_text(encoding="utf-8")
 
 
 def _bounds(override: Override) -> tuple[float, float]:
@@ -194,7 +223,8 @@ def _parse(words: Any) -> list[Override]:
 
 def run_studies(
     studies: Sequence[Study],
-    sweep: Callable[[Study], bool],
+    sweep: Callable[[Study], tuple[bool, int]],
+    check: Callable[[Study], None],
     headline: Callable[[RunRecord | None], float | None],
 ) -> int:
     """Run every study; exit status 0 when all of their trials are completed.
@@ -203,21 +233,24 @@ def run_studies(
 
     Args:
         studies: at least one.
-        sweep: runs one through Hydra; whether all its trials were asked for.
+        sweep: runs one through Hydra; whether all its trials were asked for, and how many of them were refused.
+        check: raises UserError where a study cannot be run on this machine.
         headline: what is tuned, of a record.
 
     Raises:
-        UserError: there are several processes, or no study can be run; what `Study.check` raises.
+        UserError: there are several processes, or no study can be run; what `Study.check` or `check` raises.
     """
     if world_size() > 1:
         raise UserError("Optuna's sweeper runs in one process", "start it without torchrun")
     able = _able(studies)
+    for study in able:
+        check(study)
     status = 0
     for number, study in enumerate(able, 1):
         what = f"{study.trials} trials of {', '.join(study.tuned)}"
         print(f"study {number} of {len(able)}: {study.title}, {what}", file=sys.stderr, flush=True)
-        ended = sweep(study)
-        if not _tell(study, headline) or not ended:
+        ended, refused = sweep(study)
+        if not _tell(study, headline, refused) or not ended:
             status = 1
     return status
 
@@ -236,8 +269,8 @@ def _able(studies: Sequence[Study]) -> list[Study]:
     return able
 
 
-def _tell(study: Study, headline: Callable[[RunRecord | None], float | None]) -> bool:
-    """Print the best trial and the tally; whether all trials are completed and none failed."""
+def _tell(study: Study, headline: Callable[[RunRecord | None], float | None], refused: int) -> bool:
+    """Print the best trial and the tally; whether all trials are completed, and one has a score."""
     found = study.found()
     states = Counter(entry.state() for entry in found)
     tally = ", ".join(f"{states[state]} {state.value}" for state in State if states[state])
@@ -252,11 +285,15 @@ def _tell(study: Study, headline: Callable[[RunRecord | None], float | None]) ->
             print(f"  {entry.state().value}: {' '.join(entry.overrides)}  {entry.folder}", file=sys.stderr)
     whole = all(isinstance(end, int) for bounds in study.tuned.values() for end in bounds)
     # Several trials may have the same whole numbers, and one run.
-    asked = len(found) if whole and found else study.trials
+    asked = len(found) if whole and found else study.trials - refused
     left = asked - states[State.completed]
+    if refused:
+        print(f"  {refused} of {study.trials} trials were refused", file=sys.stderr)
     if left > 0:
         print(f"  {left} of {asked} trials are not completed", file=sys.stderr)
     if len(found) > study.trials:
         more = f"  {len(found)} runs with these settings are there, more than the {study.trials} trials of the study"
         print(f"{more}: others are among them, perhaps the best", file=sys.stderr)
-    return left <= 0 and not states[State.failed]
+    if not finite and states[State.completed]:
+        print(f"  no trial has a score: {study.metric.name} is not defined ({tally})", file=sys.stderr)
+    return bool(finite) and left <= 0 and not refused and not states[State.failed]

@@ -37,13 +37,19 @@ class Plan(list[PlannedRun]):
     """Runs in the order in which they run, and why others of the sweep are not among them."""
 
     def __init__(
-        self, runs: Iterable[PlannedRun], left_out: Sequence[str] = (), later: Sequence[str] = ()
+        self,
+        runs: Iterable[PlannedRun],
+        left_out: Sequence[str] = (),
+        later: Sequence[str] = (),
+        given_up: Iterable[PlannedRun] = (),
     ) -> None:
         super().__init__(runs)
         self.left_out = list(left_out)
         """A line for each."""
         self.later = list(later)
         """A line for each group of runs that is known only once these have ended."""
+        self.given_up = frozenset(run.folder for run in given_up)
+        """Folders of those among them that are not completed and are not waited for, as their rate diverged."""
 
 
 Shared = list[JobComposer]

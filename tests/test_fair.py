@@ -11,9 +11,11 @@ from torch import nn
 from torch.optim import AdamW
 
 from autolora_bench import cli
+from autolora_bench.commands import launch
 from autolora_bench.commands.fair import too_few_seeds
 from autolora_bench.config.compose import compose_config, composer, to_experiment
 from autolora_bench.config.experiment import config_id, experiment_identity
+from autolora_bench.config.trackers import TRACKERS
 from autolora_bench.data.load import load_data
 from autolora_bench.errors import UserError
 from autolora_bench.fair import Contender, contenders, is_fair, planned_runs
@@ -50,12 +52,13 @@ def only(words: tuple[str, ...]) -> Contender:
     return contender
 
 
-def completed(run: PlannedRun, score: float, higher: bool = True) -> None:
+def completed(run: PlannedRun, score: float | None, higher: bool = True) -> None:
     """Leave a record as a run leaves it."""
     e = run.experiment
     split = e.task.evaluation[0]
     scores = {"accuracy": score}
-    evaluation = Evaluation("finetune", split, epoch=1.0, step=1, scores=scores, examples=4)  # type: ignore[arg-type]
+    note = "a score needs more than this" if score is None else None
+    evaluation = Evaluation("finetune", split, epoch=1.0, step=1, scores=scores, examples=4, note=note)  # type: ignore[arg-type]
     record = RunRecord(
         *(e.task.name, e.model.name, e.method.name, config_id(e), e.seed, Status.completed),
         *(experiment_identity(e), run.command),
@@ -195,6 +198,72 @@ def test_where_every_rate_diverges_there_is_nothing_to_compare(words: tuple[str,
     assert lost.final_runs() == []
 
 
+def test_a_rate_of_which_one_run_diverged_is_waited_for_nowhere(
+    words: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As where the command was stopped between the seeds: the other has no record, or one that was interrupted."""
+    two = (*words, "tuning.seeds=[100,101]", "tuning.rates=[1e-4,3e-4,1e-3]")
+    *others, lost, beside = only(two).tuning_runs()
+    for run in others:
+        completed(run, 0.8 + 0.1 * peak(3e-4)(run.experiment.method.learning_rate))
+    diverged(lost)
+    for run in only(two).final_runs():
+        completed(run, 0.5)
+    for more in ([], [beside]):
+        for run in more:
+            completed(run, None)
+            record = read_record(run.folder / "run.json")
+            record.status = Status.interrupted
+            write_record(run.folder, record)
+        assert planned_runs(Request(two)).given_up == {run.folder for run in (lost, *more)}
+        told = {}
+        for command in ("status", "check", "report"):
+            cli.run([command, *two])
+            told[command] = capsys.readouterr().out
+        assert (
+            told["status"] == f"{8 + len(more)} runs: 7 completed, {1 + len(more)} of a rate that diverged\n"
+        )
+        assert "time:" not in told["check"]
+        assert "| diverged |" in told["report"]
+        assert "not completed" not in told["report"]
+        assert "same seeds" not in told["report"]
+        assert cli.run(two) == 0
+        assert "0.001 diverged" in capsys.readouterr().out
+
+
+def test_where_no_score_is_defined_other_rates_are_not_tried_and_what_helps_is_told(
+    words: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for run in only(words).tuning_runs():
+        completed(run, None)
+    contender = only(words)
+    assert rates(contender) == [1e-4, 3e-4, 1e-3, 3e-3, 1e-2]
+    assert contender.hopeless
+    assert cli.run(words) == 1
+    said = capsys.readouterr().err
+    assert "held-out scores are undefined (a score needs more than this)" in said
+    assert "tuning.held_out or data.limit" in said
+    assert "every run diverged" not in said
+
+
+def test_a_score_that_is_not_defined_is_not_told_as_a_run_that_diverged(
+    words: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    few = (*words, "tuning.rates=[1e-4,3e-4,1e-3]", "tuning.extensions=1")
+    for run, score in zip(only(few).tuning_runs(), (None, 0.5, 0.4), strict=True):
+        completed(run, score)
+    for run in only(few).final_runs():
+        completed(run, 0.5)
+    assert cli.run(few) == 0
+    assert "0.0001 undefined, 0.0003 0.5000, 0.001 0.4000" in capsys.readouterr().out
+    for run in only(few).tuning_runs()[1:]:
+        diverged(run)
+    assert rates(only(few)) == pytest.approx(
+        [3e-5, 1e-4, 3e-4, 1e-3]
+    )  # what diverged may not at a lower rate
+    assert only(few).choice is None
+
+
 def test_of_equal_rates_the_middle_one_is_chosen(words: tuple[str, ...]) -> None:
     tuned = tune(words, lambda rate: 0.5)
     assert rates(tuned) == [1e-4, 3e-4, 1e-3, 3e-3, 1e-2]
@@ -285,6 +354,10 @@ def test_every_run_has_a_command_that_runs_just_it(words: tuple[str, ...]) -> No
     [
         ("tuning.rates=[1e-3]", r"tuning\.rates"),
         ("tuning.rates=[1e-3,1e-4]", r"tuning\.rates"),
+        ("tuning.tied=[method.search.learnin_rate]", r"tuning\.tied has .*no method has such"),
+        ("tuning.tied=[method.learning_rate]", r"tuning\.tied has 'method\.learning_rate'"),
+        ("tuning=null", r"suite=fair without its tuning"),
+        ("~tuning", r"suite=fair without its tuning"),
         ("tuning.seeds=[1]", r"tuning\.seeds"),
         ("tuning.held_out=1.0", r"tuning\.held_out"),
         ("tuning.extensions=-1", r"tuning\.extensions"),
@@ -304,6 +377,24 @@ def test_every_run_has_a_command_that_runs_just_it(words: tuple[str, ...]) -> No
 def test_a_tuning_that_cannot_be_is_refused(words: tuple[str, ...], word: str, wrong: str) -> None:
     with pytest.raises(UserError, match=wrong):
         planned_runs(Request((*words, word)))
+
+
+@pytest.mark.parametrize("data", [(), ("data=planted",), ("data=hub",)])
+def test_a_planted_task_is_refused_for_what_the_user_said(data: tuple[str, ...]) -> None:
+    with pytest.raises(UserError, match="task=planted with a suite that tunes first") as error:
+        planned_runs(Request(("suite=fair", "task=planted", "model=minilm", "method=lora", *data)))
+    assert "method.learning_rate=1e-3" in error.value.mend
+
+
+def test_a_suite_that_tunes_nothing_is_refused_beside_one_that_does(tmp_path: Path) -> None:
+    (tmp_path / "suite").mkdir()
+    head = "# @package _global_\nhydra: {mode: MULTIRUN, sweeper: {params: {seed: '0,1', method: "
+    for name, rest in (("mine", "lora}}}\nbeside: [plain]\ntuning: {extensions: 0}"), ("plain", "bitfit}}}")):
+        (tmp_path / "suite" / f"{name}.yaml").write_text(f"{head}{rest}\n", encoding="utf-8")
+    words = ("suite=mine", "task=sst2", "data=generated", f"results={tmp_path}")
+    with pytest.raises(UserError, match="suite=plain has no tuning, and is beside suite=mine"):
+        planned_runs(Request(words, config_dir=tmp_path))
+    assert planned_runs(Request((*words, "method=bitfit", "seed=0"), config_dir=tmp_path)).later
 
 
 def test_a_setting_that_the_tuning_sets_is_not_taken_and_overruled(tmp_path: Path) -> None:
@@ -369,6 +460,31 @@ def test_the_same_command_tunes_runs_and_then_has_nothing_to_do(
     assert kinds.count(0.1) >= 2
     assert cli.run(command) == 0
     assert {path: path.stat().st_mtime_ns for path in find_records(tmp_path)} == before
+
+
+@pytest.mark.parametrize("asked", ["precision", "tracker"])
+def test_what_a_run_refuses_of_its_machine_is_refused_once_and_first(
+    asked: str,
+    words: tuple[str, ...],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """In the words of a run that is asked for alone; where all is completed nothing is asked."""
+    monkeypatch.setattr(launch, "sweep", lambda *_: pytest.fail("runs were begun"))
+    words = (*words, "seed=0", "tuning.rates=[1e-3,3e-3]", "tuning.extensions=0")
+    more = ["train.trackers=[trackio]"] if asked == "tracker" else []
+    monkeypatch.setitem(TRACKERS, "trackio", "no_such_package")
+    if asked == "precision":
+        monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
+    assert cli.run([*words, *more, "method.learning_rate=1e-3"]) == 2
+    alone = capsys.readouterr().err.splitlines()[-2:]
+    assert cli.run([*words, *more, "method=lora,bitfit"]) == 2
+    assert capsys.readouterr().err.splitlines() == alone
+    assert not list(find_records(tmp_path))
+    for run in tune(words, peak(1e-3)).final_runs():
+        completed(run, 0.5)
+    assert cli.run([*words, *more]) == 0
 
 
 @pytest.mark.sample(keep=("sst2", "e2e"))

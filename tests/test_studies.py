@@ -13,8 +13,9 @@ pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
 from autolora_bench import cli
 from autolora_bench import studies as module
 from autolora_bench.commands import launch
+from autolora_bench.config.trackers import TRACKERS
 from autolora_bench.errors import UserError
-from autolora_bench.record import Status, find_records, read_record
+from autolora_bench.record import Status, find_records, read_record, write_record
 from autolora_bench.request import Request
 from autolora_bench.studies import studies
 from autolora_bench.sweeps import plan
@@ -67,7 +68,7 @@ def test_runs_that_are_chosen_as_it_goes_cannot_be_planned() -> None:
 
 
 def test_methods_get_the_same_trials_and_the_same_command_runs_what_is_missing(
-    tiny_encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = [*SMALL, "method=lora,bitfit", f"model.checkpoint={tiny_encoder}", f"results={tmp_path}"]
     assert cli.run(words) == 0
@@ -83,14 +84,18 @@ def test_methods_get_the_same_trials_and_the_same_command_runs_what_is_missing(
     after = {path: path.stat().st_mtime_ns for path in find_records(tmp_path)}
     assert {path for path in after if after[path] != before[path]} == {lost}
     assert set(after) == set(before)
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")  # refused of what is to be made, and nothing is
+    assert cli.run(words) == 0
+    assert cli.run([*words, "rerun=all"]) == 2
+    assert {path: path.stat().st_mtime_ns for path in after} == after
 
 
 def test_a_study_of_a_method_that_does_not_work_there_is_left_out(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run: list[str] = []
-    monkeypatch.setattr(launch, "_study", lambda study: run.append(study.title) is None)
-    monkeypatch.setattr(module, "_tell", lambda study, headline: True)
+    monkeypatch.setattr(launch, "_study", lambda study: (run.append(study.title) is None, 0))
+    monkeypatch.setattr(module, "_tell", lambda study, headline, refused: True)
     words = ["suite=tune", "task=rte", "data=generated", "model=smollm2_135m"]
     assert cli.run([*words, "method=bitfit,lora"]) == 0
     assert len(run) == 1
@@ -109,7 +114,113 @@ def test_failed_trials_are_told_and_do_not_stop_the_study(
     said = capsys.readouterr().err
     assert said.count("failed: method.learning_rate=") == 2
     assert "2 of 2 trials are not completed" in said
+    assert "gave up" not in said
     assert len(list(find_records(tmp_path))) == 2
+
+
+def planted(results: Path, *more: str) -> list[str]:
+    """The words of studies that take seconds."""
+    small = ["suite=tune", "task=planted", "model=small", "train.max_steps=2", "device=cpu", "method=lora"]
+    return [*small, f"results={results}", *more]
+
+
+def test_trials_that_are_refused_are_told_and_no_study_ends_well_with_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ranks = ["method.learning_rate=1e-3", "method.rank=int(interval(-1, 1))", "hydra.sweeper.n_trials=4"]
+    assert cli.run(planted(tmp_path, *ranks)) == 1
+    said = capsys.readouterr()
+    assert len(list(find_records(tmp_path))) == 1
+    assert "best relative_error" in said.out
+    assert said.err.count("\nmethod.rank=0\n") == 1
+    assert "3 of 4 trials were refused" in said.err
+    assert "trials are not completed" not in said.err
+    assert cli.run(planted(tmp_path, *ranks, "method.rank=int(interval(-1, 0))")) == 2
+    assert "method.rank=-1" in capsys.readouterr().err
+
+
+def test_a_record_of_something_else_answers_for_no_trial(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = planted(tmp_path, "method.learning_rate=1e-3", "method.rank=int(interval(1, 2))")
+    assert cli.run([*words, "hydra.sweeper.n_trials=1"]) == 0
+    [path] = find_records(tmp_path)
+    record = read_record(path)
+    record.seed = 7
+    write_record(path.parent, record)
+    capsys.readouterr()
+    assert cli.run([*words, "hydra.sweeper.n_trials=1"]) == 1
+    said = capsys.readouterr().err
+    assert "is the record of seed 7, in the folder of seed 0" in said
+    assert "1 of 1 trials were refused" in said
+
+
+def test_what_all_trials_have_is_looked_at_with_what_they_tune() -> None:
+    """The default of what is tuned may be refused beside the other words, and so may a bound."""
+    words = ("suite=tune", "task=planted", "model=small", "seed=0")
+    search = ("method=autolora", "method.search.rule=budget", "method.search.budget=int(interval(12, 48))")
+    [study] = studies(Request((*words, *search)))
+    assert study.example.method.search.budget == 12  # type: ignore[attr-defined]
+    [study] = studies(Request((*words, "method=lora", "method.rank=int(interval(-1, 6))")))
+    assert study.example.method.rank == 6  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random", "cmaes", "nsgaii", "gp"])
+def test_every_sampler_that_is_named_chooses_trials(
+    sampler: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[float] = []
+
+    def trial(config: Any) -> float:
+        asked.append(config.method.learning_rate)
+        return asked[-1]
+
+    monkeypatch.setattr(launch, "trial", trial)
+    words = planted(tmp_path, f"hydra/sweeper/sampler={sampler}", "hydra.sweeper.n_trials=6")
+    cli.run([*words, "train.weight_decay=interval(0.0, 0.1)"])
+    assert len({*asked}) == 6
+    assert all(1e-6 <= rate <= 1e-2 for rate in asked)
+    assert "gave up" not in capsys.readouterr().err
+
+
+def test_a_sampler_of_lists_is_refused_in_its_own_words(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.run(planted(tmp_path, "hydra/sweeper/sampler=grid")) == 2
+    said = capsys.readouterr().err
+    assert "hydra/sweeper/sampler=grid tries values of a list" in said
+    assert "seed has no such entry" not in said
+
+
+@pytest.mark.parametrize(
+    ("word", "told"),
+    [
+        (None, "asks accelerate to compute in bf16, and train.precision is fp32"),
+        ("train.trackers=[trackio]", "trackio, which is not installed"),
+        ("results={}/file/runs", "cannot write results to"),
+    ],
+)
+def test_what_a_run_refuses_of_its_machine_a_study_refuses_once_and_first(
+    word: str | None,
+    told: str,
+    tiny_encoder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(launch, "sweep", lambda *_: pytest.fail("trials were begun"))
+    monkeypatch.setitem(TRACKERS, "trackio", "no_such_package")
+    (tmp_path / "file").touch()
+    words = [*SMALL, "method=lora,bitfit", f"model.checkpoint={tiny_encoder}", f"results={tmp_path}"]
+    if word is None:
+        monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
+    else:
+        words.append(word.format(tmp_path))
+    assert cli.run(words) == 2
+    said = capsys.readouterr().err
+    assert said.count(told) == 1
+    assert len(said.splitlines()) == 2
+    assert not list(find_records(tmp_path))
 
 
 def short_study(encoder: Path, results: Path) -> list[str]:

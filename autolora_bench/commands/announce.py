@@ -6,9 +6,9 @@ from typing import Any
 
 from autolora_bench.config.any_task import describe
 from autolora_bench.config.experiment import ExperimentConfig
-from autolora_bench.fair import RATE
 from autolora_bench.record import Evaluation, RunRecord
 from autolora_bench.sweeps import Plan
+from autolora_bench.tuned_settings import RATE
 from autolora_bench.untrusted import printable
 
 

@@ -10,7 +10,13 @@ from autolora_bench.commands.announce import untied
 from autolora_bench.commands.duration import duration_lines, read_rate
 from autolora_bench.commands.options import COMMANDS, print_json, split_json, split_options
 from autolora_bench.config.any_task import describe
-from autolora_bench.config.computing import FLASH_PACKAGE, check_machine, slow_arithmetic
+from autolora_bench.config.computing import (
+    FLASH_PACKAGE,
+    check_accelerate,
+    check_machine,
+    check_processes,
+    slow_arithmetic,
+)
 from autolora_bench.config.data import Source
 from autolora_bench.config.experiment import ExperimentConfig, run_folder
 from autolora_bench.config.identity import identity
@@ -27,8 +33,11 @@ from autolora_bench.plan import PlannedRun, State, described, missing_references
 from autolora_bench.push import check_push
 from autolora_bench.request import read_request
 from autolora_bench.rerun import decide
-from autolora_bench.run_files import RUN, check_writable
+from autolora_bench.run_files import RUN, check_writable, link_error, link_in
 from autolora_bench.tables.read import WILD
+
+HYDRA_FOLDER = ".hydra"
+"""Where below the results a sweep leaves what it was (`hydra.sweep.dir` in conf/config.yaml)."""
 
 
 def run(words: Sequence[str]) -> int:
@@ -47,7 +56,9 @@ def run(words: Sequence[str]) -> int:
     decisions = [(entry, decide(entry.experiment, entry.folder)) for entry in planned]
     problems += [_line(decision.problem) for _, decision in decisions if decision.problem is not None]
     read = [line for line in dict.fromkeys(describe(entry.experiment.task) for entry in planned) if line]
-    pending = [entry for entry, decision in decisions if decision.run]
+    pending = [
+        entry for entry, decision in decisions if decision.run and entry.folder not in planned.given_up
+    ]
     rows = {entry.folder: training_rows(entry.experiment) for entry in pending}
     time = list(duration_lines(pending, rows, rate))
     if as_json:
@@ -207,16 +218,39 @@ def _check_folder(experiment: ExperimentConfig) -> None:
         ) from error
 
 
-CHECKS: tuple[Callable[[ExperimentConfig], None], ...] = (
-    check_trackers,
-    check_package,
-    check_machine,
+Check = Callable[[ExperimentConfig], None]
+"""Raises UserError where a run cannot be."""
+AT_ONCE: tuple[Check, ...] = (check_trackers, check_package, check_machine, check_accelerate)
+"""What takes no time, so that every run is asked it too."""
+BEFORE_A_RUN: tuple[Check, ...] = (*AT_ONCE, check_processes)
+"""What a whole command is asked once, and again every process that makes a run. `check` is one process, however many
+will make it."""
+CHECKS: tuple[Check, ...] = (
+    *AT_ONCE,
     _check_device,
     lambda experiment: check_writable(experiment.results, make=False),
     _check_folder,
     _check_data,
     _check_model,
 )
+
+
+def check_results(planned: Sequence[PlannedRun]) -> None:
+    """Raises UserError where a results folder cannot be written, before anything is computed; a sweep's own file is
+    written behind no link either."""
+    for results in {entry.experiment.results for entry in planned}:
+        check_writable(results, make=True)
+        root = Path(results).expanduser()
+        link = link_in(root, root / HYDRA_FOLDER)
+        if link is not None:
+            raise link_error(link)
+
+
+def check_before(experiment: ExperimentConfig) -> None:
+    """Raises UserError where this machine, its variables or these processes are not what a run asks for; it imports
+    nothing and takes no time."""
+    for check in BEFORE_A_RUN:
+        check(experiment)
 
 
 def check_can_start(experiment: ExperimentConfig) -> None:

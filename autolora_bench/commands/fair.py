@@ -4,14 +4,15 @@ import sys
 from collections.abc import Callable, Sequence
 
 from autolora_bench.errors import UserError
-from autolora_bench.fair import RATE, Candidate, Contender, contenders
+from autolora_bench.fair import Candidate, Contender, contenders, untuned_runs
 from autolora_bench.plan import PlannedRun, State
 from autolora_bench.processes import world_size
 from autolora_bench.report.numerals import plural
 from autolora_bench.request import Request
 from autolora_bench.rerun import decide
-from autolora_bench.sweeps import ENGINE, Shared, plan
-from autolora_bench.untrusted import printable
+from autolora_bench.sweeps import ENGINE, Shared
+from autolora_bench.tuned_settings import RATE
+from autolora_bench.untrusted import in_a_line, printable
 
 Sweep = Callable[[Sequence[str]], None]
 """Runs all jobs of a command line through Hydra."""
@@ -28,21 +29,21 @@ def run_fair(
     Args:
         request: a suite that tunes first.
         sweep: runs jobs; those that are completed it passes over.
-        check: raises UserError where the runs' results cannot be written.
+        check: raises UserError where the runs' results cannot be written, or one of those to be made cannot be.
         status_of: of the runs of a contender that are not completed in the end.
 
     Returns:
         Exit status: 0 when all final runs are completed, 1 when a contender failed, else the largest of all.
 
     Raises:
-        UserError: there are several processes, or what `plan` and `contenders` raise.
+        UserError: there are several processes, or what `untuned_runs` and `contenders` raise.
     """
     if world_size() > 1:
         raise UserError("a suite that tunes first runs in one process", "start it without torchrun")
     shared: Shared = []
-    first = plan(request, shared)
+    first = untuned_runs(request, shared)
     found = contenders(request, first, shared)
-    check([run for contender in found for run in contender.known()])
+    check([run for one in found for run in (*one.waited_for(), *one.final_runs())])
     for line in first.left_out:
         print(f"left out: {line}", file=sys.stderr)
     for line in too_few_seeds(found):
@@ -97,10 +98,10 @@ def _run(contender: Contender, sweep: Sweep, status_of: StatusOf) -> int:
     choice = contender.choice
     if choice is None:
         if contender.hopeless:
-            print("  no rate can be chosen: every run diverged; try lower tuning.rates", file=sys.stderr)
+            print(f"  no rate can be chosen: {_why_hopeless(contender.candidates)}", file=sys.stderr)
             return FAILED
         print("  no rate can be chosen: not all of its tuning runs are completed", file=sys.stderr)
-        return status_of(_unfinished(contender.tuning_runs()))
+        return status_of(_unfinished(contender.waited_for()))
     _tell_choice(contender, choice)
     finals = contender.final_runs()
     if _are_refused(finals):
@@ -148,15 +149,32 @@ def _line(contender: Contender, words: Sequence[str], seeds: Sequence[int]) -> l
 
 
 def _tell_choice(contender: Contender, choice: Candidate) -> None:
-    tried = [
-        f"{' '.join(one.words).replace(f'{RATE}=', '')} {'diverged' if one.score is None else f'{one.score:.4f}'}"
-        for one in contender.candidates
-    ]
+    tried = [f"{' '.join(one.words).replace(f'{RATE}=', '')} {_shown(one)}" for one in contender.candidates]
     edge = (
         "; the best is still at an end of what may be tried (tuning.extensions)" if contender.at_edge else ""
     )
     print(f"  tuned on {contender.tuning.held_out:.0%} of the training data: {', '.join(tried)}{edge}")
     print(f"  chosen: {' '.join(choice.words)}", flush=True)
+
+
+def _shown(candidate: Candidate) -> str:
+    if candidate.score is not None:
+        return f"{candidate.score:.4f}"
+    return "undefined" if candidate.undefined else "diverged"
+
+
+def _why_hopeless(candidates: Sequence[Candidate]) -> str:
+    """Why none has a score, and what may help."""
+    undefined = [record for one in candidates if one.undefined for record in one.records]
+    if not undefined:
+        return "every run diverged; try lower tuning.rates"
+    notes = {evaluation.note for record in undefined for evaluation in record.last.values()}
+    said = f" ({in_a_line('; '.join(sorted(filter(None, notes))))})" if any(notes) else ""
+    others = " and others diverged" if any(one.diverged for one in candidates) else ""
+    return (
+        f"held-out scores are undefined{others}{said}\n  hold out more examples, by a larger tuning.held_out or "
+        "data.limit; where predictions are all alike, or runs diverged, try lower tuning.rates"
+    )
 
 
 def _unfinished(runs: Sequence[PlannedRun]) -> list[tuple[PlannedRun, State]]:

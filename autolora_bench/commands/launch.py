@@ -13,16 +13,14 @@ from omegaconf import DictConfig
 
 from autolora_bench import __version__
 from autolora_bench.commands.announce import announce, label, show
-from autolora_bench.commands.check import check_can_start
+from autolora_bench.commands.check import check_before, check_can_start, check_results
 from autolora_bench.commands.fair import run_fair
 from autolora_bench.commands.options import QUESTIONS
-from autolora_bench.commands.through_hydra import ask, sweep
+from autolora_bench.commands.through_hydra import RefusedTrialError, ask, refusals_told, sweep
 from autolora_bench.config.compose import to_experiment
-from autolora_bench.config.computing import check_machine, check_processes
-from autolora_bench.config.experiment import ExperimentConfig, run_folder
-from autolora_bench.config.memory import check_package
+from autolora_bench.config.experiment import ExperimentConfig, Rerun, run_folder
 from autolora_bench.config.support import UnsupportedError
-from autolora_bench.config.trackers import SWEEP, check_trackers
+from autolora_bench.config.trackers import SWEEP
 from autolora_bench.errors import UserError
 from autolora_bench.fair import is_fair, planned_runs
 from autolora_bench.garbage import for_good
@@ -35,7 +33,6 @@ from autolora_bench.push import check_push, push_exports
 from autolora_bench.record import RunRecord, Status
 from autolora_bench.request import Request, read_request
 from autolora_bench.rerun import Written, decide, not_run_again, written
-from autolora_bench.run_files import check_writable, link_error, link_in
 from autolora_bench.studies import Study, is_studied, run_studies, studies
 from autolora_bench.sweeps import (
     ENGINE,
@@ -50,8 +47,6 @@ from autolora_bench.untrusted import printable
 
 ELSEWHERE = 3
 """Exit status where nothing failed, and other processes are still making some of the runs."""
-HYDRA_FOLDER = ".hydra"
-"""Where below the results a sweep leaves what it was (`hydra.sweep.dir` in conf/config.yaml)."""
 PASSED_TO_HYDRA = (*QUESTIONS, "--hydra-help", "--resolve")
 
 
@@ -123,10 +118,10 @@ def _launch(request: Request) -> int:
         )
     if is_fair(request):
         with _named_sweep(request):
-            return run_fair(request, _sweep, _check_results, _exit_status)
+            return run_fair(request, _sweep, _check_known, _exit_status)
     wanted = studies(request)
     if wanted:
-        return run_studies(wanted, _study, headline)
+        return run_studies(wanted, _study, _check_study, headline)
     planned = plan(request)
     pending, problems = _prepared(planned)
     before = on_main(lambda: written(pending))
@@ -171,9 +166,10 @@ def _prepared(planned: Plan) -> tuple[list[PlannedRun], dict[Path, UserError]]:
     both are told.
 
     Raises:
-        UserError: results cannot be written, a control or a tracker lacks something, or what is to be pushed cannot be.
+        UserError: results cannot be written, a control lacks something, what is to be pushed cannot be, or what
+            `check_before` raises.
     """
-    on_main(lambda: _check_results(planned))
+    on_main(lambda: check_results(planned))
     decisions = on_main(lambda: [(entry, decide(entry.experiment, entry.folder)) for entry in planned])
     pending = [entry for entry, decision in decisions if decision.run]
     problems = {
@@ -191,10 +187,7 @@ def _prepared(planned: Plan) -> tuple[list[PlannedRun], dict[Path, UserError]]:
     )
     announce(planned, len(pending), len(problems), done)
     for entry in pending:
-        check_trackers(entry.experiment)
-        check_package(entry.experiment)
-        check_machine(entry.experiment)
-        check_processes(entry.experiment)
+        check_before(entry.experiment)
     on_main(lambda: check_push([entry for entry in planned if entry.folder not in problems]))
     return pending, problems
 
@@ -220,13 +213,13 @@ def _named_sweep(request: Request) -> Iterator[None]:
             os.environ[SWEEP] = before
 
 
-def _study(study: Study) -> bool:
-    """Run a study; whether all its trials were asked for."""
+def _study(study: Study) -> tuple[bool, int]:
+    """Run a study; whether all its trials were asked for, and how many of them were refused."""
     import optuna
 
     optuna.logging.set_verbosity(logging.WARNING)
-    with watched_signals(), _named_sweep(study.request):
-        return sweep(study.words, trial)
+    with watched_signals(), _named_sweep(study.request), refusals_told() as refused:
+        return sweep(study.words, trial), len(refused)
 
 
 def _ask_hydra(words: Sequence[str]) -> int:
@@ -256,8 +249,12 @@ def job(config: DictConfig) -> float | None:
 
 
 def trial(config: DictConfig) -> float | None:
-    """As `job`, for a study: it needs the score, and waits for it where another process makes the run."""
-    return _job(config, wait=True)
+    """As `job`, for a study: it needs the score, waits for it where another process makes the run, and raises
+    RefusedTrialError where there can be none."""
+    try:
+        return _job(config, wait=True)
+    except UserError as error:
+        raise RefusedTrialError(f"{error.what}\n{error.mend}") from error
 
 
 def _job(config: DictConfig, wait: bool = False, made: set[Path] | None = None) -> float | None:
@@ -271,11 +268,15 @@ def _job(config: DictConfig, wait: bool = False, made: set[Path] | None = None) 
     try:
         experiment = to_experiment(config)
     except UnsupportedError:
+        if wait:
+            raise
         return None
     folder = run_folder(experiment)
     if made is not None and folder in made:
         return None
-    record, _ = _complete(experiment, command(experiment), wait)
+    record, problem = _complete(experiment, command(experiment), wait)
+    if wait and problem is not None:
+        raise problem
     if made is not None and record is not None and record.status is Status.completed:
         made.add(folder)
     return headline(record)
@@ -284,18 +285,20 @@ def _job(config: DictConfig, wait: bool = False, made: set[Path] | None = None) 
 def _complete(
     experiment: ExperimentConfig, command: str, wait: bool = False
 ) -> tuple[RunRecord | None, UserError | None]:
-    """The record of a run, which is made if need be, or why it has none, which is told."""
+    """The record of a run, which is made if need be, or why it has none, which is told where nobody waits for it."""
     folder = run_folder(experiment)
     decision = on_main(lambda: decide(experiment, folder))
     if not decision.run:
         return decision.record, decision.problem
     try:
+        check_before(experiment)  # a launcher may have started this process elsewhere
         with watched_signals():
             _wait_for_reference(experiment)
         with watched_signals(), owned(folder, wait):
             return _run(experiment, folder, command), None
     except UserError as error:
-        print(printable(f"{error.what}\n{error.mend}"), file=sys.stderr)
+        if not wait:
+            print(printable(f"{error.what}\n{error.mend}"), file=sys.stderr)
         return None, error
 
 
@@ -339,15 +342,22 @@ def headline(record: RunRecord | None) -> float | None:
     return next(iter(record.best.values())).scores.get(record.headline)
 
 
-def _check_results(planned: Sequence[PlannedRun]) -> None:
-    """Raises UserError where a results folder cannot be written, before anything is computed; a sweep's own file is
-    written behind no link either."""
-    for results in {entry.experiment.results for entry in planned}:
-        check_writable(results, make=True)
-        root = Path(results).expanduser()
-        link = link_in(root, root / HYDRA_FOLDER)
-        if link is not None:
-            raise link_error(link)
+def _check_known(planned: Sequence[PlannedRun]) -> None:
+    """Raises UserError as `check_results`, or as `check_before` of a run that is to be made."""
+    check_results(planned)
+    for entry in planned:
+        if decide(entry.experiment, entry.folder).run:
+            check_before(entry.experiment)
+
+
+def _check_study(study: Study) -> None:
+    """Raises UserError as `check_results`, or as `check_before` where there are trials to be made."""
+    check_results([PlannedRun(study.example, ())])
+    try:
+        check_before(study.example)
+    except UserError:
+        if study.example.rerun is Rerun.all or not study.is_completed:
+            raise
 
 
 def _tally(

@@ -29,17 +29,16 @@ def run(words: Sequence[str]) -> int:
         print_json({"runs": runs, "left_out": planned.left_out, "later": planned.later})
         return 0
     for entry, state in states:
-        if state is not State.completed:
+        if state is not State.completed and entry.folder not in planned.given_up:
             print(printable(f"{state.value:12}{entry.command}"))
     for line in planned.left_out:
         print(f"left out: {line}")
     for line in planned.later:
         print(f"later: {line}")
-    tally = Counter(state for _, state in states)
-    print(
-        f"{len(planned)} runs: "
-        + ", ".join(f"{tally[state]} {state.value}" for state in State if tally[state])
-    )
+    tally = Counter(state for entry, state in states if entry.folder not in planned.given_up)
+    told = [f"{tally[state]} {state.value}" for state in State if tally[state]]
+    told += [f"{len(planned.given_up)} of a rate that diverged"] if planned.given_up else []
+    print(f"{len(planned)} runs: {', '.join(told)}")
     _tell_other_versions([entry for entry, state in states if state is State.missing])
     return 0
 

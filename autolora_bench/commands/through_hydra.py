@@ -1,5 +1,6 @@
 """Hydra's part in a run or a sweep, with errors as one line instead of Hydra's traceback and end of the process."""
 
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -15,9 +16,22 @@ from autolora_bench.config.store import reading_once, register_schemas
 from autolora_bench.errors import UserError
 from autolora_bench.paths import conf_dir
 from autolora_bench.processes import world_size
+from autolora_bench.untrusted import printable
 
 FULL_ERROR = "HYDRA_FULL_ERROR"
+OPTUNA = "hydra_plugins.hydra_optuna_sweeper._impl"
+"""Who logs, in the process that runs a study, what each trial raised, in whichever process it was."""
+REFUSED = "this trial is refused: "
+NO_SCORE = "No trials are completed yet"
+"""What Optuna's sweeper raises after the last trial where none has a score."""
 Job = Callable[[DictConfig], float | None]
+
+
+class RefusedTrialError(Exception):
+    """Why a trial of a study cannot be run, and what to do: it leaves no record."""
+
+    def __str__(self) -> str:
+        return f"{REFUSED}{self.args[0]}"
 
 
 def ask(words: Sequence[str], job: Job) -> None:
@@ -43,12 +57,36 @@ def sweep(words: Sequence[str], job: Job) -> bool:
     except UserError:
         raise
     except Exception as error:
+        if isinstance(error, ValueError) and str(error).startswith(NO_SCORE):
+            return True
         if os.environ.get(FULL_ERROR) or world_size() > 1:
             raise
         lines = str(error).strip().splitlines() or [""]
         print(f"the launcher gave up: {type(error).__name__}: {lines[0]}", file=sys.stderr)
         print(f"the same command goes on from here; {FULL_ERROR}=1 shows the traceback", file=sys.stderr)
         return False
+
+
+@contextmanager
+def refusals_told() -> Iterator[list[str]]:
+    """Tells why trials are refused, each reason once, and lists the reason of every one."""
+    found: list[str] = []
+
+    def is_other(record: logging.LogRecord) -> bool:
+        _, refused, reason = record.getMessage().partition(REFUSED)
+        if not refused or record.levelno != logging.WARNING:
+            return True
+        if reason not in found:
+            print(printable(reason), file=sys.stderr, flush=True)
+        found.append(reason)
+        return False
+
+    log = logging.getLogger(OPTUNA)
+    log.addFilter(is_other)
+    try:
+        yield found
+    finally:
+        log.removeFilter(is_other)
 
 
 @contextmanager

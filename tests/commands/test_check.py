@@ -335,6 +335,18 @@ def test_a_folder_of_data_that_no_run_reads_is_refused_by_every_command(
     assert cli.run([*command.split(), *words, "data=local"]) == (2 if command == "check" else 0)
 
 
+def test_check_asks_of_the_variables_and_not_how_many_processes_there_will_be(
+    tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["check", "task=rte", "method=lora", *SMALL, "train.precision=fp32", "train.fsdp=true"]
+    words += [f"model.checkpoint={tiny_encoder}", f"results={tmp_path}"]
+    assert cli.run(words) == 0
+    capsys.readouterr()
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
+    assert cli.run(words) == 2
+    assert "missing: ACCELERATE_MIXED_PRECISION=bf16 asks accelerate" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("said", "words", "noted"),
     [

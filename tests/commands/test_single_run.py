@@ -32,6 +32,19 @@ def line(tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     return [*WORDS, *model, f"results={tmp_path / 'runs'}"]
 
 
+def test_a_process_that_a_launcher_starts_elsewhere_asks_for_itself(
+    line: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The command was given where nothing asks for bf16."""
+    there = "+hydra.job.env_set.ACCELERATE_MIXED_PRECISION=bf16"
+    assert cli.run(["-m", *line, there]) == 1
+    said = capsys.readouterr().err
+    assert "1 of 1 runs to do" in said
+    assert "asks accelerate to compute in bf16, and train.precision is fp32" in said
+    assert "1 missing" in said
+    assert not list(find_records(tmp_path / "runs"))
+
+
 def test_it_is_composed_once_and_its_record_says_the_command(
     line: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
