@@ -52,6 +52,18 @@ def test_whole_numbers_words_and_failed_trials() -> None:
     assert all(isinstance(t.params["rank"], int) for t in found.trials)
 
 
+def test_no_whole_number_is_asked_for_again_while_another_is_left() -> None:
+    def objective(trial: Any) -> float:
+        return float(abs(trial.suggest_int("rank", 1, 5) - 2))
+
+    found = study(GaussianProcessSampler(0, n_startup_trials=2), 2, objective)
+    drawn = {trial.params["rank"] for trial in found.trials}
+    found.optimize(objective, n_trials=1)
+    begun = [found.ask().suggest_int("rank", 1, 5) for _ in range(4 - len(drawn))]  # as by several workers
+    assert {*begun, *(trial.params["rank"] for trial in found.trials)} == {1, 2, 3, 4, 5}
+    assert 1 <= found.ask().suggest_int("rank", 1, 5) <= 5
+
+
 @pytest.mark.parametrize("seed", range(2))
 def test_where_trials_fail_others_are_not_asked_for(seed: int) -> None:
     """A score that rises with the rate until training diverges: the best is next to what fails."""
