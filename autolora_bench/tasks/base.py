@@ -38,6 +38,8 @@ class Splits:
     """What a reader of the scores has to know about the examples' form."""
     details: dict[str, Any] = field(default_factory=dict)
     """What else the record keeps of the data, as JSON."""
+    answers: dict[str, list[int]] = field(default_factory=dict)
+    """Every text that a label may be written as, where labels are, and its tokens."""
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,14 @@ from autolora_bench.metrics.classification import score_classification
 from autolora_bench.metrics.registry import own_metrics, with_own
 from autolora_bench.models.load import HeadKind, HeadSpec
 from autolora_bench.tasks.base import DIGITS, Batch, EvaluationContext, Result, Splits
-from autolora_bench.tasks.encode import JOINED, TRUNCATED, encode_texts, separates_pairs
+from autolora_bench.tasks.encode import (
+    EMPTY,
+    JOINED,
+    TRUNCATED,
+    encode_texts,
+    separates_pairs,
+    without_tokens,
+)
 from autolora_bench.tasks.inference import logits
 
 
@@ -27,10 +34,10 @@ class SentenceTask:
     config: ClassificationTask | RegressionTask
 
     def prepare(self, data: TaskData, tokenizer: PreTrainedTokenizerBase) -> Splits:
-        """Tokenise every split; longer inputs are truncated and counted.
+        """Tokenise every split; longer inputs are truncated and counted, those without a token noted.
 
         Raises:
-            UserError: more texts than two, or max_length leaves no room for a token.
+            UserError: more texts than two, a tokenizer that gives none a token, or max_length leaves no room for one.
         """
         check_texts(self.config)
         encoded = {
@@ -44,9 +51,10 @@ class SentenceTask:
             for name, split in data.splits.items()
         }
         truncated = {name: sum(split[TRUNCATED]) for name, split in encoded.items()}
-        plain = {name: split.remove_columns(TRUNCATED) for name, split in encoded.items()}
+        plain = {name: split.remove_columns([TRUNCATED, EMPTY]) for name, split in encoded.items()}
         joined = len(self.config.texts) > 1 and not separates_pairs(tokenizer)
-        return Splits(plain.pop("train"), plain, truncated, [JOINED] if joined else [])
+        notes = [*([JOINED] if joined else []), *without_tokens(encoded, tokenizer)]
+        return Splits(plain.pop("train"), plain, truncated, notes)
 
     def collator(self, tokenizer: PreTrainedTokenizerBase) -> Callable[[Sequence[Mapping[str, Any]]], Batch]:
         """Pads to the longest example of the batch."""

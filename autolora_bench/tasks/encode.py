@@ -2,17 +2,19 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import tokenizers
+import transformers
 from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
 
 from autolora_bench.data.cache import cached_dataset
-from autolora_bench.errors import require
+from autolora_bench.errors import UserError, require
 
-TRUNCATED = "truncated"
+TRUNCATED, EMPTY = "truncated", "empty"
+"""Columns that say which examples were cut, and which have no token by the tokenizer."""
 
 
 def tokenizer_fingerprint(tokenizer: PreTrainedTokenizerBase) -> str:
@@ -32,6 +34,7 @@ def tokenizer_fingerprint(tokenizer: PreTrainedTokenizerBase) -> str:
             tokenizer.model_input_names,
             backend.encode_special_tokens,
             tokenizers.__version__,
+            transformers.__version__,
         ]
     finally:
         if truncation is not None:
@@ -42,22 +45,50 @@ def tokenizer_fingerprint(tokenizer: PreTrainedTokenizerBase) -> str:
 
 
 def special_frame(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[int]]:
-    """The tokens that the tokenizer itself puts before and after a single text."""
-    encoded = tokenizer("a", return_special_tokens_mask=True)
-    special, ids = list(encoded["special_tokens_mask"]), list(encoded["input_ids"])
+    """The tokens that the tokenizer itself puts before and after a single text.
+
+    Raises:
+        UserError: it gives no text a token.
+    """
+    _, ids, special = _any_text(tokenizer)
     first = special.index(0)
     last = len(special) - special[::-1].index(0)
     return ids[:first], ids[last:]
+
+
+def _any_text(tokenizer: PreTrainedTokenizerBase) -> tuple[str, list[int], list[int]]:
+    """A text that has tokens, all its ids, and 1 for each that the tokenizer itself put there, 0 for the text's."""
+    for text in _texts(tokenizer):
+        encoded = tokenizer(text, return_special_tokens_mask=True)
+        special = list(encoded["special_tokens_mask"])
+        if 0 in special:
+            return text, list(encoded["input_ids"]), special
+    raise UserError(
+        "the model's tokenizer gives no text a token: not even what its own tokens stand for",
+        "put the model's own beside its weights (tokenizer.json, for instance)",
+    )
+
+
+def _texts(tokenizer: PreTrainedTokenizerBase) -> Iterator[str]:
+    """A letter, which a vocabulary of DNA or of another script may lack, then what the vocabulary has."""
+    yield "a"
+    special = set(tokenizer.all_special_ids)
+    for token in sorted(tokenizer.get_vocab().values()):
+        if token not in special:
+            yield str(tokenizer.decode([token]))
 
 
 JOINED = "the two texts of a pair are read as one: this model's tokenizer puts nothing between them"
 
 
 def separates_pairs(tokenizer: PreTrainedTokenizerBase) -> bool:
-    """Whether the tokenizer puts a token between the two texts of a pair."""
-    pair, texts = tokenizer("a", "b")["input_ids"], [tokenizer(text)["input_ids"] for text in "ab"]
-    around = sum(map(len, special_frame(tokenizer)))
-    return len(pair) - around > sum(len(ids) - around for ids in texts)
+    """Whether the tokenizer puts a token between the two texts of a pair.
+
+    Raises:
+        UserError: it gives no text a token.
+    """
+    text, _, special = _any_text(tokenizer)
+    return len(tokenizer(text, text)["input_ids"]) > 2 * special.count(0) + special.count(1)
 
 
 def check_room(tokenizer: PreTrainedTokenizerBase, max_length: int, pair: bool = False) -> None:
@@ -76,6 +107,45 @@ def check_room(tokenizer: PreTrainedTokenizerBase, max_length: int, pair: bool =
     )
 
 
+def tokens_of(
+    tokenizer: PreTrainedTokenizerBase,
+    texts: Sequence[str],
+    max_length: int,
+    pairs: Sequence[str] | None = None,
+) -> dict[str, list[Any]]:
+    """What the tokenizer gives of texts, or of pairs, cut to max_length; and the columns `truncated` and `empty`.
+
+    A model cannot read nothing: where the tokenizer gives no token, and puts none of its own around a text, the row
+    has `stand_in` alone, which the attention sees.
+    """
+    encoded = tokenizer(list(texts), text_pair=pairs, truncation=True, max_length=max_length)
+    rows: list[list[int]] = encoded["input_ids"]
+    empty = [not row for row in rows]
+    found: dict[str, list[Any]] = {**encoded}
+    if any(empty):
+        instead = {"input_ids": stand_in(tokenizer), "attention_mask": 1}
+        found = {name: [row or [instead.get(name, 0)] for row in column] for name, column in found.items()}
+    truncated = [bool(encoding.overflowing) for encoding in encoded.encodings or []]
+    return {**found, TRUNCATED: truncated, EMPTY: empty}
+
+
+def stand_in(tokenizer: PreTrainedTokenizerBase) -> int:
+    """The token of an example without any: the begin of text, else its end, else padding."""
+    known = (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id)
+    return next(int(token) for token in known if token is not None)
+
+
+def without_tokens(encoded: Mapping[str, Dataset], tokenizer: PreTrainedTokenizerBase) -> list[str]:
+    """A note for every split of which examples are `empty`."""
+    counts = {name: sum(split[EMPTY]) for name, split in encoded.items()}
+    return [
+        f"{name}: {count:,} of {len(encoded[name]):,} examples have no token: "
+        f"{tokenizer.convert_ids_to_tokens(stand_in(tokenizer))} is read in their place"
+        for name, count in counts.items()
+        if count
+    ]
+
+
 def encode_texts(
     split: Dataset,
     texts: Sequence[str],
@@ -83,7 +153,7 @@ def encode_texts(
     max_length: int,
     key: Mapping[str, str],
 ) -> Dataset:
-    """input_ids, attention_mask (and token_type_ids) of every example, `labels` from `label`, and `truncated`.
+    """What `tokens_of` gives of every example, and `labels` from `label`.
 
     Args:
         split: `texts` and `label`.
@@ -101,9 +171,7 @@ def encode_texts(
 
     def encode(examples: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
         pairs = None if second is None else examples[second]
-        encoded = tokenizer(examples[first], text_pair=pairs, truncation=True, max_length=max_length)
-        truncated = [bool(encoding.overflowing) for encoding in encoded.encodings or []]
-        return {**encoded, "labels": examples["label"], TRUNCATED: truncated}
+        return {**tokens_of(tokenizer, examples[first], max_length, pairs), "labels": examples["label"]}
 
     parts = {
         **key,

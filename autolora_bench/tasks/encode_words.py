@@ -34,7 +34,7 @@ def encode_words(
         key: names the data (fingerprint and split) for the cache.
 
     Raises:
-        UserError: max_length leaves no room for a word.
+        UserError: max_length leaves no room for a word, or the tokenizer gives no text a token.
     """
     before, after = special_frame(tokenizer)
     room = task.max_length - len(before) - len(after)
@@ -64,7 +64,7 @@ def encode_words(
     parts = {
         **key,
         "tokenizer": tokenizer_fingerprint(tokenizer),
-        "words": f"{task.max_length} {task.stride} {task.long.name}",
+        "words": f"{task.max_length} {task.stride} {task.long.name} {prepared([['word']])}",
     }
     return cached_dataset(parts, lambda: split.map(encode, batched=True, remove_columns=["tokens"]))
 

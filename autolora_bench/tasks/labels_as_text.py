@@ -26,7 +26,14 @@ from autolora_bench.models.virtual import VirtualTokens, encode, virtual_tokens
 from autolora_bench.speedups.packed import packed_linears
 from autolora_bench.tasks.base import DIGITS, Batch, EvaluationContext, Splits
 from autolora_bench.tasks.classification import Classification, Regression, SentenceTask
-from autolora_bench.tasks.encode import TRUNCATED, check_room, tokenizer_fingerprint
+from autolora_bench.tasks.encode import (
+    EMPTY,
+    TRUNCATED,
+    check_room,
+    tokenizer_fingerprint,
+    tokens_of,
+    without_tokens,
+)
 from autolora_bench.tasks.generation.encode import padded
 from autolora_bench.tasks.generation.task import pair_batch
 from autolora_bench.tasks.inference import by_length, evaluation_mode
@@ -56,12 +63,15 @@ class AsText(SentenceTask):
             name: self._encode(split, name, data, tokenizer, targets) for name, split in data.splits.items()
         }
         truncated = {name: sum(split[TRUNCATED]) for name, split in encoded.items()}
-        plain = {name: split.remove_columns(TRUNCATED) for name, split in encoded.items()}
+        plain = {name: split.remove_columns([TRUNCATED, EMPTY]) for name, split in encoded.items()}
         example = question(self.config, ["..."] * len(self.config.texts))
         shown = answers(self.config)
         written = ", ".join(shown) if len(shown) < 10 else f"{shown[0]}, {shown[1]}, ..., {shown[-1]}"
         note = f"labels as text: `{example}` is answered by {written}; the most likely of them is predicted"
-        return Splits(plain.pop(TRAIN), plain, truncated, [note])
+        notes = [note, *without_tokens(encoded, tokenizer)]
+        return Splits(
+            plain.pop(TRAIN), plain, truncated, notes, answers=dict(zip(shown, targets, strict=True))
+        )
 
     def targets(self, tokenizer: PreTrainedTokenizerBase) -> list[list[int]]:
         """The tokens of every label's text, framed as the tokenizer frames texts, the end of text last.
@@ -97,26 +107,23 @@ class AsText(SentenceTask):
         def encode(examples: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
             columns = zip(*(examples[column] for column in self.config.texts), strict=True)
             texts = [question(self.config, row) for row in columns]
-            encoded = tokenizer(texts, truncation=True, max_length=self.config.max_length)
-            found: dict[str, list[Any]] = {
-                "input_ids": encoded["input_ids"],
-                "attention_mask": encoded["attention_mask"],
-                "labels": examples["label"],
-                TRUNCATED: [bool(encoding.overflowing) for encoding in encoded.encodings or []],
-            }
+            encoded = tokens_of(tokenizer, texts, self.config.max_length)
+            read = {name: encoded[name] for name in ("input_ids", "attention_mask", TRUNCATED, EMPTY)}
+            found: dict[str, list[Any]] = {**read, "labels": examples["label"]}
             if name == TRAIN:
                 places = [self.place(label) for label in examples["label"]]
                 found |= {"labels": [targets[place] for place in places], CLASS: places}
             return found
 
+        places = {label: self.place(label) for label in split["label"]} if name == TRAIN else {}
         parts = {
             "fingerprint": data.fingerprint,
             "split": name,
             "rows": str(len(split)),
             "tokenizer": tokenizer_fingerprint(tokenizer),
             "max_length": str(self.config.max_length),
-            "texts": str([self.config.name, *self.config.texts]),
-            "form": f"labels as text {targets}",
+            "texts": str([*self.config.texts, question(self.config, ["..."] * len(self.config.texts))]),
+            "form": f"labels as text {targets} {sorted(places.items())}",
         }
         return cached_dataset(
             parts, lambda: split.map(encode, batched=True, remove_columns=split.column_names)

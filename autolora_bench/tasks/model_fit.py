@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from datasets import Dataset
 from torch import nn
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from autolora_bench.config.task import GenerationTask, TaskConfig
 from autolora_bench.errors import UserError
@@ -22,11 +22,14 @@ def check_vocabulary(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase,
     """Refuse a tokenizer of another model.
 
     Raises:
-        UserError: a token of an example, or padding, has no embedding; most tokens are unknown ones; or the model
-            counts positions by another padding token.
+        UserError: a token of an example, of a text to be written, or padding has no embedding; most tokens are unknown
+            ones; or the model counts positions by another padding token.
     """
     rows: Any = model.get_input_embeddings().num_embeddings
-    highest = {name: _highest(split) for name, split in {"train": splits.train, **splits.held_out}.items()}
+    highest = {f"label {text!r}": max(tokens) for text, tokens in splits.answers.items()}
+    highest |= {name: _highest(split) for name, split in {"train": splits.train, **splits.held_out}.items()}
+    if _writes(model):
+        highest["train, texts to be written"] = _highest(splits.train, "labels")
     padding = -1 if tokenizer.pad_token_id is None else int(tokenizer.pad_token_id)
     for name, token in {**highest, "padding": padding}.items():
         if token >= rows:
@@ -48,16 +51,22 @@ def check_vocabulary(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase,
         )
 
 
-def _all_tokens(split: Dataset) -> Any:
+def _writes(model: PreTrainedModel) -> bool:
+    """Whether labels are tokens: those of a classifier or tagger are numbers of its classes."""
+    head: Any = model
+    return head.get_output_embeddings() is not None
+
+
+def _all_tokens(split: Dataset, column: str = "input_ids") -> Any:
     """All tokens of all examples, one after the other: of a sentence's windows, too."""
-    tokens = split.select_columns("input_ids").with_format("arrow")[:]["input_ids"].combine_chunks()
+    tokens = split.select_columns(column).with_format("arrow")[:][column].combine_chunks()
     while pa.types.is_list(tokens.type) or pa.types.is_large_list(tokens.type):
         tokens = tokens.flatten()
     return tokens
 
 
-def _highest(split: Dataset) -> int:
-    found = pc.max(_all_tokens(split)).as_py() if len(split) else None
+def _highest(split: Dataset, column: str = "input_ids") -> int:
+    found = pc.max(_all_tokens(split, column)).as_py() if len(split) else None
     return -1 if found is None else int(found)
 
 
@@ -89,7 +98,12 @@ def positions(model: PreTrainedModel) -> int | None:
     for name, module in model.named_modules():
         if name.rpartition(".")[2] == "position_embeddings" and isinstance(module, nn.Embedding):
             return module.num_embeddings - (0 if module.padding_idx is None else module.padding_idx + 1)
-    most = getattr(model.config, "max_position_embeddings", None)
+    return stated_positions(model.config)
+
+
+def stated_positions(config: PreTrainedConfig) -> int | None:
+    """The longest input by a config.json; None where the architecture sets no limit, as T5's."""
+    most = getattr(config, "max_position_embeddings", None)
     return None if most is None or most < 0 else int(most)  # XLNet says -1
 
 
@@ -114,19 +128,23 @@ def check_room(
     """
     most = positions(model)
     generated = task.decoding.max_new_tokens if isinstance(task, GenerationTask) else 0
-    if model.config.is_encoder_decoder:  # each half has all positions to itself
+    halves = bool(model.config.is_encoder_decoder)
+    if halves:  # each half has all positions to itself
         check_output(model, generated, virtual)
         generated = 0
     if most is None or task.max_length + generated + virtual <= most:
         return
     for name, split in {"train": splits.train, **splits.held_out}.items():
-        longest = max((_tokens(row) for row in split["input_ids"]), default=0)
+        tokens = {"example": max((_tokens(row) for row in split["input_ids"]), default=0)}
+        if halves and name == "train" and _writes(model):
+            tokens["text to be written"] = max(map(len, split["labels"]), default=0)
+        what, longest = max(tokens.items(), key=lambda item: item[1])
         added = generated if name != "train" else 0
         if longest + added + virtual > most:
             more = [f"{setting}={virtual}"] if virtual else []
             more += [f"{added} to be generated"] if added else []
             raise UserError(
-                f"{name}: its longest example has {longest} tokens; {'with ' if more else ''}{' and '.join(more)}"
+                f"{name}: its longest {what} has {longest} tokens; {'with ' if more else ''}{' and '.join(more)}"
                 f"{' ' if more else ''}they do not fit into the model's {most} positions",
                 f"lower {f'{setting}, or ' if virtual else ''}task.max_length (for texts "
                 "task.decoding.max_new_tokens), or choose a model with a longer context",

@@ -70,10 +70,11 @@ def _shuffled(task: RecoveryTask, data: TaskData) -> list[str]:
 
 
 def _distinct(rows: Sequence[Sequence[int]], wanted: int, source: str) -> list[int]:
-    """The first `wanted` rows whose tokens have not come before."""
+    """The first `wanted` rows whose tokens have not come before; one without tokens has no states to compare."""
     seen: dict[tuple[int, ...], int] = {}
     for row, tokens in enumerate(rows):
-        seen.setdefault(tuple(tokens), row)
+        if tokens:
+            seen.setdefault(tuple(tokens), row)
         if len(seen) == wanted:
             return list(seen.values())
     raise UserError(

@@ -1,6 +1,7 @@
 """Configuration type -> task kind."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from transformers import PreTrainedConfig
@@ -19,6 +20,7 @@ from autolora_bench.tasks.base import Task
 from autolora_bench.tasks.classification import Classification, Regression
 from autolora_bench.tasks.generation.task import Generation, TextToText
 from autolora_bench.tasks.labels_as_text import ClassificationAsText, RegressionAsText
+from autolora_bench.tasks.model_fit import stated_positions
 from autolora_bench.tasks.recovery import Recovery
 from autolora_bench.tasks.tagging import Tagging
 
@@ -41,7 +43,7 @@ def build_task(experiment: ExperimentConfig, stated: PreTrainedConfig | None = N
 
     Args:
         experiment: its task.
-        stated: configuration of its model: an encoder-decoder writes its answers.
+        stated: configuration of its model: an encoder-decoder writes its answers, of T5's kind at any length.
 
     Raises:
         UserError: an encoder-decoder does not say with which of its tokens its writing half begins.
@@ -57,5 +59,9 @@ def build_task(experiment: ExperimentConfig, stated: PreTrainedConfig | None = N
                 f"the config.json of model={experiment.model.name} says decoder_start_token_id={start!r}",
                 "name the token that the decoder begins with: for T5 that of padding",
             )
-        return kind(task, start)
-    return KINDS[type(task)](task)
+        found = kind(task, start)
+    else:
+        found = KINDS[type(task)](task)
+    if isinstance(found, Generation) and stated is not None:
+        return replace(found, unlimited=stated_positions(stated) is None)
+    return found

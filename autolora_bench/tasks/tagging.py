@@ -9,11 +9,10 @@ from datasets import Dataset
 from torch import nn
 from transformers import DataCollatorForTokenClassification, PreTrainedTokenizerBase
 
-from autolora_bench.config.task import LongSentences, TaggingTask
+from autolora_bench.config.task import IGNORED, LongSentences, TaggingTask
 from autolora_bench.data.schema import TaskData, tag_names
 from autolora_bench.metrics.registry import with_own
 from autolora_bench.metrics.tagging import score_tagging
-from autolora_bench.models.architectures import IGNORED
 from autolora_bench.models.load import HeadKind, HeadSpec
 from autolora_bench.tasks.base import DIGITS, Batch, EvaluationContext, Result, Splits
 from autolora_bench.tasks.encode_words import LONG, encode_words
@@ -67,7 +66,7 @@ class Tagging:
     def evaluate(self, model: nn.Module, split: Dataset, context: EvaluationContext) -> Result:
         """Entity scores over all types and per type; the predictions are one list of tags per sentence."""
         names = tag_names(self.config)
-        windows = list(chain.from_iterable(split["input_ids"]))
+        windows = [window for window in chain.from_iterable(split["input_ids"]) if window]
         flat = Dataset.from_dict({"input_ids": windows, "attention_mask": [[1] * len(w) for w in windows]})
         outputs = logits(model, flat, self.collator(context.tokenizer), context)
         found = iter(output.softmax(dim=-1).max(dim=-1) for output in outputs)
@@ -76,7 +75,7 @@ class Tagging:
         for tags, words in zip(split["tags"], split["words"], strict=True):
             sentence = [names[OUTSIDE]] * len(tags)
             sure: list[float | None] = [None] * len(tags)
-            for heads in words:
+            for heads in filter(None, words):  # a model cannot read a window without tokens
                 most, tagged = next(found)
                 for word, tag, value in zip(heads, tagged.tolist(), most.tolist(), strict=True):
                     if word >= 0:

@@ -7,11 +7,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import transformers
+from datasets import Dataset
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from autolora_bench.config.experiment import ExperimentConfig
+from autolora_bench.config.task import ClassificationTask, RegressionTask
 from autolora_bench.data.load import load_data
+from autolora_bench.data.schema import TaskData
+from autolora_bench.tasks import encode_words, labels_as_text
 from autolora_bench.tasks.encode import tokenizer_fingerprint
+from autolora_bench.tasks.labels_as_text import ClassificationAsText, RegressionAsText
 from autolora_bench.tasks.table import build_task
 
 Compose = Callable[..., ExperimentConfig]
@@ -100,3 +106,54 @@ def test_what_changes_the_ids_changes_the_name(change: str, tiny_encoder: Path) 
     one, other = (dict(t(text, truncation=True, max_length=5)) for t in (plain, changed))
     assert one != other
     assert tokenizer_fingerprint(loaded(tiny_encoder)) != tokenizer_fingerprint(changed)
+
+
+def test_another_transformers_reads_tokenizers_anew(
+    tiny_encoder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It decides which class a tokenizer has, and so how it cuts."""
+    before = tokenizer_fingerprint(loaded(tiny_encoder))
+    monkeypatch.setattr(transformers, "__version__", "4.0.0")
+    assert tokenizer_fingerprint(loaded(tiny_encoder)) != before
+
+
+def test_another_form_of_question_or_answer_is_tokenised_anew(
+    byte_tokenizer: PreTrainedTokenizerBase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What decides them lies outside of the tasks, whose code is in every key."""
+    monkeypatch.setenv("AUTOLORA_BENCH_CACHE", str(tmp_path))
+    data = TaskData({"train": Dataset.from_dict({"text": ["a", "b"], "label": [1, 0]})}, "f", "here", [])
+    task = ClassificationTask(name="mine", labels=["no", "yes"], texts=["text"], max_length=32)
+
+    def read() -> list[str]:
+        return byte_tokenizer.batch_decode(
+            ClassificationAsText(task, 0).prepare(data, byte_tokenizer).train["input_ids"][:]
+        )
+
+    assert read() == ["mine text: a", "mine text: b"]
+    monkeypatch.setattr(labels_as_text, "question", lambda task, texts: f"{texts[0]}?")
+    assert read() == ["a?", "b?"]
+    number = RegressionAsText(RegressionTask(name="mine", texts=["text"], max_length=32), 0)
+    assert number.prepare(data, byte_tokenizer).train["class"][:] == [5, 0]
+    monkeypatch.setattr(labels_as_text, "nearest_answer", lambda task, value: 7)
+    assert number.prepare(data, byte_tokenizer).train["class"][:] == [7, 7]
+
+
+def test_another_blank_between_words_is_tokenised_anew(
+    composed: Compose,
+    byte_tokenizer: PreTrainedTokenizerBase,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("AUTOLORA_BENCH_CACHE", str(tmp_path))
+    experiment = composed("task=bionlp", "data.limit=2", "data.limit_evaluation=2")
+    data = load_data(experiment.task, experiment.data)
+
+    def read(as_text: bool) -> str:
+        monkeypatch.setattr(encode_words, "cuts_words_as_text", lambda tokenizer: as_text)
+        first = build_task(experiment).prepare(data, byte_tokenizer).train["input_ids"][0]
+        return str(byte_tokenizer.decode(first))
+
+    words = data.splits["train"]["tokens"][0]
+    assert read(as_text=False) == "".join(f" {word}" for word in words)
+    assert read(as_text=True) == "".join(words)

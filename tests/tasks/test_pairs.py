@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from datasets import Dataset
-from tokenizers import Tokenizer, models, pre_tokenizers
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from autolora_bench.config.task import ClassificationTask
@@ -13,7 +13,7 @@ from autolora_bench.data.schema import TaskData
 from autolora_bench.errors import UserError
 from autolora_bench.tasks.base import Splits
 from autolora_bench.tasks.classification import Classification
-from autolora_bench.tasks.encode import JOINED, separates_pairs
+from autolora_bench.tasks.encode import JOINED, separates_pairs, special_frame
 
 
 def bytes_alone() -> PreTrainedTokenizerFast:
@@ -27,6 +27,35 @@ def bytes_alone() -> PreTrainedTokenizerFast:
 @pytest.mark.parametrize("model", ["tiny_encoder", "tiny_xlmr"])
 def test_encoders_put_something_between(model: str, request: pytest.FixtureRequest) -> None:
     assert separates_pairs(AutoTokenizer.from_pretrained(request.getfixturevalue(model)))
+
+
+def letters(alphabet: str) -> PreTrainedTokenizerFast:
+    """Of single letters in BERT's frame; others have no token."""
+    marks = ["[PAD]", "[CLS]", "[SEP]"]
+    known = {token: number for number, token in enumerate([*marks, *alphabet])}
+    tokenizer = Tokenizer(models.BPE(known, []))
+    tokenizer.post_processor = processors.TemplateProcessing(
+        "[CLS] $A [SEP]", "[CLS] $A [SEP] $B [SEP]", special_tokens=[("[CLS]", 1), ("[SEP]", 2)]
+    )
+    names = dict(zip(("pad_token", "cls_token", "sep_token"), marks, strict=True))
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **names)
+
+
+def test_a_vocabulary_without_an_a_has_a_frame_too() -> None:
+    """As one of DNA."""
+    tokenizer = letters("ACGT")
+    assert tokenizer("a", add_special_tokens=False)["input_ids"] == []
+    assert special_frame(tokenizer) == ([1], [2]) == special_frame(letters("a"))
+    assert separates_pairs(tokenizer)
+    tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        "[CLS] $A [SEP]", "[CLS] $A $B [SEP]", special_tokens=[("[CLS]", 1), ("[SEP]", 2)]
+    )
+    assert not separates_pairs(tokenizer)
+
+
+def test_a_tokenizer_that_gives_nothing_is_refused() -> None:
+    with pytest.raises(UserError, match="the model's tokenizer gives no text a token"):
+        special_frame(letters(""))
 
 
 @pytest.mark.parametrize("texts", [["first", "second"], ["first"]])

@@ -15,9 +15,9 @@ from datasets import Dataset
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from autolora_bench.config.task import GenerationTask
+from autolora_bench.config.task import IGNORED, GenerationTask
 from autolora_bench.errors import UserError
-from autolora_bench.models.architectures import IGNORED
+from autolora_bench.models.locate import TOKENIZER_SETTINGS
 from autolora_bench.tasks.encode import TRUNCATED, special_frame
 from autolora_bench.tasks.generation.records import serialize, target_text
 
@@ -31,6 +31,8 @@ class Encoder:
 
     task: GenerationTask
     tokenizer: PreTrainedTokenizerBase
+    unlimited: bool = False
+    """Whether the model has no limit of its own: its tokenizer's then says nothing about it."""
 
     form: ClassVar[str] = "continuation"
     """What the ids are for: part of the key under which they are kept."""
@@ -38,7 +40,8 @@ class Encoder:
     @cached_property
     def context(self) -> int:
         """Most tokens of a training example: the task's limit or the tokenizer's."""
-        return min(self.task.max_length, self.tokenizer.model_max_length)
+        most = self.task.max_length
+        return most if self.unlimited else int(min(most, self.tokenizer.model_max_length))
 
     @cached_property
     def end(self) -> int:
@@ -59,7 +62,7 @@ class Encoder:
         """One row per record: `input_ids`, and the record's `references`, `category` and `text`.
 
         Raises:
-            UserError: a prompt leaves no room for a text.
+            UserError: a prompt is too long.
         """
 
         def encode(examples: Mapping[str, list[Any]], rows: list[int]) -> dict[str, list[Any]]:
@@ -75,7 +78,7 @@ class Encoder:
         """One row per reference: `input_ids`, `attention_mask`, `labels`, and `truncated`.
 
         Raises:
-            UserError: a prompt leaves no room for a text.
+            UserError: a prompt is too long.
         """
 
         def encode(examples: Mapping[str, list[Any]], rows: list[int]) -> dict[str, list[Any]]:
@@ -106,6 +109,10 @@ class Encoder:
         kept = [*target, self.end][: self.context - len(prompt)]
         return prompt + kept, [IGNORED] * len(prompt) + kept, len(kept) <= len(target)
 
+    def excess(self, tokens: int) -> str | None:
+        """What is wrong with a prompt of so many tokens, if anything: a reference is to follow it."""
+        return "leaves no room for a text within" if tokens >= self.context else None
+
     def _prompts(self, examples: Mapping[str, list[Any]], rows: list[int], name: str) -> list[list[int]]:
         texts = [
             serialize(fields, text, self.task)
@@ -113,14 +120,22 @@ class Encoder:
         ]
         prompts = [self.framed(ids) for ids in self._ids(texts)]
         for row, text, prompt in zip(rows, texts, prompts, strict=True):
-            if len(prompt) >= self.context:
+            wrong = self.excess(len(prompt))
+            if wrong is not None:
                 shown = text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
+                limit, where = self._limit()
                 raise UserError(
-                    f"{name}, record {row} ({shown}): its prompt of {len(prompt)} tokens leaves no room for a text "
-                    f"within {self.context}",
-                    "raise task.max_length as far as the model allows, or leave the record out",
+                    f"{name}, record {row} ({shown}): its prompt of {len(prompt)} tokens {wrong} {self.context}, "
+                    f"which is {limit}{where}",
+                    f"raise {limit} as far as the model allows, or leave the record out",
                 )
         return prompts
+
+    def _limit(self) -> tuple[str, str]:
+        """What `context` is: its name, and where that is said if not in the settings."""
+        if self.context < self.task.max_length:
+            return "model_max_length", f" in {TOKENIZER_SETTINGS} beside the model's weights"
+        return "task.max_length", ""
 
     def _ids(self, texts: list[str]) -> list[list[int]]:
         ids: list[list[int]] = self.tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else []

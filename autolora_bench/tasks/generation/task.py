@@ -6,7 +6,7 @@ writing half is taught with the tokens before each label (teacher forcing), the 
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -15,7 +15,7 @@ from datasets import Dataset
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
-from autolora_bench.config.task import GenerationTask, Scorer
+from autolora_bench.config.task import IGNORED, GenerationTask, Scorer
 from autolora_bench.data.cache import cached_dataset
 from autolora_bench.data.schema import TaskData
 from autolora_bench.data.splits import limit
@@ -23,7 +23,6 @@ from autolora_bench.metrics.generation.e2e import score_e2e
 from autolora_bench.metrics.generation.webnlg import WebnlgProtocol, pad_references, score_webnlg
 from autolora_bench.metrics.registry import own_metrics, whole_of, with_own
 from autolora_bench.metrics.scores import MetricScores
-from autolora_bench.models.architectures import IGNORED
 from autolora_bench.models.load import HeadKind, HeadSpec
 from autolora_bench.tasks.base import Batch, EvaluationContext, Result, Splits
 from autolora_bench.tasks.encode import TRUNCATED, special_frame, tokenizer_fingerprint
@@ -39,12 +38,14 @@ class Generation:
     """A record of fields -> text. Every reference is a training example; a record is decoded once."""
 
     config: GenerationTask
+    unlimited: bool = field(default=False, kw_only=True)
+    """Whether the model reads and writes texts of any length."""
 
     def prepare(self, data: TaskData, tokenizer: PreTrainedTokenizerBase) -> Splits:
         """Training examples with labels on the reference alone, and prompts with their references.
 
         Raises:
-            UserError: a prompt that leaves no room for a text, or a tokenizer without an end of text.
+            UserError: a prompt that is too long, or a tokenizer without an end of text.
         """
         encoder = self.encoder(tokenizer)
         encoded = {name: self._encode(encoder, name, split, data) for name, split in data.splits.items()}
@@ -66,7 +67,7 @@ class Generation:
 
     def encoder(self, tokenizer: PreTrainedTokenizerBase) -> Encoder:
         """Record and description one after the other."""
-        return Encoder(self.config, tokenizer)
+        return Encoder(self.config, tokenizer, self.unlimited)
 
     def _encode(self, encoder: Encoder, name: str, split: Dataset, data: TaskData) -> Dataset:
         parts = {
@@ -175,6 +176,10 @@ class PairEncoder(Encoder):
         before, after = special_frame(self.tokenizer)
         return [*before, *ids, *after]
 
+    def excess(self, tokens: int) -> str | None:
+        """What is wrong with a record of so many tokens, if anything: its description has room of its own."""
+        return "is longer than" if tokens > self.context else None
+
     def example(self, prompt: list[int], target: list[int]) -> tuple[list[int], list[int], bool]:
         """What the encoder reads, what the decoder learns to write, and whether that was cut."""
         before, after = self.frame
@@ -191,7 +196,7 @@ class TextToText(Generation):
 
     def encoder(self, tokenizer: PreTrainedTokenizerBase) -> Encoder:
         """Record and description apart."""
-        return PairEncoder(self.config, tokenizer)
+        return PairEncoder(self.config, tokenizer, self.unlimited)
 
     def head(self) -> HeadSpec:
         """The model's own, of both halves."""

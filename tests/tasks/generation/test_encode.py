@@ -1,18 +1,27 @@
 """Prompts, labels token by token, and what is refused."""
 
+import copy
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
-from transformers import PreTrainedTokenizerBase, TrainingArguments
+from transformers import (
+    BartConfig,
+    LlamaConfig,
+    PreTrainedConfig,
+    PreTrainedTokenizerBase,
+    T5Config,
+    TrainingArguments,
+)
 
 from autolora_bench.config.task import GenerationTask, Protocol, Serialization
 from autolora_bench.data.schema import TaskData, to_dataset
 from autolora_bench.errors import UserError
 from autolora_bench.tasks.generation.records import pretokenize, serialize
-from autolora_bench.tasks.generation.task import Generation
+from autolora_bench.tasks.generation.task import Generation, TextToText
+from autolora_bench.tasks.table import build_task
 from autolora_bench.training.trainer import MeteredTrainer
 
 FIELDS = [["name", "The Inn"], ["eatType", "pub"], ["priceRange", "less than £20"], ["familyFriendly", "no"]]
@@ -118,6 +127,71 @@ def test_a_prompt_without_room_is_refused(
         UserError, match=r"train, record 0 \(name : The Inn .*its prompt of \d+ tokens .* within 20"
     ):
         Generation(task).prepare(data_of(task, [["A pub."]]), byte_tokenizer)
+
+
+@pytest.mark.parametrize("most", [20, 20.0])
+def test_the_limit_that_a_prompt_exceeds_is_named(
+    most: float, generation_task: GenerationTask, byte_tokenizer: PreTrainedTokenizerBase
+) -> None:
+    """Raising the other would change nothing."""
+    short = copy.deepcopy(byte_tokenizer)
+    short.model_max_length = most
+    task = replace(generation_task, max_length=100)
+    with pytest.raises(
+        UserError, match=r"within 20, which is model_max_length in tokenizer_config\.json"
+    ) as told:
+        Generation(task).prepare(data_of(task, [["A pub."]]), short)
+    assert "raise model_max_length" in told.value.mend
+    small = replace(task, max_length=10)
+    with pytest.raises(UserError, match=r"within 10, which is task\.max_length") as told:
+        Generation(small).prepare(data_of(task, [["A pub."]]), short)
+    assert "raise task.max_length" in told.value.mend
+
+
+def test_a_record_may_fill_the_half_that_reads_it(
+    generation_task: GenerationTask, byte_tokenizer: PreTrainedTokenizerBase
+) -> None:
+    text = serialize(FIELDS, TEXT, generation_task)
+    tokens = byte_tokenizer(text)["input_ids"]
+    data = data_of(generation_task, [["A pub.", TEXT * 3]])
+    fits = replace(generation_task, max_length=len(tokens))
+    splits = TextToText(fits, 0).prepare(data, byte_tokenizer)
+    assert splits.train["input_ids"][:] == [tokens, tokens]
+    assert [len(labels) for labels in splits.train["labels"]] == [
+        len(byte_tokenizer(" A pub.")["input_ids"]) + 1,
+        len(tokens),
+    ]
+    assert splits.truncated["train"] == 1
+    short = replace(generation_task, max_length=len(tokens) - 1)
+    wrong = rf"its prompt of {len(tokens)} tokens is longer than {len(tokens) - 1}, which is task\.max_length"
+    with pytest.raises(UserError, match=wrong):
+        TextToText(short, 0).prepare(data, byte_tokenizer)
+
+
+@pytest.mark.parametrize(
+    ("config", "unlimited"),
+    [(T5Config(decoder_start_token_id=0), True), (BartConfig(), False), (LlamaConfig(), False)],
+    ids=["t5", "bart", "llama"],
+)
+def test_a_tokenizers_limit_is_that_of_positions(
+    config: PreTrainedConfig,
+    unlimited: bool,
+    composed: Callable[..., Any],
+    byte_tokenizer: PreTrainedTokenizerBase,
+) -> None:
+    """T5 has none: its tokenizer's limit is the length that it was pretrained at."""
+    short = copy.deepcopy(byte_tokenizer)
+    short.model_max_length = 20
+    task = build_task(composed("task=e2e", "task.max_length=200"), config)
+    data = data_of(task.config, [["A pub." * 10]])  # type: ignore[arg-type]
+    if not unlimited:
+        with pytest.raises(UserError, match="which is model_max_length"):
+            task.prepare(data, short)
+        return
+    splits = task.prepare(data, short)
+    assert len(splits.train["input_ids"][0]) > 20
+    assert len(splits.train["labels"][0]) > 20
+    assert splits.truncated["train"] == 0
 
 
 def test_long_references_are_truncated_without_an_end(
