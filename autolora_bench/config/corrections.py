@@ -101,9 +101,11 @@ def _adapts_tied(config: Mapping[str, Any]) -> bool:
 
 
 def _is_byte_level(config: Mapping[str, Any]) -> bool:
-    """Whether its tokenizer knows bytes and blanks, and is neither GPT-2's nor RoBERTa's."""
+    """Whether its tokenizer knows bytes and blanks, and is neither GPT-2's nor RoBERTa's: by what the model is called,
+    as an identity has no architecture."""
     model = _part(config, "model")
-    return model.get("architecture") in ("qwen2", "qwen3", "modernbert") or model.get("name") == "llama32_1b"
+    called = " ".join(str(model.get(name) or "") for name in ("name", "hub", "checkpoint")).lower()
+    return any(word in called for word in ("qwen", "modernbert", "llama32", "llama-3"))
 
 
 def _is(config: Mapping[str, Any], *methods: str) -> bool:

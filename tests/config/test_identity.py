@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from autolora_bench.config.compose import compose_config, composer, to_experiment
+from autolora_bench.config.corrections import earlier_rules
 from autolora_bench.config.experiment import (
     ExperimentConfig,
     config_id,
@@ -153,6 +154,24 @@ def test_reference_is_what_records_were_made_with() -> None:
     assert [config_id(run.experiment) for run in runs] == ["3ab82ab1"]
     recorded = {path.name for path in (RESULTS / "kernels" / "stsb" / "minilm").glob("lora-*")}
     assert {f"lora-{config_id(run.experiment)}" for run in (*runs, *kernels, *unpadded)} == recorded
+
+
+@pytest.mark.parametrize(
+    ("words", "applies"),
+    [
+        (["model=qwen25_05b"], True),
+        (["model=llama32_1b"], True),
+        (["model=any", "model.checkpoint=answerdotai/ModernBERT-base"], True),
+        (["model=gpt2"], False),
+        (["model=tinyllama"], False),
+    ],
+)
+def test_taggers_whose_words_were_cut_otherwise_are_other_runs(words: list[str], applies: bool) -> None:
+    run = experiment(*words, base=["task=bionlp", "method=lora", "data=generated"])
+    assert ("words_as_text" in run.method.corrections) == applies
+    recorded = experiment_identity(run)
+    recorded["method"].pop("corrections", None)
+    assert any("blanks" in clause for clause in earlier_rules(recorded)) == applies
 
 
 @pytest.mark.sample(one_in=2)
