@@ -146,11 +146,26 @@ def plan_jobs(
 
 
 def beside(request: Request) -> list[Request]:
-    """The same request for every suite that its suite names beside itself; none where words choose the methods."""
+    """The same request for every suite that its suite names beside itself; none where words choose the methods.
+
+    Raises:
+        UserError: one of them tunes first, and its suite does not: it would be run as if it did not either.
+    """
     if "method" in request.said:
         return []
+    own = _suite(request)
+    for name in own.beside:
+        if (
+            not own.tuned
+            and "method.learning_rate" not in request.said
+            and read_suite(name, request.folders).tuned
+        ):
+            raise UserError(
+                f"suite={name} tunes first, and is beside suite={request.said['suite']}, which does not",
+                "run it by itself, or say method.learning_rate=RATE: a rate that is said is not tuned",
+            )
     rest = tuple(word for word in request.overrides if not word.startswith("suite="))
-    return [replace(request, overrides=(*rest, f"suite={name}")) for name in _suite(request).beside]
+    return [replace(request, overrides=(*rest, f"suite={name}")) for name in own.beside]
 
 
 def sweep_name(request: Request) -> str:

@@ -395,6 +395,10 @@ def test_a_suite_that_tunes_nothing_is_refused_beside_one_that_does(tmp_path: Pa
     with pytest.raises(UserError, match="suite=plain has no tuning, and is beside suite=mine"):
         planned_runs(Request(words, config_dir=tmp_path))
     assert planned_runs(Request((*words, "method=bitfit", "seed=0"), config_dir=tmp_path)).later
+    (tmp_path / "suite" / "plain.yaml").write_text(f"{head}bitfit}}}}}}\nbeside: [mine]\n", encoding="utf-8")
+    plain = ("suite=plain", *words[1:])
+    with pytest.raises(UserError, match="suite=mine tunes first, and is beside suite=plain, which does not"):
+        planned_runs(Request(plain, config_dir=tmp_path))
 
 
 def test_a_setting_that_the_tuning_sets_is_not_taken_and_overruled(tmp_path: Path) -> None:
