@@ -101,11 +101,22 @@ def _adapts_tied(config: Mapping[str, Any]) -> bool:
 
 
 def _is_byte_level(config: Mapping[str, Any]) -> bool:
-    """Whether its tokenizer knows bytes and blanks, and is neither GPT-2's nor RoBERTa's: by what the model is called,
-    as an identity has no architecture."""
-    model = _part(config, "model")
-    called = " ".join(str(model.get(name) or "") for name in ("name", "hub", "checkpoint")).lower()
+    """Whether its tokenizer knows bytes and blanks, and is neither GPT-2's nor RoBERTa's."""
+    called = _called(config)
     return any(word in called for word in ("qwen", "modernbert", "llama32", "llama-3"))
+
+
+def _reads_beyond_512(config: Mapping[str, Any]) -> bool:
+    """Whether it is a T5 that writes texts, whose tokenizers state 512 tokens and which itself has no limit."""
+    called = _called(config)
+    length = _part(config, "task").get("max_length")
+    return "decoding" in _part(config, "task") and "t5" in called and isinstance(length, int) and length > 512
+
+
+def _called(config: Mapping[str, Any]) -> str:
+    """All that its model is called: an identity has no architecture."""
+    model = _part(config, "model")
+    return " ".join(str(model.get(name) or "") for name in ("name", "hub", "checkpoint")).lower()
 
 
 def _is(config: Mapping[str, Any], *methods: str) -> bool:
@@ -198,6 +209,11 @@ CORRECTIONS = (
         "start_by_labels",
         _starts_from_parts,
         "LoRA-GA's start weighed batches of its examples alike, however many examples and labels they had",
+    ),
+    Correction(
+        "whole_references",
+        _reads_beyond_512,
+        "texts to be written were cut at the 512 tokens that T5's tokenizer states, whatever task.max_length said",
     ),
 )
 """Every mended rule. A new one is added at the end: the order is part of identities."""

@@ -47,8 +47,8 @@ class Published:
     parameters: str
     """Weights in millions, e.g. `0.3M`; empty where it is not known."""
     task: str
-    """As ours, which means its first split; `mnli_mm` names the mismatched one, `xnli_de` that in German,
-    `webnlg/unseen` a subset, `average` the paper's own mean."""
+    """As ours, which means its first split, or the language that was trained on; `mnli_mm` names the mismatched one,
+    `xnli_de` that in German, `webnlg/unseen` a subset, `average` the paper's own mean."""
     metric: str
     value: float
     std: float | None

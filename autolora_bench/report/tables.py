@@ -217,12 +217,13 @@ class TaskFacts:
         """What published values of a split are filed under, behind the task's name.
 
         The bare name is that of the first split, as no other is meant by a table that names none; of MNLI it is the
-        matched one, and a split in a language that was not trained on always says its own.
+        matched one, of a task in several languages the one that was trained on, or a split that names none.
         """
         if split.endswith("_mismatched"):
             return "mm"
-        foreign = self.language and split.partition("_")[2] not in ("", self.language)
-        if f"{split}_mismatched" in self.splits or (split == self.splits[0] and not foreign):
+        language = split.partition("_")[2]
+        bare = language in ("", self.language) if self.language else split == self.splits[0]
+        if f"{split}_mismatched" in self.splits or bare:
             return ""
         return _variants(self.splits)[split] or split
 

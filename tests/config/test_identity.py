@@ -156,6 +156,15 @@ def test_reference_is_what_records_were_made_with() -> None:
     assert {f"lora-{config_id(run.experiment)}" for run in (*runs, *kernels, *unpadded)} == recorded
 
 
+def test_a_t5_whose_references_were_cut_is_another_run() -> None:
+    base = ["task=e2e", "method=lora", "data=generated", "model=any", "model.checkpoint=google/flan-t5-base"]
+    for length, applies in (512, False), (600, True):
+        run = experiment(f"task.max_length={length}", base=base)
+        assert ("whole_references" in run.method.corrections) == applies
+    other = [*base[:-1], "model.checkpoint=facebook/bart-base", "task.max_length=600"]
+    assert "whole_references" not in experiment(base=other).method.corrections
+
+
 @pytest.mark.parametrize(
     ("words", "applies"),
     [

@@ -180,6 +180,8 @@ def beside(record: RunRecord, values: dict[str, float], tmp_path: Path) -> dict[
         ("evaluation", ["validation", "validation_hard"], None, {"validation": 90.0, "validation_hard": 60.0}),
         ("evaluation", ["dev_mismatched", "dev"], None, {"dev": 90.0, "dev_mismatched": 50.0}),
         ("test", ["test_en", "test_de"], "en", {"test_en": 90.0, "test_de": 70.0}),
+        ("test", ["test_de", "test_en"], "en", {"test_en": 90.0, "test_de": 70.0}),
+        ("test", ["test_de", "test_fr"], "fr", {"test_fr": 90.0, "test_de": 70.0}),
         ("test", ["test_de"], "en", {"test_de": 70.0}),
     ],
 )  # fmt: skip
