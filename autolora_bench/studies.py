@@ -5,11 +5,10 @@ There is no store beside the records: a study that is started again asks for the
 those that are completed answer with their scores.
 """
 
-import itertools
 import math
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
@@ -98,17 +97,28 @@ class Study:
 
     @cached_property
     def example(self) -> ExperimentConfig:
-        """What its runs have in common; of what is tuned the lowest bounds that can be run.
+        """What its runs have in common; of what is tuned the first corner of the bounds that can be run.
 
-        Raises UserError where no bounds can be, of the lowest."""
+        Raises UserError where none can be, of the lowest; UnsupportedError, which bounds do not change, at once."""
         refused = []
         with composer():
-            for bounds in itertools.product(*self.tuned.values()):
+            for corner in self._corners():
                 try:
-                    return to_experiment(self._compose(_said(zip(self.tuned, bounds, strict=True))))
+                    return to_experiment(self._compose(_said(corner.items())))
+                except UnsupportedError:
+                    raise
                 except UserError as error:
                     refused.append(error)
         raise refused[0]
+
+    def _corners(self) -> Iterator[dict[str, Any]]:
+        """All at their lowest, all at their highest, then each alone at its highest: of many settings all corners
+        would take minutes."""
+        lowest, highest = ({name: bounds[end] for name, bounds in self.tuned.items()} for end in (0, 1))
+        yield lowest
+        yield highest
+        for name in self.tuned:
+            yield {**lowest, name: highest[name]}
 
     def _candidates(self) -> list[tuple[Any, dict[str, Any]]]:
         example = PlannedRun(self.example, ())

@@ -315,7 +315,8 @@ def test_a_rate_that_is_said_leaves_a_searchs_rate_behind_and_that_is_told(
         f"results={tmp_path}",
     )
     follows = "method.search.learning_rate=${method.learning_rate}"
-    for words, told in [(said, True), ((*said, follows), False), ((*said, "tuning.tied=[]"), False)]:
+    others = [(*said, follows), (*said, "tuning.tied=[]"), (*said, "tuning.tied=[train.schedule]")]
+    for words, told in [(said, True), *((other, False) for other in others)]:
         cli.run(["check", *words])
         assert (
             "method.search.learning_rate stays 0.0001 beside method.learning_rate=0.003"

@@ -17,7 +17,7 @@ from autolora_bench.config.trackers import TRACKERS
 from autolora_bench.errors import UserError
 from autolora_bench.record import Status, find_records, read_record, write_record
 from autolora_bench.request import Request
-from autolora_bench.studies import studies
+from autolora_bench.studies import Study, studies
 from autolora_bench.sweeps import plan
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -163,6 +163,32 @@ def test_what_all_trials_have_is_looked_at_with_what_they_tune() -> None:
     assert study.example.method.search.budget == 12  # type: ignore[attr-defined]
     [study] = studies(Request((*words, "method=lora", "method.rank=int(interval(-1, 6))")))
     assert study.example.method.rank == 6  # type: ignore[attr-defined]
+
+
+def test_a_study_that_cannot_be_is_not_composed_at_every_corner(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    compose = Study._compose
+
+    def counted(study: Study, values: tuple[str, ...]) -> Any:
+        asked.append(values)
+        return compose(study, values)
+
+    monkeypatch.setattr(Study, "_compose", counted)
+    tuned = [
+        f"{name}=interval(0.01, 0.1)" for name in ("train.weight_decay", "train.warmup", "method.dropout")
+    ]
+    words = ("task=sst2", "data=generated", "model=any", "hydra/sweeper=optuna", "seed=0", *tuned)
+    [wrong] = studies(
+        Request((*words, "method=lora", "train.max_grad_norm=interval(0.5, 1.0)"), multirun=True)
+    )
+    with pytest.raises(UserError, match="there is no setting"):
+        wrong.example  # noqa: B018
+    assert len(asked) == 6
+    rate = "method.learning_rate=interval(0, 0.01)"
+    [left_out] = studies(
+        Request((*words[:-3], "model.architecture=llama", "method=bitfit", rate), multirun=True)
+    )
+    assert "no bias terms" in str(left_out.refusal())
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "random", "cmaes", "nsgaii", "gp"])

@@ -43,7 +43,7 @@ def untied(experiment: ExperimentConfig) -> list[str]:
         f"{name} stays {value:g} beside {RATE}={rate:g}: where the suite tunes the rate it follows it; say "
         f"'{name}=${{{RATE}}}' for the run that tuning would make"
         for name, value in zip(experiment.tuning.tied, values, strict=True)
-        if value is not None and value != rate
+        if isinstance(value, int | float) and not isinstance(value, bool) and value != rate
     ]
 
 

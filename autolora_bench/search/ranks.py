@@ -111,6 +111,11 @@ class RankRule:
     budget: int | None = None
     minimum: int = 0
 
+    def __post_init__(self) -> None:
+        object.__setattr__(
+            self, "kind", member(Rule, self.kind, "rule")
+        )  # callers without a type checker say its name
+
     def allocate(self, values: Tensor | Sequence[Sequence[float]], modules: Sequence[str]) -> RankAllocation:
         """The allocation; arguments and errors as of `allocate_ranks`."""
         try:

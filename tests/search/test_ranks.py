@@ -9,7 +9,7 @@ import torch
 
 from autolora_bench.config.search import Rule
 from autolora_bench.errors import UserError
-from autolora_bench.search import RankAllocation, allocate_ranks
+from autolora_bench.search import RankAllocation, RankRule, allocate_ranks
 
 NAMES = ["a", "b", "c"]
 
@@ -40,6 +40,19 @@ def test_rules_against_loops():
     assert [list(r) for r in allocate_ranks(beta, NAMES, "mean").kept] == mean
     assert [list(r) for r in allocate_ranks(beta.sigmoid(), NAMES, "half").kept] == half
     assert [list(r) for r in allocate_ranks(alpha, NAMES, "threshold", threshold=0.3).kept] == custom
+
+
+def test_a_rule_by_its_name_is_the_rule():
+    values = table()
+    for rule, more in ((Rule.mean, {}), (Rule.budget, {"budget": 5}), (Rule.threshold, {"threshold": 0.3})):
+        named = RankRule(rule.name, **more).allocate(values, NAMES)
+        assert (
+            named
+            == RankRule(rule, **more).allocate(values, NAMES)
+            == allocate_ranks(values, NAMES, rule, **more)
+        )
+    with pytest.raises(UserError, match="rule"):
+        RankRule("men")
 
 
 def test_any_table_of_values_is_taken():
