@@ -58,6 +58,10 @@ SHOWN = {
         f"records={RESULTS / 'fair_sst2_at_3e-3' / 'records'}",
         "compare=lora_svd_ranks:lora,lora_svd_ranks:lora_random_ranks",
     ],
+    "fair_cola_at_1e-3": [
+        f"records={RESULTS / 'fair_cola_at_1e-3' / 'records'}",
+        "compare=lora_svd_ranks:lora,lora_random_ranks:lora,lora_svd_ranks:lora_random_ranks",
+    ],
     "fair_stsb": [f"records={RESULTS / 'fair_stsb' / 'records'}", "compare=head_only:lora"],
     "learned_rates_fair": [
         f"records={RESULTS / 'learned_rates_fair' / 'records'}",
