@@ -25,7 +25,7 @@ INCLUDED = 1000
 ENGINES = {
     "launcher": ("basic", "joblib", "ray", "submitit_local", "submitit_slurm"),
     "sweeper": ("basic", "optuna"),
-    "sweeper/sampler": ("cmaes", "gp", "grid", "motpe", "nsgaii", "random", "tpe"),
+    "sweeper/sampler": ("cmaes", "gp", "grid", "motpe", "nsgaii", "random", "tpe", "tpe_early"),
 }
 """Hydra's groups that a defaults list may choose from, with the choices of the project's extras."""
 TEXTS = ("direction", "study_name")

@@ -27,8 +27,7 @@ from transformers import (
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.pytorch_utils import Conv1D
 
-from autolora_bench.config.architectures import DECODERS
-from autolora_bench.config.padding import ABLE
+from autolora_bench.config.architectures import DECODERS, Is, those
 from autolora_bench.errors import UserError
 from autolora_bench.models.attention import ask_registry, attention_replaced, mpnet_with_sdpa
 from autolora_bench.speedups import padding_free as module
@@ -104,7 +103,7 @@ def assert_the_same(model: Any, inputs: dict[str, Tensor], unpadded: bool = True
         torch.testing.assert_close(found[name], gradient, rtol=1e-3, atol=1e-6)
 
 
-@pytest.mark.parametrize("architecture", ABLE)
+@pytest.mark.parametrize("architecture", those(Is.unpadded))
 def test_losses_and_gradients_are_those_of_the_padded_batch(architecture: str) -> None:
     assert_the_same(built(architecture), batch())
 
