@@ -229,9 +229,7 @@ class Contender:
         best = _best(candidates)
         if best is None:
             return None
-        if (
-            best.score is None
-        ):  # where some diverged, lower may not; where a metric is nowhere defined, none helps
+        if best.score is None:  # lower may not diverge; where a metric is nowhere defined no rate helps
             return self._below(rates) if any(one.diverged for one in candidates) else None
         if best.rate == rates[-1]:
             return self._above(rates)

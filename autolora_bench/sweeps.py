@@ -28,6 +28,7 @@ from autolora_bench.metrics.kinds import check_metrics
 from autolora_bench.plan import PlannedRun, distinct_comparisons
 from autolora_bench.plan_cache import Cell, PlanCache
 from autolora_bench.request import Request, name_of
+from autolora_bench.tuned_settings import RATE
 
 ENGINE = ("hydra/launcher", "hydra.launcher", "hydra/sweeper", "hydra.sweeper")
 """Words about how a sweep is run; one of its runs alone does without."""
@@ -155,11 +156,7 @@ def beside(request: Request) -> list[Request]:
         return []
     own = _suite(request)
     for name in own.beside:
-        if (
-            not own.tuned
-            and "method.learning_rate" not in request.said
-            and read_suite(name, request.folders).tuned
-        ):
+        if not own.tuned and RATE not in request.said and read_suite(name, request.folders).tuned:
             raise UserError(
                 f"suite={name} tunes first, and is beside suite={request.said['suite']}, which does not",
                 "run it by itself, or say method.learning_rate=RATE: a rate that is said is not tuned",

@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import is_dataclass
 from functools import cache
+from operator import attrgetter
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -104,6 +105,22 @@ def check_names(tuning: TuningConfig, examples: Sequence[ExperimentConfig]) -> N
 def follow(tuning: TuningConfig, example: ExperimentConfig) -> list[str]:
     """The words by which settings take the rate, in a method that has them."""
     return [f"{name}=${{{RATE}}}" for name in tuning.tied if has(example, name)]
+
+
+def untied(experiment: ExperimentConfig) -> list[str]:
+    """Of a run whose rate is said: the numbers that would have followed it in the tuning, and do not, as notes."""
+    tied = (
+        []
+        if experiment.tuning is None
+        else [name for name in experiment.tuning.tied if has(experiment, name)]
+    )
+    rate, *values = (attrgetter(name)(experiment) for name in (RATE, *tied))
+    return [
+        f"{name} stays {value:g} beside {RATE}={rate:g}: where the suite tunes the rate it follows it; say "
+        f"'{name}=${{{RATE}}}' for the run that tuning would make"
+        for name, value in zip(tied, values, strict=True)
+        if isinstance(value, int | float) and not isinstance(value, bool) and value != rate
+    ]
 
 
 def further(tuning: TuningConfig, example: ExperimentConfig) -> Iterator[tuple[str, ...]]:

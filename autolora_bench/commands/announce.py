@@ -2,13 +2,12 @@
 
 import sys
 from collections import Counter
-from typing import Any
 
 from autolora_bench.config.any_task import describe
 from autolora_bench.config.experiment import ExperimentConfig
 from autolora_bench.record import Evaluation, RunRecord
 from autolora_bench.sweeps import Plan
-from autolora_bench.tuned_settings import RATE
+from autolora_bench.tuned_settings import untied
 from autolora_bench.untrusted import printable
 
 
@@ -32,27 +31,6 @@ def announce(planned: Plan, pending: int, refused: int, done: int) -> None:
     skipped += f", {left} left as they are (rerun=missing runs them)" if left else ""
     skipped += f", {refused} refused" if refused else ""
     print(f"{pending} of {len(planned)} runs to do{skipped}", file=sys.stderr)
-
-
-def untied(experiment: ExperimentConfig) -> list[str]:
-    """Settings that follow the rate where a suite tunes it, and do not where the rate is said."""
-    if experiment.tuning is None:
-        return []
-    rate, *values = (_setting(experiment, name) for name in (RATE, *experiment.tuning.tied))
-    return [
-        f"{name} stays {value:g} beside {RATE}={rate:g}: where the suite tunes the rate it follows it; say "
-        f"'{name}=${{{RATE}}}' for the run that tuning would make"
-        for name, value in zip(experiment.tuning.tied, values, strict=True)
-        if isinstance(value, int | float) and not isinstance(value, bool) and value != rate
-    ]
-
-
-def _setting(experiment: ExperimentConfig, name: str) -> Any:
-    """By its dotted name; None where the experiment has none of this name."""
-    node: Any = experiment
-    for part in name.split("."):
-        node = getattr(node, part, None)
-    return node
 
 
 def show(record: RunRecord) -> None:

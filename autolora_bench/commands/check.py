@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-from autolora_bench.commands.announce import untied
 from autolora_bench.commands.duration import duration_lines, read_rate
 from autolora_bench.commands.options import COMMANDS, print_json, split_json, split_options
 from autolora_bench.config.any_task import describe
@@ -35,6 +34,7 @@ from autolora_bench.request import read_request
 from autolora_bench.rerun import decide
 from autolora_bench.run_files import RUN, check_writable, link_error, link_in
 from autolora_bench.tables.read import WILD
+from autolora_bench.tuned_settings import untied
 
 HYDRA_FOLDER = ".hydra"
 """Where below the results a sweep leaves what it was (`hydra.sweep.dir` in conf/config.yaml)."""

@@ -61,6 +61,17 @@ def test_nothing_of_the_machine_is_left_and_the_bytes_do_not_depend_on_the_folde
     assert files(tmp_path / "again") == files(tmp_path / "one")
 
 
+def thinned_error(
+    results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> tuple[dict[str, str], str]:
+    """What is left of the error of the one record of method=full, and what was printed."""
+    text = out(capsys, "records", f"results={results}", "method=full", f"to={tmp_path / 'thin'}")
+    (path,) = (tmp_path / "thin").rglob("run.json")
+    error = read_record(path).error
+    assert error is not None
+    return error, text
+
+
 def test_a_traceback_keeps_its_files_and_loses_their_folders(
     results: Path, a_run: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -70,10 +81,7 @@ def test_a_traceback_keeps_its_files_and_loses_their_folders(
     trace = 'File "/home/a person/lib/trainer.py", line 3\nsee https://example.org/a/b and ~/data/x.tsv'
     record.error = {"type": "E", "message": "/data/rte/dev.tsv: no", "mend": "", "traceback": trace}
     write_record(folder, record)
-    out(capsys, "records", f"results={results}", "method=full", f"to={tmp_path / 'thin'}")
-    (path,) = (tmp_path / "thin").rglob("run.json")
-    error = read_record(path).error
-    assert error is not None
+    error, _ = thinned_error(results, tmp_path, capsys)
     assert error["message"] == ".../dev.tsv: no"
     assert error["traceback"] == 'File ".../trainer.py", line 3\nsee https://example.org/a/b and .../x.tsv'
 
@@ -97,11 +105,8 @@ def test_places_with_blanks_that_a_record_names_are_cut_in_its_texts(
     }
     record.error = {"type": "E", "message": "\n".join(lines), "mend": "", "traceback": ""}
     write_record(folder, record)
-    text = out(capsys, "records", f"results={results}", "method=full", f"to={tmp_path / 'thin'}")
+    error, text = thinned_error(results, tmp_path, capsys)
     assert "/srv/Jane Doe/Client Y/base" in text, "it stays in the settings, and is told of"
-    (path,) = (tmp_path / "thin").rglob("run.json")
-    error = read_record(path).error
-    assert error is not None
     assert error["message"].splitlines() == list(lines.values())
 
 
