@@ -16,9 +16,9 @@ demo: $(VENV)/complete
 	@echo 'Next: open runs/arena_small/report.html; $(BENCH) ls shows what else there is, docs/quickstart.md how to go on.'
 	@echo 'Your data: $(BENCH) task=rte method=autolora data=local data.dir=DIR (docs/data.md)'
 
-# A file's tests stay in one process: they share what their fixtures train.
+# A file's tests stay in one process: they share what their fixtures train. Commands that they start are compiled once.
 test: $(VENV)/complete
-	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n auto --dist loadfile
+	env -u PYTHONDONTWRITEBYTECODE OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n auto --dist loadfile
 
 lint: $(VENV)/complete
 	$(VENV)/bin/ruff check .

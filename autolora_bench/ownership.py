@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 LOCK = "run.lock"
 WAITING_SECONDS = 1.0
-PATIENCE = 0.5
+PATIENCE = 0.2
 """Seconds for which a run tries to take its lock: `owner_of` holds one of a dead process for an instant."""
 WATCHING_SECONDS = 3.0
 """The same for a lock that names nobody, which filelock watches for two seconds before it takes it over."""

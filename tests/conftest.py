@@ -61,22 +61,38 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.slow)
 
 
+def _ours_alone(repository: Any) -> bool:
+    """Whether nothing is searched but conf/, of which no test changes a file."""
+    from autolora_bench.paths import conf_dir
+
+    return all(
+        source.path == str(conf_dir()) for source in repository.get_sources() if source.scheme() == "file"
+    )
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _merge_once() -> Iterator[None]:
-    """Most compositions choose the same files of conf/: those are merged once. Words come after, as ever.
+    """Most compositions choose the same files of conf/: those are listed and merged once, and a word is read once.
+    Words come after, as ever.
 
     Nothing is remembered where a user's own folder of configurations is searched too.
     """
+    from hydra._internal import config_loader_impl, defaults_list
     from hydra._internal.config_loader_impl import ConfigLoaderImpl
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.core.override_parser.types import Override, ValueType
 
-    from autolora_bench.paths import conf_dir
+    from autolora_bench.config import parts
 
     merge = ConfigLoaderImpl._compose_config_from_defaults_list
-    own = str(conf_dir())
+    list_defaults = defaults_list.create_defaults_list
     merged: dict[str, bytes] = {}
+    listed: dict[str, bytes] = {}
+    parse = OverridesParser.parse_rule
+    parsed: dict[tuple[str, str], bytes] = {}
 
     def remembered(self: Any, defaults: list[Any], repo: Any) -> Any:
-        if any(source.path != own for source in repo.get_sources() if source.scheme() == "file"):
+        if not _ours_alone(repo):
             return merge(self, defaults, repo)
         chosen = repr(defaults)
         if chosen not in merged:
@@ -87,8 +103,33 @@ def _merge_once() -> Iterator[None]:
                 return made
         return pickle.loads(merged[chosen])
 
+    def listed_once(repo: Any, config_name: Any, overrides_list: list[Any], **how: bool) -> Any:
+        if not _ours_alone(repo):
+            return list_defaults(repo, config_name, overrides_list, **how)
+        given = defaults_list.Overrides(repo, overrides_list)
+        words, given.config_overrides = given.config_overrides, []
+        chosen = repr((config_name, given, how))
+        if chosen not in listed:
+            made = list_defaults(repo, config_name, overrides_list, **how)
+            made.config_overrides, made.overrides.config_overrides, made.defaults_tree = [], [], None
+            listed[chosen] = pickle.dumps(made)
+        found = pickle.loads(listed[chosen])
+        found.config_overrides = found.overrides.config_overrides = words
+        return found
+
+    def parsed_once(self: Any, word: str, rule: str) -> Any:
+        if (word, rule) in parsed:
+            return pickle.loads(parsed[word, rule])
+        made = parse(self, word, rule)
+        if isinstance(made, Override) and made.value_type is ValueType.ELEMENT:
+            parsed[word, rule] = pickle.dumps(made)
+        return made
+
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(OverridesParser, "parse_rule", parsed_once)
         patch.setattr(ConfigLoaderImpl, "_compose_config_from_defaults_list", remembered)
+        patch.setattr(config_loader_impl, "create_defaults_list", listed_once)
+        patch.setattr(parts, "create_defaults_list", listed_once)
         yield
 
 

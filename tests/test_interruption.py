@@ -419,7 +419,7 @@ class TestOwnership:
         with owned(tmp_path):
             pass
 
-    def test_a_lock_of_an_earlier_release_is_no_lock(self, tmp_path: Path) -> None:
+    def test_a_lock_of_an_earlier_release_is_taken_over_once_it_was_watched(self, tmp_path: Path) -> None:
         leave(
             tmp_path,
             json.dumps({"host": "elsewhere", "pid": 1, "started": "b 1", "since": "2026", "space": ""}),
@@ -429,7 +429,10 @@ class TestOwnership:
             pass
 
     @pytest.mark.parametrize("text", ["{", "[]", "1", "1\n\n", "-1\nhost\n", "x\ny\n"])
-    def test_a_torn_lock_is_no_lock(self, tmp_path: Path, text: str) -> None:
+    def test_a_torn_lock_is_no_lock(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+    ) -> None:
+        monkeypatch.setattr(filelock._soft, "MALFORMED_LOCK_AGE_THRESHOLD", 0.1)
         leave(tmp_path, text)
         with owned(tmp_path):
             pass
