@@ -20,7 +20,7 @@ from autolora_bench.config.method import (
 )
 from autolora_bench.config.model import Attention, Dtype, Quantization
 from autolora_bench.config.rates import LearnedRatesConfig
-from autolora_bench.config.support import UnsupportedError
+from autolora_bench.config.support import refuse
 from autolora_bench.config.task import GenerationTask, RecoveryTask
 from autolora_bench.config.train import Precision
 from autolora_bench.config.variant import Start, VariantConfig
@@ -127,86 +127,86 @@ def _check_flash(experiment: ExperimentConfig, architecture: str | None) -> None
             "say model.dtype=bf16 or train.precision=bf16, or leave it out",
         )
     if architecture is not None and not has(architecture, Is.flash):
-        _refuse(
+        refuse(
             FLASH,
             f"the architecture {architecture}",
             f"leave it out, or choose one of: {', '.join(those(Is.flash))}",
         )
     if isinstance(task, RecoveryTask):
-        _refuse(FLASH, f"task={task.name}, which compares hidden states in single precision")
+        refuse(FLASH, f"task={task.name}, which compares hidden states in single precision")
     if isinstance(task, GenerationTask):
-        _refuse(FLASH, f"task={task.name}, whose beams have an attention of their own")
+        refuse(FLASH, f"task={task.name}, whose beams have an attention of their own")
     _check_plain(experiment, FLASH, "which differentiates attention twice")
 
 
 def _check_compiled(experiment: ExperimentConfig, architecture: str | None) -> None:
     model, train = experiment.model, experiment.train
     if experiment.device == "mps":
-        _refuse(
+        refuse(
             COMPILE,
             "device=mps, for which it is not proved",
             "say device=cpu or device=cuda, or leave it out",
         )
     if architecture is not None and not has(architecture, Is.compiled):
-        _refuse(
+        refuse(
             COMPILE,
             f"the architecture {architecture}",
             f"leave it out, or choose one of: {', '.join(those(Is.compiled))}",
         )
     if train.cpu_kernels is True:
-        _refuse(COMPILE, "train.cpu_kernels=true, whose kernels are its own", "leave one of them out")
+        refuse(COMPILE, "train.cpu_kernels=true, whose kernels are its own", "leave one of them out")
     if train.gradient_checkpointing:
-        _refuse(
+        refuse(
             COMPILE, "train.gradient_checkpointing=true, for which it is not proved", "leave one of them out"
         )
     if model.attention is Attention.flash_attention_2:
-        _refuse(COMPILE, FLASH, "leave one of them out")
+        refuse(COMPILE, FLASH, "leave one of them out")
     if model.quantization is not Quantization.none:
-        _refuse(COMPILE, f"model.quantization={model.quantization.name}", "leave one of them out")
+        refuse(COMPILE, f"model.quantization={model.quantization.name}", "leave one of them out")
     if isinstance(experiment.task, RecoveryTask):
-        _refuse(COMPILE, f"task={experiment.task.name}, which plants and compares hidden states")
+        refuse(COMPILE, f"task={experiment.task.name}, which plants and compares hidden states")
     _check_plain(experiment, COMPILE, "whose exact pass cannot repeat the dropout of a compiled one")
 
 
 def _check_sharded(experiment: ExperimentConfig, architecture: str | None) -> None:
     model, method, train = experiment.model, experiment.method, experiment.train
     if architecture is not None and not has(architecture, Is.sharded):
-        _refuse(
+        refuse(
             FSDP,
             f"the architecture {architecture}",
             f"leave it out, or choose one of: {', '.join(those(Is.sharded))}",
         )
     if isinstance(method, FullConfig):
-        _refuse(FSDP, f"method={method.name}, which freezes no weights")
+        refuse(FSDP, f"method={method.name}, which freezes no weights")
     if not isinstance(method, PARTLY_FROZEN):
-        _refuse(FSDP, f"method={method.name}, for which it is not proved")
+        refuse(FSDP, f"method={method.name}, for which it is not proved")
     _check_plain(experiment, FSDP, "")
     if isinstance(experiment.task, GenerationTask | RecoveryTask):
-        _refuse(FSDP, f"task={experiment.task.name}, for which it is not proved")
+        refuse(FSDP, f"task={experiment.task.name}, for which it is not proved")
     for name in ("compile", "gradient_checkpointing"):
         if getattr(train, name):
-            _refuse(FSDP, f"train.{name}=true, for which it is not proved", "leave one of them out")
+            refuse(FSDP, f"train.{name}=true, for which it is not proved", "leave one of them out")
     if train.cpu_kernels is True:
-        _refuse(FSDP, "train.cpu_kernels=true, which keeps copies of whole weights", "leave one of them out")
+        refuse(FSDP, "train.cpu_kernels=true, which keeps copies of whole weights", "leave one of them out")
     if model.quantization is not Quantization.none:
-        _refuse(FSDP, f"model.quantization={model.quantization.name}", "leave one of them out")
+        refuse(FSDP, f"model.quantization={model.quantization.name}", "leave one of them out")
 
 
 def _check_plain(experiment: ExperimentConfig, asked: str, why_not_exact: str) -> None:
     """Raises UserError where a run is more than passes at the model's own weights that are differentiated once."""
     method = experiment.method
     if not isinstance(method, PLAIN) or isinstance(method, LearnedRatesConfig):
-        _refuse(asked, f"method={method.name}, for which it is not proved")
+        refuse(asked, f"method={method.name}, for which it is not proved")
     variant = getattr(method, "variant", VariantConfig())
     if variant.start is not Start.lora:
-        _refuse(asked, f"method.variant.start={variant.start.value}, for which it is not proved")
+        refuse(asked, f"method.variant.start={variant.start.value}, for which it is not proved")
     for name in ("lora_pro", "dora", "options"):
         if getattr(variant, name):
-            _refuse(asked, f"method.variant.{name}, for which it is not proved")
+            refuse(asked, f"method.variant.{name}, for which it is not proved")
     if not isinstance(method, AutoLoraConfig):
         return
     if method.search.estimator not in AT_THE_WEIGHTS:
-        _refuse(
+        refuse(
             asked,
             f"method.search.estimator={method.search.estimator.name}, for which it is not proved",
             f"leave it out, or choose among: {', '.join(one.name for one in AT_THE_WEIGHTS)}",
@@ -216,10 +216,6 @@ def _check_plain(experiment: ExperimentConfig, asked: str, why_not_exact: str) -
             f"{asked} with method.search.diagnose_steps={method.search.diagnose_steps}, {why_not_exact}",
             "say method.search.diagnose_steps=[]",
         )
-
-
-def _refuse(asked: str, what: str, mend: str = "leave it out") -> None:
-    raise UnsupportedError(f"{asked} does not work with {what}", mend)
 
 
 def slow_arithmetic(experiment: ExperimentConfig) -> str | None:

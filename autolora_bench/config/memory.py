@@ -17,7 +17,7 @@ from autolora_bench.config.method import (
 )
 from autolora_bench.config.model import Dtype, Quantization
 from autolora_bench.config.search import Estimator
-from autolora_bench.config.support import UnsupportedError
+from autolora_bench.config.support import refuse
 from autolora_bench.config.task import RecoveryTask
 from autolora_bench.config.variant import Start, VariantConfig
 from autolora_bench.errors import UserError
@@ -51,16 +51,16 @@ def check_package(experiment: ExperimentConfig) -> None:
 def _check_recomputed(experiment: ExperimentConfig, architecture: str | None) -> None:
     asked, method = "train.gradient_checkpointing=true", experiment.method
     if architecture is not None and has(architecture, Is.never_recomputed):
-        _refuse(asked, f"the architecture {architecture}", "leave it out, or choose another model")
+        refuse(asked, f"the architecture {architecture}", "leave it out, or choose another model")
     if architecture in ENCODER_DECODERS:
-        _refuse(asked, f"a {architecture} model, an encoder-decoder", "leave it out")
+        refuse(asked, f"a {architecture} model, an encoder-decoder")
     if not isinstance(method, RECOMPUTED):
-        _refuse(asked, f"method={method.name}, for which it is not proved", "leave it out")
+        refuse(asked, f"method={method.name}, for which it is not proved")
     if not isinstance(method, AutoLoraConfig):
         return
     search = method.search
     if search.estimator not in AT_THE_WEIGHTS:
-        _refuse(
+        refuse(
             asked,
             f"method.search.estimator={search.estimator.name}, which computes with other weights than the model's",
             f"leave it out, or choose among: {', '.join(one.name for one in AT_THE_WEIGHTS)}",
@@ -79,12 +79,12 @@ def _check_storage(experiment: ExperimentConfig, architecture: str | None) -> No
         asked = "model.quantization=nf4"
         _check(experiment, architecture, asked, "leave it out")
         if architecture is not None and not has(architecture, Is.nf4):
-            _refuse(asked, f"the architecture {architecture}", f"choose one of: {', '.join(those(Is.nf4))}")
+            refuse(asked, f"the architecture {architecture}", f"choose one of: {', '.join(those(Is.nf4))}")
     if model.dtype is not Dtype.fp32:
         asked, mend = f"model.dtype={model.dtype.name}", "say model.dtype=fp32"
         _check(experiment, architecture, asked, mend)
         if isinstance(experiment.method, AdaLoraConfig):
-            _refuse(
+            refuse(
                 asked, f"method={experiment.method.name}, whose triplets PEFT rounds to it as it prunes", mend
             )
 
@@ -98,18 +98,14 @@ def _check(experiment: ExperimentConfig, architecture: str | None, asked: str, m
             if reads
             else "which may change the pretrained weights"
         )
-        _refuse(asked, f"method={method.name}, {why}", f"{mend}, or choose a method of: {NAMES}")
+        refuse(asked, f"method={method.name}, {why}", f"{mend}, or choose a method of: {NAMES}")
     variant = getattr(method, "variant", VariantConfig())
     if variant.start is not Start.lora:
-        _refuse(asked, f"method.variant.start={variant.start.value}, which computes with full weights", mend)
+        refuse(asked, f"method.variant.start={variant.start.value}, which computes with full weights", mend)
     for name in ("lora_pro", "dora", "options"):
         if getattr(variant, name):
-            _refuse(asked, f"method.variant.{name}, which is not proved on such weights", mend)
+            refuse(asked, f"method.variant.{name}, which is not proved on such weights", mend)
     if isinstance(experiment.task, RecoveryTask):
-        _refuse(asked, f"task={experiment.task.name}, whose truth is planted into the weights", mend)
+        refuse(asked, f"task={experiment.task.name}, whose truth is planted into the weights", mend)
     if architecture in ENCODER_DECODERS:
-        _refuse(asked, f"a {architecture} model, an encoder-decoder", mend)
-
-
-def _refuse(asked: str, what: str, mend: str) -> None:
-    raise UnsupportedError(f"{asked} does not work with {what}", mend)
+        refuse(asked, f"a {architecture} model, an encoder-decoder", mend)

@@ -1,5 +1,7 @@
 """Which tasks and models each kind of method can be run on: checked before anything is trained."""
 
+from typing import NoReturn
+
 from autolora_bench.config.architectures import DECODERS, ENCODER_DECODERS, ENCODERS
 from autolora_bench.config.registry import KINDS, MethodConfig, Support, kind_of
 from autolora_bench.config.task import (
@@ -19,6 +21,17 @@ WRITTEN = (ClassificationTask, RegressionTask, GenerationTask)
 
 class UnsupportedError(UserError):
     """A method or setting asked for on a task or model that it does not work on: a sweep leaves such a run out."""
+
+
+def refuse(asked: str, what: str, mend: str = "leave it out") -> NoReturn:
+    """Raises UnsupportedError: what is asked for does not work with something else that is.
+
+    Args:
+        asked: the word that asks for it.
+        what: what it does not work with, and why where that is not plain.
+        mend: what to type instead.
+    """
+    raise UnsupportedError(f"{asked} does not work with {what}", mend)
 
 
 def check_support(method: MethodConfig, task: TaskConfig, architecture: str | None) -> None:

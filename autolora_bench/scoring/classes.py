@@ -13,6 +13,7 @@ from autolora_bench.data.glue_tsv import read_glue_tsv
 from autolora_bench.errors import UserError
 from autolora_bench.metrics.classification import CORRELATIONS, GLUE_CLASSES, GLUE_METRICS
 from autolora_bench.scoring.predictions import check_counts, check_ids, read_ids, read_lines
+from autolora_bench.tables.profile import spells_number
 from autolora_bench.tables.roles import INDICES, LABELS
 from autolora_bench.tables.text_files import BLANKS, QUOTED, holds_json, quote, read_text
 
@@ -219,7 +220,7 @@ def _split(line: str) -> list[str]:
 
 
 def _number(cell: str, path: Path, number: int) -> float:
-    if not _is_number(cell):
+    if not spells_number(cell):
         raise UserError(f"{path}, line {number}: {quote(cell)} is not a number", "give one number")
     value = float(cell)
     if not math.isfinite(value):
@@ -232,7 +233,7 @@ def _number(cell: str, path: Path, number: int) -> float:
 def _class(cell: str, classes: Sequence[str], path: Path, number: int) -> int | str:
     whole = _WHOLE.fullmatch(cell) or (classes and _CODE.fullmatch(cell))
     value: int | str = int(float(cell)) if len(cell) <= LONGEST and whole else cell
-    if value == cell and _is_number(cell) and not _CODE.fullmatch(cell):
+    if value == cell and spells_number(cell) and not _CODE.fullmatch(cell):
         raise UserError(
             f"{path}, line {number}: {quote(cell)} is not a class",
             "give the class's number or name, not its score",
@@ -244,14 +245,6 @@ def _class(cell: str, classes: Sequence[str], path: Path, number: int) -> int | 
             f"classes are {known}; a header is `prediction label`; for classes of your own: task=classification",
         )
     return value
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return "_" not in cell  # float() takes 1_0
 
 
 def is_glue_file(path: Path) -> bool:

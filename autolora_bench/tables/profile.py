@@ -137,6 +137,15 @@ def as_number(value: Any) -> float | None:
     return number if math.isfinite(number) else None
 
 
+def spells_number(text: str) -> bool:
+    """Whether a text is the spelling of a number, nan and inf among them."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return "_" not in text  # float() takes 1_0
+
+
 def _typed(column: Column) -> Column:
     column.content = Content(column.content)
     return column

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from autolora_bench.errors import UserError, nearest
-from autolora_bench.tables.profile import Column, Content, as_number
+from autolora_bench.tables.profile import Column, Content, as_number, spells_number
 
 TEXTS = (
     *("text", "sentence", "review", "content", "comment", "utterance", "tweet", "document", "message"),
@@ -146,10 +146,10 @@ def _by_name(table: dict[str, Column], kind: Kind | None, inputs: Sequence[str],
 
 def _named(table: dict[str, Column], names: dict[str, str]) -> str | None:
     """The column that is named as a label: `label` before all others; another name where no column is a rival."""
-    found = [names[name] for name in LABELS if name in names and _may_be_label(table[names[name]])]
+    found = [names[name] for name in LABELS if name in names and table[names[name]].single]
     if not found or found[0].lower().strip() == "label":
         return found[0] if found else None
-    rivals = [c for c in table.values() if _may_be_label(c) and not _is_prose(c) and not _is_index(c)]
+    rivals = [c for c in table.values() if c.single and not _is_prose(c) and not _is_index(c)]
     return found[0] if [c.name for c in rivals if c.name not in _read(names)] in ([found[0]], []) else None
 
 
@@ -194,7 +194,7 @@ def _by_content(
         if label is not None or inputs:
             return (inputs or texts, label or texts[0]) if len(texts) == 1 else None
         return None  # which of two texts is written nobody can tell
-    labels = [column.name for column in rest if _may_be_label(column) and not _is_prose(column)]
+    labels = [column.name for column in rest if column.single and not _is_prose(column)]
     texts = [column.name for column in rest if _is_text(column) and column.name not in labels]
     if label is not None:
         return (texts, label) if len(texts) == len(rest) == 1 else None
@@ -254,15 +254,7 @@ def _has_gaps(column: Column) -> bool:
     if column.content is not Content.text or not column.values:
         return False
     finite = [as_number(value) is not None for value in column.values]
-    return any(finite) and not all(finite) and all(map(_is_float, column.values))
-
-
-def _is_float(value: str) -> bool:
-    try:
-        float(value)
-    except ValueError:
-        return False
-    return "_" not in value
+    return any(finite) and not all(finite) and all(map(spells_number, column.values))
 
 
 def _listed_gaps(column: Column) -> str:
@@ -286,10 +278,6 @@ def _is_prose(column: Column) -> bool:
     if column.content is not Content.text:
         return False
     return column.values is None or column.words > SHORT or len(column.values) * EACH > column.rows
-
-
-def _may_be_label(column: Column) -> bool:
-    return column.content in (Content.text, Content.whole, Content.number, Content.boolean)
 
 
 def _may_be_tags(column: Column) -> bool:

@@ -102,12 +102,12 @@ class Task(Protocol):
         """Column whose values the two halves of the search share evenly, if there is one."""
 
 
-def evaluation_of(phase: str, split: str, result: Result, epoch: float = 0.0, step: int = 0) -> Evaluation:
-    """The record's entry: a metric without a value is None there, and the note says why."""
+def evaluation_of(phase: str, split: str, result: Result) -> Evaluation:
+    """The record's entry, before the first step: a metric without a value is None there, and the note says why."""
     scores: dict[str, float | None] = {**result.scores.values, **dict.fromkeys(result.scores.missing)}
     reasons = [f"{name}: {why}" for name, why in result.scores.missing.items()]
     note = "; ".join(filter(None, [result.note, *reasons])) or None
     labels = result.gold if "accuracy" in scores and result.gold else []
     counts = Counter(label for label in labels if isinstance(label, str))
     largest = counts.most_common(1)[0][1] / len(labels) if counts else None
-    return Evaluation(phase, split, epoch, step, scores, result.examples, note=note, largest_class=largest)
+    return Evaluation(phase, split, 0.0, 0, scores, result.examples, note=note, largest_class=largest)
