@@ -1,31 +1,29 @@
-"""Who is running a cell: a lock file in its folder that names its process, held by filelock.
+"""Who is running a cell: a lock file in its folder that names a process, which can be asked whether it still lives."""
 
-`filelock.SoftFileLock` takes over the lock of a process that is known to be gone, also where its number was given to
-another process since, and believes those to live that it cannot ask: on another host, or in a container.
-"""
-
+import json
 import os
+import platform
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from autolora_bench.errors import UserError
 from autolora_bench.processes import is_main, on_main
 
-if TYPE_CHECKING:
-    from filelock import SoftFileLock
+try:
+    import fcntl
+except ImportError:  # pragma: no cover - Windows has no advisory locks
+    fcntl = None  # type: ignore[assignment]
 
 LOCK = "run.lock"
+LARGEST = 4096
+"""Bytes; a larger file is no lock of ours."""
 WAITING_SECONDS = 1.0
-PATIENCE = 0.2
-"""Seconds for which a run tries to take its lock: `owner_of` holds one of a dead process for an instant."""
-WATCHING_SECONDS = 3.0
-"""The same for a lock that names nobody, which filelock watches for two seconds before it takes it over."""
 
 
 class BusyError(UserError):
@@ -34,19 +32,33 @@ class BusyError(UserError):
 
 @dataclass(frozen=True)
 class Owner:
-    """The process that a lock names."""
+    """A process, named so that another one with the same number is not mistaken for it."""
 
     host: str
-    pid: int | None
-    """None where the lock is empty: its disk was full, or the machine lost power."""
+    pid: int
+    started: str
+    """When the process began, in the words of its operating system."""
     since: str
-    """When it took the lock."""
+    """When it took the lock; only shown."""
+    space: str = ""
+    """Its namespace of process numbers on Linux: in another one, as in a container, it cannot be asked."""
+
+    @classmethod
+    def here(cls) -> "Owner":
+        """This process."""
+        moment = datetime.now(UTC).isoformat(timespec="seconds")
+        return cls(platform.node(), os.getpid(), _started(os.getpid()), moment, _space())
 
     def __str__(self) -> str:
-        process = (
-            "a process that left no number" if self.pid is None else f"process {self.pid} on {self.host}"
-        )
-        return f"{process} since {self.since}"
+        return f"process {self.pid} on {self.host} since {self.since}"
+
+    def may_live(self) -> bool:
+        """False only where the process is known to be gone; one on another host or in a container cannot be asked."""
+        if self.host != platform.node():
+            return True
+        if self.space not in ("", _space()) and self.started.split()[:1] == _started(os.getpid()).split()[:1]:
+            return True
+        return self.started != "" and _started(self.pid) == self.started
 
 
 @contextmanager
@@ -61,13 +73,12 @@ def owned(folder: Path, wait: bool = False) -> Iterator[None]:
         BusyError: a process that may still live holds it, and `wait` is false.
         UserError: the folder cannot be written.
     """
-    lock = _lock(folder)
-    on_main(lambda: _wait_for(lock, folder) if wait else _take(lock, folder))
+    on_main(lambda: _wait_for(folder) if wait else _take(folder))
     try:
         yield
     finally:
         if is_main():
-            lock.release()
+            (folder / LOCK).unlink(missing_ok=True)
 
 
 def wait_until_free(folder: Path) -> None:
@@ -84,70 +95,93 @@ def wait_until_free(folder: Path) -> None:
         time.sleep(WAITING_SECONDS)
 
 
-def owner_of(folder: Path) -> Owner | None:
-    """The process that holds the lock, unless it is known to be gone: then its lock is removed.
-
-    Where the folder cannot be written, so that this cannot be found out, the process is believed to live.
-    """
-    if not (folder / LOCK).is_file():
-        return None
-    from filelock import Timeout
-
-    lock = _lock(folder)
-    try:
-        lock.acquire(timeout=0)
-    except (Timeout, OSError):
-        return _owner(lock)
-    lock.release()
-    return None
-
-
-def _lock(folder: Path) -> "SoftFileLock":
-    from filelock import SoftFileLock
-
-    return SoftFileLock(folder / LOCK, thread_local=False)
-
-
-def _wait_for(lock: "SoftFileLock", folder: Path) -> None:
+def _wait_for(folder: Path) -> None:
     while True:
         wait_until_free(folder)
         with suppress(BusyError):
-            return _take(lock, folder)
+            return _take(folder)
 
 
-def _take(lock: "SoftFileLock", folder: Path) -> None:
-    from filelock import Timeout
+def _take(folder: Path) -> None:
+    with _locked(folder) as handle:
+        other = owner_of(folder)
+        if other is not None:
+            raise BusyError(
+                f"{folder} is being run by {other}: skipped",
+                f"if that process is gone, delete {folder / LOCK}",
+            )
+        os.truncate(handle, 0)
+        os.pwrite(handle, json.dumps(asdict(Owner.here())).encode(), 0)
+        os.fsync(handle)
 
+
+def owner_of(folder: Path) -> Owner | None:
+    """The process that holds the lock, unless it is known to be gone."""
+    owner = _read(folder / LOCK)
+    return owner if owner is not None and owner.may_live() else None
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[int]:
+    """The open lock file, while no other process looks at it or changes it."""
     path = folder / LOCK
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if path.exists() and not path.is_file():
             raise UserError(f"{path} is not a file, so that it cannot be a lock", "remove it")
-        try:
-            lock.acquire(timeout=PATIENCE)
-        except Timeout:
-            if _owner(lock) is not None:
-                raise
-            lock.acquire(timeout=WATCHING_SECONDS)
-    except Timeout:
-        raise BusyError(
-            f"{folder} is being run by {_owner(lock) or 'another process'}: skipped",
-            f"if that process is gone, delete {path}",
-        ) from None
+        handle = _open(path)
     except OSError as error:
         raise UserError(
             f"cannot write {path}: {error.strerror or error}", "choose another folder with results=DIR"
         ) from error
-
-
-def _owner(lock: "SoftFileLock") -> Owner | None:
-    """The owner that a lock names; None where there is no lock, or one that never was a lock."""
     try:
-        pid, status = lock.pid, os.stat(lock.lock_file)
-        since = datetime.fromtimestamp(status.st_mtime, UTC).isoformat(timespec="seconds")
-        if pid is None:
-            return None if status.st_size else Owner("", None, since)
-        host = Path(lock.lock_file).read_text(encoding="utf-8").splitlines()[1]
-    except (OSError, ValueError, IndexError, OverflowError):
+        yield handle
+    finally:
+        os.close(handle)
+
+
+def _open(path: Path) -> int:
+    while True:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        if fcntl is None:
+            return handle
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        if path.exists() and os.path.samestat(os.fstat(handle), path.stat()):
+            return handle
+        os.close(handle)
+
+
+def _read(path: Path) -> Owner | None:
+    """The owner that a lock names; None where there is no lock, or one that was torn or never was a lock."""
+    try:
+        if not path.is_file() or path.stat().st_size > LARGEST:
+            return None
+        values = json.loads(path.read_text(encoding="utf-8"))
+        owner = Owner(**values)
+    except (OSError, ValueError, TypeError, RecursionError):
         return None
-    return Owner(host.partition("?")[0], pid, since)
+    texts = (owner.host, owner.started, owner.since, owner.space)
+    good = type(owner.pid) is int and all(isinstance(t, str) and t.isprintable() for t in texts)
+    return owner if good else None
+
+
+def _space() -> str:
+    try:
+        return os.readlink("/proc/self/ns/pid")
+    except OSError:
+        return ""
+
+
+def _started(pid: int) -> str:
+    """Start of a process, with the boot it belongs to; empty where there is none of that number."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
+        return "" if fields[0] == "Z" else f"{boot} {fields[19]}"
+    except OSError:
+        if Path("/proc/self/stat").exists():
+            return ""
+    answer = subprocess.run(
+        ["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False
+    )
+    return answer.stdout.strip()

@@ -1,5 +1,6 @@
 """Sweeps on real launchers, as a user starts them: a job that fails stops no other and is not hidden."""
 
+import json
 import os
 import re
 import shlex
@@ -115,7 +116,7 @@ def test_a_job_that_is_put_back_into_the_queue_goes_on_from_its_checkpoint(
     process = start([*line(tiny_encoder, tmp_path / "runs"), *words], tmp_path)
     folder = wait_for(process, tmp_path / "runs", "finetune/checkpoints/checkpoint-*/WHOLE").parents[3]
     begun = read_record(folder / "run.json").started
-    os.kill(int((folder / "run.lock").read_text().splitlines()[0]), signal.SIGUSR2)
+    os.kill(json.loads((folder / "run.lock").read_text())["pid"], signal.SIGUSR2)
     said = process.communicate()[1]
     assert process.returncode == 0, said
     record = read_record(folder / "run.json")
@@ -228,7 +229,7 @@ def test_a_killed_worker_of_joblib_is_told_and_the_same_command_ends_what_it_beg
     words = [*line(tiny_encoder, tmp_path / "runs", "seed=0,1"), *words]
     first = start(words, tmp_path)
     folder = wait_for(first, tmp_path / "runs", "seed0/run.json").parent
-    os.kill(int((folder / "run.lock").read_text().splitlines()[0]), signal.SIGKILL)
+    os.kill(json.loads((folder / "run.lock").read_text())["pid"], signal.SIGKILL)
     said = first.communicate()[1]
     assert first.returncode == 1, said
     assert "the launcher gave up: TerminatedWorkerError" in said

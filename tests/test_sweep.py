@@ -1,7 +1,9 @@
 """From words to planned runs."""
 
+import json
 import shlex
 import shutil
+from dataclasses import asdict
 from itertools import product
 from pathlib import Path
 from threading import Event, Thread, Timer
@@ -549,6 +551,7 @@ def test_a_control_waits_for_no_lock_beside_ranks_that_are_there(
     words = [*PLANTED[:-1], f"results={tmp_path}"]
     assert cli.run([*words, "method=stable_rank"]) == 0
     (made,) = tmp_path.glob("planted/small/stable_rank-*/seed0")
-    (made / ownership.LOCK).write_text("1\nanother\n1\n")
+    owner = ownership.Owner("another", 1, "x 1", "2026-01-01T00:00:00+00:00")
+    (made / ownership.LOCK).write_text(json.dumps(asdict(owner)))
     assert cli.run([*words, "method=lora_shuffled_ranks", "method.reference=stable_rank"]) == 0
     assert "waiting" not in capsys.readouterr().err
