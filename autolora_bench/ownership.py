@@ -1,4 +1,9 @@
-"""Who is running a cell: a lock file in its folder that names a process, which can be asked whether it still lives."""
+"""Who is running a cell: a lock file in its folder that names a process, which can be asked whether it still lives.
+
+filelock's soft lock (4.2.11) does the same on a local disk. On NFS and SMB, which exchange no two names at once, it
+never takes over the lock of a killed run; a killed process that nobody reaped keeps it; and whoever cannot write the
+folder is not told that its owner is gone. Clusters have all three.
+"""
 
 import json
 import os

@@ -31,8 +31,18 @@ def world_size() -> int:
 
 
 def rank() -> int:
-    """Which of them this one is, from 0."""
-    return int(os.environ.get("RANK", "0"))
+    """Which of them this one is, from 0; 0 where there is one, whatever else RANK is used for.
+
+    Raises UserError where RANK says none of them.
+    """
+    if world_size() == 1:
+        return 0
+    said = os.environ.get("RANK") or "0"
+    if not said.isdecimal() or int(said) >= world_size():
+        raise UserError(
+            f"RANK={said} is none of {world_size()} processes", "unset it, or start with torchrun"
+        )
+    return int(said)
 
 
 def is_main() -> bool:

@@ -3,6 +3,7 @@
 import os
 import platform
 import subprocess
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,7 @@ def provenance() -> dict[str, Any]:
     }
 
 
+@cache
 def _version(package: str) -> str | None:
     from importlib import metadata  # a fiftieth of the time of `status`, which needs none
 
@@ -51,19 +53,37 @@ def _version(package: str) -> str | None:
         return None
 
 
+@cache
 def _commit() -> tuple[str | None, bool | None]:
-    """Commit of the checkout this code runs from, if it is one (an installed package has none)."""
-    package = Path(__file__).resolve().parent
+    """Commit of the checkout this code runs from, if it is one (an installed package has none).
+
+    It is asked for once: what is committed while a process runs is not what it runs.
+    """
+    return commit_of(Path(__file__).resolve().parent)
+
+
+def commit_of(package: Path) -> tuple[str | None, bool | None]:
+    """Commit that holds a package's folder, and whether it or conf/ beside it has changed since; None without one.
+
+    A copy that lies in another repository, which does not track it, has none.
+    """
     if not (package.parent / "pyproject.toml").is_file():
         return None, None
+    if _git(package, "ls-files", "--error-unmatch", "__init__.py") is None:
+        return None, None
     commit = _git(package, "rev-parse", "HEAD")
-    changes = _git(package, "status", "--porcelain", "--", str(package), str(package.parent / "conf"))
+    told = ("status", "--porcelain", "--untracked-files=all", "--")
+    changes = _git(package, *told, str(package), str(package.parent / "conf"))
     return commit, None if changes is None else bool(changes)
 
 
 def _git(folder: Path, *arguments: str) -> str | None:
+    """What git answers of the repository that a folder lies in, whichever its own variables name."""
+    own = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     try:
-        answer = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, timeout=10)
+        answer = subprocess.run(
+            ["git", *arguments], cwd=folder, env=own, capture_output=True, text=True, timeout=10
+        )
     except (OSError, subprocess.TimeoutExpired):
         return None
     return answer.stdout.strip() if answer.returncode == 0 else None

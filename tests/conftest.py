@@ -8,14 +8,11 @@ import signal
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
-from functools import cache
 from pathlib import Path
 from typing import Any
 from zlib import crc32
 
 import pytest
-
-from autolora_bench import provenance
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -130,14 +127,6 @@ def _merge_once() -> Iterator[None]:
         patch.setattr(ConfigLoaderImpl, "_compose_config_from_defaults_list", remembered)
         patch.setattr(config_loader_impl, "create_defaults_list", listed_once)
         patch.setattr(parts, "create_defaults_list", listed_once)
-        yield
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _ask_git_once() -> Iterator[None]:
-    """The code of one process has one commit, and every run asks for it."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(provenance, "_commit", cache(provenance._commit))
         yield
 
 

@@ -18,7 +18,7 @@ from autolora_bench import cli, devices, ownership
 from autolora_bench.config.compose import compose_config, composer, to_experiment
 from autolora_bench.config.experiment import run_folder
 from autolora_bench.methods.finetuning import FinetunePhase
-from autolora_bench.ownership import LOCK, BusyError, Owner, owned
+from autolora_bench.ownership import LOCK, BusyError, Owner, owned, owner_of
 from autolora_bench.record import RunRecord, Status, read_record
 
 SMALL = [
@@ -379,6 +379,31 @@ class TestOwnership:
         with owned(tmp_path):
             assert json.loads((tmp_path / LOCK).read_text())["pid"] == os.getpid()
         assert not (tmp_path / LOCK).exists()
+
+    def test_a_killed_owner_that_nobody_reaped_loses_it_too(self, tmp_path: Path) -> None:
+        """As in a container whose first process reaps none."""
+        reader, writer = os.pipe()
+        child = os.fork()
+        if child == 0:
+            with owned(tmp_path):
+                os.write(writer, b"!")
+                time.sleep(60)
+            os._exit(0)
+        assert os.read(reader, 1) == b"!"
+        assert str(child) in str(owner_of(tmp_path))
+        os.kill(child, signal.SIGKILL)
+        os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
+        assert owner_of(tmp_path) is None
+        with owned(tmp_path):
+            pass
+        os.waitpid(child, 0)
+
+    def test_whoever_may_not_write_the_folder_knows_a_dead_owner_all_the_same(self, tmp_path: Path) -> None:
+        (tmp_path / LOCK).write_text(json.dumps({**vars(Owner.here()), "started": "another boot 1"}))
+        tmp_path.chmod(0o500)
+        assert owner_of(tmp_path) is None
+        tmp_path.chmod(0o700)
+        assert (tmp_path / LOCK).exists()
 
     def test_another_process_with_the_same_number_is_not_the_owner(self, tmp_path: Path) -> None:
         mine = Owner.here()

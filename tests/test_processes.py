@@ -3,7 +3,7 @@
 import pytest
 
 from autolora_bench.errors import UserError
-from autolora_bench.processes import on_main, world_size
+from autolora_bench.processes import is_main, on_main, rank, world_size
 
 
 @pytest.mark.parametrize("known", [{}, {"RANK": "0"}, {"RANK": "1", "MASTER_ADDR": "127.0.0.1"}])
@@ -29,3 +29,26 @@ def test_an_empty_number_of_processes_is_one(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("WORLD_SIZE", "two")
     with pytest.raises(UserError, match="WORLD_SIZE=two is no number"):
         world_size()
+
+
+@pytest.mark.parametrize("said", ["8", "1", "4,8", " ", "a"])
+def test_without_other_processes_rank_is_somebody_elses_word(
+    said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where a shell's loop over LoRA's ranks exports it: a run that took itself for another would say nothing."""
+    monkeypatch.setenv("RANK", said)
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    assert rank() == 0
+    assert is_main()
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    assert is_main()
+
+
+def test_a_rank_that_no_process_has_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    for said in ("2", "-1", "4,8", "a"):
+        monkeypatch.setenv("RANK", said)
+        with pytest.raises(UserError, match=f"RANK={said} is none of 2 processes"):
+            is_main()
+    monkeypatch.setenv("RANK", "1")
+    assert not is_main()

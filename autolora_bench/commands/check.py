@@ -210,6 +210,8 @@ def _check_folder(experiment: ExperimentConfig) -> None:
         for path in sorted(folder.iterdir()) if there == folder else ():
             if path.is_dir() and path.name != RECORD and (path.name == LOCK or RUN.owns(path.name)):
                 raise UserError(f"{path} is a folder, and a run writes a file of that name", "move it away")
+            if path.name == LOCK and path.exists() and not path.is_file():
+                raise UserError(f"{path} is not a file, so that it cannot be a lock", "remove it")
             if path.is_file() and RUN.inside(path.name) is not None:
                 raise UserError(f"{path} is a file, and a run's folders have such names", "move it away")
     except OSError as error:

@@ -1,6 +1,7 @@
 """`check` finds what a run refuses, in the same words, without torch; and says how long runs will take."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -323,6 +324,20 @@ def test_what_lies_in_the_way_of_a_run(name: str, tmp_path: Path, capsys: pytest
     assert f"missing: {place} is a {'folder' if place.is_dir() else 'file'}, and a run" in said
     assert "1 runs, 1 problems" in said
     assert cli.run(words) == 1
+
+
+def test_a_pipe_is_no_lock(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["task=planted", "model=small", "method=lora_uniform", "device=cpu", "train.threads=1"]
+    words.append(f"results={tmp_path / 'runs'}")
+    [entry] = plan(Request(tuple(words)))
+    entry.folder.mkdir(parents=True)
+    os.mkfifo(entry.folder / "run.lock")
+    for command in (["check", *words], words):
+        assert cli.run(command) in (1, 2)
+        said = capsys.readouterr()
+        assert (
+            f"{entry.folder / 'run.lock'} is not a file, so that it cannot be a lock" in said.out + said.err
+        )
 
 
 @pytest.mark.parametrize("command", ["check", "status", "report -m"])
