@@ -2,7 +2,6 @@
 
 import math
 import re
-import unicodedata
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -12,25 +11,39 @@ from autolora_bench.data.files import local_source
 from autolora_bench.data.glue_tsv import read_glue_tsv
 from autolora_bench.errors import UserError
 from autolora_bench.metrics.classification import CORRELATIONS, GLUE_CLASSES, GLUE_METRICS
-from autolora_bench.scoring.predictions import check_counts, check_ids, read_ids, read_lines
+from autolora_bench.scoring.predictions import (
+    check_alike,
+    check_counts,
+    check_ids,
+    read_ids,
+    read_lines,
+    two_spellings,
+)
 from autolora_bench.tables.profile import spells_number
 from autolora_bench.tables.roles import INDICES, LABELS
-from autolora_bench.tables.text_files import BLANKS, QUOTED, holds_json, quote, read_text
+from autolora_bench.tables.text_files import BLANKS, holds_json, quote, read_text
 
 Value = int | float | str
 Values = list[Value]
 HEADER = ("prediction", "label")
 HEADERS = re.compile(
-    r"(y_)?(pred|prediction|predicted|label|gold|target|reference|answer|output|truth)s?|y|y_true|ground_truth|"
+    r"(y_)?(pred|prediction|predicted|label|gold|target|reference|answer|output|truth)s?|y|y_true|y_hat|ground_truth|"
     rf"{'|'.join((*LABELS, *INDICES))}",
     re.I,
 )
 """Words that name columns."""
+PARTS = re.compile(
+    r"(pred|prediction|predicted|label|gold|target|reference|answer|output|truth|class)s?", re.I
+)
+"""What a longer name of a column has among its words."""
 VARIANTS = {"mnli_mm": "mnli"}
 """Scored under a name of its own -> the task whose files have its layout."""
 SHOWN = 5
 LONGEST = 15
 """Digits of a whole number that a float holds exactly."""
+_BETWEEN = re.compile(r"[-_.\s]+|(?<=[a-z])(?=[A-Z])")
+_ROW = re.compile(r"\s*([^\s,;]+)[,;]\S")
+"""A line that has more than one cell in a table without tabs."""
 _BLANKS = re.compile(f"[{BLANKS}]+")
 _WHOLE = re.compile(r"[+-]?(0|[1-9]\d*)(\.0*)?", re.ASCII)
 _CODE = re.compile(rf"0\d{{1,{LONGEST - 1}}}", re.ASCII)
@@ -104,15 +117,11 @@ def _check_spelling(predicted: Values, labels: Values, classes: Sequence[str]) -
 def _check_alike(predicted: set[Value], labels: set[Value]) -> None:
     """Refuse classes that anybody may have, where predictions seem to spell them otherwise than the labels do: each
     would be counted as wrong."""
-    spelled: dict[str, Value] = {}
-    for value in sorted({*predicted, *labels}, key=str):
-        plain = _plain(str(value))
-        if spelled.setdefault(plain, value) != value:
-            raise _two_spellings(str(spelled[plain]), str(value))
+    check_alike({str(value) for value in predicted}, {str(value) for value in labels})
     ours, theirs = _by_number(predicted), _by_number(labels)
     for number in ours.keys() & theirs.keys():
         if len(ours[number]) == len(theirs[number]) == 1 and ours[number] != theirs[number]:
-            raise _two_spellings(*sorted(map(str, ours[number] | theirs[number])))
+            raise two_spellings(*sorted(map(str, ours[number] | theirs[number])))
     apart = min(len(predicted), len(labels)) > 1 and predicted.isdisjoint(labels)
     numbers = {value for value in predicted - labels if not isinstance(value, str)}
     if apart or (numbers and _are_names([*labels]) and numbers <= {*range(len(labels) + 1)}):
@@ -135,29 +144,13 @@ def _by_number(values: set[Value]) -> dict[int, set[Value]]:
     return found
 
 
-def _two_spellings(one: str, other: str) -> UserError:
-    alike = unicodedata.normalize("NFC", one) == unicodedata.normalize("NFC", other)
-    shown = [ascii(name[:QUOTED]) if alike else quote(name) for name in (one, other)]
-    return UserError(
-        f"one class is spelled {shown[0]} and {shown[1]}", "spell it alike in predictions and labels"
-    )
-
-
-def _plain(name: str) -> str:
-    """A class's name without what a reader does not see or overlooks: signs of no width, kinds of blanks, ways to
-    compose a letter, case and quotation marks."""
-    composed = unicodedata.normalize("NFKC", name)
-    shown = "".join(char for char in composed if unicodedata.category(char) != "Cf")
-    return " ".join(shown.split()).strip("\"'").casefold()
-
-
 def read_columns(
     path: Path, names: tuple[str, ...], *, numeric: bool, classes: Sequence[str] = ()
 ) -> list[list[Value]]:
     """The columns of a file, one list for each name.
 
     Columns are separated by a tab or blanks; other white space belongs to a name. A first line with the names is a
-    header. In a file ending in .jsonl there is one column, blanks or not.
+    header. In a file ending in .jsonl or .ndjson there is one column, blanks or not.
 
     Args:
         path: the file.
@@ -166,23 +159,53 @@ def read_columns(
         classes: names of all classes, in the order of their numbers; without them any class is taken.
 
     Raises:
-        UserError: naming the first malformed line.
+        UserError: naming the first malformed line; a first column that numbers the examples.
     """
 
     def value(cell: str, number: int) -> Value:
         return _number(cell, path, number) if numeric else _class(cell, classes, path, number)
 
     lines = read_lines(path)
+    headed = tuple(_split(lines[0].lower())) == names
+    if not classes and not holds_json(path):
+        if len(names) == 1 and not numeric:
+            _check_one_column(path, lines, names[0])
+        elif len(names) > 1 and not headed:
+            _check_no_index(path, lines)
     rows = [
         [value(cell, number) for cell in _cells(path, number, line, names)]
         for number, line in enumerate(lines, start=1)
-        if number > 1 or tuple(_split(line.lower())) != names
+        if number > 1 or not headed
     ]
     if not rows:
         raise UserError(f"{path}: a header and no example", "give one line for each example")
-    if not classes and len(rows) == len(lines) > 1:
+    if not classes and not headed and len(rows) > 1:
         _check_first(path, rows, names)
     return [list(column) for column in zip(*rows, strict=True)]
+
+
+def _check_one_column(path: Path, lines: Sequence[str], name: str) -> None:
+    """Refuse rows that begin with an id each, below any first line: each row would be a class of its own."""
+    marks = [mark for line in lines[1:] if (mark := _ROW.match(line))]
+    if 1 < len(marks) == len(lines) - 1 and len({mark[1] for mark in marks}) == len(marks):
+        raise UserError(
+            f"{path}, line 2: there is a first column of numbers or ids ({quote(lines[1])})",
+            f"give the {name}s alone, one a line",
+        )
+
+
+def _check_no_index(path: Path, lines: Sequence[str]) -> None:
+    """Refuse a first column that counts the lines, from 0 or 1 and below any header, as predictions."""
+    rows = [_split(line) for line in lines]
+    below = rows if rows[0][0].isdecimal() else rows[1:]
+    counted = [str(number) for number in range(len(below) + 1)]
+    first, others = [row[0] for row in below], {cell for row in below for cell in row[1:]}
+    if len(first) > 2 and first in (counted[:-1], counted[1:]) and not {*first} <= others:
+        raise UserError(
+            f"{path}, line 1: the lines have a first column that counts them ({quote(lines[0])})",
+            "give predictions alone and their labels in references=FILE; "
+            f"if these are predictions, write `{' '.join(HEADER)}` as the first line",
+        )
 
 
 def _check_first(path: Path, rows: Sequence[Sequence[Value]], names: tuple[str, ...]) -> None:
@@ -191,14 +214,32 @@ def _check_first(path: Path, rows: Sequence[Sequence[Value]], names: tuple[str, 
     if not all(_are_names([value]) and value not in others for value in first):
         return
     words = [word.strip() for value in first for word in re.split("[,;]", str(value))]
-    if not _are_names(list(others)) or all(HEADERS.fullmatch(word) for word in words):
+    known = {part for value in others for part in _parts(str(value))}
+    if not _are_names(list(others)) or all(_names_column(path, word, known) for word in words):
         raise UserError(
             f"{path}, line 1: {quote(' '.join(map(str, first)))} looks like a header",
             f"write it as `{' '.join(names)}`; if it is an example, put such a line before it",
         )
 
 
+def _names_column(path: Path, word: str, known: set[str]) -> bool:
+    """Whether a word is a column's name: of classes too others have the word `class`, and JSON has no header."""
+    if HEADERS.fullmatch(word) or holds_json(path):
+        return bool(HEADERS.fullmatch(word))
+    parts = _parts(word)
+    all_are = bool(parts) and all(part == "true" or HEADERS.fullmatch(part) for part in parts)
+    return all_are or any(PARTS.fullmatch(part) for part in parts - known)
+
+
+def _parts(name: str) -> set[str]:
+    """The words of a name, in small letters; none where it is a single one."""
+    parts = {part.lower() for part in _BETWEEN.split(name) if part}
+    return parts if len(parts) > 1 else set()
+
+
 def _cells(path: Path, number: int, line: str, names: tuple[str, ...]) -> list[str]:
+    if len(names) == 1:
+        line = line.strip(BLANKS)  # a column beside it that is empty is none
     cells = _split(line) if not holds_json(path) else [line.strip(BLANKS)]
     if names == HEADER and any(cells[:1]) and not any(cells[1:]):
         raise UserError(
@@ -214,6 +255,7 @@ def _cells(path: Path, number: int, line: str, names: tuple[str, ...]) -> list[s
 
 
 def _split(line: str) -> list[str]:
+    line = line.rstrip(BLANKS)
     if "\t" in line:
         return [cell.strip(BLANKS) for cell in line.split("\t")]
     return _BLANKS.split(line.strip(BLANKS))
@@ -236,7 +278,9 @@ def _class(cell: str, classes: Sequence[str], path: Path, number: int) -> int | 
     if value == cell and spells_number(cell) and not _CODE.fullmatch(cell):
         raise UserError(
             f"{path}, line {number}: {quote(cell)} is not a class",
-            "give the class's number or name, not its score",
+            "give the class's number or name, not its score"
+            if math.isfinite(float(cell))
+            else "give every line a class; one that is called so: call it otherwise in both files",
         )
     if classes and value not in (*classes, *range(len(classes))):
         known = ", ".join(f"{index} or {name}" for index, name in enumerate(classes))

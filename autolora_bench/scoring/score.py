@@ -24,9 +24,8 @@ from autolora_bench.metrics.kinds import check_known, metrics_of_files
 from autolora_bench.metrics.scores import MetricScores
 from autolora_bench.metrics.tagging import count_entities, scores_from_counts, total
 from autolora_bench.scoring.classes import read_labelled
-from autolora_bench.scoring.predictions import read_lines
 from autolora_bench.scoring.tags import read_tags
-from autolora_bench.scoring.texts import read_e2e, read_webnlg
+from autolora_bench.scoring.texts import read_categories, read_e2e, read_webnlg
 
 Report = dict[str, Any]
 Options = Mapping[str, str]
@@ -55,15 +54,16 @@ def score_webnlg_files(predictions: Path, references: Path | None, options: Opti
     hypotheses, found = read_webnlg(
         predictions, _needed(references, "the XML test file or a folder of references")
     )
-    categories = (
-        read_lines(Path(options["categories"]).expanduser()) if "categories" in options else found.categories
-    )
+    categories = found.categories
+    if "categories" in options:
+        categories = read_categories(Path(options["categories"]).expanduser())
     padded = [pad_references(record, protocol) for record in found.references]
     metrics = _metrics(options, WEBNLG_METRICS)
     prepare = text is TextFormat.PREPARE
     scores = score_webnlg(hypotheses, padded, categories, protocol, metrics, prepare=prepare)
     parts = seen_subsets(categories, len(padded))
-    counted = {"text": str(text), "references": sum(map(len, found.references))}
+    used = sum(min(len(record), protocol.reference_count) for record in found.references)
+    counted = {"text": str(text), "references": used}
     subsets = {name.removeprefix("/"): len(part) for name, part in parts.items() if name}
     return _report("webnlg", protocol, len(hypotheses), scores, **counted, subsets=subsets)
 
@@ -180,7 +180,7 @@ def score_files(task: str, predictions: Path, references: Path | None = None, **
         task: `e2e`, `webnlg`, `bionlp`, a GLUE task's name, or a kind: `tagging`, or `classification` with metrics=.
         predictions: outputs one a line; for tagging a CoNLL file `token gold predicted`; for classes and values
             two columns, prediction and label. With references, `token predicted` and one column. Or a run's
-            evaluate/test.jsonl; as there, lines are JSON in every file ending in .jsonl.
+            evaluate/test.jsonl; as there, lines are JSON in every file ending in .jsonl or .ndjson.
         references: E2E: groups of lines separated by blank lines, or the challenge's CSV. WebNLG: the XML test file,
             or reference0, reference1, ... given as their folder or prefix. Classes and values, where `predictions`
             does not hold them: labels one a line, or GLUE's own file. Tagging likewise: lines `token tag`.

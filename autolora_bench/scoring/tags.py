@@ -7,6 +7,7 @@ from pathlib import Path
 from autolora_bench.data.iob2 import Line, sentences
 from autolora_bench.errors import UserError
 from autolora_bench.metrics.tagging import TAG
+from autolora_bench.scoring.predictions import check_alike
 from autolora_bench.tables.text_files import BLANKS, holds_json, quote, read_values
 
 Sentences = list[list[str]]
@@ -20,14 +21,23 @@ def read_tags(predictions: Path, references: Path | None) -> tuple[Sentences, Se
     """Predicted and true tags of each sentence: of one CoNLL file with both, or of two files.
 
     Lines of the one file are `token gold predicted`, of two files `token tag`, with the same tokens; blank lines and
-    marks of documents separate sentences. In a file ending in .jsonl, one of two, every line is the list of a
-    sentence's tags.
+    marks of documents separate sentences. In a file ending in .jsonl or .ndjson, one of two, every line is the list of
+    a sentence's tags.
 
     Raises:
-        UserError: naming the first malformed line, the first token that differs, or what is missing.
+        UserError: naming the first malformed line, the first token that differs, a type that is spelled in two ways,
+            or what is missing.
     """
-    if references is not None:
-        return _read_two(predictions, references)
+    found, gold = _read_one(predictions) if references is None else _read_two(predictions, references)
+    check_alike(_types(found), _types(gold))
+    return found, gold
+
+
+def _types(tagged: Sentences) -> set[str]:
+    return {tag.partition("-")[2] for tags in tagged for tag in tags}
+
+
+def _read_one(predictions: Path) -> tuple[Sentences, Sentences]:
     if holds_json(predictions):
         raise UserError(f"{predictions} holds predicted tags and no gold ones", f"give {REFERENCES}")
     rows = _read_conll(predictions, BOTH, f"; or token and predicted tag, and {REFERENCES}")

@@ -10,6 +10,8 @@ from autolora_bench.data.records import GOOD, entry_columns
 from autolora_bench.data.webnlg_xml import read_entries
 from autolora_bench.errors import UserError
 from autolora_bench.scoring.predictions import (
+    IDS,
+    Ids,
     check_counts,
     check_ids,
     check_records,
@@ -21,6 +23,8 @@ from autolora_bench.tables.text_files import holds_json, quote, read_text
 
 TABLES = (".csv", ".tsv")
 _NUMBERED = re.compile(r"\s*(\d{1,18})\s*([\t,])")
+MOST = 100
+"""Files of references that are looked for; no protocol uses as many."""
 MEND = "give the XML test file, a folder with reference0, reference1, ..., or the path they begin with"
 
 
@@ -47,7 +51,7 @@ def read_e2e(predictions: Path, references: Path) -> tuple[list[str], list[list[
     check_counts(predictions, len(outputs), references, len(groups))
     check_records(predictions, records, references, known)
     ids = read_ids(references)
-    if ids is not None and len(ids) == len(groups):  # each line is the only reference of its instance
+    if ids is not None and len(ids[IDS[0]]) == len(groups):  # each line is the only reference of its instance
         check_ids(predictions, references, ids)
     return outputs, groups
 
@@ -107,13 +111,12 @@ def _read_groups(path: Path) -> list[list[str]]:
 
 @dataclass(frozen=True)
 class WebnlgReferences:
-    """References of N records, and where the source has them their categories, the records themselves and their ids
-    (empty for a record without one)."""
+    """References of N records, and where the source has them their categories, the records themselves and their ids."""
 
     references: list[list[str]]
     categories: list[str] | None = None
     records: list[str] | None = None
-    ids: list[str] | None = None
+    ids: Ids | None = None
 
 
 def read_webnlg(predictions: Path, path: Path) -> tuple[list[str], WebnlgReferences]:
@@ -144,11 +147,21 @@ def _read_webnlg_references(path: Path, count: int, *, unterminated: bool) -> We
                 "give one line for each record, in the file's order",
             )
         return found
-    files = _numbered(path / "reference") if path.is_dir() else _numbered(path) or [path]
-    if not files or not files[0].is_file():
-        raise UserError(f"{path}: no references there", MEND)
+    files = [path] if path.is_file() and 0 not in _numbered(path) else _all_numbered(path)
     columns = [_read_column(file, count, blank_end=unterminated and file != files[0]) for file in files]
     return WebnlgReferences([list(record) for record in zip(*columns, strict=True)], ids=read_ids(files[0]))
+
+
+def read_categories(path: Path) -> list[str]:
+    """The records' categories, one a line. Raises UserError as `read_lines`, or where a line is blank."""
+    found = read_lines(path)
+    for number, category in enumerate(found, 1):
+        if not category.strip():
+            raise UserError(
+                f"{path}, line {number}: a blank line where a category is expected",
+                "give one category for each record, or leave categories= out",
+            )
+    return found
 
 
 def read_xml(path: Path) -> WebnlgReferences:
@@ -169,15 +182,29 @@ def read_xml(path: Path) -> WebnlgReferences:
         references,
         kept["category"],
         kept["text"] if all(kept["text"]) else None,
-        [entry.eid for entry in entries],
+        {name: [entry.eid for entry in entries] for name in IDS},  # outputs may have them by any of the names
     )
 
 
-def _numbered(prefix: Path) -> list[Path]:
-    files: list[Path] = []
-    while (file := prefix.with_name(f"{prefix.name}{len(files)}")).is_file():
-        files.append(file)
-    return files
+def _all_numbered(path: Path) -> list[Path]:
+    """The files of a folder or a prefix. Raises UserError where there are none, or one of them is missing."""
+    prefix = path / "reference" if path.is_dir() else path
+    found = _numbered(prefix)
+    if not found:
+        raise UserError(f"{path}: no references there", MEND)
+    for number, (counted, file) in enumerate(found.items()):
+        if counted != number:
+            raise UserError(
+                f"{file} is there, but no {prefix.name}{number}",
+                f"give all files of references, or number those there are from {prefix.name}0 without a gap",
+            )
+    return list(found.values())
+
+
+def _numbered(prefix: Path) -> dict[int, Path]:
+    """Number -> the file that is called by the prefix and it."""
+    named = {number: prefix.with_name(f"{prefix.name}{number}") for number in range(MOST)}
+    return {number: file for number, file in named.items() if file.is_file()}
 
 
 def _read_column(path: Path, count: int, *, blank_end: bool) -> list[str]:

@@ -13,6 +13,8 @@ from autolora_bench.tables.json_rows import named_once
 BLANKS = " \t\r\f\v"
 """What parts columns or fills a blank line; other white space (a no-break space) belongs to the text."""
 QUOTED = 80
+JSON_LINES = (".jsonl", ".ndjson")
+"""Endings of files whose every line is JSON."""
 
 
 def quote(text: object) -> str:
@@ -73,7 +75,7 @@ def lines(text: str) -> Iterator[tuple[int, str]]:
 
 def holds_json(path: Path) -> bool:
     """Whether the file's name says that every line is JSON."""
-    return path.suffix.lower() == ".jsonl"
+    return path.suffix.lower() in JSON_LINES
 
 
 def read_values(path: Path) -> Iterator[tuple[int, Any]]:

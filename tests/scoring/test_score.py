@@ -115,6 +115,202 @@ def test_a_header_that_both_files_have_is_no_example(write, header):
 
 
 @pytest.mark.parametrize(
+    "header",
+    [
+        "pred_label",
+        "predicted_class",
+        "label_pred",
+        "model_output",
+        "emotion_label",
+        "trueLabel",
+        "true_intent",
+        "y_hat",
+    ],
+)
+def test_a_headers_word_within_a_name_tells_a_header(write, header):
+    files = (
+        write("p", f"{header}\nLABEL_0\nLABEL_1\nLABEL_0\n".replace("LABEL_", "c")),
+        write("l", "c0\nc1\nc1\n"),
+    )
+    refused("p, line 1: ", "classification", *files, metrics="accuracy")
+    refused("looks like a header", "classification", *files, metrics="accuracy")
+
+
+@pytest.mark.parametrize(
+    "rows",
+    ["class_1 class_2 class_2", "label_a label_b label_b", "true_positive false_positive false_positive"],
+)
+def test_a_first_class_that_is_like_the_others_is_an_example(write, rows):
+    file = write("p", rows.replace(" ", "\n"))
+    assert score_files("classification", file, file, metrics="accuracy")["n"] == 3
+
+
+def test_a_first_class_in_json_is_no_header(write):
+    file = write("p.ndjson", '"no_answer"\n{"output": "yes"}\n')
+    assert score_files("classification", file, file, metrics="accuracy")["n"] == 2
+
+
+TEXTS = ["The Vaults is a pub near the river .", "There is a pub called Aromi , it is cheap ."]
+
+
+@pytest.mark.parametrize("task", ["e2e", "webnlg", "classification"])
+def test_json_under_another_ending_is_refused(write, task):
+    """Its names and signs would be scored as words."""
+    references = write("r", "a\nb\n")
+    for name, content, what in (
+        ("p.json", '{"output": "a"}\n{"output": "b"}\n', "p.json holds lines of JSON"),
+        ("p.txt", '{"output":"a"}\n{"output":"b"}\n', "p.txt holds lines of JSON"),
+        ("p.json", '"a"\n"b"\n', "p.json holds lines of JSON"),
+        ("p.json", '["a",\n "b"]\n', "p.json is one list of JSON"),
+        ("p.json", '{"outputs":\n["a", "b"]}\n', "p.json is one object of JSON"),
+    ):
+        refused(
+            what, task, write(name, content), references, metrics="accuracy" if task[0] == "c" else "bleu"
+        )
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("p.ndjson", "".join(json.dumps({"output": text}) + "\n" for text in TEXTS)),
+        ("p.json", "\n".join(TEXTS)),
+        ("p.csv", "\n".join(TEXTS)),
+        ("p.csv", f'{TEXTS[0]}\r\n"{TEXTS[1]}"\r\n'),
+    ],
+)
+def test_texts_are_the_same_in_each_form_of_file(write, name, content):
+    references = write("r", "\n\n".join(TEXTS))
+    assert score_files("e2e", write(name, content), references, metrics="bleu")["scores"] == {
+        "bleu": pytest.approx(1.0)
+    }
+
+
+def test_a_quoted_table_of_more_columns_is_refused(write):
+    refused(
+        "p.csv, line 1: 2 columns where 1 is expected",
+        "webnlg",
+        write("p.csv", '"a","b"\n'),
+        write("r", "a\n"),
+    )
+
+
+@pytest.mark.parametrize("first", ["", "prediction\n", "id,prediction\n"])
+@pytest.mark.parametrize("ids", ["0 1 2", "17 4 9", "dev-7 dev-3 dev-4"])
+def test_classes_behind_an_id_are_refused(write, first, ids):
+    content = first + "".join(
+        f"{one},{name}\n" for one, name in zip(ids.split(), ["a", "b", "a"], strict=True)
+    )
+    refused(
+        "a first column of numbers or ids",
+        "classification",
+        write("p.csv", content),
+        write("l", "a\n"),
+        metrics="f1",
+    )
+
+
+def test_a_comma_in_a_class_is_no_column(write):
+    file = write("p", "dogs,cats\ndogs,birds\ndogs,cats\n")
+    assert score_files("classification", file, file, metrics="accuracy")["scores"] == {"accuracy": 1.0}
+
+
+@pytest.mark.parametrize("rows", ["0\t3.2\n1\t2.1\n2\t4.0\n", "id\tpred\n1\t1\n2\t0\n3\t1\n"])
+def test_a_column_that_counts_the_lines_is_no_prediction(write, rows):
+    path = write("p", rows)
+    refused("a first column that counts them", "stsb", path)
+    refused("a first column that counts them", "classification", path, metrics="accuracy")
+
+
+def test_predictions_that_happen_to_count_are_predictions(write):
+    from scipy.stats import pearsonr
+
+    for content in ("0 0\n1 1\n2 2\n", "0 1\n1 0\n", "prediction label\n0 1\n1 1\n2 0\n", "0 1\n2 1\n1 1\n"):
+        assert score_files("classification", write("p", content), metrics="accuracy")["n"] > 1
+    values = score_files("stsb", write("p", "1.0\t1.5\n2.0\t2.5\n3.0\t4\n"))["scores"]
+    assert values["pearson"] == pytest.approx(pearsonr([1, 2, 3], [1.5, 2.5, 4])[0])
+
+
+def test_an_empty_column_beside_the_classes_is_none(write):
+    assert score_files("rte", write("p", "1\t\n0\t\n"), write("l", "\t1\n\t1\n"))["scores"] == {
+        "accuracy": 0.5
+    }
+    assert score_files("rte", write("p", "1\t1\t\n0\t1\t\n"))["scores"] == {"accuracy": 0.5}
+
+
+def test_classes_that_both_sides_spell_in_two_ways_are_two(write):
+    labels = write("l", "a\nA\nb\nB\n")
+    assert score_files("classification", write("p", "a\nA\nb\nb\n"), labels, metrics="accuracy")[
+        "scores"
+    ] == {"accuracy": 0.75}
+    files = write("p", "a\nA\nb\n"), write("l", "a\na\nb\n")
+    refused("one class is spelled 'A' and 'a'", "classification", *files, metrics="accuracy")
+
+
+def test_a_class_called_nan_is_told_how_to_be_given(write):
+    with pytest.raises(UserError) as caught:
+        score_files(
+            "classification", write("p", "none\nnan\n"), write("l", "none\nnan\n"), metrics="accuracy"
+        )
+    assert "call it otherwise" in caught.value.mend
+
+
+@pytest.mark.parametrize(("gold", "tag"), [("B-per", "B-PER"), ("B-cell_line", "B-cell-line")])
+def test_types_of_entities_that_are_spelled_otherwise_are_refused(write, gold, tag):
+    refused("one class is spelled", "tagging", write("p", f"a {tag}\n"), write("r", f"a {gold}\n"))
+    refused("one class is spelled", "tagging", write("p", f"a {gold} {tag}\n"))
+    both = write("p", f"a {gold} {gold}\n\nb {tag} {tag}\nc O B-other\n")
+    assert score_files("tagging", both)["entities"]["correct"] == 2
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        ({"id": [1.0, 2.0]}, {"id": [2.0, 1.0]}),
+        ({"id": [1, 2]}, {"id": [2.0, 1.0]}),
+        ({"ID": [1, 2]}, {"Id": [2, 1]}),
+        ({"idx": [1, 2]}, {"id": ["v2", "v1"], "idx": [2, 1]}),
+        ({"uid": [1, 2]}, {"id": [2, 1]}),
+    ],
+)
+def test_ids_in_any_usual_form_tell_another_order(write, ours, theirs):
+    def lines(name, ids):
+        rows = [{key: both[place] for key, both in ids.items()} | {"output": "a"} for place in (0, 1)]
+        return write(name, "\n".join(map(json.dumps, rows)))
+
+    refused(
+        "line 1: its id is '1'",
+        "classification",
+        lines("p.jsonl", ours),
+        lines("l.jsonl", theirs),
+        metrics="f1",
+    )
+    again = {key: both[::-1] for key, both in theirs.items()}
+    report = score_files(
+        "classification", lines("p.jsonl", ours), lines("l.jsonl", again), metrics="accuracy"
+    )
+    assert report["n"] == 2
+
+
+def test_a_gap_in_the_numbered_references_is_refused(write):
+    outputs, one = write("p", "a b\n"), write("refs/reference0", "a b\n")
+    write("refs/reference2", "c\n"), write("refs/reference1.bak", "c\n")
+    for path in (one.parent, one.parent / "reference"):
+        refused("reference2 is there, but no reference1", "webnlg", outputs, path)
+    assert score_files("webnlg", outputs, one, metrics="ter")["references"] == 1
+    for number in (1, 3, 4):
+        write(f"refs/reference{number}", "c\n")
+    for mode, used in (("generation_eval", 5), ("challenge_2017", 3)):
+        assert score_files("webnlg", outputs, one.parent, metrics="ter", mode=mode)["references"] == used
+
+
+def test_a_blank_category_is_refused_with_its_line(write):
+    files = write("p", "a\nb\n"), write("r", "a\nb\n")
+    refused(
+        "c, line 2: a blank line where a category", "webnlg", *files, categories=str(write("c", "Food\n \n"))
+    )
+
+
+@pytest.mark.parametrize(
     ("predicted", "labels", "what"),
     [
         ("Positive\nnegative\n", "positive\nnegative\n", "one class is spelled 'Positive' and 'positive'"),
