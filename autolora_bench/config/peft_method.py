@@ -8,13 +8,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from autolora_bench.config.choices import choices
 from autolora_bench.config.experiment import ExperimentConfig
 from autolora_bench.config.identity import LOCATION
 from autolora_bench.config.method import MethodConfig
+from autolora_bench.config.model import ModelConfig
 from autolora_bench.config.peft_types import OWN, PeftTypeInfo, peft_types
 from autolora_bench.config.ranges import Share, Text
 from autolora_bench.config.registry import Support, method
+from autolora_bench.config.support import UnsupportedError
 from autolora_bench.errors import UserError, nearest
+from autolora_bench.paths import conf_dir
 from autolora_bench.untrusted import in_a_line, parse_json, read_bytes
 
 FILE = "adapter_config.json"
@@ -39,6 +43,12 @@ NEEDED = {
 """Settings without which a type does nothing, and for which PEFT has no default."""
 FOUND = {"ADALORA": {"total_step": "it is the run's number of steps", "rank_pattern": "the run finds it"}}
 """Settings that a file may hold and that the run decides, by type."""
+SIZES = dict.fromkeys(
+    ("token_dim", "num_layers", "num_attention_heads", "num_transformer_submodules"), "it is the model's"
+)
+"""Settings of prompts that PEFT saves in a file, which may have been made for another model -> who decides them."""
+PLACED = ("ADAPTION_PROMPT", "BEFT", "LN_TUNING", "SHADOW", "TRAINABLE_TOKENS")
+"""Types that go elsewhere than into the linear layers that low-rank methods adapt: PEFT's table says where."""
 ONLY_BESIDE_TARGETS = ("layers_pattern", "layer_replication", "feedforward_modules")
 """Settings that are about layers which a run that names none finds by itself, in its own way."""
 REFUSED = {
@@ -92,7 +102,7 @@ def resolve_peft(experiment: ExperimentConfig) -> None:
     filed = {
         name: value
         for name, value in read.items()
-        if name not in found and (name in known or value not in NOTHING)
+        if name not in found and (name in known or not _is_nothing(value))
     }
     said = filed | _asked(method)
     _check_known(method, said)
@@ -151,9 +161,14 @@ def _type(method: PeftMethodConfig, read: dict[str, Any]) -> str:
     return name
 
 
+def _is_nothing(value: Any) -> bool:
+    """Whether it is of NOTHING; 0, which equals False, is something."""
+    return any(type(value) is type(one) and value == one for one in NOTHING)
+
+
 def _asked(method: PeftMethodConfig) -> dict[str, Any]:
     """The settings that were said, dropout among them."""
-    owned = OWN | FOUND.get(str(method.type), {})
+    owned = OWN | FOUND.get(str(method.type), {}) | (SIZES if method.info.prompts else {})
     name = next((name for name in method.settings if name in owned), None)
     if name is not None:
         raise UserError(f"method.settings.{name} cannot be said: {owned[name]}", "leave it out")
@@ -211,6 +226,12 @@ def _check_places(experiment: ExperimentConfig, method: PeftMethodConfig) -> Non
     """Raises UserError for settings of where a type goes that something else would overrule."""
     targets, settings = experiment.model.targets, method.settings
     named = settings.get("target_modules")
+    if method.type in (*PLACED, "IA3") and _says_targets(experiment.model):
+        beside = " and feedforward_modules" if method.type == "IA3" else ""
+        raise UnsupportedError(
+            f"{method.type} of PEFT does not go where model.targets=[{','.join(targets)}] says",
+            f"leave it out, or say target_modules{beside} in method.settings in its place",
+        )
     if targets is not None and named is not None:
         raise UserError(
             f"model.targets=[{','.join(targets)}] and the target_modules of {method.type}, {in_a_line(str(named))}",
@@ -223,17 +244,26 @@ def _check_places(experiment: ExperimentConfig, method: PeftMethodConfig) -> Non
         )
 
 
+def _says_targets(model: ModelConfig) -> bool:
+    """Whether somebody chose this run's targets: a model of the user's own may state some for every method."""
+    return model.targets is not None and model.name in choices("model", [conf_dir()])
+
+
 def check_start(start: Any) -> None:
-    """Raises UserError for a value of init_lora_weights that PEFT alone does not make a training of."""
-    if start in STARTS or str(start).startswith("pissa"):
-        own = "pissa" if str(start).startswith("pissa") else start
+    """Raises UserError for a value of init_lora_weights that PEFT alone does not make a training of.
+
+    PEFT itself takes some in any case, and names that go on behind pissa and corda.
+    """
+    name = str(start).lower()
+    own = name[:5] if name.startswith(("pissa", "corda")) else name
+    if own in STARTS:
         raise UserError(
             f"init_lora_weights={start} is computed by this project itself, before the training",
             f"say method=lora method.variant.start={own}",
         )
-    if start == "loftq":
+    if name == "loftq":
         raise UserError(
-            "init_lora_weights=loftq puts quantised weights in the place of the pretrained ones, which the folder "
+            f"init_lora_weights={start} puts quantised weights in the place of the pretrained ones, which the folder "
             "of an adapter does not hold",
             "choose another start",
         )

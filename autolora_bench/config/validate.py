@@ -48,6 +48,7 @@ OWN_SETTINGS = {
     **dict.fromkeys(("r", "rank_pattern"), "the method decides the ranks"),
     **dict.fromkeys(("lora_alpha", "alpha_pattern"), "say method.alpha and method.scaling"),
     **dict.fromkeys(("target_modules", "exclude_modules", "layers_to_transform"), "say model.targets"),
+    "target_parameters": "method=peft method.type=LORA alone adapts them",
     "layer_replication": "the model has the blocks that its weights are of",
     "lora_dropout": "say method.dropout",
     "modules_to_save": "the head is trained",

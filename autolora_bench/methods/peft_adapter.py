@@ -1,6 +1,9 @@
 """A configuration of PEFT put into a pretrained model, its task's head trained in full."""
 
+import re
 import warnings
+from collections.abc import Callable, Mapping
+from types import SimpleNamespace
 from typing import Any
 
 import peft
@@ -9,12 +12,14 @@ from peft import PeftModel
 from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
 from peft.tuners.multitask_prompt_tuning import MultitaskPromptEmbedding
 from peft.tuners.poly.layer import PolyLayer
+from peft.tuners.tuners_utils import check_target_module_exists
 from peft.utils.constants import TRANSFORMERS_MODELS_TO_LNTUNING_TARGET_MODULES_MAPPING as NORMS
+from peft.utils.other import get_pattern_key
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
-from autolora_bench.config.peft_method import PeftMethodConfig
-from autolora_bench.errors import UserError
+from autolora_bench.config.peft_method import PLACED, SIZES, PeftMethodConfig
+from autolora_bench.errors import UserError, nearest
 from autolora_bench.methods.peft_lora import TASK_TYPES
 from autolora_bench.methods.prompts import UNSEEN, hide_virtual_positions
 from autolora_bench.methods.rank_schedule import UNKNOWN
@@ -26,23 +31,46 @@ from autolora_bench.models.virtual import prompt_sizes
 from autolora_bench.training.weight_groups import is_head
 from autolora_bench.untrusted import in_a_line
 
-PLACED = ("ADAPTION_PROMPT", "BEFT", "LN_TUNING", "SHADOW", "TRAINABLE_TOKENS")
-"""Types that go elsewhere than into the linear layers that low-rank methods adapt: PEFT's table says where."""
 EMBEDDED = ("CPT", "MULTITASK_PROMPT_TUNING", "P_TUNING", "PROMPT_TUNING")
 """Types whose virtual tokens are embeddings before the input's."""
 REMEMBERED = ("CARTRIDGE", "PREFIX_TUNING")
 """Types whose virtual tokens are keys and values."""
 NUMBERED = ("MULTITASK_PROMPT_TUNING", "POLY")
 """Types that ask for every input's task; here there is one."""
+SCALED = "say '+method.settings={target_modules: [c_attn, mlp.c_proj], feedforward_modules: [mlp.c_proj]}'"
+"""Where PEFT's IA3 goes in GPT-2."""
 MEND = "say other method.settings, or choose another type: autolora-bench ls methods"
+HEADS = ("classifier", "score")
+"""What PEFT puts into `modules_to_save` of every classifier and tagger, whatever its head is called."""
+
+
+def _ends(entry: str, name: str) -> bool:
+    return bool(check_target_module_exists(SimpleNamespace(target_modules=[entry]), name))
+
+
+def _keyed(entry: str, name: str) -> bool:
+    return bool(get_pattern_key([entry], name) == entry)
+
+
+def _found(entry: str, name: str) -> bool:
+    return re.search(entry, name) is not None
+
+
+NAMING: Mapping[str, Callable[[str, str], bool]] = {
+    **dict.fromkeys(("target_modules", "exclude_modules", "target_parameters"), _ends),
+    "modules_to_save": lambda entry, name: name.endswith(entry),
+    **dict.fromkeys(("rank_pattern", "alpha_pattern", "lambda_pattern"), _keyed),
+    **dict.fromkeys(("block_size_pattern", "n_frequency_pattern"), _keyed),
+}
+"""Setting whose entries name parts of a model -> PEFT's rule whether an entry means a part."""
 
 
 def adapted_by_peft(backbone: Backbone, head: HeadKind, method: PeftMethodConfig) -> PeftModel:
     """The model that PEFT makes of `backbone.model`, in place.
 
     Raises:
-        UserError: PEFT refuses the type or its settings on this model, with PEFT's reason; or it would train parts of
-            GPT-2's `c_attn`, or nothing but the head.
+        UserError: PEFT refuses the type or its settings on this model, with PEFT's reason; settings name parts that
+            the model has not; or it would train parts of GPT-2's `c_attn`, or nothing but the head.
     """
     settings = _configured(backbone, head, method)
     try:
@@ -80,15 +108,19 @@ def _configured(backbone: Backbone, head: HeadKind, method: PeftMethodConfig) ->
     """Arguments of PEFT's configuration class."""
     model, known = backbone.model, method.info.settings
     settings = dict(method.settings)
+    unnamed = "target_modules" in known and settings.get("target_modules") is None
     if "target_modules" in known and method.type not in PLACED and has_split(model):
-        raise _no_parts(method, "say model.targets=[c_attn]")
+        if unnamed:
+            raise _no_parts(method, SCALED if method.type == "IA3" else "say model.targets=[c_attn]")
+        _fuse_attention(model)
+    _check_names(model, method)
     if "modules_to_save" in known:
         asked = settings.get("modules_to_save") or []
         settings["modules_to_save"] = [*dict.fromkeys([*asked, *backbone.head_modules])] or None
     if "modules_to_save" in known or head in (HeadKind.language_model, HeadKind.text_to_text):
         # PEFT's classes for a classifier's task expect that a type has `modules_to_save`
         settings["task_type"] = TASK_TYPES[head]
-    if "target_modules" in known and settings.get("target_modules") is None:
+    if unnamed:
         settings |= _places(backbone, str(method.type))
         _keep_blocks(settings, method)
     if "fan_in_fan_out" in known:
@@ -97,8 +129,61 @@ def _configured(backbone: Backbone, head: HeadKind, method: PeftMethodConfig) ->
         # the penalty is added by methods.peft_hooks: PEFT's own is lost under label smoothing
         settings |= {"total_step": UNKNOWN, "orth_reg_weight": 0.0}
     if method.info.prompts:
-        settings = prompt_sizes(model, keys=method.type in REMEMBERED) | settings
+        own = {name: value for name, value in settings.items() if name not in SIZES}
+        settings = own | prompt_sizes(model, keys=method.type in REMEMBERED)
     return settings
+
+
+def _fuse_attention(model: nn.Module) -> None:
+    """Give GPT-2 its own `c_attn` again, in place: settings name its layers as everybody knows them."""
+    for module in list(model.modules()):
+        split = getattr(module, "c_attn", None)
+        if isinstance(split, SplitProjection):
+            module.c_attn = split.fused()
+
+
+def _check_names(model: nn.Module, method: PeftMethodConfig) -> None:
+    """Raises UserError for an entry that names nothing: PEFT passes it over where others name something."""
+    modules = [name for name, _ in model.named_modules(remove_duplicate=False) if name]
+    weights = [name for name, _ in model.named_parameters(remove_duplicate=False)]
+    rules = {**NAMING, "rank_pattern": _found} if method.type == "OSF" else NAMING
+    for setting, means in rules.items():
+        entries = method.settings.get(setting)
+        if (
+            isinstance(entries, str) and setting == "modules_to_save"
+        ):  # PEFT would take every letter for a name
+            raise UserError(f"modules_to_save={entries} is no list", f"say modules_to_save: [{entries}]")
+        if not isinstance(entries, list | dict):  # nothing, or one pattern for all names
+            continue
+        there = weights if setting == "target_parameters" else modules
+        for entry in map(str, entries):
+            if setting == "modules_to_save" and entry in HEADS:
+                continue
+            try:
+                found = any(means(entry, name) for name in there)
+            except re.error as error:
+                raise refusal(method, error) from error
+            if not found:
+                ends = sorted({end for name in there if not (end := name.rpartition(".")[2]).isdecimal()})
+                raise UserError(
+                    f"{setting} of {method.type}: nothing of the model is called {in_a_line(entry)}",
+                    f"{nearest(entry, ends)}choose among: {', '.join(ends)}; or leave it out",
+                )
+    _check_blocks(modules, method)
+
+
+def _check_blocks(modules: list[str], method: PeftMethodConfig) -> None:
+    """Raises UserError for a block that the model has not, beside others that it has."""
+    asked, pattern = method.settings.get("layers_to_transform"), method.settings.get("layers_pattern")
+    ends = {name.rpartition(".")[2] for name in modules}
+    inner = [name for name in modules if name not in ends]  # of whole names PEFT does not look at the block
+    for block in asked if isinstance(asked, list) else [] if asked is None else [asked]:
+        which = SimpleNamespace(target_modules=ends, layers_to_transform=[block], layers_pattern=pattern)
+        if not any(check_target_module_exists(which, name) for name in inner):
+            raise UserError(
+                f"layers_to_transform={asked} of {method.type} is of blocks that the model has not: {block}",
+                "number them from 0",
+            )
 
 
 def _places(backbone: Backbone, kind: str) -> dict[str, Any]:
@@ -150,7 +235,12 @@ def _train_head(model: PeftModel, head_modules: list[str]) -> None:
 
 
 def _trained_beside(model: PeftModel, head_modules: list[str]) -> list[bool]:
-    return [w.requires_grad for name, w in model.named_parameters() if not is_head(name, head_modules)]
+    """Of every weight that is none of the head's, whether it is trained; an empty one is nothing to train."""
+    return [
+        weight.requires_grad and weight.numel() > 0
+        for name, weight in model.named_parameters()
+        if not is_head(name, head_modules)
+    ]
 
 
 def _one_task(model: PeftModel) -> None:

@@ -40,6 +40,11 @@ base = {auto}.from_pretrained({base}, config=config{revision})
 model = PeftModel.from_pretrained(base, FOLDER)
 tokenizer = AutoTokenizer.from_pretrained(FOLDER)
 """
+UNPACKED_TEXT = """
+for module in base.modules():  # on some CPUs bitsandbytes would repack the weights and compute in bf16
+    if hasattr(module, "support_avx512bf16_for_cpu"):
+        module.support_avx512bf16_for_cpu = False
+model = """
 PLAIN_TEXT = """\
 from transformers import {auto}, AutoTokenizer
 
@@ -288,6 +293,8 @@ def _loading(
     if e.model.quantization is Quantization.nf4:
         loading = loading.replace("AutoTokenizer", "AutoTokenizer, BitsAndBytesConfig", 1)
         loading = loading.replace("\nbase = ", f"\n{_nf4_text(model)}\nbase = ", 1)
+        if text is not PLAIN_TEXT:
+            loading = loading.replace("\nmodel = ", UNPACKED_TEXT, 1)
     if "torch." in loading:
         loading = f"import torch\n{loading}"
     fetched = ", or the name of its repository once it was pushed" if text is not ADAPTERS_TEXT else ""

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
 
-from autolora_bench.config.compose import compose_config, composer, to_experiment
+from autolora_bench.config.compose import compose_config, composer, search_path, to_experiment
 from autolora_bench.config.experiment import ExperimentConfig, config_id
 from autolora_bench.config.peft_types import OWN, UNSTATED, peft_types
 from autolora_bench.errors import UserError
@@ -125,7 +125,24 @@ REFUSED = [
         "start=pissa",
     ),
     (["method.type=LORA", "+method.settings={init_lora_weights: corda}"], "by this project", "start=corda"),
+    (["method.type=LORA", "+method.settings={init_lora_weights: OLoRA}"], "weights=OLoRA is", "start=olora"),
+    (["method.type=LORA", "+method.settings={init_lora_weights: CorDA_KPM}"], "CorDA_KPM", "start=corda"),
     (["method.type=LORA", "+method.settings={init_lora_weights: loftq}"], "quantised", "another start"),
+    (
+        ["method.type=PREFIX_TUNING", "+method.settings={num_virtual_tokens: 2, token_dim: 384}"],
+        "token_dim cannot be said: it is the model's",
+        "leave it out",
+    ),
+    (
+        ["method.type=IA3", "model.targets=[query]"],
+        "model.targets=[query]",
+        "target_modules and feedforward_m",
+    ),
+    (
+        ["method.type=LN_TUNING", "model=any", "model.checkpoint=any", "model.targets=all-linear"],
+        "LN_TUNING",
+        "say",
+    ),
     (["method.type=LORA", "+method.settings={use_qalora: true}"], "quantised", "leave it out"),
     (
         ["method.type=IA3", "+method.settings={feedforward_modules: [value]}"],
@@ -206,6 +223,43 @@ def test_what_another_version_knows_and_left_empty_is_no_setting(tmp_path: Path)
     path = tmp_path / "adapter_config.json"
     path.write_text('{"peft_type": "C3A", "exclude_modules": null, "alpha_pattern": {}}')
     assert composed(f"method.config={path}").method.settings == {}
+
+
+def test_a_setting_that_is_no_setting_is_one_when_it_is_0(tmp_path: Path) -> None:
+    """0 equals False, which would be nothing."""
+    path = tmp_path / "adapter_config.json"
+    path.write_text('{"peft_type": "ADALORA", "orth_reg_weigth": 0}')
+    with pytest.raises(UserError, match="no setting orth_reg_weigth") as refused:
+        composed(f"method.config={path}")
+    assert "orth_reg_weight" in refused.value.mend
+
+
+def test_a_model_of_the_users_own_may_state_targets_that_a_type_has_no_use_for(tmp_path: Path) -> None:
+    """It states them for every method; said of a shipped one they are refused."""
+    (tmp_path / "model").mkdir()
+    file = "defaults: [/schema/model@_here_]\nname: ours\ncheckpoint: any\ntargets: [query, value]\n"
+    (tmp_path / "model" / "ours.yaml").write_text(file)
+    found = composed(search_path(tmp_path), "model=ours", "method.type=LN_TUNING")
+    assert found.model.targets == ["query", "value"]
+
+
+def test_a_sweep_over_targets_leaves_out_what_goes_elsewhere_and_says_so() -> None:
+    words = ("task=sst2", "data=generated", "method=peft", "model.targets=[key]", "method.type=BOFT,IA3")
+    planned = plan(Request(words, multirun=True))
+    assert [run.experiment.method.name for run in planned] == ["peft_boft"]
+    [line] = planned.left_out
+    assert "does not go where model.targets=[key] says" in line
+
+
+def test_parameters_beside_a_lora_of_the_projects_own_are_refused_before_anything_is_read() -> None:
+    words = [
+        "task=sst2",
+        "data=generated",
+        "method=lora",
+        "+method.variant.options={target_parameters: [weight]}",
+    ]
+    with composer(), pytest.raises(UserError, match="target_parameters cannot be said: method=peft"):
+        to_experiment(compose_config(words))
 
 
 @pytest.mark.parametrize("every", [9, pytest.param(1, marks=pytest.mark.slow)])

@@ -96,8 +96,14 @@ def test_resumed_bit_for_bit(
 
 @pytest.mark.parametrize("storage", [(BF16,), (NF4,), (NF4, BF16)], ids=" ".join)
 @pytest.mark.sample(keep=("model.dtype=bf16", "model.quantization=nf4"))
-def test_the_card_loads_the_export(storage: tuple[str, ...], trained: Any) -> None:
-    """By the very lines of its README; in bf16 up to the rounding of a head that is then in bf16 too."""
+def test_the_card_loads_the_export(
+    storage: tuple[str, ...], trained: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the very lines of its README; in bf16 up to the rounding of a head that is then in bf16 too.
+
+    On a CPU that bitsandbytes repacks weights for, too, which fails on this model's rows of 32.
+    """
+    monkeypatch.setattr("bitsandbytes.nn.modules.has_avx512bf16", lambda: True)
     run = trained("lora", *SHORT, *storage)
     export = run.folder / "finetune/export"
     assert "quantization_config" not in (export / "config.json").read_text(encoding="utf-8")
@@ -106,11 +112,6 @@ def test_the_card_loads_the_export(storage: tuple[str, ...], trained: Any) -> No
     place = repr(str(export)), repr(run.experiment.model.checkpoint)
     found: dict[str, Any] = {}
     exec("\n".join(lines).replace("FOLDER", place[0]).replace("BASE", place[1]), found)
-    for module in found["model"].modules():
-        if hasattr(module, "support_avx512bf16_for_cpu"):
-            module.support_avx512bf16_for_cpu = (
-                False  # its kernel reads blocks of 64, this model's rows are of 32
-            )
     tolerance = 2e-2 if BF16 in storage else 1e-5
     torch.testing.assert_close(
         run.logits_of(found["model"].eval()).float(), run.logits, rtol=tolerance, atol=tolerance

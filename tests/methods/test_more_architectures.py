@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 from peft import LoraConfig, PeftModel, get_peft_model
 from torch._dynamo.utils import counters
 from transformers import (
@@ -21,8 +22,12 @@ from autolora_bench import cli
 from autolora_bench.config.architectures import Is, has, those
 from autolora_bench.config.compose import compose_config, composer, to_experiment
 from autolora_bench.config.model import ModelConfig, Quantization
+from autolora_bench.config.peft_method import PeftMethodConfig
+from autolora_bench.errors import UserError
 from autolora_bench.interruption import Interrupted
 from autolora_bench.methods.base import PhaseContext, build_method
+from autolora_bench.methods.peft_adapter import adapted_by_peft
+from autolora_bench.models.export import export
 from autolora_bench.models.load import HeadKind, HeadSpec, load_backbone
 from autolora_bench.models.targets import target_modules
 from autolora_bench.record import Status, find_records, read_record
@@ -229,6 +234,57 @@ def test_types_of_peft_that_touch_no_layer_of_gpt2s_attention_are_exported_as_th
     inputs = inputs_of(AutoTokenizer.from_pretrained(export))
     with torch.no_grad():
         torch.testing.assert_close(theirs(**inputs).logits, ours(**inputs).logits, rtol=1e-5, atol=1e-6)
+
+
+def gpt2_by_peft(folder: Path, kind: str, settings: dict[str, Any], targets: list[str] | None = None) -> Any:
+    head = HeadSpec(HeadKind.sequence, ("no", "yes"))
+    backbone = load_backbone(ModelConfig(name="any", checkpoint=str(folder), targets=targets), head)
+    method = PeftMethodConfig(name="peft", title=kind, type=kind, settings=settings)
+    return adapted_by_peft(backbone, HeadKind.sequence, method).eval()
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings"),
+    [
+        ("LORA", {"target_modules": ["c_attn", "c_proj"], "r": 2}),
+        ("VERA", {"target_modules": ["attn.c_proj"], "r": 2}),
+        ("LORA", {"target_modules": [], "target_parameters": ["c_attn.weight"], "r": 2}),
+    ],
+)
+def test_a_type_that_names_gpt2s_layers_finds_them_and_loads_in_stock_peft(
+    kind: str, settings: dict[str, Any], tiny_decoder: Path, tmp_path: Path
+) -> None:
+    """Though query, key and value are layers of their own where nobody names any."""
+    folder = model_in(tmp_path / "model", "gpt2", tiny_decoder)
+    ours = gpt2_by_peft(folder, kind, settings)
+    with torch.no_grad():
+        for weight in ours.parameters():
+            if weight.requires_grad:
+                weight.add_(torch.randn_like(weight) * 0.3)
+    export(ours, tmp_path / "export")
+    theirs = PeftModel.from_pretrained(
+        AutoModelForSequenceClassification.from_pretrained(
+            folder, num_labels=2, pad_token_id=ours.config.pad_token_id
+        ),
+        tmp_path / "export",
+    ).eval()
+    inputs = inputs_of(AutoTokenizer.from_pretrained(folder))
+    with torch.no_grad(), ours.disable_adapter():
+        plain = ours(**inputs).logits
+    with torch.no_grad():
+        found = ours(**inputs).logits
+        torch.testing.assert_close(theirs(**inputs).logits, found, rtol=1e-5, atol=1e-6)
+    assert not torch.allclose(plain, found, atol=1e-3)
+
+
+@pytest.mark.parametrize("kind", ["LORA", "IA3"])
+def test_what_mends_a_type_on_gpt2_does(kind: str, tiny_decoder: Path, tmp_path: Path) -> None:
+    folder = model_in(tmp_path / "model", "gpt2", tiny_decoder)
+    with pytest.raises(UserError, match="knows no query and value of GPT-2") as refused:
+        gpt2_by_peft(folder, kind, {})
+    said = yaml.safe_load(refused.value.mend.partition("=")[2].strip("'"))
+    model = gpt2_by_peft(folder, kind, *(({}, said) if kind == "LORA" else (said,)))
+    assert any("c_attn" in name and weight.requires_grad for name, weight in model.named_parameters())
 
 
 def inputs_of(tokenizer: Any) -> dict[str, torch.Tensor]:

@@ -10,13 +10,19 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import peft
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from transformers import AutoModelForSequenceClassification
 
+from autolora_bench.config.model import ModelConfig
+from autolora_bench.config.peft_method import PeftMethodConfig
 from autolora_bench.config.peft_types import peft_types, starts_elsewhere
 from autolora_bench.errors import UserError
 from autolora_bench.methods.base import build_method
+from autolora_bench.methods.peft_adapter import adapted_by_peft
+from autolora_bench.models.load import HeadKind, HeadSpec, load_backbone
 from autolora_bench.models.merged import merged
 from autolora_bench.models.virtual import virtual_tokens
 from autolora_bench.runner import run_experiment
@@ -68,7 +74,7 @@ OPTIONS: dict[str, str] = {
     "LORA all biases": "{bias: all}",
     "LORA dora": "{use_dora: true}",
     "LORA rslora": "{use_rslora: true}",
-    "LORA pattern": "{rank_pattern: {query: 2, q_proj: 2}}",
+    "LORA pattern": "{rank_pattern: {query|q_proj: 2}}",
     "ADAMSS plain": "{r: 16, num_subspaces: 2}",
 }
 """Name, which begins with the type -> settings."""
@@ -127,7 +133,7 @@ for name, (kind, base, labels, folder, batch, more) in json.loads(sys.argv[1]).i
 assert not any(name.startswith("autolora_bench") for name in sys.modules)
 save_file(found, sys.argv[2])
 """
-T5_LAYERS = (("query, q_proj", "q"), ("value, v_proj", "v"), ("query: 2, q_proj: 2", "q: 2"))
+T5_LAYERS = (("query, q_proj", "q"), ("value, v_proj", "v"), ("query|q_proj: 2", "q: 2"))
 CASES = [*TYPES, *OPTIONS]
 
 
@@ -357,3 +363,102 @@ def test_blocks_that_were_asked_for_are_the_only_ones(
     trained = load_file(tmp_path / "finetune/weights.safetensors")
     blocks = {name.partition("layer.")[2].partition(".")[0] for name in trained if "layer." in name}
     assert blocks == {"1"}
+
+
+def adapted(folder: Path, kind: str, settings: dict[str, Any]) -> set[str]:
+    """Names of what a type trains of a classifier beside its head."""
+    backbone = load_backbone(
+        ModelConfig(name="any", checkpoint=str(folder)), HeadSpec(HeadKind.sequence, ("a", "b"))
+    )
+    method = PeftMethodConfig(name="peft", title=kind, type=kind, settings=settings)
+    return trained_beside_the_head(adapted_by_peft(backbone, HeadKind.sequence, method))
+
+
+def trained_beside_the_head(model: torch.nn.Module) -> set[str]:
+    return {n for n, w in model.named_parameters() if w.requires_grad and ".classifier." not in n}
+
+
+@pytest.mark.parametrize(
+    ("settings", "what", "mend"),
+    [
+        ({"target_modules": ["query", "valeu"]}, "target_modules of LORA: nothing", "did you mean value"),
+        ({"target_modules": ["uery"]}, "called uery", "did you mean query"),
+        ({"exclude_modules": ["quary"]}, "exclude_modules of LORA", "did you mean query"),
+        ({"modules_to_save": ["poooler"]}, "modules_to_save of LORA", "did you mean pooler"),
+        ({"modules_to_save": "pooler"}, "is no list", "[pooler]"),
+        ({"rank_pattern": {"query": 2, "quary": 8}}, "rank_pattern of LORA", "did you mean query"),
+        ({"alpha_pattern": {"layer.2.*query": 8}}, "alpha_pattern of LORA", "choose among"),
+        ({"rank_pattern": {"que(": 8}}, "PEFT refuses LORA", "other method.settings"),
+        ({"target_parameters": ["output.dense.wieght"]}, "target_parameters of LORA", "weight"),
+        ({"target_modules": 5}, "PEFT refuses LORA", "other method.settings"),
+        ({"layers_to_transform": ["x"]}, "has not: x", "from 0"),
+        ({"layers_to_transform": [0, 7]}, "blocks that the model has not: 7", "from 0"),
+        ({"layers_to_transform": [0, 7], "target_modules": ["query"]}, "has not: 7", "from 0"),
+    ],
+)
+def test_what_names_nothing_of_the_model_is_refused(
+    settings: dict[str, Any], what: str, mend: str, tiny_encoder: Path
+) -> None:
+    """PEFT passes it over beside names that are there."""
+    with pytest.raises(UserError) as refused:
+        adapted(tiny_encoder, "LORA", settings)
+    assert what in refused.value.what
+    assert mend in refused.value.mend
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings"),
+    [
+        ("LORA", {"target_modules": ["self.query", "bert.encoder.layer.1.attention.self.value"]}),
+        ("LORA", {"target_modules": r".*\.[01]\..*(query|key)", "exclude_modules": ".*layer.0.*"}),
+        (
+            "LORA",
+            {
+                "target_modules": ["query"],
+                "rank_pattern": {"1.*query": 2, "^bert.*0.attention.self.query": 3},
+            },
+        ),
+        ("LORA", {"target_modules": ["query"], "modules_to_save": ["pooler", "score", "classifier"]}),
+        ("LORA", {"target_modules": ["dense"], "layers_to_transform": [1], "layers_pattern": "layer"}),
+        ("LORA", {"target_modules": ["query"], "layers_to_transform": 0, "exclude_modules": ["layer.1"]}),
+        ("OSF", {"target_modules": ["query"], "rank_pattern": {"attention": 2}}),
+        ("LORA", {"target_modules": [], "target_parameters": ["intermediate.dense.weight"]}),
+    ],
+)
+def test_what_names_layers_by_any_rule_of_pefts_goes_where_peft_puts_it(
+    kind: str, settings: dict[str, Any], tiny_encoder: Path
+) -> None:
+    config = peft.PEFT_TYPE_TO_CONFIG_MAPPING[peft.PeftType(kind)]
+    base = AutoModelForSequenceClassification.from_pretrained(tiny_encoder, num_labels=2)
+    plain = {name: value.copy() if isinstance(value, list) else value for name, value in settings.items()}
+    theirs = trained_beside_the_head(peft.get_peft_model(base, config(task_type="SEQ_CLS", **plain)))
+    assert adapted(tiny_encoder, kind, settings) == theirs
+    assert theirs
+
+
+@pytest.mark.parametrize("kind", ["PREFIX_TUNING", "PROMPT_TUNING"])
+def test_a_prompt_made_for_another_model_has_this_ones_sizes(
+    kind: str, composed: Any, tiny_encoder: Path, tmp_path: Path
+) -> None:
+    foreign = {
+        "token_dim": 3072,
+        "num_layers": 28,
+        "num_attention_heads": 24,
+        "num_transformer_submodules": 2,
+    }
+    file = tmp_path / "adapter_config.json"
+    file.write_text(json.dumps({"peft_type": kind, "num_virtual_tokens": 4, **foreign}))
+    method = composed("peft", f"method.config={file}").method
+    backbone = load_backbone(
+        ModelConfig(name="any", checkpoint=str(tiny_encoder)), HeadSpec(HeadKind.sequence, ("a", "b"))
+    )
+    model: Any = adapted_by_peft(backbone, HeadKind.sequence, method)
+    size, layers = backbone.model.config.hidden_size, backbone.model.config.num_hidden_layers
+    [weight] = [w for n, w in model.named_parameters() if "prompt_encoder" in n]
+    assert weight.shape == (4, size * (2 * layers if kind == "PREFIX_TUNING" else 1))
+    assert model(input_ids=torch.tensor([[5, 6]])).logits.shape == (1, 2)
+
+
+def test_a_prompt_of_no_tokens_is_no_training(tiny_encoder: Path) -> None:
+    with pytest.raises(UserError, match="trains nothing but the head"):
+        adapted(tiny_encoder, "PROMPT_TUNING", {"num_virtual_tokens": 0})
