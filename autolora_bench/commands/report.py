@@ -23,9 +23,19 @@ def run(words: Sequence[str]) -> int:
 def _run(words: Sequence[str]) -> int:
     as_json, words = split_json(words)
     options, rest = split_options(words, COMMANDS["report"].options)
-    for name in ("examples", "format"):
-        if name in options and "out" in options:
-            raise UserError(f"{name}= and out= do not go together", "leave one of them out")
+    said = [
+        *(f"{name}=" for name in ("examples", "format") if name in options),
+        *(["--json"] if as_json else []),
+    ]
+    if said and "out" in options:
+        raise UserError(f"{said[0]} and out= do not go together", "leave one of them out")
+    if as_json and options.get("format", "json") != "json":
+        raise UserError(f"--json and format={options['format']} do not go together", "leave one of them out")
+    if "figures" in options and "out" not in options:
+        raise UserError(
+            f"figures={options['figures']} without out=, which says where they are written",
+            "add out=DIR, or leave it out",
+        )
     asked = find_asked(rest)
     from autolora_bench.report.build import report
     from autolora_bench.report.published import own_values

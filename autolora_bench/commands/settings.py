@@ -36,14 +36,19 @@ def settings_text(asked: Sequence[str], flags: Sequence[str]) -> str:
         flags: further words of the command line.
 
     Raises:
-        UserError: a choice or setting that is not there.
+        UserError: a choice or setting that is not there, or two choices of one group.
     """
-    chosen = [word for word in asked if "=" in word]
+    chosen = [word for word in dict.fromkeys(asked) if "=" in word]
     request = read_request([*flags, *chosen])
     for word in chosen:
         group, _, choice = word.partition("=")
         if group in GROUPS:
             check_choice(group, choice, request.folders)
+        same = [other for other in chosen if other.startswith(f"{group}=")]
+        if len(same) > 1:
+            raise UserError(
+                f"help {' '.join(same)}: settings are shown of one {group} at a time", f"say help {same[0]}"
+            )
     extra = [search_path(request.config_dir)] if request.config_dir else []
     with composer():
         config = compose_config([*extra, *words_of_first(request)])

@@ -1,12 +1,14 @@
 """Hydra's part in a run or a sweep, with errors as one line instead of Hydra's traceback and end of the process."""
 
+import io
 import logging
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 
 import hydra
+from hydra._internal.utils import get_args_parser
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
@@ -36,6 +38,7 @@ class RefusedTrialError(Exception):
 
 def ask(words: Sequence[str], job: Job) -> None:
     """Give Hydra a command line. Raises UserError for words that it does not take."""
+    _check_flags(words)
     register_schemas()
     try:
         with _arguments(["autolora-bench", *words]), _errors_raised(), reading_once():
@@ -43,6 +46,18 @@ def ask(words: Sequence[str], job: Job) -> None:
     except (HydraException, OmegaConfBaseException) as error:
         with composer():
             raise explain(error) from error
+
+
+def _check_flags(words: Sequence[str]) -> None:
+    """Raises UserError where Hydra's reader of flags would print how it is called and end the process."""
+    said = io.StringIO()
+    try:
+        with redirect_stderr(said):
+            get_args_parser().parse_args(list(words))
+    except SystemExit as error:
+        raise UserError(
+            said.getvalue().rpartition("error: ")[2].strip(), "as in: autolora-bench --cfg job task=rte"
+        ) from error
 
 
 def sweep(words: Sequence[str], job: Job) -> bool:

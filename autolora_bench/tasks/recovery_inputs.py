@@ -79,7 +79,7 @@ def _distinct(rows: Sequence[Sequence[int]], wanted: int, source: str) -> list[i
             return list(seen.values())
     raise UserError(
         f"{source} has {len(seen)} different inputs, and task.rows asks for {wanted}",
-        "say fewer, as in task.rows.train=500, or read a larger data set",
+        "say fewer, as in task.rows.train=500, or read more: a larger data set, or all of it, without data.limit",
     )
 
 

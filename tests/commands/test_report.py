@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from autolora_bench import cli
+from autolora_bench.commands.options import COMMANDS
 
 
 def out(capsys: pytest.CaptureFixture[str], *words: str) -> str:
@@ -103,6 +104,43 @@ def test_a_folder_has_every_format(
     assert cli.run(["report", f"results={results}", f"out={tmp_path / 'shown'}", word]) == 2
     assert f"{name}= and out= do not go together" in capsys.readouterr().err
     assert not (tmp_path / "shown").exists()
+
+
+@pytest.mark.parametrize("command", ["report", "stability", "records"])
+@pytest.mark.parametrize("word", ["results=", "records=", "merge=,", "out=", "published=", "to="])
+def test_a_variable_that_is_not_set_names_no_folder(
+    command: str,
+    word: str,
+    results: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "report.html").write_text("the user's own")
+    before = sorted(path.name for path in tmp_path.iterdir())
+    place = [] if word == "results=" else [f"results={results}"]
+    assert cli.run([command, *(["to=thin"] if command == "records" else []), *place, word]) == 2
+    if word.partition("=")[0] in {option.name for option in COMMANDS[command].takes}:
+        assert f"{word} is empty\n" in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.iterdir()) == before
+    assert (tmp_path / "report.html").read_text() == "the user's own"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--json", "format=csv"], "--json and format=csv do not go together"),
+        (["--json", "out=page"], "--json and out= do not go together"),
+        (["figures=pdf"], "figures=pdf without out="),
+    ],
+)
+def test_what_would_not_be_given_is_refused(
+    words: list[str], said: str, results: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.run(["report", f"results={results}", *words]) == 2
+    assert said in capsys.readouterr().err
+    assert out(capsys, "report", f"results={results}", "--json", "format=json").startswith("{")
 
 
 def test_records_that_cannot_be_read_are_named_whatever_was_asked_of_them(

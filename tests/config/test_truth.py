@@ -92,6 +92,8 @@ def test_plants_of_several_seeds_are_one_cell() -> None:
         (("task.truth=[]",), "task.truth=[]"),
         (("task.truth=none", "task.mode=size"), "task.mode=size with task.truth=none"),
         (("data.limit_evaluation=3",), "data.limit_evaluation=3 with task=planted"),
+        (("data.limit=20",), "data.limit=20 with task=planted data=planted"),
+        (("train.head_learning_rate=0.1",), "train.head_learning_rate with task=planted, which has no head"),
         (("task.truth=[1.5]",), "task.truth=[1.5]"),
         (("task.truth=[0,8,8]",), "mean rank 5.33333, and task.rank=4"),
         (("task.rank=0",), "task.rank=0"),
@@ -131,6 +133,12 @@ def test_what_cannot_be_is_refused(words: tuple[str, ...], what: str) -> None:
         plan(Request((*rest, *words)))
     assert what in caught.value.what
     assert caught.value.mend
+
+
+def test_texts_that_are_read_may_be_limited() -> None:
+    words = ("task=planted", "model=minilm", "method=lora", "data=local", "data.dir=/none", "data.limit=4000")
+    (run,) = plan(Request(words))
+    assert run.experiment.data.limit == 4000
 
 
 def test_a_list_of_more_ranks_than_layers_is_refused() -> None:
