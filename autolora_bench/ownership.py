@@ -8,7 +8,6 @@ folder is not told that its owner is gone. Clusters have all three.
 import json
 import os
 import platform
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -42,7 +41,7 @@ class Owner:
     host: str
     pid: int
     started: str
-    """When the process began, in the words of its operating system."""
+    """When the process began, in the words of its operating system; empty where that is not told."""
     since: str
     """When it took the lock; only shown."""
     space: str = ""
@@ -52,7 +51,7 @@ class Owner:
     def here(cls) -> "Owner":
         """This process."""
         moment = datetime.now(UTC).isoformat(timespec="seconds")
-        return cls(platform.node(), os.getpid(), _started(os.getpid()), moment, _space())
+        return cls(platform.node(), os.getpid(), _started(os.getpid()) or "", moment, _space())
 
     def __str__(self) -> str:
         return f"process {self.pid} on {self.host} since {self.since}"
@@ -61,9 +60,12 @@ class Owner:
         """False only where the process is known to be gone; one on another host or in a container cannot be asked."""
         if self.host != platform.node():
             return True
-        if self.space not in ("", _space()) and self.started.split()[:1] == _started(os.getpid()).split()[:1]:
+        if (
+            self.space not in ("", _space())
+            and self.started.split()[:1] == (_started(os.getpid()) or "").split()[:1]
+        ):
             return True
-        return self.started != "" and _started(self.pid) == self.started
+        return self.started == "" or _started(self.pid) in (self.started, None)
 
 
 @contextmanager
@@ -116,7 +118,7 @@ def _take(folder: Path) -> None:
                 f"if that process is gone, delete {folder / LOCK}",
             )
         os.truncate(handle, 0)
-        os.pwrite(handle, json.dumps(asdict(Owner.here())).encode(), 0)
+        os.write(handle, json.dumps(asdict(Owner.here())).encode())
         os.fsync(handle)
 
 
@@ -177,16 +179,29 @@ def _space() -> str:
         return ""
 
 
-def _started(pid: int) -> str:
-    """Start of a process, with the boot it belongs to; empty where there is none of that number."""
+def _started(pid: int) -> str | None:
+    """Start of a process, with the boot it belongs to; empty where none of that number runs, None where that cannot be
+    told."""
+    if not Path("/proc/self/stat").exists():
+        return _started_elsewhere(pid)
     try:
         fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
-        return "" if fields[0] == "Z" else f"{boot} {fields[19]}"
     except OSError:
-        if Path("/proc/self/stat").exists():
-            return ""
-    answer = subprocess.run(
-        ["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False
-    )
-    return answer.stdout.strip()
+        return ""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
+    except OSError:
+        return None
+    return "" if fields[0] == "Z" else f"{boot} {fields[19]}"
+
+
+def _started_elsewhere(pid: int) -> str | None:
+    """As `_started`, on a system that is not Linux."""
+    import psutil
+
+    try:
+        return str(psutil.Process(pid).create_time())
+    except psutil.NoSuchProcess:  # or one that is gone and was not reaped
+        return ""
+    except psutil.Error:
+        return None

@@ -23,6 +23,17 @@ BF16 = {"avx512_bf16", "amx_bf16", "bf16"}
 """Flags of x86 and Arm processors that compute with bfloat16."""
 INSTRUCTIONS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "sve", "bf16")
 """Flags that decide which kernels of PyTorch run, and with them the last bits of a sum."""
+OF_A_REPOSITORY = {
+    "GIT_DIR",
+    "GIT_WORK_TREE",
+    "GIT_COMMON_DIR",
+    "GIT_INDEX_FILE",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+    "GIT_NAMESPACE",
+    "GIT_PREFIX",
+}
+"""Variables by which git is told of another repository than that of a folder; others hold a user's settings."""
 
 
 def provenance() -> dict[str, Any]:
@@ -79,7 +90,7 @@ def commit_of(package: Path) -> tuple[str | None, bool | None]:
 
 def _git(folder: Path, *arguments: str) -> str | None:
     """What git answers of the repository that a folder lies in, whichever its own variables name."""
-    own = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    own = {name: value for name, value in os.environ.items() if name not in OF_A_REPOSITORY}
     try:
         answer = subprocess.run(
             ["git", *arguments], cwd=folder, env=own, capture_output=True, text=True, timeout=10

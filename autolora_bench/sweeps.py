@@ -130,14 +130,17 @@ def _method_of(cell: Cell) -> str:
 def _check_has_head(runs: Collection[PlannedRun]) -> None:
     """Raises UserError where the head's rate was said and no run has a head: another experiment of the same scores.
     A suite may say it for whatever is run with it."""
-    for experiment in (run.experiment for run in runs):
-        writes = isinstance(experiment.task, GenerationTask) and not experiment.model.untrained
-        if experiment.train.head_learning_rate is None or not (
-            writes or isinstance(experiment.task, RecoveryTask)
-        ):
-            return
-    tasks = ", ".join(dict.fromkeys(run.experiment.task.name for run in runs))
-    raise UserError(f"{HEAD_RATE} with task={tasks}, which has no head", "leave it out")
+    rated = [run for run in runs if run.experiment.train.head_learning_rate is not None]
+    if rated and not any(map(_has_head, rated)):
+        tasks = ", ".join(dict.fromkeys(run.experiment.task.name for run in rated))
+        raise UserError(f"{HEAD_RATE} with task={tasks}, which has no head", "leave it out")
+
+
+def _has_head(run: PlannedRun) -> bool:
+    task, model = run.experiment.task, run.experiment.model
+    return not isinstance(task, RecoveryTask) and not (
+        isinstance(task, GenerationTask) and not model.untrained
+    )
 
 
 def _check_declared(request: Request, declared: Iterable[Sequence[str]], methods: Sequence[str]) -> None:

@@ -405,6 +405,30 @@ class TestOwnership:
         tmp_path.chmod(0o700)
         assert (tmp_path / LOCK).exists()
 
+    def test_where_a_start_cannot_be_told_its_owner_is_believed_to_live(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / LOCK).write_text(json.dumps({**vars(Owner.here()), "started": ""}))
+        assert owner_of(tmp_path) is not None
+        (tmp_path / LOCK).write_text(json.dumps(vars(Owner.here())))
+        monkeypatch.setattr(ownership, "_started", lambda pid: None)
+        assert owner_of(tmp_path) is not None
+
+    def test_on_other_systems_a_start_hangs_on_no_place_and_language(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(ownership, "_started", ownership._started_elsewhere)
+        (tmp_path / LOCK).write_text(json.dumps(vars(Owner.here())))
+        monkeypatch.setenv("TZ", "Asia/Tokyo")
+        time.tzset()
+        assert owner_of(tmp_path) is not None
+        monkeypatch.undo()
+        time.tzset()
+        gone = {**vars(Owner.here()), "started": "1.5"}
+        monkeypatch.setattr(ownership, "_started", ownership._started_elsewhere)
+        (tmp_path / LOCK).write_text(json.dumps(gone))
+        assert owner_of(tmp_path) is None
+
     def test_another_process_with_the_same_number_is_not_the_owner(self, tmp_path: Path) -> None:
         mine = Owner.here()
         (tmp_path / LOCK).write_text(json.dumps({**vars(mine), "started": "another boot 1"}))

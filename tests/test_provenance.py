@@ -75,6 +75,17 @@ def test_gits_own_variables_name_no_other_repository(
     assert commit_of(package) == (head, False)
 
 
+def test_a_users_own_settings_of_git_are_heeded(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where a container says by them which checkouts of another owner are safe."""
+    (package / "notes.swp").touch()
+    assert commit_of(package)[1] is True
+    (package.parent.parent / "ignored").write_text("*.swp")
+    monkeypatch.setenv("GIT_CONFIG_COUNT", "1")
+    monkeypatch.setenv("GIT_CONFIG_KEY_0", "core.excludesFile")
+    monkeypatch.setenv("GIT_CONFIG_VALUE_0", str(package.parent.parent / "ignored"))
+    assert commit_of(package)[1] is False
+
+
 def test_an_installed_package_has_none(package: Path) -> None:
     (package.parent / "pyproject.toml").unlink()
     assert commit_of(package) == (None, None)

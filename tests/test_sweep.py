@@ -265,6 +265,8 @@ def test_what_has_no_head_is_given_no_rate_for_it() -> None:
         with pytest.raises(UserError, match="which has no head"):
             plan(Request((*words, rate)))
         assert plan(Request((*words, "train.head_learning_rate=null")))
+        with pytest.raises(UserError, match="which has no head"):
+            plan(Request((*words, "train.head_learning_rate=null,0.1"), True))
     both = ("task=rte,e2e", "model=smollm2_135m", "method=lora", "data=generated", rate)
     assert len(plan(Request(both, True))) == 2
     suite = ("suite=fair", *planted, "data=planted", "method.learning_rate=1e-3", "seed=0")

@@ -29,6 +29,10 @@ NO_SCORE = "No trials are completed yet"
 Job = Callable[[DictConfig], float | None]
 
 
+ALONE = ("run", "multirun", "cfg", "info")
+"""Flags of which Hydra takes one."""
+
+
 class RefusedTrialError(Exception):
     """Why a trial of a study cannot be run, and what to do: it leaves no record."""
 
@@ -53,11 +57,14 @@ def _check_flags(words: Sequence[str]) -> None:
     said = io.StringIO()
     try:
         with redirect_stderr(said):
-            get_args_parser().parse_args(list(words))
+            flags = get_args_parser().parse_args(list(words))
     except SystemExit as error:
         raise UserError(
             said.getvalue().rpartition("error: ")[2].strip(), "as in: autolora-bench --cfg job task=rte"
         ) from error
+    said_flags = [f"--{name}" for name in ALONE if getattr(flags, name)]
+    if len(said_flags) > 1:
+        raise UserError(f"{' and '.join(said_flags)} do not go together", "leave all but one of them out")
 
 
 def sweep(words: Sequence[str], job: Job) -> bool:
