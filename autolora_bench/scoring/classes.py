@@ -32,10 +32,10 @@ HEADERS = re.compile(
     re.I,
 )
 """Words that name columns."""
-PARTS = re.compile(
-    r"(pred|prediction|predicted|label|gold|target|reference|answer|output|truth|class)s?", re.I
-)
-"""What a longer name of a column has among its words."""
+PREDICTED = re.compile(r"(pred|prediction|predicted)s?")
+"""First or last word of a longer name of a column."""
+LAST = re.compile(r"(label|output)s?")
+"""Last word of one; others end names of classes too: no_answer, first_class, rose_gold."""
 VARIANTS = {"mnli_mm": "mnli"}
 """Scored under a name of its own -> the task whose files have its layout."""
 SHOWN = 5
@@ -165,7 +165,7 @@ def read_columns(
     def value(cell: str, number: int) -> Value:
         return _number(cell, path, number) if numeric else _class(cell, classes, path, number)
 
-    lines = read_lines(path)
+    lines = read_lines(path, columns=len(names))
     headed = tuple(_split(lines[0].lower())) == names
     if not classes and not holds_json(path):
         if len(names) == 1 and not numeric:
@@ -214,37 +214,40 @@ def _check_first(path: Path, rows: Sequence[Sequence[Value]], names: tuple[str, 
     if not all(_are_names([value]) and value not in others for value in first):
         return
     words = [word.strip() for value in first for word in re.split("[,;]", str(value))]
-    known = {part for value in others for part in _parts(str(value))}
-    if not _are_names(list(others)) or all(_names_column(path, word, known) for word in words):
+    ends = {part for value in others for part in _parts(str(value))[-1:]}
+    if not _are_names(list(others)) or all(_names_column(path, word, ends) for word in words):
         raise UserError(
             f"{path}, line 1: {quote(' '.join(map(str, first)))} looks like a header",
             f"write it as `{' '.join(names)}`; if it is an example, put such a line before it",
         )
 
 
-def _names_column(path: Path, word: str, known: set[str]) -> bool:
-    """Whether a word is a column's name: of classes too others have the word `class`, and JSON has no header."""
-    if HEADERS.fullmatch(word) or holds_json(path):
-        return bool(HEADERS.fullmatch(word))
-    parts = _parts(word)
-    all_are = bool(parts) and all(part == "true" or HEADERS.fullmatch(part) for part in parts)
-    return all_are or any(PARTS.fullmatch(part) for part in parts - known)
+def _names_column(path: Path, name: str, ends: set[str]) -> bool:
+    """Whether this is a column's name; JSON has no header, and a longer name that ends as a class does is a class."""
+    if HEADERS.fullmatch(name):
+        return True
+    parts = _parts(name)
+    if holds_json(path) or len(parts) < 2:
+        return False
+    if all(part == "true" or HEADERS.fullmatch(part) for part in parts):
+        return True
+    told = any(PREDICTED.fullmatch(part) for part in (parts[0], parts[-1])) or LAST.fullmatch(parts[-1])
+    return bool(told) and parts[-1] not in ends
 
 
-def _parts(name: str) -> set[str]:
-    """The words of a name, in small letters; none where it is a single one."""
-    parts = {part.lower() for part in _BETWEEN.split(name) if part}
-    return parts if len(parts) > 1 else set()
+def _parts(name: str) -> list[str]:
+    """The words of a name, in small letters."""
+    return [part.lower() for part in _BETWEEN.split(name) if part]
 
 
 def _cells(path: Path, number: int, line: str, names: tuple[str, ...]) -> list[str]:
-    if len(names) == 1:
-        line = line.strip(BLANKS)  # a column beside it that is empty is none
     cells = _split(line) if not holds_json(path) else [line.strip(BLANKS)]
+    if len(names) == 1:
+        cells = [cell for cell in cells if cell]  # a column beside it that is empty is none
     if names == HEADER and any(cells[:1]) and not any(cells[1:]):
         raise UserError(
             f"{path}, line {number}: a prediction and no label ({quote(line)})",
-            "write the label in a second column, or give labels one a line (or GLUE's own dev.tsv) in references=FILE",
+            "write the label behind a tab, or give labels one a line (or GLUE's own dev.tsv) in references=FILE",
         )
     if len(cells) != len(names) or not all(cells):
         raise UserError(
@@ -255,9 +258,8 @@ def _cells(path: Path, number: int, line: str, names: tuple[str, ...]) -> list[s
 
 
 def _split(line: str) -> list[str]:
-    line = line.rstrip(BLANKS)
     if "\t" in line:
-        return [cell.strip(BLANKS) for cell in line.split("\t")]
+        return [cell.strip(BLANKS) for cell in line.rstrip(BLANKS).split("\t")]
     return _BLANKS.split(line.strip(BLANKS))
 
 

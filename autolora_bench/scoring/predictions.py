@@ -24,17 +24,18 @@ Ids = Mapping[str, Sequence[str]]
 """Name -> the id that each line has by it, empty where it has none."""
 
 
-def read_lines(path: Path, text: str | None = None) -> list[str]:
+def read_lines(path: Path, text: str | None = None, *, columns: int = 1) -> list[str]:
     """Lines of a UTF-8 file, without their ends; one newline at the end of the file makes no further line.
 
     A byte-order mark and carriage returns at line ends are dropped. Only the newline separates lines: other
     characters that Unicode calls separators belong to the text. In a file ending in .jsonl or .ndjson every line is a
-    JSON text or number, or an object whose `output` is one; line breaks inside are blanks, as in a cell of a file
-    ending in .csv. Such a file, where a line of it begins with a quotation mark, is a table of one column.
+    JSON text or number, or an object whose `output` is one; line breaks inside are blanks, as in a cell of a quoted
+    table: a file ending in .csv, without a tab in its first line, where some line begins with a quotation mark.
 
     Args:
         path: the file.
         text: its content, where it has been read: a pipe can be read only once.
+        columns: how many each line shall have; of more the quotation marks stay.
 
     Raises:
         UserError: the file is missing, empty, or not UTF-8; a line that is not such JSON; JSON in a file of another
@@ -45,9 +46,14 @@ def read_lines(path: Path, text: str | None = None) -> list[str]:
     content = read_text(path, may_be_blank=True) if text is None else text
     found = [line for _, line in lines(content)]
     _check_plain(path, content, found)
-    if path.suffix.lower() == ".csv" and any(line.startswith('"') for line in found):
-        return [_cell(path, number, cells) for number, cells in read_table(path, text=content)]
+    if columns == 1 and _is_quoted(path, found):
+        return [_cell(path, number, row) for number, row in read_table(path, text=content, keep_blank=True)]
     return found
+
+
+def _is_quoted(path: Path, found: Sequence[str]) -> bool:
+    quoted = any(line.startswith('"') for line in found)
+    return quoted and path.suffix.lower() == ".csv" and "\t" not in found[0]
 
 
 def _check_plain(path: Path, content: str, found: Sequence[str]) -> None:
@@ -184,19 +190,16 @@ def check_ids(predictions: Path, references: Path, expected: Ids | None) -> None
 
 
 def check_alike(predicted: Collection[str], labels: Collection[str]) -> None:
-    """Refuse a name that one side alone has where the other spells it otherwise: it would be counted as wrong.
+    """Refuse a predicted name that the labels spell otherwise: it would be counted as wrong.
 
-    Where both sides have two names that a reader hardly tells apart, such names are apart.
+    Where the labels themselves have two names that a reader hardly tells apart, such names are two.
     """
-    ours, theirs = {*predicted}, {*labels}
-    shared = ours & theirs
-    if len({_plain(name) for name in shared}) < len(shared):
+    spelled = {_plain(name): name for name in labels}
+    if len(spelled) < len({*labels}):
         return
-    for found, others in ((ours, theirs), (theirs, ours)):
-        spelled = {_plain(name): name for name in sorted(others)}
-        for name in sorted(found - others):
-            if _plain(name) in spelled:
-                raise two_spellings(*sorted((name, spelled[_plain(name)])))
+    for name in sorted({*predicted} - {*labels}):
+        if _plain(name) in spelled:
+            raise two_spellings(*sorted((name, spelled[_plain(name)])))
 
 
 def two_spellings(one: str, other: str) -> UserError:

@@ -96,15 +96,18 @@ def read_values(path: Path) -> Iterator[tuple[int, Any]]:
         yield number, value
 
 
-def read_table(path: Path, delimiter: str = ",", text: str | None = None) -> list[tuple[int, list[str]]]:
+def read_table(
+    path: Path, delimiter: str = ",", text: str | None = None, *, keep_blank: bool = False
+) -> list[tuple[int, list[str]]]:
     """Rows of a table whose cells may be quoted, its header first, each with the line where it ends.
 
-    A line break inside a quoted cell is a single LF: such files mix CRLF and LF. Blank lines are no rows.
+    A line break inside a quoted cell is a single LF: such files mix CRLF and LF.
 
     Args:
         path: the file.
         delimiter: what parts the cells.
         text: the file's content, where it has been read.
+        keep_blank: a blank line is a row of one empty cell; else it is none.
 
     Raises:
         UserError: the file cannot be read, its quotes do not fit, or a row has more or fewer cells than the header.
@@ -115,7 +118,9 @@ def read_table(path: Path, delimiter: str = ",", text: str | None = None) -> lis
     try:
         for cells in reader:
             if not cells:
-                continue
+                if not keep_blank:
+                    continue
+                cells = [""]
             if rows and len(cells) != len(rows[0][1]):
                 raise UserError(
                     f"{path}, line {reader.line_num}: {len(cells)} columns where {len(rows[0][1])} are expected",

@@ -121,6 +121,8 @@ def test_a_header_that_both_files_have_is_no_example(write, header):
         "predicted_class",
         "label_pred",
         "model_output",
+        "gold_answer",
+        "true_class",
         "emotion_label",
         "trueLabel",
         "true_intent",
@@ -143,6 +145,34 @@ def test_a_headers_word_within_a_name_tells_a_header(write, header):
 def test_a_first_class_that_is_like_the_others_is_an_example(write, rows):
     file = write("p", rows.replace(" ", "\n"))
     assert score_files("classification", file, file, metrics="accuracy")["n"] == 3
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        "business_class economy",
+        "first_class second",
+        "answer_call hang_up",
+        "no_answer yes",
+        "gold_medal silver_medal",
+        "wrong_label missing_label",
+        "outputDevice screen",
+    ],
+)
+def test_a_first_class_with_a_headers_word_is_an_example(write, rows):
+    first, other = rows.split()
+    file = write("p", f"{first}\n{other}\n{other}\n")
+    both = write("b", f"{first}\t{other}\n{other}\t{other}\n")
+    assert score_files("classification", file, file, metrics="accuracy")["n"] == 3
+    assert score_files("classification", both, metrics="accuracy")["scores"] == {"accuracy": 0.5}
+
+
+def test_a_first_class_that_is_taken_for_a_header_may_have_one_before_it(write):
+    rows = "no_label\nspam\nspam\n"
+    file = write("p", rows)
+    refused("looks like a header", "classification", file, file, metrics="accuracy")
+    files = [write(name, f"{name}\n{rows}") for name in ("prediction", "label")]
+    assert score_files("classification", *files, metrics="accuracy")["n"] == 3
 
 
 def test_a_first_class_in_json_is_no_header(write):
@@ -194,6 +224,25 @@ def test_a_quoted_table_of_more_columns_is_refused(write):
     )
 
 
+def test_a_blank_row_of_a_quoted_table_is_an_empty_line(write):
+    """Without it all rows below would be one place off."""
+    rows = '"a b"\n\n"c d"\n'
+    assert score_files("e2e", write("p.csv", rows), write("r", "a b\n\nx\n\nc d\n"), metrics="bleu")["n"] == 3
+    refused("2 outputs, but", "webnlg", write("p.csv", '"a"\n"b"\n'), write("r.csv", '"a"\n\n"b"\n'))
+    files = write("p.csv", '"a"\n\n"b"\n"c"\n"c"\n'), write("l.csv", '"a"\n"b"\n\n"c"\n"c"\n')
+    refused("p.csv, line 2: 0 columns where 1 ", "classification", *files, metrics="accuracy")
+
+
+def test_a_quoted_table_with_tabs_or_of_two_columns_is_read_as_it_is(write):
+    tabs = write("p.csv", '"New York"\t"New York"\n"Rome"\t"New York"\n')
+    assert score_files("classification", tabs, metrics="accuracy")["scores"] == {"accuracy": 0.5}
+    with pytest.raises(UserError, match="a prediction and no label") as caught:
+        score_files("classification", write("p.csv", '"prediction","label"\n"a","b"\n'), metrics="accuracy")
+    assert "behind a tab" in caught.value.mend
+    beside = write("p.csv", '"a"\t\n"b"\t\n')
+    assert score_files("classification", beside, beside, metrics="accuracy")["n"] == 2
+
+
 @pytest.mark.parametrize("first", ["", "prediction\n", "id,prediction\n"])
 @pytest.mark.parametrize("ids", ["0 1 2", "17 4 9", "dev-7 dev-3 dev-4"])
 def test_classes_behind_an_id_are_refused(write, first, ids):
@@ -235,6 +284,15 @@ def test_an_empty_column_beside_the_classes_is_none(write):
         "accuracy": 0.5
     }
     assert score_files("rte", write("p", "1\t1\t\n0\t1\t\n"))["scores"] == {"accuracy": 0.5}
+    names = write("p", "New York\t\n\tRome\n")
+    assert score_files("classification", names, names, metrics="accuracy")["n"] == 2
+
+
+def test_a_name_of_two_words_before_an_empty_label_is_no_pair(write):
+    rows = "Rome\tRome\nNew York\t\nRome\tRome\n"
+    refused("p, line 2: a prediction and no label", "classification", write("p", rows), metrics="accuracy")
+    whole = write("p", rows.replace("York\t", "York\tNew York\t"))
+    assert score_files("classification", whole, metrics="accuracy")["scores"] == {"accuracy": 1.0}
 
 
 def test_classes_that_both_sides_spell_in_two_ways_are_two(write):
@@ -244,6 +302,20 @@ def test_classes_that_both_sides_spell_in_two_ways_are_two(write):
     ] == {"accuracy": 0.75}
     files = write("p", "a\nA\nb\n"), write("l", "a\na\nb\n")
     refused("one class is spelled 'A' and 'a'", "classification", *files, metrics="accuracy")
+
+
+@pytest.mark.parametrize(
+    ("predicted", "labels", "accuracy"),
+    [
+        ("e-mail e-mail web", "e-mail e_mail web", 2 / 3),
+        ("a A b B", "a A b b", 3 / 4),
+        ("a b b", "a A b", 2 / 3),
+    ],
+)
+def test_classes_that_the_labels_spell_in_two_ways_are_two(write, predicted, labels, accuracy):
+    files = [write(name, each.replace(" ", "\n")) for name, each in (("p", predicted), ("l", labels))]
+    found = score_files("classification", *files, metrics="accuracy")["scores"]
+    assert found["accuracy"] == pytest.approx(accuracy)
 
 
 def test_a_class_called_nan_is_told_how_to_be_given(write):
