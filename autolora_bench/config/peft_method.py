@@ -8,17 +8,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from autolora_bench.config.choices import choices
 from autolora_bench.config.experiment import ExperimentConfig
 from autolora_bench.config.identity import LOCATION
 from autolora_bench.config.method import MethodConfig
-from autolora_bench.config.model import ModelConfig
+from autolora_bench.config.model import ALL_LINEAR, ALL_LINEAR_WORDS
 from autolora_bench.config.peft_types import OWN, PeftTypeInfo, peft_types
 from autolora_bench.config.ranges import Share, Text
 from autolora_bench.config.registry import Support, method
 from autolora_bench.config.support import UnsupportedError
 from autolora_bench.errors import UserError, nearest
-from autolora_bench.paths import conf_dir
 from autolora_bench.untrusted import in_a_line, parse_json, read_bytes
 
 FILE = "adapter_config.json"
@@ -97,12 +95,11 @@ def resolve_peft(experiment: ExperimentConfig) -> None:
         return
     read = _read(method.config) if method.config is not None else {}
     method.type = _type(method, read)
-    found = FOUND.get(method.type, {})
-    known = method.info.settings
+    decided, known = _decided(method), method.info.settings
     filed = {
         name: value
         for name, value in read.items()
-        if name not in found and (name in known or not _is_nothing(value))
+        if name not in decided and (name in known or not _is_nothing(value))
     }
     said = filed | _asked(method)
     _check_known(method, said)
@@ -161,6 +158,11 @@ def _type(method: PeftMethodConfig, read: dict[str, Any]) -> str:
     return name
 
 
+def _decided(method: PeftMethodConfig) -> dict[str, str]:
+    """Settings that the run or its model decides -> why: a file's are passed over, and nobody can say them."""
+    return FOUND.get(str(method.type), {}) | (SIZES if method.info.prompts else {})
+
+
 def _is_nothing(value: Any) -> bool:
     """Whether it is of NOTHING; 0, which equals False, is something."""
     return any(type(value) is type(one) and value == one for one in NOTHING)
@@ -168,7 +170,7 @@ def _is_nothing(value: Any) -> bool:
 
 def _asked(method: PeftMethodConfig) -> dict[str, Any]:
     """The settings that were said, dropout among them."""
-    owned = OWN | FOUND.get(str(method.type), {}) | (SIZES if method.info.prompts else {})
+    owned = OWN | _decided(method)
     name = next((name for name in method.settings if name in owned), None)
     if name is not None:
         raise UserError(f"method.settings.{name} cannot be said: {owned[name]}", "leave it out")
@@ -226,27 +228,25 @@ def _check_places(experiment: ExperimentConfig, method: PeftMethodConfig) -> Non
     """Raises UserError for settings of where a type goes that something else would overrule."""
     targets, settings = experiment.model.targets, method.settings
     named = settings.get("target_modules")
-    if method.type in (*PLACED, "IA3") and _says_targets(experiment.model):
-        beside = " and feedforward_modules" if method.type == "IA3" else ""
-        raise UnsupportedError(
-            f"{method.type} of PEFT does not go where model.targets=[{','.join(targets)}] says",
-            f"leave it out, or say target_modules{beside} in method.settings in its place",
-        )
-    if targets is not None and named is not None:
-        raise UserError(
-            f"model.targets=[{','.join(targets)}] and the target_modules of {method.type}, {in_a_line(str(named))}",
-            "say one of them",
-        )
+    if targets is not None:
+        asked = ALL_LINEAR_WORDS[0] if targets == [ALL_LINEAR] else f"[{','.join(targets)}]"
+        if method.type in (*PLACED, "IA3"):
+            beside = " and feedforward_modules" if method.type == "IA3" else ""
+            raise UnsupportedError(
+                f"{method.type} of PEFT does not go where model.targets={asked} says",
+                "leave it out, or say model.targets=null where the model's file says it; "
+                f"other layers are target_modules{beside} in method.settings",
+            )
+        if named is not None:
+            raise UserError(
+                f"model.targets={asked} and the target_modules of {method.type}, {in_a_line(str(named))}",
+                "say one of them; model.targets=null where the model's file says them",
+            )
     alone = next((name for name in ONLY_BESIDE_TARGETS if settings.get(name) and named is None), None)
     if alone is not None:
         raise UserError(
             f"{alone} of {method.type} without target_modules", "name the layers in target_modules as well"
         )
-
-
-def _says_targets(model: ModelConfig) -> bool:
-    """Whether somebody chose this run's targets: a model of the user's own may state some for every method."""
-    return model.targets is not None and model.name in choices("model", [conf_dir()])
 
 
 def check_start(start: Any) -> None:

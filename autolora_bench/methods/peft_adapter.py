@@ -12,13 +12,13 @@ from peft import PeftModel
 from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
 from peft.tuners.multitask_prompt_tuning import MultitaskPromptEmbedding
 from peft.tuners.poly.layer import PolyLayer
-from peft.tuners.tuners_utils import check_target_module_exists
+from peft.tuners.tuners_utils import BaseTuner, check_target_module_exists
 from peft.utils.constants import TRANSFORMERS_MODELS_TO_LNTUNING_TARGET_MODULES_MAPPING as NORMS
 from peft.utils.other import get_pattern_key
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
-from autolora_bench.config.peft_method import PLACED, SIZES, PeftMethodConfig
+from autolora_bench.config.peft_method import PLACED, PeftMethodConfig
 from autolora_bench.errors import UserError, nearest
 from autolora_bench.methods.peft_lora import TASK_TYPES
 from autolora_bench.methods.prompts import UNSEEN, hide_virtual_positions
@@ -52,17 +52,17 @@ def _keyed(entry: str, name: str) -> bool:
     return bool(get_pattern_key([entry], name) == entry)
 
 
-def _found(entry: str, name: str) -> bool:
+def _searched(entry: str, name: str) -> bool:
     return re.search(entry, name) is not None
 
 
 NAMING: Mapping[str, Callable[[str, str], bool]] = {
     **dict.fromkeys(("target_modules", "exclude_modules", "target_parameters"), _ends),
     "modules_to_save": lambda entry, name: name.endswith(entry),
-    **dict.fromkeys(("rank_pattern", "alpha_pattern", "lambda_pattern"), _keyed),
-    **dict.fromkeys(("block_size_pattern", "n_frequency_pattern"), _keyed),
 }
 """Setting whose entries name parts of a model -> PEFT's rule whether an entry means a part."""
+PATTERNS = ("rank_pattern", "alpha_pattern", "lambda_pattern", "block_size_pattern", "n_frequency_pattern")
+"""Settings whose entries name some of the layers and parameters that PEFT adapts."""
 
 
 def adapted_by_peft(backbone: Backbone, head: HeadKind, method: PeftMethodConfig) -> PeftModel:
@@ -76,11 +76,14 @@ def adapted_by_peft(backbone: Backbone, head: HeadKind, method: PeftMethodConfig
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "fan_in_fan_out is set to")
+            # false of patterns of parameters, and of OSF's; where it is right _check_patterns refuses
+            warnings.filterwarnings("ignore", ".*keys did not match any targeted module")
             config = PEFT_TYPE_TO_CONFIG_MAPPING[peft.PeftType(method.type)](**settings)
             model = peft.get_peft_model(backbone.model, config)
     except Exception as error:  # whatever a type's own checks raise
         raise refusal(method, error) from error
     assert isinstance(model, PeftModel)
+    _check_patterns(model, method)
     splits = [module for module in model.modules() if isinstance(module, SplitProjection)]
     if any(weight.requires_grad for split in splits for weight in split.parameters()):
         raise _no_parts(method, MEND)  # the export would name layers that no other GPT-2 has
@@ -129,8 +132,7 @@ def _configured(backbone: Backbone, head: HeadKind, method: PeftMethodConfig) ->
         # the penalty is added by methods.peft_hooks: PEFT's own is lost under label smoothing
         settings |= {"total_step": UNKNOWN, "orth_reg_weight": 0.0}
     if method.info.prompts:
-        own = {name: value for name, value in settings.items() if name not in SIZES}
-        settings = own | prompt_sizes(model, keys=method.type in REMEMBERED)
+        settings |= prompt_sizes(model, keys=method.type in REMEMBERED)
     return settings
 
 
@@ -146,8 +148,7 @@ def _check_names(model: nn.Module, method: PeftMethodConfig) -> None:
     """Raises UserError for an entry that names nothing: PEFT passes it over where others name something."""
     modules = [name for name, _ in model.named_modules(remove_duplicate=False) if name]
     weights = [name for name, _ in model.named_parameters(remove_duplicate=False)]
-    rules = {**NAMING, "rank_pattern": _found} if method.type == "OSF" else NAMING
-    for setting, means in rules.items():
+    for setting, means in NAMING.items():
         entries = method.settings.get(setting)
         if (
             isinstance(entries, str) and setting == "modules_to_save"
@@ -159,17 +160,41 @@ def _check_names(model: nn.Module, method: PeftMethodConfig) -> None:
         for entry in map(str, entries):
             if setting == "modules_to_save" and entry in HEADS:
                 continue
+            if not any(means(entry, name) for name in there):
+                ends = {end for name in there if not (end := name.rpartition(".")[2]).isdecimal()}
+                raise _names_nothing(method, setting, entry, "the model", ends)
+    _check_blocks(modules, method)
+
+
+def _check_patterns(model: PeftModel, method: PeftMethodConfig) -> None:
+    """Raises UserError for a pattern that matches nothing of what PEFT has adapted: PEFT warns, or says nothing."""
+    asked = {name: entries for name in PATTERNS if (entries := method.settings.get(name))}
+    if not asked:
+        return
+    assert isinstance(model.base_model, BaseTuner)
+    layers, weights = model.base_model.targeted_module_names, model.base_model.targeted_parameter_names
+    means = _searched if method.type == "OSF" else _keyed
+    for setting, entries in asked.items():
+        for entry in map(str, entries):
             try:
-                found = any(means(entry, name) for name in there)
+                found = any(means(entry, name) for name in [*layers, *weights])
             except re.error as error:
                 raise refusal(method, error) from error
             if not found:
-                ends = sorted({end for name in there if not (end := name.rpartition(".")[2]).isdecimal()})
-                raise UserError(
-                    f"{setting} of {method.type}: nothing of the model is called {in_a_line(entry)}",
-                    f"{nearest(entry, ends)}choose among: {', '.join(ends)}; or leave it out",
-                )
-    _check_blocks(modules, method)
+                ends = {name.rpartition(".")[2] for name in layers}
+                ends |= {".".join(name.split(".")[-2:]) for name in weights}
+                raise _names_nothing(method, setting, entry, "the adapted layers", ends)
+
+
+def _names_nothing(
+    method: PeftMethodConfig, setting: str, entry: str, where: str, known: set[str]
+) -> UserError:
+    nothing = "null" if method.info.settings[setting] is None else "{}"
+    return UserError(
+        f"{setting} of {method.type}: nothing of {where} is called {in_a_line(entry)}",
+        f"{nearest(entry, sorted(known))}choose among: {', '.join(sorted(known))}; or leave it out "
+        f"(said by a file: '+method.settings={{{setting}: {nothing}}}')",
+    )
 
 
 def _check_blocks(modules: list[str], method: PeftMethodConfig) -> None:
@@ -179,7 +204,11 @@ def _check_blocks(modules: list[str], method: PeftMethodConfig) -> None:
     inner = [name for name in modules if name not in ends]  # of whole names PEFT does not look at the block
     for block in asked if isinstance(asked, list) else [] if asked is None else [asked]:
         which = SimpleNamespace(target_modules=ends, layers_to_transform=[block], layers_pattern=pattern)
-        if not any(check_target_module_exists(which, name) for name in inner):
+        try:
+            found = any(check_target_module_exists(which, name) for name in inner)
+        except (re.error, TypeError) as error:  # of layers_pattern
+            raise refusal(method, error) from error
+        if not found:
             raise UserError(
                 f"layers_to_transform={asked} of {method.type} is of blocks that the model has not: {block}",
                 "number them from 0",

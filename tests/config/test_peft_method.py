@@ -140,8 +140,8 @@ REFUSED = [
     ),
     (
         ["method.type=LN_TUNING", "model=any", "model.checkpoint=any", "model.targets=all-linear"],
-        "LN_TUNING",
-        "say",
+        "LN_TUNING of PEFT does not go where model.targets=all-linear says",
+        "model.targets=null",
     ),
     (["method.type=LORA", "+method.settings={use_qalora: true}"], "quantised", "leave it out"),
     (
@@ -234,13 +234,53 @@ def test_a_setting_that_is_no_setting_is_one_when_it_is_0(tmp_path: Path) -> Non
     assert "orth_reg_weight" in refused.value.mend
 
 
-def test_a_model_of_the_users_own_may_state_targets_that_a_type_has_no_use_for(tmp_path: Path) -> None:
-    """It states them for every method; said of a shipped one they are refused."""
+@pytest.mark.parametrize(
+    ("kind", "places"), [("LN_TUNING", ""), ("IA3", "target_modules: [key], feedforward_modules: []")]
+)
+def test_targets_of_a_users_own_model_are_said_to_be_none_beside_a_type_that_goes_elsewhere(
+    kind: str, places: str, tmp_path: Path
+) -> None:
+    """Typed or stated, they would be passed over."""
     (tmp_path / "model").mkdir()
-    file = "defaults: [/schema/model@_here_]\nname: ours\ncheckpoint: any\ntargets: [query, value]\n"
-    (tmp_path / "model" / "ours.yaml").write_text(file)
-    found = composed(search_path(tmp_path), "model=ours", "method.type=LN_TUNING")
-    assert found.model.targets == ["query", "value"]
+    stated = "defaults: [/schema/model@_here_]\nname: ours\ncheckpoint: any\n"
+    (tmp_path / "model" / "ours.yaml").write_text(f"{stated}targets: [query, value]\n")
+    (tmp_path / "model" / "plain.yaml").write_text(stated)
+    words = [search_path(tmp_path), f"method.type={kind}", f"+method.settings={{{places}}}"]
+    for targeted in (["model=ours"], ["model=plain", "model.targets=[query, value]"]):
+        with pytest.raises(UserError, match=r"does not go where model.targets=\[query,value\]") as refused:
+            composed(*words, *targeted)
+        assert "model.targets=null where the model's file says it" in refused.value.mend
+    assert composed(*words, "model=ours", "model.targets=null").model.targets is None
+    assert composed(*words, "model=plain").model.targets is None
+    other = [search_path(tmp_path), "model=ours", "method.type=BOFT"]
+    assert composed(*other).model.targets == ["query", "value"]
+
+
+@pytest.mark.parametrize("kind", ["PREFIX_TUNING", "PROMPT_TUNING"])
+def test_the_sizes_of_the_model_that_a_prompt_was_made_for_are_no_settings(kind: str, tmp_path: Path) -> None:
+    """One training has one id, and its record says nothing of another model."""
+    path = tmp_path / "adapter_config.json"
+    plain = {"peft_type": kind, "num_virtual_tokens": 4}
+    names = ("token_dim", "num_layers", "num_attention_heads", "num_transformer_submodules")
+    ids = set()
+    for sizes in ((), (3072, 28, 24, 1), (384, 6, 12, 2)):
+        path.write_text(json.dumps(plain | dict(zip(names, sizes, strict=False))))
+        experiment = composed(f"method.config={path}")
+        assert experiment.method.settings == {"num_virtual_tokens": 4}
+        ids.add(config_id(experiment))
+    assert len(ids) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "nothing"),
+    [("modules_to_save", ["lm_head"], "null"), ("rank_pattern", {"up": 2}, "{}")],
+)
+def test_a_word_takes_a_setting_of_a_file_back(name: str, value: Any, nothing: str, tmp_path: Path) -> None:
+    """As the line says that refuses a name which the model has not."""
+    path = tmp_path / "adapter_config.json"
+    path.write_text(json.dumps({"peft_type": "LORA", "r": 4, name: value}))
+    found = composed(f"method.config={path}", f"+method.settings={{{name}: {nothing}}}")
+    assert found.method.settings == {"r": 4}
 
 
 def test_a_sweep_over_targets_leaves_out_what_goes_elsewhere_and_says_so() -> None:

@@ -378,6 +378,13 @@ def trained_beside_the_head(model: torch.nn.Module) -> set[str]:
     return {n for n, w in model.named_parameters() if w.requires_grad and ".classifier." not in n}
 
 
+PARAMETERS: dict[str, Any] = {
+    "target_modules": [],
+    "target_parameters": ["intermediate.dense.weight"],
+    "r": 2,
+}
+
+
 @pytest.mark.parametrize(
     ("settings", "what", "mend"),
     [
@@ -389,6 +396,30 @@ def trained_beside_the_head(model: torch.nn.Module) -> set[str]:
         ({"rank_pattern": {"query": 2, "quary": 8}}, "rank_pattern of LORA", "did you mean query"),
         ({"alpha_pattern": {"layer.2.*query": 8}}, "alpha_pattern of LORA", "choose among"),
         ({"rank_pattern": {"que(": 8}}, "PEFT refuses LORA", "other method.settings"),
+        (
+            {"target_modules": ["query"], "rank_pattern": {"value": 16}},
+            "nothing of the adapted layers is called value",
+            "choose among: query; or leave it out (said by a file: '+method.settings={rank_pattern: {}}')",
+        ),
+        ({"alpha_pattern": {"key": 16}}, "nothing of the adapted layers is called key", "query, value"),
+        (
+            {"target_modules": "all-linear", "rank_pattern": {"word_embeddings": 2}},
+            "adapted layers is called word_embeddings",
+            "choose among: dense, key, query, value;",
+        ),
+        (
+            {"target_modules": ["query"], "layers_to_transform": [1], "rank_pattern": {"0.*query": 2}},
+            "rank_pattern of LORA",
+            "choose among: query;",
+        ),
+        (PARAMETERS | {"rank_pattern": {"intermediate.dense": 7}}, "rank_pattern of LORA", "dense.weight"),
+        (
+            {"modules_to_save": ["lm_head"]},
+            "nothing of the model is called lm_head",
+            "{modules_to_save: null}",
+        ),
+        ({"layers_to_transform": [0], "layers_pattern": "("}, "PEFT refuses LORA", "other method.settings"),
+        ({"layers_to_transform": [0], "layers_pattern": 5}, "PEFT refuses LORA", "other method.settings"),
         ({"target_parameters": ["output.dense.wieght"]}, "target_parameters of LORA", "weight"),
         ({"target_modules": 5}, "PEFT refuses LORA", "other method.settings"),
         ({"layers_to_transform": ["x"]}, "has not: x", "from 0"),
@@ -434,6 +465,33 @@ def test_what_names_layers_by_any_rule_of_pefts_goes_where_peft_puts_it(
     theirs = trained_beside_the_head(peft.get_peft_model(base, config(task_type="SEQ_CLS", **plain)))
     assert adapted(tiny_encoder, kind, settings) == theirs
     assert theirs
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "shapes"),
+    [
+        ("LORA", PARAMETERS | {"rank_pattern": {"1.intermediate.dense.weight": 4}}, {2, 4}),
+        ("LORA", PARAMETERS | {"rank_pattern": {"intermediate.dense.weight": 4}}, {4}),
+        ("LORA", {"target_modules": "all-linear", "r": 2, "rank_pattern": {"key": 3}}, {2, 3}),
+        (
+            "LORA",
+            {"target_modules": ".*(query|key)", "r": 2, "rank_pattern": {"layer.*.(key|value)": 3}},
+            {2, 3},
+        ),
+        ("LORA", {"r": 2, "rank_pattern": {"value": 3}}, {2, 3}),
+        ("LOHA", {"r": 2, "rank_pattern": {"value": 3}}, {2, 3}),
+    ],
+)
+def test_a_pattern_of_what_is_adapted_is_heeded(
+    kind: str, settings: dict[str, Any], shapes: set[int], tiny_encoder: Path
+) -> None:
+    backbone = load_backbone(
+        ModelConfig(name="any", checkpoint=str(tiny_encoder)), HeadSpec(HeadKind.sequence, ("a", "b"))
+    )
+    method = PeftMethodConfig(name="peft", title=kind, type=kind, settings=settings)
+    model = adapted_by_peft(backbone, HeadKind.sequence, method)
+    trained = trained_beside_the_head(model)
+    assert {min(w.shape) for n, w in model.named_parameters() if n in trained} == shapes
 
 
 @pytest.mark.parametrize("kind", ["PREFIX_TUNING", "PROMPT_TUNING"])
