@@ -77,6 +77,14 @@ SHOWN = {
         "task=mrpc,mrpc_shuffled",
         "method=lora_balanced",
     ],
+    "stsb_1000_at_1e-3": [
+        f"records={RESULTS / 'stsb_1000_at_1e-3' / 'records'}",
+        "compare=autolora_budget:lora,autolora_budget:lora_random_ranks,lora_svd_ranks:lora,lora_svd_ranks:lora_random_ranks",
+    ],
+    "stsb_1000_at_3e-3": [
+        f"records={RESULTS / 'stsb_1000_at_3e-3' / 'records'}",
+        "compare=autolora_budget:lora,autolora_budget:lora_random_ranks,lora_svd_ranks:lora,lora_svd_ranks:lora_random_ranks",
+    ],
     "which_layers": [f"records={RESULTS / 'which_layers' / 'records'}", "task=planted"],
 }
 """Folder of results/ -> the words of its report."""
