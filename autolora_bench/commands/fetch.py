@@ -3,25 +3,21 @@
 import sys
 from collections.abc import Sequence
 
-from autolora_bench.commands.options import split_bare
+from autolora_bench.commands.options import bare_words
 from autolora_bench.config.choices import check_choice
 from autolora_bench.config.compose import compose_config, composer, search_path
 from autolora_bench.config.model import ModelConfig
 from autolora_bench.errors import UserError
-from autolora_bench.request import Request, read_request
+from autolora_bench.request import Request
+
+EXAMPLE = "autolora-bench fetch minilm"
 
 
 def run(words: Sequence[str]) -> int:
     """Fetch the named models and print their folders."""
-    names, rest = split_bare(words)
-    request = read_request(rest)
-    if request.overrides:
-        raise UserError(
-            f"fetch {request.overrides[0]}: a model is said by its name alone",
-            "as in: autolora-bench fetch minilm",
-        )
+    names, request = bare_words("fetch", words, "a model is said by its name alone", EXAMPLE)
     if not names:
-        raise UserError("fetch: which model?", "as in: autolora-bench fetch minilm")
+        raise UserError("fetch: which model?", f"as in: {EXAMPLE}")
     for name in names:
         check_choice("model", name, request.folders)
     from autolora_bench.models.fetch import fetch

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from autolora_bench.commands.options import print_json, split_bare, split_json
+from autolora_bench.commands.options import bare_words, print_json, split_json
 from autolora_bench.config.choices import (
     KINDS,
     check_choice,
@@ -16,7 +16,6 @@ from autolora_bench.config.peft_method import NAME
 from autolora_bench.config.peft_types import peft_types
 from autolora_bench.config.registry import methods
 from autolora_bench.errors import UserError, nearest
-from autolora_bench.request import read_request
 
 LISTS = {**KINDS, **{group: group for group in KINDS.values()}}
 """What may be said -> the group that is meant: `tasks` and `task`."""
@@ -25,13 +24,9 @@ LISTS = {**KINDS, **{group: group for group in KINDS.values()}}
 def run(words: Sequence[str]) -> int:
     """Print the names and first comment lines of one group, or of all; or everything that a choice says of itself."""
     as_json, words = split_json(words)
-    bare, rest = split_bare(words)
-    request = read_request(rest)
-    if request.overrides:
-        raise UserError(
-            f"ls {request.overrides[0]}: lists and names are said without =",
-            "as in: autolora-bench ls task any",
-        )
+    bare, request = bare_words(
+        "ls", words, "lists and names are said without =", "autolora-bench ls task any"
+    )
     folders = request.folders
     groups = [LISTS[word] for word in bare if word in LISTS]
     names = [word for word in bare if word not in LISTS]

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from autolora_bench.errors import UserError
-from autolora_bench.request import CONFIG_DIR
+from autolora_bench.request import CONFIG_DIR, Request, read_request
 
 QUESTIONS = ("--cfg", "-c", "--info", "-i", "--package", "-p")
 """Flags for Hydra: what it is asked, and about what."""
@@ -208,14 +208,21 @@ def split_json(words: Sequence[str]) -> tuple[bool, list[str]]:
     return JSON in words, [word for word in words if word != JSON]
 
 
-def split_bare(words: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Words that are neither a setting, a flag nor a flag's value, and the others."""
+def bare_words(command: str, words: Sequence[str], rule: str, example: str) -> tuple[list[str], Request]:
+    """Words of a command that takes names alone, and what its flags ask for.
+
+    Raises:
+        UserError: a setting among them, with the rule and an example of what may be said; flags as `read_request`.
+    """
     bare: list[str] = []
     others: list[str] = []
     for place, word in enumerate(words):
         value = place > 0 and words[place - 1] in CONFIG_DIR
         (others if value or word.startswith("-") or "=" in word else bare).append(word)
-    return bare, others
+    request = read_request(others)
+    if request.overrides:
+        raise UserError(f"{command} {request.overrides[0]}: {rule}", f"as in: {example}")
+    return bare, request
 
 
 def print_json(value: object) -> None:

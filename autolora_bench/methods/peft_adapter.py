@@ -150,9 +150,7 @@ def _check_names(model: nn.Module, method: PeftMethodConfig) -> None:
     weights = [name for name, _ in model.named_parameters(remove_duplicate=False)]
     for setting, means in NAMING.items():
         entries = method.settings.get(setting)
-        if (
-            isinstance(entries, str) and setting == "modules_to_save"
-        ):  # PEFT would take every letter for a name
+        if setting == "modules_to_save" and isinstance(entries, str):  # PEFT would take its letters for names
             raise UserError(f"modules_to_save={entries} is no list", f"say modules_to_save: [{entries}]")
         if not isinstance(entries, list | dict):  # nothing, or one pattern for all names
             continue

@@ -119,9 +119,7 @@ def read_ids(path: Path) -> Ids | None:
 
 
 def _id(value: Any) -> str:
-    if (
-        isinstance(value, float) and value.is_integer()
-    ):  # as pandas writes whole numbers of a column with a gap
+    if isinstance(value, float) and value.is_integer():  # of a column with a gap, as pandas writes it
         value = int(value)
     return str(value) if isinstance(value, str | int) else ""
 
