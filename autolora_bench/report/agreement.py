@@ -1,10 +1,12 @@
-"""Do ranks repeat? Between seeds of one task, and between tasks: what repeats between tasks too is the network's.
+"""Do ranks repeat? Between seeds of one task, between tasks, between settings of a method.
+
+What repeats between tasks too is the network's; what another learning rate changes as much is not the task's alone.
 
 Of every method that gives layers different ranks, from the records alone. L layers.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import permutations, product
 
@@ -27,11 +29,11 @@ from autolora_bench.report.correlation import (
 )
 from autolora_bench.report.formats import PlainTable
 from autolora_bench.report.runs import Run, has_own_plant
-from autolora_bench.report.scoreboard import Table
+from autolora_bench.report.scoreboard import Row, Table
 
 Codes = NDArray[np.int64]
 ALL_DEALS = 20_000
-"""Where there are no more ways to deal the tasks, all are looked at."""
+"""Where there are no more ways to deal the groups, all are looked at."""
 
 SEEDS_HEAD = ("cell", "seeds", "rank r", "rank rho", "rank p", "lowest rank", "highest", "total rank")
 SEEDS_NOTES = (
@@ -42,13 +44,21 @@ SEEDS_NOTES = (
     "and so does what is always wrong. Random ranks must come out at chance.",
 )
 
-TASKS_HEAD = ("row", "tasks", "runs", "within r", "across r", "across p", "difference", "p", "seen from")
+ACROSS_HEAD = ("runs", "within r", "across r", "across p", "difference", "p", "seen from")
+ACROSS_NOTES = (
+    "across p: layers permuted, for each seed alone. p of the difference: {0} permuted among the runs of each seed. "
+    "All orders of the {0} where they are few, else 2,000 draws; not corrected for the number of rows.",
+    "seen from: the smallest difference whose p is at most .05; empty where so few runs have none.",
+)
 TASKS_NOTES = (
     "Pearson correlation of the layers' ranks, means over pairs of runs of different seeds: within one task, and "
     "across two tasks. As much across as within: what repeats is the network's or the method's, and not the task's.",
-    "across p: layers permuted, for each seed alone. p of the difference: tasks permuted among the runs of each seed. "
-    "All orders of the tasks where they are few, else 2,000 draws; not corrected for the number of rows.",
-    "seen from: the smallest difference whose p is at most .05; empty where so few runs have none.",
+    *(note.format("tasks") for note in ACROSS_NOTES),
+)
+SETTINGS_NOTES = (
+    "Of methods with several rows on one task: Pearson correlation of the layers' ranks, means over pairs of runs of "
+    "different seeds, within one row and across two. Less across than within: the ranks are the settings' in part.",
+    *(note.format("settings") for note in ACROSS_NOTES),
 )
 
 
@@ -62,7 +72,7 @@ def rank_agreement(tables: Sequence[Table]) -> PlainTable | None:
         for table in tables
         for row in table.rows
         for task, runs in row.by_task.items()
-        for which, group in _by_layers(runs).items()
+        for which, group in _by_layers((task, run) for run in runs).items()
         if sum(len(set(own.ranks)) > 1 for own in group) > 1
     ]
     return PlainTable("Agreement of ranks over seeds", SEEDS_HEAD, tuple(rows), SEEDS_NOTES) if rows else None
@@ -71,65 +81,85 @@ def rank_agreement(tables: Sequence[Table]) -> PlainTable | None:
 def task_agreement(tables: Sequence[Table]) -> PlainTable | None:
     """Are ranks the task's? None where no method gave layers different ranks on two tasks, with two seeds of one."""
     rows = [
-        _over_tasks(table, f"{table.model}, {row.label}{which}", group)
+        _across(f"{table.model}, {row.label}{which}", group, table.named)
         for table in tables
         for row in table.rows
-        for which, group in _by_layers(row.runs).items()
+        for which, group in _by_layers((run.task, run) for run in row.runs).items()
     ]
     kept = tuple(row for row in rows if row is not None)
-    return PlainTable("Agreement of ranks across tasks", TASKS_HEAD, kept, TASKS_NOTES) if kept else None
+    head = ("row", "tasks", *ACROSS_HEAD)
+    return PlainTable("Agreement of ranks across tasks", head, kept, TASKS_NOTES) if kept else None
+
+
+def settings_agreement(tables: Sequence[Table]) -> PlainTable | None:
+    """Does another learning rate, say, give a method other ranks on the same task?
+
+    None where no method gave layers different ranks with two settings on one task, with two seeds of one.
+    """
+    found = [
+        _across(f"{table.model}, {table.named(task)}, {method}{which}", group, str, " / ")
+        for table in tables
+        for task in dict.fromkeys(task for row in table.rows for task in row.by_task)
+        for method, rows in _by_method(table.rows).items()
+        for which, group in _by_layers(
+            (row.label, run) for row in rows for run in row.by_task.get(task, ())
+        ).items()
+    ]
+    kept = tuple(row for row in found if row is not None)
+    head = ("method", "rows", *ACROSS_HEAD)
+    return PlainTable("Agreement of ranks across settings", head, kept, SETTINGS_NOTES) if kept else None
 
 
 @dataclass(frozen=True)
-class AcrossTasks:
-    """How much ranks correlate within a task and across tasks, over pairs of runs of different seeds."""
+class Across:
+    """How much ranks correlate within a group (a task, a setting) and across groups, over pairs of two seeds."""
 
-    tasks: tuple[str, ...]
+    groups: tuple[str, ...]
     """Of the runs that were compared."""
     runs: int
     within: float
     across: float
     across_p: float
-    """Share of random orders of the layers, one for each seed, with at least this correlation across tasks."""
+    """Share of random orders of the layers, one for each seed, with at least this correlation across groups."""
     difference_p: float
-    """Share of the ways to deal the tasks to the runs of each seed with at least this difference."""
+    """Share of the ways to deal the groups to the runs of each seed with at least this difference."""
     seen_from: float | None
     """The smallest of those differences with a share of at most .05; None where so few runs have none."""
 
     @property
     def difference(self) -> float:
-        """Correlation within tasks minus that across them."""
+        """Correlation within groups minus that across them."""
         return self.within - self.across
 
 
-def across_tasks(
-    ranks: Sequence[Sequence[int]], tasks: Sequence[str], seeds: Sequence[int], *, draws: int = DRAWS
-) -> AcrossTasks | None:
-    """Compare the ranks of one method on several tasks.
+def across_groups(
+    ranks: Sequence[Sequence[int]], groups: Sequence[str], seeds: Sequence[int], *, draws: int = DRAWS
+) -> Across | None:
+    """Compare the ranks of one method on several tasks, or with several settings.
 
     Runs of one seed are not compared with each other: they start from the same LoRA values. Those whose ranks are equal
     in all layers correlate with none and are left out.
 
     Args:
         ranks: L ranks of every run, layers in the same order.
-        tasks: of every run.
+        groups: of every run, its task or its setting.
         seeds: of every run.
         draws: of each permutation test that does not look at all orders, from a fixed seed.
 
     Returns:
-        None where no two runs of different seeds share a task, or none do not.
+        None where no two runs of different seeds share a group, or none do not.
     """
     varied = [place for place, own in enumerate(ranks) if len(set(own)) > 1]
     if len(varied) < 2:
         return None
     values = np.array([ranks[place] for place in varied], dtype=np.float64)
     seed = np.array([seeds[place] for place in varied])
-    names = [tasks[place] for place in varied]
-    task = np.unique(names, return_inverse=True)[1]
+    names = [groups[place] for place in varied]
+    group = np.unique(names, return_inverse=True)[1]
     first, second = np.triu_indices(len(varied), 1)
     apart = seed[first] != seed[second]
     first, second = first[apart], second[apart]
-    same = task[first] == task[second]
+    same = group[first] == group[second]
     if not same.any() or same.all():
         return None
     products = np.array(
@@ -139,11 +169,11 @@ def across_tasks(
     across = float(products[~same].mean())
     orders = _orders(values, seed, draws, random)
     by_chance = correlations(orders)[:, first[~same], second[~same]].mean(axis=-1)
-    dealt, exact = _dealt(task, seed, draws, random)
+    dealt, exact = _dealt(group, seed, draws, random)
     differences = _difference(products, dealt[:, first] == dealt[:, second])
     observed = float(_difference(products, same[None])[0])
-    return AcrossTasks(
-        tasks=tuple(dict.fromkeys(names)),
+    return Across(
+        groups=tuple(dict.fromkeys(names)),
         runs=len(varied),
         within=across + observed,
         across=across,
@@ -173,29 +203,29 @@ def _orders(ranks: Floats, seed: Codes, draws: int, random: np.random.Generator)
     return np.take_along_axis(standardised(ranks)[None], order[:, own], axis=-1)
 
 
-def _dealt(task: Codes, seed: Codes, draws: int, random: np.random.Generator) -> tuple[Codes, bool]:
-    """(deals, runs): the tasks, permuted among the runs of each seed; and whether these are all there are.
+def _dealt(group: Codes, seed: Codes, draws: int, random: np.random.Generator) -> tuple[Codes, bool]:
+    """(deals, runs): the groups, permuted among the runs of each seed; and whether these are all there are.
 
-    Where every seed has all tasks their names do not matter, so that one seed may keep its own.
+    Where every seed has all groups their names do not matter, so that one seed may keep its own.
     """
     places = [np.flatnonzero(seed == one) for one in np.unique(seed)]
-    complete = all(len(own) == len(np.unique(task)) for own in places)
+    complete = all(len(own) == len(np.unique(group)) for own in places)
     moved = places[1:] if complete else places
     count = math.prod(math.factorial(len(own)) for own in moved)
     exact = count <= ALL_DEALS
-    dealt = np.tile(task, (count if exact else draws, 1))
+    dealt = np.tile(group, (count if exact else draws, 1))
     if not exact:
         for own in places:
             dealt[:, own] = random.permuted(dealt[:, own], axis=1)
         return dealt, False
     for deal, orders in zip(dealt, product(*(permutations(own) for own in moved)), strict=True):
         for own, order in zip(moved, orders, strict=True):
-            deal[own] = task[list(order)]
+            deal[own] = group[list(order)]
     return dealt, True
 
 
 def _difference(products: Floats, same: Flags) -> Floats:
-    """Mean of the pairs of one task minus that of the others, for every row of `same` (draws, pairs)."""
+    """Mean of the pairs of one group minus that of the others, for every row of `same` (draws, pairs)."""
     count = same.sum(axis=1)
     within = (same * products).sum(axis=1)
     others = products.size - count
@@ -210,29 +240,38 @@ def _difference(products: Floats, same: Flags) -> Floats:
 class _Ranks:
     """What one run gave its layers."""
 
-    task: str
+    group: str
     seed: int
     ranks: list[int]
     """Of its layers by name."""
 
 
-def _by_layers(runs: Sequence[Run]) -> dict[str, list[_Ranks]]:
-    """Completed runs over the same layers, by what tells these where there are several; not those whose planted ranks
-    change with the seed."""
-    groups: dict[frozenset[str], list[_Ranks]] = {}
+def _by_method(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    found: dict[str, list[Row]] = {}
+    for row in rows:
+        found.setdefault(row.method, []).append(row)
+    return found
+
+
+def _by_layers(runs: Iterable[tuple[str, Run]]) -> dict[str, list[_Ranks]]:
+    """Completed runs, each with its group, over the same layers; by what tells these where there are several.
+
+    Not those whose planted ranks change with the seed.
+    """
+    by_layers: dict[frozenset[str], list[_Ranks]] = {}
     orders: dict[frozenset[str], list[str]] = {}
-    for run in runs:
+    for group, run in runs:
         found = {layer.module: layer.rank for layer in (run.completed.ranks if run.completed else [])}
         if found and not has_own_plant(run):
             layers = frozenset(found)
             order = orders.setdefault(layers, list(found))
-            groups.setdefault(layers, []).append(
-                _Ranks(run.task, run.seed, [found[layer] for layer in order])
+            by_layers.setdefault(layers, []).append(
+                _Ranks(group, run.seed, [found[layer] for layer in order])
             )
-    several = len(groups) > 1
+    several = len(by_layers) > 1
     return {
-        f", {len(layers)} layers ({number})" if several else "": group
-        for number, (layers, group) in enumerate(groups.items(), 1)
+        f", {len(layers)} layers ({number})" if several else "": alike
+        for number, (layers, alike) in enumerate(by_layers.items(), 1)
     }
 
 
@@ -252,12 +291,14 @@ def _over_seeds(name: str, group: Sequence[_Ranks]) -> tuple[str, ...]:
     )
 
 
-def _over_tasks(table: Table, name: str, group: Sequence[_Ranks]) -> tuple[str, ...] | None:
-    found = across_tasks(
-        [own.ranks for own in group], [own.task for own in group], [own.seed for own in group]
+def _across(
+    name: str, group: Sequence[_Ranks], titled: Callable[[str], str], joiner: str = ", "
+) -> tuple[str, ...] | None:
+    found = across_groups(
+        [own.ranks for own in group], [own.group for own in group], [own.seed for own in group]
     )
     if found is None:
         return None
-    titles = ", ".join(map(table.named, found.tasks))
     numbers = (shown(found.within), shown(found.across), shown_p(found.across_p), shown(found.difference))
+    titles = joiner.join(map(titled, found.groups))
     return (name, titles, str(found.runs), *numbers, shown_p(found.difference_p), shown(found.seen_from))

@@ -11,7 +11,7 @@ from autolora_bench.config.train import Keep
 from autolora_bench.errors import UserError
 from autolora_bench.plan import PlannedRun
 from autolora_bench.record import RunRecord
-from autolora_bench.report.agreement import rank_agreement, task_agreement
+from autolora_bench.report.agreement import rank_agreement, settings_agreement, task_agreement
 from autolora_bench.report.answers import answers
 from autolora_bench.report.arena import Arena, arenas_of, is_planted
 from autolora_bench.report.arena_tables import arena_csv, arena_tables
@@ -85,8 +85,9 @@ class Report:
 
     @property
     def agreement(self) -> list[PlainTable]:
-        """Whether seeds, and tasks, give the layers the same ranks, where a method gives them different ones."""
-        return list(filter(None, [rank_agreement(self.tables), task_agreement(self.tables)]))
+        """Whether seeds, tasks and settings give layers the same ranks, where a method gives them different ones."""
+        asked = (rank_agreement, task_agreement, settings_agreement)
+        return [table for ask in asked if (table := ask(self.tables)) is not None]
 
     @property
     def further(self) -> list[PlainTable]:

@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from autolora_bench.record import LayerRank, RunRecord
-from autolora_bench.report.agreement import across_tasks, rank_agreement, task_agreement
+from autolora_bench.report.agreement import across_groups, rank_agreement, settings_agreement, task_agreement
 from autolora_bench.report.build import prepare, report_stability
 
 Ranks = list[list[int]]
@@ -60,7 +60,7 @@ def test_the_tasks_are_dealt_to_the_runs_of_each_seed(start: int) -> None:
     """All 3!^2 deals that differ: the tasks of the first seed stay, as names do not matter."""
     names, seeds = ["a", "b", "c"] * 3, [0, 0, 0, 1, 1, 1, 2, 2, 2]
     ranks = noise(9, seed=start)
-    found = across_tasks(ranks, names, seeds)
+    found = across_groups(ranks, names, seeds)
     assert found is not None
     within, across = by_hand(ranks, names, seeds)
     assert (found.within, found.across) == (pytest.approx(within), pytest.approx(across))
@@ -74,11 +74,11 @@ def test_the_tasks_are_dealt_to_the_runs_of_each_seed(start: int) -> None:
 def test_ranks_of_the_task_alone_are_told_from_ranks_of_the_network_alone() -> None:
     tasks, seeds = ["a", "b"] * 6, [seed for seed in range(6) for _ in "ab"]
     first, second = noise(2)
-    own = across_tasks([first, second] * 6, tasks, seeds)
+    own = across_groups([first, second] * 6, tasks, seeds)
     assert own is not None
     assert own.within == pytest.approx(1.0)
     assert own.difference_p == pytest.approx(2.0**-5)  # two deals of 2^6 part them
-    one = across_tasks([first] * 12, tasks, seeds)
+    one = across_groups([first] * 12, tasks, seeds)
     assert one is not None
     assert (one.within, one.across, one.difference_p) == (pytest.approx(1.0), pytest.approx(1.0), 1.0)
     assert one.across_p < 0.001
@@ -86,7 +86,7 @@ def test_ranks_of_the_task_alone_are_told_from_ranks_of_the_network_alone() -> N
 
 def test_few_runs_cannot_show_a_difference() -> None:
     first, second = noise(2)
-    found = across_tasks([first, second] * 3, ["a", "b"] * 3, [0, 0, 1, 1, 2, 2])
+    found = across_groups([first, second] * 3, ["a", "b"] * 3, [0, 0, 1, 1, 2, 2])
     assert found is not None
     assert found.difference_p == pytest.approx(0.25)
     assert found.seen_from is None
@@ -98,7 +98,7 @@ def test_ranks_that_a_seed_gives_every_task_are_no_agreement() -> None:
     for start in range(60):
         drawn = noise(4, seed=start)
         ranks = [own for own in drawn for _ in range(5)]
-        found = across_tasks(ranks, list("abcde") * 4, [s for s in range(4) for _ in range(5)], draws=200)
+        found = across_groups(ranks, list("abcde") * 4, [s for s in range(4) for _ in range(5)], draws=200)
         assert found is not None
         shares.append(found.across_p)
     assert stats.kstest(shares, "uniform").pvalue > 0.01
@@ -109,23 +109,23 @@ def test_ranks_that_a_seed_gives_every_task_are_no_agreement() -> None:
     [("aa", [0, 1]), ("ab", [0, 1]), ("ab", [0, 0]), ("aab", [0, 0, 0]), ("a", [0]), ("", [])],
 )
 def test_nothing_to_compare(tasks: str, seeds: list[int]) -> None:
-    assert across_tasks(noise(len(seeds)), tasks, seeds) is None
+    assert across_groups(noise(len(seeds)), tasks, seeds) is None
 
 
 def test_equal_ranks_are_left_out() -> None:
     ranks = noise(6)
     tasks, seeds = ["a", "b"] * 3, [0, 0, 1, 1, 2, 2]
-    more = across_tasks([*ranks, [4] * 12], [*tasks, "c"], [*seeds, 3])
+    more = across_groups([*ranks, [4] * 12], [*tasks, "c"], [*seeds, 3])
     assert more is not None
-    assert more == across_tasks(ranks, tasks, seeds)
-    assert more.tasks == ("a", "b")
+    assert more == across_groups(ranks, tasks, seeds)
+    assert more.groups == ("a", "b")
 
 
 def test_drawn_deals_are_near_all_deals(monkeypatch: pytest.MonkeyPatch) -> None:
     tasks, seeds = ["a", "b", "c"] * 3, [0, 0, 0, 1, 1, 1, 2, 2, 2]
-    exact = across_tasks(noise(9), tasks, seeds)
+    exact = across_groups(noise(9), tasks, seeds)
     monkeypatch.setattr("autolora_bench.report.agreement.ALL_DEALS", 1)
-    drawn = across_tasks(noise(9), tasks, seeds)
+    drawn = across_groups(noise(9), tasks, seeds)
     assert exact is not None
     assert drawn is not None
     assert drawn.difference_p == pytest.approx(exact.difference_p, abs=0.04)
@@ -134,7 +134,7 @@ def test_drawn_deals_are_near_all_deals(monkeypatch: pytest.MonkeyPatch) -> None
 def test_a_seed_without_some_task_moves_its_own_tasks_alone() -> None:
     """Seed 2 has one task of two, so that names matter: seeds 0 and 1 have two deals each."""
     ranks, tasks, seeds = noise(5), ["a", "b", "a", "b", "a"], [0, 0, 1, 1, 2]
-    found = across_tasks(ranks, tasks, seeds)
+    found = across_groups(ranks, tasks, seeds)
     assert found is not None
     deals = [[*first, *second, "a"] for first, second in product(permutations("ab"), repeat=2)]
     differences = np.array([np.subtract(*by_hand(ranks, deal, seeds)) for deal in deals])
@@ -173,3 +173,32 @@ def test_the_table_names_row_and_tasks(make: Callable[..., RunRecord]) -> None:
     assert {name.partition(" (")[0] for name in row[1].split(", ")} == {"RTE", "MRPC", "CoLA"}
     assert row[2:5] == ("9", *texts)
     assert "Agreement of ranks across tasks" in report_stability(records)
+
+
+def test_settings_of_one_method_are_told_from_chance(make: Callable[..., RunRecord]) -> None:
+    """Two learning rates of one method on one task: within a row and across the two, against every deal by hand."""
+    ranks, records = noise(12, seed=2), []
+    places = [(rate, seed) for seed in range(6) for rate in (1e-3, 3e-3)]
+    for method, values in (("adalora", ranks), ("lora", [[4] * 12] * 12)):
+        for (rate, seed), own in zip(places, values, strict=True):
+            record = make("rte", method, seed, 0.7)
+            record.config = {**record.config, "method": {**record.config["method"], "learning_rate": rate}}
+            record.config_id = f"{rate}"
+            record.ranks = [LayerRank(f"{n}.query", n, "query", rank) for n, rank in enumerate(own)]
+            records.append(record)
+    table = settings_agreement(prepare(records).tables)
+    assert table is not None
+    (row,) = table.rows
+    names, seeds = [str(rate) for rate, _ in places], [seed for _, seed in places]
+    within, across = by_hand(ranks, names, seeds)
+    deals = product(*(permutations(["0.001", "0.003"]) for _ in range(6)))
+    differences = [np.subtract(*by_hand(ranks, [*sum(deal, ())], seeds)) for deal in deals]
+    shown = [
+        f"{value:.2f}".replace("-", "\N{MINUS SIGN}")
+        for value in (within, across, np.subtract(within, across))
+    ]
+    assert row[1].count("learning_rate") == 2
+    assert [row[2], row[3], row[4], row[6]] == ["12", *shown]
+    assert float(row[7]) == pytest.approx(np.mean(np.array(differences) >= within - across - 1e-9), abs=6e-4)
+    assert "Agreement of ranks across settings" in report_stability(records)
+    assert settings_agreement(prepare(records[::2]).tables) is None  # one rate
