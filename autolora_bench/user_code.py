@@ -14,6 +14,7 @@ import importlib
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -34,6 +35,8 @@ PLACE = "AUTOLORA_BENCH_OWN"
 HOMES = {"method": method.__module__, "metric": metric.__module__}
 """Where the decorators live."""
 MEND = "mend the file, or take it out of the folder; CONTRIBUTING.md shows one (HYDRA_FULL_ERROR=1: the traceback)"
+DYNAMIC = {"*", "__getattr__", "globals", "vars", "setattr", "exec"}
+"""Words in a file that may state names which its text does not show."""
 __path__: list[str] = []
 """Where Python looks for `autolora_bench.user_code.FILE`."""
 
@@ -77,13 +80,8 @@ def _check_names(files: list[Path]) -> None:
 
 def _read(path: Path) -> None:
     known, known_metrics = set(methods()), set(METRICS)
-    try:
+    with _told(f"{path} cannot be imported"):
         importlib.import_module(f"{__name__}.{path.stem}")
-    except UserError:
-        raise
-    except (Exception, SystemExit) as error:
-        said = " ".join(str(error).split())
-        raise UserError(f"{path} cannot be imported: {type(error).__name__}: {said}", MEND) from error
     stated = [kind for name, kind in methods().items() if _states(path, kind.config, name not in known)]
     measured = [
         n for n, one in METRICS.items() if one.score and _states(path, one.score, n not in known_metrics)
@@ -100,6 +98,18 @@ def _read(path: Path) -> None:
         methods()[kind.name] = replace(kind, digests=_digests(path, *_files(kind.runs.partition(":")[0])))
         register_method(methods()[kind.name])
     metric_digests.update(dict.fromkeys(measured, _digests(path)))
+
+
+@contextmanager
+def _told(what: str, mend: str = MEND) -> Iterator[None]:
+    """What the user's code raises is told in two lines."""
+    try:
+        yield
+    except UserError:
+        raise
+    except (Exception, SystemExit) as error:
+        said = " ".join(str(error).split())
+        raise UserError(f"{what}: {type(error).__name__}: {said}", mend) from error
 
 
 def _states(path: Path, stated: Any, new: bool) -> bool:
@@ -188,22 +198,69 @@ def _check(kind: MethodKind, path: Path) -> None:
             f"{path}: method {kind.name!r} is put on {kind.config.__name__}, which is no MethodConfig",
             f"derive it: class {kind.config.__name__}(MethodConfig), from autolora_bench.config.method",
         )
-    unbounded = without_range(kind.config)
+    with _told(
+        f"{path}: the types of {kind.config.__name__}'s settings are not all there when it is run",
+        "import what they name for the run too, not under TYPE_CHECKING alone",
+    ):
+        unbounded = without_range(kind.config)
     if unbounded:
         raise UserError(
             f"{path}: {kind.config.__name__}.{unbounded[0]} is a number without a range",
             "state one, as in Share or Annotated[int, Interval(ge=1, le=100)] (autolora_bench.config.ranges)",
         )
-    module, _, attribute = kind.runs.partition(":")
-    try:
-        there = hasattr(sys.modules[module], attribute) if module in sys.modules else find_spec(module)
-    except (ImportError, ValueError):
-        there = None
-    if not there or not attribute:
+    with _told(f"{path}: method {kind.name!r} is run by {kind.runs}, which cannot be imported"):
+        there = _is_there(*kind.runs.partition(":")[::2])
+    if not there:
         raise UserError(
             f"{path}: method {kind.name!r} is run by {kind.runs}, which is not there",
             "name what makes the method of its settings, as in runs='._file:MyMethod' or 'package.module:MyMethod'",
         )
+
+
+def _is_there(module: str, attribute: str) -> bool:
+    """Whether a module has it, as far as that shows without importing what is not imported yet.
+
+    Raises:
+        UserError: a file of the folder that would be run is not Python.
+    """
+    if module in sys.modules:
+        return bool(attribute) and hasattr(sys.modules[module], attribute)
+    try:
+        found = find_spec(module)
+    except (ImportError, ValueError):
+        found = None
+    if found is None or not attribute:
+        return False
+    for file in _imported(_files(module)):
+        _parsed(file)
+    home = Path(found.origin or "")
+    if home.suffix != ".py" or not any(home.is_relative_to(place) for place in __path__):
+        return True
+    stated = {*_stated(_parsed(home))}
+    return attribute in stated or bool(stated & DYNAMIC)
+
+
+def _parsed(file: Path) -> ast.Module:
+    """Raises UserError where it is not Python."""
+    try:
+        return ast.parse(file.read_bytes())
+    except (SyntaxError, ValueError) as error:
+        line = f", line {error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
+        said = error.msg if isinstance(error, SyntaxError) else error
+        raise UserError(f"{file}{line}: {said}", "mend the file, or take it out of the folder") from error
+
+
+def _stated(node: ast.AST) -> Iterator[str]:
+    """Names that a module's own lines state or use; what stands inside of functions and classes is theirs."""
+    for inner in ast.iter_child_nodes(node):
+        if isinstance(inner, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            yield inner.name
+        elif isinstance(inner, ast.alias):
+            yield inner.asname or inner.name.partition(".")[0]
+        elif isinstance(inner, ast.Name):
+            yield inner.id
+        else:
+            yield from _stated(inner)
 
 
 def _forget() -> None:

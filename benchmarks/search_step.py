@@ -32,7 +32,7 @@ from transformers import BertConfig, BertForSequenceClassification, logging
 from autolora_bench.config.train import Precision, TrainConfig
 from autolora_bench.search import ESTIMATORS, InnerStep, attach, estimator, lora_factors, selection_for
 from autolora_bench.search.trainer import compare, exact_terms
-from autolora_bench.speedups.choice import kernels
+from autolora_bench.speedups.applied import sped_up
 
 Batch = dict[str, Tensor]
 VOCABULARY = 30522
@@ -154,7 +154,7 @@ def arm(base: PeftModel, options: argparse.Namespace, name: str) -> PlainArm:
         raise SystemExit(f"{name}: these kernels are for a CPU")
     precision = Precision.bf16 if options.bf16 else Precision.fp32
     made.kernels.enter_context(
-        kernels(model, TrainConfig(cpu_kernels="kernels" in variants, precision=precision))
+        sped_up(model, TrainConfig(cpu_kernels="kernels" in variants, precision=precision))
     )
     return made
 

@@ -38,7 +38,7 @@ from autolora_bench.config.experiment import ExperimentConfig
 from autolora_bench.methods.base import PhaseContext
 from autolora_bench.methods.peft_lora import lora_model
 from autolora_bench.request import Request
-from autolora_bench.speedups.choice import kernels
+from autolora_bench.speedups.applied import sped_up
 from autolora_bench.sweeps import plan
 from autolora_bench.training.finetune import Finetuning, build_trainer
 
@@ -104,7 +104,7 @@ def ours(options: argparse.Namespace, task: str, round_: int, folder: Path, *wor
     )
     trainer = build_trainer(model, setup)
     trainer.evaluate = lambda *_, **__: {}  # type: ignore[method-assign]
-    with kernels(model, train):
+    with sped_up(model, train):
         trainer.train()
     return clock.per_example()
 

@@ -26,7 +26,7 @@ from autolora_bench.config.train import TrainConfig
 from autolora_bench.methods.base import PhaseContext
 from autolora_bench.methods.peft_lora import lora_model
 from autolora_bench.request import Request
-from autolora_bench.speedups.choice import kernels
+from autolora_bench.speedups.applied import sped_up
 from autolora_bench.speedups.layout import computed_tokens
 from autolora_bench.sweeps import plan
 
@@ -96,7 +96,7 @@ def main() -> None:
     for round_, batch in enumerate(batches[: options.batches]):
         order = list(WAYS.items())
         for name, train in order[round_ % len(order) :] + order[: round_ % len(order)]:
-            with kernels(model, train):
+            with sped_up(model, train):
                 step(model, batch)
                 found[name].append(timed(lambda batch=batch: step(model, batch)))  # type: ignore[misc]
     print(f"{'':12}{'CPU s a step':>14}{'of padded: median, quartiles':>32}")

@@ -319,6 +319,13 @@ CASES = {
     "one value of a list": bad(
         "task.evaluation=dev", expected="put it in brackets, as in 'task.evaluation=[dev]'"
     ),
+    "several files as a list": Case(
+        ("task=any", "data.train=[a.csv,b.csv]"),
+        "data.train=[a.csv,b.csv] is a list, and this setting takes one text\nsay one file, pattern or folder;",
+    ),
+    "a list where one text goes": bad(
+        "model.checkpoint=[a,b]", expected="say one; for a run with each add -m and leave the brackets out"
+    ),
     "a span of seeds": Case(("-m", "seed=0-7", *GENERATED), "several are written 'seed=range(0,8)'"),
     "a whole number with an exponent": bad("data.limit=1e3", expected="write data.limit=1000"),
     "no whole number": bad("train.batch_size=1.5", expected="train.batch_size=1.5 is no whole number"),
@@ -601,7 +608,7 @@ QUICK = (
     *("status of a sweep without -m", "records without a place", "completion for an unknown shell"),
     *("fetch where nothing can be written", "report where nothing can be written", "score without a task"),
     *("score without a file", "score of nothing", "score by a metric of two classes", "hub out of reach"),
-    "score with a bare word",
+    *("score with a bare word", "several files as a list", "a list where one text goes"),
 )
 """One of every kind, but for those that another file has: command lines (test_cli.py), ranges (config/test_ranges.py),
 files of data (data/) and of weights (commands/test_check.py)."""

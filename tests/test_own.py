@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,9 @@ from peft import PeftModel
 from transformers import AutoModelForSequenceClassification
 
 from autolora_bench import cli, load_metric
-from autolora_bench.config.registry import methods
+from autolora_bench.config.method import LoraConfig
+from autolora_bench.config.registry import check_settings, methods
+from autolora_bench.errors import UserError
 from autolora_bench.metrics.registry import METRICS
 from autolora_bench.record import RunRecord, Status, find_records, read_record
 from autolora_bench.user_code import read_own
@@ -271,6 +274,52 @@ def test_it_refuses_what_makes_no_sense_together(
     assert capsys.readouterr().err.splitlines() == ["autolora-bench: too many weights", "say less"]
 
 
+def test_a_check_that_fails_is_told_as_the_files_fault(
+    words: Words, mine: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = mine / "methods" / "top_lora.py"
+    path.write_text(path.read_text() + "    def check(self):\n        raise ValueError('blocks')\n")
+    for line in (["check", *words(tmp_path)], words(tmp_path)):
+        assert cli.run(line) == 2
+        what, mend = capsys.readouterr().err.splitlines()
+        assert what == f"autolora-bench: {path}: the check of method=top_lora failed: ValueError: blocks"
+        assert "raise UserError(" in mend
+
+
+def test_a_fault_of_the_projects_own_check_is_nobodys_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(LoraConfig, "check", lambda self: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        check_settings(LoraConfig(name="lora"))
+
+
+RUN_BY = {
+    "class TopLora:\n    pass\n": "",
+    "from ._other import TopLora\n": "",
+    "import _other as TopLora\n": "",
+    "TopLora = make()\n": "",
+    "TopLora: type = make()\n": "",
+    "if True:\n    def TopLora(config): ...\n": "",
+    "try:\n    import fast\nexcept ImportError:\n    TopLora = None\n": "",
+    "from ._other import *\n": "",
+    "def __getattr__(name): ...\n": "",
+    "globals()['Top' + 'Lora'] = 1\n": "",
+    "class TopLra:\n    TopLora = 1\n": "is run by autolora_bench.user_code._top_lora:TopLora, which is not there",
+    "def make():\n    TopLora = 1\n": "is run by autolora_bench.user_code._top_lora:TopLora, which is not there",
+    "x = 1\ndef broken(:\n": "_top_lora.py, line 2: invalid syntax",
+    "from ._broken import TopLora\n": "_broken.py, line 1: ",
+}
+
+
+@pytest.mark.parametrize("text", RUN_BY)
+def test_what_runs_a_method_is_looked_for_without_running_it(text: str, mine: Path) -> None:
+    (mine / "methods" / "_top_lora.py").write_text(text)
+    (mine / "methods" / "_other.py").write_text("raise SystemExit('nobody imports it here')\n")
+    (mine / "methods" / "_broken.py").write_text("class\n")
+    said = RUN_BY[text]
+    with pytest.raises(UserError, match=re.escape(said)) if said else nullcontext():
+        read_own(mine)
+
+
 def test_a_metric_of_ones_own_scores_runs_and_is_reported_where_nobody_has_it(
     words: Words, mine: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -288,6 +337,7 @@ def test_a_metric_of_ones_own_scores_runs_and_is_reported_where_nobody_has_it(
     predicted = next((tmp_path / "runs").rglob("evaluate/validation.jsonl")).read_text().splitlines()
     assert len(set(predicted)) == 1, "a model that is not trained says the same of every example"
     assert evaluation.scores["worst_class"] == 0.0
+    assert evaluation.note is None
     assert 0 < evaluation.scores["accuracy"] < 1  # type: ignore[operator]
 
     assert cli.run([*line, "task.metrics=[worst_clas]"]) == 2
@@ -296,6 +346,18 @@ def test_a_metric_of_ones_own_scores_runs_and_is_reported_where_nobody_has_it(
     assert cli.run(["report", f"records={tmp_path / 'runs'}", "metrics=all"]) == 0
     assert "worst class" in capsys.readouterr().out
     assert "worst_class" not in METRICS
+
+
+def test_where_no_epoch_has_the_score_that_chooses_the_best_it_is_said(
+    words: Words, mine: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = mine / "metrics" / "worst_class.py"
+    path.write_text(path.read_text().replace("    hits =", "    return float('nan')\n    hits ="))
+    assert cli.run(words(tmp_path / "runs", "task.metrics=[worst_class,accuracy]", "data.limit=8")) == 0
+    said = "no worst_class in any epoch to choose the best by: the first is taken for it"
+    assert f"{said})  (best epoch 1)" in capsys.readouterr().out
+    (record,) = records(tmp_path / "runs")
+    assert [said in str(one.note) for one in (*record.best.values(), *record.last.values())] == [True, False]
 
 
 def test_a_metric_of_ones_own_in_a_loop_of_ones_own(mine: Path) -> None:
@@ -389,6 +451,11 @@ def test_the_bad_files_are_good_but_for_one_thing(tmp_path: Path) -> None:
         ("mine", {"size": "list[float]"}, "Mine.size is a number without a range"),
         ("mine", {"size": "set[str]"}, "cannot be a configuration"),
         ("mine", {"dataclass": ""}, "which is no dataclass"),
+        (
+            "mine",
+            {"size": "'Nowhere'"},
+            "the types of Mine's settings are not all there when it is run: NameError",
+        ),
         ("mine", {"base": "object"}, "which is no MethodConfig"),
     ],
 )

@@ -73,6 +73,8 @@ class Tables:
     """Split -> its columns."""
     paths: dict[str, list[Path]]
     """Split -> its files."""
+    called: dict[str, str]
+    """Split -> as messages call it beside `where`: with the table that was said for it, if that is another."""
     files: FilesSource | None = None
     hub: HubSource | None = None
 
@@ -178,6 +180,7 @@ def _from_files(data: DataConfig) -> Tables:
         _name_of(Path(said[TRAIN])),
         {split: profile(files) for split, files in paths.items()},
         paths,
+        {split: split if split == TRAIN else f"{split} ({name})" for split, name in said.items()},
         files=FilesSource(digests),
     )
 
@@ -207,7 +210,7 @@ def _from_hub(data: DataConfig) -> Tables:
     hub = HubSource(path=repository.name, revision=repository.commit, files=files)
     base = repository.name.rpartition("/")[2]
     name = base if data.subset is None else f"{base}-{data.subset}"
-    return Tables(repository.name, _as_name(name), columns, paths, hub=hub)
+    return Tables(repository.name, _as_name(name), columns, paths, {one: one for one in paths}, hub=hub)
 
 
 def _name_of(path: Path) -> str:
@@ -259,10 +262,11 @@ def _build(task: AnyTask, data: DataConfig, tables: Tables, roles: Roles) -> Tas
     where = tables.where
     match roles.kind:
         case Kind.classification:
-            names = find_classes(where, task.labels, _complete(tables, labels))
+            complete = _complete(tables, labels)
+            names = find_classes(where, task.labels, {tables.called[one]: complete[one] for one in complete})
             return ClassificationTask(**common, labels=names, texts=list(roles.inputs))
         case Kind.regression:
-            low, high = _range(where, labels)
+            low, high = _range(tables, labels)
             return RegressionTask(**common, texts=list(roles.inputs), minimum=low, maximum=high)
         case Kind.tagging:
             require(
@@ -311,7 +315,8 @@ def _columns_of(tables: Tables, split: str, roles: Roles) -> dict[str, Column]:
     for name in (*roles.inputs, roles.label):
         require(
             name in found,
-            f"{tables.where}, {split}: there is no column {name!r} as in the training data; it has {', '.join(found)}",
+            f"{tables.where}, {tables.called[split]}: there is no column {name!r} as in the training data; it has "
+            f"{', '.join(found)}",
             "give all splits the same columns",
         )
     return found
@@ -327,13 +332,14 @@ def _complete(tables: Tables, labels: dict[str, Column]) -> dict[str, Column]:
     }
 
 
-def _range(where: str, labels: dict[str, Column]) -> tuple[float, float]:
+def _range(tables: Tables, labels: dict[str, Column]) -> tuple[float, float]:
     """Least and greatest number of all splits."""
+    where = tables.where
     check_read(where, labels[TRAIN])
     for split, column in labels.items():
         require(
             column.numeric,
-            f"{where}: {column.name} of {split} does not hold numbers alone, but {column.content}",
+            f"{where}: {column.name} of {tables.called[split]} does not hold numbers alone, but {column.content}",
             "say task.kind=classification, or mend the column",
         )
     low = min(column.minimum for column in labels.values())

@@ -15,7 +15,7 @@ from omegaconf import DictConfig, Node, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from autolora_bench.config.any_task import resolve_task
+from autolora_bench.config.any_task import SPLITS, resolve_task
 from autolora_bench.config.choices import choices, schema_of
 from autolora_bench.config.corrections import note_corrections
 from autolora_bench.config.data import HELD_OUT
@@ -214,9 +214,7 @@ def explain(error: Exception, overrides: Sequence[str] = ()) -> UserError:
         )
     there = re.search(r"Could not append to config\. An item is already at '([^']+)'", text)
     if there:
-        return UserError(
-            f"+{there[1]}: there is such a setting", f"leave the plus out, as in {there[1]}=VALUE"
-        )
+        return UserError(f"+{there[1]}: there is such a setting", f"leave the plus out: {there[1]}=VALUE")
     if isinstance(error, OverrideParseException) and EMPTY_PART.search(error.override):
         return UserError(
             f"{error.override}: a part of the list is empty",
@@ -255,6 +253,11 @@ def explain(error: Exception, overrides: Sequence[str] = ()) -> UserError:
             f"{single[1]}={single[2]} is no list",
             f"put it in brackets, as in '{single[1]}=[{single[2]}]', or '{single[1]}=[A,B]' for several values",
         )
+    listed = re.search(r"override \+*([\w.]+)=(\[.*?\]): .*Cannot convert 'list' to string", whole)
+    if listed:
+        more = " file, pattern or folder" if listed[1].removeprefix("data.") in SPLITS else ""
+        what = f"{listed[1]}={listed[2]} is a list, and this setting takes one text"
+        return UserError(what, f"say one{more}; for a run with each add -m and leave the brackets out")
     whole_number = re.search(r"override \+*([\w.]+)=([^{\s]\S*): .*could not be converted to Integer", whole)
     if whole_number:
         name, value = whole_number[1], whole_number[2]
@@ -269,11 +272,9 @@ def explain(error: Exception, overrides: Sequence[str] = ()) -> UserError:
                 f"several are written '{name}=range({span[1]},{int(span[2]) + 1})', alone, or {name}=N,M,..."
             )
         return UserError(f"{name}={value} is no whole number", mend)
-    composing = re.search(r"(In '[^']+'): \w+ raised while composing config: (.+?) full_key: (\S+)", text)
-    if composing:
-        return UserError(
-            f"configuration: {composing[1]}: {composing[3]}: {composing[2]}", "correct that file"
-        )
+    broken = re.search(r"(In '[^']+'): \w+ raised while composing config: (.+?) full_key: (\S+)", text)
+    if broken:
+        return UserError(f"configuration: {broken[1]}: {broken[3]}: {broken[2]}", "correct that file")
     lines = [text if isinstance(error, YAMLError) else _first_line(error)]
     if error.__cause__ is not None:
         lines.append(_first_line(error.__cause__))

@@ -16,6 +16,7 @@ from autolora_bench.config.method import (
     RankedLoraConfig,
 )
 from autolora_bench.config.model import Dtype, Quantization
+from autolora_bench.config.rates import LearnedRatesConfig
 from autolora_bench.config.search import Estimator
 from autolora_bench.config.support import refuse
 from autolora_bench.config.task import RecoveryTask
@@ -24,6 +25,8 @@ from autolora_bench.errors import UserError
 
 FROZEN = (LoraConfig, RankedLoraConfig, AutoLoraConfig, AdaLoraConfig)
 """Methods that leave the pretrained weights alone, and compute nothing from them but the model's own passes."""
+CHANGING = (FullConfig, BitFitConfig)
+"""Methods that train pretrained weights."""
 NAMES = "lora, adalora, autolora, and LoRA with ranks that are given or drawn"
 PACKAGE = "bitsandbytes"
 RECOMPUTED = (*FROZEN, BitFitConfig, FullConfig, HeadOnlyConfig, MonarchConfig)
@@ -56,6 +59,12 @@ def _check_recomputed(experiment: ExperimentConfig, architecture: str | None) ->
         refuse(asked, f"a {architecture} model, an encoder-decoder")
     if not isinstance(method, RECOMPUTED):
         refuse(asked, f"method={method.name}, for which it is not proved")
+    if isinstance(method, LearnedRatesConfig) and method.rates.exact:
+        refuse(
+            asked,
+            "method.rates.exact=true, which computes with other weights than the model's",
+            "leave one of them out",
+        )
     if not isinstance(method, AutoLoraConfig):
         return
     search = method.search
@@ -92,12 +101,11 @@ def _check_storage(experiment: ExperimentConfig, architecture: str | None) -> No
 def _check(experiment: ExperimentConfig, architecture: str | None, asked: str, mend: str) -> None:
     method = experiment.method
     if not isinstance(method, FROZEN):
-        reads = isinstance(method, AllocatorConfig)
-        why = (
-            "which reads ranks off weights or gradients"
-            if reads
-            else "which may change the pretrained weights"
-        )
+        why = "for which it is not proved"
+        if isinstance(method, AllocatorConfig):
+            why = "which reads ranks off weights or gradients"
+        elif isinstance(method, CHANGING):
+            why = "which changes the pretrained weights"
         refuse(asked, f"method={method.name}, {why}", f"{mend}, or choose a method of: {NAMES}")
     variant = getattr(method, "variant", VariantConfig())
     if variant.start is not Start.lora:

@@ -1,7 +1,9 @@
 """Which pretrained model, and where its weights may come from."""
 
+import json
 from dataclasses import dataclass, field
 from enum import Enum
+from pathlib import Path
 from typing import Any
 
 from omegaconf import MISSING
@@ -115,6 +117,22 @@ class ModelConfig:
     """model_type of transformers' configuration: what a method does not work on then shows before weights are read."""
     note: str | None = field(default=None, metadata=LABEL)
     """What a reader of its scores must know; printed under tables."""
+
+
+def known_architecture(model: ModelConfig) -> str | None:
+    """model_type as the configuration says it or, where it says none, as config.json of the folder that it names does.
+
+    None where neither is there: what is wrong with a folder is told where the model is looked for.
+    """
+    named = model.checkpoint or model.path
+    if model.architecture is not None or named is None:
+        return model.architecture
+    try:
+        text = (Path(named).expanduser() / "config.json").read_text(encoding="utf-8")
+        said = json.loads(text).get("model_type")
+    except (OSError, ValueError, RuntimeError, AttributeError):
+        return None
+    return said if isinstance(said, str) and said else None
 
 
 def settle_targets(model: ModelConfig) -> None:

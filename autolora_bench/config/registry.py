@@ -219,6 +219,23 @@ def kind_of(settings: MethodConfig) -> MethodKind:
     return next(kind for kind in _methods.values() if kind.config is type(settings))
 
 
+def check_settings(method: MethodConfig) -> None:
+    """The method's own check. Raises UserError as it does, and where the check of a method of the user's own fails."""
+    try:
+        method.check()
+    except UserError:
+        raise
+    except Exception as error:
+        if not kind_of(method).digests:
+            raise
+        raise UserError(
+            f"{inspect.getfile(type(method))}: the check of method={method.name} failed: "
+            f"{type(error).__name__}: {' '.join(str(error).split())}",
+            "refuse settings by raise UserError(what is wrong, how to mend it), from autolora_bench.errors; otherwise "
+            "mend the check (HYDRA_FULL_ERROR=1: the traceback)",
+        ) from error
+
+
 def note_code(method: MethodConfig, task: TaskConfig) -> None:
     """Fill in their `code`. Raises UserError where another one was given."""
     digests: dict[str, str] = {}

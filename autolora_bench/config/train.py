@@ -69,8 +69,9 @@ class TrainConfig:
     """Compute next to no padding of training batches. The same up to rounding, but dropout draws for other elements.
     auto: on a CPU, where model and method are proved to allow it."""
     gradient_checkpointing: bool = field(default=False, metadata=ADDED)
-    """Keep the inputs of each block alone and compute what is inside it again in the backward pass: the same numbers,
-    less memory, about a third more time."""
+    """Keep the inputs of each block alone and compute what is inside it again in the backward pass: less memory, about
+    a third more time. The same numbers, beside the same padding_free and cpu_kernels: auto leaves both off here, so
+    that dropout draws others than without it."""
     compile: bool = field(default=False, metadata=ADDED)
     """Train by torch.compile, with fused kernels that are made in the first steps, which takes minutes on a CPU. The
     same up to rounding, but dropout draws other numbers. What is read between epochs and at the end is not compiled."""

@@ -11,13 +11,14 @@ from autolora_bench.config.experiment import ExperimentConfig
 from autolora_bench.config.identity import SHUFFLED
 from autolora_bench.config.memory import check_memory
 from autolora_bench.config.method import AutoLoraConfig, HeadOnlyConfig, LoraConfig, MethodConfig
-from autolora_bench.config.model import ModelConfig
+from autolora_bench.config.model import ModelConfig, known_architecture
 from autolora_bench.config.padding import check_padding_free
 from autolora_bench.config.peft_method import REFUSED, check_start
 from autolora_bench.config.peft_support import check_peft
 from autolora_bench.config.peft_types import peft_types
 from autolora_bench.config.ranges import check_ranges
 from autolora_bench.config.rates import Also, LearnedRatesConfig
+from autolora_bench.config.registry import check_settings
 from autolora_bench.config.steps import check_selection_moves
 from autolora_bench.config.support import UnsupportedError, check_support
 from autolora_bench.config.task import (
@@ -115,12 +116,12 @@ def validate(experiment: ExperimentConfig, reads_data: bool = True) -> None:
             f"{', '.join(languages) or 'one language alone'}",
             "say one of them" if languages else "leave it out",
         )
-    experiment.method.check()
+    check_settings(experiment.method)
     variant = getattr(experiment.method, "variant", None)
     if isinstance(variant, VariantConfig):
         validate_variant(variant)
         _check_starts(variant, experiment.method)
-    check_on_architecture(experiment, experiment.model.architecture)
+    check_on_architecture(experiment, known_architecture(experiment.model))
     if isinstance(experiment.method, AutoLoraConfig):
         _check_search(experiment, "search", experiment.method.search.batch_size)
     if isinstance(experiment.method, LearnedRatesConfig):

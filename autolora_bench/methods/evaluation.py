@@ -15,7 +15,7 @@ from autolora_bench.methods.base import Method, PhaseContext, PhaseResult
 from autolora_bench.metrics.registry import own_metrics
 from autolora_bench.paths import EXAMPLES
 from autolora_bench.record import write_atomically
-from autolora_bench.speedups.choice import kernels
+from autolora_bench.speedups.applied import sped_up
 from autolora_bench.tasks.base import PARTIAL, EvaluationContext, Result, evaluation_of
 from autolora_bench.tasks.classification import SentenceTask
 from autolora_bench.tasks.inference import by_length
@@ -49,7 +49,7 @@ class EvaluatePhase:
         train = context.train
         model = self.method.rebuild(context)
         result = PhaseResult(artefact=self.name)
-        with kernels(model, train):
+        with sped_up(model, train):
             for split in dict.fromkeys([*context.task.config.evaluation, *context.task.config.test]):
                 evaluation_context = EvaluationContext(
                     context.tokenizer,

@@ -17,7 +17,7 @@ from autolora_bench.processes import world_size
 from autolora_bench.search import SearchTrainer
 from autolora_bench.search.bilevel import BilevelTrainer
 from autolora_bench.search.rate_trainer import RateTrainer
-from autolora_bench.speedups.choice import kernels
+from autolora_bench.speedups.applied import sped_up
 from autolora_bench.training.checkpoints import CheckpointPolicy, train_or_resume
 from autolora_bench.training.progress import ProgressDisplay
 from autolora_bench.training.trainer import MeteredTrainer
@@ -60,7 +60,7 @@ def validation_batch(asked: int | None, batch_size: int, context: PhaseContext) 
 def train_search(trainer: MeteredTrainer, context: PhaseContext, train: TrainConfig) -> None:
     """Train to the end, computing as the run does. Raises Interrupted as `train_or_resume`."""
     trainer.remove_callback(PrinterCallback)
-    with kernels(trainer.trained, train):
+    with sped_up(trainer.trained, train):
         train_or_resume(trainer, context.identity)
 
 

@@ -37,7 +37,7 @@ from autolora_bench.metrics.generation.nist import nist
 from autolora_bench.metrics.generation.ter import ter
 from autolora_bench.metrics.generation.webnlg import WebnlgProtocol, pad_references, score_webnlg
 from autolora_bench.metrics.registry import METRICS, Metric, own_metrics, whole_of, with_own
-from autolora_bench.metrics.scores import MetricScores, collect
+from autolora_bench.metrics.scores import MetricScores, References, as_texts, collect
 from autolora_bench.metrics.tagging import TAG, TAGGING_METRICS, score_tagging
 from autolora_bench.paths import cache_dir
 from autolora_bench.user_code import read_own
@@ -115,7 +115,11 @@ class OfficialMetric(evaluate.Metric):  # type: ignore[misc]
             n for n, side in (("predictions", predictions), ("references", references)) if side is None
         ]
         require(not missing, f"the metric {self.name} was given no {' and no '.join(missing)}", "give both")
+        _check_column("predictions", predictions)
+        _check_column("references", references)
         check_pairs(predictions, references)
+        if self._takes_texts:
+            predictions, references = as_texts(predictions, references)
         if len(predictions):
             with self._fitting(predictions=predictions, references=references, **others):
                 super().add_batch(predictions=predictions, references=references, **others)
@@ -123,8 +127,17 @@ class OfficialMetric(evaluate.Metric):  # type: ignore[misc]
     def add(self, *, prediction: Any = None, reference: Any = None, **others: Any) -> None:
         """As of `evaluate`. Raises UserError for what the metric does not take."""
         given = {"predictions": prediction, "references": reference, **others}
+        if self._takes_texts:
+            [given["predictions"]], [given["references"]] = as_texts(
+                [given["predictions"]], [given["references"]]
+            )
         with self._fitting(**{name: [value] for name, value in given.items()}):
             super().add(**given)
+
+    @property
+    def _takes_texts(self) -> bool:
+        """Of texts `evaluate` looks at the first of a batch alone, and writes all else as Python shows it."""
+        return self._definition.features == TEXTS
 
     @contextmanager
     def _fitting(self, *, predictions: Any, references: Any, **others: Any) -> Iterator[None]:
@@ -162,7 +175,10 @@ class OfficialMetric(evaluate.Metric):  # type: ignore[misc]
 
     def _compute(self, *, predictions: Any, references: Any, **options: Any) -> dict[str, float]:
         _check_options(self.name, self._definition, options)
-        scores = self._definition.score(predictions, references, **{**self._options, **options})
+        given = {**self._options, **options}
+        if isinstance(given.get("metrics"), str):
+            given["metrics"] = [given["metrics"]]
+        scores = self._definition.score(predictions, references, **given)
         for name, why in scores.missing.items():
             _logger.warning("%s: %s", name, why)
         return {**scores.values, **dict.fromkeys(scores.missing, math.nan)}
@@ -174,6 +190,8 @@ def load_metric(name: str, config_dir: str | Path | None = None, **options: Any)
     Args:
         name: `e2e`, `webnlg`, `bionlp`, a GLUE task's name, the kinds `tagging` and `classification` (with
             `metrics=[...]`), or one metric of `metrics.registry`. `f1` is of classes; that of entities is in `tagging`.
+            `meteor`, `rouge_l`, `cider` and `ter` take texts that are tokenised and lower-cased already, which `e2e`
+            and `webnlg` do themselves.
         config_dir: a folder whose `metrics/*.py` state metrics of one's own (autolora_bench.user_code); they are run.
         options: what the scoring function takes (`metrics`, `mode`, `protocol`, `categories`, `lowercase`, ...), also
             to be given to `compute`; and what every `evaluate.EvaluationModule` takes (`keep_in_memory`,
@@ -203,33 +221,55 @@ def _check_options(name: str, definition: _Definition, options: Mapping[str, Any
         if option not in definition.options:
             known = ", ".join(definition.options) or "it has none of its own"
             raise UserError(f"the metric {name} has no option {option!r}", f"options: {known}")
+    if "metrics" in options and not options["metrics"]:
+        raise UserError(f"{name} needs the names of its metrics", "name one or more: metrics=[...]")
+
+
+def _check_column(name: str, column: Any) -> None:
+    """Refuse what is no column: a text has letters, a table names, a set no order; a generator is read only once."""
+    listed = hasattr(column, "__len__") and hasattr(column, "__getitem__")
+    require(
+        listed and not isinstance(column, str | bytes | Mapping) and not hasattr(column, "columns"),
+        f"{name} are given as one value of type {type(column).__name__}",
+        f"give a list of {name}, one for each example",
+    )
 
 
 def _e2e(
-    predictions: Sequence[str], references: Any, mode: str = MtevalMode.CLEAN, **options: Any
+    predictions: Sequence[str], references: References, mode: str = MtevalMode.CLEAN, **options: Any
 ) -> MetricScores:
-    return score_e2e(predictions, _lists(references), _choice(MtevalMode, "mode", mode), **options)
+    return score_e2e(predictions, references, _choice(MtevalMode, "mode", mode), **options)
 
 
 def _webnlg(
     predictions: Sequence[str],
-    references: Any,
+    references: References,
     protocol: str = WebnlgProtocol.GENERATION_EVAL,
     categories: Sequence[str] | None = None,
     **options: Any,
 ) -> MetricScores:
     chosen = _choice(WebnlgProtocol, "protocol", protocol)
-    padded = [pad_references(texts, chosen) for texts in _lists(references)]
+    for number, category in enumerate([] if categories is None else categories, start=1):
+        if not isinstance(category, str) or not category.strip():
+            raise UserError(
+                f"category {number} is {category!r}, no name",
+                "give one category for each record, or leave categories= out",
+            )
+    padded = [pad_references(texts, chosen) for texts in references]
     return score_webnlg(predictions, padded, categories, chosen, **options)
 
 
 def _text(
-    name: str, function: Callable[..., float], predictions: Sequence[str], references: Any, **options: Any
+    name: str,
+    function: Callable[..., float],
+    predictions: Sequence[str],
+    references: References,
+    **options: Any,
 ) -> MetricScores:
-    return collect({name: lambda: function(predictions, _lists(references), **options)})
+    return collect({name: lambda: function(predictions, references, **options)})
 
 
-def _nist(predictions: Sequence[str], references: Any, mode: str = MtevalMode.CLEAN) -> float:
+def _nist(predictions: Sequence[str], references: References, mode: str = MtevalMode.CLEAN) -> float:
     return nist(predictions, references, _choice(MtevalMode, "mode", mode))
 
 
@@ -237,11 +277,6 @@ def _choice(kind: type[Choice], option: str, value: str) -> Choice:
     if value not in list(kind):
         raise UserError(f"{option}={value} is unknown", f"choose from {', '.join(kind)}")
     return kind(value)
-
-
-def _lists(references: Sequence[str] | Sequence[Sequence[str]]) -> list[list[str]]:
-    """One reference or a list of them per prediction, as lists."""
-    return [[texts] if isinstance(texts, str) else list(texts) for texts in references]
 
 
 def _classification(
@@ -292,7 +327,9 @@ def _tagging(
 
 
 _OF_TEXTS = "Predictions: a text each. References: a list of texts each, or one text. "
-_OF_TOKENS = _OF_TEXTS + "Texts are tokenised already, tokens joined by blanks. "
+_OF_TOKENS = _OF_TEXTS + (
+    "Texts are tokenised and lower-cased already, tokens joined by blanks; only meteor disregards case. "
+)
 _OF_CLASSES = "Predictions and references: a class each, as its number or its name."
 _OF_VALUES = "Predictions and references: a number each."
 _OF_TAGS = "Predictions and references: a list of tags (O, B-type, I-type) each."

@@ -1,8 +1,9 @@
 """What scoring gives: values, and reasons for those that could not be computed; what every corpus metric refuses."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from autolora_bench.errors import UserError
 
@@ -70,3 +71,33 @@ def check_segments(hypotheses: Sequence[str], references: References, *, tokenis
     for number, candidates in enumerate(references, start=1):
         if not (candidates if tokenised else any(reference.strip() for reference in candidates)):
             raise UserError(f"segment {number} has no reference", "give every segment one reference or more")
+
+
+def as_texts(predictions: Iterable[Any], references: Iterable[Any]) -> tuple[list[str], list[list[str]]]:
+    """Outputs and their references from what a user gave for them: a lone reference becomes a list of one.
+
+    Raises:
+        UserError: something is no text (None, NaN, a list of tokens), naming its example, counted from 1.
+    """
+    outputs = list(predictions)
+    for number, output in enumerate(outputs, start=1):
+        if not isinstance(output, str):
+            raise UserError(
+                f"example {number}: its prediction is of type {type(output).__name__}, not a text",
+                "give one text for each example, tokens joined by blanks; an empty one where nothing was generated",
+            )
+    return outputs, [_candidates(number, given) for number, given in enumerate(references, start=1)]
+
+
+def _candidates(number: int, given: Any) -> list[str]:
+    if isinstance(given, str):
+        return [given]
+    grouped = isinstance(given, Iterable) and not isinstance(given, Mapping | bytes)
+    texts = list(given) if grouped else [given]
+    for text in texts:
+        if not isinstance(text, str):
+            raise UserError(
+                f"example {number}: a reference is of type {type(text).__name__}, not a text",
+                "give each example a text or a list of texts, tokens joined by blanks; no None to fill up a short list",
+            )
+    return texts

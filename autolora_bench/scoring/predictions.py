@@ -64,10 +64,16 @@ def _check_plain(path: Path, content: str, found: Sequence[str]) -> None:
             f"{path} is one list of JSON",
             "write its values one a line, in a file whose name ends in .jsonl",
         )
-    kinds = (dict, list, str) if named else (dict,)  # a line of plain text may be in quotation marks
-    filled = [line for line in found if line.strip()]
-    if filled and all(isinstance(_parsed(line), kinds) for line in filled):
-        raise UserError(f"{path} holds lines of JSON", "give them in a file whose name ends in .jsonl")
+    kinds = (dict, list, str) if named else (dict, list)  # a line of plain text may be in quotation marks
+    values = [_parsed(line) for line in found if line.strip()]
+    if values and all(isinstance(value, kinds) for value in values):
+        lists = any(isinstance(value, list) for value in values)
+        raise UserError(
+            f"{path} holds lines of JSON",
+            "write what the lists hold as plain lines; E2E's references of one output stand between blank lines"
+            if lists
+            else "give them in a file whose name ends in .jsonl",
+        )
     if named and isinstance(_parsed(content), dict):
         raise UserError(
             f"{path} is one object of JSON",

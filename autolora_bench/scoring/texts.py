@@ -38,7 +38,7 @@ def read_e2e(predictions: Path, references: Path) -> tuple[list[str], list[list[
 
     Raises:
         UserError: a file is missing, empty or not UTF-8; two blank lines follow each other; a table is malformed or
-            lacks a column; a first column numbers the texts; the counts or the records differ.
+            lacks a column; texts stand in columns; the counts or the records differ.
     """
     text = read_text(predictions, may_be_blank=True)
     table = None if holds_json(predictions) else read_outputs(predictions, text)
@@ -56,20 +56,31 @@ def read_e2e(predictions: Path, references: Path) -> tuple[list[str], list[list[
     return outputs, groups
 
 
-def _read_texts(path: Path, text: str | None = None) -> list[str]:
-    """Lines as `read_lines`, none of them in a table whose first column numbers them: it would be scored as words."""
+def _read_texts(path: Path, text: str | None = None, *, references: bool = False) -> list[str]:
+    """Lines as `read_lines`, none of a table: numbers, ids or a second text would be scored as words of the first.
+
+    Args:
+        path: the file.
+        text: its content, where it has been read.
+        references: a tab parts texts even where few lines have one; in an output it may be a blank.
+    """
     found = read_lines(path, text)
     filled = [(number, line) for number, line in enumerate(found, 1) if line.strip()]
     marks = [mark for _, line in filled if (mark := _NUMBERED.match(line))]
-    if not marks or len(marks) < len(filled):
-        return found
     numbers = [int(mark[1]) for mark in marks]
     rising = len(numbers) > 1 and all(one < other for one, other in pairwise(numbers))
-    if rising or all(mark[2] == "\t" for mark in marks):
+    if marks and len(marks) == len(filled) and (rising or all(mark[2] == "\t" for mark in marks)):
         number, line = filled[0]
         raise UserError(
             f"{path}, line {number}: the lines have a first column of numbers ({quote(line)})",
             "give the texts alone, one a line",
+        )
+    parted = [] if holds_json(path) else [(n, line) for n, line in filled if "\t" in line.strip()]
+    if parted and (references or 2 * len(parted) > len(filled)):
+        number, line = parted[0]
+        raise UserError(
+            f"{path}, line {number}: a tab parts the line in columns ({quote(line)})",
+            "give one text a line and nothing beside it; write a blank for a tab within a text",
         )
     return found
 
@@ -81,14 +92,20 @@ def _read_e2e_references(path: Path, outputs: int) -> tuple[list[list[str]], lis
         for record, reference in read_references(path):
             grouped.setdefault(record, []).append(reference.strip())
         return list(grouped.values()), list(grouped)
-    groups = _read_groups(path)
+    text = read_text(path, may_be_blank=True)
+    if not holds_json(path) and read_outputs(path, text) is not None:
+        raise UserError(
+            f"{path} is a table of records and texts",
+            "name the columns in its first line, mr and ref, and let the file's name end in .csv or .tsv",
+        )
+    groups = _read_groups(path, text)
     if len(groups) == 1 and outputs != 1:
         groups = [[reference] for reference in groups[0]]
     return groups, None
 
 
-def _read_groups(path: Path) -> list[list[str]]:
-    lines = [line.strip() for line in _read_texts(path)]
+def _read_groups(path: Path, text: str) -> list[list[str]]:
+    lines = [line.strip() for line in _read_texts(path, text, references=True)]
     while lines and not lines[-1]:
         lines.pop()
     groups: list[list[str]] = [[]]
@@ -128,7 +145,7 @@ def read_webnlg(predictions: Path, path: Path) -> tuple[list[str], WebnlgReferen
 
     Raises:
         UserError: nothing there, malformed XML, not as many records as outputs, outputs of other records, or texts in
-            a table whose first column numbers them.
+            columns.
     """
     text = read_text(predictions, may_be_blank=True)
     outputs = _read_texts(predictions, text)
@@ -209,7 +226,7 @@ def _numbered(prefix: Path) -> dict[int, Path]:
 
 def _read_column(path: Path, count: int, *, blank_end: bool) -> list[str]:
     """One reference for each record; blank_end: in files without a last newline, one at the end is a blank line."""
-    lines = _read_texts(path)
+    lines = _read_texts(path, references=True)
     if blank_end and len(lines) == count - 1 and read_text(path, may_be_blank=True).endswith("\n"):
         lines.append("")
     if len(lines) != count:

@@ -1,5 +1,6 @@
 """One supervised training phase: train, score every epoch, keep the weights that were asked for."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +15,7 @@ from autolora_bench.metrics.registry import lookup
 from autolora_bench.models.load import HeadKind
 from autolora_bench.processes import on_main
 from autolora_bench.record import Evaluation
-from autolora_bench.speedups.choice import kernels
+from autolora_bench.speedups.applied import sped_up
 from autolora_bench.tasks.base import EvaluationContext, Result, Splits, Task, evaluation_of
 from autolora_bench.training.arguments import training_arguments
 from autolora_bench.training.checkpoints import CHECKPOINTS, CheckpointPolicy, train_or_resume
@@ -80,10 +81,14 @@ def finetune(model: nn.Module, setup: Finetuning) -> Outcome:
     """
     results: dict[int, dict[str, Result]] = {}
     trainer = build_trainer(model, setup, results)
-    with kernels(model, setup.train):
+    with sped_up(model, setup.train):
         trained = train_or_resume(trainer, setup.identity)
     make_whole(model)
     best, last = best_and_last(trainer)
+    first = next(iter(best.values()))
+    if trainer.merit(first)[1] == -math.inf:
+        undefined = f"no {trainer.headline} in any epoch to choose the best by: the first is taken for it"
+        first.note = "; ".join(filter(None, [first.note, undefined]))
     kept = best if setup.train.keep is Keep.best else last
     if setup.train.keep is Keep.best:
         load_trainable(model, trainer.best)

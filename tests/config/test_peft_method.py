@@ -291,6 +291,23 @@ def test_a_sweep_over_targets_leaves_out_what_goes_elsewhere_and_says_so() -> No
     assert "does not go where model.targets=[key] says" in line
 
 
+def test_a_folders_own_architecture_decides_what_a_sweep_leaves_out(tmp_path: Path) -> None:
+    """Without model.architecture: otherwise `check` calls a problem what a suite was to leave out."""
+    words = ["task=sst2", "data=generated", "model=any", f"model.checkpoint={tmp_path}", "method=peft"]
+    sweep = Request((*words, "method.type=LOHA,SHADOW"), multirun=True)
+    places = []
+    for said, left in (('{"model_type": "bert"}', 1), ('{"model_type": "llama"}', 0), ("[]", 0), ("{", 0)):
+        (tmp_path / "config.json").write_text(said)
+        planned = plan(sweep)
+        assert len(planned.left_out) == left
+        assert len(planned) == 2 - left
+        places.append(planned[0].folder)
+    assert len({*places}) == 1, "it is no part of what a run is"
+    [*_] = plan(
+        Request(("task=sst2", "data=generated", "model=any", "model.checkpoint=no/folder", "method=lora"))
+    )
+
+
 def test_parameters_beside_a_lora_of_the_projects_own_are_refused_before_anything_is_read() -> None:
     words = [
         "task=sst2",

@@ -261,7 +261,9 @@ def test_very_many_classes_are_read_where_they_are_said_to_be_classes(write: Wri
         for text, label in zip(train["text"], train["label"], strict=True)
     )
     other = write("b.jsonl", rows(1300, lambda n: f"c{n}"))
-    with pytest.raises(UserError, match="validation has classes that train has not: c1200, c1201"):
+    with pytest.raises(
+        UserError, match=r"validation \(.*b\.jsonl\) has classes that train has not: c1200, c1201"
+    ):
         planned(path, "task.kind=classification", f"data.validation={other}")
 
 
@@ -418,8 +420,10 @@ def test_a_row_without_a_label_is_named(value: Any, said: str, write: Write) -> 
 def test_a_class_of_validation_alone_is_refused(write: Write) -> None:
     train = write("a.jsonl", rows(20, lambda n: "ab"[n % 2]))
     other = write("b.jsonl", rows(4, lambda n: "abc"[n % 3]))
-    with pytest.raises(UserError, match="validation has classes that train has not: c"):
+    with pytest.raises(UserError, match=r"validation \(.*/b\.jsonl\) has classes that train has not: c"):
         planned(train, f"data.validation={other}")
+    with pytest.raises(UserError, match=r"test \(.*/b\.jsonl\) has classes that train has not: c"):
+        planned(train, f"data.test={other}")
 
 
 def test_the_part_held_out_is_stratified_and_always_the_same(write: Write) -> None:

@@ -172,6 +172,11 @@ def test_evaluation_in_between_leaves_nf4_differentiable(trained: Callable[..., 
             ["train.gradient_checkpointing=true", "method.search.estimator=unrolled"],
             "estimator=unrolled",
         ),
+        (
+            "lora_learned_rates",
+            ["train.gradient_checkpointing=true", "method.rates.exact=true", "method.rates.inner_steps=2"],
+            "method.rates.exact=true",
+        ),
     ],
 )
 @pytest.mark.sample(one_in=4)
@@ -182,6 +187,24 @@ def test_what_is_not_proved_is_refused(
         composed(method, *words)
     assert what in error.value.what
     assert error.value.mend
+
+
+@pytest.mark.parametrize("storage", [BF16, NF4])
+def test_methods_that_freeze_the_weights_are_not_said_to_change_them(
+    storage: str, composed: Callable[..., Any]
+) -> None:
+    for method in ("head_only", "ia3", "monarch", "prompt_tuning"):
+        with pytest.raises(UserError, match=f"method={method}, for which it is not proved"):
+            composed(method, storage)
+    for method in ("full", "bitfit"):
+        with pytest.raises(UserError, match=f"method={method}, which changes the pretrained weights"):
+            composed(method, storage)
+
+
+def test_rates_that_are_learnt_at_the_models_own_weights_go_with_blocks_computed_again(
+    composed: Callable[..., Any],
+) -> None:
+    assert composed("lora_learned_rates", "train.gradient_checkpointing=true").train.gradient_checkpointing
 
 
 def test_a_missing_package_is_refused_before_training(

@@ -82,3 +82,16 @@ def test_one_segment_with_one_reference(java):
 def test_unknown_metric_is_refused():
     with pytest.raises(UserError, match="ter"):
         score_e2e(["a"], [["a"]], metrics=["ter"])
+
+
+def test_blank_references_that_fill_up_a_list_count_for_nothing(java):
+    """BLEU would take their length for the closest, CIDEr their zero into its mean."""
+    outputs, references = (
+        ["The Mill is a", "Zizzi, a"],
+        ["The Mill is a cheap pub.", "Zizzi, a café, sells sushi."],
+    )
+    for mode in MtevalMode:
+        wanted = score_e2e(outputs, [[text] for text in references], mode)
+        assert score_e2e(outputs, [[text, "", "  "] for text in references], mode) == wanted
+    with pytest.raises(UserError, match="segment 2 has no reference"):
+        score_e2e(outputs, [["a"], ["", " "]])

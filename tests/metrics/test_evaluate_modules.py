@@ -6,7 +6,10 @@ import random
 import socket
 import subprocess
 import sys
+from itertools import zip_longest
 
+import numpy as np
+import pandas as pd
 import pytest
 
 import autolora_bench
@@ -251,6 +254,9 @@ def test_combined_with_others(offline):
         both.add_batch(predictions=[output], references=[references])
     wanted = score_e2e(OUTPUTS, REFERENCES, metrics=["bleu", "nist", "rouge_l_google"]).values
     assert both.compute() == wanted
+    for output, references in zip(OUTPUTS, REFERENCES, strict=True):
+        both.add(prediction=output, reference=references)
+    assert both.compute() == wanted
     named = evaluate.combine({"raw": load_metric("bleu"), "low": load_metric("bleu", lowercase=True)})
     assert named.compute(predictions=OUTPUTS, references=REFERENCES) == {
         "raw_bleu": bleu(OUTPUTS, REFERENCES),
@@ -294,7 +300,21 @@ def test_inputs_that_cannot_be_scored_are_refused():
         ("mrpc", ["equivalent"], [1], "predictions of type str with references of type int"),
         ("mrpc", [1, "equivalent"], [1, 0], "predictions of type int and str with references of type int"),
         ("stsb", ["x"], [1.0], "predictions of type str with references of type float"),
-        ("bleu", ["a"], [[1]], "with references of type list"),
+        ("bleu", ["a"], [[1]], "example 1: a reference is of type int"),
+        ("bleu", ["a", ["b"]], ["a", "b"], "example 2: its prediction is of type list"),
+        ("bleu", ["a", None], ["a", "b"], "example 2: its prediction is of type NoneType"),
+        ("bleu", ["a", math.nan], ["a", "b"], "example 2: its prediction is of type float"),
+        ("e2e", ["a", "b"], [["a"], {"text": ["b"]}], "example 2: a reference is of type dict"),
+        ("e2e", ["a", "b"], [["a"], ["b", None]], "example 2: a reference is of type NoneType"),
+        ("webnlg", ["a", "b"], [["a"], ["b", math.nan]], "example 2: a reference is of type float"),
+        ("cider", ["a", "b"], [["a"], [["b", "c"]]], "example 2: a reference is of type list"),
+        ("bleu", ["a", "b"], ["a", None], "example 2: a reference is of type NoneType"),
+        ("bleu", "ab", ["a", "b"], "predictions are given as one value of type str"),
+        ("accuracy", "01", "01", "predictions are given as one value of type str"),
+        ("bleu", ["a"], iter(["a"]), "references are given as one value of type list_iterator"),
+        ("bleu", {"a", "b"}, ["a", "b"], "predictions are given as one value of type set"),
+        ("bleu", ["a"], pd.DataFrame({"a": ["b"]}), "references are given as one value of type DataFrame"),
+        ("bleu", {"a": "b"}, ["b"], "predictions are given as one value of type dict"),
         ("tagging", ["O"], ["O"], "predictions of type str"),
         ("accuracy", [1], None, "was given no references"),
     ],
@@ -304,6 +324,63 @@ def test_what_a_metric_does_not_take_is_two_lines(name, predictions, references,
         load_metric(name).compute(predictions=predictions, references=references)
     assert caught.value.mend
     assert "\n" not in caught.value.what + caught.value.mend
+
+
+MIXED = [REFERENCES[0], REFERENCES[1][0], REFERENCES[2], REFERENCES[3]]
+
+
+@pytest.mark.parametrize(
+    "references",
+    [
+        MIXED,
+        tuple(tuple(texts) for texts in REFERENCES),
+        [np.array(texts) for texts in REFERENCES],
+        pd.Series(MIXED, index=[7, 5, 3, 1]),
+    ],
+)
+@pytest.mark.parametrize("turn", [1, -1])
+def test_one_reference_or_several_in_any_usual_form_and_order(references, turn):
+    """sacrebleu's own value: `evaluate` writes a list as Python shows it where the first reference is a text."""
+    from sacrebleu import corpus_bleu
+
+    streams = list(zip_longest(*REFERENCES))
+    wanted = corpus_bleu(OUTPUTS, streams, smooth_method="none", force=True).score / 100
+    given = references[::turn]
+    for found in (
+        load_metric("bleu").compute(predictions=OUTPUTS[::turn], references=given),
+        in_batches(load_metric("bleu"), OUTPUTS[::turn], list(given)),
+    ):
+        assert found == {"bleu": pytest.approx(wanted)}
+    outputs = pd.Series(OUTPUTS[::turn], index=[7, 5, 3, 1])
+    nist_of = load_metric("e2e", metrics="nist").compute(predictions=outputs, references=given)
+    assert nist_of == {"nist": pytest.approx(nist(OUTPUTS, REFERENCES))}
+
+
+def test_a_batch_that_is_refused_adds_nothing():
+    module = load_metric("bleu")
+    for refused in ([REFERENCES[0], {"text": "x"}], [REFERENCES[0], None]):
+        with pytest.raises(UserError, match="example 2"):
+            module.add_batch(predictions=OUTPUTS[:2], references=refused)
+    with pytest.raises(UserError, match="a reference is of type NoneType"):
+        module.add(prediction="a", reference=None)
+    assert in_batches(module, OUTPUTS, REFERENCES) == {"bleu": bleu(OUTPUTS, REFERENCES)}
+
+
+def test_metrics_may_be_one_name_and_must_be_one():
+    text = {"predictions": OUTPUTS, "references": REFERENCES}
+    wanted = {"bleu": bleu(OUTPUTS, REFERENCES, lowercase=True)}
+    assert load_metric("e2e", metrics="bleu").compute(**text) == wanted
+    assert load_metric("e2e").compute(**text, metrics=("bleu",)) == wanted
+    for name in ("e2e", "webnlg", "tagging", "classification"):
+        with pytest.raises(UserError, match=f"{name} needs the names of its metrics"):
+            load_metric(name, metrics=[])
+
+
+@pytest.mark.parametrize("odd", [None, "", " ", math.nan])
+def test_a_category_is_a_name(odd):
+    text = {"predictions": ["a", "b"], "references": ["a", "b"]}
+    with pytest.raises(UserError, match="category 2 is"):
+        load_metric("webnlg", metrics=["ter"]).compute(**text, categories=["Food", odd])
 
 
 def test_one_by_one_all_are_of_one_kind():

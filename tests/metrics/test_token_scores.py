@@ -7,6 +7,7 @@ import pytest
 from autolora_bench.errors import UserError
 from autolora_bench.metrics.generation.captions import cider, rouge_l, rouge_l_google
 from autolora_bench.metrics.generation.meteor import meteor
+from autolora_bench.metrics.generation.ter import ter
 from autolora_bench.metrics.scores import MetricUnavailableError
 
 
@@ -23,6 +24,11 @@ def test_rouge_l_takes_precision_and_recall_from_different_references():
 
 def test_rouge_l_is_a_mean_over_segments_and_zero_without_a_match():
     assert rouge_l(["a b", "x", ""], [["a b"], ["y"], ["z"]]) == pytest.approx(1 / 3, abs=1e-12)
+
+
+def test_rouge_l_parts_tokens_at_any_white_space_but_a_no_break_one():
+    assert rouge_l(["a b\nc\n\nd", " e  f\t"], [["a b c d"], ["e f"]]) == 1.0
+    assert rouge_l(["1\u00a01/2 a"], [["1 1/2 a"]]) == pytest.approx(f_beta(1 / 2, 1 / 3), abs=1e-12)
 
 
 def test_google_rouge_l_takes_the_best_single_reference():
@@ -55,6 +61,12 @@ def test_a_reference_whose_tokens_are_gone_scores_nothing():
     assert cider(["a b", "c"], [["a b"], [""]]) == pytest.approx(10 / 4, abs=1e-9)
     with pytest.raises(UserError, match="segment 2 has no reference"):
         rouge_l(["a b", "c"], [["a b"], []])
+
+
+def test_meteor_alone_disregards_case(java: str):
+    upper, lower = ["THE PUB IS CHEAP", "X Y"], [["the pub is cheap"], ["x y"]]
+    assert meteor(upper, lower) == 1.0
+    assert (rouge_l(upper, lower), cider(upper, lower), ter(upper, lower)) == (0.0, 0.0, 1.0)
 
 
 def test_so_with_meteor(java: str):

@@ -192,11 +192,18 @@ def test_json_under_another_ending_is_refused(write, task):
         ("p.txt", '{"output":"a"}\n{"output":"b"}\n', "p.txt holds lines of JSON"),
         ("p.json", '"a"\n"b"\n', "p.json holds lines of JSON"),
         ("p.json", '["a",\n "b"]\n', "p.json is one list of JSON"),
+        ("p.txt", '["a"]\n["b", "c"]\n', "p.txt holds lines of JSON"),
+        ("p.csv", '["a"]\n\n{"output": "b"}\n', "p.csv holds lines of JSON"),
         ("p.json", '{"outputs":\n["a", "b"]}\n', "p.json is one object of JSON"),
     ):
         refused(
             what, task, write(name, content), references, metrics="accuracy" if task[0] == "c" else "bleu"
         )
+
+
+def test_texts_in_brackets_are_no_json(write):
+    lines = "[1] is a reference .\n[ The Mill ] is near .\n"
+    assert e2e(write, lines, lines)["scores"]["bleu"] == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize(
@@ -855,6 +862,39 @@ def test_texts_behind_a_column_of_numbers_are_refused(write, content):
     refused("p, line 1: the lines have a first column of numbers", "webnlg", outputs, plain)
     refused("p, line 1: the lines have a first column of numbers", "webnlg", plain, outputs)
     refused("p, line 1: the lines have a first column of numbers", "e2e", plain, outputs)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "name[A], food[Thai]\tA serves Thai food.\nname[B]\tB is a pub.\n",
+        '"name[A], food[Thai]","A serves Thai food."\n"name[B]","B is a pub."\n',
+        "MR\tref\nname[A], food[Thai]\tA serves Thai food.\nname[B]\tB is a pub.\n",
+    ],
+)
+def test_references_in_a_table_of_another_ending_are_refused(write, content):
+    """The records would be scored as words."""
+    refused("r.txt is a table of records", "e2e", write("p", "A.\nB is a pub.\n"), write("r.txt", content))
+
+
+@pytest.mark.parametrize("task", ["e2e", "webnlg"])
+def test_texts_in_columns_are_refused(write, task):
+    plain = write("r", "A serves Thai food.\nB is a pub.\nC is one too.\n")
+    ids = write("p", "Id1\tA serves Thai food.\nId2\tB is a pub.\nId3\t\n")
+    refused("p, line 1: a tab parts the line in columns ('Id1", task, ids, plain)
+    several = write("p", "A serves Thai food.\nB is a pub.\tB is not far.\nC is one too.\n")
+    refused("p, line 2: a tab parts the line in columns ('B is", task, plain, several)
+
+
+def test_a_tab_that_a_model_wrote_is_a_blank(write):
+    lines = ["A serves Thai food .", "B is a\tpub by the river .", "C is one too ."]
+    references = write("r", "\n".join(lines).replace("\t", " "))
+    for outputs in (
+        write("p", "\n".join(lines) + "\t\n"),
+        write("p.jsonl", "".join(json.dumps({"output": line.replace(" ", "\t")}) + "\n" for line in lines)),
+    ):
+        assert score_files("webnlg", outputs, references, metrics="ter")["scores"] == {"ter": 0.0}
+        assert score_files("e2e", outputs, references, metrics="bleu")["scores"]["bleu"] == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize(

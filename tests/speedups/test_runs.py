@@ -53,9 +53,8 @@ QUICK = (("bitfit", PADDING_FREE),)
 
 
 @pytest.fixture(autouse=True)
-def _small_layers_too(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+def _small_layers_too(module_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(packed, "SMALLEST", 1)
-    monkeypatch.setenv("AUTOLORA_BENCH_CACHE", str(tmp_path_factory.getbasetemp() / "kernels_cache"))
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ def rouge_l(hypotheses: Sequence[str], references: References) -> float:
     """MS-COCO's ROUGE-L of tokenised texts, 0..1, mean over segments.
 
     Precision and recall are each the maximum over references, perhaps of different ones; beta is 1.2. One reference
-    or more a segment.
+    or more a segment. White space other than a no-break space parts tokens.
 
     Raises:
         UserError: see `check_segments`.
@@ -37,8 +37,16 @@ def rouge_l(hypotheses: Sequence[str], references: References) -> float:
 
     check_segments(hypotheses, references, tokenised=True)
     scorer = Rouge()
-    scores = [scorer.calc_score([h], list(r)) for h, r in zip(hypotheses, references, strict=True)]
+    # The scorer parts words at single blanks alone.
+    scores = [
+        scorer.calc_score([_blanks(h)], [_blanks(text) for text in r])
+        for h, r in zip(hypotheses, references, strict=True)
+    ]
     return float(sum(scores)) / len(scores)
+
+
+def _blanks(text: str) -> str:
+    return _WHITE_SPACE.sub(" ", text).strip(" ")
 
 
 def rouge_l_google(hypotheses: Sequence[str], references: References) -> float:
@@ -88,6 +96,7 @@ PUNCTUATION = frozenset(
     ["''", "'", "``", "`", "-LRB-", "-RRB-", "-LCB-", "-RCB-", ".", "?", "!", ",", ":", "-", "--", "...", ";"]
 )
 _LINE_BREAKS = re.compile("[\n\r\x0b\x0c\u2028\u2029]")
+_WHITE_SPACE = re.compile("[ \t\n\r\x0b\x0c\u2028\u2029]+")
 
 
 def ptb_tokenize(texts: Sequence[str]) -> list[str]:

@@ -25,7 +25,7 @@ def score_e2e(
 
     Args:
         hypotheses: N generated texts; an empty one is an empty output.
-        references: for each its references.
+        references: for each its references; blank ones, which fill up shorter lists, are left out.
         mode: for BLEU and NIST, `clean` or one of the official implementations with its quirks.
         metrics: names out of `E2E_METRICS` and `OPTIONAL_METRICS`.
 
@@ -33,6 +33,7 @@ def score_e2e(
         UserError: see `check_segments`; a metric this protocol does not have.
     """
     check_segments(hypotheses, references)
+    references = [[text for text in texts if text.strip()] for texts in references]
 
     @cache
     def tokens() -> tuple[list[str], list[list[str]]]:

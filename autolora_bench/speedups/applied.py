@@ -1,4 +1,4 @@
-"""How a run computes."""
+"""What `train` says of speed, applied to a model while it trains or is evaluated."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -14,7 +14,7 @@ from autolora_bench.speedups.padding_free import padding_free
 
 
 @contextmanager
-def kernels(model: nn.Module, train: TrainConfig) -> Iterator[None]:
+def sped_up(model: nn.Module, train: TrainConfig) -> Iterator[None]:
     """Within this context, if `train` says so, a model trains without padding, and computes with kernels for a CPU.
 
     What `train` leaves to auto is off: who runs a phase has decided it before (speedups.auto).
