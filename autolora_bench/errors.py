@@ -1,6 +1,6 @@
 """Errors that the command line turns into one clear line and an exit code."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from enum import StrEnum
 from pathlib import Path
@@ -59,3 +59,10 @@ def nearest(name: str, known: Iterable[str]) -> str:
     spelled = {one.lower(): one for one in known}
     close = [spelled[one] for one in get_close_matches(name.lower(), spelled, n=3, cutoff=0.5)]
     return f"did you mean {' or '.join(close)}? " if close else ""
+
+
+def listed(items: Sequence[str], most: int, separator: str = ", ") -> str:
+    """The first `most` and how many more there are: `a, b and 7 more`, or with "; " between them `a; b; and 7 more`."""
+    left = len(items) - most
+    more = f"{separator.rstrip(', ')} and {left} more" if left > 0 else ""
+    return separator.join(items[:most]) + more

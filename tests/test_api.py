@@ -19,11 +19,7 @@ from autolora_bench.methods.finetuning import FinetunePhase
 from autolora_bench.record import Status, find_records, read_record
 from autolora_bench.training.checkpoints import CheckpointPolicy
 
-
-@pytest.fixture(autouse=True)
-def _fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AUTOLORA_BENCH_CACHE", str(tmp_path / "cache"))
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("own_folder")
 
 
 @pytest.fixture

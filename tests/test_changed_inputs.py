@@ -19,6 +19,8 @@ from autolora_bench.methods.finetuning import FinetunePhase
 from autolora_bench.record import RunRecord, Status, find_records, read_record
 from autolora_bench.training.checkpoints import CheckpointPolicy
 
+pytestmark = pytest.mark.usefixtures("module_cache")
+
 SMALL = [
     "task=rte",
     "model=any",
@@ -31,11 +33,6 @@ SMALL = [
     "~cell",
 ]
 LABELS = ("entailment", "not_entailment")
-
-
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AUTOLORA_BENCH_CACHE", str(tmp_path_factory.getbasetemp() / "inputs_cache"))
 
 
 def rows(count: int, swapped: bool = False) -> str:

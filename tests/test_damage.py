@@ -15,6 +15,7 @@ from autolora_bench.methods.finetuning import FinetunePhase
 from autolora_bench.record import Status, find_records, read_record
 from autolora_bench.tasks.generation.decode import FinishedBatches
 from autolora_bench.training.checkpoints import CheckpointPolicy
+from tests.conftest import files
 
 SMALL = [
     "task=sst2",
@@ -46,9 +47,9 @@ STOPPED_AT = 3
 Files = dict[str, bytes]
 
 
-def files(results: Path) -> Files:
-    folder = next(find_records(results)).parent
-    found = {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+def left_in(results: Path) -> Files:
+    """The files of the one run there, without its record."""
+    found = files(next(find_records(results)).parent)
     del found["run.json"]
     return found
 
@@ -71,7 +72,7 @@ class Cells:
         results = self.folder / f"{method}-whole"
         if not results.exists():
             assert cli.run(self.line(method, results)) == 0
-        return files(results)
+        return left_in(results)
 
     def cut(self, method: str, before: type | None, copy: Path) -> Path:
         """The folder of a run stopped right after STOPPED_AT steps, or before the phase `before`."""
@@ -173,7 +174,7 @@ def test_a_checkpoint_that_was_damaged(
     said = capsys.readouterr().err
     assert f"checkpoint-{STOPPED_AT} is damaged ({name}): the run goes on from {before[0]}" in said
     assert "Traceback" not in said
-    assert files(tmp_path / "runs") == whole
+    assert left_in(tmp_path / "runs") == whole
 
 
 def test_all_checkpoints_damaged(cells: Cells, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -182,7 +183,7 @@ def test_all_checkpoints_damaged(cells: Cells, tmp_path: Path, capsys: pytest.Ca
         noise(path)
     assert cli.run(cells.line("lora", tmp_path / "runs")) == 0
     assert capsys.readouterr().err.count("(trainable.safetensors): the phase starts again") == 2
-    assert files(tmp_path / "runs") == whole
+    assert left_in(tmp_path / "runs") == whole
 
 
 ARTEFACTS = [
@@ -220,7 +221,7 @@ def test_what_a_finished_phase_left_was_damaged(
     said = capsys.readouterr().err
     assert f"{folder / name} is" in said
     assert f"the run starts again with phase {name.split('/')[0]}" in said
-    assert files(tmp_path / "runs") == whole
+    assert left_in(tmp_path / "runs") == whole
     record = read_record(folder / "run.json")
     assert record.status is Status.completed
     assert [phase.name for phase in record.phases] == list(

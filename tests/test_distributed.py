@@ -27,8 +27,9 @@ SMALL = [
     *("train.epochs=2", "train.batch_size=8", "method.dropout=0", "~recipe", "~cell"),
 ]
 MODULE = ["-m", "autolora_bench"]
+TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
 STARTERS = {
-    "torchrun": ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", *MODULE],
+    "torchrun": [*TORCHRUN, *MODULE],
     "accelerate": [
         *("-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines", "1"),
         *("--mixed_precision", "no", "--dynamo_backend", "no", *MODULE),
@@ -68,14 +69,36 @@ def folder_of(line: list[str]) -> Path:
         return run_folder(to_experiment(compose_config(line)))
 
 
+def started(starter: list[str], line: list[str], **environment: str) -> subprocess.CompletedProcess[str]:
+    """Two processes of one thread each, when they have ended."""
+    return subprocess.run(
+        [sys.executable, *starter, *line],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+    )
+
+
+def in_two(line: list[str], starter: list[str] = STARTERS["torchrun"], **environment: str) -> str:
+    """What two processes say that end well."""
+    answer = started(starter, line, **environment)
+    assert answer.returncode == 0, answer.stderr
+    return answer.stdout
+
+
+def cut_off(line: list[str], script: Path, **environment: str) -> None:
+    """Two processes that a script interrupts, as their record says."""
+    answer = started([*TORCHRUN, str(script)], line, **environment)
+    assert answer.returncode != 0
+    assert read_record(folder_of(line) / "run.json").status is Status.interrupted, answer.stderr
+
+
 def one_and_two(method: str, encoder: Path, results: Path, *more: str) -> tuple[Path, Path]:
     """Folders of a run in one process and of the same in two."""
     one, two = ([*words(method, encoder, results / name), *more] for name in ("one", "two"))
     assert cli.run(one) == 0
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, *STARTERS["torchrun"], *two]
-    answer = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
-    assert answer.returncode == 0, answer.stderr
+    in_two(two)
     return folder_of(one), folder_of(two)
 
 
@@ -103,10 +126,7 @@ def test_frozen_weights_in_parts_train_the_same(
     one = [*words(method, base, tmp_path / "one"), *more, "train=reference"]
     two = [*words(method, base, tmp_path / "two"), *more, "train=reference", FSDP]
     assert cli.run(one) == 0
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, *STARTERS["torchrun"], *two]
-    answer = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
-    assert answer.returncode == 0, answer.stderr
+    in_two(two)
     single, parts = record_of(folder_of(one)), record_of(folder_of(two))
     assert parts.parameters == single.parameters
     assert parts.ranks == single.ranks
@@ -138,11 +158,8 @@ def test_two_processes_equal_one(
     tmp_path: Path,
 ) -> None:
     line = [*words(method, without_dropout, tmp_path), *more]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, *STARTERS[starter], *line]
-    answer = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
-    assert answer.returncode == 0, answer.stderr
-    assert answer.stdout.count("trainable weights:") == 1
+    said = in_two(line, STARTERS[starter])
+    assert said.count("trainable weights:") == 1
     two, single = record_of(folder_of(line)), record_of(one(method))
     assert two.provenance["processes"] == 2
     assert [layer.rank for layer in two.ranks] == [layer.rank for layer in single.ranks]
@@ -216,16 +233,10 @@ def test_a_run_that_was_stopped_in_its_second_epoch_goes_on_in_that_epochs_order
     more: list[str], without_dropout: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "stopping.py").write_text(STOPPING)
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "STOP": "5"}
-    start = [sys.executable, *STARTERS["torchrun"]]
     lines = {name: [*words("lora", without_dropout, tmp_path / name), *more] for name in ("whole", "stopped")}
-    stopping = [*start[: -len(MODULE)], str(tmp_path / "stopping.py"), *lines["stopped"]]
-    stopped = subprocess.run(stopping, capture_output=True, text=True, check=False, env=environment)
-    assert stopped.returncode != 0
-    assert read_record(folder_of(lines["stopped"]) / "run.json").status is Status.interrupted, stopped.stderr
+    cut_off(lines["stopped"], tmp_path / "stopping.py", STOP="5")
     for line in lines.values():
-        answer = subprocess.run([*start, *line], capture_output=True, text=True, check=False, env=environment)
-        assert answer.returncode == 0, answer.stderr
+        in_two(line)
     ours, theirs = (
         sorted(folder_of(lines[name]).rglob("weights.safetensors")) for name in ("stopped", "whole")
     )
@@ -259,10 +270,7 @@ def test_two_processes_that_group_by_length_share_the_examples(without_dropout: 
     """Each sees half of them in every epoch, whatever it has drawn before."""
     (tmp_path / "seeing.py").write_text(SEEING)
     line = [*words("lora", without_dropout, tmp_path / "runs"), "train.group_by_length=true"]
-    command = [sys.executable, *STARTERS["torchrun"][:-2], str(tmp_path / "seeing.py"), *line]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "SEEN": str(tmp_path)}
-    answer = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
-    assert answer.returncode == 0, answer.stderr
+    in_two(line, [*TORCHRUN, str(tmp_path / "seeing.py")], SEEN=str(tmp_path))
     seen = [(tmp_path / str(rank)).read_text().splitlines() for rank in (0, 1)]
     first, second = ([text for half in seen for text in half[start : start + 16]] for start in (0, 16))
     assert len(first) == 32
@@ -304,23 +312,17 @@ def test_frozen_weights_in_parts_go_on_from_a_checkpoint(without_dropout: Path, 
     """Each of two processes keeps half of what is frozen; a run that was stopped ends as one that was not, and what it
     exports is a plain LoRA."""
     (tmp_path / "stopping.py").write_text(IN_PARTS)
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "SEEN": str(tmp_path)}
-    start = [sys.executable, *STARTERS["torchrun"]]
     lines = {
         name: [*words("lora", without_dropout, tmp_path / name), "train.fsdp=true", "method.dropout=0.1"]
         for name in ("whole", "stopped")
     }
-    stopping = [*start[: -len(MODULE)], str(tmp_path / "stopping.py"), *lines["stopped"]]
-    stopped = subprocess.run(stopping, capture_output=True, text=True, check=False, env=environment)
-    assert stopped.returncode != 0
-    assert read_record(folder_of(lines["stopped"]) / "run.json").status is Status.interrupted, stopped.stderr
+    cut_off(lines["stopped"], tmp_path / "stopping.py", SEEN=str(tmp_path))
     for rank in (0, 1):
         seen = json.loads((tmp_path / str(rank)).read_text())
         assert seen["trained in parts"] == []
         assert 0.45 < seen["kept"] / seen["frozen"] < 0.6
     for line in lines.values():
-        answer = subprocess.run([*start, *line], capture_output=True, text=True, check=False, env=environment)
-        assert answer.returncode == 0, answer.stderr
+        in_two(line)
         record_of(folder_of(line))
     ours, theirs = (folder_of(lines[name]) / "finetune" for name in ("stopped", "whole"))
     assert (ours / "weights.safetensors").read_bytes() == (theirs / "weights.safetensors").read_bytes()

@@ -1,7 +1,7 @@
 """Every method's rate is chosen alike, on examples that are not compared on, and before anything is compared."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,15 +25,11 @@ from autolora_bench.request import Request
 from autolora_bench.sweeps import Shared, plan, plan_jobs
 from autolora_bench.training.weight_groups import HeadRate
 
+pytestmark = pytest.mark.usefixtures("module_cache")
+
 GRID = "tuning.rates=[1e-4,3e-4,1e-3,3e-3,1e-2]"
 TASK = ("suite=fair", GRID, "task=sst2", "data=generated", "data.limit=40", "data.limit_evaluation=16")
 SMALL = (*TASK, "model=any", "device=cpu", "train.epochs=1", "train.threads=1", "seed=0,1")
-
-
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("AUTOLORA_BENCH_CACHE", str(tmp_path_factory.getbasetemp() / "fair_cache"))
-    return
 
 
 @pytest.fixture

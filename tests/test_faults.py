@@ -22,6 +22,9 @@ from autolora_bench.record import Status, read_record
 from autolora_bench.search.trainer import SearchTrainer
 from autolora_bench.training.checkpoints import CheckpointPolicy
 from autolora_bench.training.trainer import FinetuneTrainer, MeteredTrainer
+from tests.conftest import files
+
+pytestmark = pytest.mark.usefixtures("module_cache")
 
 SMALL = [
     "task=sst2",
@@ -35,11 +38,6 @@ TRAIN = ["train.epochs=2", "train.batch_size=8", "train.checkpoint_minutes=1e-9"
 SEARCH = ["method=autolora", "data.limit=16", "train.epochs=1", "method.search.diagnose_steps=[]"]
 
 Line = Callable[..., list[str]]
-
-
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AUTOLORA_BENCH_CACHE", str(tmp_path_factory.getbasetemp() / "faults_cache"))
 
 
 @pytest.fixture
@@ -56,18 +54,19 @@ def folder_of(line: list[str]) -> Path:
 
 
 @pytest.fixture(scope="module")
-def whole(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+def whole(
+    tiny_encoder: Path, module_cache: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, bytes]:
     """Files of an undisturbed AutoLoRA run, by the words of those that are disturbed: the export's card has them."""
     results = tmp_path_factory.mktemp("whole")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AUTOLORA_BENCH_CACHE", str(tmp_path_factory.getbasetemp() / "faults_cache"))
-        line = [*SMALL, *TRAIN, f"model.checkpoint={tiny_encoder}", f"results={results}", *SEARCH]
-        assert cli.run(line) == 0
-    return files(folder_of(line))
+    line = [*SMALL, *TRAIN, f"model.checkpoint={tiny_encoder}", f"results={results}", *SEARCH]
+    assert cli.run(line) == 0
+    return left_by(line)
 
 
-def files(folder: Path) -> dict[str, bytes]:
-    found = {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+def left_by(line: list[str]) -> dict[str, bytes]:
+    """The files of a run, without its record."""
+    found = files(folder_of(line))
     del found["run.json"]
     return found
 
@@ -131,7 +130,7 @@ def test_a_disk_that_takes_no_more(
     assert "Traceback" not in said
     assert not list(tmp_path.rglob(".*.writing"))
     assert cli.run(line) == 0
-    assert files(folder_of(line)) == whole
+    assert left_by(line) == whole
 
 
 @pytest.mark.skipif(not hasattr(resource, "RLIMIT_FSIZE"), reason="no limit of file sizes here")
@@ -151,7 +150,7 @@ def test_files_that_cannot_grow(
     assert "cannot write" in said
     assert "Traceback" not in said
     assert cli.run(line) == 0
-    assert files(folder_of(line)) == whole
+    assert left_by(line) == whole
 
 
 def out_of_memory(monkeypatch: pytest.MonkeyPatch, owner: Any, most: int, error: Exception) -> list[int]:

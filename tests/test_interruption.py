@@ -21,6 +21,8 @@ from autolora_bench.methods.finetuning import FinetunePhase
 from autolora_bench.ownership import LOCK, BusyError, Owner, owned, owner_of
 from autolora_bench.record import RunRecord, Status, read_record
 
+pytestmark = pytest.mark.usefixtures("module_cache")
+
 SMALL = [
     "task=sst2",
     "model=any",
@@ -37,11 +39,6 @@ TRAIN = [
     "~recipe",
     "~cell",
 ]
-
-
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AUTOLORA_BENCH_CACHE", str(tmp_path_factory.getbasetemp() / "interruption_cache"))
 
 
 @pytest.fixture

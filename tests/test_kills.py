@@ -19,6 +19,7 @@ from autolora_bench.interruption import Interrupted
 from autolora_bench.record import Status, read_record
 from autolora_bench.tasks.generation import decode
 from autolora_bench.tasks.generation.decode import FinishedBatches
+from tests.conftest import files
 
 HARNESS = Path(__file__).resolve().parent.parent / "scripts" / "kill_harness.py"
 SMALL = ["model=any", "data=generated", "method=lora", "device=cpu", "train.epochs=1", "train.batch_size=8"]
@@ -63,9 +64,9 @@ def outcome(folder: Path) -> tuple[Any, dict[str, bytes]]:
     record = read_record(folder / "run.json")
     assert record.status is Status.completed, record.error
     details = [phase.details for phase in record.phases]
-    files = {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    del files["run.json"]
-    return (record.history, record.best, record.test, details), files
+    found = files(folder)
+    del found["run.json"]
+    return (record.history, record.best, record.test, details), found
 
 
 def decoding(monkeypatch: pytest.MonkeyPatch, stop_after: int | None = None) -> list[int]:

@@ -11,6 +11,7 @@ from autolora_bench import cli
 from autolora_bench.errors import UserError
 from autolora_bench.record import find_records, write_atomically
 from autolora_bench.run_files import RUN, clear, link_in
+from tests.conftest import files
 
 SMALL = [
     "task=sst2",
@@ -38,18 +39,11 @@ def made(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[
 
 
 @pytest.fixture
-def copied(
-    made: tuple[list[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> tuple[list[str], Path]:
+def copied(made: tuple[list[str], Path], own_cache: Path, tmp_path: Path) -> tuple[list[str], Path]:
     """The command line with results of its own, and the run's folder there."""
-    monkeypatch.setenv("AUTOLORA_BENCH_CACHE", str(tmp_path / "cache"))
     line, results = made
     shutil.copytree(results, tmp_path / "runs")
     return [*line, f"results={tmp_path / 'runs'}"], next(find_records(tmp_path / "runs")).parent
-
-
-def content(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 PLACES: dict[str, Callable[[Path], Path]] = {
@@ -96,13 +90,13 @@ def test_a_link_below_the_results_is_refused_and_what_lies_behind_it_stays(
         (behind / "checkpoint-1").mkdir()
         (behind / "checkpoint-1" / "optimizer.pt").write_text("mine")
     link.symlink_to(behind)
-    before = content(behind) if behind.is_dir() else behind.read_bytes()
+    before = files(behind) if behind.is_dir() else behind.read_bytes()
     assert cli.run([*line, f"rerun={policy}"]) == 2
     said = capsys.readouterr().err
     assert f"{link} is a link" in said
     assert "1 refused" in said
     assert "Traceback" not in said
-    assert (content(behind) if behind.is_dir() else behind.read_bytes()) == before
+    assert (files(behind) if behind.is_dir() else behind.read_bytes()) == before
     assert link.is_symlink()
 
 
@@ -144,7 +138,7 @@ def test_starting_again_leaves_what_is_not_the_runs(copied: tuple[list[str], Pat
         (run / name).write_text(f"mine: {name}")
     (run / "finetune/checkpoints/checkpoint-7/trainable.safetensors").write_text("of an attempt before")
     assert cli.run([*line, "rerun=all"]) == 0
-    found = content(run)
+    found = files(run)
     assert {name: found.get(name) for name in STRANGERS} == {
         name: f"mine: {name}".encode() for name in STRANGERS
     }

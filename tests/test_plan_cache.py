@@ -29,9 +29,8 @@ PAIRS = list(zip(cycle(TASKS), METHODS, strict=False))
 
 
 @pytest.fixture
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("AUTOLORA_BENCH_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache" / "plans"
+def cache(own_cache: Path) -> Path:
+    return own_cache / "plans"
 
 
 def planned(*words: str, folder: Path | None = None) -> list[PlannedRun]:

@@ -193,12 +193,8 @@ def trained(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> tup
 
 
 @pytest.fixture
-def words(
-    trained: tuple[list[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[list[str]]:
+def words(trained: tuple[list[str], Path], own_folder: Path) -> Iterator[list[str]]:
     """Words of the run, whose results folder is empty."""
-    monkeypatch.setenv("AUTOLORA_BENCH_CACHE", str(tmp_path / "cache"))
-    monkeypatch.chdir(tmp_path)
     yield [*trained[0], "results=runs"]
     assert not list(Path("runs").rglob("run.lock"))
 

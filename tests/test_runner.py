@@ -18,6 +18,8 @@ from autolora_bench.report.runs import hardware
 from autolora_bench.rerun import decide
 from autolora_bench.runner import run_experiment
 
+pytestmark = pytest.mark.usefixtures("own_cache")
+
 SMALL = [
     "data=generated",
     "data.limit=32",
@@ -26,11 +28,6 @@ SMALL = [
     "train.batch_size=8",
     "device=cpu",
 ]
-
-
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AUTOLORA_BENCH_CACHE", str(tmp_path / "cache"))
 
 
 def words(tiny_encoder: Path, results: Path, *more: str) -> list[str]:

@@ -20,6 +20,8 @@ from autolora_bench.request import Request
 from autolora_bench.studies import Study, studies
 from autolora_bench.sweeps import plan
 
+pytestmark = pytest.mark.usefixtures("module_cache")
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 SMALL = (
     "suite=tune",
@@ -34,11 +36,6 @@ SMALL = (
     "~recipe",
     "hydra.sweeper.n_trials=2",
 )
-
-
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AUTOLORA_BENCH_CACHE", str(tmp_path_factory.getbasetemp() / "tuning_cache"))
 
 
 def rates(results: Path, method: str) -> set[float]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from autolora_bench.commands.chosen_records import find_asked
 from autolora_bench.commands.options import COMMANDS, split_json, split_options
-from autolora_bench.errors import UserError
+from autolora_bench.errors import UserError, listed
 from autolora_bench.garbage import uncollected
 from autolora_bench.untrusted import printable
 
@@ -85,7 +85,7 @@ def _run(words: Sequence[str]) -> int:
         print(path)
     old = [path.relative_to(folder).as_posix() for path in left_over(folder, files)]
     if old:
-        named = ", ".join(old[:SAID]) + (f" and {len(old) - SAID} more" if len(old) > SAID else "")
+        named = listed(old, SAID)
         print(printable(f"{folder} still holds what an earlier report left: {named}"), file=sys.stderr)
         print("remove them, or name another folder with out=", file=sys.stderr)
     return 0

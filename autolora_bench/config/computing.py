@@ -9,9 +9,8 @@ from pathlib import Path
 
 from autolora_bench.config.architectures import Is, has, those
 from autolora_bench.config.experiment import ExperimentConfig
-from autolora_bench.config.memory import AT_THE_WEIGHTS, FROZEN
+from autolora_bench.config.memory import FROZEN, NOT_PROVED, check_search, check_variant
 from autolora_bench.config.method import (
-    AutoLoraConfig,
     BitFitConfig,
     FullConfig,
     HeadOnlyConfig,
@@ -23,7 +22,6 @@ from autolora_bench.config.rates import LearnedRatesConfig
 from autolora_bench.config.support import refuse
 from autolora_bench.config.task import GenerationTask, RecoveryTask
 from autolora_bench.config.train import Precision
-from autolora_bench.config.variant import Start, VariantConfig
 from autolora_bench.errors import UserError
 from autolora_bench.processes import world_size
 from autolora_bench.provenance import why_bf16_is_slow
@@ -144,7 +142,7 @@ def _check_compiled(experiment: ExperimentConfig, architecture: str | None) -> N
     if experiment.device == "mps":
         refuse(
             COMPILE,
-            "device=mps, for which it is not proved",
+            f"device=mps, {NOT_PROVED}",
             "say device=cpu or device=cuda, or leave it out",
         )
     if architecture is not None and not has(architecture, Is.compiled):
@@ -156,9 +154,7 @@ def _check_compiled(experiment: ExperimentConfig, architecture: str | None) -> N
     if train.cpu_kernels is True:
         refuse(COMPILE, "train.cpu_kernels=true, whose kernels are its own", "leave one of them out")
     if train.gradient_checkpointing:
-        refuse(
-            COMPILE, "train.gradient_checkpointing=true, for which it is not proved", "leave one of them out"
-        )
+        refuse(COMPILE, f"train.gradient_checkpointing=true, {NOT_PROVED}", "leave one of them out")
     if model.attention is Attention.flash_attention_2:
         refuse(COMPILE, FLASH, "leave one of them out")
     if model.quantization is not Quantization.none:
@@ -179,13 +175,13 @@ def _check_sharded(experiment: ExperimentConfig, architecture: str | None) -> No
     if isinstance(method, FullConfig):
         refuse(FSDP, f"method={method.name}, which freezes no weights")
     if not isinstance(method, PARTLY_FROZEN):
-        refuse(FSDP, f"method={method.name}, for which it is not proved")
-    _check_plain(experiment, FSDP, "")
+        refuse(FSDP, f"method={method.name}, {NOT_PROVED}")
+    _check_method(experiment, FSDP)
     if isinstance(experiment.task, GenerationTask | RecoveryTask):
-        refuse(FSDP, f"task={experiment.task.name}, for which it is not proved")
+        refuse(FSDP, f"task={experiment.task.name}, {NOT_PROVED}")
     for name in ("compile", "gradient_checkpointing"):
         if getattr(train, name):
-            refuse(FSDP, f"train.{name}=true, for which it is not proved", "leave one of them out")
+            refuse(FSDP, f"train.{name}=true, {NOT_PROVED}", "leave one of them out")
     if train.cpu_kernels is True:
         refuse(FSDP, "train.cpu_kernels=true, which keeps copies of whole weights", "leave one of them out")
     if model.quantization is not Quantization.none:
@@ -194,28 +190,15 @@ def _check_sharded(experiment: ExperimentConfig, architecture: str | None) -> No
 
 def _check_plain(experiment: ExperimentConfig, asked: str, why_not_exact: str) -> None:
     """Raises UserError where a run is more than passes at the model's own weights that are differentiated once."""
+    _check_method(experiment, asked)
+    check_search(experiment, asked, NOT_PROVED, why_not_exact)
+
+
+def _check_method(experiment: ExperimentConfig, asked: str) -> None:
     method = experiment.method
     if not isinstance(method, PLAIN) or isinstance(method, LearnedRatesConfig):
-        refuse(asked, f"method={method.name}, for which it is not proved")
-    variant = getattr(method, "variant", VariantConfig())
-    if variant.start is not Start.lora:
-        refuse(asked, f"method.variant.start={variant.start.value}, for which it is not proved")
-    for name in ("lora_pro", "dora", "options"):
-        if getattr(variant, name):
-            refuse(asked, f"method.variant.{name}, for which it is not proved")
-    if not isinstance(method, AutoLoraConfig):
-        return
-    if method.search.estimator not in AT_THE_WEIGHTS:
-        refuse(
-            asked,
-            f"method.search.estimator={method.search.estimator.name}, for which it is not proved",
-            f"leave it out, or choose among: {', '.join(one.name for one in AT_THE_WEIGHTS)}",
-        )
-    if method.search.diagnose_steps:
-        raise UserError(
-            f"{asked} with method.search.diagnose_steps={method.search.diagnose_steps}, {why_not_exact}",
-            "say method.search.diagnose_steps=[]",
-        )
+        refuse(asked, f"method={method.name}, {NOT_PROVED}")
+    check_variant(experiment, asked, NOT_PROVED, NOT_PROVED, "leave it out")
 
 
 def slow_arithmetic(experiment: ExperimentConfig) -> str | None:

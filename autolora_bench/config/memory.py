@@ -29,6 +29,7 @@ CHANGING = (FullConfig, BitFitConfig)
 """Methods that train pretrained weights."""
 NAMES = "lora, adalora, autolora, and LoRA with ranks that are given or drawn"
 PACKAGE = "bitsandbytes"
+NOT_PROVED = "for which it is not proved"
 RECOMPUTED = (*FROZEN, BitFitConfig, FullConfig, HeadOnlyConfig, MonarchConfig)
 """Methods that are proved to train the same with gradient checkpointing. A prefix would be forgotten on the way."""
 AT_THE_WEIGHTS = (Estimator.closed_form, Estimator.first_order)
@@ -58,28 +59,47 @@ def _check_recomputed(experiment: ExperimentConfig, architecture: str | None) ->
     if architecture in ENCODER_DECODERS:
         refuse(asked, f"a {architecture} model, an encoder-decoder")
     if not isinstance(method, RECOMPUTED):
-        refuse(asked, f"method={method.name}, for which it is not proved")
+        refuse(asked, f"method={method.name}, {NOT_PROVED}")
     if isinstance(method, LearnedRatesConfig) and method.rates.exact:
         refuse(
             asked,
             "method.rates.exact=true, which computes with other weights than the model's",
             "leave one of them out",
         )
-    if not isinstance(method, AutoLoraConfig):
+    check_search(
+        experiment,
+        asked,
+        "which computes with other weights than the model's",
+        "which differentiates through a step and needs what checkpointing throws away",
+    )
+
+
+def check_search(experiment: ExperimentConfig, asked: str, why_estimator: str, why_exact: str) -> None:
+    """Raises UserError where AutoLoRA's search passes at other weights than the model's, or differentiates twice."""
+    if not isinstance(experiment.method, AutoLoraConfig):
         return
-    search = method.search
+    search = experiment.method.search
     if search.estimator not in AT_THE_WEIGHTS:
         refuse(
             asked,
-            f"method.search.estimator={search.estimator.name}, which computes with other weights than the model's",
+            f"method.search.estimator={search.estimator.name}, {why_estimator}",
             f"leave it out, or choose among: {', '.join(one.name for one in AT_THE_WEIGHTS)}",
         )
     if search.diagnose_steps:
         raise UserError(
-            f"{asked} with method.search.diagnose_steps={search.diagnose_steps}, which differentiates through a step "
-            "and needs what checkpointing throws away",
+            f"{asked} with method.search.diagnose_steps={search.diagnose_steps}, {why_exact}",
             "say method.search.diagnose_steps=[]",
         )
+
+
+def check_variant(experiment: ExperimentConfig, asked: str, why_start: str, why: str, mend: str) -> None:
+    """Raises UserError where LoRA has another start, DoRA's magnitudes, LoRA-Pro's steps or PEFT's further options."""
+    variant = getattr(experiment.method, "variant", VariantConfig())
+    if variant.start is not Start.lora:
+        refuse(asked, f"method.variant.start={variant.start.value}, {why_start}", mend)
+    for name in ("lora_pro", "dora", "options"):
+        if getattr(variant, name):
+            refuse(asked, f"method.variant.{name}, {why}", mend)
 
 
 def _check_storage(experiment: ExperimentConfig, architecture: str | None) -> None:
@@ -101,18 +121,15 @@ def _check_storage(experiment: ExperimentConfig, architecture: str | None) -> No
 def _check(experiment: ExperimentConfig, architecture: str | None, asked: str, mend: str) -> None:
     method = experiment.method
     if not isinstance(method, FROZEN):
-        why = "for which it is not proved"
+        why = NOT_PROVED
         if isinstance(method, AllocatorConfig):
             why = "which reads ranks off weights or gradients"
         elif isinstance(method, CHANGING):
             why = "which changes the pretrained weights"
         refuse(asked, f"method={method.name}, {why}", f"{mend}, or choose a method of: {NAMES}")
-    variant = getattr(method, "variant", VariantConfig())
-    if variant.start is not Start.lora:
-        refuse(asked, f"method.variant.start={variant.start.value}, which computes with full weights", mend)
-    for name in ("lora_pro", "dora", "options"):
-        if getattr(variant, name):
-            refuse(asked, f"method.variant.{name}, which is not proved on such weights", mend)
+    check_variant(
+        experiment, asked, "which computes with full weights", "which is not proved on such weights", mend
+    )
     if isinstance(experiment.task, RecoveryTask):
         refuse(asked, f"task={experiment.task.name}, whose truth is planted into the weights", mend)
     if architecture in ENCODER_DECODERS:

@@ -5,6 +5,7 @@ for BERT-like models of hidden size D and inner size F: L (2 D + F). On a GPT-2 
 are saved in the original architecture's terms: one vector for the whole `c_attn`.
 """
 
+import re
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,13 +17,15 @@ from peft import PeftModel, get_peft_model_state_dict
 from peft.utils import SAFETENSORS_WEIGHTS_NAME
 from safetensors.torch import save_file
 from torch import Tensor
+from transformers import PreTrainedModel
 
+from autolora_bench.config.architectures import ARCHITECTURES
 from autolora_bench.config.prompts import IA3Config
+from autolora_bench.errors import UserError
 from autolora_bench.methods.base import PhaseContext
 from autolora_bench.methods.finetuning import OneTraining
 from autolora_bench.methods.peft_lora import TASK_TYPES
 from autolora_bench.models.gpt2 import PARTS, SplitProjection, has_split
-from autolora_bench.models.inner import scaled_modules
 from autolora_bench.models.load import Backbone
 
 PREFIX = "base_model.model."
@@ -55,6 +58,33 @@ class IA3(OneTraining):
     def export(self, model: PeftModel, backbone: Backbone, folder: Path) -> None:
         """PEFT's own format."""
         save_scales(model, folder)
+
+
+def scaled_modules(model: PreTrainedModel) -> tuple[list[str], list[str]]:
+    """Full names of the layers whose outputs, and of those whose inputs, are scaled: keys and values, of both halves
+    and between them too, and the feed-forward layers' inside (section 3.3).
+
+    Raises:
+        UserError: the architecture's layers are not known, or query, key and value of GPT-2 are one layer.
+    """
+    architecture = model.config.model_type
+    known = {name: one.factors for name, one in ARCHITECTURES.items() if one.factors is not None}
+    if architecture not in known:
+        raise UserError(
+            f"which layers of a {architecture} model IA3 scales is not known",
+            f"choose one of: {', '.join(known)}",
+        )
+    factors = known[architecture]
+    attention = (factors.key, factors.value)
+    names = [name for name, _ in model.named_modules()]
+    outputs = [name for name in names if any(name.endswith(f".{ending}") for ending in attention)]
+    inputs = [name for name in names if re.search(f"{factors.inside}$", name)]
+    if not outputs:
+        raise UserError(
+            f"this {architecture} model has no layers {' and '.join(attention)}",
+            "leave out model.targets, so that query, key and value are layers of their own",
+        )
+    return outputs, inputs
 
 
 def save_scales(model: PeftModel, folder: Path) -> None:

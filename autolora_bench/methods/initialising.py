@@ -65,7 +65,7 @@ class InitialisePhase:
         asked = self.allocate(backbone, context)
         _check_size(backbone, asked, 2 if self.config.variant.start is Start.lora_ga else 1)
         if self.config.variant.start.changes_weights:
-            for name in _kept(asked):
+            for name in asked.kept_ranks:
                 check_own_weight(backbone.model, name, "what this start takes off one the other would lack")
         batches = Batches(context)
         watch = Stopwatch(context.device)
@@ -109,7 +109,7 @@ def _lora_ga(
 ) -> Factors:
     """LoRA-GA, section 3 and algorithm 1: A the first right singular vectors of the gradient, B the next left ones."""
     ga = config.variant.lora_ga
-    ranks = _kept(asked)
+    ranks = asked.kept_ranks
     model = backbone.model.to(context.device)  # type: ignore[arg-type]
     loader = batches.loader(min(ga.examples, context.experiment.train.batch_size), ga.examples)
     gradients = weight_gradients(model, list(ranks), batches.shares(list(loader)), mean_loss(context))
@@ -171,7 +171,9 @@ def compressed_step(gradient: Tensor, a: Tensor, scale: float, rate: float) -> T
 def _gora(
     config: LowRankConfig, asked: RankAllocation, backbone: Backbone, context: PhaseContext, batches: Batches
 ) -> Factors:
-    gradients = mean_gradients(backbone, context, list(_kept(asked)), batches, config.variant.gora.batches)
+    gradients = mean_gradients(
+        backbone, context, list(asked.kept_ranks), batches, config.variant.gora.batches
+    )
     return gora_start(config, asked, backbone, context, gradients)
 
 
@@ -179,7 +181,7 @@ def _eva(
     config: LowRankConfig, asked: RankAllocation, backbone: Backbone, context: PhaseContext, batches: Batches
 ) -> Factors:
     """EVA, section 3, as PEFT computes it: incremental principal components of every layer's inputs."""
-    eva, ranks = config.variant.eva, _kept(asked)
+    eva, ranks = config.variant.eva, asked.kept_ranks
     redistributes = isinstance(config, UniformConfig)
     model = backbone.model.to(context.device)  # type: ignore[arg-type]
     peft_config = LoraConfig(
@@ -282,17 +284,13 @@ FIRST_VALUES: dict[Start, Callable[..., Factors]] = {
 }
 
 
-def _kept(allocation: RankAllocation) -> dict[str, int]:
-    return {name: rank for name, rank in zip(allocation.modules, allocation.ranks, strict=True) if rank}
-
-
 def _outputs(layer: Any) -> int:
     return int(layer.nf if isinstance(layer, Conv1D) else layer.out_features)
 
 
 def _check_size(backbone: Backbone, allocation: RankAllocation, times: int) -> None:
     """Raises UserError where a layer has not `times` as many singular vectors as its rank."""
-    for name, rank in _kept(allocation).items():
+    for name, rank in allocation.kept_ranks.items():
         weight: Any = backbone.model.get_submodule(name).weight
         if times * rank > min(weight.shape):
             raise UserError(

@@ -20,12 +20,12 @@ from transformers.pytorch_utils import Conv1D
 
 from autolora_bench.config.peft_method import PLACED, PeftMethodConfig
 from autolora_bench.errors import UserError, nearest
+from autolora_bench.methods.ia3 import scaled_modules
 from autolora_bench.methods.peft_lora import TASK_TYPES
 from autolora_bench.methods.prompts import UNSEEN, hide_virtual_positions
 from autolora_bench.methods.rank_schedule import UNKNOWN
 from autolora_bench.models.adapted_layers import block_and_projection
 from autolora_bench.models.gpt2 import SplitProjection, has_split
-from autolora_bench.models.inner import scaled_modules
 from autolora_bench.models.load import Backbone, HeadKind
 from autolora_bench.models.virtual import prompt_sizes
 from autolora_bench.training.weight_groups import is_head

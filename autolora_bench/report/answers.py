@@ -5,6 +5,7 @@ from itertools import combinations
 from statistics import stdev
 
 from autolora_bench.config.registry import UNTRAINED
+from autolora_bench.errors import listed
 from autolora_bench.report import numerals
 from autolora_bench.report.comparisons import needed_units, nothing_found
 from autolora_bench.report.numerals import plural
@@ -152,8 +153,7 @@ def _unlike(claim: Claim, reference: Row, other: Row, tied: Collection[str]) -> 
         for name in sorted({*own, *its}):
             if name.startswith(SHARED) and name not in tied and told(own, name) != told(its, name):
                 found[name] = f"{name}={told(own, name)} instead of {told(its, name)}"
-    more = f" and {len(found) - NAMED} more" if len(found) > NAMED else ""
-    return f"WARNING with {', '.join([*found.values()][:NAMED])}{more}" if found else ""
+    return f"WARNING with {listed([*found.values()], NAMED)}" if found else ""
 
 
 def _lost(row: Row, claim: Claim) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-from autolora_bench.errors import UserError
+from autolora_bench.errors import UserError, listed
 from autolora_bench.metrics.registry import METRICS, whole_of
 from autolora_bench.record import RunRecord, Status, find_records, read_record
 
@@ -89,9 +89,8 @@ def no_records(collection: Collection) -> UserError:
         return UserError(
             "there is nothing to report: no record was found", "run something, or say where: results=DIR"
         )
-    more = f"; and {len(found) - SAID} more" if len(found) > SAID else ""
     return UserError(
-        f"there is nothing to report: no record can be read: {'; '.join(found[:SAID])}{more}",
+        f"there is nothing to report: no record can be read: {listed(found, SAID, '; ')}",
         "repair them or move them away; name the folder that a link leads to: results=DIR",
     )
 

@@ -18,6 +18,7 @@ from autolora_bench.report.significance import (
     INTERVAL_UNITS,
     NO_SPREAD,
     POWER,
+    SEED,
     bootstrap_interval,
     detectable_effect,
     smallest_separable,
@@ -219,31 +220,30 @@ def rank_notes(table: Table) -> list[str]:
     return [note for column in columns.values() if (note := _note(rows, column))]
 
 
-def rank_test(scores: NDArray[np.float64], *, draws: int = DRAWS, seed: int = 0) -> float:
+def rank_test(scores: NDArray[np.float64]) -> float:
     """p of the hypothesis that rank makes no difference, by permuting the ranks of each seed.
 
     The statistic is the sum of squares between the ranks' means. It is free of the scores' unit: they are divided by
-    the largest deviation from a seed's mean. Where that is no more than rounding, p is 1.
+    the largest deviation from a seed's mean. Where that is no more than rounding, p is 1. Else it is (1 + hits) /
+    (1 + `DRAWS`).
 
     Args:
         scores: (seeds, ranks), in any unit.
-        draws: random permutations; p is (1 + hits) / (1 + draws).
-        seed: of the draws.
     """
     deviations = scores - scores.mean(axis=-1, keepdims=True)
     largest = float(np.abs(deviations).max())
     if largest <= ROUNDING * float(np.abs(scores).max()):
         return 1.0
     scaled = deviations / largest
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng(SEED)
 
     def between(values: NDArray[np.float64]) -> NDArray[np.float64]:
         means = values.mean(axis=-2)
         return np.asarray(((means - means.mean(axis=-1, keepdims=True)) ** 2).sum(axis=-1))
 
     observed = between(scaled)
-    drawn = between(random.permuted(np.broadcast_to(scaled, (draws, *scaled.shape)), axis=-1))
-    return float((1 + np.count_nonzero(drawn >= observed * (1 - 1e-9) - 1e-12)) / (1 + draws))
+    drawn = between(random.permuted(np.broadcast_to(scaled, (DRAWS, *scaled.shape)), axis=-1))
+    return float((1 + np.count_nonzero(drawn >= observed * (1 - 1e-9) - 1e-12)) / (1 + DRAWS))
 
 
 def _note(rows: dict[int, Row], column: Column) -> str | None:

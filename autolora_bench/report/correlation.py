@@ -12,6 +12,8 @@ Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 DRAWS = 2000
 """Random draws of a permutation test."""
+SEED = 0
+"""Of every test's own generator, so that every table gives the same figures the same p."""
 
 
 def pearson(first: Floats, second: Floats) -> float | None:
@@ -41,7 +43,7 @@ def over_pairs(values: Sequence[Floats], measure: Callable[[Floats, Floats], flo
     return float(np.mean(defined)) if defined else None
 
 
-def layers_p(ranks: Sequence[Floats], draws: int = DRAWS, seed: int = 0) -> float | None:
+def layers_p(ranks: Sequence[Floats], draws: int = DRAWS) -> float | None:
     """Share of random orders of the layers, drawn for each run alone, with at least this mean correlation.
 
     Runs whose ranks are equal in all layers correlate with none. None where no two are left.
@@ -49,13 +51,12 @@ def layers_p(ranks: Sequence[Floats], draws: int = DRAWS, seed: int = 0) -> floa
     Args:
         ranks: L ranks of every run.
         draws: random draws.
-        seed: of a generator of its own, so that every table gives the same ranks the same p.
     """
     observed = over_pairs(ranks, pearson)
     if observed is None:
         return None
     varied = standardised(np.stack([rank for rank in ranks if pearson(rank, rank) is not None]))
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng(SEED)
     drawn = random.permuted(np.broadcast_to(varied, (draws, *varied.shape)), axis=-1)
     first, second = np.triu_indices(drawn.shape[1], 1)
     return share_reaching(correlations(drawn)[:, first, second].mean(axis=-1), observed)

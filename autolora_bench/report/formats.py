@@ -283,16 +283,11 @@ def latex(
     remarks: Sequence[str] = (),
     further: Sequence[PlainTable] = (),
     first: Sequence[PlainTable] = (),
-    *,
-    standalone: bool = True,
 ) -> str:
-    """Remarks, first tables, score tables, further ones with booktabs, everything escaped: any record compiles.
-
-    With a minimal preamble unless `standalone` is False, for \\input in a paper.
-    """
+    """Remarks, first tables, score tables, further ones with booktabs, everything escaped: any record compiles."""
     before, after = map(_plain_latex, first), map(_plain_latex, further)
     body = "\n".join([*map(_note, remarks), *before, *map(_latex, tables), *after]) + "\n"
-    return f"{PREAMBLE}{body}{END}" if standalone else body
+    return f"{PREAMBLE}{body}{END}"
 
 
 def _latex(table: Table) -> str:

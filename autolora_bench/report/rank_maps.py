@@ -3,7 +3,6 @@
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import fmean
 
 from autolora_bench.errors import UserError
@@ -38,9 +37,9 @@ class RowRanks:
     """Task -> what the authors published, for rows and data it can be set beside."""
 
 
-def rank_maps(tables: Sequence[Table], published: Path | None = None) -> list[RowRanks]:
+def rank_maps(tables: Sequence[Table]) -> list[RowRanks]:
     """Every row whose layers differ in rank."""
-    theirs = published_ranks(published)
+    theirs = published_ranks()
     found = []
     for table in tables:
         for row in table.rows:
@@ -54,14 +53,14 @@ def rank_maps(tables: Sequence[Table], published: Path | None = None) -> list[Ro
     return found
 
 
-def published_ranks(path: Path | None = None) -> dict[str, RankMap]:
+def published_ranks() -> dict[str, RankMap]:
     """Task -> ranks that were published for it.
 
     Raises:
         UserError: the file is malformed.
     """
-    file = path or results_dir() / "published_ranks.csv"
-    if path is None and not file.is_file():
+    file = results_dir() / "published_ranks.csv"
+    if not file.is_file():
         return {}
     values: dict[tuple[str, str], dict[tuple[int, str], float]] = defaultdict(dict)
     for line, row in named_rows(file, COLUMNS):

@@ -27,6 +27,10 @@ TIED = 1e-9
 """Relative difference of two means that are equal up to rounding."""
 EXACT_UNITS = 36
 """Up to so many units all 2^n sign patterns are counted; above, they are sampled."""
+SEED = 0
+"""Of every draw, so that the same scores give the same figures."""
+RESAMPLES = 10_000
+"""Of a bootstrap."""
 INTERVAL_UNITS = 6
 """Fewer units than this give no interval: a bootstrap of three values is far too narrow. The unit is the test's, the
 seed on one task and the task over several: tasks are few, however many seeds each has."""
@@ -34,7 +38,7 @@ ALL_ROWS = 15
 """Where no comparison is declared, longer tables compare every row with one reference only."""
 
 
-def sign_flip_test(differences: Sequence[float] | Floats, *, samples: int = 20_000, seed: int = 0) -> float:
+def sign_flip_test(differences: Sequence[float] | Floats, *, samples: int = 20_000) -> float:
     """Two-sided p of the hypothesis that each difference could as well have the other sign.
 
     The statistic is the sum. Exact up to `EXACT_UNITS` differences (p is a multiple of 2^-n); above, a seeded Monte
@@ -47,7 +51,7 @@ def sign_flip_test(differences: Sequence[float] | Floats, *, samples: int = 20_0
         return 1.0
     if values.size <= EXACT_UNITS:
         return 2.0 * _patterns_reaching(values, reached) / 2.0**values.size
-    signs = 2.0 * np.random.default_rng(seed).integers(0, 2, size=(samples, values.size), dtype=np.int8) - 1.0
+    signs = 2.0 * np.random.default_rng(SEED).integers(0, 2, size=(samples, values.size), dtype=np.int8) - 1.0
     return float(1 + np.count_nonzero(np.abs(signs @ values) >= reached)) / (1 + samples)
 
 
@@ -99,7 +103,7 @@ def detectable_effect(deviation: float, units: int, alpha: float = ALPHA) -> flo
 
 
 def bootstrap_interval(
-    groups: Sequence[Sequence[float] | Floats], *, level: float = 0.95, samples: int = 10_000, seed: int = 0
+    groups: Sequence[Sequence[float] | Floats], *, level: float = 0.95
 ) -> tuple[float, float] | None:
     """Percentile interval of the mean over groups of the mean within each, by a bootstrap of both levels.
 
@@ -112,10 +116,10 @@ def bootstrap_interval(
     padded = np.zeros((len(groups), sizes.max()))
     for place, group in enumerate(groups):
         padded[place, : len(group)] = group
-    random = np.random.default_rng(seed)
-    drawn = random.integers(0, len(groups), size=(samples, len(groups)))
+    random = np.random.default_rng(SEED)
+    drawn = random.integers(0, len(groups), size=(RESAMPLES, len(groups)))
     size = sizes[drawn][:, :, None]
-    within = np.floor(random.random((samples, len(groups), sizes.max())) * size).astype(np.int64)
+    within = np.floor(random.random((RESAMPLES, len(groups), sizes.max())) * size).astype(np.int64)
     counted = np.arange(sizes.max()) < size
     means = (padded[drawn[:, :, None], within] * counted).sum(axis=2) / size[:, :, 0]
     tail = (1.0 - level) / 2.0

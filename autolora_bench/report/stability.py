@@ -20,6 +20,7 @@ from autolora_bench.report.artefacts import SearchResult, read_search_result
 from autolora_bench.report.collect import Identity
 from autolora_bench.report.correlation import (
     DRAWS,
+    SEED,
     Flags,
     Floats,
     layers_p,
@@ -97,7 +98,7 @@ class Stability:
 
 
 def stability(
-    alphas: Sequence[Floats], kept: Sequence[Flags], *, shared: bool, draws: int = DRAWS, seed: int = 0
+    alphas: Sequence[Floats], kept: Sequence[Flags], *, shared: bool, draws: int = DRAWS
 ) -> Stability:
     """Compare the searches of several seeds.
 
@@ -106,7 +107,6 @@ def stability(
         kept: one (L, K) table per seed, true where the component was kept.
         shared: whether all seeds started from the same LoRA values, so that components have an identity.
         draws: random draws of the permutation tests.
-        seed: of those draws.
 
     Raises:
         ValueError: the tables differ in shape.
@@ -116,7 +116,7 @@ def stability(
     ranks = [flags.sum(axis=1).astype(np.float64) for flags in kept]
     profiles = [_profile(alpha) for alpha in alphas]
     flat = [alpha.ravel() for alpha in alphas]
-    agreement, chance, kept_p = _kept_test(kept, draws, np.random.default_rng(seed))
+    agreement, chance, kept_p = _kept_test(kept, draws, np.random.default_rng(SEED))
     return Stability(
         seeds=len(alphas),
         shared=shared,
@@ -126,7 +126,7 @@ def stability(
         sorted_spearman=over_pairs(profiles, spearman),
         rank_pearson=over_pairs(ranks, pearson),
         rank_spearman=over_pairs(ranks, spearman),
-        rank_p=layers_p(ranks, draws, seed),
+        rank_p=layers_p(ranks, draws),
         kept_agreement=agreement,
         kept_chance=chance,
         kept_p=kept_p,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from autolora_bench.config.registry import UNTRAINED
+from autolora_bench.errors import listed
 from autolora_bench.report import numerals
 from autolora_bench.report.arena import ORACLE, Arena
 from autolora_bench.report.chance import Chance, guessed
@@ -66,8 +67,7 @@ def _sentence(table: Table, standing: Standings) -> str:
     tested = [claim for claim in table.claims if claim.adjusted is not None]
     if separated:
         told = [_told(table, claim) for claim in _widest(separated)]
-        more = f"; and {len(told) - NAMED} more" if len(told) > NAMED else ""
-        return f"Separated after correction: {'; '.join(told[:NAMED])}{more}."
+        return f"Separated after correction: {listed(told, NAMED, '; ')}."
     if tested:
         told = [_told(table, claim) for claim in _widest(tested)[:NAMED]]
         count = len(tested)
@@ -88,7 +88,7 @@ def _sentence(table: Table, standing: Standings) -> str:
     if standing.tested:
         ties = [table.rows[row].label for row in standing.ties(standing.order[0])]
         return (
-            f"{first}; not separated from it: {_named(ties)}."
+            f"{first}; not separated from it: {listed(ties, NAMED)}."
             if ties
             else f"{first}, separated from every other."
         )
@@ -123,11 +123,6 @@ def _told(table: Table, claim: Claim) -> str:
     return f"{first} against {second} {numerals.difference(claim.mean)} (on {where}{ends}{p})"
 
 
-def _named(labels: Sequence[str]) -> str:
-    more = f" and {len(labels) - NAMED} more" if len(labels) > NAMED else ""
-    return ", ".join(labels[:NAMED]) + more
-
-
 def _badges(table: Table, chances: dict[Column, Chance], tuned: Sequence[TunedCell]) -> list[Badge]:
     runs = [run for row in table.rows for run in row.runs]
     records = [run.completed for run in runs if run.completed]
@@ -138,7 +133,7 @@ def _badges(table: Table, chances: dict[Column, Chance], tuned: Sequence[TunedCe
     found = [Badge("seeds", f"{plural(usual, 'seed')} in most cells ({seeds_of(seeds)})", usual >= FEW)]
     open_rows = {gap.label for gap in table.unfilled} - {row.label for row in table.rows}
     done = f"{len(records)} of {len(runs)} completed" if len(records) < len(runs) else "all completed"
-    more = f"; none of {_named(sorted(open_rows))}" if open_rows else ""
+    more = f"; none of {listed(sorted(open_rows), NAMED)}" if open_rows else ""
     found.append(Badge("runs", done + more, len(records) == len(runs) and not open_rows))
     marked = [column.title for column in table.columns if column.task in table.marked]
     parts = ", ".join(dict.fromkeys(marked))
@@ -147,12 +142,12 @@ def _badges(table: Table, chances: dict[Column, Chance], tuned: Sequence[TunedCe
     if chances:
         none = guessed(table, chances)
         told = [f"{count} of {whole} on {column_title(column)}" for column, (count, whole) in none.items()]
-        said = f"no better than guessing: {_named(told)}" if none else "every score is above it"
+        said = f"no better than guessing: {listed(told, NAMED)}" if none else "every score is above it"
         found.append(Badge("chance", said, not none))
     if any(column.epoch == "best" for column in table.columns):
         found.append(Badge("epoch", "the best one, chosen on the scored split", False))
     machines = list(dict.fromkeys(hardware(record) for record in records))
-    found.append(Badge("hardware", _named(machines), None))
+    found.append(Badge("hardware", listed(machines, NAMED), None))
     return found
 
 
@@ -165,7 +160,7 @@ def _tuning_badge(table: Table, tuned: Sequence[TunedCell]) -> Badge:
     if not ids or len(without) == len(rows):
         return Badge("learning rates", "not tuned: a difference may be one of rates", False)
     if without:
-        return Badge("learning rates", f"tuned on held-out data, but for {_named(without)}", False)
+        return Badge("learning rates", f"tuned on held-out data, but for {listed(without, NAMED)}", False)
     return Badge("learning rates", "tuned on held-out data", True)
 
 
@@ -182,7 +177,7 @@ def arena_card(arena: Arena) -> Card:
         missing = plural(len(arena.unfilled), "group")
         badges.append(Badge("runs", f"{missing} not completed", False))
     machines = sorted({str(name) for name in arena.plants["hardware"].dropna()})
-    badges.append(Badge("hardware", _named(machines), None))
+    badges.append(Badge("hardware", listed(machines, NAMED), None))
     return Card(arena.title, arena.model, _arena_sentence(arena), tuple(badges))
 
 

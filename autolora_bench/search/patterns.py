@@ -33,9 +33,7 @@ def rank_pattern(allocation: RankAllocation, scaling: Scaling | str, value: floa
     Raises:
         UserError: every rank is 0.
     """
-    ranks = {
-        _key(name): rank for name, rank in zip(allocation.modules, allocation.ranks, strict=True) if rank
-    }
+    ranks = {_key(name): rank for name, rank in allocation.kept_ranks.items()}
     if not ranks:
         raise UserError(
             "every layer has rank 0: nothing would be trained",
@@ -62,7 +60,7 @@ def verify_applied(model: PeftModel, allocation: RankAllocation) -> None:
     config = model.peft_config[model.active_adapter]
     assert isinstance(config, LoraConfig)
     layers = lora_layers(model)
-    wanted = {name: rank for name, rank in zip(allocation.modules, allocation.ranks, strict=True) if rank}
+    wanted = allocation.kept_ranks
     if set(layers) != set(wanted):
         name = min(set(layers) ^ set(wanted))
         raise _not_applied(f"{name} {'has an adapter' if name in layers else 'has no adapter'}")

@@ -59,6 +59,11 @@ class RankAllocation:
         return tuple(sum(row) for row in self.kept)
 
     @property
+    def kept_ranks(self) -> dict[str, int]:
+        """The ranks of the layers that keep something, by their names."""
+        return {name: rank for name, rank in zip(self.modules, self.ranks, strict=True) if rank}
+
+    @property
     def total(self) -> int:
         """Sum of the ranks."""
         return sum(self.ranks)

@@ -14,7 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from autolora_bench.errors import UserError
+from autolora_bench.errors import UserError, listed
 from autolora_bench.tables.json_rows import json_dataset
 
 if TYPE_CHECKING:
@@ -156,7 +156,7 @@ def _csv_options(paths: Sequence[Path]) -> dict[str, Any]:
     for path, other in zip(paths, dialects, strict=True):
         if other != first:
             raise UserError(
-                f"{path} is not written as {paths[0]} is: its first line has {_listed(other.header)}",
+                f"{path} is not written as {paths[0]} is: its first line has {listed(other.header, SHOWN)}",
                 "give files with the same columns in the same order",
             )
     return {
@@ -245,8 +245,3 @@ def _check_header(path: Path, header: Sequence[str]) -> None:
     double = next((name for name in header if header.count(name) > 1), None)
     if double is not None:
         raise UserError(f"{path}: the first line names {double!r} twice", "give every column its own name")
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more

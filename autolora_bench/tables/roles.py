@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from autolora_bench.errors import UserError, nearest
+from autolora_bench.errors import UserError, listed, nearest
 from autolora_bench.tables.profile import Column, Content, as_number, spells_number
 
 TEXTS = (
@@ -88,7 +88,7 @@ def find_roles(
     for setting, name in [*(("task.texts", name) for name in inputs), ("task.label", label)]:
         if name is not None and name not in table:
             raise UserError(
-                f"{setting}: {where} has no column {name!r}; it has {listed(columns)}",
+                f"{setting}: {where} has no column {name!r}; it has {_shown(columns)}",
                 f"{nearest(name, table)}name one of its columns",
             )
     if label in inputs:
@@ -103,15 +103,14 @@ def find_roles(
     return Roles(kind or _kind(where, [table[name] for name in inputs], table[label]), tuple(inputs), label)
 
 
-def listed(columns: Sequence[Column]) -> str:
+def _shown(columns: Sequence[Column]) -> str:
     """The columns with what they hold."""
-    more = f" and {len(columns) - SHOWN} more" if len(columns) > SHOWN else ""
-    return ", ".join(f"{column.name} ({column.content})" for column in columns[:SHOWN]) + more
+    return listed([f"{column.name} ({column.content})" for column in columns], SHOWN)
 
 
 def _doubt(where: str, columns: Sequence[Column]) -> UserError:
     return UserError(
-        f"{where}: what is read and what is to be predicted is not clear among its columns {listed(columns)}",
+        f"{where}: what is read and what is to be predicted is not clear among its columns {_shown(columns)}",
         "say task.texts=[COLUMN] (two for a pair) and task.label=COLUMN",
     )
 

@@ -17,9 +17,8 @@ from autolora_bench.metrics.registry import own_metrics, with_own
 from autolora_bench.models.load import HeadKind, HeadSpec
 from autolora_bench.tasks.base import DIGITS, Batch, EvaluationContext, Result, Splits
 from autolora_bench.tasks.encode import (
-    EMPTY,
     JOINED,
-    TRUNCATED,
+    counted,
     encode_texts,
     separates_pairs,
     without_tokens,
@@ -50,8 +49,7 @@ class SentenceTask:
             )
             for name, split in data.splits.items()
         }
-        truncated = {name: sum(split[TRUNCATED]) for name, split in encoded.items()}
-        plain = {name: split.remove_columns([TRUNCATED, EMPTY]) for name, split in encoded.items()}
+        plain, truncated = counted(encoded)
         joined = len(self.config.texts) > 1 and not separates_pairs(tokenizer)
         notes = [*([JOINED] if joined else []), *without_tokens(encoded, tokenizer)]
         return Splits(plain.pop("train"), plain, truncated, notes)
@@ -89,6 +87,11 @@ class SentenceTask:
         return None
 
 
+def largest_probabilities(outputs: torch.Tensor) -> list[float]:
+    """(examples, labels) logits -> the probability of the most likely label of each example, among all labels."""
+    return [round(float(value), DIGITS) for value in outputs.softmax(dim=-1).amax(dim=-1)]
+
+
 @dataclass(frozen=True)
 class Classification(SentenceTask):
     """One of several labels."""
@@ -109,7 +112,7 @@ class Classification(SentenceTask):
 
     def probabilities(self, outputs: torch.Tensor) -> list[float]:
         """Of the label that is predicted."""
-        return [round(float(value), DIGITS) for value in outputs.softmax(dim=-1).amax(dim=-1)]
+        return largest_probabilities(outputs)
 
     def stratify_column(self) -> str | None:
         """Both halves of the search see every label equally often."""

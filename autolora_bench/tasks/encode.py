@@ -129,10 +129,25 @@ def tokens_of(
     return {**found, TRUNCATED: truncated, EMPTY: empty}
 
 
+def end_of_text(tokenizer: PreTrainedTokenizerBase) -> int:
+    """The token that ends a text. Raises UserError where there is none."""
+    if tokenizer.eos_token_id is None:
+        raise UserError(
+            "the model's tokenizer has no end-of-text token", "choose a model that generates text"
+        )
+    return int(tokenizer.eos_token_id)
+
+
 def stand_in(tokenizer: PreTrainedTokenizerBase) -> int:
     """The token of an example without any: the begin of text, else its end, else padding."""
     known = (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id)
     return next(int(token) for token in known if token is not None)
+
+
+def counted(encoded: Mapping[str, Dataset]) -> tuple[dict[str, Dataset], dict[str, int]]:
+    """The splits without the columns that `tokens_of` adds, and how many examples of each were cut."""
+    plain = {name: split.remove_columns([TRUNCATED, EMPTY]) for name, split in encoded.items()}
+    return plain, {name: sum(split[TRUNCATED]) for name, split in encoded.items()}
 
 
 def without_tokens(encoded: Mapping[str, Dataset], tokenizer: PreTrainedTokenizerBase) -> list[str]:

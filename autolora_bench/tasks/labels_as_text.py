@@ -24,12 +24,19 @@ from autolora_bench.models.load import HeadKind, HeadSpec
 from autolora_bench.models.merged import merged
 from autolora_bench.models.virtual import VirtualTokens, encode, virtual_tokens
 from autolora_bench.speedups.packed import packed_linears
-from autolora_bench.tasks.base import DIGITS, Batch, EvaluationContext, Splits
-from autolora_bench.tasks.classification import Classification, Regression, SentenceTask
+from autolora_bench.tasks.base import Batch, EvaluationContext, Splits
+from autolora_bench.tasks.classification import (
+    Classification,
+    Regression,
+    SentenceTask,
+    largest_probabilities,
+)
 from autolora_bench.tasks.encode import (
     EMPTY,
     TRUNCATED,
     check_room,
+    counted,
+    end_of_text,
     tokenizer_fingerprint,
     tokens_of,
     without_tokens,
@@ -62,8 +69,7 @@ class AsText(SentenceTask):
         encoded = {
             name: self._encode(split, name, data, tokenizer, targets) for name, split in data.splits.items()
         }
-        truncated = {name: sum(split[TRUNCATED]) for name, split in encoded.items()}
-        plain = {name: split.remove_columns([TRUNCATED, EMPTY]) for name, split in encoded.items()}
+        plain, truncated = counted(encoded)
         example = question(self.config, ["..."] * len(self.config.texts))
         shown = answers(self.config)
         written = ", ".join(shown) if len(shown) < 10 else f"{shown[0]}, {shown[1]}, ..., {shown[-1]}"
@@ -79,14 +85,10 @@ class AsText(SentenceTask):
         Raises:
             UserError: as `prepare`.
         """
-        end = tokenizer.eos_token_id
-        if end is None:
-            raise UserError(
-                "the model's tokenizer has no end-of-text token", "choose a model that generates text"
-            )
+        end = end_of_text(tokenizer)
         texts = answers(self.config)
         found: list[list[int]] = [list(ids) for ids in tokenizer(texts)["input_ids"]]
-        found = [ids if ids[-1:] == [end] else [*ids, int(end)] for ids in found]
+        found = [ids if ids[-1:] == [end] else [*ids, end] for ids in found]
         for place, ids in enumerate(found):
             if ids in found[:place]:
                 other = texts[found.index(ids)]
@@ -173,7 +175,7 @@ class AsText(SentenceTask):
 
     def probabilities(self, outputs: Tensor) -> list[float]:
         """Of the label that is predicted, among all labels."""
-        return [round(float(value), DIGITS) for value in outputs.softmax(dim=-1).amax(dim=-1)]
+        return largest_probabilities(outputs)
 
 
 @dataclass(frozen=True)

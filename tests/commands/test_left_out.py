@@ -10,9 +10,8 @@ SAID = "left out: method=llama_adapter does not work on classification (task=sst
 
 
 @pytest.fixture
-def words(tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def words(tiny_encoder: Path, own_cache: Path, tmp_path: Path) -> list[str]:
     """A sweep over a method that does not work on its task, and one that does."""
-    monkeypatch.setenv("AUTOLORA_BENCH_CACHE", str(tmp_path / "cache"))
     sweep = ["-m", "task=sst2", "method=llama_adapter,bitfit", "data=generated", f"results={tmp_path}/runs"]
     model = ["model=any", f"model.checkpoint={tiny_encoder}", "device=cpu"]
     return [*sweep, *model, "train.max_steps=1", "data.limit=16", "data.limit_evaluation=8"]

@@ -9,15 +9,12 @@ import pytest
 from autolora_bench import cli
 from autolora_bench.portable import portable_command
 from autolora_bench.record import Status, read_record, write_record
+from tests.conftest import files
 
 
 def out(capsys: pytest.CaptureFixture[str], *words: str) -> str:
     assert cli.run(list(words)) == 0
     return capsys.readouterr().out
-
-
-def files(root: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
 
 
 def test_reports_are_the_same_bytes_from_records_alone(

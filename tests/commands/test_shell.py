@@ -23,11 +23,7 @@ from autolora_bench.models.locate import locate
 from autolora_bench.paths import conf_dir
 from autolora_bench.report.build import EPOCHS, FORMATS, METRICS
 
-
-@pytest.fixture(autouse=True)
-def _fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AUTOLORA_BENCH_CACHE", str(tmp_path / "cache"))
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("own_folder")
 
 
 @pytest.mark.parametrize("name", COMMANDS)

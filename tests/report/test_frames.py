@@ -1,8 +1,6 @@
 """The frames that every table is made of, and the same as a user gets them."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
@@ -95,9 +93,3 @@ def test_no_record_is_an_empty_frame_and_no_folder_an_error(tmp_path: Path) -> N
     assert autolora_bench.load_results(tmp_path).empty
     with pytest.raises(UserError, match="there is no folder"):
         autolora_bench.load_results(tmp_path / "none")
-
-
-def test_the_package_is_imported_without_pandas() -> None:
-    code = "import autolora_bench.cli as cli, sys; cli.run(['ls', 'tasks']); print('pandas' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[-1] == "False"

@@ -14,12 +14,10 @@ from typing import Any
 
 import pytest
 
-from autolora_bench.plan import PlannedRun
 from autolora_bench.record import RunRecord
 from autolora_bench.report.build import report
+from tests.report.conftest import PUBLISHED, Study
 
-Study = tuple[list[RunRecord], list[PlannedRun]]
-PUBLISHED = Path(__file__).parent / "golden" / "published.csv"
 ENTER, ESCAPE, TAB = "\ue007", "\ue00c", "\ue004"
 HOW_TO_GET = "no chromium and chromedriver; Debian, Ubuntu: apt-get install chromium chromium-driver"
 OUTSIDE = re.compile(

@@ -13,18 +13,8 @@ from autolora_bench.report.formats import grid_of
 from autolora_bench.report.frames import frames_of
 from autolora_bench.report.published import FIELDS, read_published
 from autolora_bench.report.runs import runs_of
-from autolora_bench.report.scoreboard import Table
 from autolora_bench.report.tables import tables_of
-
-Make = Callable[..., RunRecord]
-Study = tuple[list[RunRecord], list[PlannedRun]]
-PUBLISHED = Path(__file__).parent / "golden" / "published.csv"
-
-
-def table(records: list[RunRecord], planned: list[PlannedRun] | None = None, **choices: str) -> Table:
-    runs, _ = runs_of(records, planned)
-    options = {"epoch": "best", "metrics": "paper", "title": "T", **choices}
-    return tables_of(frames_of(runs), read_published(PUBLISHED), **options)[0]
+from tests.report.conftest import PUBLISHED, Make, table
 
 
 def test_difference_only_for_the_same_backbone_and_setting(make: Make) -> None:

@@ -14,9 +14,8 @@ DRAWN = b"<svg>drawn</svg>"
 
 
 @pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("AUTOLORA_BENCH_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache" / "figures"
+def cache(own_cache: Path) -> Path:
+    return own_cache / "figures"
 
 
 @pytest.fixture

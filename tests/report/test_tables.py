@@ -5,7 +5,6 @@ import dataclasses
 import io
 import re
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,23 +14,13 @@ from autolora_bench.plan import PlannedRun
 from autolora_bench.record import RunRecord, Status
 from autolora_bench.report.costs import cost_tables
 from autolora_bench.report.frames import frames_of
-from autolora_bench.report.published import read_published
 from autolora_bench.report.quality import points_of
 from autolora_bench.report.runs import family_of, runs_of
-from autolora_bench.report.scoreboard import Row, Table
+from autolora_bench.report.scoreboard import Row
 from autolora_bench.report.tables import tables_of
 from autolora_bench.report.tidy_csv import tidy
 from autolora_bench.report.unlike import warnings_of
-
-Make = Callable[..., RunRecord]
-Study = tuple[list[RunRecord], list[PlannedRun]]
-PUBLISHED = Path(__file__).parent / "golden" / "published.csv"
-
-
-def table(records: list[RunRecord], planned: list[PlannedRun] | None = None, **choices: str) -> Table:
-    runs, _ = runs_of(records, planned)
-    options = {"epoch": "best", "metrics": "paper", "title": "T", **choices}
-    return tables_of(frames_of(runs), read_published(PUBLISHED), **options)[0]
+from tests.report.conftest import Make, Study, table
 
 
 def cells(row: Row) -> dict[str, float | None]:

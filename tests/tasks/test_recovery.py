@@ -82,13 +82,13 @@ def test_an_untrained_student_has_the_error_one(tmp_path: Path) -> None:
     assert float(model(**whole).loss.detach()) == pytest.approx(1, abs=1e-5)
 
 
+@pytest.mark.usefixtures("own_cache")
 def test_a_student_with_the_planted_weights_has_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found: dict[str, Tensor] = {}
     real = recovery_teacher.planted
     monkeypatch.setattr(
         recovery_teacher, "planted", lambda model, deltas: found.update(deltas) or real(model, deltas)
     )
-    monkeypatch.setenv("AUTOLORA_BENCH_CACHE", str(tmp_path / "cache"))
     context = prepared(tmp_path, "method=oracle", "task.plant_seed=3")
     truth = task_of(context).truth
     assert {name: int(torch.linalg.matrix_rank(delta)) for name, delta in found.items()} == {
@@ -174,8 +174,8 @@ def test_inputs_without_room_for_a_token_are_refused(data: str, tmp_path: Path, 
         prepared(tmp_path, *encoder(tiny_encoder), *words)
 
 
+@pytest.mark.usefixtures("own_cache")
 def test_the_teacher_is_computed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AUTOLORA_BENCH_CACHE", str(tmp_path / "cache"))
     first = task_of(prepared(tmp_path, "method=lora")).teacher
 
     def never(*_: Any) -> None:
@@ -190,11 +190,9 @@ def test_the_teacher_is_computed_once(tmp_path: Path, monkeypatch: pytest.Monkey
             prepared(tmp_path, "method=oracle", other)
 
 
-def test_another_network_of_the_same_weights_has_another_teacher(
-    tmp_path: Path, tiny_encoder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.usefixtures("own_cache")
+def test_another_network_of_the_same_weights_has_another_teacher(tmp_path: Path, tiny_encoder: Path) -> None:
     """An untrained student's error is 1; against the teacher of the other network it was 15."""
-    monkeypatch.setenv("AUTOLORA_BENCH_CACHE", str(tmp_path / "cache"))
     folders = [shutil.copytree(tiny_encoder, tmp_path / name) for name in ("one", "other")]
     settings = json.loads((folders[1] / "config.json").read_text())
     other = {**settings, "hidden_act": "relu", "layer_norm_eps": 1e-3}

@@ -1,7 +1,6 @@
 """Ranks over blocks and projections, as heat maps."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
@@ -12,9 +11,9 @@ from autolora_bench.report.rank_maps import RankMap, RowRanks, rank_maps
 from autolora_bench.report.scoreboard import Table
 
 
-def rank_figures(tables: Sequence[Table], published: Path | None = None) -> list[Picture]:
+def rank_figures(tables: Sequence[Table]) -> list[Picture]:
     """One figure per row of ours whose layers differ in rank, a line of panels per task."""
-    return [_picture(found) for found in rank_maps(tables, published)]
+    return [_picture(found) for found in rank_maps(tables)]
 
 
 def _picture(found: RowRanks) -> Picture:

@@ -18,7 +18,7 @@ from transformers import PreTrainedTokenizerBase
 from autolora_bench.config.task import IGNORED, GenerationTask
 from autolora_bench.errors import UserError
 from autolora_bench.models.locate import TOKENIZER_SETTINGS
-from autolora_bench.tasks.encode import TRUNCATED, special_frame
+from autolora_bench.tasks.encode import TRUNCATED, end_of_text, special_frame
 from autolora_bench.tasks.generation.records import serialize, target_text
 
 SHOWN = 60
@@ -46,11 +46,7 @@ class Encoder:
     @cached_property
     def end(self) -> int:
         """The end-of-text token. Raises UserError where there is none."""
-        if self.tokenizer.eos_token_id is None:
-            raise UserError(
-                "the model's tokenizer has no end-of-text token", "choose a model that generates text"
-            )
-        return int(self.tokenizer.eos_token_id)
+        return end_of_text(self.tokenizer)
 
     @cached_property
     def separator(self) -> int:
