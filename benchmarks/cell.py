@@ -20,7 +20,7 @@ from rounds import Seconds, data_words, ratios, spread, timed
 from autolora_bench.record import Status
 from autolora_bench.request import Request
 from autolora_bench.runner import run_experiment
-from autolora_bench.sweeps import plan
+from autolora_bench.sweeps.expansion import plan
 
 METHODS = ("lora", "adalora", "autolora")
 GRID = 16

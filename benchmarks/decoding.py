@@ -32,7 +32,7 @@ from autolora_bench.methods.base import PhaseContext
 from autolora_bench.methods.peft_lora import lora_model
 from autolora_bench.models.merged import merged
 from autolora_bench.request import Request
-from autolora_bench.sweeps import plan
+from autolora_bench.sweeps.expansion import plan
 from autolora_bench.tasks.base import EvaluationContext
 from autolora_bench.tasks.generation.beam import cut, exclude_repeats, find_stops
 from autolora_bench.tasks.generation.decode import decode

@@ -23,7 +23,7 @@ from autolora_bench.config.experiment import ExperimentConfig
 from autolora_bench.methods import search_training, searching
 from autolora_bench.methods.base import PhaseContext
 from autolora_bench.request import Request
-from autolora_bench.sweeps import plan
+from autolora_bench.sweeps.expansion import plan
 
 BATCH = 16
 TRAIN, VALIDATION = "train.group_by_length=true", "method.search.group_by_length=true"

@@ -28,7 +28,7 @@ from autolora_bench.methods.peft_lora import lora_model
 from autolora_bench.request import Request
 from autolora_bench.speedups.applied import sped_up
 from autolora_bench.speedups.layout import computed_tokens
-from autolora_bench.sweeps import plan
+from autolora_bench.sweeps.expansion import plan
 
 WAYS = {
     "padded": TrainConfig(),

@@ -15,7 +15,7 @@ from autolora_bench.cli import COMMANDS
 from autolora_bench.config.experiment import config_id, experiment_identity
 from autolora_bench.record import RunRecord, Status, write_record
 from autolora_bench.request import Request
-from autolora_bench.sweeps import plan
+from autolora_bench.sweeps.expansion import plan
 
 GENERATED = (
     "task=sst2",

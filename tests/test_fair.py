@@ -18,11 +18,11 @@ from autolora_bench.config.experiment import config_id, experiment_identity
 from autolora_bench.config.trackers import TRACKERS
 from autolora_bench.data.load import load_data
 from autolora_bench.errors import UserError
-from autolora_bench.fair import Contender, contenders, is_fair, planned_runs
 from autolora_bench.plan import PlannedRun
 from autolora_bench.record import Evaluation, RunRecord, Status, find_records, read_record, write_record
 from autolora_bench.request import Request
-from autolora_bench.sweeps import Shared, plan, plan_jobs
+from autolora_bench.sweeps.expansion import Shared, plan, plan_jobs
+from autolora_bench.sweeps.tuned_first import Contender, contenders, is_fair, planned_runs
 from autolora_bench.training.weight_groups import HeadRate
 
 pytestmark = pytest.mark.usefixtures("module_cache")
@@ -137,7 +137,7 @@ def test_what_all_methods_need_next_is_planned_together(
     both = (*words, "method=lora,bitfit")
     for run in found(both)[0].tuning_runs():  # LoRA's best rate is an end of the grid, BitFit's is not known
         completed(run, run.experiment.method.learning_rate)
-    monkeypatch.setattr("autolora_bench.fair.plan_jobs", noted)
+    monkeypatch.setattr("autolora_bench.sweeps.tuned_first.plan_jobs", noted)
     runs = planned_runs(Request(both))
     assert planned == [["bitfit", "lora"], ["lora"]]
     assert len(runs) == 5 + 6

@@ -8,18 +8,18 @@ from types import SimpleNamespace
 
 import pytest
 
-from autolora_bench import sweeps
 from autolora_bench.config import jobs
 from autolora_bench.config.choices import choices
 from autolora_bench.config.compose import compose_config, composer, to_objects
 from autolora_bench.config.experiment import ExperimentConfig, config_id
 from autolora_bench.config.parts import PartComposer
-from autolora_bench.fair import planned_runs
 from autolora_bench.paths import conf_dir
 from autolora_bench.plan import PlannedRun
-from autolora_bench.plan_cache import PlanCache, from_plain, to_plain
 from autolora_bench.request import Request
-from autolora_bench.sweeps import plan
+from autolora_bench.sweeps import expansion
+from autolora_bench.sweeps.expansion import plan
+from autolora_bench.sweeps.plan_cache import PlanCache, from_plain, to_plain
+from autolora_bench.sweeps.tuned_first import planned_runs
 
 WORDS = ("task=rte,cola", "method=lora,autolora", "seed=0,1", "data=generated")
 TASKS = list(choices("task", [conf_dir()]))
@@ -41,8 +41,8 @@ def planned(*words: str, folder: Path | None = None) -> list[PlannedRun]:
 def composes(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     """Grows with every composition from here on."""
     calls: list[object] = []
-    inner = sweeps.compose_config
-    monkeypatch.setattr(sweeps, "compose_config", lambda words: calls.append(words) or inner(words))
+    inner = expansion.compose_config
+    monkeypatch.setattr(expansion, "compose_config", lambda words: calls.append(words) or inner(words))
     return calls
 
 

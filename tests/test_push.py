@@ -29,7 +29,7 @@ from autolora_bench.methods.finetuning import FinetunePhase
 from autolora_bench.push import _api_of
 from autolora_bench.record import Status, find_records, read_record
 from autolora_bench.request import Request
-from autolora_bench.sweeps import plan
+from autolora_bench.sweeps.expansion import plan
 from autolora_bench.tables import download
 
 NO_TORCH = (

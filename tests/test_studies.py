@@ -11,14 +11,14 @@ import pytest
 pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
 
 from autolora_bench import cli
-from autolora_bench import studies as module
 from autolora_bench.commands import launch
 from autolora_bench.config.trackers import TRACKERS
 from autolora_bench.errors import UserError
 from autolora_bench.record import Status, find_records, read_record, write_record
 from autolora_bench.request import Request
-from autolora_bench.studies import Study, studies
-from autolora_bench.sweeps import plan
+from autolora_bench.sweeps import studies as module
+from autolora_bench.sweeps.expansion import plan
+from autolora_bench.sweeps.studies import Study, studies
 
 pytestmark = pytest.mark.usefixtures("module_cache")
 

@@ -24,7 +24,7 @@ from autolora_bench.paths import conf_dir
 from autolora_bench.plan import PlannedRun, missing_references
 from autolora_bench.record import LayerRank, RunRecord, Status, write_record
 from autolora_bench.request import Request
-from autolora_bench.sweeps import plan, words_for_hydra
+from autolora_bench.sweeps.expansion import plan, words_for_hydra
 
 CONF = [conf_dir()]
 

@@ -6,8 +6,8 @@ from collections import Counter
 from autolora_bench.config.any_task import describe
 from autolora_bench.config.experiment import ExperimentConfig
 from autolora_bench.record import Evaluation, RunRecord
-from autolora_bench.sweeps import Plan
-from autolora_bench.tuned_settings import untied
+from autolora_bench.sweeps.expansion import Plan
+from autolora_bench.sweeps.tuned_settings import untied
 from autolora_bench.untrusted import printable
 
 

@@ -25,7 +25,6 @@ from autolora_bench.config.steps import expected_rows, trained_on
 from autolora_bench.config.task import TABLES, RecoveryTask
 from autolora_bench.config.trackers import check_trackers
 from autolora_bench.errors import UserError, reason
-from autolora_bench.fair import planned_runs
 from autolora_bench.ownership import LOCK
 from autolora_bench.paths import RECORD
 from autolora_bench.plan import PlannedRun, State, described, missing_references
@@ -33,8 +32,9 @@ from autolora_bench.push import check_push
 from autolora_bench.request import read_request
 from autolora_bench.rerun import decide
 from autolora_bench.run_files import RUN, check_writable, link_error, link_in
+from autolora_bench.sweeps.tuned_first import planned_runs
+from autolora_bench.sweeps.tuned_settings import untied
 from autolora_bench.tables.read import WILD
-from autolora_bench.tuned_settings import untied
 
 HYDRA_FOLDER = ".hydra"
 """Where below the results a sweep leaves what it was (`hydra.sweep.dir` in conf/config.yaml)."""

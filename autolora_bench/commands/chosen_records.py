@@ -41,13 +41,16 @@ def find_asked(words: Sequence[str]) -> Asked:
     results folder, merge=DIR,... beside it: other people's results, or what `autolora-bench records` wrote.
 
     Raises:
-        UserError: as `sweeps.plan`, a folder that is not there, a word that chooses nothing, or a name no record has.
+        UserError: as `expansion.plan`; a folder that is not there, a word that chooses nothing, a name no record has.
     """
     options, rest = split_options(words, SOURCES)
     request = replace(read_request(rest), reads_data=False)
     planned = None
     if _asks_for_runs(request):
-        from autolora_bench.fair import is_fair, planned_runs  # Hydra, which records alone do without
+        from autolora_bench.sweeps.tuned_first import (  # Hydra, which records alone do without
+            is_fair,
+            planned_runs,
+        )
 
         if "records" in options and is_fair(request):
             raise UserError(

@@ -4,14 +4,14 @@ import sys
 from collections.abc import Callable, Sequence
 
 from autolora_bench.errors import UserError
-from autolora_bench.fair import Candidate, Contender, contenders, untuned_runs
 from autolora_bench.plan import PlannedRun, State
 from autolora_bench.processes import world_size
 from autolora_bench.report.numerals import plural
 from autolora_bench.request import Request
 from autolora_bench.rerun import decide
-from autolora_bench.sweeps import ENGINE, Shared
-from autolora_bench.tuned_settings import RATE
+from autolora_bench.sweeps.expansion import ENGINE, Shared
+from autolora_bench.sweeps.tuned_first import Candidate, Contender, contenders, untuned_runs
+from autolora_bench.sweeps.tuned_settings import RATE
 from autolora_bench.untrusted import in_a_line, printable
 
 Sweep = Callable[[Sequence[str]], None]

@@ -22,7 +22,6 @@ from autolora_bench.config.experiment import ExperimentConfig, Rerun, run_folder
 from autolora_bench.config.support import UnsupportedError
 from autolora_bench.config.trackers import SWEEP
 from autolora_bench.errors import UserError
-from autolora_bench.fair import is_fair, planned_runs
 from autolora_bench.garbage import for_good
 from autolora_bench.interruption import Interrupted, watched_signals
 from autolora_bench.ownership import owned, owner_of, wait_until_free
@@ -33,8 +32,7 @@ from autolora_bench.push import check_push, push_exports
 from autolora_bench.record import RunRecord, Status
 from autolora_bench.request import Request, read_request
 from autolora_bench.rerun import Written, decide, not_run_again, written
-from autolora_bench.studies import Study, is_studied, run_studies, studies
-from autolora_bench.sweeps import (
+from autolora_bench.sweeps.expansion import (
     ENGINE,
     Plan,
     beside,
@@ -43,6 +41,8 @@ from autolora_bench.sweeps import (
     words_for_hydra,
     words_of_first,
 )
+from autolora_bench.sweeps.studies import Study, is_studied, run_studies, studies
+from autolora_bench.sweeps.tuned_first import is_fair, planned_runs
 from autolora_bench.untrusted import printable
 
 ELSEWHERE = 3
@@ -81,7 +81,7 @@ def complete(request: Request) -> list[tuple[RunRecord | None, UserError | None]
     Jobs go through Hydra only where its launcher is asked for, or where a suite tunes first.
 
     Raises:
-        UserError: as `sweeps.plan`; results that cannot be written; a suite whose runs are chosen as it goes; what
+        UserError: as `expansion.plan`; results that cannot be written; a suite whose runs are chosen as it goes; what
             `check_push` and `push_exports` raise.
         KeyboardInterrupt: it was stopped; what was being run has a record that says so.
     """

@@ -17,7 +17,7 @@ from autolora_bench.config.registry import methods
 from autolora_bench.config.task import TASKS
 from autolora_bench.errors import UserError, nearest
 from autolora_bench.request import read_request
-from autolora_bench.sweeps import words_of_first
+from autolora_bench.sweeps.expansion import words_of_first
 
 SUITE = "suite"
 

@@ -11,11 +11,11 @@ from autolora_bench.commands.options import print_json, split_json
 from autolora_bench.config.experiment import ExperimentConfig, experiment_identity
 from autolora_bench.config.registry import kind_of, metric_digests
 from autolora_bench.errors import UserError
-from autolora_bench.fair import planned_runs
 from autolora_bench.paths import RECORD
 from autolora_bench.plan import PlannedRun, State, described
 from autolora_bench.record import RunRecord, Status, read_record
 from autolora_bench.request import read_request
+from autolora_bench.sweeps.tuned_first import planned_runs
 from autolora_bench.untrusted import printable
 
 

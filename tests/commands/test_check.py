@@ -16,7 +16,7 @@ from autolora_bench.commands.duration import in_words
 from autolora_bench.provenance import provenance
 from autolora_bench.record import PhaseRecord, RunRecord, Status, read_record, write_record
 from autolora_bench.request import Request
-from autolora_bench.sweeps import plan
+from autolora_bench.sweeps.expansion import plan
 from autolora_bench.tables import download
 
 SMALL = (

@@ -20,7 +20,7 @@ from autolora_bench.config.identity import ADDED, LABEL, recorded_as, recorded_v
 from autolora_bench.config.train import WAYS
 from autolora_bench.errors import UserError
 from autolora_bench.request import Request
-from autolora_bench.sweeps import plan
+from autolora_bench.sweeps.expansion import plan
 
 RESULTS = Path(__file__).parents[2] / "results"
 BASE = ["task=rte", "method=autolora", "data=local", "data.dir=/somewhere"]

@@ -17,7 +17,7 @@ from autolora_bench.config.parts import PartComposer
 from autolora_bench.errors import UserError
 from autolora_bench.paths import conf_dir
 from autolora_bench.request import Request
-from autolora_bench.sweeps import words_of_first
+from autolora_bench.sweeps.expansion import words_of_first
 
 SUITES = [name for name in choices("suite", [conf_dir()]) if name != "tune"]
 """The runs of that one are chosen as it goes."""

@@ -16,7 +16,7 @@ from autolora_bench.config.peft_types import OWN, UNSTATED, peft_types
 from autolora_bench.errors import UserError
 from autolora_bench.plan import command_line
 from autolora_bench.request import Request
-from autolora_bench.sweeps import plan
+from autolora_bench.sweeps.expansion import plan
 
 
 def composed(*words: str) -> ExperimentConfig:

@@ -9,7 +9,7 @@ from autolora_bench.config.task import RecoveryTask
 from autolora_bench.config.truth import GRADED, planted_ranks, reversed_ranks
 from autolora_bench.errors import UserError
 from autolora_bench.request import Request
-from autolora_bench.sweeps import plan
+from autolora_bench.sweeps.expansion import plan
 
 SMALL = ("task=planted", "model=small", "method=oracle")
 

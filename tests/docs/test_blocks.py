@@ -24,7 +24,7 @@ from autolora_bench.config.choices import choices
 from autolora_bench.config.compose import checked, compose_config, composer, search_path, to_objects
 from autolora_bench.paths import conf_dir
 from autolora_bench.request import read_request
-from autolora_bench.sweeps import parse_words, words_of_first
+from autolora_bench.sweeps.expansion import parse_words, words_of_first
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").rglob("*.md"))]

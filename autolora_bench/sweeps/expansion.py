@@ -28,9 +28,9 @@ from autolora_bench.config.task import GenerationTask, RecoveryTask
 from autolora_bench.errors import UserError
 from autolora_bench.metrics.kinds import check_metrics
 from autolora_bench.plan import PlannedRun, distinct_comparisons
-from autolora_bench.plan_cache import Cell, PlanCache
 from autolora_bench.request import Request, name_of
-from autolora_bench.tuned_settings import RATE
+from autolora_bench.sweeps.plan_cache import Cell, PlanCache
+from autolora_bench.sweeps.tuned_settings import RATE
 
 ENGINE = ("hydra/launcher", "hydra.launcher", "hydra/sweeper", "hydra.sweeper")
 """Words about how a sweep is run; one of its runs alone does without."""

@@ -20,8 +20,8 @@ from autolora_bench.errors import UserError
 from autolora_bench.plan import PlannedRun, State
 from autolora_bench.record import RunRecord, Status
 from autolora_bench.request import Request, name_of
-from autolora_bench.sweeps import Plan, Shared, plan, plan_jobs
-from autolora_bench.tuned_settings import (
+from autolora_bench.sweeps.expansion import Plan, Shared, plan, plan_jobs
+from autolora_bench.sweeps.tuned_settings import (
     RATE,
     check_names,
     check_tasks,
@@ -43,7 +43,7 @@ def planned_runs(request: Request) -> Plan:
     """Every run that is known of a request, whether it tunes first or not; `Plan.later` says what follows from them.
 
     Raises:
-        UserError: as `sweeps.plan`, or settings of the tuning that make no sense.
+        UserError: as `expansion.plan`, or settings of the tuning that make no sense.
     """
     shared: Shared = []
     if not is_fair(request):
@@ -57,8 +57,9 @@ def planned_runs(request: Request) -> Plan:
 
 
 def untuned_runs(request: Request, shared: Shared) -> Plan:
-    """What a suite that tunes first sweeps over, the rates not tuned yet. Raises UserError as `sweeps.plan`, and for a
-    planted task."""
+    """What a suite that tunes first sweeps over, the rates not tuned yet.
+
+    Raises UserError as `expansion.plan`, and for a planted task."""
     check_tasks(request)
     return plan(request, shared)
 
@@ -255,7 +256,7 @@ def contenders(request: Request, runs: Plan, shared: Shared | None = None) -> li
 
     Args:
         request: the suite.
-        runs: its `sweeps.plan`: one run for each contender and seed, whose rates are not tuned yet.
+        runs: its `expansion.plan`: one run for each contender and seed, whose rates are not tuned yet.
         shared: what composed that plan.
 
     Raises:

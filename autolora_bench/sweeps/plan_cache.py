@@ -45,8 +45,8 @@ class PlanCache:
 
     def __init__(self, words: Sequence[str], folders: Sequence[Path]) -> None:
         files = [path for folder in folders for path in yaml_files(folder)]
-        package = Path(__file__).parent
-        code = [package / "sweeps.py", package / "plan_cache.py", *sorted((package / "config").glob("*.py"))]
+        package = Path(__file__).parent.parent
+        code = [path for room in ("config", "sweeps") for path in sorted((package / room).glob("*.py"))]
         own = [folder / name for folder in folders for name in FOLDERS]
         code += [path for place in own for path in sorted(place.rglob("*.py"))]
         texts = [path.read_bytes() for path in files]
