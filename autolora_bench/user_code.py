@@ -35,7 +35,7 @@ PLACE = "AUTOLORA_BENCH_OWN"
 HOMES = {"method": method.__module__, "metric": metric.__module__}
 """Where the decorators live."""
 MEND = "mend the file, or take it out of the folder; CONTRIBUTING.md shows one (HYDRA_FULL_ERROR=1: the traceback)"
-DYNAMIC = {"*", "__getattr__", "globals", "vars", "setattr", "exec"}
+DYNAMIC = {"*", "__getattr__", "globals", "locals", "vars", "modules", "setattr", "exec"}
 """Words in a file that may state names which its text does not show."""
 __path__: list[str] = []
 """Where Python looks for `autolora_bench.user_code.FILE`."""
@@ -227,7 +227,11 @@ def _is_there(module: str, attribute: str) -> bool:
         return bool(attribute) and hasattr(sys.modules[module], attribute)
     try:
         found = find_spec(module)
-    except (ImportError, ValueError):
+    except ValueError:
+        found = None
+    except ModuleNotFoundError as error:
+        if not f"{module}.".startswith(f"{error.name}."):  # what its package imports is not there
+            raise
         found = None
     if found is None or not attribute:
         return False
@@ -236,8 +240,8 @@ def _is_there(module: str, attribute: str) -> bool:
     home = Path(found.origin or "")
     if home.suffix != ".py" or not any(home.is_relative_to(place) for place in __path__):
         return True
-    stated = {*_stated(_parsed(home))}
-    return attribute in stated or bool(stated & DYNAMIC)
+    tree = _parsed(home)
+    return attribute in {*_stated(tree)} or not DYNAMIC.isdisjoint(_words(tree))
 
 
 def _parsed(file: Path) -> ast.Module:
@@ -251,16 +255,26 @@ def _parsed(file: Path) -> ast.Module:
 
 
 def _stated(node: ast.AST) -> Iterator[str]:
-    """Names that a module's own lines state or use; what stands inside of functions and classes is theirs."""
+    """Names that a module's own lines state or use; inside of functions and classes, what they state for all of it."""
     for inner in ast.iter_child_nodes(node):
         if isinstance(inner, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             yield inner.name
+            yield from (
+                name for deep in ast.walk(inner) if isinstance(deep, ast.Global) for name in deep.names
+            )
         elif isinstance(inner, ast.alias):
             yield inner.asname or inner.name.partition(".")[0]
         elif isinstance(inner, ast.Name):
             yield inner.id
         else:
             yield from _stated(inner)
+
+
+def _words(tree: ast.Module) -> Iterator[str]:
+    for node in ast.walk(tree):
+        yield from (
+            word for field in ("id", "attr", "name") if isinstance(word := getattr(node, field, None), str)
+        )
 
 
 def _forget() -> None:

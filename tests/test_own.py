@@ -303,6 +303,8 @@ RUN_BY = {
     "from ._other import *\n": "",
     "def __getattr__(name): ...\n": "",
     "globals()['Top' + 'Lora'] = 1\n": "",
+    "def load():\n    global TopLora\n    TopLora = 1\nload()\n": "",
+    "import sys\nclass Top:\n    setattr(sys.modules[__name__], 'Top' + 'Lora', 1)\n": "",
     "class TopLra:\n    TopLora = 1\n": "is run by autolora_bench.user_code._top_lora:TopLora, which is not there",
     "def make():\n    TopLora = 1\n": "is run by autolora_bench.user_code._top_lora:TopLora, which is not there",
     "x = 1\ndef broken(:\n": "_top_lora.py, line 2: invalid syntax",
@@ -317,6 +319,19 @@ def test_what_runs_a_method_is_looked_for_without_running_it(text: str, mine: Pa
     (mine / "methods" / "_broken.py").write_text("class\n")
     said = RUN_BY[text]
     with pytest.raises(UserError, match=re.escape(said)) if said else nullcontext():
+        read_own(mine)
+
+
+def test_a_package_whose_own_import_is_not_there_is_told_by_it(mine: Path) -> None:
+    (mine / "methods" / "_top_lora").mkdir()
+    (mine / "methods" / "_top_lora" / "__init__.py").write_text("import not_there_at_all\n")
+    (mine / "methods" / "_top_lora" / "inner.py").write_text("class TopLora: ...\n")
+    stated = mine / "methods" / "top_lora.py"
+    stated.write_text(stated.read_text().replace("._top_lora:", "._top_lora.inner:"))
+    with pytest.raises(UserError, match=r"cannot be imported: .*not_there_at_all"):
+        read_own(mine)
+    stated.write_text(stated.read_text().replace("._top_lora.inner:", "._nowhere.inner:"))
+    with pytest.raises(UserError, match="which is not there"):
         read_own(mine)
 
 
@@ -354,7 +369,7 @@ def test_where_no_epoch_has_the_score_that_chooses_the_best_it_is_said(
     path = mine / "metrics" / "worst_class.py"
     path.write_text(path.read_text().replace("    hits =", "    return float('nan')\n    hits ="))
     assert cli.run(words(tmp_path / "runs", "task.metrics=[worst_class,accuracy]", "data.limit=8")) == 0
-    said = "no worst_class in any epoch to choose the best by: the first is taken for it"
+    said = "no worst_class in any epoch that may be kept: the first of them is taken"
     assert f"{said})  (best epoch 1)" in capsys.readouterr().out
     (record,) = records(tmp_path / "runs")
     assert [said in str(one.note) for one in (*record.best.values(), *record.last.values())] == [True, False]

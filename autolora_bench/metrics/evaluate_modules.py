@@ -174,10 +174,8 @@ class OfficialMetric(evaluate.Metric):  # type: ignore[misc]
         return scores
 
     def _compute(self, *, predictions: Any, references: Any, **options: Any) -> dict[str, float]:
-        _check_options(self.name, self._definition, options)
+        options = _checked_options(self.name, self._definition, options)
         given = {**self._options, **options}
-        if isinstance(given.get("metrics"), str):
-            given["metrics"] = [given["metrics"]]
         scores = self._definition.score(predictions, references, **given)
         for name, why in scores.missing.items():
             _logger.warning("%s: %s", name, why)
@@ -209,27 +207,34 @@ def load_metric(name: str, config_dir: str | Path | None = None, **options: Any)
             f"{nearest(name, definitions)}choose from {', '.join(definitions)}",
         )
     own = {key: value for key, value in options.items() if key not in _OF_EVALUATE}
-    _check_options(name, definitions[name], own)
+    own = _checked_options(name, definitions[name], own)
     of_evaluate = {"cache_dir": str(cache_dir() / "metrics"), **options}
     return OfficialMetric(
         name, definitions[name], own, **{key: of_evaluate[key] for key in of_evaluate if key not in own}
     )
 
 
-def _check_options(name: str, definition: _Definition, options: Mapping[str, Any]) -> None:
+def _checked_options(name: str, definition: _Definition, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options, `metrics` as a list: one name may stand alone."""
     for option in options:
         if option not in definition.options:
             known = ", ".join(definition.options) or "it has none of its own"
             raise UserError(f"the metric {name} has no option {option!r}", f"options: {known}")
-    if "metrics" in options and not options["metrics"]:
-        raise UserError(f"{name} needs the names of its metrics", "name one or more: metrics=[...]")
+    if "metrics" not in options:
+        return dict(options)
+    given = options["metrics"]
+    metrics = [given] if isinstance(given, str) else list(given)
+    require(bool(metrics), f"{name} needs the names of its metrics", "name one or more: metrics=[...]")
+    return {**options, "metrics": metrics}
 
 
 def _check_column(name: str, column: Any) -> None:
     """Refuse what is no column: a text has letters, a table names, a set no order; a generator is read only once."""
     listed = hasattr(column, "__len__") and hasattr(column, "__getitem__")
+    dimensions = getattr(column, "ndim", 2)
+    one = isinstance(column, str | bytes | Mapping) or dimensions == 0
     require(
-        listed and not isinstance(column, str | bytes | Mapping) and not hasattr(column, "columns"),
+        listed and not one and not (dimensions == 2 and hasattr(column, "columns")),
         f"{name} are given as one value of type {type(column).__name__}",
         f"give a list of {name}, one for each example",
     )
@@ -249,6 +254,11 @@ def _webnlg(
     **options: Any,
 ) -> MetricScores:
     chosen = _choice(WebnlgProtocol, "protocol", protocol)
+    require(
+        not isinstance(categories, str),
+        "categories are one text",
+        "give a list of one category for each record",
+    )
     for number, category in enumerate([] if categories is None else categories, start=1):
         if not isinstance(category, str) or not category.strip():
             raise UserError(

@@ -87,7 +87,7 @@ def finetune(model: nn.Module, setup: Finetuning) -> Outcome:
     best, last = best_and_last(trainer)
     first = next(iter(best.values()))
     if trainer.merit(first)[1] == -math.inf:
-        undefined = f"no {trainer.headline} in any epoch to choose the best by: the first is taken for it"
+        undefined = f"no {trainer.headline} in any epoch that may be kept: the first of them is taken"
         first.note = "; ".join(filter(None, [first.note, undefined]))
     kept = best if setup.train.keep is Keep.best else last
     if setup.train.keep is Keep.best:

@@ -371,6 +371,8 @@ def test_metrics_may_be_one_name_and_must_be_one():
     wanted = {"bleu": bleu(OUTPUTS, REFERENCES, lowercase=True)}
     assert load_metric("e2e", metrics="bleu").compute(**text) == wanted
     assert load_metric("e2e").compute(**text, metrics=("bleu",)) == wanted
+    assert load_metric("e2e", metrics=np.array(["bleu"])).compute(**text) == wanted
+    assert load_metric("e2e", metrics=iter(["bleu"])).compute(**text) == wanted
     for name in ("e2e", "webnlg", "tagging", "classification"):
         with pytest.raises(UserError, match=f"{name} needs the names of its metrics"):
             load_metric(name, metrics=[])
@@ -381,6 +383,17 @@ def test_a_category_is_a_name(odd):
     text = {"predictions": ["a", "b"], "references": ["a", "b"]}
     with pytest.raises(UserError, match="category 2 is"):
         load_metric("webnlg", metrics=["ter"]).compute(**text, categories=["Food", odd])
+    with pytest.raises(UserError, match="categories are one text"):
+        load_metric("webnlg", metrics=["ter"]).compute(**text, categories="AB")
+
+
+def test_one_value_is_no_column_and_a_row_may_be_called_columns():
+    with pytest.raises(UserError, match="predictions are given as one value"):
+        load_metric("rte").compute(predictions=np.array(1), references=np.array(1))
+    named = pd.Series(OUTPUTS, index=["columns", *range(1, len(OUTPUTS))])
+    assert load_metric("bleu").compute(predictions=named, references=REFERENCES) == load_metric(
+        "bleu"
+    ).compute(predictions=OUTPUTS, references=REFERENCES)
 
 
 def test_one_by_one_all_are_of_one_kind():

@@ -28,6 +28,7 @@ def test_rouge_l_is_a_mean_over_segments_and_zero_without_a_match():
 
 def test_rouge_l_parts_tokens_at_any_white_space_but_a_no_break_one():
     assert rouge_l(["a b\nc\n\nd", " e  f\t"], [["a b c d"], ["e f"]]) == 1.0
+    assert rouge_l(["a\u2003b\x85c\x1cd"], [["a b c d"]]) == 1.0
     assert rouge_l(["1\u00a01/2 a"], [["1 1/2 a"]]) == pytest.approx(f_beta(1 / 2, 1 / 3), abs=1e-12)
 
 

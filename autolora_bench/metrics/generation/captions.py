@@ -96,7 +96,8 @@ PUNCTUATION = frozenset(
     ["''", "'", "``", "`", "-LRB-", "-RRB-", "-LCB-", "-RCB-", ".", "?", "!", ",", ":", "-", "--", "...", ";"]
 )
 _LINE_BREAKS = re.compile("[\n\r\x0b\x0c\u2028\u2029]")
-_WHITE_SPACE = re.compile("[ \t\n\r\x0b\x0c\u2028\u2029]+")
+_WHITE_SPACE = re.compile(r"[^\S\xa0\u2007\u202f]+")
+"""But for the three that break no line, which PTB's tokens may hold."""
 
 
 def ptb_tokenize(texts: Sequence[str]) -> list[str]:
