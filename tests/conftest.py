@@ -6,6 +6,7 @@ import pickle
 import runpy
 import signal
 import sys
+import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -135,6 +136,45 @@ def _wait_for_no_disk() -> Iterator[None]:
     """What a power cut would leave is not tested, and a small run asks the disk fifty times."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda handle: None)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _repeat_no_chores() -> Iterator[None]:
+    """What libraries do anew in every run, and no test looks at: a fifth of a small run's time.
+
+    The template of PEFT's model card is compiled once. Torch keeps no stack for a seed that waits for an accelerator.
+    Before and after a training only young garbage is looked for, unless an accelerator's memory hangs on it.
+    """
+    import jinja2
+
+    compile_template, format_stack, collect = jinja2.Environment.compile, traceback.format_stack, gc.collect
+    compiled: dict[tuple[Any, ...], Any] = {}
+
+    def caller() -> str:
+        return str(sys._getframe(2).f_globals.get("__name__"))
+
+    def compiled_once(self: jinja2.Environment, source: Any, *how: Any, **more: Any) -> Any:
+        if not isinstance(source, str):
+            return compile_template(self, source, *how, **more)
+        key = (self, source, how, *sorted(more.items()))
+        if key not in compiled:
+            compiled[key] = compile_template(self, source, *how, **more)
+        return compiled[key]
+
+    def no_stack_of_torch(*which: Any, **more: Any) -> list[str]:
+        waits = caller() in ("torch.cuda", "torch.mtia", "torch.xpu")
+        return [] if waits else format_stack(*which, **more)
+
+    def young(generation: int = 2) -> int:
+        routine = caller() in ("autolora_bench.devices", "accelerate.utils.memory")
+        accelerated = "torch" in sys.modules and sys.modules["torch"].cuda.is_initialized()
+        return collect(1) if routine and not accelerated else collect(generation)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(jinja2.Environment, "compile", compiled_once)
+        patch.setattr(traceback, "format_stack", no_stack_of_torch)
+        patch.setattr(gc, "collect", young)
         yield
 
 

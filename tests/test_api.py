@@ -45,6 +45,8 @@ def test_a_number_does_not_hang_on_the_default_precision_of_the_caller() -> None
         "model": "small",
         "method": "autolora",
         "train": {"max_steps": 4},
+        "task.rows": {"train": 64, "validation": 16, "test": 16},
+        "method.search.diagnose_steps": [],
         "device": "cpu",
     }
     single = ab.run(**words, results="single")

@@ -339,6 +339,7 @@ def test_a_completed_run_is_not_taken_for_one_of_other_weights(
 
 
 @pytest.mark.parametrize("replaced", ["data", "weights"])
+@pytest.mark.sample(keep=("data",))
 def test_nor_is_it_where_what_took_their_place_was_written_long_ago(
     place: Place, replaced: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -87,7 +87,7 @@ def test_a_folder_of_data_may_be_for_a_part_of_a_sweep(bench: Bench, tmp_path: P
         ([], {"hydra", "omegaconf", "huggingface_hub"}),
         (["--help"], {"hydra", "omegaconf", "huggingface_hub"}),
         (["ls"], {"hydra", "huggingface_hub", "pandas"}),
-        (["status", "suite=table1", "data=generated"], {"huggingface_hub", "pandas"}),
+        (["status", "suite=table1", "task=cola", "data=generated"], {"huggingface_hub", "pandas"}),
         (["report", "records=results/records"], {"hydra", "huggingface_hub", "scipy", "matplotlib"}),
     ],
 )
@@ -190,7 +190,7 @@ def test_help_names_every_command_and_what_all_of_them_take() -> None:
         (["-m", "method=lora,,autolora"], ["method=lora,,autolora: a part of the list is empty"]),
         (["-m", "seed=,1"], ["seed=,1: a part of the list is empty"]),
         (["task=rte", "seed="], ["seed is empty", "give it a value"]),
-        (["task=rte", "+train.epochs=2"], ["+train.epochs: there is such", "as in train.epochs=VALUE"]),
+        (["task=rte", "+train.epochs=2"], ["+train.epochs: there is such", "leave the plus out: train.epochs=VALUE"]),
         (["--cfg", "jbo", "task=rte"], ["invalid choice: 'jbo'", "as in: autolora-bench --cfg job"]),
         (["--cfg"], ["--cfg/-c: expected one argument", "as in: autolora-bench --cfg job"]),
         (

@@ -464,6 +464,7 @@ def test_the_same_command_tunes_runs_and_then_has_nothing_to_do(
 
 
 @pytest.mark.parametrize("asked", ["precision", "tracker"])
+@pytest.mark.sample(keep=("tracker",))
 def test_what_a_run_refuses_of_its_machine_is_refused_once_and_first(
     asked: str,
     words: tuple[str, ...],

@@ -167,6 +167,16 @@ def out_of_memory(monkeypatch: pytest.MonkeyPatch, owner: Any, most: int, error:
     return tried
 
 
+@pytest.fixture(scope="module")
+def asked(tiny_encoder: Path, module_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The weights of a run that was asked for four micro-batches a step."""
+    results = tmp_path_factory.mktemp("asked")
+    line = [*SMALL, *TRAIN, f"model.checkpoint={tiny_encoder}", f"results={results}", "method=lora"]
+    line += ["train.epochs=1", "train.accumulation=4"]
+    assert cli.run(line) == 0
+    return load_file(folder_of(line) / "finetune/weights.safetensors")
+
+
 @pytest.mark.parametrize(
     "error",
     [
@@ -176,10 +186,8 @@ def out_of_memory(monkeypatch: pytest.MonkeyPatch, owner: Any, most: int, error:
 )
 @pytest.mark.sample(keep=("error1",))
 def test_too_little_memory_halves_the_batch_and_doubles_the_accumulation(
-    words: Line, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+    words: Line, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: dict[str, Any], error: Exception
 ) -> None:
-    asked = words(tmp_path / "asked", "method=lora", "train.epochs=1", "train.accumulation=4")
-    assert cli.run(asked) == 0
     line = words(tmp_path / "found", "method=lora", "train.epochs=1")
     tried = out_of_memory(monkeypatch, FinetuneTrainer, 2, error)
     assert cli.run(line) == 0
@@ -188,15 +196,14 @@ def test_too_little_memory_halves_the_batch_and_doubles_the_accumulation(
     assert record.phases[0].details["accumulation"] == {"asked": 1, "used": 4}
     assert record.phases[0].steps == 4
     assert record.phases[0].examples == 32
-    one, other = (load_file(folder_of(w) / "finetune/weights.safetensors") for w in (asked, line))
-    assert all(torch.equal(one[name], other[name]) for name in one)
+    found = load_file(folder_of(line) / "finetune/weights.safetensors")
+    assert all(torch.equal(asked[name], found[name]) for name in asked)
 
 
 def test_a_resumed_run_begins_with_the_accumulation_that_was_needed(
-    words: Line, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    words: Line, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: dict[str, Any]
 ) -> None:
-    more = ["method=lora", "train.epochs=1", "train.checkpoint_minutes=1e-9"]
-    line = words(tmp_path / "found", *more)
+    line = words(tmp_path / "found", "method=lora", "train.epochs=1")
     tried = out_of_memory(monkeypatch, FinetuneTrainer, 2, torch.OutOfMemoryError("out of memory"))
     save = CheckpointPolicy.on_save
 
@@ -212,10 +219,8 @@ def test_a_resumed_run_begins_with_the_accumulation_that_was_needed(
     assert set(tried) == {2}
     record = read_record(folder_of(line) / "run.json")
     assert record.phases[0].details["accumulation"] == {"asked": 1, "used": 4}
-    asked = words(tmp_path / "asked", *more, "train.accumulation=4")
-    assert cli.run(asked) == 0
-    one, other = (load_file(folder_of(w) / "finetune/weights.safetensors") for w in (asked, line))
-    assert all(torch.equal(one[name], other[name]) for name in one)
+    found = load_file(folder_of(line) / "finetune/weights.safetensors")
+    assert all(torch.equal(asked[name], found[name]) for name in asked)
 
 
 def test_the_search_halves_too_and_keeps_its_validation_batches(

@@ -65,6 +65,7 @@ def test_no_whole_number_is_asked_for_again_while_another_is_left() -> None:
 
 
 @pytest.mark.parametrize("seed", range(2))
+@pytest.mark.sample(keep=("0",))
 def test_where_trials_fail_others_are_not_asked_for(seed: int) -> None:
     """A score that rises with the rate until training diverges: the best is next to what fails."""
 
@@ -108,8 +109,8 @@ def test_the_tuning_suite_takes_it_by_name(tiny_encoder: Any, tmp_path: Any, cap
     words += ["data.limit_evaluation=8", "train.epochs=1", "train.batch_size=8", "method=bitfit"]
     words += [
         "hydra/sweeper/sampler=gp",
-        "hydra.sweeper.n_trials=3",
-        "hydra.sweeper.sampler.n_startup_trials=2",
+        "hydra.sweeper.n_trials=2",
+        "hydra.sweeper.sampler.n_startup_trials=1",
     ]
     assert cli.run([*words, f"model.checkpoint={tiny_encoder}", f"results={tmp_path}"]) == 0
-    assert "(3 completed)" in capsys.readouterr().out
+    assert "(2 completed)" in capsys.readouterr().out

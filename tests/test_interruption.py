@@ -258,6 +258,7 @@ def test_the_most_memory_is_that_of_all_attempts(
 
 
 @pytest.mark.parametrize("policy", ["missing", "all", "never"])
+@pytest.mark.sample(keep=("all", "never"))
 def test_what_goes_on_is_said_as_it_is(
     policy: str,
     words: Callable[..., list[str]],

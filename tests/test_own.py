@@ -543,6 +543,7 @@ def test_an_allocator_stands_beside_ours_on_plants(
 ) -> None:
     line = [f"--config-dir={mine}", "suite=arena_small", "method=norm_ranks,lora_uniform", "task.mode=equal"]
     line += ["train.max_steps=1", "method.learning_rate=1e-2", f"results={tmp_path / 'runs'}"]
+    line.append("task.rows={train: 64, validation: 16, test: 16}")
     assert cli.run(["-m", *line]) == 0
     capsys.readouterr()
     assert cli.run(["report", *line]) == 0
@@ -594,6 +595,7 @@ def test_ranks_that_there_cannot_be_are_refused(
         encoding="utf-8",
     )
     line = [f"--config-dir={mine}", "task=planted", "model=small", "method=norm_ranks", "train.max_steps=1"]
+    line.append("task.rows={train: 64, validation: 16, test: 16}")
     assert cli.run([*line, f"results={tmp_path / 'runs'}"]) == 2
     said = capsys.readouterr().err
     assert BROKEN[mistake] in said

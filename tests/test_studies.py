@@ -115,10 +115,13 @@ def test_failed_trials_are_told_and_do_not_stop_the_study(
     assert len(list(find_records(tmp_path))) == 2
 
 
+FEW_ROWS = "task.rows={train: 64, validation: 16, test: 16}"
+
+
 def planted(results: Path, *more: str) -> list[str]:
     """The words of studies that take seconds."""
     small = ["suite=tune", "task=planted", "model=small", "train.max_steps=2", "device=cpu", "method=lora"]
-    return [*small, f"results={results}", *more]
+    return [*small, FEW_ROWS, f"results={results}", *more]
 
 
 def test_trials_that_are_refused_are_told_and_no_study_ends_well_with_them(
@@ -189,6 +192,7 @@ def test_a_study_that_cannot_be_is_not_composed_at_every_corner(monkeypatch: pyt
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "random", "cmaes", "nsgaii", "gp"])
+@pytest.mark.sample(keep=("tpe", "cmaes"))
 def test_every_sampler_that_is_named_chooses_trials(
     sampler: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -291,6 +295,8 @@ def test_a_trial_at_a_settings_default_is_a_trial_too(
     """Its record says nothing of the setting, so that runs before that setting keep their identity."""
     line = ["suite=tune", "task=planted", "model=small", "train.max_steps=4", "device=cpu", "method=autolora"]
     line += [
+        FEW_ROWS,
+        "method.search.diagnose_steps=[]",
         "method.learning_rate=1e-2",
         "method.search.inner_steps=int(interval(1, 2))",
         f"results={tmp_path}",

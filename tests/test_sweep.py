@@ -518,7 +518,8 @@ def test_settings_that_are_added_can_be_swept(word: str) -> None:
     assert [entry.experiment.method.settings for entry in planned] == [{"r": 4}, {}]  # type: ignore[attr-defined]
 
 
-PLANTED = ("-m", "task=planted", "model=small", "train.max_steps=1", "device=cpu", "method=lora")
+FEW_ROWS = "task.rows={train: 64, validation: 16, test: 16}"
+PLANTED = ("-m", "task=planted", "model=small", FEW_ROWS, "train.max_steps=1", "device=cpu", "method=lora")
 
 
 def test_starting_again_makes_a_run_once_however_often_it_is_spelled(

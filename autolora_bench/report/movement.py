@@ -1,14 +1,14 @@
 """How far the searches of a report moved: ranks of a search that stayed where it began say little."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from autolora_bench.config.search import FLAT_EFFECTIVE, FLAT_NEAR, is_flat
+from autolora_bench.config.search import FLAT_EFFECTIVE, FLAT_NEAR, Constraint, Rule, is_flat
 from autolora_bench.errors import UserError
-from autolora_bench.report.artefacts import Floats, read_search_result
+from autolora_bench.report.artefacts import Floats, SearchResult, read_search_result
 from autolora_bench.report.collect import Identity
 from autolora_bench.report.formats import PlainTable
 from autolora_bench.report.runs import Run
@@ -16,10 +16,21 @@ from autolora_bench.report.scoreboard import Table
 
 NEAR = 0.01
 """A component is near the threshold 1/k where alpha x k is within this of 1."""
-HEAD = ("search", "seeds", "relative weight", "effective components", "of", "near threshold", "flat")
+HEAD = (
+    "search",
+    "seeds",
+    "relative weight",
+    "decided at",
+    "effective components",
+    "of",
+    "near threshold",
+    "flat",
+)
 NOTES = (
     "relative weight: lowest to highest of all layers and components at the end of the search, over what all had at "
     "its start; under the paper's constraint that is alpha x k.",
+    "decided at: the relative weight from which on a component is kept. Far below 1, ranks sort components that the "
+    "search has all but switched off. Empty where an older record leaves it open.",
     "effective components: exponential of the entropy of alpha, mean over layers; as many as there are where all are "
     "equal. near threshold: share of components within 1 % of what decides about them, which the next step may keep or "
     "drop.",
@@ -38,6 +49,8 @@ class EndOfSearch:
     effective_components: float
     near_threshold: float | None
     flat: bool
+    decided: tuple[float, float] | None = None
+    """Lowest and highest relative weight, over the layers, from which on a component is kept; None where unknown."""
 
 
 @dataclass(frozen=True)
@@ -115,13 +128,36 @@ def _movement(run: Run, folders: Mapping[Identity, Path]) -> EndOfSearch | None:
         return None
     stated = _stated(phase.details.get("movement"), run.setting("method", "search", "components"))
     folder = folders.get(record.identity)
-    if stated is not None or folder is None:
+    if folder is None or (stated is not None and stated.decided is not None):
         return stated
     try:
         result = read_search_result(folder, record)
     except UserError:
+        return stated
+    if result is None:
+        return stated
+    found = stated or movement_of(result.alpha)
+    return replace(found, decided=_decided(result, run)) if found else None
+
+
+def _decided(result: SearchResult, run: Run) -> tuple[float, float] | None:
+    """Of a softmax, by its rule: 1/k, or half way between the last component that a budget keeps and the first that it
+    does not (search.movement)."""
+    said = {name: run.setting("method", "search", name) for name in ("constraint", "rule", "minimum_rank")}
+    if said["constraint"] != Constraint.softmax:
         return None
-    return movement_of(result.alpha) if result else None
+    if said["rule"] == Rule.reciprocal:
+        return 1.0, 1.0
+    if said["rule"] != Rule.budget or type(said["minimum_rank"]) is not int:
+        return None
+    place = np.argsort(np.argsort(-result.alpha, axis=1, kind="stable"), axis=1)
+    inside = result.alpha[result.kept & (place >= said["minimum_rank"])]
+    ends = [
+        *inside.min(initial=np.inf, keepdims=True),
+        *result.alpha[~result.kept].max(initial=-np.inf, keepdims=True),
+    ]
+    level = float(np.mean([end for end in ends if np.isfinite(end)])) * result.alpha.shape[1]
+    return level, level
 
 
 def _stated(said: object, components: object) -> EndOfSearch | None:
@@ -137,7 +173,11 @@ def _stated(said: object, components: object) -> EndOfSearch | None:
     if len(known) < len(numbers) or not isinstance(flat, bool):
         return None
     share = float(near) if isinstance(near, int | float) else None
-    return EndOfSearch(components, known[0], known[1], known[2], share, flat)
+    level = said.get("decision_level")
+    ends = [level.get("min"), level.get("max")] if isinstance(level, dict) else []
+    low, high = (float(end) if isinstance(end, int | float) else None for end in ends or (None, None))
+    decided = (low, high) if low is not None and high is not None else None
+    return EndOfSearch(components, known[0], known[1], known[2], share, flat, decided)
 
 
 def _row(cell: CellMovement) -> tuple[str, ...]:
@@ -148,6 +188,7 @@ def _row(cell: CellMovement) -> tuple[str, ...]:
         f"{cell.model}, {cell.task}, {cell.label}",
         str(len(searches)),
         _span([value for search in searches for value in _ends(search)]),
+        _span(decided) if (decided := [end for search in searches for end in search.decided or ()]) else "",
         _span([search.effective_components for search in searches]),
         " or ".join(map(str, components)),
         f"{_span(near, 0)} %" if near else "",

@@ -48,6 +48,8 @@ class Movement:
     effective_share: float
     """exp of the entropy of all LK weights as shares of their sum, over LK. 1: all are equal, within layers and between
     them. Under softmax the geometric mean of effective_components / K."""
+    decision_level: Spread
+    """Of all layers: `decision_level` over the start. Far below 1, ranks sort components that are all but off."""
     near_threshold: float
     """Share of all components whose value is within 1 % of the threshold that decides about them."""
     flat: bool
@@ -84,6 +86,7 @@ def movement(selection: Selection, first: float, rule: RankRule) -> Movement:
         _spread(effective_number(magnitudes)),
         alpha.shape[1],
         share,
+        _spread(level / first),
         near,
         is_flat(near, share),
     )

@@ -489,7 +489,7 @@ def in_languages(name: str, *words: str) -> ExperimentConfig:
         return to_experiment(compose_config([f"task={name}", "data=hub", "model=any", *words]))
 
 
-@pytest.mark.sample(keep=("xnli",))
+@pytest.mark.sample(keep=("pawsx",))
 @pytest.mark.parametrize("name", LANGUAGES)
 def test_english_is_trained_on_and_every_language_tested(name: str, multilingual: FakeHub) -> None:
     task = in_languages(name, "model.checkpoint=x").task

@@ -63,13 +63,17 @@ RANKS = "layer,projection,rank\n0,query,3\n0,value,0\n1,query,1\n1,value,2\n"
 
 STARTS_FROM = {"pissa": "weights", "olora": "weights", "cur": "weights", "lora_ga": "data", "corda": "data"}
 
+ALIKE = {"stable_rank": "fim", "lora_gradient_ranks": "fim", "l1ra": "sora"}
+"""Allocators that do as another but for their scores or gates, which are tested by themselves in
+test_one_pass_allocators.py and test_trained_allocators.py."""
+
 Compose = Callable[..., ExperimentConfig]
 
 
 @cache
 def implementation(method: str) -> tuple[str, str]:
     """What runs a method, and what the start of LoRA that it has is made from; test_variants.py has every start."""
-    schema = methods()[str(schema_of("method", method, [conf_dir()]))]
+    schema = methods()[str(schema_of("method", ALIKE.get(method, method), [conf_dir()]))]
     settings = OmegaConf.load(conf_dir() / "method" / f"{method}.yaml")
     start = str(OmegaConf.select(settings, "variant.start"))
     return str(schema.runs), STARTS_FROM.get(start, start)

@@ -168,6 +168,7 @@ def test_fim_is_the_mean_square_of_each_batchs_gradient_of_b(
 
 
 @pytest.mark.parametrize("method", ["fim", "lora_gradient_ranks"])
+@pytest.mark.sample(keep=("fim",))
 def test_micro_batches_of_unlike_numbers_of_labels_look_as_their_whole_batch(
     search: Search, method: str
 ) -> None:
@@ -248,6 +249,7 @@ def test_gora_is_weight_times_gradient(search: Search) -> None:
 
 
 @pytest.mark.parametrize("method", ["gora", "lora_uniform"])
+@pytest.mark.sample(keep=("gora",))
 def test_goras_start_is_a_step_down_the_gradient(
     method: str, composed: Any, tiny_encoder: Path, tmp_path: Path
 ) -> None:

@@ -35,7 +35,7 @@ def test_runs_of_one_seed_train_in_one_order_whatever_dropout_draws(
     monkeypatch.setattr(FinetuneTrainer, "training_step", watching)
     for number, words in enumerate((["lora"], ["lora", "method.dropout=0"], ["head_only"])):
         seen.append([])
-        experiment = composed(*words, f"train.group_by_length={grouped}", "train.epochs=2")
+        experiment = composed(*words, f"train.group_by_length={grouped}", "train.epochs=2", "data.limit=24")
         assert run_experiment(experiment, tmp_path / str(number), "autolora-bench ...", None).error is None
-    assert len(seen[0]) == 2 * 2 * 48
+    assert len(seen[0]) == 2 * 2 * 24
     assert seen[0] == seen[1] == seen[2]

@@ -294,6 +294,7 @@ def test_differences_equal_scipys_exact_test(make: Make) -> None:
 
 
 @pytest.mark.parametrize("form", ["svg", "png"])
+@pytest.mark.sample(keep=("svg",))
 def test_lines_above_a_figure_leave_what_is_drawn_as_large_as_it_was(form: str) -> None:
     """With any number of them: their texts touch nothing and leave the figure nowhere."""
     sizes, titles = set(), []

@@ -218,7 +218,7 @@ def test_a_flat_search_is_warned_of_and_what_the_record_says_counts(
     collection = Collection([record], {record.identity: folder})
     text = report(collection)
     assert "WARNING flat searches with roberta_base: AutoLoRA on rte." in text
-    assert "| roberta_base, rte, AutoLoRA | 1 | 0.98 to 1.02 | 2.00 | 2 | 0 % | yes |" in text
+    assert "| roberta_base, rte, AutoLoRA | 1 | 0.98 to 1.02 | 1.00 | 2.00 | 2 | 0 % | yes |" in text
     record.phases[0].details["movement"] = {
         "relative_weight": {"mean": 1.0, "min": 0.1, "max": 3.0},
         "effective_components": {"mean": 2.5, "min": 2.0, "max": 3.0},
@@ -227,4 +227,32 @@ def test_a_flat_search_is_warned_of_and_what_the_record_says_counts(
     }
     text = report(collection)
     assert "WARNING flat" not in text
-    assert "| roberta_base, rte, AutoLoRA | 1 | 0.10 to 3.00 | 2.50 | 8 | 25 % |  |" in text
+    assert "| roberta_base, rte, AutoLoRA | 1 | 0.10 to 3.00 | 1.00 | 2.50 | 8 | 25 % |  |" in text
+
+
+def test_where_a_budget_decides_is_said_by_the_record_or_read_off_what_it_kept(
+    run: tuple[Path, RunRecord],
+) -> None:
+    """Four kept of eight, one of each layer whatever the budget: between 0.2 and 0.1, of 4 components."""
+    folder, record = run
+    search = {**record.config["method"]["search"], "rule": "budget", "budget": 4}
+    record.config["method"] = {**record.config["method"], "search": search}
+    kept = {
+        "modules": ["a", "b"],
+        "alpha": [[0.65, 0.2, 0.1, 0.05], [0.7, 0.2, 0.08, 0.02]],
+        "kept": [[True, True, False, False], [True, True, False, False]],
+    }
+    (folder / "search/selection.json").write_text(json.dumps(kept))
+    collection = Collection([record], {record.identity: folder})
+    assert "| 0.08 to 2.80 | 0.60 |" in report(collection)
+    record.phases[0].details["movement"] = {
+        "relative_weight": {"mean": 1.0, "min": 0.1, "max": 3.0},
+        "effective_components": {"mean": 2.5, "min": 2.0, "max": 3.0},
+        "decision_level": {"mean": 0.3, "min": 0.25, "max": 0.35},
+        "near_threshold": 0.25,
+        "flat": False,
+    }
+    assert "| 0.10 to 3.00 | 0.25 to 0.35 |" in report(collection)
+    search["constraint"] = "sigmoid"
+    del record.phases[0].details["movement"]["decision_level"]
+    assert "| 0.10 to 3.00 |  |" in report(collection)

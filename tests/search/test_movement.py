@@ -142,6 +142,8 @@ def test_a_layers_minimum_is_not_what_the_budget_decides() -> None:
     selection = left(alpha.logit(), "sigmoid")
     level = decision_level(selection, RankRule(Rule.budget, budget=4, minimum=1))
     assert level.flatten().tolist() == pytest.approx([0.55, 0.55], rel=1e-6)
+    found = movement(selection, 0.25, RankRule(Rule.budget, budget=4, minimum=1)).decision_level
+    assert (found.mean, found.min, found.max) == pytest.approx((2.2, 2.2, 2.2), rel=1e-6)
     everything = decision_level(selection, RankRule(Rule.budget, budget=8))
     assert everything[0].item() == pytest.approx(0.03, rel=1e-5)
 
@@ -153,6 +155,7 @@ def test_it_is_plain_data_for_a_record() -> None:
     assert plain["relative_weight"] == {"mean": 1, "min": 1, "max": 1}
     assert set(plain) == {
         *("relative_weight", "relative_layer_weight", "effective_components", "components"),
-        *("effective_share", "near_threshold", "flat"),
+        *("effective_share", "decision_level", "near_threshold", "flat"),
     }
+    assert plain["decision_level"] == {"mean": 1, "min": 1, "max": 1}
     assert Constraint.softmax is Constraint("softmax")

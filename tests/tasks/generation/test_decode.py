@@ -98,6 +98,7 @@ class Interrupted(BaseException):
 
 
 @pytest.mark.parametrize("damage", [b"", b'{"batch": 1, "outp'])
+@pytest.mark.sample(keep=('{"batch": 1, "outp',))
 def test_an_interrupted_decoding_goes_on(
     damage: bytes, learnt: Callable[[str], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
