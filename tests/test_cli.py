@@ -190,7 +190,10 @@ def test_help_names_every_command_and_what_all_of_them_take() -> None:
         (["-m", "method=lora,,autolora"], ["method=lora,,autolora: a part of the list is empty"]),
         (["-m", "seed=,1"], ["seed=,1: a part of the list is empty"]),
         (["task=rte", "seed="], ["seed is empty", "give it a value"]),
-        (["task=rte", "+train.epochs=2"], ["+train.epochs: there is such", "leave the plus out: train.epochs=VALUE"]),
+        (
+            ["task=rte", "+train.epochs=2"],
+            ["+train.epochs: there is such", "leave the plus out: train.epochs=VALUE"],
+        ),
         (["--cfg", "jbo", "task=rte"], ["invalid choice: 'jbo'", "as in: autolora-bench --cfg job"]),
         (["--cfg"], ["--cfg/-c: expected one argument", "as in: autolora-bench --cfg job"]),
         (

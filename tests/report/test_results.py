@@ -85,6 +85,19 @@ SHOWN = {
         f"records={RESULTS / 'stsb_1000_at_3e-3' / 'records'}",
         "compare=autolora_budget:lora,autolora_budget:lora_random_ranks,lora_svd_ranks:lora,lora_svd_ranks:lora_random_ranks",
     ],
+    "stsb_1000_shuffled_search": [
+        f"records={RESULTS / 'stsb_1000_at_1e-3' / 'records'},{RESULTS / 'stsb_1000_shuffled_search' / 'records'}",
+        "method=lora,autolora_budget,lora_shuffled_ranks",
+        "compare=autolora_budget:lora_shuffled_ranks,lora_shuffled_ranks:lora",
+    ],
+    "stsb_1000_shuffled_singular": [
+        f"records={RESULTS / 'stsb_1000_at_1e-3' / 'records'},{RESULTS / 'stsb_1000_shuffled_singular' / 'records'}",
+        "method=lora,lora_svd_ranks,lora_shuffled_ranks",
+        "compare=lora_svd_ranks:lora_shuffled_ranks,lora_shuffled_ranks:lora",
+    ],
+    "stsb_1000_rates": [
+        f"records={RESULTS / 'stsb_1000_rates' / 'records'}",
+    ],
     "which_layers": [f"records={RESULTS / 'which_layers' / 'records'}", "task=planted"],
 }
 """Folder of results/ -> the words of its report."""
