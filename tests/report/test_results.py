@@ -96,7 +96,9 @@ SHOWN = {
         "compare=lora_svd_ranks:lora_shuffled_ranks,lora_shuffled_ranks:lora",
     ],
     "stsb_1000_rates": [
-        f"records={RESULTS / 'stsb_1000_rates' / 'records'}",
+        f"records={RESULTS / 'stsb_1000_at_1e-3' / 'records'},{RESULTS / 'stsb_1000_at_3e-3' / 'records'},"
+        f"{RESULTS / 'stsb_1000_rates' / 'records'}",
+        "method=autolora_budget,lora_balanced,adalora,lora_svd_ranks",
     ],
     "which_layers": [f"records={RESULTS / 'which_layers' / 'records'}", "task=planted"],
 }
