@@ -53,6 +53,12 @@ def _rule(search: SearchConfig) -> None:
         "say a mean rank from the smallest to the number of components",
     )
     require(
+        search.rule is not Rule.budget or search.minimum_rank < search.components,
+        f"method.search.minimum_rank={search.minimum_rank} of {search.components} components, which keeps all of them: "
+        "there is nothing to choose",
+        f"say method.search.components={2 * search.components}, or a smaller minimum_rank",
+    )
+    require(
         search.mean_rank is None or mean < search.components,
         f"method.search.mean_rank={mean:g} of {search.components} components, which keeps all of them: there is "
         "nothing to choose",

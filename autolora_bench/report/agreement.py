@@ -13,6 +13,7 @@ from itertools import permutations, product
 import numpy as np
 from numpy.typing import NDArray
 
+from autolora_bench.config.registry import UNTRAINED
 from autolora_bench.report.correlation import (
     DRAWS,
     Flags,
@@ -34,6 +35,9 @@ from autolora_bench.report.scoreboard import Row, Table
 Codes = NDArray[np.int64]
 ALL_DEALS = 20_000
 """Where there are no more ways to deal the groups, all are looked at."""
+
+AT_ONCE = 20_000_000
+"""Correlations that are held in memory at a time."""
 
 SEEDS_HEAD = ("cell", "seeds", "rank r", "rank rho", "rank p", "lowest rank", "highest", "total rank")
 SEEDS_NOTES = (
@@ -57,7 +61,8 @@ TASKS_NOTES = (
 )
 SETTINGS_NOTES = (
     "Of methods with several rows on one task: Pearson correlation of the layers' ranks, means over pairs of runs of "
-    "different seeds, within one row and across two. Less across than within: the ranks are the settings' in part.",
+    "different seeds, within one row and across two. Less across than within: the ranks are the settings' in part. "
+    "Rows that gave their seeds the very ranks of another, as its search is theirs, are left out.",
     *(note.format("settings") for note in ACROSS_NOTES),
 )
 
@@ -97,12 +102,14 @@ def settings_agreement(tables: Sequence[Table]) -> PlainTable | None:
     None where no method gave layers different ranks with two settings on one task, with two seeds of one.
     """
     found = [
-        _across(f"{table.model}, {table.named(task)}, {method}{which}", group, str, " / ")
+        _across(
+            f"{table.model}, {table.named(task)}, {rows[0].runs[0].method_title}{which}", group, str, " / "
+        )
         for table in tables
         for task in dict.fromkeys(task for row in table.rows for task in row.by_task)
-        for method, rows in _by_method(table.rows).items()
+        for rows in _by_method(table.rows)
         for which, group in _by_layers(
-            (row.label, run) for row in rows for run in row.by_task.get(task, ())
+            (row.label, run) for row in _unlike(rows, task) for run in row.by_task[task]
         ).items()
     ]
     kept = tuple(row for row in found if row is not None)
@@ -168,7 +175,10 @@ def across_groups(
     random = np.random.default_rng(0)
     across = float(products[~same].mean())
     orders = _orders(values, seed, draws, random)
-    by_chance = correlations(orders)[:, first[~same], second[~same]].mean(axis=-1)
+    pieces = np.array_split(orders, math.ceil(draws * len(varied) ** 2 / AT_ONCE))
+    by_chance = np.concatenate(
+        [correlations(piece)[:, first[~same], second[~same]].mean(axis=-1) for piece in pieces]
+    )
     dealt, exact = _dealt(group, seed, draws, random)
     differences = _difference(products, dealt[:, first] == dealt[:, second])
     observed = float(_difference(products, same[None])[0])
@@ -246,11 +256,32 @@ class _Ranks:
     """Of its layers by name."""
 
 
-def _by_method(rows: Sequence[Row]) -> dict[str, list[Row]]:
+def _by_method(rows: Sequence[Row]) -> list[list[Row]]:
+    """The rows of every method that has several."""
     found: dict[str, list[Row]] = {}
     for row in rows:
-        found.setdefault(row.method, []).append(row)
-    return found
+        if row.method != UNTRAINED:
+            found.setdefault(row.method, []).append(row)
+    return [same for same in found.values() if len(same) > 1]
+
+
+def _unlike(rows: Sequence[Row], task: str) -> list[Row]:
+    """Rows with runs of the task, but those that gave their seeds the ranks of an earlier one: its search is theirs."""
+    kept: list[tuple[Row, dict[int, dict[str, int]]]] = []
+    for row in rows:
+        ranks = {
+            run.seed: {layer.module: layer.rank for layer in run.completed.ranks}
+            for run in row.by_task.get(task, ())
+            if run.completed
+        }
+        shared = [{*ranks} & {*other} for _, other in kept]
+        again = any(
+            seeds and all(ranks[seed] == other[seed] for seed in seeds)
+            for seeds, (_, other) in zip(shared, kept, strict=True)
+        )
+        if ranks and not again:
+            kept.append((row, ranks))
+    return [row for row, _ in kept]
 
 
 def _by_layers(runs: Iterable[tuple[str, Run]]) -> dict[str, list[_Ranks]]:

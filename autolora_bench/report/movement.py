@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from autolora_bench.config.search import FLAT_EFFECTIVE, FLAT_NEAR, Constraint, Rule, is_flat
+from autolora_bench.config.search import FLAT_EFFECTIVE, FLAT_NEAR, Constraint, Rule, is_flat, level_of
 from autolora_bench.errors import UserError
 from autolora_bench.report.artefacts import Floats, SearchResult, read_search_result
 from autolora_bench.report.collect import Identity
@@ -127,6 +127,8 @@ def _movement(run: Run, folders: Mapping[Identity, Path]) -> EndOfSearch | None:
     if record is None or phase is None:
         return None
     stated = _stated(phase.details.get("movement"), run.setting("method", "search", "components"))
+    if stated is not None and stated.decided is None:
+        stated = replace(stated, decided=_by_rule(run))
     folder = folders.get(record.identity)
     if folder is None or (stated is not None and stated.decided is not None):
         return stated
@@ -137,26 +139,44 @@ def _movement(run: Run, folders: Mapping[Identity, Path]) -> EndOfSearch | None:
     if result is None:
         return stated
     found = stated or movement_of(result.alpha)
-    return replace(found, decided=_decided(result, run)) if found else None
+    return replace(found, decided=_by_rule(run) or _by_budget(result, run)) if found else None
 
 
-def _decided(result: SearchResult, run: Run) -> tuple[float, float] | None:
-    """Of a softmax, by its rule: 1/k, or half way between the last component that a budget keeps and the first that it
-    does not (search.movement)."""
-    said = {name: run.setting("method", "search", name) for name in ("constraint", "rule", "minimum_rank")}
-    if said["constraint"] != Constraint.softmax:
+def _by_rule(run: Run) -> tuple[float, float] | None:
+    """Of a softmax, where the rule says it by itself."""
+    said = {
+        name: run.setting("method", "search", name)
+        for name in ("constraint", "rule", "components", "threshold")
+    }
+    components, threshold = said["components"], said["threshold"]
+    if said["constraint"] != Constraint.softmax or said["rule"] not in (
+        Rule.reciprocal,
+        Rule.half,
+        Rule.threshold,
+    ):
         return None
-    if said["rule"] == Rule.reciprocal:
-        return 1.0, 1.0
-    if said["rule"] != Rule.budget or type(said["minimum_rank"]) is not int:
+    if type(components) is not int or (
+        said["rule"] == Rule.threshold and not isinstance(threshold, int | float)
+    ):
+        return None
+    level = level_of(Rule(said["rule"]), components, threshold) * components
+    return level, level
+
+
+def _by_budget(result: SearchResult, run: Run) -> tuple[float, float] | None:
+    """Of a softmax, half way between the last component that the budget keeps, above every layer's minimum, and the
+    first that it does not; None where it keeps none above (search.movement)."""
+    said = {name: run.setting("method", "search", name) for name in ("constraint", "rule", "minimum_rank")}
+    if said["constraint"] != Constraint.softmax or said["rule"] != Rule.budget:
+        return None
+    if type(said["minimum_rank"]) is not int:
         return None
     place = np.argsort(np.argsort(-result.alpha, axis=1, kind="stable"), axis=1)
-    inside = result.alpha[result.kept & (place >= said["minimum_rank"])]
-    ends = [
-        *inside.min(initial=np.inf, keepdims=True),
-        *result.alpha[~result.kept].max(initial=-np.inf, keepdims=True),
-    ]
-    level = float(np.mean([end for end in ends if np.isfinite(end)])) * result.alpha.shape[1]
+    inside, outside = result.alpha[result.kept & (place >= said["minimum_rank"])], result.alpha[~result.kept]
+    if not inside.size:
+        return None
+    ends = [inside.min(), *outside.max(keepdims=True, initial=0.0)] if outside.size else [inside.min()]
+    level = float(np.mean(ends)) * result.alpha.shape[1]
     return level, level
 
 

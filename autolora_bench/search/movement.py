@@ -48,7 +48,7 @@ class Movement:
     effective_share: float
     """exp of the entropy of all LK weights as shares of their sum, over LK. 1: all are equal, within layers and between
     them. Under softmax the geometric mean of effective_components / K."""
-    decision_level: Spread
+    decision_level: Spread | None
     """Of all layers: `decision_level` over the start. Far below 1, ranks sort components that are all but off."""
     near_threshold: float
     """Share of all components whose value is within 1 % of the threshold that decides about them."""
@@ -78,7 +78,7 @@ def movement(selection: Selection, first: float, rule: RankRule) -> Movement:
     relative = alpha / first
     magnitudes = relative.abs()
     level = decision_level(selection, rule)
-    near = ((alpha - level).abs() <= NEAR * level.abs()).double().mean().item()
+    near = 0.0 if level is None else ((alpha - level).abs() <= NEAR * level.abs()).double().mean().item()
     share = effective_number(magnitudes.reshape(1, -1)).item() / alpha.numel()
     return Movement(
         _spread(relative),
@@ -86,7 +86,7 @@ def movement(selection: Selection, first: float, rule: RankRule) -> Movement:
         _spread(effective_number(magnitudes)),
         alpha.shape[1],
         share,
-        _spread(level / first),
+        None if level is None else _spread(level / first),
         near,
         is_flat(near, share),
     )
@@ -99,8 +99,10 @@ def effective_number(weights: Tensor) -> Tensor:
     return torch.where(total[:, 0] > 0, torch.special.entr(shares).sum(dim=1).exp(), 0.0)
 
 
-def decision_level(selection: Selection, rule: RankRule) -> Tensor:
+def decision_level(selection: Selection, rule: RankRule) -> Tensor | None:
     """The alpha that decides whether a component is kept, for every layer: (L, 1). Arguments as of `movement`.
+
+    None where a budget is no more than the layers' minima, which are kept whatever their alpha.
 
     For Rule.mean it is the alpha of a component whose beta is its layer's mean: under softmax the geometric mean.
     With a budget there is no threshold but an order over all layers: the alpha half way between the last component that
@@ -116,7 +118,9 @@ def decision_level(selection: Selection, rule: RankRule) -> Tensor:
     kept = torch.tensor(rule.allocate(alpha, selection.modules_selected).kept)
     place = alpha.argsort(dim=1, descending=True, stable=True).argsort(dim=1)
     inside, outside = alpha[kept & (place >= rule.minimum)], alpha[~kept]
-    ends = [*inside.sort().values[:1].tolist(), *outside.sort(descending=True).values[:1].tolist()]
+    if not inside.numel():
+        return None
+    ends = [inside.min().item(), *outside.sort(descending=True).values[:1].tolist()]
     return torch.full((layers, 1), sum(ends) / len(ends), dtype=torch.float64)
 
 

@@ -253,6 +253,13 @@ def test_where_a_budget_decides_is_said_by_the_record_or_read_off_what_it_kept(
         "flat": False,
     }
     assert "| 0.10 to 3.00 | 0.25 to 0.35 |" in report(collection)
+    kept["kept"] = [[True, False, False, False]] * 2  # the budget is no more than one for each layer
+    (folder / "search/selection.json").write_text(json.dumps(kept))
+    without = {**record.phases[0].details["movement"]}
+    del without["decision_level"]
+    record.phases[0].details["movement"] = without
+    assert "| 0.10 to 3.00 |  |" in report(collection)
+    search.update(rule="half", components=4)
+    assert "| 0.10 to 3.00 | 2.00 |" in report(Collection([record], {}))  # the rule says it, without files
     search["constraint"] = "sigmoid"
-    del record.phases[0].details["movement"]["decision_level"]
     assert "| 0.10 to 3.00 |  |" in report(collection)

@@ -144,6 +144,9 @@ def test_a_layers_minimum_is_not_what_the_budget_decides() -> None:
     assert level.flatten().tolist() == pytest.approx([0.55, 0.55], rel=1e-6)
     found = movement(selection, 0.25, RankRule(Rule.budget, budget=4, minimum=1)).decision_level
     assert (found.mean, found.min, found.max) == pytest.approx((2.2, 2.2, 2.2), rel=1e-6)
+    assert decision_level(selection, RankRule(Rule.budget, budget=2, minimum=1)) is None
+    minima = movement(selection, 0.25, RankRule(Rule.budget, budget=2, minimum=1))
+    assert (minima.decision_level, minima.near_threshold) == (None, 0)
     everything = decision_level(selection, RankRule(Rule.budget, budget=8))
     assert everything[0].item() == pytest.approx(0.03, rel=1e-5)
 
