@@ -111,12 +111,11 @@ class OfficialMetric(evaluate.Metric):  # type: ignore[misc]
         Raises:
             UserError: one without the other, more of one than of the other, or what the metric does not take.
         """
-        missing = [
-            n for n, side in (("predictions", predictions), ("references", references)) if side is None
-        ]
+        sides = {"predictions": predictions, "references": references}
+        missing = [name for name, side in sides.items() if side is None]
         require(not missing, f"the metric {self.name} was given no {' and no '.join(missing)}", "give both")
-        _check_column("predictions", predictions)
-        _check_column("references", references)
+        for name, side in sides.items():
+            _check_column(name, side)
         check_pairs(predictions, references)
         if self._takes_texts:
             predictions, references = as_texts(predictions, references)
@@ -128,9 +127,7 @@ class OfficialMetric(evaluate.Metric):  # type: ignore[misc]
         """As of `evaluate`. Raises UserError for what the metric does not take."""
         given = {"predictions": prediction, "references": reference, **others}
         if self._takes_texts:
-            [given["predictions"]], [given["references"]] = as_texts(
-                [given["predictions"]], [given["references"]]
-            )
+            [given["predictions"]], [given["references"]] = as_texts([prediction], [reference])
         with self._fitting(**{name: [value] for name, value in given.items()}):
             super().add(**given)
 
@@ -254,11 +251,7 @@ def _webnlg(
     **options: Any,
 ) -> MetricScores:
     chosen = _choice(WebnlgProtocol, "protocol", protocol)
-    require(
-        not isinstance(categories, str),
-        "categories are one text",
-        "give a list of one category for each record",
-    )
+    require(not isinstance(categories, str), "categories are one text", "give a list, one for each record")
     for number, category in enumerate([] if categories is None else categories, start=1):
         if not isinstance(category, str) or not category.strip():
             raise UserError(

@@ -287,7 +287,10 @@ def test_the_reference_rank_counts_where_it_has_an_effect(composed: Any) -> None
         (["autolora_budget", "method.search.mean_rank=null"], "rule=budget"),
         (["autolora_budget", "method.search.mean_rank=9"], "mean_rank=9 with components=8"),
         (["autolora_budget", "method.search.minimum_rank=5"], "minimum_rank=5"),
-        (["autolora_budget", "method.search.minimum_rank=8"], "minimum_rank=8 of 8 components, which keeps all"),
+        (
+            ["autolora_budget", "method.search.minimum_rank=8"],
+            "minimum_rank=8 of 8 components, which keeps all",
+        ),
         (
             ["autolora", "method.search.constraint=topk"],
             "constraint=topk and rule=reciprocal with .*budget=None",

@@ -138,14 +138,14 @@ def test_a_missing_package_is_told_before_anything_is_loaded(
         assert computing.check_machine in checks
 
 
-def test_loaded_and_stated_models_are_asked_what_is_asked_of_the_composed_run(
+def test_loaded_and_stated_models_are_asked_what_is_asked_of_a_composed_run_whose_folder_says_its_architecture(
     composed: Callable[..., ExperimentConfig], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     asked: list[str | None] = []
     for name in ("support", "padding_free", "peft", "memory", "computing"):
         monkeypatch.setattr(validate, f"check_{name}", lambda *known: asked.append(known[-1]))
     experiment = composed("lora")
-    assert asked == [None] * 5
+    assert asked == ["bert"] * 5
     check_model(experiment)
     assert asked[5:] == ["bert"] * 5
     PhaseContext(experiment, tmp_path, torch.device("cpu")).backbone()
