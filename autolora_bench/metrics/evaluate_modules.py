@@ -127,7 +127,8 @@ class OfficialMetric(evaluate.Metric):  # type: ignore[misc]
         """As of `evaluate`. Raises UserError for what the metric does not take."""
         given = {"predictions": prediction, "references": reference, **others}
         if self._takes_texts:
-            [given["predictions"]], [given["references"]] = as_texts([prediction], [reference])
+            one, other = ([given[side]] for side in ("predictions", "references"))
+            [given["predictions"]], [given["references"]] = as_texts(one, other)
         with self._fitting(**{name: [value] for name, value in given.items()}):
             super().add(**given)
 
