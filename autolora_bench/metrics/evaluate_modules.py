@@ -172,8 +172,7 @@ class OfficialMetric(evaluate.Metric):  # type: ignore[misc]
         return scores
 
     def _compute(self, *, predictions: Any, references: Any, **options: Any) -> dict[str, float]:
-        options = _checked_options(self.name, self._definition, options)
-        given = {**self._options, **options}
+        given = {**self._options, **_checked_options(self.name, self._definition, options)}
         scores = self._definition.score(predictions, references, **given)
         for name, why in scores.missing.items():
             _logger.warning("%s: %s", name, why)
@@ -204,8 +203,8 @@ def load_metric(name: str, config_dir: str | Path | None = None, **options: Any)
             f"there is no metric {name!r}",
             f"{nearest(name, definitions)}choose from {', '.join(definitions)}",
         )
-    own = {key: value for key, value in options.items() if key not in _OF_EVALUATE}
-    own = _checked_options(name, definitions[name], own)
+    asked = {key: value for key, value in options.items() if key not in _OF_EVALUATE}
+    own = _checked_options(name, definitions[name], asked)
     of_evaluate = {"cache_dir": str(cache_dir() / "metrics"), **options}
     return OfficialMetric(
         name, definitions[name], own, **{key: of_evaluate[key] for key in of_evaluate if key not in own}
@@ -228,11 +227,12 @@ def _checked_options(name: str, definition: _Definition, options: Mapping[str, A
 
 def _check_column(name: str, column: Any) -> None:
     """Refuse what is no column: a text has letters, a table names, a set no order; a generator is read only once."""
-    listed = hasattr(column, "__len__") and hasattr(column, "__getitem__")
-    dimensions = getattr(column, "ndim", 2)
-    one = isinstance(column, str | bytes | Mapping) or dimensions == 0
+    listed = hasattr(column, "__len__") and hasattr(column, "__getitem__") and getattr(column, "ndim", 1) > 0
+    table = (
+        hasattr(column, "columns") and getattr(column, "ndim", 2) == 2
+    )  # a Series may have a row of that name
     require(
-        listed and not one and not (dimensions == 2 and hasattr(column, "columns")),
+        listed and not table and not isinstance(column, str | bytes | Mapping),
         f"{name} are given as one value of type {type(column).__name__}",
         f"give a list of {name}, one for each example",
     )

@@ -274,14 +274,15 @@ def _unlike(rows: Sequence[Row], task: str) -> list[Row]:
             for run in row.by_task.get(task, ())
             if run.completed
         }
-        shared = [{*ranks} & {*other} for _, other in kept]
-        again = any(
-            seeds and all(ranks[seed] == other[seed] for seed in seeds)
-            for seeds, (_, other) in zip(shared, kept, strict=True)
-        )
-        if ranks and not again:
+        if ranks and not any(_agree(ranks, other) for _, other in kept):
             kept.append((row, ranks))
     return [row for row, _ in kept]
+
+
+def _agree(one: dict[int, dict[str, int]], other: dict[int, dict[str, int]]) -> bool:
+    """Whether the seeds of both, if there are any, have the same ranks."""
+    seeds = one.keys() & other.keys()
+    return bool(seeds) and all(one[seed] == other[seed] for seed in seeds)
 
 
 def _by_layers(runs: Iterable[tuple[str, Run]]) -> dict[str, list[_Ranks]]:

@@ -8,6 +8,7 @@ import numpy as np
 
 from autolora_bench.config.search import FLAT_EFFECTIVE, FLAT_NEAR, Constraint, Rule, is_flat, level_of
 from autolora_bench.errors import UserError
+from autolora_bench.record import RunRecord
 from autolora_bench.report.artefacts import Floats, SearchResult, read_search_result
 from autolora_bench.report.collect import Identity
 from autolora_bench.report.formats import PlainTable
@@ -127,52 +128,43 @@ def _movement(run: Run, folders: Mapping[Identity, Path]) -> EndOfSearch | None:
     if record is None or phase is None:
         return None
     stated = _stated(phase.details.get("movement"), run.setting("method", "search", "components"))
-    if stated is not None and stated.decided is None:
-        stated = replace(stated, decided=_by_rule(run))
+    decided = (stated.decided if stated else None) or _by_rule(run)
+    result = None if stated and decided else _left(record, folders)
+    found = stated or (movement_of(result.alpha) if result else None)
+    return replace(found, decided=decided or (_by_budget(result, run) if result else None)) if found else None
+
+
+def _left(record: RunRecord, folders: Mapping[Identity, Path]) -> SearchResult | None:
+    """What the search left; None where it is gone or cannot be read."""
     folder = folders.get(record.identity)
-    if folder is None or (stated is not None and stated.decided is not None):
-        return stated
     try:
-        result = read_search_result(folder, record)
+        return read_search_result(folder, record) if folder else None
     except UserError:
-        return stated
-    if result is None:
-        return stated
-    found = stated or movement_of(result.alpha)
-    return replace(found, decided=_by_rule(run) or _by_budget(result, run)) if found else None
+        return None
 
 
 def _by_rule(run: Run) -> tuple[float, float] | None:
     """Of a softmax, where the rule says it by itself."""
-    said = {
-        name: run.setting("method", "search", name)
-        for name in ("constraint", "rule", "components", "threshold")
-    }
-    components, threshold = said["components"], said["threshold"]
-    if said["constraint"] != Constraint.softmax or said["rule"] not in (
-        Rule.reciprocal,
-        Rule.half,
-        Rule.threshold,
-    ):
+    names = ("constraint", "rule", "components", "threshold")
+    constraint, rule, components, threshold = (run.setting("method", "search", name) for name in names)
+    by_itself = rule in (Rule.reciprocal, Rule.half) or (
+        rule == Rule.threshold and isinstance(threshold, int | float)
+    )
+    if constraint != Constraint.softmax or not by_itself or type(components) is not int:
         return None
-    if type(components) is not int or (
-        said["rule"] == Rule.threshold and not isinstance(threshold, int | float)
-    ):
-        return None
-    level = level_of(Rule(said["rule"]), components, threshold) * components
+    level = level_of(Rule(rule), components, threshold) * components
     return level, level
 
 
 def _by_budget(result: SearchResult, run: Run) -> tuple[float, float] | None:
     """Of a softmax, half way between the last component that the budget keeps, above every layer's minimum, and the
     first that it does not; None where it keeps none above (search.movement)."""
-    said = {name: run.setting("method", "search", name) for name in ("constraint", "rule", "minimum_rank")}
-    if said["constraint"] != Constraint.softmax or said["rule"] != Rule.budget:
-        return None
-    if type(said["minimum_rank"]) is not int:
+    names = ("constraint", "rule", "minimum_rank")
+    constraint, rule, minimum = (run.setting("method", "search", name) for name in names)
+    if constraint != Constraint.softmax or rule != Rule.budget or type(minimum) is not int:
         return None
     place = np.argsort(np.argsort(-result.alpha, axis=1, kind="stable"), axis=1)
-    inside, outside = result.alpha[result.kept & (place >= said["minimum_rank"])], result.alpha[~result.kept]
+    inside, outside = result.alpha[result.kept & (place >= minimum)], result.alpha[~result.kept]
     if not inside.size:
         return None
     ends = [inside.min(), *outside.max(keepdims=True, initial=0.0)] if outside.size else [inside.min()]
