@@ -24,8 +24,9 @@ from report import made_up
 from rounds import timed
 
 from autolora_bench.record import write_record
-from autolora_bench.report.build import prepare, render
+from autolora_bench.report.build import render
 from autolora_bench.report.collect import collect
+from autolora_bench.report.prepared import prepare
 
 STEP, RECORDS = "closed_form", "records"
 SIZES = {

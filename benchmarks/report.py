@@ -22,8 +22,9 @@ from autolora_bench.record import (
     Status,
     write_record,
 )
-from autolora_bench.report.build import prepare, render
+from autolora_bench.report.build import render
 from autolora_bench.report.collect import collect
+from autolora_bench.report.prepared import prepare
 
 TASKS = ("cola", "mnli", "mrpc", "qnli", "qqp", "rte", "sst2", "stsb")
 METHODS = (

@@ -37,50 +37,35 @@ def _run(words: Sequence[str]) -> int:
             "add out=DIR, or leave it out",
         )
     asked = find_asked(rest)
-    from autolora_bench.report.build import report
+    from autolora_bench.report.build import left_over, render, write_report
+    from autolora_bench.report.prepared import prepare
     from autolora_bench.report.published import own_values
 
-    epoch, metrics = options.get("epoch"), options.get("metrics", "paper")
     title = options.get("title", asked.title)
     own = [Path(options["published"]).expanduser()] if "published" in options else []
-    published = [*own_values(), *own]
     compare = options["compare"].split(",") if options.get("compare") else None
     records, planned = asked.collection, asked.planned
+    layout = options.get("format", "json" if as_json else "markdown")
     if "examples" in options:
         from autolora_bench.report.disagreement import report_examples
 
-        layout = options.get("format", "json" if as_json else "markdown")
         text = report_examples(records, planned, most=options["examples"], format=layout, title=title)
         print(printable(text), end="")
         return 0
-    if "out" not in options:
-        layout = options.get("format", "json" if as_json else "markdown")
-        text = report(
-            records,
-            planned,
-            format=layout,
-            epoch=epoch,
-            metrics=metrics,
-            title=title,
-            published=published,
-            compare=compare,
-        )
-        print(printable(text), end="")
-        return 0
-    from autolora_bench.report.folder import left_over, write_report
-
-    folder = Path(options["out"]).expanduser()
-    files = write_report(
-        folder,
+    prepared = prepare(
         records,
         planned,
-        epoch=epoch,
-        metrics=metrics,
+        epoch=options.get("epoch"),
+        metrics=options.get("metrics", "paper"),
         title=title,
-        published=published,
+        published=[*own_values(), *own],
         compare=compare,
-        figures=options.get("figures", "svg").split(","),
     )
+    if "out" not in options:
+        print(printable(render(prepared, layout)), end="")
+        return 0
+    folder = Path(options["out"]).expanduser()
+    files = write_report(folder, prepared, options.get("figures", "svg").split(","))
     for path in files:
         print(path)
     old = [path.relative_to(folder).as_posix() for path in left_over(folder, files)]

@@ -29,7 +29,7 @@ from autolora_bench.report.correlation import (
     standardised,
 )
 from autolora_bench.report.formats import PlainTable
-from autolora_bench.report.runs import Run, has_own_plant
+from autolora_bench.report.runs import Run, grouped, has_own_plant
 from autolora_bench.report.scoreboard import Row, Table
 
 Codes = NDArray[np.int64]
@@ -258,10 +258,7 @@ class _Ranks:
 
 def _by_method(rows: Sequence[Row]) -> list[list[Row]]:
     """The rows of every method that has several."""
-    found: dict[str, list[Row]] = {}
-    for row in rows:
-        if row.method != UNTRAINED:
-            found.setdefault(row.method, []).append(row)
+    found = grouped((row for row in rows if row.method != UNTRAINED), lambda row: row.method)
     return [same for same in found.values() if len(same) > 1]
 
 

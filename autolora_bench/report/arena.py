@@ -10,27 +10,26 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from autolora_bench.record import RunRecord
-from autolora_bench.report.correlation import spearman
+from autolora_bench.report.correlation import over_pairs, spearman
 from autolora_bench.report.frames import run_cost
 from autolora_bench.report.missing_cells import unfilled_of
 from autolora_bench.report.palette import row_family
 from autolora_bench.report.rows import RowRuns, rows_of, settings_note
-from autolora_bench.report.runs import BEFORE_AUTO, Run, hardware, setting, told
+from autolora_bench.report.runs import BEFORE_AUTO, Run, grouped, hardware, setting, told
 from autolora_bench.report.scoreboard import Unfilled
 from autolora_bench.report.significance import bootstrap_interval
+from autolora_bench.report.tuning import by_search_rate
 
 ERROR, CORRELATION = "relative_error", "rank_correlation"
 ORACLE, UNIFORM = "oracle", "lora_uniform"
 CLEAR = 0.9
 """The oracle beats uniform ranks clearly where its error is at most this share of theirs."""
-RATE = ("method.learning_rate", "method.search.learning_rate")
 MEASURES = ("error", "regret", "agreement", "cost", "total")
 """Columns of `Arena.plants` beside the correlations, whose names are the record's."""
 
@@ -100,9 +99,7 @@ def is_planted(run: Run) -> bool:
 
 def arenas_of(runs: Sequence[Run]) -> list[Arena]:
     """One per network, task setting, mode, data and training, in the order of the runs that have a planted truth."""
-    groups: dict[str, list[Run]] = {}
-    for run in filter(is_planted, runs):
-        groups.setdefault(_key(run), []).append(run)
+    groups = grouped(filter(is_planted, runs), _key)
     settings = {key: _setting(members[0]) for key, members in groups.items()}
     found = []
     for key, members in groups.items():
@@ -162,29 +159,15 @@ def _key(run: Run) -> str:
 def _without_rates(runs: Sequence[Run]) -> list[Run]:
     """The runs as their rows know them: without what is chosen by validation error, and without the plant.
 
-    A search's own rate is left out where it follows the method's. Where it was held at one value, the run in which both
-    have that value belongs to the row of that value, and to the other too if that has further rates.
+    A search's own rate is left out where it follows the method's (`tuning.by_search_rate`).
     """
-    groups: dict[str, list[Run]] = {}
-    for run in runs:
-        groups.setdefault(_rateless(run, keeps_search_rate=False).config_id, []).append(run)
-    found = []
-    for group in groups.values():
-        held = {pair[1] for run in group if (pair := _rates(run))[1] not in (None, pair[0])}
-        following = {pair[0] for run in group if (pair := _rates(run))[1] == pair[0]}
-        for run in group:
-            rate, own = _rates(run)
-            follows = own is None or own == rate
-            if follows and (own not in held or len(following) > 1):
-                found.append(_rateless(run, keeps_search_rate=False))
-            if own in held:
-                found.append(_rateless(run, keeps_search_rate=True))
-    return found
-
-
-def _rates(run: Run) -> tuple[str | None, str | None]:
-    """The method's and its search's."""
-    return run.settings.get(RATE[0]), run.settings.get(RATE[1])
+    groups = grouped(runs, lambda run: _rateless(run, keeps_search_rate=False).config_id)
+    return [
+        _rateless(run, keeps_search_rate=bool(held))
+        for group in groups.values()
+        for held, own in by_search_rate(group).items()
+        for run in own
+    ]
 
 
 def _rateless(run: Run, *, keeps_search_rate: bool) -> Run:
@@ -252,17 +235,8 @@ def _tries(rows: Sequence[RowRuns]) -> pd.DataFrame:
         if run.record and (run.completed or _has_diverged(run))
     ]
     columns = [
-        "row",
-        "plant",
-        "seed",
-        "rate",
-        "validation",
-        "error",
-        "cpu",
-        "hardware",
-        "total",
-        "truth",
-        "ranks",
+        *("row", "plant", "seed", "rate", "validation", "error"),
+        *("cpu", "hardware", "total", "truth", "ranks"),
     ]
     return pd.DataFrame(
         lines, columns=list(dict.fromkeys([*columns, CORRELATION, *(n for one in lines for n in one)]))
@@ -357,10 +331,9 @@ def _agreement(tries: pd.DataFrame, plants: pd.Index) -> pd.Series:
             for truth, ranks in zip(starts["truth"], starts["ranks"], strict=True)
             if truth and ranks
         ]
-        pairs = [spearman(first, second) for first, second in combinations(tables, 2)]
-        defined = [value for value in pairs if value is not None]
-        if defined and plant in found.index:
-            found[plant] = float(np.mean(defined))
+        mean = over_pairs(tables, spearman)
+        if mean is not None and plant in found.index:
+            found[plant] = mean
     return found
 
 

@@ -1,7 +1,7 @@
 """What the phases of a run left beside its record: the final selection of a search, and its trajectory."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from autolora_bench.errors import UserError
 from autolora_bench.record import RunRecord
+from autolora_bench.report.collect import Identity
 from autolora_bench.untrusted import in_a_line, parse_json, read_bytes
 
 Floats = NDArray[np.float64]
@@ -72,6 +73,18 @@ def read_search_result(folder: Path, record: RunRecord) -> SearchResult | None:
             f"{path}: modules, alpha and kept differ in size", "run the search phase again"
         )
     return result
+
+
+def search_left(
+    record: RunRecord | None, folders: Mapping[Identity, Path], problems: list[str]
+) -> SearchResult | None:
+    """As `read_search_result`; None too where it cannot be read, with a line in `problems`."""
+    folder = folders.get(record.identity) if record else None
+    try:
+        return read_search_result(folder, record) if record and folder else None
+    except UserError as error:
+        problems.append(error.what)
+        return None
 
 
 def read_search_path(folder: Path, record: RunRecord) -> SearchPath | None:

@@ -1,212 +1,41 @@
 """A report from records: as text in one format, or as a folder with every format, every figure and a page."""
 
 import json
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from autolora_bench.config.train import Keep
 from autolora_bench.errors import UserError
 from autolora_bench.plan import PlannedRun
-from autolora_bench.record import RunRecord
-from autolora_bench.report.agreement import rank_agreement, settings_agreement, task_agreement
-from autolora_bench.report.answers import answers
-from autolora_bench.report.arena import Arena, arenas_of, is_planted
-from autolora_bench.report.arena_tables import arena_csv, arena_tables
-from autolora_bench.report.collect import Collection, distinct, no_records
-from autolora_bench.report.comparisons import comparisons
-from autolora_bench.report.costs import CostTable, cost_reports, cost_tables
-from autolora_bench.report.declared import check_decided, family_of, untold, without_pairs
+from autolora_bench.record import RunRecord, write_atomically
+from autolora_bench.report.arena_tables import arena_csv
+from autolora_bench.report.collect import Collection
+from autolora_bench.report.costs import cost_reports
 from autolora_bench.report.formats import PlainTable, in_format, latex, markdown, plain_json
-from autolora_bench.report.frames import frames_of
-from autolora_bench.report.movement import CellMovement, cell_movements, movement_table, movement_warnings
-from autolora_bench.report.numerals import plural
-from autolora_bench.report.published import read_published
-from autolora_bench.report.runs import Run, runs_of, unasked
-from autolora_bench.report.scoreboard import Table
+from autolora_bench.report.prepared import Exhibits, Report, choose, prepare
 from autolora_bench.report.stability import cell_stabilities, stability_report
-from autolora_bench.report.tables import tables_of
 from autolora_bench.report.tidy_csv import score_lines, tidy
-from autolora_bench.report.tuning import TunedCell, is_tuning, rates_of, tuned_cells, tuning_table
-from autolora_bench.report.unlike import warnings_of
+from autolora_bench.untrusted import printable
 
 if TYPE_CHECKING:
     from autolora_bench.report.figures.style import Picture
 
 FORMATS = ("markdown", "latex", "csv", "html", "json")
-EPOCHS = ("best", "last", "both")
-METRICS = ("headline", "paper", "all")
-SAID = 5
-"""So many ways in which records differ from what was asked for are named."""
-
-
-@dataclass(frozen=True)
-class Report:
-    """Everything a report shows, before it takes a format."""
-
-    title: str
-    runs: list[Run]
-    """Of the score tables."""
-    tables: list[Table]
-    remarks: list[str]
-    collection: Collection
-    movements: list[CellMovement]
-    comparisons: list[PlainTable]
-    costs: list[CostTable]
-    tuned: list[TunedCell] = field(default_factory=list)
-    """What was tuned before it was compared."""
-    arenas: list[Arena] = field(default_factory=list)
-    """Of the runs whose true ranks are known, which no score table holds."""
-    planted: list[Run] = field(default_factory=list)
-    """Those runs."""
-    planned: Sequence[PlannedRun] | None = None
-    asked: tuple[str, ...] = ()
-    """The other options."""
-    published: tuple[Path, ...] = ()
-
-    @property
-    def rates(self) -> list[PlainTable]:
-        """What each learning rate scored, where rates were tuned."""
-        tuning = self.planned[0].experiment.tuning if self.planned else None
-        table = tuning_table(self.tuned, extends=tuning is None or tuning.extensions > 0)
-        return list(filter(None, [table]))
-
-    @property
-    def first(self) -> list[PlainTable]:
-        """The tables before the scores."""
-        return arena_tables(self.arenas)
-
-    @property
-    def moved(self) -> list[PlainTable]:
-        """The movement of its searches, if there are any."""
-        return list(filter(None, [movement_table(self.movements)]))
-
-    @property
-    def agreement(self) -> list[PlainTable]:
-        """Whether seeds, tasks and settings give layers the same ranks, where a method gives them different ones."""
-        asked = (rank_agreement, task_agreement, settings_agreement)
-        return [table for ask in asked if (table := ask(self.tables)) is not None]
-
-    @property
-    def further(self) -> list[PlainTable]:
-        """The tables beside the scores that need no figure."""
-        return [*self.rates, *self.comparisons, *cost_reports(self.costs), *self.moved]
-
-
-@dataclass(frozen=True)
-class Exhibits:
-    """What a page and a folder show beyond: stability, figures, and what could not be read for them."""
-
-    stability: list[PlainTable]
-    figures: "list[Picture]" = field(default_factory=list)
-    trajectories: "list[Picture]" = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
-
-
-def prepare(
-    records: Collection | Sequence[RunRecord],
-    planned: Sequence[PlannedRun] | None = None,
-    *,
-    epoch: str | None = None,
-    metrics: str = "paper",
-    title: str = "Results",
-    published: Sequence[Path] = (),
-    compare: Sequence[str] | None = None,
-    arena: bool = True,
-) -> Report:
-    """Tables and remarks. Arguments and errors as `report`; without `arena` planted ranks are a task like others."""
-    if epoch is not None:
-        choose("epoch", epoch, EPOCHS)
-    choose("metrics", metrics, METRICS)
-    given = records if isinstance(records, Collection) else distinct(records)
-    runs, outside = runs_of(given.records, planned, given.unreadable)
-    if not runs:
-        raise no_records(given)
-    family = family_of(compare, runs, planned)
-    asked = [] if compare is None else family
-    values = read_published(*published)
-    tuned = tuned_cells(runs)
-    planted = [run for run in runs if arena and is_planted(run)]
-    compared = [run for run in runs if run not in planted and not is_tuning(run)]
-    moment = epoch or ("last" if all(_keeps_last(run) for run in compared) else "best")
-    frames = frames_of(compared, rates_of(tuned))
-    tables = tables_of(frames, values, epoch=moment, metrics=metrics, title=title, compare=family)
-    check_decided(asked, tables)
-    found = tables_of(frames_of(planted), epoch="best", metrics="headline", title=title)
-    movements = cell_movements([*tables, *found], given.folders)
-    remarks = [
-        *(line for table in tables for line in warnings_of(table)),
-        *answers(tables, tuned),
-        *untold(asked, compared),
-        *without_pairs(family, asked, tables),
-        *_remarks(given, outside, planned or ()),
-        *movement_warnings(movements),
-    ]
-    return Report(
-        title=title,
-        runs=compared,
-        tables=tables,
-        remarks=remarks,
-        collection=given,
-        movements=movements,
-        comparisons=comparisons(tables),
-        costs=cost_tables(tables),
-        tuned=tuned,
-        arenas=arenas_of(planted),
-        planted=planted,
-        planned=planned,
-        asked=(str(epoch), metrics, title, str(arena), *map(str, family)),
-        published=tuple(published),
-    )
-
-
-def _keeps_last(run: Run) -> bool:
-    return bool(run.setting("train", "keep") == Keep.last.name)
-
-
-def report(
-    records: Collection | Sequence[RunRecord],
-    planned: Sequence[PlannedRun] | None = None,
-    *,
-    format: str = "markdown",
-    epoch: str | None = None,
-    metrics: str = "paper",
-    title: str = "Results",
-    published: Sequence[Path] = (),
-    compare: Sequence[str] | None = None,
-    figures: bool = True,
-) -> str:
-    """The report as text.
-
-    Args:
-        records: what `collect` found; plain records do as well, without figures that need a run's folder.
-        planned: what was meant to be run; only these runs are shown, and gaps are listed with their commands.
-        format: markdown, latex, csv, json or html (one self-contained page with figures).
-        epoch: best, last or both, for splits that are scored after every epoch; None takes that of the weights that
-            the runs keep, the best one where they differ.
-        metrics: `headline`, `all`, or `paper`, which adds what published tables hold.
-        title: heading.
-        published: CSV files of published values; none takes the project's own.
-        compare: the comparisons that are tested and corrected together, `method:other`; None takes what the plan's
-            suite declares, without a plan AutoLoRA against LoRA and its controls.
-        figures: whether a page holds figures and further tables, which take seconds to draw.
-
-    Raises:
-        UserError: nothing to report, an unknown choice, or a malformed file of published values.
-    """
-    choose("format", format, FORMATS)
-    prepared = prepare(
-        records, planned, epoch=epoch, metrics=metrics, title=title, published=published, compare=compare
-    )
-    return render(prepared, format, figures=figures)
+SUFFIXES = {"markdown": "md", "csv": "csv", "latex": "tex", "json": "json"}
+GROUPS = ("scores", "arena", "rates", "comparisons", "cost", "stability", "agreement", "movement")
+"""What files of tables are called."""
+OUT = "out=DIR"
+"""The words that choose another folder."""
 
 
 def render(prepared: Report, format: str, *, figures: bool = True) -> str:
-    """The report in one format."""
+    """The report in one format of `FORMATS`; `figures`: whether a page holds figures, which take seconds to draw."""
+    choose("format", format, FORMATS)
     if format == "html":
-        return page_of(prepared, exhibits(prepared) if figures else None)
+        from autolora_bench.report.page import page
+
+        return page(prepared, exhibits(prepared) if figures else None)
     return scores(prepared, format, prepared.further)
 
 
@@ -225,9 +54,16 @@ def scores(prepared: Report, format: str, further: Sequence[PlainTable] = ()) ->
 
 def exhibits(prepared: Report) -> Exhibits:
     """Figures and stability; the library of figures is loaded here, for it takes longer than a text report."""
-    from autolora_bench.report.figures import arena_figures, figures_of, trajectory_figures
-    from autolora_bench.report.figures.quality import rate_figures
+    from autolora_bench.report.figures.arena import arena_figures
+    from autolora_bench.report.figures.costs import cost_figures
+    from autolora_bench.report.figures.quality import curve_figures, pareto_figures, rate_figures
+    from autolora_bench.report.figures.ranks import rank_figures
     from autolora_bench.report.figures.reuse import report_key, reused
+    from autolora_bench.report.figures.searches import (
+        estimator_figures,
+        stability_figures,
+        trajectory_figures,
+    )
     from autolora_bench.report.figures.style import named_apart
 
     cells, problems = cell_stabilities(prepared.tables, prepared.collection.folders)
@@ -236,39 +72,18 @@ def exhibits(prepared: Report) -> Exhibits:
     figures = [
         *arena_figures(prepared.arenas),
         *rate_figures(prepared.tuned),
-        *figures_of(prepared.tables, prepared.costs, cells),
+        *pareto_figures(prepared.tables),
+        *cost_figures(prepared.costs),
+        *rank_figures(prepared.tables),
+        *stability_figures(cells),
+        *estimator_figures(prepared.tables),
+        *curve_figures(prepared.tables),
     ]
     return Exhibits(
         stability=list(filter(None, [stability_report(cells)])),
         figures=reused(named_apart(figures), key),
         trajectories=reused(named_apart(trajectories), key),
         problems=[*problems, *more],
-    )
-
-
-def page_of(prepared: Report, shown: Exhibits | None) -> str:
-    """The report as one HTML page, with what `shown` holds."""
-    from autolora_bench.report.page import Inside, page
-    from autolora_bench.report.rank_maps import rank_maps
-    from autolora_bench.report.search_lines import trajectories_of
-
-    inside, problems = None, []
-    if shown:
-        trajectories, _ = trajectories_of(prepared.tables, prepared.collection.folders)
-        tables = [*shown.stability, *prepared.agreement, *prepared.moved]
-        inside, problems = Inside(tables, trajectories, rank_maps(prepared.tables)), shown.problems
-    extra = [*prepared.rates, *prepared.comparisons, *cost_reports(prepared.costs)]
-    return page(
-        prepared.tables,
-        prepared.runs,
-        title=prepared.title,
-        arenas=prepared.arenas,
-        planted=prepared.planted,
-        first=prepared.first,
-        tuned=prepared.tuned,
-        extra=extra if shown else [],
-        inside=inside,
-        remarks=[*prepared.remarks, *(f"UNREADABLE {problem}" for problem in problems)],
     )
 
 
@@ -284,7 +99,7 @@ def report_stability(
 
     Args:
         records: what `collect` found; the search's artefacts are read from the runs' folders.
-        planned: as for `report`.
+        planned: as for `prepare`.
         format: markdown, csv, json, html or latex.
         title: heading of the study.
 
@@ -312,27 +127,65 @@ def plainly(tables: Sequence[PlainTable], format: str) -> str:
     return in_format(tables, format)
 
 
-def _remarks(
-    collection: Collection, outside: Sequence[RunRecord], planned: Sequence[PlannedRun]
-) -> list[str]:
-    remarks = [f"CONFLICT {conflict}" for conflict in collection.conflicts]
-    remarks += [f"UNREADABLE {item}" for item in collection.unreadable]
-    remarks += [
-        f"NOT READ {link}: a link to other results is not followed; name it too, in records= or merge="
-        for link in collection.links
-    ]
-    if collection.duplicates:
-        remarks.append(
-            f"{plural(collection.duplicates, 'record')} met twice with equal scores, counted once."
-        )
-    if outside:
-        near = Counter(filter(None, (unasked(record, planned) for record in outside)))
-        told = "".join(f"; {plural(count, 'record')} with {what}" for what, count in near.most_common(SAID))
-        remarks.append(f"{plural(len(outside), 'record')} found that this report does not ask for{told}.")
-    return remarks
+def write_report(folder: Path, prepared: Report, figures: Sequence[str] = ("svg",)) -> list[Path]:
+    """Write the arena, scores, comparisons, costs, stability, agreement of ranks and movement in every format, figures
+    (of these formats, svg or png), and report.html.
+
+    The same records give the same bytes.
+
+    Returns:
+        The files, in the order a reader wants them.
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
+    from autolora_bench.report.page import page
+
+    for form in figures:
+        choose("figures", form, ("svg", "png"))
+    shown = exhibits(prepared)
+    texts = {"report.html": page(prepared, shown)}
+    if prepared.tables:
+        own = replace(prepared, arenas=[])
+        texts |= {
+            f"scores.{SUFFIXES[name]}": scores(own, name) for name in ("markdown", "csv", "latex", "json")
+        }
+    groups = {
+        "arena": prepared.first,
+        "rates": prepared.rates,
+        "comparisons": prepared.comparisons,
+        "cost": cost_reports(prepared.costs),
+        "stability": shown.stability,
+        "agreement": prepared.agreement,
+        "movement": prepared.moved,
+    }
+    texts |= {
+        f"{group}.{suffix}": in_format(tables, name)
+        for group, tables in groups.items()
+        for name, suffix in SUFFIXES.items()
+        if tables
+    }
+    if prepared.arenas:
+        texts["arena.csv"] = arena_csv(prepared.arenas)
+    for name, text in texts.items():
+        write_atomically(folder / name, printable(text), OUT)
+    pictures = [*shown.figures, *shown.trajectories]
+    drawn = [path for picture in pictures for path in _write_figure(folder / "figures", picture, figures)]
+    return [*(folder / name for name in texts), *drawn]
 
 
-def choose(name: str, value: str, among: Sequence[str]) -> None:
-    """Raises UserError where `value` is none of the choices."""
-    if value not in among:
-        raise UserError(f"{name}={value} is not known", f"choose among: {', '.join(among)}")
+def left_over(folder: Path, written: Sequence[Path]) -> list[Path]:
+    """Files in a report's folder that have the name of a report's and were not written with `written`: an earlier one's
+    tables and figures, which may be of other records."""
+    own = {*written, *(path.with_suffix(".txt") for path in written if path.parent != folder)}
+    tables = [folder / f"{group}.{suffix}" for group in GROUPS for suffix in SUFFIXES.values()]
+    drawn = [path for path in sorted(folder.glob("figures/*")) if path.suffix in (".svg", ".png", ".txt")]
+    return [path for path in (*tables, *drawn) if path not in own and path.is_file()]
+
+
+def _write_figure(folder: Path, picture: "Picture", formats: Sequence[str]) -> list[Path]:
+    paths = [folder / f"{picture.name}.{suffix}" for suffix in formats]
+    for path, suffix in zip(paths, formats, strict=True):
+        write_atomically(path, picture.svg if suffix == "svg" else picture.png, OUT)
+    write_atomically(folder / f"{picture.name}.txt", f"{picture.caption}\n\n{picture.alt}\n", OUT)
+    return paths

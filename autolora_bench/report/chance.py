@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from statistics import NormalDist
 
 from autolora_bench.record import Evaluation
-from autolora_bench.report.frames import MOMENTS
+from autolora_bench.report.frames import evaluation_of
 from autolora_bench.report.runs import Run
 from autolora_bench.report.scoreboard import Column, Table
 
@@ -37,8 +37,9 @@ def chances_of(table: Table) -> dict[Column, Chance]:
     found = {}
     for column in table.columns:
         runs = [run for row in table.rows for run in row.cells[column].runs if run.completed]
-        examples = [count for run in runs if (count := _examples(run, column))]
-        level = _level(column, runs)
+        scored = [one for run in runs if (one := evaluation_of(run, column.epoch, column.split))]
+        examples = [one.examples for one in scored if one.examples]
+        level = _level(column, runs, scored)
         if level is not None and examples and not column.is_average:
             found[column] = Chance(level * 100.0, 100.0 * _limit(level, min(examples)), min(examples))
     return found
@@ -55,12 +56,12 @@ def guessed(table: Table, chances: dict[Column, Chance]) -> dict[Column, tuple[i
     return found
 
 
-def _level(column: Column, runs: Sequence[Run]) -> float | None:
+def _level(column: Column, runs: Sequence[Run], scored: Sequence[Evaluation]) -> float | None:
     if column.metric.published_scale != 100.0:
         return None
     if column.score in CORRELATIONS:
         return 0.0
-    shares = [share for run in runs if (share := _largest(run, column)) is not None]
+    shares = [one.largest_class for one in scored if one.largest_class is not None]
     if column.score == "accuracy" and shares:
         return max(shares)
     labels = {len(found) for run in runs if isinstance(found := run.setting("task", "labels"), list)}
@@ -70,19 +71,3 @@ def _level(column: Column, runs: Sequence[Run]) -> float | None:
 def _limit(level: float, examples: int) -> float:
     error = math.sqrt(level * (1.0 - level) / examples) if level else 1.0 / math.sqrt(max(examples - 1, 1))
     return level + NormalDist().inv_cdf(SURE) * error
-
-
-def _largest(run: Run, column: Column) -> float | None:
-    evaluation = _evaluation(run, column)
-    return evaluation.largest_class if evaluation else None
-
-
-def _examples(run: Run, column: Column) -> int | None:
-    evaluation = _evaluation(run, column)
-    return evaluation.examples if evaluation else None
-
-
-def _evaluation(run: Run, column: Column) -> Evaluation | None:
-    record = run.completed
-    found: Evaluation | None = getattr(record, MOMENTS[column.epoch]).get(column.split) if record else None
-    return found

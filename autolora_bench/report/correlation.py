@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from itertools import combinations
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from autolora_bench.report.numerals import p_value
@@ -26,14 +27,7 @@ def pearson(first: Floats, second: Floats) -> float | None:
 
 def spearman(first: Floats, second: Floats) -> float | None:
     """Spearman correlation, ties sharing their mean place; None where a side is constant."""
-    return pearson(places(first), places(second))
-
-
-def places(values: Floats) -> Floats:
-    """Places 1..n in ascending order; equal values share the mean of theirs."""
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    last = np.cumsum(counts)
-    return np.asarray((last - (counts - 1) / 2.0)[inverse.ravel()], dtype=np.float64)
+    return pearson(*(pd.Series(side).rank().to_numpy() for side in (first, second)))
 
 
 def over_pairs(values: Sequence[Floats], measure: Callable[[Floats, Floats], float | None]) -> float | None:

@@ -18,9 +18,10 @@ from autolora_bench.plan import PlannedRun
 from autolora_bench.record import RunRecord
 from autolora_bench.report import numerals
 from autolora_bench.report.artefacts import artefact_path
-from autolora_bench.report.build import FORMATS, choose, plainly, prepare
+from autolora_bench.report.build import FORMATS, plainly
 from autolora_bench.report.collect import Collection, Identity
 from autolora_bench.report.formats import PlainTable
+from autolora_bench.report.prepared import choose, prepare
 from autolora_bench.report.runs import Run
 from autolora_bench.report.scoreboard import Table
 from autolora_bench.untrusted import in_a_line, parse_json, read_bytes
@@ -71,7 +72,7 @@ def report_examples(
 
     Args:
         records: what `collect` found; the examples are read from the runs' folders.
-        planned: as for `report`.
+        planned: as for `prepare`.
         most: examples of each table, a whole number.
         format: markdown, csv, json, html or latex.
         title: heading of the study.

@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from autolora_bench.record import PhaseRecord, RunRecord
+from autolora_bench.record import Evaluation, PhaseRecord, RunRecord
 from autolora_bench.report.rows import RowRuns, rows_of, settings
-from autolora_bench.report.runs import Run, earlier_attempts, hardware, on_accelerator, processes
+from autolora_bench.report.runs import Run, earlier_attempts, grouped, hardware, on_accelerator, processes
 from autolora_bench.report.units import metric_of
 
 SEARCHES = ("search", "rates")
@@ -72,9 +72,7 @@ def frames_of(made: Sequence[Run], tuned: Mapping[str, Sequence[str]] | None = N
         made: the runs.
         tuned: as `rows_of`.
     """
-    by_model: dict[str, list[Run]] = {}
-    for run in made:
-        by_model.setdefault(run.model, []).append(run)
+    by_model = grouped(made, lambda run: run.model)
     rows = {model: rows_of(members, tuned) for model, members in by_model.items()}
     place = {
         id(run): (number, row)
@@ -103,6 +101,12 @@ def frames_of(made: Sequence[Run], tuned: Mapping[str, Sequence[str]] | None = N
             accelerator=[on_accelerator(record) for record in done.values()],
         ),
     )
+
+
+def evaluation_of(run: Run, epoch: str, split: str) -> Evaluation | None:
+    """What a completed run scored on a split; None without."""
+    found: Evaluation | None = getattr(run.completed, MOMENTS[epoch]).get(split) if run.completed else None
+    return found
 
 
 def run_cost(record: RunRecord) -> RunCost:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from autolora_bench.report.rows import RowRuns
-from autolora_bench.report.runs import Run
+from autolora_bench.report.runs import Run, grouped
 from autolora_bench.report.scoreboard import Unfilled
 
 Made = TypeVar("Made", Run, Unfilled)
@@ -20,8 +20,8 @@ def unfilled_of(rows: Sequence[RowRuns]) -> list[Unfilled]:
 
 def _by_task(row: RowRuns) -> list[Unfilled]:
     found = []
-    for task in dict.fromkeys(run.task for run in row.runs):
-        open_runs = [run for run in row.runs if run.task == task and run.completed is None]
+    lacking = (run for run in row.runs if run.completed is None)
+    for task, open_runs in grouped(lacking, lambda run: run.task).items():
         for command, runs in join(open_runs, "seed", lambda run: str(run.seed)).items():
             found.append(Unfilled(row.label, (task,), _states(runs), command))
     return found
@@ -29,9 +29,7 @@ def _by_task(row: RowRuns) -> list[Unfilled]:
 
 def _join_tasks(gaps: Sequence[Unfilled]) -> list[Unfilled]:
     """Gaps of one row with the same states, joined where their commands differ in nothing but the task."""
-    by_state: dict[str, list[Unfilled]] = {}
-    for gap in gaps:
-        by_state.setdefault(gap.states, []).append(gap)
+    by_state = grouped(gaps, lambda gap: gap.states)
     joined = [join(group, "task", lambda gap: gap.tasks[0]) for group in by_state.values()]
     return [
         replace(members[0], tasks=tuple(gap.tasks[0] for gap in members), command=command)
@@ -41,10 +39,10 @@ def _join_tasks(gaps: Sequence[Unfilled]) -> list[Unfilled]:
 
 
 def _states(runs: Sequence[Run]) -> str:
-    by_state: dict[str, list[str]] = {}
-    for run in sorted(runs, key=lambda run: run.seed):
-        by_state.setdefault(_reason(run), []).append(str(run.seed))
-    return "; ".join(f"{reason} (seed {', '.join(seeds)})" for reason, seeds in by_state.items())
+    by_reason = grouped(sorted(runs, key=lambda run: run.seed), _reason)
+    return "; ".join(
+        f"{why} (seed {', '.join(str(run.seed) for run in own)})" for why, own in by_reason.items()
+    )
 
 
 def _reason(run: Run) -> str:
@@ -65,9 +63,7 @@ def join(runs: Sequence[Made], name: str, value: Callable[[Made], str]) -> dict[
         value: what a command says of it; a command that says something else is left alone.
     """
     stated = re.compile(rf"(?<!\S){name}=(\S+)")
-    groups: dict[str, list[Made]] = {}
-    for run in runs:
-        groups.setdefault(stated.sub(f"{name}=*", run.command, count=1), []).append(run)
+    groups = grouped(runs, lambda run: stated.sub(f"{name}=*", run.command, count=1))
     commands = {}
     for pattern, members in groups.items():
         values = list(dict.fromkeys(value(run) for run in members))

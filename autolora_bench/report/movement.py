@@ -7,12 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from autolora_bench.config.search import FLAT_EFFECTIVE, FLAT_NEAR, Constraint, Rule, is_flat, level_of
-from autolora_bench.errors import UserError
-from autolora_bench.record import RunRecord
-from autolora_bench.report.artefacts import Floats, SearchResult, read_search_result
+from autolora_bench.report.artefacts import Floats, SearchResult, search_left
 from autolora_bench.report.collect import Identity
 from autolora_bench.report.formats import PlainTable
-from autolora_bench.report.runs import Run
+from autolora_bench.report.runs import Run, grouped
 from autolora_bench.report.scoreboard import Table
 
 NEAR = 0.01
@@ -101,10 +99,7 @@ def movement_table(cells: Sequence[CellMovement]) -> PlainTable | None:
 
 def movement_warnings(cells: Sequence[CellMovement]) -> list[str]:
     """A line per model some of whose searches were flat."""
-    models: dict[str, list[CellMovement]] = {}
-    for cell in cells:
-        if cell.flat:
-            models.setdefault(cell.model, []).append(cell)
+    models = grouped((cell for cell in cells if cell.flat), lambda cell: cell.model)
     return [_warning(model, flat) for model, flat in models.items()]
 
 
@@ -129,18 +124,9 @@ def _movement(run: Run, folders: Mapping[Identity, Path]) -> EndOfSearch | None:
         return None
     stated = _stated(phase.details.get("movement"), run.setting("method", "search", "components"))
     decided = (stated.decided if stated else None) or _by_rule(run)
-    result = None if stated and decided else _left(record, folders)
+    result = None if stated and decided else search_left(record, folders, [])
     found = stated or (movement_of(result.alpha) if result else None)
     return replace(found, decided=decided or (_by_budget(result, run) if result else None)) if found else None
-
-
-def _left(record: RunRecord, folders: Mapping[Identity, Path]) -> SearchResult | None:
-    """What the search left; None where it is gone or cannot be read."""
-    folder = folders.get(record.identity)
-    try:
-        return read_search_result(folder, record) if folder else None
-    except UserError:
-        return None
 
 
 def _by_rule(run: Run) -> tuple[float, float] | None:

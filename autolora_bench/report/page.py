@@ -18,23 +18,19 @@ from autolora_bench.report import numerals
 from autolora_bench.report.arena import Arena, RankProfile
 from autolora_bench.report.chance import chances_of
 from autolora_bench.report.charts import arena_chart, score_chart
+from autolora_bench.report.costs import cost_reports
 from autolora_bench.report.formats import ELSEWHERE, PlainTable, elsewhere_grid, grid_of
 from autolora_bench.report.leaderboard import matrix_of, view_of
 from autolora_bench.report.notes import origin_notes
-from autolora_bench.report.page_plots import (
-    Panels,
-    curve_panels,
-    estimator_panels,
-    rate_panels,
-    trajectory_panels,
-)
+from autolora_bench.report.page_plots import curve_panels, estimator_panels, rate_panels, trajectory_panels
+from autolora_bench.report.prepared import Exhibits, Report
 from autolora_bench.report.quality import column_title
-from autolora_bench.report.rank_maps import RankMap, RowRanks
+from autolora_bench.report.rank_maps import RankMap, RowRanks, rank_maps
 from autolora_bench.report.rows import Variant
 from autolora_bench.report.run_details import run_details
 from autolora_bench.report.runs import Run, told
 from autolora_bench.report.scoreboard import Row, Table
-from autolora_bench.report.search_lines import Trajectory
+from autolora_bench.report.search_lines import trajectories_of
 from autolora_bench.report.standings import Standings, fullest, main_column, shown_columns, standings_of
 from autolora_bench.report.tuning import TunedCell
 from autolora_bench.report.verdict import Card, arena_card, card_of
@@ -45,42 +41,9 @@ HEAT = 8
 """Steps from rank 0 to the largest."""
 
 
-@dataclass(frozen=True)
-class Inside:
-    """What was seen inside the searches, which a page shows folded."""
-
-    tables: Sequence[PlainTable] = ()
-    trajectories: Sequence[Trajectory] = ()
-    ranks: Sequence[RowRanks] = ()
-
-
-def page(
-    tables: Sequence[Table],
-    runs: Sequence[Run],
-    *,
-    title: str,
-    arenas: Sequence[Arena] = (),
-    planted: Sequence[Run] = (),
-    first: Sequence[PlainTable] = (),
-    tuned: Sequence[TunedCell] = (),
-    extra: Sequence[PlainTable] = (),
-    inside: Inside | None = None,
-    remarks: Sequence[str] = (),
-) -> str:
-    """The page's HTML.
-
-    Args:
-        tables: score tables, one per model.
-        runs: those that the tables' cells rest on.
-        title: heading of the page.
-        arenas: of the runs whose true ranks are known.
-        planted: those runs.
-        first: the arenas' tables.
-        tuned: what was tuned before it was compared.
-        extra: further tables.
-        inside: what was seen inside the searches; None leaves out all line charts too, which take a moment.
-        remarks: what a reader must know of the whole, e.g. conflicts and unreadable records.
-    """
+def page(prepared: Report, shown: Exhibits | None) -> str:
+    """The page's HTML; without `shown` no further tables and no line charts, which take a moment."""
+    tables, runs, arenas, tuned = prepared.tables, prepared.runs, prepared.arenas, prepared.tuned
     style = Markup((ASSETS / "page.css").read_text(encoding="utf-8"))
     script = Markup("\n".join((ASSETS / name).read_text(encoding="utf-8") for name in SCRIPTS))
     number = {id(run): index for index, run in enumerate(runs)}
@@ -88,7 +51,6 @@ def page(
     sections = [_score_section(one, number) for one in scored]
     fields = [_arena_section(model, arenas) for model in dict.fromkeys(arena.model for arena in arenas)]
     charts = [part["chart"] for part in [*fields, *sections] if part["chart"]]
-    panels = _panels(tables, tuned, inside)
     data = run_details(runs) | {
         "charts": [chart.data for chart in charts],
         "versus": [part["matrix"]["versus"] for part in sections if part["matrix"]],
@@ -97,23 +59,23 @@ def page(
         _environment()
         .get_template("page.html.j2")
         .render(
-            title=title,
+            title=prepared.title,
             style=style,
             script=script,
             policy=_policy(style, script),
             cards=[*map(arena_card, arenas), *(one.card(tuned) for one in scored)],
-            remarks=remarks,
+            remarks=[*prepared.remarks, *(f"UNREADABLE {one}" for one in (shown.problems if shown else ()))],
             filters=_filters(tables),
             overview=_overview(scored, number),
             arenas=fields,
             scores=sections,
-            first=[table for table in first if not table.drawn],
-            extra=extra,
-            panels=[one for one in panels if not one.inside],
-            inside=_inside_view(inside, [one for one in panels if one.inside]),
+            first=[table for table in prepared.first if not table.drawn],
+            extra=[*prepared.rates, *prepared.comparisons, *cost_reports(prepared.costs)] if shown else [],
+            panels=[*rate_panels(tuned), *curve_panels(tables)] if shown else [],
+            inside=_inside(prepared, shown) if shown else None,
             elsewhere=ELSEWHERE,
-            facts=_facts([*runs, *planted], arenas),
-            citation=_citation(title),
+            facts=_facts([*runs, *prepared.planted], arenas),
+            citation=_citation(prepared.title),
             data=_data(data),
         )
     )
@@ -287,25 +249,16 @@ def _heat(rank: float, top: float) -> int:
     return round(HEAT * rank / top) if top > 0 else 0
 
 
-def _panels(tables: Sequence[Table], tuned: Sequence[TunedCell], inside: Inside | None) -> list[Panels]:
-    if inside is None:
-        return []
-    return [
-        *rate_panels(tuned),
-        *curve_panels(tables),
-        *estimator_panels(tables),
-        *trajectory_panels(inside.trajectories),
-    ]
-
-
-def _inside_view(inside: Inside | None, panels: Sequence[Panels]) -> dict[str, Any] | None:
-    if inside is None or not (inside.tables or inside.ranks or panels):
-        return None
+def _inside(prepared: Report, shown: "Exhibits") -> dict[str, Any] | None:
+    """What was seen inside the searches, which a page shows folded."""
+    trajectories, _ = trajectories_of(prepared.tables, prepared.collection.folders)
+    tables = [*shown.stability, *prepared.agreement, *prepared.moved]
+    panels = [*estimator_panels(prepared.tables), *trajectory_panels(trajectories)]
     maps = [
         (found.table.model, found.row.method, found.row.label, [_map(*one) for one in _side_by_side(found)])
-        for found in inside.ranks
+        for found in rank_maps(prepared.tables)
     ]
-    return {"tables": inside.tables, "panels": panels, "maps": maps}
+    return {"tables": tables, "panels": panels, "maps": maps} if tables or maps or panels else None
 
 
 def _side_by_side(found: RowRanks) -> list[tuple[RankMap, float]]:

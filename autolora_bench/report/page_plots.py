@@ -28,8 +28,6 @@ class Panels:
     caption: str
     plots: tuple[tuple[str, str, Markup], ...]
     """Task (empty where a panel is of none), title and drawing."""
-    inside: bool = False
-    """Whether it is about the inside of a search."""
 
 
 def curve_panels(tables: Sequence[Table]) -> list[Panels]:
@@ -105,9 +103,7 @@ def estimator_panels(tables: Sequence[Table]) -> list[Panels]:
                 "The hypergradient's estimator at a few steps of the search: cosine to the hypergradient that "
                 "differentiates through the optimizer step, and the size of the estimator's two terms. A line per seed."
             )
-            found.append(
-                Panels("Estimator of the hypergradient", table.model, caption, tuple(plots), inside=True)
-            )
+            found.append(Panels("Estimator of the hypergradient", table.model, caption, tuple(plots)))
     return found
 
 
@@ -137,7 +133,7 @@ def _trajectory(found: Trajectory) -> Panels:
         f"{found.told}"
     )
     title = f"Search of {found.label}, {found.task}"
-    return Panels(title, found.table.model, caption, tuple(plots), inside=True)
+    return Panels(title, found.table.model, caption, tuple(plots))
 
 
 def _kind(look: Look) -> str:

@@ -8,6 +8,7 @@ from statistics import fmean
 
 from autolora_bench.errors import UserError
 from autolora_bench.paths import results_dir
+from autolora_bench.report.runs import grouped
 from autolora_bench.report.scoreboard import AVERAGE, Cell, Column, PublishedRow, Row, Table, averaged_tasks
 from autolora_bench.report.units import in_published_unit
 from autolora_bench.tables.text_files import named_rows
@@ -166,9 +167,7 @@ def attach_published(
     columns = [column for column in table.columns if column.task not in generated]
     if generated:
         columns = [column for column in columns if not column.is_average]
-    groups: dict[Group, list[Published]] = {}
-    for item in published:
-        groups.setdefault(item.group, []).append(item)
+    groups = grouped(published, lambda item: item.group)
     names = {family(row.method) for row in table.rows}
     same = {group for group in groups if group[2] == backbone}
     further = {column.published_key[0] for column in columns if column.suffix}

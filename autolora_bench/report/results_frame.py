@@ -8,7 +8,7 @@ import pandas as pd
 from autolora_bench.report.arena import is_planted
 from autolora_bench.report.collect import collect
 from autolora_bench.report.frames import Frames, frames_of
-from autolora_bench.report.runs import Run, runs_of
+from autolora_bench.report.runs import grouped, runs_of
 from autolora_bench.report.tuning import is_tuning, rates_of, tuned_cells
 
 
@@ -29,9 +29,7 @@ def load_results(*folders: str | Path) -> pd.DataFrame:
         warnings.warn(str(problem), RuntimeWarning, stacklevel=2)
     made, _ = runs_of(collection.records, None)
     rates = rates_of(tuned_cells(made))
-    kinds: dict[tuple[bool, bool], list[Run]] = {}
-    for run in made:
-        kinds.setdefault((is_tuning(run), is_planted(run)), []).append(run)
+    kinds = grouped(made, lambda run: (is_tuning(run), is_planted(run)))
     parts = [_joined(frames_of(kinds[kind], rates), kind[0]) for kind in sorted(kinds)]
     return pd.concat(
         [part for part in parts if len(part)] or [_joined(frames_of([]), False)], ignore_index=True

@@ -4,10 +4,10 @@ That order, in tables and figures, is by family, as each method states its own (
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 from autolora_bench.config.data import Source
 from autolora_bench.config.experiment import experiment_identity
@@ -17,6 +17,9 @@ from autolora_bench.plan import PlannedRun, State
 from autolora_bench.record import RunRecord
 from autolora_bench.report.collect import Identity, Unreadable
 from autolora_bench.report.shipped import label, shipped_kind
+
+Item = TypeVar("Item")
+Key = TypeVar("Key", bound=Hashable)
 
 OTHER = "other"
 LONGEST = 100
@@ -237,6 +240,14 @@ def _checkpoint(config: dict[str, Any]) -> Any:
     """The weights that replace the named model's own, if any."""
     node = config.get("model")
     return node.get("checkpoint") if isinstance(node, dict) else None
+
+
+def grouped(items: Iterable[Item], key: Callable[[Item], Key]) -> dict[Key, list[Item]]:
+    """The items by what `key` says of each; groups, and their members, in the items' order."""
+    found: dict[Key, list[Item]] = {}
+    for item in items:
+        found.setdefault(key(item), []).append(item)
+    return found
 
 
 def has_own_plant(run: Run) -> bool:

@@ -10,7 +10,7 @@ import pandas as pd
 from autolora_bench.metrics.registry import Metric
 from autolora_bench.report import numerals
 from autolora_bench.report.rows import Variant
-from autolora_bench.report.runs import PairKey, Run
+from autolora_bench.report.runs import PairKey, Run, grouped
 from autolora_bench.report.units import metric_title
 
 ALPHA = 0.05
@@ -212,10 +212,7 @@ class Row:
     @property
     def by_task(self) -> dict[str, list[Run]]:
         """Task -> its runs, made or planned."""
-        found: dict[str, list[Run]] = {}
-        for run in self.runs:
-            found.setdefault(run.task, []).append(run)
-        return found
+        return grouped(self.runs, lambda run: run.task)
 
 
 @dataclass(frozen=True)
@@ -238,7 +235,7 @@ class Claim:
     @property
     def units(self) -> tuple[float, ...]:
         """What the test takes for independent: seeds on one task, means of tasks over several."""
-        if len(self.columns) == 1:
+        if len(self.differences) == 1:
             return self.differences[0]
         return tuple(statistics.fmean(values) for values in self.differences)
 

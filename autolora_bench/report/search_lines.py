@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from autolora_bench.config.search import Rule, level_of
 from autolora_bench.errors import UserError
 from autolora_bench.record import RunRecord
-from autolora_bench.report.artefacts import SearchPath, evenly, read_search_path, read_search_result
+from autolora_bench.report.artefacts import SearchPath, evenly, read_search_path, search_left
 from autolora_bench.report.collect import Identity
 from autolora_bench.report.runs import Run
 from autolora_bench.report.scoreboard import Table
@@ -88,16 +88,11 @@ def _first(
             problems.append(error.what)
             continue
         if path is not None and len(path.steps) > 1:
-            return run, path, _kept(folder, run.record, path)
+            left = search_left(
+                run.record, folders, []
+            )  # what cannot be read is said where ranks are reported
+            return run, path, left.kept if left and left.kept.shape == path.alpha.shape[1:] else None
     return None
-
-
-def _kept(folder: Path, record: RunRecord, path: SearchPath) -> NDArray[np.bool_] | None:
-    try:
-        result = read_search_result(folder, record)
-    except UserError:  # said where ranks are reported
-        return None
-    return result.kept if result and result.kept.shape == path.alpha.shape[1:] else None
 
 
 def _grid(run: Run, layers: int) -> list[list[tuple[str, int]]]:

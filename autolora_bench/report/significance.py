@@ -19,6 +19,7 @@ from autolora_bench.report.scoreboard import ALPHA, Claim, Column, Row, of_tasks
 
 Floats = NDArray[np.float64]
 Key = TypeVar("Key", bound=Hashable)
+Made = TypeVar("Made", bound=Claim)
 
 POWER = 0.8
 NO_SPREAD = 1e-9
@@ -165,6 +166,11 @@ def claims_of(rows: Sequence[Row], columns: Sequence[Column], compare: Sequence[
         for first, second in _declared(rows, compare) or _every_two(rows)
         for claim in _claims(rows, first, second, _headlines(columns))
     ]
+    return corrected(found)
+
+
+def corrected(found: Sequence[Made]) -> list[Made]:
+    """The claims, tested and corrected together; without a p those that no scores could separate."""
     tested = [claim for claim in found if len(claim.units) >= smallest_separable()]
     p_values = {id(claim): sign_flip_test(claim.units) for claim in tested}
     adjusted = dict(zip(p_values, holm(list(p_values.values())), strict=True))

@@ -15,8 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from autolora_bench.errors import UserError
-from autolora_bench.report.artefacts import SearchResult, read_search_result
+from autolora_bench.report.artefacts import SearchResult, search_left
 from autolora_bench.report.collect import Identity
 from autolora_bench.report.correlation import (
     DRAWS,
@@ -32,7 +31,7 @@ from autolora_bench.report.correlation import (
     spearman,
 )
 from autolora_bench.report.formats import PlainTable
-from autolora_bench.report.runs import Run, has_own_plant
+from autolora_bench.report.runs import Run, grouped, has_own_plant
 from autolora_bench.report.scoreboard import Table
 
 HEAD = (
@@ -179,11 +178,13 @@ def cell_stabilities(
     for table in tables:
         for row in table.rows:
             for task, runs in row.by_task.items():
-                results = [(e, r) for e in runs if (r := _read(e, folders, problems)) is not None]
+                results = [
+                    (e, r) for e in runs if (r := search_left(e.completed, folders, problems)) is not None
+                ]
                 if any(has_own_plant(run) for run, _ in results):
                     problems.append(f"{table.model}, {task}, {row.label}: {OWN_PLANTS}")
                     continue
-                for group in _comparable(results):
+                for group in grouped(results, lambda one: (one[1].modules, one[1].alpha.shape)).values():
                     seeds = tuple(sorted(run.seed for run, _ in group))
                     found.append(
                         CellStability(table.model, task, row.label, _figures(group), table.named(task), seeds)
@@ -197,26 +198,6 @@ def stability_report(cells: Sequence[CellStability], problems: Sequence[str] = (
         return None
     rows = tuple(_row(cell) for cell in cells)
     return PlainTable("Stability of the search over seeds", HEAD, rows, (*NOTES, *problems))
-
-
-def _read(run: Run, folders: Mapping[Identity, Path], problems: list[str]) -> SearchResult | None:
-    record = run.completed
-    folder = folders.get(record.identity) if record else None
-    if record is None or folder is None:
-        return None
-    try:
-        return read_search_result(folder, record)
-    except UserError as error:
-        problems.append(error.what)
-        return None
-
-
-def _comparable(results: list[tuple[Run, SearchResult]]) -> list[list[tuple[Run, SearchResult]]]:
-    """Searches over the same layers with the same number of components."""
-    groups: dict[object, list[tuple[Run, SearchResult]]] = {}
-    for run, result in results:
-        groups.setdefault((result.modules, result.alpha.shape), []).append((run, result))
-    return list(groups.values())
 
 
 def _figures(group: list[tuple[Run, SearchResult]]) -> Stability:

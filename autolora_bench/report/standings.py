@@ -9,41 +9,25 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
-from statistics import fmean
 
 from autolora_bench.report.runs import PairKey
-from autolora_bench.report.scoreboard import ALPHA, Cell, Column, Table, tasks_under
+from autolora_bench.report.scoreboard import Cell, Claim, Column, Table, tasks_under
 from autolora_bench.report.significance import (
     ALL_ROWS,
     bootstrap_interval,
-    holm,
+    corrected,
     paired_differences,
-    sign_flip_test,
-    smallest_separable,
 )
 
 
 @dataclass(frozen=True)
-class Pair:
-    """Two rows of a column. Positive differences favour the first, also where lower is better."""
+class Pair(Claim):
+    """Two rows of a column, as a claim on its score."""
 
-    first: int
-    second: int
-    mean: float
-    """Over seeds, then over tasks."""
-    interval: tuple[float, float] | None
+    interval: tuple[float, float] | None = None
     """95 %; None where there are too few pairs, and of long tables for pairs that are not claimed."""
-    pairs: int
-    """(task, seed) pairs."""
-    claimed: bool
+    claimed: bool = False
     """Whether it is one of the table's paired comparisons."""
-    adjusted: float | None
-    """p after correction; None where no scores could have separated the two."""
-
-    @property
-    def separated(self) -> bool:
-        """Whether the test tells the two apart."""
-        return self.adjusted is not None and self.adjusted < ALPHA
 
 
 @dataclass(frozen=True)
@@ -108,29 +92,19 @@ def standings_of(table: Table, column: Column) -> Standings:
     cells = [row.cells[column] for row in table.rows]
     scored = [(sign * cell.mean, -place) for place, cell in enumerate(cells) if cell.mean is not None]
     order = tuple(-place for _, place in sorted(scored, reverse=True))
-    claimed = _claimed(table, column)
-    tasks = tasks_under(column, table.columns)
-    found = []
-    for first, second in combinations(sorted(order), 2):
-        by_task = _differences(cells[first], cells[second], sign)
-        if by_task.keys() != tasks:
-            continue
-        differences = [*by_task.values()]
-        known = (first, second) in claimed
-        wanted = known or len(table.rows) <= ALL_ROWS
-        means = [fmean(values) for values in differences]
-        found.append(
-            Pair(
-                first,
-                second,
-                fmean(means),
-                bootstrap_interval(differences) if wanted else None,
-                sum(map(len, differences)),
-                known,
-                claimed.get((first, second)),
-            )
-        )
-    return Standings(column, tuple(_tested(found, cells, sign)), order)
+    claimed, tasks = _claimed(table, column), tasks_under(column, table.columns)
+    known, others = [], []
+    for pair in combinations(sorted(order), 2):
+        by_task = _differences(cells[pair[0]], cells[pair[1]], sign)
+        if by_task.keys() == tasks:
+            wanted = pair in claimed or len(table.rows) <= ALL_ROWS
+            interval = bootstrap_interval([*by_task.values()]) if wanted else None
+            one = Pair(*pair, (column,), tuple(by_task.values()), interval=interval, claimed=pair in claimed)
+            if one.claimed:
+                known.append(replace(one, adjusted=claimed[pair]))
+            else:
+                others.append(one)
+    return Standings(column, (*known, *corrected(others)), order)
 
 
 def _claimed(table: Table, column: Column) -> dict[tuple[int, int], float | None]:
@@ -158,15 +132,3 @@ def _differences(first: Cell, second: Cell, sign: float) -> dict[str, tuple[floa
             tasks[key[0]][side][key] = score
     found = {task: tuple((sign * paired_differences(*sides)).tolist()) for task, sides in tasks.items()}
     return {task: values for task, values in found.items() if values}
-
-
-def _tested(pairs: Sequence[Pair], cells: Sequence[Cell], sign: float) -> list[Pair]:
-    """The pairs that are not claimed, with a p where they have enough units: seeds on one task, tasks over several."""
-    units = {}
-    for place, pair in enumerate(pairs):
-        by_task = [*_differences(cells[pair.first], cells[pair.second], sign).values()]
-        own = by_task[0] if len(by_task) == 1 else [fmean(values) for values in by_task]
-        if not pair.claimed and len(own) >= smallest_separable():
-            units[place] = own
-    adjusted = dict(zip(units, holm([sign_flip_test(own) for own in units.values()]), strict=True))
-    return [replace(pair, adjusted=adjusted.get(n, pair.adjusted)) for n, pair in enumerate(pairs)]

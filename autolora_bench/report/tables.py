@@ -10,12 +10,12 @@ import pandas as pd
 from autolora_bench.config.experiment import COMPARE
 from autolora_bench.metrics.registry import Metric
 from autolora_bench.record import RunRecord
-from autolora_bench.report.frames import MOMENTS, Frames, cost_by_row
+from autolora_bench.report.frames import Frames, cost_by_row, evaluation_of
 from autolora_bench.report.missing_cells import unfilled_of
 from autolora_bench.report.notes import footnotes_of, generated_tasks, marked_tasks
 from autolora_bench.report.published import Published, attach_published, backbone_name
 from autolora_bench.report.rows import RowRuns
-from autolora_bench.report.runs import Run
+from autolora_bench.report.runs import Run, grouped
 from autolora_bench.report.scoreboard import AVERAGE, Cell, Column, Row, Table, of_tasks
 from autolora_bench.report.significance import claims_of, separated
 from autolora_bench.report.units import metric_of
@@ -40,54 +40,44 @@ def tables_of(
         title: what the table is called.
         compare: the family of comparisons, `method:other`.
     """
-    return [_table(model, frames, published, epoch, metrics, title, compare) for model in frames.rows]
-
-
-def _table(
-    model: str,
-    frames: Frames,
-    published: Sequence[Published],
-    epoch: str,
-    metrics: str,
-    title: str,
-    compare: Sequence[str],
-) -> Table:
-    found = frames.rows[model]
-    shown = [row for row in found if row.alive] or found
-    place = {id(run): number for number, row in enumerate(shown) for run in row.runs}
-    runs = [run for run in frames.made if id(run) in place]
-    backbone = backbone_name(_weights(runs[0]))
-    known = {(p.task, p.metric) for p in published if p.backbone == backbone}
     anywhere = {(p.task, p.metric) for p in published}
-    columns = columns_of(runs, epoch=epoch, metrics=metrics, known=known, subsets=anywhere)
-    averages = averages_of(columns)
-    position = pd.Series({n: place[id(run)] for n, run in enumerate(frames.made) if id(run) in place})
-    cells = _cells(frames.scores, position, shown, columns, averages)
-    costs = frames.costs[frames.costs.index.isin(position.index)]
-    costs = costs.assign(row=position.loc[costs.index]).join(frames.runs[["task", "seed"]])
-    seconds = cost_by_row(costs, "total", {run.task for run in runs})
-    order = {task: number for number, task in enumerate(dict.fromkeys(run.task for run in runs))}
-    rows = [
-        _row(row, own, seconds.get(number), order)
-        for number, (row, own) in enumerate(zip(shown, cells, strict=True))
-    ]
-    claims = claims_of(rows, [*columns, *averages], compare)
-    rows = _marked(rows, separated(rows, [*columns, *averages], claims))
-    counts = Counter(cell.n for row in rows for cell in row.cells.values() if cell.n)
-    table = Table(
-        title=title,
-        model=model,
-        columns=[*columns, *averages],
-        rows=rows,
-        usual_n=max(counts, key=lambda n: (counts[n], n), default=0),
-        marked=frozenset(marked_tasks(runs)),
-        unfilled=unfilled_of([*shown, *(row for row in found if row not in shown)]),
-        claims=claims,
-        compare=tuple(compare),
-        costs=costs,
-    )
-    table = attach_published(table, published, backbone, generated_tasks(runs))
-    return replace(table, footnotes=footnotes_of(table, runs, shown))
+    tables = []
+    for model, found in frames.rows.items():
+        shown = [row for row in found if row.alive] or found
+        place = {id(run): number for number, row in enumerate(shown) for run in row.runs}
+        runs = [run for run in frames.made if id(run) in place]
+        backbone = backbone_name(_weights(runs[0]))
+        known = {(p.task, p.metric) for p in published if p.backbone == backbone}
+        columns = columns_of(runs, epoch=epoch, metrics=metrics, known=known, subsets=anywhere)
+        averages = averages_of(columns)
+        position = pd.Series({n: place[id(run)] for n, run in enumerate(frames.made) if id(run) in place})
+        cells = _cells(frames.scores, position, shown, columns, averages)
+        costs = frames.costs[frames.costs.index.isin(position.index)]
+        costs = costs.assign(row=position.loc[costs.index]).join(frames.runs[["task", "seed"]])
+        seconds = cost_by_row(costs, "total", {run.task for run in runs})
+        order = {task: number for number, task in enumerate(dict.fromkeys(run.task for run in runs))}
+        rows = [
+            _row(row, own, seconds.get(number), order)
+            for number, (row, own) in enumerate(zip(shown, cells, strict=True))
+        ]
+        claims = claims_of(rows, [*columns, *averages], compare)
+        rows = _marked(rows, separated(rows, [*columns, *averages], claims))
+        counts = Counter(cell.n for row in rows for cell in row.cells.values() if cell.n)
+        table = Table(
+            title=title,
+            model=model,
+            columns=[*columns, *averages],
+            rows=rows,
+            usual_n=max(counts, key=lambda n: (counts[n], n), default=0),
+            marked=frozenset(marked_tasks(runs)),
+            unfilled=unfilled_of([*shown, *(row for row in found if row not in shown)]),
+            claims=claims,
+            compare=tuple(compare),
+            costs=costs,
+        )
+        table = attach_published(table, published, backbone, generated_tasks(runs))
+        tables.append(replace(table, footnotes=footnotes_of(table, runs, shown)))
+    return tables
 
 
 def _weights(run: Run) -> str:
@@ -138,9 +128,7 @@ def _cells(
     }
     found: list[dict[Column, Cell]] = []
     for place, row in enumerate(rows):
-        by_task: dict[str, list[Run]] = {}
-        for run in row.runs:
-            by_task.setdefault(run.task, []).append(run)
+        by_task = grouped(row.runs, lambda run: run.task)
         cells = {}
         for number, column in enumerate(columns):
             own = seeds.get((place, number), {})
@@ -156,10 +144,8 @@ def _cells(
 
 def _was_asked(run: Run, column: Column) -> bool:
     """Whether the run is to have the score, or was asked for it: not every run is asked for every metric."""
-    if run.completed is None:
-        return True
-    found = getattr(run.completed, MOMENTS[column.epoch]).get(column.split)
-    return found is not None and column.score in found.scores
+    found = evaluation_of(run, column.epoch, column.split)
+    return run.completed is None or (found is not None and column.score in found.scores)
 
 
 def _average(parts: Sequence[Cell]) -> Cell:
@@ -246,11 +232,8 @@ def columns_of(
         known: (task, metric) published for the table's backbone.
         subsets: (task, metric) published for any backbone, to find subsets such as webnlg/unseen.
     """
-    tasks: dict[str, list[Run]] = {}
-    for run in runs:
-        tasks.setdefault(run.task, []).append(run)
     columns: list[Column] = []
-    for task, members in tasks.items():
+    for task, members in grouped(runs, lambda run: run.task).items():
         facts = _facts(task, members)
         scores = facts.scores[:1] if metrics == "headline" else facts.scores
         for column in _columns(facts, scores, epoch, members):

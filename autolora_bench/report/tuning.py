@@ -16,7 +16,7 @@ from autolora_bench.report.chance import CORRELATIONS
 from autolora_bench.report.formats import PlainTable
 from autolora_bench.report.frames import run_cost
 from autolora_bench.report.rows import Variant, settings
-from autolora_bench.report.runs import OTHER, Run, hardware, method_order
+from autolora_bench.report.runs import OTHER, Run, grouped, hardware, method_order
 from autolora_bench.report.units import metric_of
 
 RATE = "method.learning_rate"
@@ -119,21 +119,18 @@ def is_tuning(run: Run) -> bool:
 
 def tuned_cells(runs: Sequence[Run]) -> list[TunedCell]:
     """What the tuning runs among `runs` say of the others, ordered by task, then as tables order methods."""
-    methods: dict[tuple[str, str, str], list[Run]] = {}
-    for run in runs:
-        methods.setdefault((run.model, run.task, run.method), []).append(run)
     found = []
-    for members in methods.values():
+    for members in grouped(runs, lambda run: (run.model, run.task, run.method)).values():
         names = _following(members)
+        left = {*NOT_OF_A_CELL, SEARCH_RATE, *names}
         groups: dict[Variant, list[Run]] = {}
         for run in members:
-            left = (*NOT_OF_A_CELL, SEARCH_RATE, *names)
-            kept = [(k, v) for k, v in run.settings.items() if k not in left]
-            groups.setdefault(tuple(sorted(kept)), []).append(run)
+            kept = tuple(sorted(one for one in run.settings.items() if one[0] not in left))
+            groups.setdefault(kept, []).append(run)
         apart = {
             tuple(sorted((*rest, *held))): own
             for rest, group in groups.items()
-            for held, own in _by_search_rate(group).items()
+            for held, own in by_search_rate(group).items()
         }
         tuned = {rest: own for rest, own in apart.items() if any(map(is_tuning, own))}
         common = set.intersection(*(set(rest) for rest in tuned)) if tuned else set()
@@ -164,7 +161,7 @@ def rates_of(cells: Sequence[TunedCell]) -> dict[str, tuple[str, ...]]:
     return {config_id: cell.rate_names for cell in cells if cell.is_best for config_id in cell.final_ids}
 
 
-def _by_search_rate(runs: Sequence[Run]) -> dict[Variant, list[Run]]:
+def by_search_rate(runs: Sequence[Run]) -> dict[Variant, list[Run]]:
     """The setting of a search's own rate, nothing where it follows the method's -> those runs.
 
     Where it was held at one value, the run in which both have that value belongs to the cell of that value, and to the
@@ -195,9 +192,7 @@ def _following(runs: Sequence[Run]) -> tuple[str, ...]:
 
 def _cell(runs: Sequence[Run], own: Variant | list[tuple[str, str]], names: tuple[str, ...]) -> TunedCell:
     first, tuning = runs[0], [run for run in runs if is_tuning(run)]
-    rates: dict[float, list[Run]] = {}
-    for run in tuning:
-        rates.setdefault(_rate(run), []).append(run)
+    rates = grouped(tuning, _rate)
     ended = {rate: members for rate, members in sorted(rates.items()) if _is_decided(members)}
     trials = {rate: _mean(members) for rate, members in ended.items()}
     others = [run for run in runs if not is_tuning(run)]

@@ -21,7 +21,8 @@ from autolora_bench.errors import UserError
 from autolora_bench.models import fetch
 from autolora_bench.models.locate import locate
 from autolora_bench.paths import conf_dir
-from autolora_bench.report.build import EPOCHS, FORMATS, METRICS
+from autolora_bench.report.build import FORMATS
+from autolora_bench.report.prepared import EPOCHS, METRICS
 
 pytestmark = pytest.mark.usefixtures("own_folder")
 

@@ -313,8 +313,9 @@ def test_any_value_at_any_place_of_a_record_is_reported_or_refused(
     a_run: Callable[..., Path], tmp_path: Path, count: int
 ) -> None:
     """A sample of all pairs of a place and a value; nothing but a refusal or a report may come of one."""
-    from autolora_bench.report.build import report
+    from autolora_bench.report.build import render
     from autolora_bench.report.collect import collect
+    from autolora_bench.report.prepared import prepare
 
     a_run(tmp_path / "good", "lora", 0, 0.5)
     path = a_run(tmp_path / "bad", "autolora", 0, 0.6) / "run.json"
@@ -331,7 +332,7 @@ def test_any_value_at_any_place_of_a_record_is_reported_or_refused(
         found = collect(tmp_path / "good", tmp_path / "bad")
         refused += len(found.unreadable)
         for layout in ("markdown", "csv"):
-            assert "50.00" in report(found, format=layout) or layout == "csv"
+            assert "50.00" in render(prepare(found), layout) or layout == "csv"
     assert count / 8 < refused < 0.94 * count
 
 

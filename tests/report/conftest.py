@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -36,9 +36,10 @@ from autolora_bench.record import (
     Status,
     write_record,
 )
-from autolora_bench.report.build import report
+from autolora_bench.report import build
 from autolora_bench.report.collect import Collection, collect
 from autolora_bench.report.frames import frames_of
+from autolora_bench.report.prepared import prepare
 from autolora_bench.report.published import read_published
 from autolora_bench.report.runs import runs_of
 from autolora_bench.report.scoreboard import Table
@@ -59,6 +60,30 @@ TASKS: dict[str, TaskConfig] = {
     ),
     "webnlg": GenerationTask(name="webnlg", title="WebNLG", metrics=["bleu", "meteor", "ter"], test=["test"]),
 }  # fmt: skip
+
+
+def report(
+    records: Collection | list[RunRecord],
+    planned: list[PlannedRun] | None = None,
+    *,
+    format: str = "markdown",
+    figures: bool = True,
+    **asked: Any,
+) -> str:
+    """As text, with the options that `prepare` takes."""
+    return build.render(prepare(records, planned, **asked), format, figures=figures)
+
+
+def write_report(
+    folder: Path,
+    records: Collection | list[RunRecord],
+    planned: list[PlannedRun] | None = None,
+    *,
+    figures: Sequence[str] = ("svg",),
+    **asked: Any,
+) -> list[Path]:
+    """As a folder, with the options that `prepare` takes."""
+    return build.write_report(folder, prepare(records, planned, **asked), figures)
 
 
 @registry.method("uniform", runs="autolora_bench.methods.lora:Lora", family="control")

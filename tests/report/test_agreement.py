@@ -11,7 +11,8 @@ from scipy import stats
 
 from autolora_bench.record import LayerRank, RunRecord
 from autolora_bench.report.agreement import across_groups, rank_agreement, settings_agreement, task_agreement
-from autolora_bench.report.build import prepare, report_stability
+from autolora_bench.report.build import report_stability
+from autolora_bench.report.prepared import prepare
 
 Ranks = list[list[int]]
 

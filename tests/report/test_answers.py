@@ -13,7 +13,7 @@ import pytest
 from autolora_bench.errors import UserError
 from autolora_bench.record import Evaluation, LayerRank, PhaseRecord, RunRecord, Status
 from autolora_bench.report import numerals
-from autolora_bench.report.build import Report, prepare
+from autolora_bench.report.prepared import Report, prepare
 from autolora_bench.report.significance import smallest_separable
 from autolora_bench.report.standings import standings_of
 from autolora_bench.report.tuning import tuning_table

@@ -17,9 +17,9 @@ from autolora_bench.plan import PlannedRun
 from autolora_bench.record import Evaluation, LayerRank, PhaseRecord, RunRecord, Status
 from autolora_bench.report.arena import Arena, arenas_of, chosen, regret
 from autolora_bench.report.arena_tables import arena_csv, arena_tables
-from autolora_bench.report.build import report, report_stability
-from autolora_bench.report.folder import write_report
+from autolora_bench.report.build import report_stability
 from autolora_bench.report.runs import runs_of
+from tests.report.conftest import report, write_report
 
 TRUTH = {f"blocks.{i}.dense": rank for i, rank in enumerate((0, 0, 2, 3, 4, 15))}
 RANKS = {

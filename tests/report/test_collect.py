@@ -13,9 +13,8 @@ import pytest
 
 from autolora_bench.errors import UserError
 from autolora_bench.record import RunRecord, Status, write_record
-from autolora_bench.report.build import report
 from autolora_bench.report.collect import collect
-from autolora_bench.report.folder import write_report
+from tests.report.conftest import report, write_report
 
 Make = Callable[..., RunRecord]
 

@@ -11,7 +11,7 @@ from autolora_bench import cli
 from autolora_bench.errors import UserError
 from autolora_bench.plan import PlannedRun, distinct_comparisons
 from autolora_bench.record import RunRecord
-from autolora_bench.report.build import Report, prepare
+from autolora_bench.report.prepared import Report, prepare
 from autolora_bench.request import read_request
 from autolora_bench.sweeps.tuned_first import planned_runs
 from autolora_bench.user_code import read_own

@@ -40,7 +40,6 @@ from autolora_bench.report.figures.style import (
     shortened,
     wrapped,
 )
-from autolora_bench.report.folder import write_report
 from autolora_bench.report.formats import in_format
 from autolora_bench.report.frames import frames_of
 from autolora_bench.report.page_plots import trajectory_panels
@@ -51,7 +50,7 @@ from autolora_bench.report.runs import runs_of
 from autolora_bench.report.scoreboard import Table
 from autolora_bench.report.search_lines import Trajectory, diagnostics, trajectories_of
 from autolora_bench.report.tables import tables_of
-from tests.report.conftest import Make, Study
+from tests.report.conftest import Make, Study, write_report
 
 
 @pytest.fixture(autouse=True)

@@ -13,9 +13,9 @@ import pytest
 from autolora_bench.errors import UserError
 from autolora_bench.plan import PlannedRun
 from autolora_bench.record import RunRecord
-from autolora_bench.report.build import FORMATS, report
+from autolora_bench.report.build import FORMATS
 from autolora_bench.report.formats import escape
-from tests.report.conftest import PUBLISHED, Make, Study
+from tests.report.conftest import PUBLISHED, Make, Study, report
 
 
 @pytest.mark.parametrize("name", ["markdown", "latex", "csv", "html"])

@@ -10,9 +10,9 @@ import pytest
 import autolora_bench
 from autolora_bench.errors import UserError
 from autolora_bench.record import RunRecord, Status, write_record
-from autolora_bench.report.build import prepare
 from autolora_bench.report.collect import collect
 from autolora_bench.report.frames import frames_of
+from autolora_bench.report.prepared import prepare
 from autolora_bench.report.runs import runs_of
 
 Make = Callable[..., RunRecord]

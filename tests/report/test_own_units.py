@@ -11,10 +11,11 @@ import pytest
 
 from autolora_bench.record import RunRecord
 from autolora_bench.report import numerals
-from autolora_bench.report.build import prepare, report
 from autolora_bench.report.disagreement import _shown
 from autolora_bench.report.formats import grid_of
+from autolora_bench.report.prepared import prepare
 from autolora_bench.report.published import FIELDS
+from tests.report.conftest import report
 
 Make = Callable[..., RunRecord]
 

@@ -15,8 +15,7 @@ from typing import Any
 import pytest
 
 from autolora_bench.record import RunRecord
-from autolora_bench.report.build import report
-from tests.report.conftest import PUBLISHED, Study
+from tests.report.conftest import PUBLISHED, Study, report
 
 ENTER, ESCAPE, TAB = "\ue007", "\ue00c", "\ue004"
 HOW_TO_GET = "no chromium and chromedriver; Debian, Ubuntu: apt-get install chromium chromium-driver"

@@ -14,13 +14,13 @@ import pytest
 from autolora_bench.plan import PlannedRun
 from autolora_bench.record import RunRecord, Status
 from autolora_bench.report import verdict
-from autolora_bench.report.build import report
 from autolora_bench.report.collect import collect
 from autolora_bench.report.figures.quality import rate_figures
 from autolora_bench.report.page_plots import rate_panels
 from autolora_bench.report.palette import COLOURS, looks
 from autolora_bench.report.plots import Plot, PlotLine, apart
 from autolora_bench.report.tuning import TunedCell
+from tests.report.conftest import report
 
 Study = tuple[list[RunRecord], list[PlannedRun]]
 RESULTS = Path(__file__).resolve().parents[2] / "results"

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from autolora_bench.record import RunRecord
-from autolora_bench.report.build import prepare
 from autolora_bench.report.comparisons import rank_test
+from autolora_bench.report.prepared import prepare
 
 
 @pytest.mark.parametrize(("seeds", "ranks"), [(5, 2), (4, 3)])

@@ -8,7 +8,7 @@ import pytest
 from autolora_bench.report.collect import Collection
 from autolora_bench.report.figures import reuse
 from autolora_bench.report.figures.style import Picture, named_apart
-from autolora_bench.report.folder import write_report
+from tests.report.conftest import write_report
 
 DRAWN = b"<svg>drawn</svg>"
 

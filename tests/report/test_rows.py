@@ -18,16 +18,18 @@ from autolora_bench.paths import conf_dir
 from autolora_bench.plan import PlannedRun
 from autolora_bench.record import RunRecord, Status
 from autolora_bench.report import shipped
-from autolora_bench.report.build import FORMATS, prepare, report
+from autolora_bench.report.build import FORMATS
 from autolora_bench.report.comparisons import comparison_table
 from autolora_bench.report.costs import cost_tables
 from autolora_bench.report.figures.quality import pareto_figures
 from autolora_bench.report.frames import frames_of
+from autolora_bench.report.prepared import prepare
 from autolora_bench.report.runs import flatten, runs_of
 from autolora_bench.report.scoreboard import Table
 from autolora_bench.report.shipped import OPEN, shipped_settings
 from autolora_bench.report.tables import tables_of
 from autolora_bench.user_code import read_own
+from tests.report.conftest import report
 
 Make = Callable[..., RunRecord]
 EPOCHS = {"rte": 1, "cola": 3, "mrpc": 2}

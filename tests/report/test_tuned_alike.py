@@ -8,7 +8,7 @@ import pytest
 from autolora_bench.config.experiment import TuningConfig
 from autolora_bench.plan import PlannedRun
 from autolora_bench.record import RunRecord
-from autolora_bench.report.build import prepare
+from autolora_bench.report.prepared import prepare
 from autolora_bench.report.tuning import tuning_table
 from tests.report.test_answers import finals, noise, record
 
