@@ -8,18 +8,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from peft import PeftModel, PeftType
+from peft import PeftModel
 from transformers import PreTrainedTokenizerBase
 
 from autolora_bench.config.experiment import ExperimentConfig, config_id
-from autolora_bench.config.label_texts import answers, question
 from autolora_bench.config.model import Dtype, ModelConfig, Quantization
-from autolora_bench.config.task import ClassificationTask, LongSentences, RegressionTask, TaggingTask
 from autolora_bench.errors import UserError
-from autolora_bench.models.load import HeadKind, cuts_words_as_text
+from autolora_bench.models.export_reading import reading_of
+from autolora_bench.models.load import HeadKind
 from autolora_bench.models.locate import locate
 from autolora_bench.models.storage import TYPES
-from autolora_bench.models.virtual import virtual_tokens
 from autolora_bench.record import Evaluation, write_atomically
 
 ADAPTER = "adapter_config.json"
@@ -28,9 +26,8 @@ UNORDERED = ("target_modules", "modules_to_save", "feedforward_modules", "exclud
 """What PEFT keeps as sets, whose order changes from process to process."""
 SCORED = (HeadKind.sequence, HeadKind.tokens)
 """Heads of classifiers and taggers."""
-NUMBERED = (PeftType.MULTITASK_PROMPT_TUNING, PeftType.POLY)
-"""Types of PEFT that ask for every input's task."""
-FIRST_TASK = ", task_ids=torch.zeros(1, dtype=torch.long)"
+IMPORTED = ("GenerationConfig", "NoRepeatNGramLogitsProcessor", "pipeline")
+"""What a card's lines may use of transformers beside its Auto classes."""
 PEFT_TEXT = """\
 from peft import PeftModel
 from transformers import AutoConfig, {auto}, AutoTokenizer
@@ -62,24 +59,6 @@ base = {auto}.from_pretrained({base}, config=config{revision})
 model = {load}(base, Path(FOLDER))
 tokenizer = AutoTokenizer.from_pretrained(FOLDER)
 """
-PIPELINE_TEXT = """\
-pipeline("text-classification", model=model, tokenizer=tokenizer, truncation=True, max_length={length})
-"""
-CLASS_TEXT = """
-inputs = tokenizer({texts}, truncation=True, max_length={length}, return_tensors="pt")
-logits = model(**inputs{task}).logits
-"""
-TAGS_PIPELINE_TEXT = 'pipeline("token-classification", model=model, tokenizer=tokenizer)\n'
-TAGS_TEXT = """
-words = ["the", "IL-2", "gene"]
-inputs = tokenizer({words}, is_split_into_words=True, return_tensors="pt")
-logits = model(**inputs{task}).logits{real}
-tags = {{}}
-for place, word in enumerate(inputs.word_ids()):
-    if word is not None and word not in tags:
-        tags[word] = model.config.id2label[int(logits[0, place].argmax())]
-"""
-"""The tag of every word that has a token, read off its first."""
 LOADERS = {
     "bottleneck_adapter.json": ("adapter", "load_adapter"),
     "llama_adapter.json": ("llama_adapter", "load_llama_adapter"),
@@ -205,64 +184,6 @@ def _nf4_text(model: Any) -> str:
     )
 
 
-@dataclass(frozen=True)
-class _Reading:
-    """How the model is given what the run gave it."""
-
-    lines: str = ""
-    """Of Python, after those that load it; empty for a model that writes."""
-    notes: tuple[str, ...] = ()
-
-
-def _reading(
-    model: Any, tokenizer: PreTrainedTokenizerBase, head: HeadKind, task: Any, adapter: bool
-) -> _Reading:
-    """Cut to the task's length, words as `tasks.encode_words` gives them, without outputs of virtual tokens."""
-    numbered = adapter and model.active_peft_config.peft_type in NUMBERED
-    given = FIRST_TASK if numbered else ""
-    if head is HeadKind.tokens:
-        virtual = virtual_tokens(model) if adapter else None
-        before = 0 if virtual is None or virtual.embeddings is None else virtual.count
-        return _tags_reading(task, given, before, blank=not cuts_words_as_text(tokenizer))
-    if head is HeadKind.sequence and numbered:
-        texts = ", ".join(json.dumps(text, ensure_ascii=False) for text in task.texts)
-        return _Reading(CLASS_TEXT.format(texts=texts, length=task.max_length, task=given))
-    if head is HeadKind.sequence:
-        pair = ('It reads a pair as `{"text": ..., "text_pair": ...}`.',) if len(task.texts) > 1 else ()
-        return _Reading(PIPELINE_TEXT.format(length=task.max_length), pair)
-    labels = head is HeadKind.text_to_text and isinstance(task, ClassificationTask | RegressionTask)
-    notes = [_asked(task)] if labels else []
-    if numbered:
-        notes.append(f"Every call takes `{FIRST_TASK.removeprefix(', ')}`, one for each input.")
-    return _Reading(notes=tuple(notes))
-
-
-def _tags_reading(task: TaggingTask, given: str, before: int, blank: bool) -> _Reading:
-    """Of a tagger; `before` virtual tokens have outputs of their own."""
-    if task.long is LongSentences.windows:
-        shared = f", sharing {task.stride} of them" if task.stride else ""
-        read = f"a sentence in windows of at most {task.max_length} tokens, cut between words{shared}"
-    else:
-        read = f"of a sentence the words within the first {task.max_length} tokens, and tagged the others O"
-    notes = [f"The run read {read}; these lines read all of it at once."]
-    if not (given or before or blank):
-        return _Reading(TAGS_PIPELINE_TEXT, tuple(notes))
-    if blank:
-        notes.append("Every word is read with a blank before it, the first too.")
-    lines = TAGS_TEXT.format(
-        words='[f" {word}" for word in words]' if blank else "words",
-        task=given,
-        real=f"[:, {before}:]" if before else "",
-    )
-    return _Reading(lines, (*notes, "A word without tokens is tagged O."))
-
-
-def _asked(task: ClassificationTask | RegressionTask) -> str:
-    """How a model that writes labels is asked for one."""
-    read, known = question(task, ["..."] * len(task.texts)), ", ".join(f"`{text}`" for text in answers(task))
-    return f"It reads `{read}`, cut to {task.max_length} tokens, and writes one of {known}."
-
-
 def _loading(
     folder: Path,
     model: Any,
@@ -277,7 +198,7 @@ def _loading(
         source = "the command above" if made.command else "its run"
         return [f"No library loads this network of random weights: {source} makes it again."]
     complete, adapter = (folder / "model.safetensors").is_file(), (folder / ADAPTER).is_file()
-    reading = _reading(model, tokenizer, head, e.task, adapter)
+    reading = reading_of(model, tokenizer, head, e.task, adapter)
     module, load = next((pair for name, pair in LOADERS.items() if (folder / name).is_file()), ("", ""))
     text = PEFT_TEXT if adapter else PLAIN_TEXT if complete else ADAPTERS_TEXT
     loading = text.format(
@@ -288,8 +209,8 @@ def _loading(
         revision=(f", revision={base.revision!r}" if base.revision else "") + _storage(e.model),
     )
     loading += reading.lines
-    if "pipeline(" in reading.lines:
-        loading = loading.replace("AutoTokenizer\n", "AutoTokenizer, pipeline\n", 1)
+    used = [name for name in IMPORTED if f"{name}(" in reading.lines]
+    loading = loading.replace("AutoTokenizer\n", f"{', '.join(['AutoTokenizer', *used])}\n", 1)
     if e.model.quantization is Quantization.nf4:
         loading = loading.replace("AutoTokenizer", "AutoTokenizer, BitsAndBytesConfig", 1)
         loading = loading.replace("\nbase = ", f"\n{_nf4_text(model)}\nbase = ", 1)

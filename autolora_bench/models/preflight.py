@@ -38,6 +38,8 @@ TABLES = ("auto_mappings.py", "configuration_auto.py")
 SAYS_SDPA = "_supports_sdpa = True"
 FILED = ("folder", "package", "fetched", "hub")
 """Kinds of location whose model is files."""
+HEADS = ("lm_head", "embed_out", "output_projection")
+"""Heads of models that write. Files lack one whose weight is the embeddings' too, or call it otherwise."""
 OWN_TOKENS = ("PreTrainedTokenizerFast", "TokenizersBackend")
 """Tokenizer classes without special tokens of their own: what their files do not name, they have not."""
 
@@ -62,7 +64,7 @@ def check_model(experiment: ExperimentConfig) -> None:
     writes = isinstance(task, GenerationTask) or architecture in ENCODER_DECODERS
     _check_tokenizer(folder, writes)
     layers = _layers(folder, architecture)
-    _check_targets(experiment, architecture, layers)
+    _check_targets(experiment, architecture, layers, writes)
     if isinstance(method, MonarchConfig):
         for name, (outputs, inputs) in _adapted(experiment, architecture, layers).items():
             check_blocks(f"{name}, a layer", outputs, inputs, method.blocks, method.block_rank)
@@ -290,11 +292,12 @@ def _is_drawn(name: str, experiment: ExperimentConfig) -> bool:
     return any(_named(name, one) for one in experiment.model.untrained)
 
 
-def _check_targets(experiment: ExperimentConfig, architecture: str, layers: Layers) -> None:
+def _check_targets(experiment: ExperimentConfig, architecture: str, layers: Layers, writes: bool) -> None:
+    """Of the head of a model that writes, loading it tells."""
     known = sorted({name.rpartition(".")[2] for name in layers})
     endings = experiment.model.targets
     for ending in endings or ():
-        there = any(_named(name, ending) for name in layers)
+        there = any(_named(name, ending) for name in layers) or (writes and ending in HEADS)
         if ending != ALL_LINEAR and architecture != "gpt2" and not there:
             raise UserError(
                 f"model.targets: no linear layer of {experiment.model.name!r} is called {ending!r}",

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -10,13 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from transformers import pipeline
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, pipeline
 
 from autolora_bench.config.compose import compose_config, composer, to_experiment
 from autolora_bench.config.model import ModelConfig, PackageSource
-from autolora_bench.config.task import TaggingTask
+from autolora_bench.config.task import GenerationTask, Serialization, TableSource, TaggingTask
 from autolora_bench.models import hub
-from autolora_bench.models.export_folder import PublicName, _tags_reading, public_name
+from autolora_bench.models.export_folder import PublicName, public_name
+from autolora_bench.models.export_reading import _record, tags_reading
 from autolora_bench.record import read_record
 from autolora_bench.runner import run_experiment
 
@@ -155,6 +158,88 @@ def test_the_cards_lines_read_an_input_as_the_run_did(
         assert chances == pytest.approx(example["probability"], abs=1e-4)
 
 
+SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "tiny_encoder_decoder.py"
+KEYS = {"eatType": "Type", "priceRange": "price", "familyFriendly": "family friendly"}
+SAMPLING = {"do_sample": True, "repetition_penalty": 1.7, "num_beams": 4, "min_new_tokens": 9}
+
+
+def writer_in(folder: Path, kind: str, tiny_decoder: Path) -> Path:
+    """A T5 or BART, or a decoder with sharper outputs that ends lines as often as it writes an `e`; generation settings
+    of its own, as many published models have."""
+    if kind == "decoder":
+        shutil.copytree(tiny_decoder, folder)
+        model, tokenizer = (
+            AutoModelForCausalLM.from_pretrained(folder),
+            AutoTokenizer.from_pretrained(folder),
+        )
+        [line], [often] = (tokenizer(text, add_special_tokens=False)["input_ids"] for text in ("\n", "e"))
+        with torch.no_grad():
+            for weight in model.parameters():
+                weight.mul_(6 if weight.ndim == 2 else 1)
+            model.lm_head.weight[line] = model.lm_head.weight[often] * 1.01
+        model.save_pretrained(folder)
+    else:
+        folder.mkdir()
+        runpy.run_path(str(SCRIPT))["save_tiny_encoder_decoder"](kind, folder)
+    said = json.loads((folder / "generation_config.json").read_text())
+    (folder / "generation_config.json").write_text(json.dumps(said | SAMPLING))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("decoder", ["method=lora", "task.decoding.no_repeat_ngram=2"]),
+        ("decoder", ["method=full", "task.decoding.beams=1", "task.decoding.no_repeat_ngram=0"]),
+        ("decoder", [*PROMPTS, "task.decoding.blank_line_ends=false"]),
+        ("t5", ["method=lora"]),
+        ("bart", ["method=full"]),
+    ],
+    ids=["decoder", "greedy", "prompt", "t5", "bart"],
+)
+@pytest.mark.sample(keep=("decoder",))
+def test_the_cards_lines_write_what_the_run_wrote(
+    kind: str, words: list[str], tiny_decoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base = writer_in(tmp_path / "base", kind, tiny_decoder)
+    with composer():
+        small = [*SMALL, "task=e2e", "task.metrics=[bleu]", "task.decoding.max_new_tokens=12"]
+        few = ["task.decoding.beams=3", "task.epoch_records=1", "data.limit=4", "data.limit_evaluation=4"]
+        rate = ["method.learning_rate=2e-2", "train.warmup=0"]
+        experiment = to_experiment(compose_config([*small, *few, *rate, *words, f"model.checkpoint={base}"]))
+    record = run_experiment(experiment, tmp_path / "run", "", None)
+    assert record.error is None, record.error
+    export = tmp_path / "run/finetune/export"
+    [code] = re.findall(r"```python\n(.*?)```", (export / "README.md").read_text(), re.DOTALL)
+    names: dict[str, Any] = {"FOLDER": str(export), "BASE": str(base)}
+    exec(code, names)
+    written = [json.loads(line) for line in (tmp_path / "run/evaluate/test.jsonl").read_text().splitlines()]
+    for one in written:
+        fields = re.findall(r"(\w+)\[(.*?)\]", one["record"])
+        names["record"] = " | ".join(f"{KEYS.get(key, key)} : {value}" for key, value in fields)
+        capsys.readouterr()
+        exec(code[code.index("\ntokens = ") :], names)
+        assert capsys.readouterr().out == one["output"] + "\n"
+    assert len({one["output"] for one in written}) > (kind == "decoder")
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["task=e2e"], "name : Blue Spice | Type : pub | area : city centre"),
+        (["task=webnlg", "task.serialization=plain"], "Aarhus_Airport | cityServed | Aarhus"),
+    ],
+)
+def test_a_cards_record_has_the_form_that_the_run_read(words: list[str], expected: str) -> None:
+    with composer():
+        task = to_experiment(compose_config(["model=any", "method=lora", *words])).task
+    assert isinstance(task, GenerationTask)
+    assert _record(task) == expected
+    task.table = TableSource(inputs=["head", "body"], label="tail")
+    whole = "head : ... | body : ..."
+    assert _record(task) == (whole if task.serialization is Serialization.lora else "...")
+
+
 def texts_of(example: dict[str, Any]) -> list[str]:
     columns = ("sentence", "sentence1", "sentence2")
     return [example[name] for name in columns if name in example] or [" ".join(example["tokens"])]
@@ -193,7 +278,7 @@ def test_a_taggers_card_tells_how_long_sentences_were_read(words: list[str], exp
     with composer():
         task = to_experiment(compose_config(["task=bionlp", "model=any", "method=lora", *words])).task
     assert isinstance(task, TaggingTask)
-    [note] = _tags_reading(task, "", 0, blank=False).notes
+    [note] = tags_reading(task, "", 0, blank=False).notes
     assert expected in note
 
 

@@ -7,7 +7,13 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoConfig, AutoModel, AutoTokenizer
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForCausalLM,
+    AutoModelForSeq2SeqLM,
+    AutoTokenizer,
+)
 
 from autolora_bench.config.architectures import ARCHITECTURES, ENCODER_DECODERS
 from autolora_bench.config.compose import compose_config, composer, to_experiment
@@ -167,3 +173,33 @@ def test_a_configuration_that_states_no_number_of_blocks(tiny_encoder: Path, tmp
     said.pop("num_hidden_layers")
     (folder / "config.json").write_text(json.dumps(said))
     check_all_blocks(experiment_of(folder))
+
+
+@pytest.mark.parametrize(
+    ("architecture", "head"),
+    [("llama", "lm_head"), ("gpt_neox", "lm_head"), ("gpt_neox_japanese", "embed_out"), ("t5", "lm_head")],
+)
+def test_the_head_of_a_model_that_writes_is_adapted_though_its_files_lack_it(
+    architecture: str, head: str, tiny_decoder: Path, tmp_path: Path
+) -> None:
+    """A head that shares the embeddings' weight is not in the files; a classifier's decoder has none."""
+    AutoTokenizer.from_pretrained(tiny_decoder).save_pretrained(tmp_path)
+    both = architecture == "t5"
+    sizes = {"d_model": 24, "d_kv": 12, "d_ff": 32, "num_layers": 1, "num_heads": 2} if both else SIZES
+    config = AutoConfig.for_model(
+        architecture, vocab_size=300, tie_word_embeddings=architecture in ("llama", "t5"), **sizes
+    )
+    if both:
+        config.decoder_start_token_id = 0
+    (AutoModelForSeq2SeqLM if both else AutoModelForCausalLM).from_config(config).save_pretrained(tmp_path)
+    targets = [f"model.targets=[{head}]", "model.attention=eager"]
+    experiment = experiment_of(tmp_path, "task=e2e", *targets)
+    check_model(experiment)
+    kind = HeadKind.text_to_text if both else HeadKind.language_model
+    assert load_backbone(experiment.model, HeadSpec(kind)).targets == [head]
+    wrong = ["task=e2e", f"model.targets=[{head}s]", targets[1]]
+    for words in [wrong] if architecture in ("t5", "gpt_neox_japanese") else [wrong, targets]:
+        with pytest.raises(
+            UserError, match=rf"model\.targets: no linear layer of 'any' is called '{head}s?'"
+        ):
+            check_model(experiment_of(tmp_path, *words))
