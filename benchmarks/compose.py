@@ -11,6 +11,8 @@ import statistics
 import time
 from collections.abc import Callable
 
+from rounds import several
+
 from autolora_bench.config.compose import compose_config, composer, to_objects
 
 WORDS = ["task=sst2", "data=generated", "method=autolora", "data.limit=8"]
@@ -29,7 +31,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("rounds", nargs="?", type=int, default=9, help="in turns")
+    parser.add_argument("rounds", nargs="?", type=several, default=9, help="in turns, 2 or more")
     rounds = parser.parse_args().rounds
 
     def composed(number: int) -> object:

@@ -5,6 +5,7 @@ On a machine that does other things, CPU seconds of this process repeat far bett
 
 from __future__ import annotations
 
+import argparse
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -29,6 +30,13 @@ class Seconds:
 def data_words(folder: str | None) -> list[str]:
     """Settings that read a folder of the publishers' files; generated data without one."""
     return ["data=local", f"data.dir={folder}"] if folder else ["data=generated"]
+
+
+def several(word: str) -> int:
+    """How often, for a spread; refused before time is spent where it has none."""
+    if not word.isdecimal() or int(word) < 2:
+        raise argparse.ArgumentTypeError(f"{word} gives no spread: say 2 or more")
+    return int(word)
 
 
 def timed(action: Callable[[], object]) -> Seconds:

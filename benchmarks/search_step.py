@@ -61,6 +61,11 @@ def draw(options: argparse.Namespace, seed: int) -> Batch:
     return {name: tensor.to(options.device) for name, tensor in batch.items()}
 
 
+def interval_of(arm: str) -> int:
+    """Weight steps a selection step, which an arm's name says: closed_form/4."""
+    return next((int(word) for word in arm.split("/")[1:] if word.isdigit()), 1)
+
+
 class PlainArm:
     """LoRA as usual: one forward, one backward, one optimizer step."""
 
@@ -90,8 +95,8 @@ class SearchArm(PlainArm):
 
     def __init__(self, model: PeftModel, options: argparse.Namespace, name: str) -> None:
         super().__init__(model, options)
+        self.interval = interval_of(name)
         name, *variants = name.split("/")
-        self.interval = next((int(v) for v in variants if v.isdigit()), 1)
         self.rows = options.batch // 2 if "half" in variants else options.batch
         self.steps = 0
         self.estimator = estimator(name)
@@ -240,6 +245,11 @@ def main() -> None:
     made = parser()
     made.description = __doc__
     options = made.parse_args()
+    timed_steps, longest = options.steps - options.warm, max(map(interval_of, options.arms))
+    if timed_steps < longest:
+        made.error(
+            f"{timed_steps} timed steps hold no {longest}: say --steps {options.warm + longest} or more"
+        )
     prepare(options)
     measure(options)
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rounds import Seconds, data_words, ratios, timed
+from rounds import Seconds, data_words, ratios, several, timed
 from torch import Tensor, nn
 
 from autolora_bench import devices
@@ -76,7 +76,7 @@ def main() -> None:
     parser.add_argument("--data", help="folder of the publishers' files; generated data without it")
     parser.add_argument("--task", default="sst2")
     parser.add_argument("--examples", type=int, default=3000)
-    parser.add_argument("--batches", type=int, default=20, help="that are timed")
+    parser.add_argument("--batches", type=several, default=20, help="that are timed, 2 or more")
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("words", nargs="*", help="more settings, key=value")
