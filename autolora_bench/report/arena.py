@@ -19,6 +19,7 @@ from autolora_bench.record import RunRecord
 from autolora_bench.report.correlation import over_pairs, spearman
 from autolora_bench.report.frames import run_cost
 from autolora_bench.report.missing_cells import unfilled_of
+from autolora_bench.report.numerals import plural
 from autolora_bench.report.palette import row_family
 from autolora_bench.report.rows import RowRuns, rows_of, settings_note
 from autolora_bench.report.runs import BEFORE_AUTO, Run, grouped, hardware, setting, told
@@ -53,9 +54,9 @@ class Arena:
     setting: str
     """What tells it from the other arenas of this report, empty where nothing does."""
     rows: pd.DataFrame
-    """One line per allocator, the best first: method, title, plants (how many have a score), rates (rate -> on how many
-    plants, and starts of these, it was chosen), and of every measure its mean over plants, and `_low` and `_high` of
-    its interval, NaN where `bootstrap_interval` gives none."""
+    """One line per allocator, the best first: method, title, plants (how many have a score), regret_plants (how many
+    have a regret), rates (rate -> on how many plants, and starts of these, it was chosen), and of every measure its
+    mean over plants, and `_low` and `_high` of its interval, NaN where `bootstrap_interval` gives none."""
     plants: pd.DataFrame
     """By row (its place before sorting) and plant: the measures of the runs that count, NaN where not defined."""
     correlations: tuple[str, ...]
@@ -90,6 +91,12 @@ class Arena:
     def title(self) -> str:
         """Mode, model, and what else tells it apart."""
         return ", ".join(filter(None, [f"Planted ranks, {self.mode}", self.model, self.setting]))
+
+
+def fewer_plants(row: pd.Series) -> str:
+    """`1 of 3 plants` where a row's regret is over fewer plants than its error, else nothing."""
+    some, plants = int(row["regret_plants"]), int(row["plants"])
+    return f"{some} of {plural(plants, 'plant')}" if 0 < some < plants else ""
 
 
 def is_planted(run: Run) -> bool:
@@ -348,6 +355,7 @@ def _summary(
             "method": rows[number].method,
             "title": rows[number].label,
             "plants": int(own["error"].notna().sum()),
+            "regret_plants": int(own["regret"].notna().sum()),
             "rates": counted.loc[number, "rate"].value_counts().sort_index().to_dict(),
         }
         for name in (*correlations, *MEASURES):
@@ -355,7 +363,7 @@ def _summary(
             line[name] = float(values.mean()) if len(values) else float("nan")
             line[f"{name}_low"], line[f"{name}_high"] = bootstrap_interval([values]) or (np.nan, np.nan)
         lines[number] = line
-    columns = ["method", "title", "plants", "rates", *names]
+    columns = ["method", "title", "plants", "regret_plants", "rates", *names]
     frame = pd.DataFrame(list(lines.values()), index=list(lines), columns=columns)
     return frame.sort_values(["regret", "error"], kind="stable")
 

@@ -5,7 +5,15 @@ from collections.abc import Sequence
 import pandas as pd
 
 from autolora_bench.report import numerals
-from autolora_bench.report.arena import CLEAR, CORRELATION, MEASURES, UNIFORM, Arena, RankProfile
+from autolora_bench.report.arena import (
+    CLEAR,
+    CORRELATION,
+    MEASURES,
+    UNIFORM,
+    Arena,
+    RankProfile,
+    fewer_plants,
+)
 from autolora_bench.report.formats import MISSING, PlainTable
 from autolora_bench.report.runs import computed_apart
 from autolora_bench.report.significance import INTERVAL_UNITS
@@ -26,7 +34,8 @@ def arena_tables(arenas: Sequence[Arena]) -> list[PlainTable]:
 
 
 def arena_csv(arenas: Sequence[Arena]) -> str:
-    """A line per arena and allocator, numbers unrounded, for other programs."""
+    """A line per arena and allocator, numbers unrounded, for other programs; the plants of the regret where they are
+    fewer than those of the error in some line."""
     frames = []
     for arena in arenas:
         rates = [" ".join(f"{rate:g}:{n}" for rate, n in found.items()) for found in arena.rows["rates"]]
@@ -36,6 +45,8 @@ def arena_csv(arenas: Sequence[Arena]) -> str:
         told.insert(2, "setting", arena.setting)
         frames.append(told)
     whole = pd.concat(frames, ignore_index=True)
+    if not any(fewer_plants(row) for _, row in whole.iterrows()):
+        whole = whole.drop(columns="regret_plants")
     return str(whole.map(csv_cell).to_csv(index=False, lineterminator="\n"))
 
 
@@ -50,7 +61,7 @@ def _table(arena: Arena) -> PlainTable:
                 f"{rate:g}" + (f" ({n})" if sum(row["rates"].values()) > 1 else "")
                 for rate, n in row["rates"].items()
             ),
-            str(row["plants"]),
+            str(row["plants"]) + (f" (regret: {row['regret_plants']})" if fewer_plants(row) else ""),
         )
         for _, row in arena.rows.iterrows()
     ]

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from autolora_bench.report import numerals
-from autolora_bench.report.arena import Arena
+from autolora_bench.report.arena import Arena, fewer_plants
 from autolora_bench.report.chance import Chance
 from autolora_bench.report.palette import Look, looks, looks_of
 from autolora_bench.report.quality import MEASURES, Point, column_title, front, points_of
@@ -163,6 +163,7 @@ def _arena_point(row: pd.Series, y: int, labels: Sequence[str], ahead: bool) -> 
     low, high = row["regret_low"], row["regret_high"]
     known = pd.notna(low)
     interval = f" [{numerals.score(low)}, {numerals.score(high)}]" if known else ""
+    plants = fewer_plants(row) or numerals.plural(int(row["plants"]), "plant")
     return {
         "y": y,
         "x": 0,
@@ -171,7 +172,7 @@ def _arena_point(row: pd.Series, y: int, labels: Sequence[str], ahead: bool) -> 
         "score": round(float(row["regret"]), 3),
         "low": round(float(low if known else row["regret"]), 3),
         "high": round(float(high if known else row["regret"]), 3),
-        "said": f"{numerals.score(row['regret'])}{interval}, {numerals.plural(int(row['plants']), 'plant')}",
+        "said": f"{numerals.score(row['regret'])}{interval}, {plants}",
         "front": ahead,
         "runs": [],
     }

@@ -195,10 +195,12 @@ def plain_json(table: PlainTable) -> dict[str, object]:
 
 
 def in_format(tables: Sequence[PlainTable], format: str) -> str:
-    """All tables in one format: markdown, csv (a blank line between tables), json or latex."""
+    """All tables in one format: markdown, latex, json, or csv, where a column says which of several a line is of."""
     if format == "json":
         items = [plain_json(table) for table in tables]
         return "[" + ",\n".join(json.dumps(item, indent=1, ensure_ascii=False) for item in items) + "]\n"
+    if format == "csv" and len(tables) > 1:
+        return _joint_csv(tables)
     return "\n".join(PLAIN[format](table) for table in tables)
 
 
@@ -348,6 +350,14 @@ def _letter(char: str) -> str:
 
 def _plain_csv(table: PlainTable) -> str:
     return str(table.frame(csv_cell).to_csv(index=False, lineterminator="\n"))
+
+
+def _joint_csv(tables: Sequence[PlainTable]) -> str:
+    """All headings of all tables over the lines of each, behind its title."""
+    frames = [table.frame(csv_cell) for table in tables]
+    for frame, table in zip(frames, tables, strict=True):
+        frame.insert(0, "table", csv_cell(table.title))
+    return str(pd.concat(frames, ignore_index=True).to_csv(index=False, lineterminator="\n"))
 
 
 PLAIN: dict[str, Callable[[PlainTable], str]] = {

@@ -151,7 +151,7 @@ def _rows(method: str, title: str, runs: Sequence[Run], tuned: Mapping[str, Sequ
         own = {key: [one for one in constant[key] if one[0].startswith(OWN)] for key in keys}
         said = {key: tuple(sorted({*key, *own[key]})) for key in keys}
     lettered = any(len(variant) > SHOWN or (not variant and shipped is None) for variant in said.values())
-    labels = _lettered(title, len(keys)) if lettered else [_label(title, said[key]) for key in keys]
+    labels = _lettered(title, len(keys)) if lettered else [label_of(title, said[key]) for key in keys]
     told = {
         key: () if lettered else constant[key] if key and shipped is not None else said[key] for key in keys
     }
@@ -282,7 +282,7 @@ def settings(variant: Variant) -> str:
     return ", ".join(f"{name.removeprefix('method.')}={value}" for name, value in variant)
 
 
-def _label(title: str, variant: Variant) -> str:
+def label_of(title: str, variant: Variant) -> str:
     """`LoRA, rank 8`."""
     return ", ".join([title, *(_phrase(*pair) for pair in variant)])
 

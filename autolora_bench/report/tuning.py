@@ -15,7 +15,7 @@ from autolora_bench.report import numerals
 from autolora_bench.report.chance import CORRELATIONS
 from autolora_bench.report.formats import PlainTable
 from autolora_bench.report.frames import run_cost
-from autolora_bench.report.rows import Variant, settings
+from autolora_bench.report.rows import Variant, label_of
 from autolora_bench.report.runs import OTHER, Run, grouped, hardware, method_order
 from autolora_bench.report.units import metric_of
 
@@ -211,9 +211,7 @@ def _cell(runs: Sequence[Run], own: Variant | list[tuple[str, str]], names: tupl
         task=first.task,
         model=first.model,
         method=first.method,
-        label=", ".join(
-            [first.method_title or first.method, settings(tuple(own))] if own else [first.method_title]
-        ),
+        label=label_of(first.method_title or first.method, tuple(own)),
         trials=trials,
         undefined=frozenset(
             rate

@@ -8,7 +8,7 @@ import pandas as pd
 from autolora_bench.config.registry import UNTRAINED
 from autolora_bench.errors import listed
 from autolora_bench.report import numerals
-from autolora_bench.report.arena import ORACLE, Arena
+from autolora_bench.report.arena import ORACLE, Arena, fewer_plants
 from autolora_bench.report.chance import Chance, guessed
 from autolora_bench.report.numerals import plural
 from autolora_bench.report.quality import column_title
@@ -167,10 +167,12 @@ def _tuning_badge(table: Table, tuned: Sequence[TunedCell]) -> Badge:
 def arena_card(arena: Arena) -> Card:
     """The verdict on one arena: who is nearer to the truth than uniform ranks are."""
     plants = len(arena.plants.index.unique("plant"))
+    counted = len(arena.plants["regret"].dropna().index.unique("plant"))
+    told = plural(plants, "plant") + (f", regret on {counted}" if 0 < counted < plants else "")
     grid = {len(rates) for rates in arena.grids.values()} or {0}
     fewest, most = min(grid), max(grid)
     badges = [
-        Badge("plants", plural(plants, "plant"), bool(arena.rows["regret_low"].notna().any())),
+        Badge("plants", told, bool(arena.rows["regret_low"].notna().any())),
         _rates_badge(fewest, most),
     ]
     if arena.unfilled:
@@ -199,6 +201,8 @@ def _arena_sentence(arena: Arena) -> str:
         )
     rows = arena.rows[~arena.rows["method"].isin(REFERENCES)]
     known = rows.dropna(subset=["regret"])
+    if known.empty and arena.unclear and arena.rows["regret"].isna().all():
+        return "No regret is known: the oracle does not clearly beat uniform ranks on any plant."
     if known.empty:
         return "No regret is known: it needs the methods oracle and lora_uniform on the same plants."
     sure = known.dropna(subset=["regret_low"])
@@ -224,4 +228,5 @@ def _regret(row: pd.Series) -> str:
     interval = ""
     if pd.notna(row["regret_low"]):
         interval = f", {numerals.score(row['regret_low'])} to {numerals.score(row['regret_high'])}"
-    return f"{row['title']} ({numerals.score(row['regret'])}{interval})"
+    fewer = fewer_plants(row)
+    return f"{row['title']} ({numerals.score(row['regret'])}{interval}{f', {fewer}' if fewer else ''})"

@@ -307,7 +307,7 @@ def test_export_says_what_it_is_and_names_no_folder_of_this_machine(method: str,
                 assert said[name] == sorted(set(said[name]))
 
 
-@pytest.mark.sample(keep=("autolora", "adalora", "lora_balanced", "full", "gora", "eva", "adapter"))
+@pytest.mark.sample(keep=("autolora", "adalora", "lora_balanced", "gora", "adapter"))
 def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(
     method: str, trained: Any, tmp_path: Path, interrupt_every_training_once: Any, resumed: Any
 ) -> None:

@@ -420,7 +420,7 @@ def test_a_run_that_came_to_nothing_makes_no_other_row_the_reference(status: Sta
     report = told([*made, lost], "bitfit:lora")
     assert report.remarks[0].startswith("Tuned alike on minilm, against LoRA, rank 4: BitFit ")
     assert not any("WARNING not compared as tuned" in line for line in report.remarks)
-    unfinished = "WARNING tuning is not completed, so that another rate may be better: LoRA, rank=4 on stsb."
+    unfinished = "WARNING tuning is not completed, so that another rate may be better: LoRA, rank 4 on stsb."
     assert (unfinished in report.remarks) == held
     table = tuning_table(report.tuned)
     assert table is not None
@@ -451,7 +451,7 @@ def test_the_rate_that_orders_are_turned_from_is_the_references() -> None:
     made += finals("stsb", "bitfit", [0.71] * 6, 3e-3)
     (line,) = [line for line in told(made, "bitfit:lora").remarks if line.startswith("Tuning turned")]
     assert line.startswith("Tuning turned the order of 1 of 1 pair of methods")
-    assert "BitFit and LoRA, rank=4 on stsb" in line or "LoRA, rank=4 and BitFit on stsb" in line
+    assert "BitFit and LoRA, rank 4 on stsb" in line or "LoRA, rank 4 and BitFit on stsb" in line
 
 
 def test_equal_rates_are_both_best_however_their_mean_is_rounded() -> None:

@@ -1,5 +1,6 @@
 """The arena: rates are chosen blindly, regret and intervals by closed forms, and every format shows it."""
 
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +19,10 @@ from autolora_bench.record import Evaluation, LayerRank, PhaseRecord, RunRecord,
 from autolora_bench.report.arena import Arena, arenas_of, chosen, regret
 from autolora_bench.report.arena_tables import arena_csv, arena_tables
 from autolora_bench.report.build import report_stability
+from autolora_bench.report.charts import arena_chart
+from autolora_bench.report.figures.arena import arena_figures
 from autolora_bench.report.runs import runs_of
+from autolora_bench.report.verdict import arena_card
 from tests.report.conftest import report, write_report
 
 TRUTH = {f"blocks.{i}.dense": rank for i, rank in enumerate((0, 0, 2, 3, 4, 15))}
@@ -201,6 +205,40 @@ def test_a_plant_where_the_oracle_does_not_beat_uniform_is_named_and_left_out(pl
     assert any(
         "not clearly beat uniform ranks on plants 1" in note for note in arena_tables([found])[0].notes
     )
+
+
+def test_a_regret_is_told_with_the_plants_that_it_is_over(planted: Planted) -> None:
+    """Of plants 0 and 1 the oracle is clear on plant 0 alone, where topk has .25."""
+    records = [
+        planted.record(method, seed, test=0.49 if method == "oracle" and seed else None)
+        for method in ("oracle", "lora_uniform", "autolora_topk")
+        for seed in (0, 1)
+    ]
+    found = arena(records)
+    chart, (drawn,) = arena_chart([found]), [one for one in arena_figures([found]) if "regret" in one.name]
+    assert chart is not None
+    assert [point["said"] for point in chart.data["points"]] == [
+        f"{score}, 1 of 2 plants" for score in ("0.00", "0.25", "1.00")
+    ]
+    assert "AutoLoRA, smooth top-k 0.25 on 1 of 2 plants" in drawn.alt
+    card = arena_card(found)
+    assert card.badges[0].says == "2 plants, regret on 1"
+    assert "AutoLoRA, smooth top-k (0.25, 1 of 2 plants)" in card.sentence
+    assert {row[-1] for row in arena_tables([found])[0].rows} == {"2 (regret: 1)"}
+    told = pd.read_csv(io.StringIO(arena_csv([found])))
+    assert told[["plants", "regret_plants"]].to_numpy().tolist() == [[2, 1]] * 3
+    unclear = arena([one for one in records if one.seed])
+    assert "does not clearly beat uniform ranks on any plant" in arena_card(unclear).sentence
+
+
+def test_a_regret_over_every_plant_is_told_with_their_number_alone(planted: Planted) -> None:
+    found = arena([planted.record(method, seed) for method in ("oracle", "lora_uniform") for seed in (0, 1)])
+    chart = arena_chart([found])
+    assert chart is not None
+    assert [point["said"] for point in chart.data["points"]] == ["0.00, 2 plants", "1.00, 2 plants"]
+    assert arena_card(found).badges[0].says == "2 plants"
+    assert {row[-1] for row in arena_tables([found])[0].rows} == {"2"}
+    assert "regret_plants" not in arena_csv([found])
 
 
 def test_regret_without_a_clear_oracle_is_not_defined() -> None:

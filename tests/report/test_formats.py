@@ -8,13 +8,14 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from autolora_bench.errors import UserError
 from autolora_bench.plan import PlannedRun
 from autolora_bench.record import RunRecord
 from autolora_bench.report.build import FORMATS
-from autolora_bench.report.formats import escape
+from autolora_bench.report.formats import PlainTable, escape, in_format
 from tests.report.conftest import PUBLISHED, Make, Study, report
 
 
@@ -70,6 +71,22 @@ def test_csv_is_tidy_and_exact(make: Make) -> None:
         "0 3",
         "completed",
     )
+
+
+def test_a_csv_of_several_tables_is_one_frame_that_names_them() -> None:
+    tables = [
+        PlainTable("Cost: a on X", ("method", "CPU", "runs"), (("LoRA", "1.5", "3"), ("Full", "2.5", "4"))),
+        PlainTable("Cost: b on Y", ("method", "runs", "peak, all"), (("LoRA", "5", "1.00 GiB"),)),
+    ]
+    found = pd.read_csv(io.StringIO(in_format(tables, "csv")), keep_default_na=False)
+    assert found.to_dict("list") == {
+        "table": ["Cost: a on X", "Cost: a on X", "Cost: b on Y"],
+        "method": ["LoRA", "Full", "LoRA"],
+        "CPU": ["1.5", "2.5", ""],
+        "runs": [3, 4, 5],
+        "peak, all": ["", "", "1.00 GiB"],
+    }
+    assert in_format(tables[:1], "csv") == "method,CPU,runs\nLoRA,1.5,3\nFull,2.5,4\n"
 
 
 EVIL = "x<script>alert(1)</script> | \\end{document} $&%#_{}~^ `'\" \u202e*é漢\x00"

@@ -3,6 +3,8 @@
 import html.parser
 import json
 import re
+import shutil
+import subprocess
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -13,7 +15,7 @@ import pytest
 
 from autolora_bench.plan import PlannedRun
 from autolora_bench.record import RunRecord, Status
-from autolora_bench.report import verdict
+from autolora_bench.report import page, verdict
 from autolora_bench.report.collect import collect
 from autolora_bench.report.figures.quality import rate_figures
 from autolora_bench.report.page_plots import rate_panels
@@ -49,6 +51,33 @@ class Page(html.parser.HTMLParser):
     def of(self, name: str) -> list[str]:
         """Texts right behind the start of an element of this class, id or tag."""
         return [text for place, text in self.texts if place == name]
+
+
+BROWSER = """
+const script = require("fs").readFileSync(process.argv[2], "utf8");
+const opened = (hash, names) => {
+  const boxes = names.map((value) => ({ name: "model", value, checked: true }));
+  const filters = { elements: boxes, addEventListener: (kind, act) => { filters.change = act; } };
+  const parts = { data: { textContent: "{}" }, filters };
+  const page = { boxes, filters, address: hash };
+  globalThis.location = { hash, pathname: "page", search: "" };
+  globalThis.history = { replaceState: (state, title, text) => { page.address = text; } };
+  globalThis.document = { getElementById: (id) => parts[id], addEventListener: () => {}, querySelectorAll: () => [] };
+  (0, eval)(script);
+  return page;
+};
+const shown = (page) => page.boxes.filter((box) => box.checked).map((box) => box.value);
+const found = JSON.parse(process.argv[1]).map(([hash, names, off]) => {
+  const page = opened(hash, names);
+  const first = shown(page);
+  for (const box of page.boxes) if (off.includes(box.value)) box.checked = false;
+  page.filters.change();
+  return [first, shown(opened(page.address, names)), page.address];
+});
+console.log(JSON.stringify(found));
+"""
+"""What the script of a page asks of a browser. Of an address, names of models and those that are unchecked: the models
+that are shown at first, those that a page shows at the address that this gives, and that address."""
 
 
 def data_of(text: str) -> dict[str, Any]:
@@ -124,6 +153,24 @@ def test_a_comparison_with_a_row_is_that_of_the_table_of_comparisons(study: Stud
     assert row[1:4] == [declared["difference"], declared["95 % interval"], declared["pairs"]]
     assert row[4].startswith("separated")
     assert all(line[4].startswith("not") for label, line in versus.items() if label != "LoRA, rank 8")
+
+
+@pytest.mark.skipif(not shutil.which("node"), reason="no node on this machine")
+def test_an_address_opens_the_models_that_were_chosen() -> None:
+    spaced, nested, odd = ("any (checkpoint a)", "any (checkpoint b)"), ("x", "x (y)"), ("a", "b & c=d", "ü")
+    chosen = [
+        ("", names, off) for names in (spaced, nested, odd) for off in (names[:1], names[1:], names, ())
+    ]
+    three = ("minilm", "roberta_base", "any (checkpoint a)")
+    earlier = {"#model=minilm": three[:1], "#model=minilm+roberta_base": three[:2], "#model=-": ()}
+    cases = [*chosen, *((address, three, ()) for address in earlier)]
+    words = ["node", "-e", BROWSER, json.dumps(cases), str(page.ASSETS / "page.js")]
+    found = json.loads(subprocess.run(words, capture_output=True, check=True, timeout=60).stdout)
+    for (_, names, off), (first, again, address) in zip(chosen, found, strict=False):
+        assert first == list(names)
+        assert again == [name for name in names if name not in off], address
+    assert found[3][2] == "page", "the address of a page that shows all says nothing"
+    assert [first for first, _, _ in found[len(chosen) :]] == list(map(list, earlier.values()))
 
 
 def test_what_the_script_hides_no_rule_shows_again() -> None:

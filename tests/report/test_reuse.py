@@ -1,14 +1,18 @@
 """Figures are drawn again where a record, the question or the program changed, and only there."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from autolora_bench.config import registry
+from autolora_bench.report.build import exhibits
 from autolora_bench.report.collect import Collection
 from autolora_bench.report.figures import reuse
 from autolora_bench.report.figures.style import Picture, named_apart
-from tests.report.conftest import write_report
+from autolora_bench.report.prepared import prepare
+from tests.report.conftest import Plan, write_report
 
 DRAWN = b"<svg>drawn</svg>"
 
@@ -106,6 +110,39 @@ def test_a_changed_file_of_a_run_is_another_report(searched: Collection) -> None
         before = after
     assert before != reuse.report_key(searched, [], (), [])
     assert reuse.report_key(Collection(searched.records), None, (), []) is None
+
+
+def test_a_title_that_changed_is_drawn(searched: Collection, plan: Plan) -> None:
+    planned = [plan("rte", "autolora", seed) for seed in range(3)] + [plan("rte", "adalora")]
+    method = replace(planned[-1].experiment.method, title="Another title")
+    other = replace(planned[-1], experiment=replace(planned[-1].experiment, method=method))
+    assert other.identity == planned[-1].identity
+    first, again, renamed = (
+        next(
+            one.svg for one in exhibits(prepare(searched, runs)).figures if one.name == "pareto-roberta_base"
+        )
+        for runs in (planned, planned, [*planned[:-1], other])
+    )
+    assert first == again != renamed
+
+
+def test_a_changed_file_of_the_own_folder_is_another_report(
+    searched: Collection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = tmp_path / "own"
+    (own / "method").mkdir(parents=True)
+    monkeypatch.setattr(reuse, "own_folders", [own])
+    keys = []
+    for name, text in (
+        ("method/mine.yaml", "title: First"),
+        ("method/mine.yaml", "title: Second"),
+        ("README.md", "No setting stands here."),
+    ):
+        (own / name).write_text(text)
+        keys.append(reuse.report_key(searched, None, (), []))
+    assert keys[0] != keys[1] == keys[2]
+    monkeypatch.setitem(registry.metric_digests, "mine", {str(own / "metrics" / "mine.py"): "0" * 64})
+    assert reuse.report_key(searched, None, (), []) != keys[2]
 
 
 def test_pictures_of_one_name_are_told_apart() -> None:

@@ -97,8 +97,9 @@ const openRuns = (numbers, called) => {
 
 // What a reader chose stands behind the # of the address, so that a link shows the same.
 const state = new URLSearchParams(location.hash.includes("=") ? location.hash.slice(1) : "");
-const remember = (name, value) => {
-  if (value) state.set(name, value); else state.delete(name);
+const remember = (name, ...values) => {
+  state.delete(name);
+  for (const value of values) if (value) state.append(name, value);
   const text = state.toString();
   try { history.replaceState(null, "", text ? `#${text}` : location.pathname + location.search); } catch { /* a viewer without addresses */ }
 };
@@ -138,7 +139,7 @@ const applyFilters = (form) => {
     const boxes = boxesOf(form, kind);
     hiddenNames[kind] = new Set(boxes.filter((box) => !box.checked).map((box) => box.value));
     const on = boxes.filter((box) => box.checked).map((box) => box.value);
-    remember(kind, on.length === boxes.length ? "" : on.length ? on.join(" ") : "-");
+    remember(kind, ...(on.length === boxes.length ? [] : on.length ? on : ["-"]));
     for (const part of document.querySelectorAll(`main [data-${kind}], .cards [data-${kind}]`)) {
       part.hidden = hiddenNames[kind].has(part.dataset[kind]);
     }
@@ -147,8 +148,11 @@ const applyFilters = (form) => {
 };
 const restoreFilters = (form) => {
   for (const kind of KINDS.filter((one) => state.has(one))) {
-    const on = new Set(state.get(kind).split(" "));
-    for (const box of boxesOf(form, kind)) box.checked = on.has(box.value);
+    const boxes = boxesOf(form, kind);
+    const known = new Set(boxes.map((box) => box.value));
+    // Links of earlier pages hold several names in one text.
+    const on = new Set(state.getAll(kind).flatMap((text) => (known.has(text) ? [text] : text.split(" "))));
+    for (const box of boxes) box.checked = on.has(box.value);
   }
 };
 

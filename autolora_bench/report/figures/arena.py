@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 from matplotlib.figure import Figure
 
-from autolora_bench.report.arena import Arena, RankProfile
+from autolora_bench.report.arena import Arena, RankProfile, fewer_plants
 from autolora_bench.report.figures.grid import panels, squares
 from autolora_bench.report.figures.style import (
     LINE,
@@ -81,9 +81,7 @@ def _points(arena: Arena) -> pd.DataFrame:
 
 def _scatter(model: str, arenas: Sequence[Arena]) -> Picture:
     told = [
-        f"{arena.title}: "
-        + ", ".join(f"{row['title']} {row['regret']:.2f}" for _, row in _points(arena).iterrows())
-        for arena in arenas
+        f"{arena.title}: " + ", ".join(_told(row) for _, row in _points(arena).iterrows()) for arena in arenas
     ]
     return picture(
         file_name("arena-regret", model),
@@ -93,6 +91,11 @@ def _scatter(model: str, arenas: Sequence[Arena]) -> Picture:
         f"Scatter plot of regret against cost. Regret by panel: {'; '.join(told)}.",
         lambda: _draw_scatter(arenas),
     )
+
+
+def _told(row: pd.Series) -> str:
+    fewer = fewer_plants(row)
+    return f"{row['title']} {row['regret']:.2f}" + (f" on {fewer}" if fewer else "")
 
 
 def _draw_scatter(arenas: Sequence[Arena]) -> Figure:

@@ -11,6 +11,8 @@ from importlib import metadata
 from pathlib import Path
 from uuid import uuid4
 
+from autolora_bench.config.own_folder import yaml_files
+from autolora_bench.config.registry import methods, metric_digests, own_folders
 from autolora_bench.paths import RECORD, cache_dir, conf_dir, results_dir
 from autolora_bench.plan import PlannedRun
 from autolora_bench.report.collect import Collection
@@ -27,7 +29,8 @@ def report_key(
     said: Sequence[str],
     published: Sequence[Path],
 ) -> str | None:
-    """Changes whenever a figure of a report may: with a record, with what was asked for, with the program.
+    """Changes whenever a figure of a report may: with a record, with what was asked for, with the program, with the
+    user's own folder, whose titles and families are drawn.
 
     Args:
         collection: the report's records.
@@ -53,13 +56,17 @@ def _parts(
 ) -> Iterator[bytes]:
     package = Path(__file__).parents[2]
     files = [*sorted(package.rglob("*.py")), *sorted(conf_dir().rglob("*.yaml"))]
+    files += [path for folder in own_folders for path in yaml_files(folder)]
     files += [*sorted(results_dir().glob("*.csv")), *published]
     files += [path for folder in folders for path in (folder / RECORD, *sorted(folder.glob("*/*.json*")))]
     for path in files:
         yield str(path).encode("utf-8", "surrogateescape")
         yield path.read_bytes() if path.is_file() else b""
     for run in planned or ():
-        yield repr((run.identity, run.command)).encode("utf-8", "backslashreplace")
+        titles = run.experiment.task.title, run.experiment.method.title
+        yield repr((run.identity, run.command, titles)).encode("utf-8", "backslashreplace")
+    own_code = [*(kind.digests for kind in methods().values()), *metric_digests.values()]
+    yield repr(sorted(pair for one in own_code for pair in one.items())).encode("utf-8", "backslashreplace")
     versions = [platform.python_version(), *(f"{name} {metadata.version(name)}" for name in LIBRARIES)]
     for word in (*said, "planned" if planned is not None else "all", *versions):
         yield word.encode("utf-8", "backslashreplace")
