@@ -95,24 +95,31 @@ def record_of_seed(path: Path, seed: int) -> RunRecord:
     return record
 
 
+def methods_of(comparison: str) -> list[str]:
+    """The two that `lora:eva` or `lora/rank=16:eva` names."""
+    return [side.partition("/")[0] for side in comparison.split(":")]
+
+
 def distinct_comparisons(compare: Sequence[str], known: Sequence[str]) -> list[str]:
     """Declared comparisons, `method:other`, each once: the other way round it is the same one.
 
     Args:
-        compare: as declared.
+        compare: as declared. A side may name settings too, `lora/rank=16`, and then both may be of one method.
         known: names of methods.
 
     Raises:
-        UserError: one is not of two methods, or names a method that is none.
+        UserError: one is not of two methods or rows, or names a method that is none.
     """
     found: dict[frozenset[str], str] = {}
     for text in compare:
         first, _, second = text.partition(":")
-        for method in (first, second):
-            if method not in known or first == second:
+        for side in (first, second):
+            method, *settings = side.split("/")
+            if method not in known or first == second or not all("=" in one for one in settings):
                 raise UserError(
                     f"compare={text} is no comparison of two methods",
-                    f"{nearest(method, known)}write method:other, as in compare=autolora:lora,autolora:adalora",
+                    f"{'' if method in known else nearest(method, known)}write method:other, as in "
+                    "compare=autolora:lora,autolora:adalora, or for rows of one method compare=lora/rank=16:lora",
                 )
         found.setdefault(frozenset((first, second)), text)
     return [*found.values()]

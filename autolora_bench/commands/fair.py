@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from autolora_bench.errors import UserError
-from autolora_bench.plan import PlannedRun, State
+from autolora_bench.plan import PlannedRun, State, methods_of
 from autolora_bench.processes import world_size
 from autolora_bench.report.numerals import plural
 from autolora_bench.request import Request
@@ -66,7 +66,7 @@ def too_few_seeds(found: Sequence[Contender]) -> list[str]:
     for model in dict.fromkeys(one.example.model.name for one in found):
         own = [one for one in found if one.example.model.name == model]
         methods, tasks = ({getattr(one.example, node).name for one in own} for node in ("method", "task"))
-        pairs = sum(methods.issuperset(text.split(":")) for text in own[0].example.compare)
+        pairs = sum(methods.issuperset(methods_of(text)) for text in own[0].example.compare)
         if not pairs:
             continue
         seeds = max(len(one.seeds) for one in own)

@@ -102,7 +102,11 @@ COMMANDS = {
                 "instead of tables: so many examples on which methods disagree most",
                 value="NUMBER",
             ),
-            Option("compare", "what is tested, and corrected together", value="METHOD:OTHER,..."),
+            Option(
+                "compare",
+                "what is tested, and corrected together; METHOD/NAME=VALUE is one of its rows",
+                value="METHOD:OTHER,...",
+            ),
         ),
         sources=True,
         about=RECORDS,

@@ -11,7 +11,7 @@ from autolora_bench.report import numerals
 from autolora_bench.report.formats import PlainTable
 from autolora_bench.report.numerals import plural, stated
 from autolora_bench.report.runs import Run
-from autolora_bench.report.scoreboard import ALPHA, Claim, Column, Row, Table, unit_of
+from autolora_bench.report.scoreboard import ALPHA, Claim, Column, Row, Table, pair_named, unit_of
 from autolora_bench.report.significance import (
     ALL_ROWS,
     EXACT_UNITS,
@@ -161,8 +161,7 @@ def needed_units(claim: Claim) -> int:
 
 
 def _family(table: Table) -> str:
-    methods = {row.method for row in table.rows if row.main}
-    if any(methods.issuperset(text.split(":")) for text in table.compare):
+    if any(pair_named(table.rows, text) for text in table.compare):
         sides: dict[str, list[str]] = {}
         for first, second in dict.fromkeys((claim.first, claim.second) for claim in table.claims):
             sides.setdefault(table.rows[first].label, []).append(table.rows[second].label)

@@ -7,10 +7,10 @@ from autolora_bench.config.experiment import COMPARE
 from autolora_bench.config.registry import own_folders
 from autolora_bench.errors import UserError
 from autolora_bench.paths import conf_dir
-from autolora_bench.plan import PlannedRun, distinct_comparisons
+from autolora_bench.plan import PlannedRun, distinct_comparisons, methods_of
 from autolora_bench.report.rows import settings
 from autolora_bench.report.runs import Run
-from autolora_bench.report.scoreboard import Column, Row, Table, of_tasks
+from autolora_bench.report.scoreboard import Column, Row, Table, of_tasks, pair_named, rows_named
 
 
 def family_of(
@@ -29,7 +29,7 @@ def family_of(
 def untold(compare: Sequence[str], runs: Sequence[Run]) -> list[str]:
     """Comparisons that were asked for and have no runs."""
     there = {run.method for run in runs}
-    missing = {text: [name for name in text.split(":") if name not in there] for text in compare}
+    missing = {text: [name for name in methods_of(text) if name not in there] for text in compare}
     return [
         f"compare={text} is not tested: there are no runs of {' and '.join(names)}."
         for text, names in missing.items()
@@ -50,19 +50,19 @@ def without_pairs(family: Sequence[str], asked: Sequence[str], tables: Sequence[
     shown = {row.method for table in tables for row in table.rows}
     for table in tables:
         lacking = shown - {row.method for row in table.rows}
-        main = {row.method: place for place, row in enumerate(table.rows) if row.main}
         claimed = {frozenset((claim.first, claim.second)) for claim in table.claims}
         headlines = [column for column in table.columns if column.headline]
         for text in family:
-            methods = text.split(":")
+            methods, pair = methods_of(text), pair_named(table.rows, text)
             absent = lacking.intersection(methods)
-            if text in asked and len(absent) == 1 and not main.keys().isdisjoint(methods):
+            there = any(row.main and row.method in methods for row in table.rows)
+            if text in asked and len(absent) == 1 and there:
                 lines.append(
                     f"compare={text} is not tested on {table.model}: there are no runs of {absent.pop()}."
                 )
-            if not {*methods} <= main.keys() or frozenset(main[one] for one in methods) in claimed:
+            if pair is None or frozenset(pair) in claimed:
                 continue
-            rows = [table.rows[main[one]] for one in methods]
+            rows = [table.rows[place] for place in pair]
             made = all(any(run.completed for run in row.runs) for row in rows)
             if text in asked or (made and any(_scored(row, headlines) > 1 for row in rows)):
                 lines.append(f"compare={text} is not tested on {table.model}: {_why(rows, headlines)}.")
@@ -89,15 +89,30 @@ def _scored(row: Row, columns: Sequence[Column]) -> int:
 
 
 def check_decided(compare: Sequence[str], tables: Sequence[Table]) -> None:
-    """Raises UserError where a comparison was asked for of a method of which it is not known which row is meant."""
+    """Raises UserError where a comparison was asked for and it is not known which rows are meant: of a method whose own
+    settings are not known, or by settings that none or several of its rows have."""
     for text in compare:
-        for table in tables:
-            for method in text.split(":"):
-                variants = [row.variant for row in table.rows if row.method == method and row.undecided]
-                if variants:
-                    named = "; ".join(settings(variant) or "others on every task" for variant in variants)
-                    raise UserError(
-                        f"compare={text}: {method} has rows of several settings ({named}), and which of them are its "
-                        "own is not known",
-                        "name the folder that it comes from with --config-dir, or with records= records of one of them",
-                    )
+        for side in text.split(":"):
+            method, *stated = side.split("/")
+            own = [(table, row) for table in tables for row in table.rows if row.method == method]
+            named = "; ".join(
+                dict.fromkeys(settings(row.variant) or "others on every task" for _, row in own)
+            )
+            if not stated and any(row.undecided for _, row in own):
+                raise UserError(
+                    f"compare={text}: {method} has rows of several settings ({named}), and which of them are its "
+                    "own is not known",
+                    f"say {method}/NAME=VALUE, or name the folder that it comes from with --config-dir",
+                )
+            if stated and own and all(len(rows_named(table.rows, side)) != 1 for table, _ in own):
+                raise UserError(
+                    f"compare={text}: not one row of {method} has {' and '.join(stated)}",
+                    f"its rows have {named}; say what only one of them has"
+                    if len(own) > len(tables)
+                    else f"write {method}, which has one row",
+                )
+        found = [[rows_named(table.rows, side) for side in text.split(":")] for table in tables]
+        if any(len(one) == 1 and one == other for one, other in found) and not any(
+            pair_named(table.rows, text) for table in tables
+        ):
+            raise UserError(f"compare={text} names one row twice", "name another row")

@@ -145,7 +145,7 @@ def _rows(method: str, title: str, runs: Sequence[Run], tuned: Mapping[str, Sequ
                 groups.setdefault(departure, []).append(one)
     keys = sorted(groups, key=_order)
     constant = {key: _constant(groups[key], names) for key in keys}
-    numbered = {name for key in keys for name, value in key if _number(value) is not None}
+    numbered = {name for key in keys for name, value in key if number(value) is not None}
     said = {key: key or tuple(one for one in constant[key] if one[0] in numbered) for key in keys}
     if shipped is None:  # no row stands for what another's label leaves out
         own = {key: [one for one in constant[key] if one[0].startswith(OWN)] for key in keys}
@@ -303,15 +303,16 @@ def _letters(index: int) -> str:
 
 def _order(variant: Variant) -> tuple[tuple[str, float, str], ...]:
     """Sorting key: numbers by size, words by the alphabet."""
-    return tuple((name, _number(value) or 0.0, value) for name, value in variant)
+    return tuple((name, number(value) or 0.0, value) for name, value in variant)
 
 
-def _number(value: str) -> float | None:
+def number(value: str) -> float | None:
+    """Of a setting as told; None where it is none, or not finite."""
     try:
-        number = float(value)
+        found = float(value)
     except ValueError:
         return None
-    return number if math.isfinite(number) else None
+    return found if math.isfinite(found) else None
 
 
 def _is_number(value: object) -> bool:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from autolora_bench.metrics.registry import Metric
 from autolora_bench.report import numerals
-from autolora_bench.report.rows import Variant
+from autolora_bench.report.rows import Variant, number
 from autolora_bench.report.runs import PairKey, Run, grouped
 from autolora_bench.report.units import metric_title
 
@@ -185,6 +185,15 @@ class Row:
     undecided: bool = False
     """Whether the method has no main row, as its own settings are not known."""
 
+    def has(self, setting: str) -> bool:
+        """Whether `rank=16` holds of all its runs; a number may be written otherwise."""
+        name, _, value = setting.partition("=")
+        for run in self.runs:
+            held = next((run.settings[one] for one in (name, f"method.{name}") if one in run.settings), None)
+            if held is None or (held != value and (number(held) is None or number(held) != number(value))):
+                return False
+        return True
+
     @property
     def is_rank(self) -> bool:
         """Whether it is one of several rows of LoRA that differ in nothing but the rank."""
@@ -269,6 +278,23 @@ class Unfilled:
     def what(self) -> str:
         """Row, tasks and states in a line."""
         return f"{self.label} on {', '.join(self.tasks)}: {self.states}"
+
+
+def rows_named(rows: Sequence[Row], side: str) -> list[int]:
+    """Positions of the rows that a side of a comparison may mean: `lora` its main row, `lora/rank=16` one with that."""
+    method, *settings = side.split("/")
+    return [
+        place
+        for place, row in enumerate(rows)
+        if row.method == method and (all(map(row.has, settings)) if settings else row.main)
+    ]
+
+
+def pair_named(rows: Sequence[Row], text: str) -> tuple[int, int] | None:
+    """Positions of the two rows of `method:other`; None where a side means none, several, or the other's."""
+    sides = [rows_named(rows, side) for side in text.split(":")]
+    places = {found[0] for found in sides if len(found) == 1}
+    return (sides[0][0], sides[1][0]) if len(places) == 2 else None
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autolora_bench.config.registry import UNTRAINED
-from autolora_bench.report.scoreboard import ALPHA, Claim, Column, Row, of_tasks
+from autolora_bench.report.scoreboard import ALPHA, Claim, Column, Row, of_tasks, pair_named
 
 Floats = NDArray[np.float64]
 Key = TypeVar("Key", bound=Hashable)
@@ -186,10 +186,12 @@ def corrected(found: Sequence[Made]) -> list[Made]:
 
 
 def _declared(rows: Sequence[Row], compare: Sequence[str]) -> list[tuple[int, int]]:
-    """Positions of the rows that the declared comparisons name: each method's main row."""
-    main = {row.method: position for position, row in enumerate(rows) if row.main}
-    pairs = [(first, second) for first, _, second in (text.partition(":") for text in compare)]
-    return [(main[first], main[second]) for first, second in pairs if first in main and second in main]
+    """Positions of the rows that the declared comparisons name, each two once."""
+    found: dict[frozenset[int], tuple[int, int]] = {}
+    for text in compare:
+        if pair := pair_named(rows, text):
+            found.setdefault(frozenset(pair), pair)
+    return [*found.values()]
 
 
 def _every_two(rows: Sequence[Row]) -> list[tuple[int, int]]:

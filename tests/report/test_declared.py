@@ -1,6 +1,7 @@
 """Declared comparisons: each is tested once or a line says why not, and the table's marks and notes agree with them."""
 
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -91,6 +92,61 @@ def test_each_two_methods_are_compared_as_they_are_first_declared() -> None:
     for text in ("a", "a:", ":a", "a:a", "a:d", "a:b:c", ""):
         with pytest.raises(UserError, match="is no comparison of two methods"):
             distinct_comparisons(["a:b", text], known)
+
+
+def of_ranks(make: Make, ranks: Sequence[int]) -> list[RunRecord]:
+    """LoRA of each, eight seeds, .01 better for every one that it is higher; and full fine-tuning."""
+    made = scored(make, "full", [0.9 + 0.001 * seed for seed in range(8)])
+    for rank in ranks:
+        for seed in range(8):
+            record = make("rte", "lora", seed, 0.5 + 0.01 * rank + 0.001 * seed)
+            config = {**record.config, "method": {**record.config["method"], "rank": rank, "alpha": 16.5}}
+            made.append(replace(record, config=config, config_id=f"{rank:08x}"))
+    return made
+
+
+def test_rows_of_one_method_are_compared_by_what_tells_them_apart(make: Make) -> None:
+    """p of eight seeds that agree is 2/256, and Holm multiplies it by three; a pair that is named twice counts once."""
+    report = told(
+        of_ranks(make, (4, 8, 16)),
+        *("lora/rank=16:lora/rank=4", "lora/rank=16:full", "lora/rank=8/alpha=1.65e1:full"),
+        "lora/rank=4:lora/method.rank=16.0",
+    )
+    (table,) = report.tables
+    rows = [(table.rows[one.first].label, table.rows[one.second].label) for one in table.claims]
+    first, *others = [(*names, round(one.mean, 6)) for names, one in zip(rows, table.claims, strict=True)]
+    assert first == ("LoRA, rank 16", "LoRA, rank 4", 12.0)
+    assert [other[:2] for other in others] == [(f"LoRA, rank {rank}", "Full fine-tuning") for rank in (16, 8)]
+    assert {one.adjusted for one in table.claims} == {3 * 2 / 256}
+    assert why(report) == []
+
+
+@pytest.mark.parametrize(
+    ("ranks", "compare", "said", "mend"),
+    [
+        ((4, 16), "lora/rank=3:full", "not one row of lora has rank=3", "its rows have rank=4; rank=16; say"),
+        (
+            (4, 16),
+            "full:lora/alpha=16.5",
+            "not one row of lora has alpha=16.5",
+            "its rows have rank=4; rank=16",
+        ),
+        ((4,), "lora/rank=3:full", "not one row of lora has rank=3", "write lora, which has one row"),
+        ((4, 16), "lora/rank=4:lora/rank=4.0", "names one row twice", "name another row"),
+        ((4, 16), "lora/rank:full", "is no comparison of two methods", "write method:other, as in "),
+    ],
+)
+def test_rows_that_are_not_known_are_asked_for_by_name(
+    make: Make, ranks: tuple[int, ...], compare: str, said: str, mend: str
+) -> None:
+    with pytest.raises(UserError, match=re.escape(said)) as error:
+        told(of_ranks(make, ranks), compare)
+    assert error.value.mend.startswith(mend)
+
+
+def test_the_only_row_of_a_method_may_be_named_by_its_settings(make: Make) -> None:
+    (table,) = told(of_ranks(make, (4,)), "lora/rank=4:full").tables
+    assert [one.adjusted for one in table.claims] == [2 / 256]
 
 
 def scored(make: Make, method: str, scores: list[float], task: str = "rte") -> list[RunRecord]:
