@@ -1,6 +1,7 @@
 """What is meant to be run: one entry per cell and seed, with the command that runs it."""
 
 import os
+import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -95,9 +96,16 @@ def record_of_seed(path: Path, seed: int) -> RunRecord:
     return record
 
 
+def side_of(text: str) -> tuple[str, list[str]]:
+    """The method that a side of a comparison names, and settings of one of its rows: `lora/rank=16/alpha=8`. Values may
+    hold slashes."""
+    method, *settings = re.split(r"/(?=[\w.]+=)", text)
+    return method, settings
+
+
 def methods_of(comparison: str) -> list[str]:
     """The two that `lora:eva` or `lora/rank=16:eva` names."""
-    return [side.partition("/")[0] for side in comparison.split(":")]
+    return [side_of(side)[0] for side in comparison.split(":")]
 
 
 def distinct_comparisons(compare: Sequence[str], known: Sequence[str]) -> list[str]:
@@ -114,11 +122,11 @@ def distinct_comparisons(compare: Sequence[str], known: Sequence[str]) -> list[s
     for text in compare:
         first, _, second = text.partition(":")
         for side in (first, second):
-            method, *settings = side.split("/")
-            if method not in known or first == second or not all("=" in one for one in settings):
+            method, _ = side_of(side)
+            if method not in known or first == second:
                 raise UserError(
                     f"compare={text} is no comparison of two methods",
-                    f"{'' if method in known else nearest(method, known)}write method:other, as in "
+                    f"{'' if method.partition('/')[0] in known else nearest(method, known)}write method:other, as in "
                     "compare=autolora:lora,autolora:adalora, or for rows of one method compare=lora/rank=16:lora",
                 )
         found.setdefault(frozenset((first, second)), text)

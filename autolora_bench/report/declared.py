@@ -7,7 +7,7 @@ from autolora_bench.config.experiment import COMPARE
 from autolora_bench.config.registry import own_folders
 from autolora_bench.errors import UserError
 from autolora_bench.paths import conf_dir
-from autolora_bench.plan import PlannedRun, distinct_comparisons, methods_of
+from autolora_bench.plan import PlannedRun, distinct_comparisons, methods_of, side_of
 from autolora_bench.report.rows import settings
 from autolora_bench.report.runs import Run
 from autolora_bench.report.scoreboard import Column, Row, Table, of_tasks, pair_named, rows_named
@@ -93,7 +93,7 @@ def check_decided(compare: Sequence[str], tables: Sequence[Table]) -> None:
     settings are not known, or by settings that none or several of its rows have."""
     for text in compare:
         for side in text.split(":"):
-            method, *stated = side.split("/")
+            method, stated = side_of(side)
             own = [(table, row) for table in tables for row in table.rows if row.method == method]
             named = "; ".join(
                 dict.fromkeys(settings(row.variant) or "others on every task" for _, row in own)

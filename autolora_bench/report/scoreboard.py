@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from autolora_bench.metrics.registry import Metric
+from autolora_bench.plan import side_of
 from autolora_bench.report import numerals
 from autolora_bench.report.rows import Variant, number
 from autolora_bench.report.runs import PairKey, Run, grouped
@@ -282,7 +283,7 @@ class Unfilled:
 
 def rows_named(rows: Sequence[Row], side: str) -> list[int]:
     """Positions of the rows that a side of a comparison may mean: `lora` its main row, `lora/rank=16` one with that."""
-    method, *settings = side.split("/")
+    method, settings = side_of(side)
     return [
         place
         for place, row in enumerate(rows)

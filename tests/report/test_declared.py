@@ -10,7 +10,7 @@ import pytest
 
 from autolora_bench import cli
 from autolora_bench.errors import UserError
-from autolora_bench.plan import PlannedRun, distinct_comparisons
+from autolora_bench.plan import PlannedRun, distinct_comparisons, side_of
 from autolora_bench.record import RunRecord
 from autolora_bench.report.prepared import Report, prepare
 from autolora_bench.request import read_request
@@ -290,3 +290,11 @@ def test_of_two_that_are_best_none_is_marked(make: Make) -> None:
         (table,) = told(made, "full:lora").tables
         assert [claim.separated for claim in table.claims] == [True]
         assert not any(cell.best for row in table.rows for cell in row.cells.values())
+
+
+def test_a_value_that_names_a_row_may_hold_slashes() -> None:
+    assert side_of("lora_shuffled_ranks/cell=stsb/minilm/autolora-1/rank=4") == (
+        "lora_shuffled_ranks",
+        ["cell=stsb/minilm/autolora-1", "rank=4"],
+    )
+    assert side_of("lora") == ("lora", [])
