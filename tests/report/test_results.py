@@ -95,6 +95,13 @@ SHOWN = {
         "method=lora,lora_svd_ranks,lora_shuffled_ranks",
         "compare=lora_svd_ranks:lora_shuffled_ranks,lora_shuffled_ranks:lora",
     ],
+    "stsb_1000_constant_scale": [
+        f"records={RESULTS / 'stsb_1000_at_1e-3' / 'records/stsb/minilm/lora-b698b8db'},"
+        f"{RESULTS / 'stsb_1000_shuffled_search' / 'records'},{RESULTS / 'stsb_1000_constant_scale' / 'records'}",
+        "compare=lora_shuffled_ranks/scaling=constant:lora,"
+        "lora_shuffled_ranks/scaling=constant:lora_shuffled_ranks/scaling=alpha_over_rank,"
+        "lora_from_ranks:lora_shuffled_ranks/scaling=constant",
+    ],
     "stsb_1000_rates": [
         f"records={RESULTS / 'stsb_1000_at_1e-3' / 'records'},{RESULTS / 'stsb_1000_at_3e-3' / 'records'},"
         f"{RESULTS / 'stsb_1000_rates' / 'records'}",
