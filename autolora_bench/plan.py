@@ -120,16 +120,16 @@ def distinct_comparisons(compare: Sequence[str], known: Sequence[str]) -> list[s
     """
     found: dict[frozenset[str], str] = {}
     for text in compare:
-        first, _, second = text.partition(":")
-        for side in (first, second):
+        first, *others = sides = text.split(":")
+        for side in sides:
             method, _ = side_of(side)
-            if method not in known or first == second:
+            if method not in known or len(others) != 1 or others == [first]:
                 raise UserError(
                     f"compare={text} is no comparison of two methods",
                     f"{'' if method.partition('/')[0] in known else nearest(method, known)}write method:other, as in "
                     "compare=autolora:lora,autolora:adalora, or for rows of one method compare=lora/rank=16:lora",
                 )
-        found.setdefault(frozenset((first, second)), text)
+        found.setdefault(frozenset(sides), text)
     return [*found.values()]
 
 

@@ -1,5 +1,6 @@
 """`autolora-bench report ...`: tables from the records, as text, or with every format and figure as a folder."""
 
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -43,7 +44,7 @@ def _run(words: Sequence[str]) -> int:
 
     title = options.get("title", asked.title)
     own = [Path(options["published"]).expanduser()] if "published" in options else []
-    compare = options["compare"].split(",") if options.get("compare") else None
+    compare = re.split(r",(?![^\[]*\])", options["compare"]) if options.get("compare") else None
     records, planned = asked.collection, asked.planned
     layout = options.get("format", "json" if as_json else "markdown")
     if "examples" in options:

@@ -69,6 +69,7 @@ def _gain(table: Table, cells: Sequence[TunedCell]) -> list[str]:
 
 def _left_out(table: Table, reference: Row, rows: Sequence[Row], tuned: Collection[str]) -> list[str]:
     """Methods with runs that no difference is told of."""
+    claimed = [{table.rows[one.first].label, table.rows[one.second].label} for one in table.claims]
     lines = []
     for row in rows:
         completed = [run for run in row.runs if run.completed]
@@ -79,7 +80,7 @@ def _left_out(table: Table, reference: Row, rows: Sequence[Row], tuned: Collecti
             (len(row.cells[one].pairs.keys() & reference.cells[one].pairs.keys()) for one in headlines),
             default=0,
         )
-        if row.undecided:
+        if row.undecided and {row.label, reference.label} not in claimed:
             why = "of several settings, and which are its own is not known: --config-dir names its folder"
         elif not all(run.config_id in tuned for run in completed):
             why = "not tuned, or not run with the rate that tuning chose"

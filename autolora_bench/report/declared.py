@@ -1,5 +1,6 @@
 """The comparisons that are declared, as `method:other`: whether there can be such, and what hinders each."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 from autolora_bench.config.choices import choices
@@ -29,7 +30,9 @@ def family_of(
 def untold(compare: Sequence[str], runs: Sequence[Run]) -> list[str]:
     """Comparisons that were asked for and have no runs."""
     there = {run.method for run in runs}
-    missing = {text: [name for name in methods_of(text) if name not in there] for text in compare}
+    missing = {
+        text: [name for name in dict.fromkeys(methods_of(text)) if name not in there] for text in compare
+    }
     return [
         f"compare={text} is not tested: there are no runs of {' and '.join(names)}."
         for text, names in missing.items()
@@ -60,6 +63,10 @@ def without_pairs(family: Sequence[str], asked: Sequence[str], tables: Sequence[
                 lines.append(
                     f"compare={text} is not tested on {table.model}: there are no runs of {absent.pop()}."
                 )
+            if pair is None and {*methods} <= {row.method for row in table.rows}:
+                lines += [
+                    f"compare={text} is not tested on {table.model}: {one}." for one in _not_one(text, table)
+                ]
             if pair is None or frozenset(pair) in claimed:
                 continue
             rows = [table.rows[place] for place in pair]
@@ -67,6 +74,13 @@ def without_pairs(family: Sequence[str], asked: Sequence[str], tables: Sequence[
             if text in asked or (made and any(_scored(row, headlines) > 1 for row in rows)):
                 lines.append(f"compare={text} is not tested on {table.model}: {_why(rows, headlines)}.")
     return lines
+
+
+def _not_one(text: str, table: Table) -> list[str]:
+    """Sides that name a row by settings which none, or several, of a table's rows have."""
+    stated = [side for side in text.split(":") if side_of(side)[1]]
+    counts = {side: len(rows_named(table.rows, side)) for side in stated}
+    return [f"{'several rows are' if n else 'no row is'} {side}" for side, n in counts.items() if n != 1]
 
 
 def _why(rows: Sequence[Row], headlines: Sequence[Column]) -> str:
@@ -77,7 +91,7 @@ def _why(rows: Sequence[Row], headlines: Sequence[Column]) -> str:
     if any(len(first[column].pairs.keys() & second[column].pairs.keys()) > 1 for column in controls):
         return "they share several seeds on shuffled labels alone, a control that methods are not compared on"
     for most, lack in enumerate(("no headline score", "one scored seed of a task at most")):
-        lacking = [row.method for row in rows if _scored(row, tasks) == most]
+        lacking = [row.label for row in rows if _scored(row, tasks) == most]
         if lacking:
             return f"{' and '.join(lacking)} {'has' if len(lacking) == 1 else 'have'} {lack}"
     return "their scored runs share fewer than two seeds of a task with the same data"
@@ -108,8 +122,8 @@ def check_decided(compare: Sequence[str], tables: Sequence[Table]) -> None:
                 raise UserError(
                     f"compare={text}: not one row of {method} has {' and '.join(stated)}",
                     f"its rows have {named}; say what only one of them has"
-                    if len(own) > len(tables)
-                    else f"write {method}, which has one row",
+                    if any(count > 1 for count in Counter(id(table) for table, _ in own).values())
+                    else f"there is one row of {method}: write {method}, or have records of the other shown too",
                 )
         found = [[rows_named(table.rows, side) for side in text.split(":")] for table in tables]
         if any(len(one) == 1 and one == other for one, other in found) and not any(

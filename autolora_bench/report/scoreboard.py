@@ -11,7 +11,7 @@ from autolora_bench.metrics.registry import Metric
 from autolora_bench.plan import side_of
 from autolora_bench.report import numerals
 from autolora_bench.report.rows import Variant, number
-from autolora_bench.report.runs import PairKey, Run, grouped
+from autolora_bench.report.runs import PairKey, Run, grouped, told
 from autolora_bench.report.units import metric_title
 
 ALPHA = 0.05
@@ -187,13 +187,15 @@ class Row:
     """Whether the method has no main row, as its own settings are not known."""
 
     def has(self, setting: str) -> bool:
-        """Whether `rank=16` holds of all its runs; a number may be written otherwise."""
+        """Whether `rank=16` is what tells it apart, or holds of all its runs; a number may be written otherwise."""
         name, _, value = setting.partition("=")
-        for run in self.runs:
-            held = next((run.settings[one] for one in (name, f"method.{name}") if one in run.settings), None)
-            if held is None or (held != value and (number(held) is None or number(held) != number(value))):
-                return False
-        return True
+        settings = [dict(self.variant), *(run.settings for run in self.runs)]
+        names = [one for one in (name, f"method.{name}") if any(one in own for own in settings)]
+        if not names:
+            return False
+        stated = settings[0].get(names[0])
+        held = {told(own, names[0]) for own in settings[1:]} if stated is None else {stated}
+        return all(one == value or (number(one) is not None and number(one) == number(value)) for one in held)
 
     @property
     def is_rank(self) -> bool:

@@ -12,6 +12,7 @@ from autolora_bench import cli
 from autolora_bench.errors import UserError
 from autolora_bench.plan import PlannedRun, distinct_comparisons, side_of
 from autolora_bench.record import RunRecord
+from autolora_bench.report.declared import without_pairs
 from autolora_bench.report.prepared import Report, prepare
 from autolora_bench.request import read_request
 from autolora_bench.sweeps.tuned_first import planned_runs
@@ -89,7 +90,7 @@ def test_a_suites_comparison_is_checked_and_tested_once(make: Make, plan: Callab
 def test_each_two_methods_are_compared_as_they_are_first_declared() -> None:
     known = ("a", "b", "c")
     assert distinct_comparisons(["a:b", "c:a", "b:a", "a:b"], known) == ["a:b", "c:a"]
-    for text in ("a", "a:", ":a", "a:a", "a:d", "a:b:c", ""):
+    for text in ("a", "a:", ":a", "a:a", "a:d", "a:b:c", "a/x=1:a/x=2:a/x=3", ""):
         with pytest.raises(UserError, match="is no comparison of two methods"):
             distinct_comparisons(["a:b", text], known)
 
@@ -131,7 +132,12 @@ def test_rows_of_one_method_are_compared_by_what_tells_them_apart(make: Make) ->
             "not one row of lora has alpha=16.5",
             "its rows have rank=4; rank=16",
         ),
-        ((4,), "lora/rank=3:full", "not one row of lora has rank=3", "write lora, which has one row"),
+        (
+            (4,),
+            "lora/rank=3:full",
+            "not one row of lora has rank=3",
+            "there is one row of lora: write lora, or have ",
+        ),
         ((4, 16), "lora/rank=4:lora/rank=4.0", "names one row twice", "name another row"),
         ((4, 16), "lora/rank:full", "is no comparison of two methods", "write method:other, as in "),
     ],
@@ -142,6 +148,20 @@ def test_rows_that_are_not_known_are_asked_for_by_name(
     with pytest.raises(UserError, match=re.escape(said)) as error:
         told(of_ranks(make, ranks), compare)
     assert error.value.mend.startswith(mend)
+
+
+def test_where_no_row_is_named_it_is_told_for_every_model(make: Make) -> None:
+    """Also of what a suite declares."""
+    made = of_ranks(make, (4, 16))
+    made += [replace(record, model="bert_base") for record in of_ranks(make, (4,))]
+    report = told(made, "lora/rank=16:full", "lora/rank=4:full")
+    assert [line for line in report.remarks if line.startswith("compare=")] == [
+        "compare=lora/rank=16:full is not tested on bert_base: no row is lora/rank=16."
+    ]
+    tables = report.tables[:1]
+    assert without_pairs(["lora/rnak=4:full"], [], tables) == [
+        f"compare=lora/rnak=4:full is not tested on {tables[0].model}: no row is lora/rnak=4."
+    ]
 
 
 def test_the_only_row_of_a_method_may_be_named_by_its_settings(make: Make) -> None:
@@ -209,13 +229,13 @@ def test_what_hinders_a_comparison_is_said(make: Make) -> None:
     six = [0.5 + 0.01 * seed for seed in range(6)]
     full = scored(make, "full", six)
     assert why(told(full + scored(make, "lora", six[:1]), "full:lora")) == [
-        "lora has one scored seed of a task at most."
+        "LoRA has one scored seed of a task at most."
     ]
     assert why(told(full[:1] + scored(make, "lora", six[:1]), "full:lora")) == [
-        "full and lora have one scored seed of a task at most."
+        "Full fine-tuning and LoRA have one scored seed of a task at most."
     ]
     undefined: list[Any] = [None] * 6
-    assert why(told(full + scored(make, "lora", undefined), "full:lora")) == ["lora has no headline score."]
+    assert why(told(full + scored(make, "lora", undefined), "full:lora")) == ["LoRA has no headline score."]
     controls = shuffled(scored(make, "full", six) + scored(make, "lora", six))
     assert why(told(full + scored(make, "lora", six, "cola") + controls, "full:lora")) == [
         "they share several seeds on shuffled labels alone, a control that methods are not compared on."
@@ -254,7 +274,7 @@ def test_the_family_names_what_is_compared_alone(make: Make) -> None:
     report = told(made, "full:lora", "full:adalora")
     (family,) = [note for note in report.comparisons[0].notes if note.startswith("Family: ")]
     assert family.startswith("Family: as declared, Full fine-tuning against AdaLoRA. ")
-    assert why(report) == ["lora has one scored seed of a task at most."]
+    assert why(report) == ["LoRA has one scored seed of a task at most."]
 
 
 @pytest.mark.parametrize("tasks", [("rte",), ("rte", "cola", "mrpc")])
