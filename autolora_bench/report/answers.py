@@ -11,7 +11,7 @@ from autolora_bench.report.comparisons import needed_units, nothing_found
 from autolora_bench.report.numerals import plural
 from autolora_bench.report.quality import column_title
 from autolora_bench.report.runs import Run, computed_apart, hardware, told
-from autolora_bench.report.scoreboard import ALPHA, Claim, Row, Table
+from autolora_bench.report.scoreboard import ALPHA, Claim, Row, Table, pair_named
 from autolora_bench.report.significance import bootstrap_interval, detectable_effect
 from autolora_bench.report.tuning import TunedCell, tuned_ids
 
@@ -69,7 +69,7 @@ def _gain(table: Table, cells: Sequence[TunedCell]) -> list[str]:
 
 def _left_out(table: Table, reference: Row, rows: Sequence[Row], tuned: Collection[str]) -> list[str]:
     """Methods with runs that no difference is told of."""
-    claimed = [{table.rows[one.first].label, table.rows[one.second].label} for one in table.claims]
+    declared = [{table.rows[n].label for n in pair_named(table.rows, text) or ()} for text in table.compare]
     lines = []
     for row in rows:
         completed = [run for run in row.runs if run.completed]
@@ -80,7 +80,7 @@ def _left_out(table: Table, reference: Row, rows: Sequence[Row], tuned: Collecti
             (len(row.cells[one].pairs.keys() & reference.cells[one].pairs.keys()) for one in headlines),
             default=0,
         )
-        if row.undecided and {row.label, reference.label} not in claimed:
+        if row.undecided and {row.label, reference.label} not in declared:
             why = "of several settings, and which are its own is not known: --config-dir names its folder"
         elif not all(run.config_id in tuned for run in completed):
             why = "not tuned, or not run with the rate that tuning chose"
