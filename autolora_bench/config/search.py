@@ -149,7 +149,8 @@ class SearchConfig:
     budget: Steps | None = None
     """Total rank over all layers, for rule=budget and constraint=topk; or say `mean_rank`."""
     minimum_rank: LayerRank = 1
-    """Fewest components a layer keeps, for rule=budget; 0 lets it drop layers."""
+    """Fewest components a layer keeps, for rule=budget; 0 lets it drop layers, which a softmax hardly
+    ever does: the largest of a layer's weights stays at 1/k or above."""
     mean_rank: Positive | None = None
     """The same budget as a mean over the layers, for any number of them."""
     scope: Scope = field(default=Scope.model, metadata=ADDED)
