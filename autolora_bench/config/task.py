@@ -208,6 +208,10 @@ class Serialization(Enum):
     plain = "the publisher's own text"
 
 
+RENAMED_KEYS = {"eatType": "Type", "priceRange": "price", "familyFriendly": "family friendly"}
+"""E2E's keys that the LoRA paper's text spells otherwise."""
+
+
 class Protocol(Enum):
     """Text format that a generation task trains and scores on."""
 

@@ -5,6 +5,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+import torch
 from peft import PeftModel
 
 from autolora_bench.config.allocators import AllocatorConfig
@@ -19,6 +20,7 @@ from autolora_bench.models.gpt2 import has_split
 from autolora_bench.models.load import Backbone
 from autolora_bench.record import write_atomically
 from autolora_bench.search import RankAllocation, rank_pattern, verify_applied
+from autolora_bench.search.layers import lora_layers
 from autolora_bench.untrusted import in_a_line
 
 LowRankConfig = LoraConfig | AutoLoraConfig | RankedLoraConfig | AllocatorConfig
@@ -50,10 +52,22 @@ def ranked_model(
             "say other options",
         ) from error
     verify_applied(model, allocation)
+    if config.variant.dora:
+        _check_rows(model)
     start = config.variant.start
     if start is not Start.lora:
         start_from(model, read_factors(context.folder / FACTORS), start.changes_weights)
     return model
+
+
+def _check_rows(model: PeftModel) -> None:
+    """Raises UserError where DoRA would divide by the length of a row of zeros, as of a tied head's padding token."""
+    for name, layer in lora_layers(model).items():
+        if not all(bool(torch.all(weight)) for weight in layer.lora_magnitude_vector.parameters()):
+            raise UserError(
+                f"{name} has a row of zeros in its weight, which has no direction for DoRA",
+                "leave it out of model.targets, or use method=lora",
+            )
 
 
 def lora_options(config: LowRankConfig, allocation: RankAllocation) -> dict[str, Any]:

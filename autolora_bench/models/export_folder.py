@@ -198,7 +198,7 @@ def _loading(
         source = "the command above" if made.command else "its run"
         return [f"No library loads this network of random weights: {source} makes it again."]
     complete, adapter = (folder / "model.safetensors").is_file(), (folder / ADAPTER).is_file()
-    reading = reading_of(model, tokenizer, head, e.task, adapter)
+    reading = reading_of(model, tokenizer, head, e, adapter)
     module, load = next((pair for name, pair in LOADERS.items() if (folder / name).is_file()), ("", ""))
     text = PEFT_TEXT if adapter else PLAIN_TEXT if complete else ADAPTERS_TEXT
     loading = text.format(

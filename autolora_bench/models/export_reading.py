@@ -1,14 +1,19 @@
 """The lines of an export's card that give the model an input as the run gave it, and what is to be told of them."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from peft import PeftType
 from transformers import PreTrainedTokenizerBase
 
+from autolora_bench.config.data import Source
+from autolora_bench.config.experiment import ExperimentConfig
 from autolora_bench.config.label_texts import answers, question
 from autolora_bench.config.task import (
+    RENAMED_KEYS,
+    TABLES,
     ClassificationTask,
     GenerationTask,
     LongSentences,
@@ -18,7 +23,7 @@ from autolora_bench.config.task import (
     Serialization,
     TaggingTask,
 )
-from autolora_bench.models.load import HeadKind, cuts_words_as_text
+from autolora_bench.models.load import HeadKind, cuts_words_as_text, special_frame
 from autolora_bench.models.virtual import virtual_tokens
 
 NUMBERED = (PeftType.MULTITASK_PROMPT_TUNING, PeftType.POLY)
@@ -101,9 +106,14 @@ class Reading:
 
 
 def reading_of(
-    model: Any, tokenizer: PreTrainedTokenizerBase, head: HeadKind, task: Any, adapter: bool
+    model: Any,
+    tokenizer: PreTrainedTokenizerBase,
+    head: HeadKind,
+    experiment: ExperimentConfig,
+    adapter: bool,
 ) -> Reading:
     """Cut to the task's length, words as `tasks.encode_words` gives them, without outputs of virtual tokens."""
+    task: Any = experiment.task
     numbered = adapter and model.active_peft_config.peft_type in NUMBERED
     given = FIRST_TASK if numbered else ""
     if head is HeadKind.tokens:
@@ -120,7 +130,8 @@ def reading_of(
     beams = task.decoding.beams if isinstance(task, GenerationTask) else 1
     if isinstance(task, GenerationTask) and not (poly and beams > 1 and model.config.is_encoder_decoder):
         rows = given.replace("(1,", f"({beams},") if poly else given  # PEFT does not repeat them for POLY
-        return _writing(model, tokenizer, task, rows, owner="base" if adapter else "model")
+        columns = table_columns(task, experiment.data.source)
+        return _writing(model, tokenizer, task, columns, rows, owner="base" if adapter else "model")
     labels = head is HeadKind.text_to_text and isinstance(task, ClassificationTask | RegressionTask)
     notes = [_asked(task)] if labels else []
     if numbered:
@@ -149,13 +160,18 @@ def tags_reading(task: TaggingTask, given: str, before: int, blank: bool) -> Rea
 
 
 def _writing(
-    model: Any, tokenizer: PreTrainedTokenizerBase, task: GenerationTask, given: str, owner: str
+    model: Any,
+    tokenizer: PreTrainedTokenizerBase,
+    task: GenerationTask,
+    columns: Sequence[str],
+    given: str,
+    owner: str,
 ) -> Reading:
     """Of a model that writes texts: a prompt as `tasks.generation.encode` makes it, outputs as its neighbours end and
     cut them. `owner` is what the lines call the model whose settings `generate` looks at."""
     decoding, both_halves = task.decoding, bool(model.config.is_encoder_decoder)
-    record = _record(task)
-    before, after = _frame(tokenizer, record, both_halves)
+    record = written_record(task, columns)
+    before, after = _frame(tokenizer, both_halves)
     start = model.config.decoder_start_token_id if both_halves else None
     named = {tokenizer.eos_token_id, tokenizer.get_vocab().get(END_TEXT)} - {None}
     unrepeated = UNREPEATED if decoding.no_repeat_ngram else ("", "")
@@ -179,37 +195,52 @@ def _writing(
         given=unrepeated[1] + blank_line[1] + (f"    {given.removeprefix(', ')},\n" if given else ""),
         shown=line if decoding.blank_line_ends else f"{text}.strip()",
     )
-    return Reading(lines, _writing_notes(task, both_halves))
+    return Reading(lines, _writing_notes(task, columns, both_halves))
 
 
-def _record(task: GenerationTask) -> str:
+def table_columns(task: GenerationTask, source: Source) -> list[str]:
+    """The columns that a record was read from; none where the data have a benchmark's own form."""
+    if task.table is not None:
+        return list(task.table.inputs)
+    read = {Source.local: task.local, Source.hub: task.hub}.get(source)
+    if read is None or read.layout not in TABLES:
+        return []
+    said = read.columns.get("text", "text")
+    return [said] if isinstance(said, str) else list(said)
+
+
+def written_record(task: GenerationTask, columns: Sequence[str]) -> str:
     """A record in the task's form; of a table its columns, without any of its texts."""
-    if task.table is None:
+    if not columns:
         return RECORDS[task.scorer, task.serialization]
-    plain = task.serialization is Serialization.plain
-    return "..." if plain else " | ".join(f"{name} : ..." for name in task.table.inputs)
+    if task.serialization is Serialization.lora:
+        columns = [RENAMED_KEYS.get(name, name) for name in columns]
+    elif len(columns) == 1:
+        return "..."
+    return " | ".join(f"{name} : ..." for name in columns)
 
 
-def _frame(tokenizer: PreTrainedTokenizerBase, text: str, both_halves: bool) -> tuple[list[int], list[int]]:
+def _frame(tokenizer: PreTrainedTokenizerBase, both_halves: bool) -> tuple[list[int], list[int]]:
     """The tokens before and after a record: the tokenizer's own, but where a text goes on with what is written the
     begin of text, or else its end, stands after it."""
-    bare = tokenizer(text, add_special_tokens=False)["input_ids"]
-    whole = tokenizer(text)["input_ids"]
-    count = next((n for n in range(len(whole)) if whole[n : n + len(bare)] == bare), 0)
+    before, after = special_frame(tokenizer)
     begin = tokenizer.eos_token_id if tokenizer.bos_token_id is None else tokenizer.bos_token_id
-    return whole[:count], whole[count + len(bare) :] if both_halves else [begin]
+    return before, after if both_halves else [begin]
 
 
-def _writing_notes(task: GenerationTask, both_halves: bool) -> tuple[str, ...]:
+def _writing_notes(task: GenerationTask, columns: Sequence[str], both_halves: bool) -> tuple[str, ...]:
     """What the lines do not say by themselves."""
     notes = []
-    if task.table is None:
+    lora, tokenized = task.serialization is Serialization.lora, task.protocol is Protocol.tokenized
+    if columns and lora and tokenized:
+        notes.append(f"The run read a record's values as {task.protocol.value}.")
+    elif not columns:
         form = f"The run read a record as {task.serialization.value}"
-        if task.serialization is Serialization.lora and task.scorer is Scorer.e2e:
+        if lora and task.scorer is Scorer.e2e:
             form += (
                 ", with `eatType`, `priceRange` and `familyFriendly` as `Type`, `price` and `family friendly`"
             )
-            if task.protocol is Protocol.tokenized:
+            if tokenized:
                 form += f", its values as {task.protocol.value}"
         notes.append(f"{form}.")
     if task.decoding.no_repeat_ngram and not both_halves:

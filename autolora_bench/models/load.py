@@ -4,6 +4,7 @@ A tokenizer that is not there is refused: transformers would make one without wo
 """
 
 import copy
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -305,6 +306,40 @@ def cuts_words_as_text(
     split = tokenizer(list(WORDS), is_split_into_words=True, add_special_tokens=False)["input_ids"]
     reader, text = of_text or tokenizer, " ".join(WORDS)
     return split in [reader(one, add_special_tokens=False)["input_ids"] for one in (text, f" {text}")]
+
+
+def special_frame(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[int]]:
+    """The tokens that the tokenizer itself puts before and after a single text.
+
+    Raises:
+        UserError: it gives no text a token.
+    """
+    _, ids, special = any_text(tokenizer)
+    first = special.index(0)
+    last = len(special) - special[::-1].index(0)
+    return ids[:first], ids[last:]
+
+
+def any_text(tokenizer: PreTrainedTokenizerBase) -> tuple[str, list[int], list[int]]:
+    """A text that has tokens, all its ids, and 1 for each that the tokenizer itself put there, 0 for the text's."""
+    for text in _texts(tokenizer):
+        encoded = tokenizer(text, return_special_tokens_mask=True)
+        special = list(encoded["special_tokens_mask"])
+        if 0 in special:
+            return text, list(encoded["input_ids"]), special
+    raise UserError(
+        "the model's tokenizer gives no text a token: not even what its own tokens stand for",
+        "put the model's own beside its weights (tokenizer.json, for instance)",
+    )
+
+
+def _texts(tokenizer: PreTrainedTokenizerBase) -> Iterator[str]:
+    """A letter, which a vocabulary of DNA or of another script may lack, then what the vocabulary has."""
+    yield "a"
+    special = set(tokenizer.all_special_ids)
+    for token in sorted(tokenizer.get_vocab().values()):
+        if token not in special:
+            yield str(tokenizer.decode([token]))
 
 
 def _check_settings(tokenizer: Any, folder: Path) -> None:

@@ -6,6 +6,7 @@ torch and transformers are not imported: `autolora-bench check` reads the files 
 import json
 import math
 import re
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from tokenizers import Tokenizer
 
 from autolora_bench.config.architectures import ENCODER_DECODERS, Is, has, query_and_value
 from autolora_bench.config.experiment import ExperimentConfig
-from autolora_bench.config.method import Allocation, MonarchConfig, RankedLoraConfig
+from autolora_bench.config.method import Allocation, LoraConfig, MonarchConfig, RankedLoraConfig
 from autolora_bench.config.model import ALL_LINEAR, Attention, ModelConfig
 from autolora_bench.config.support import check_halves
 from autolora_bench.config.task import GenerationTask
@@ -38,8 +39,15 @@ TABLES = ("auto_mappings.py", "configuration_auto.py")
 SAYS_SDPA = "_supports_sdpa = True"
 FILED = ("folder", "package", "fetched", "hub")
 """Kinds of location whose model is files."""
-HEADS = ("lm_head", "embed_out", "output_projection")
-"""Heads of models that write. Files lack one whose weight is the embeddings' too, or call it otherwise."""
+HEAD = "lm_head"
+"""The head of models that write. Files lack one whose weight is the embeddings' too, or call it otherwise."""
+OTHER_HEADS = {
+    "biogpt": "output_projection",
+    "fsmt": "output_projection",
+    "gpt_neox_japanese": "embed_out",
+    "trocr": "output_projection",
+}
+"""Architectures that call it otherwise."""
 OWN_TOKENS = ("PreTrainedTokenizerFast", "TokenizersBackend")
 """Tokenizer classes without special tokens of their own: what their files do not name, they have not."""
 
@@ -64,7 +72,10 @@ def check_model(experiment: ExperimentConfig) -> None:
     writes = isinstance(task, GenerationTask) or architecture in ENCODER_DECODERS
     _check_tokenizer(folder, writes)
     layers = _layers(folder, architecture)
-    _check_targets(experiment, architecture, layers, writes)
+    head = OTHER_HEADS.get(architecture, HEAD) if writes else None
+    _check_targets(experiment, architecture, layers, head)
+    if head is not None:
+        _check_head(experiment, head, [name for name, _ in _shapes(folder)])
     if isinstance(method, MonarchConfig):
         for name, (outputs, inputs) in _adapted(experiment, architecture, layers).items():
             check_blocks(f"{name}, a layer", outputs, inputs, method.blocks, method.block_rank)
@@ -292,14 +303,31 @@ def _is_drawn(name: str, experiment: ExperimentConfig) -> bool:
     return any(_named(name, one) for one in experiment.model.untrained)
 
 
-def _check_targets(experiment: ExperimentConfig, architecture: str, layers: Layers, writes: bool) -> None:
-    """Of the head of a model that writes, loading it tells."""
-    known = sorted({name.rpartition(".")[2] for name in layers})
+def _check_targets(experiment: ExperimentConfig, architecture: str, layers: Layers, head: str | None) -> None:
+    """`head` is that of a model that writes; whether the files' one is its own, loading it tells."""
+    known = sorted({name.rpartition(".")[2] for name in layers} | ({head} if head else set()))
     endings = experiment.model.targets
     for ending in endings or ():
-        there = any(_named(name, ending) for name in layers) or (writes and ending in HEADS)
+        there = any(_named(name, ending) for name in layers) or ending == head
         if ending != ALL_LINEAR and architecture != "gpt2" and not there:
             raise UserError(
                 f"model.targets: no linear layer of {experiment.model.name!r} is called {ending!r}",
                 f"choose among: {', '.join(known)}; or say model.targets=all-linear",
             )
+
+
+def _check_head(experiment: ExperimentConfig, head: str, weights: Sequence[str]) -> None:
+    """Raises UserError where a method that needs a weight of the head's own is to adapt one that the files lack."""
+    method = experiment.method
+    needed = isinstance(method, MonarchConfig) or (
+        isinstance(method, LoraConfig) and method.variant.start.changes_weights
+    )
+    own = _is_drawn(head, experiment) or any(
+        _named(weight, f"{name}.weight") for weight in weights for name in (HEAD, *OTHER_HEADS.values())
+    )
+    if needed and head in (experiment.model.targets or ()) and not own:
+        raise UserError(
+            f"{head} of {experiment.model.name!r} has its weight in common with the embeddings: "
+            f"method={method.name} cannot change it alone",
+            "name other layers with model.targets=[...]",
+        )

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import tokenizers
@@ -12,6 +12,7 @@ from transformers import PreTrainedTokenizerBase
 
 from autolora_bench.data.cache import cached_dataset
 from autolora_bench.errors import UserError, require
+from autolora_bench.models.load import any_text
 
 TRUNCATED, EMPTY = "truncated", "empty"
 """Columns that say which examples were cut, and which have no token by the tokenizer."""
@@ -44,40 +45,6 @@ def tokenizer_fingerprint(tokenizer: PreTrainedTokenizerBase) -> str:
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
-def special_frame(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[int]]:
-    """The tokens that the tokenizer itself puts before and after a single text.
-
-    Raises:
-        UserError: it gives no text a token.
-    """
-    _, ids, special = _any_text(tokenizer)
-    first = special.index(0)
-    last = len(special) - special[::-1].index(0)
-    return ids[:first], ids[last:]
-
-
-def _any_text(tokenizer: PreTrainedTokenizerBase) -> tuple[str, list[int], list[int]]:
-    """A text that has tokens, all its ids, and 1 for each that the tokenizer itself put there, 0 for the text's."""
-    for text in _texts(tokenizer):
-        encoded = tokenizer(text, return_special_tokens_mask=True)
-        special = list(encoded["special_tokens_mask"])
-        if 0 in special:
-            return text, list(encoded["input_ids"]), special
-    raise UserError(
-        "the model's tokenizer gives no text a token: not even what its own tokens stand for",
-        "put the model's own beside its weights (tokenizer.json, for instance)",
-    )
-
-
-def _texts(tokenizer: PreTrainedTokenizerBase) -> Iterator[str]:
-    """A letter, which a vocabulary of DNA or of another script may lack, then what the vocabulary has."""
-    yield "a"
-    special = set(tokenizer.all_special_ids)
-    for token in sorted(tokenizer.get_vocab().values()):
-        if token not in special:
-            yield str(tokenizer.decode([token]))
-
-
 JOINED = "the two texts of a pair are read as one: this model's tokenizer puts nothing between them"
 
 
@@ -87,7 +54,7 @@ def separates_pairs(tokenizer: PreTrainedTokenizerBase) -> bool:
     Raises:
         UserError: it gives no text a token.
     """
-    text, _, special = _any_text(tokenizer)
+    text, _, special = any_text(tokenizer)
     return len(tokenizer(text, text)["input_ids"]) > 2 * special.count(0) + special.count(1)
 
 

@@ -12,8 +12,8 @@ from transformers import PreTrainedTokenizerBase
 from autolora_bench.config.task import LongSentences, TaggingTask
 from autolora_bench.data.cache import cached_dataset
 from autolora_bench.errors import UserError
-from autolora_bench.models.load import cuts_words_as_text
-from autolora_bench.tasks.encode import special_frame, tokenizer_fingerprint
+from autolora_bench.models.load import cuts_words_as_text, special_frame
+from autolora_bench.tasks.encode import tokenizer_fingerprint
 
 LONG = "long"
 NO_WORD = -1

@@ -12,7 +12,8 @@ from autolora_bench.config.task import RecoveryTask
 from autolora_bench.data.cache import cached_dataset
 from autolora_bench.data.schema import TaskData
 from autolora_bench.errors import UserError
-from autolora_bench.tasks.encode import TRUNCATED, check_room, special_frame, tokenizer_fingerprint
+from autolora_bench.models.load import special_frame
+from autolora_bench.tasks.encode import TRUNCATED, check_room, tokenizer_fingerprint
 
 VERSION = "1"
 """Counts up whenever the same source gives other inputs."""

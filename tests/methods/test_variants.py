@@ -1,5 +1,6 @@
 """LoRA's variants: what each start computes, that they combine, and that what they leave loads on untouched weights."""
 
+from contextlib import nullcontext
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from autolora_bench.errors import UserError
 from autolora_bench.methods.base import PhaseContext, build_method
 from autolora_bench.methods.factors import FACTORS, read_factors, start_from
 from autolora_bench.methods.initialising import gradient_factors
+from autolora_bench.methods.ranked_model import _check_rows
 from autolora_bench.methods.searching import SELECTION
 from autolora_bench.runner import run_experiment
 from autolora_bench.search.layers import lora_layers
@@ -114,7 +116,7 @@ def test_a_start_takes_nothing_off_a_weight_that_another_layer_has_too(
     words = [*TEXTS, f"model.checkpoint={folder}", "model.targets=[c_attn,lm_head]"]
     record = run_experiment(composed(method, *words), tmp_path / "run", "autolora-bench ...", None)
     assert record.error is not None
-    assert "lm_head.weight are one weight: what this start takes off" in record.error["message"]
+    assert "lm_head of 'any' has its weight in common with the embeddings" in record.error["message"]
 
 
 @pytest.mark.sample(keep=("lora_from_ranks-start=corda-rslora=true",))
@@ -365,6 +367,20 @@ def test_what_their_authors_do_not_decay_is_not_decayed(method: str, trained: An
     assert {name for name, decay in decays.items() if decay} == heads
     assert getattr(run.experiment.method, "dropout", 0) == 0
     assert experiment_identity(run.experiment)["method"]["weight_decay"] == 0
+
+
+@pytest.mark.parametrize("zeros", [False, True])
+def test_dora_is_refused_where_a_row_has_no_direction(zeros: bool) -> None:
+    """Its output is no number at once, whatever the rate."""
+    torch.manual_seed(0)
+    layer = torch.nn.Linear(4, 3)
+    with torch.no_grad():
+        layer.weight[1] *= not zeros
+    made = LoraConfig(target_modules=["0"], r=2, use_dora=True)
+    model = get_peft_model(torch.nn.Sequential(layer), made)  # type: ignore[arg-type]
+    assert bool(model(torch.ones(1, 4)).isnan().any()) is zeros
+    with pytest.raises(UserError, match="row of zeros") if zeros else nullcontext():
+        _check_rows(model)
 
 
 def test_doras_magnitudes_are_not_decayed(trained: Any) -> None:

@@ -8,20 +8,37 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, pipeline
+from tokenizers import Tokenizer, models, processors
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast, pipeline
 
 from autolora_bench.config.compose import compose_config, composer, to_experiment
+from autolora_bench.config.data import Source
 from autolora_bench.config.model import ModelConfig, PackageSource
-from autolora_bench.config.task import GenerationTask, Serialization, TableSource, TaggingTask
+from autolora_bench.config.task import (
+    GenerationTask,
+    HubSource,
+    Layout,
+    LocalSource,
+    Protocol,
+    Serialization,
+    TableSource,
+    TaggingTask,
+)
+from autolora_bench.data.table_layout import read_hub_table, read_table_layout
 from autolora_bench.models import hub
 from autolora_bench.models.export_folder import PublicName, public_name
-from autolora_bench.models.export_reading import _record, tags_reading
+from autolora_bench.models.export_reading import reading_of, table_columns, tags_reading, written_record
+from autolora_bench.models.load import HeadKind
 from autolora_bench.record import read_record
 from autolora_bench.runner import run_experiment
+from autolora_bench.tasks.generation.encode import Encoder
+from autolora_bench.tasks.generation.records import serialize
+from autolora_bench.tasks.generation.task import PairEncoder
 
 ADAPTERS = """
 import sys
@@ -234,10 +251,75 @@ def test_a_cards_record_has_the_form_that_the_run_read(words: list[str], expecte
     with composer():
         task = to_experiment(compose_config(["model=any", "method=lora", *words])).task
     assert isinstance(task, GenerationTask)
-    assert _record(task) == expected
+    for source in (Source.local, Source.hub, Source.generated):
+        assert table_columns(task, source) == []
+    assert written_record(task, []) == expected
     task.table = TableSource(inputs=["head", "body"], label="tail")
-    whole = "head : ... | body : ..."
-    assert _record(task) == (whole if task.serialization is Serialization.lora else "...")
+    assert table_columns(task, Source.files) == table_columns(task, Source.hub) == ["head", "body"]
+    assert written_record(task, ["head", "body"]) == "head : ... | body : ..."
+
+
+@pytest.mark.parametrize("protocol", Protocol)
+@pytest.mark.parametrize("serialization", Serialization)
+@pytest.mark.parametrize("text", [["eatType", "b c"], ["priceRange"], "eatType", None])
+@pytest.mark.parametrize("source", [Source.local, Source.hub])
+def test_a_declared_tables_card_has_the_record_that_the_run_read(
+    source: Source, text: Any, serialization: Serialization, protocol: Protocol, tmp_path: Path
+) -> None:
+    """With `...` in every cell the run's own record is what the card shows."""
+    columns = {"references": "out"} | ({} if text is None else {"text": text})
+    table = tmp_path / "rows.csv"
+    table.write_text("text,eatType,b c,priceRange,out\n...,...,...,...,it\n")
+    with composer():
+        experiment = to_experiment(compose_config(["task=e2e", "model=any", "method=lora"]))
+    task = experiment.task
+    assert isinstance(task, GenerationTask)
+    task.serialization, task.protocol, experiment.data.source = serialization, protocol, source
+    if source is Source.local:
+        task.local = LocalSource(layout=Layout.csv, columns=columns)
+        rows, _ = read_table_layout([table], task)
+    else:
+        task.hub = HubSource(path="a/b", layout=Layout.csv, columns=columns)
+        rows, _ = read_hub_table([table], task, task.hub, "train")
+    model = SimpleNamespace(config=SimpleNamespace(is_encoder_decoder=False))
+    reading = reading_of(model, framed_letters("ab"), HeadKind.language_model, experiment, adapter=False)
+    [record] = re.findall(r"^record = (.*)$", reading.lines, re.MULTILINE)
+    assert json.loads(record) == serialize(rows["fields"][0], rows["text"][0], task)
+    assert not any("The run read a record as" in note for note in reading.notes)
+    told = any(f"values as {protocol.value}" in note for note in reading.notes)
+    assert told == (serialization is Serialization.lora and protocol is Protocol.tokenized)
+    experiment.data.source = Source.generated
+    other = reading_of(model, framed_letters("ab"), HeadKind.language_model, experiment, adapter=False)
+    assert "Blue Spice" in other.lines
+
+
+def framed_letters(alphabet: str) -> PreTrainedTokenizerFast:
+    """Of single letters, others have no token, between a begin and an end of text."""
+    marks = ["<s>", "</s>", "<pad>"]
+    tokenizer = Tokenizer(models.BPE({token: n for n, token in enumerate([*marks, *alphabet])}, []))
+    tokenizer.post_processor = processors.TemplateProcessing(
+        "<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 1)]
+    )
+    names = dict(zip(("bos_token", "eos_token", "pad_token"), marks, strict=True))
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **names)
+
+
+@pytest.mark.parametrize("alphabet", ["ACGT", "\u4e00\u4e01", "abc"])
+@pytest.mark.parametrize("halves", [Encoder, PairEncoder])
+def test_a_card_frames_a_record_as_the_run_did(halves: type[Encoder], alphabet: str) -> None:
+    """Also where the record that the card shows has no token in the vocabulary, as one of DNA."""
+    with composer():
+        experiment = to_experiment(compose_config(["task=e2e", "model=any", "method=lora"]))
+    both, tokenizer = halves is PairEncoder, framed_letters(alphabet)
+    model = SimpleNamespace(config=SimpleNamespace(is_encoder_decoder=both, decoder_start_token_id=2))
+    kind = HeadKind.text_to_text if both else HeadKind.language_model
+    reading = reading_of(model, tokenizer, kind, experiment, adapter=False)
+    [tokens] = re.findall(r"^tokens = (.*)$", reading.lines, re.MULTILINE)
+    ids = tokenizer(alphabet, add_special_tokens=False)["input_ids"]
+    assert len(ids) == len(alphabet)
+    assert isinstance(experiment.task, GenerationTask)
+    expected = halves(experiment.task, tokenizer).framed(ids)
+    assert eval(tokens, {"tokenizer": tokenizer, "record": alphabet}) == expected
 
 
 def texts_of(example: dict[str, Any]) -> list[str]:

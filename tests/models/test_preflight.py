@@ -21,6 +21,7 @@ from autolora_bench.config.experiment import ExperimentConfig
 from autolora_bench.errors import UserError
 from autolora_bench.models.load import HeadKind, HeadSpec, load_backbone
 from autolora_bench.models.preflight import check_all_blocks, check_model, check_ranks
+from autolora_bench.models.targets import check_own_weight
 
 SIZES = {
     "hidden_size": 24,
@@ -203,3 +204,42 @@ def test_the_head_of_a_model_that_writes_is_adapted_though_its_files_lack_it(
             UserError, match=rf"model\.targets: no linear layer of 'any' is called '{head}s?'"
         ):
             check_model(experiment_of(tmp_path, *words))
+
+
+@pytest.mark.parametrize("named", ["embed_out", "output_projection", "lm_heads"])
+def test_a_head_by_the_name_of_another_architectures_is_refused(
+    named: str, tiny_decoder: Path, tmp_path: Path
+) -> None:
+    folder = writer_in(tmp_path, tiny_decoder, tied=True)
+    experiment = experiment_of(folder, "task=e2e", f"model.targets=[{named}]")
+    for refuse in (
+        lambda: check_model(experiment),
+        lambda: load_backbone(experiment.model, HeadSpec(HeadKind.language_model)),
+    ):
+        with pytest.raises(UserError, match=f"no linear layer of 'any' is called '{named}'") as error:
+            refuse()
+        assert "lm_head" in error.value.mend
+
+
+@pytest.mark.parametrize("method", ["pissa", "monarch", "lora"])
+@pytest.mark.parametrize("tied", [True, False])
+def test_a_tied_head_is_refused_to_methods_that_need_its_own_weight(
+    tied: bool, method: str, tiny_decoder: Path, tmp_path: Path
+) -> None:
+    folder = writer_in(tmp_path, tiny_decoder, tied)
+    experiment = experiment_of(folder, "task=e2e", f"method={method}", "model.targets=[lm_head]")
+    if not tied or method == "lora":
+        check_model(experiment)
+        return
+    model = load_backbone(experiment.model, HeadSpec(HeadKind.language_model)).model
+    with pytest.raises(UserError, match="are one weight"):
+        check_own_weight(model, "lm_head", "")
+    with pytest.raises(UserError, match="lm_head of 'any' has its weight in common with the embeddings"):
+        check_model(experiment)
+
+
+def writer_in(folder: Path, tokenizer_from: Path, tied: bool) -> Path:
+    AutoTokenizer.from_pretrained(tokenizer_from).save_pretrained(folder)
+    config = AutoConfig.for_model("llama", vocab_size=300, tie_word_embeddings=tied, **SIZES)
+    AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+    return folder

@@ -11,9 +11,10 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 from autolora_bench.config.task import ClassificationTask
 from autolora_bench.data.schema import TaskData
 from autolora_bench.errors import UserError
+from autolora_bench.models.load import special_frame
 from autolora_bench.tasks.base import Splits
 from autolora_bench.tasks.classification import Classification
-from autolora_bench.tasks.encode import JOINED, separates_pairs, special_frame
+from autolora_bench.tasks.encode import JOINED, separates_pairs
 
 
 def bytes_alone() -> PreTrainedTokenizerFast:

@@ -17,8 +17,9 @@ from transformers import PreTrainedTokenizerBase
 
 from autolora_bench.config.task import IGNORED, GenerationTask
 from autolora_bench.errors import UserError
+from autolora_bench.models.load import special_frame
 from autolora_bench.models.locate import TOKENIZER_SETTINGS
-from autolora_bench.tasks.encode import TRUNCATED, end_of_text, special_frame
+from autolora_bench.tasks.encode import TRUNCATED, end_of_text
 from autolora_bench.tasks.generation.records import serialize, target_text
 
 SHOWN = 60

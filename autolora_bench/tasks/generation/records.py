@@ -9,10 +9,7 @@ ranges of numbers, missing blanks.
 import re
 from collections.abc import Callable, Iterator, Sequence
 
-from autolora_bench.config.task import GenerationTask, Protocol, Serialization
-
-KEYS = {"eatType": "Type", "priceRange": "price", "familyFriendly": "family friendly"}
-"""E2E's keys that the LoRA paper's text spells otherwise."""
+from autolora_bench.config.task import RENAMED_KEYS, GenerationTask, Protocol, Serialization
 
 
 def serialize(fields: Sequence[Sequence[str]], text: str, task: GenerationTask) -> str:
@@ -25,7 +22,9 @@ def serialize(fields: Sequence[Sequence[str]], text: str, task: GenerationTask) 
         return text
     words = target_text(task)
     return " | ".join(
-        " : ".join([KEYS.get(key, key), *(words(value) if len(rest) == 1 else value for value in rest)])
+        " : ".join(
+            [RENAMED_KEYS.get(key, key), *(words(value) if len(rest) == 1 else value for value in rest)]
+        )
         for key, *rest in fields
     )
 

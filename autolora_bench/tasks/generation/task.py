@@ -23,9 +23,9 @@ from autolora_bench.metrics.generation.e2e import score_e2e
 from autolora_bench.metrics.generation.webnlg import WebnlgProtocol, pad_references, score_webnlg
 from autolora_bench.metrics.registry import own_metrics, whole_of, with_own
 from autolora_bench.metrics.scores import MetricScores
-from autolora_bench.models.load import HeadKind, HeadSpec
+from autolora_bench.models.load import HeadKind, HeadSpec, special_frame
 from autolora_bench.tasks.base import Batch, EvaluationContext, Result, Splits
-from autolora_bench.tasks.encode import TRUNCATED, special_frame, tokenizer_fingerprint
+from autolora_bench.tasks.encode import TRUNCATED, tokenizer_fingerprint
 from autolora_bench.tasks.generation.beam import BLANK_LINE
 from autolora_bench.tasks.generation.decode import decode
 from autolora_bench.tasks.generation.encode import Encoder, padded, training_batch
