@@ -95,6 +95,18 @@ SHOWN = {
         "method=lora,lora_svd_ranks,lora_shuffled_ranks",
         "compare=lora_svd_ranks:lora_shuffled_ranks,lora_shuffled_ranks:lora",
     ],
+    "fair_cola_ranks": [
+        f"records={RESULTS / 'fair_cola_ranks' / 'records'}",
+        "compare=lora/rank=16:lora/rank=1",
+    ],
+    "stsb_1000_less_moved": [
+        f"records={RESULTS / 'stsb_1000_at_1e-3' / 'records/stsb/minilm/lora-b698b8db'},"
+        f"{RESULTS / 'stsb_1000_less_moved' / 'records'}",
+        "compare=autolora_budget/search.selection_learning_rate=0.01:lora,"
+        "autolora_budget/search.selection_learning_rate=0.03:lora,"
+        "autolora_budget/search.selection_learning_rate=0.01:lora_shuffled_ranks/cell=stsb/minilm/autolora_budget-ed4977c3,"
+        "autolora_budget/search.selection_learning_rate=0.03:lora_shuffled_ranks/cell=stsb/minilm/autolora_budget-c22a70dc",
+    ],
     "stsb_1000_constant_scale": [
         f"records={RESULTS / 'stsb_1000_at_1e-3' / 'records/stsb/minilm/lora-b698b8db'},"
         f"{RESULTS / 'stsb_1000_shuffled_search' / 'records'},{RESULTS / 'stsb_1000_constant_scale' / 'records'}",
