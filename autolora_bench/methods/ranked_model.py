@@ -63,7 +63,8 @@ def ranked_model(
 def _check_rows(model: PeftModel) -> None:
     """Raises UserError where DoRA would divide by the length of a row of zeros, as of a tied head's padding token."""
     for name, layer in lora_layers(model).items():
-        if not all(bool(torch.all(weight)) for weight in layer.lora_magnitude_vector.parameters()):
+        known = (weight for weight in layer.lora_magnitude_vector.parameters() if not weight.is_meta)
+        if not all(bool(torch.all(weight)) for weight in known):
             raise UserError(
                 f"{name} has a row of zeros in its weight, which has no direction for DoRA",
                 "leave it out of model.targets, or use method=lora",
