@@ -1,6 +1,5 @@
 """The comparisons that are declared, as `method:other`: whether there can be such, and what hinders each."""
 
-from collections import Counter
 from collections.abc import Sequence
 
 from autolora_bench.config.choices import choices
@@ -108,21 +107,20 @@ def check_decided(compare: Sequence[str], tables: Sequence[Table]) -> None:
     for text in compare:
         for side in text.split(":"):
             method, stated = side_of(side)
-            own = [(table, row) for table in tables for row in table.rows if row.method == method]
-            named = "; ".join(
-                dict.fromkeys(settings(row.variant) or "others on every task" for _, row in own)
-            )
-            if not stated and any(row.undecided for _, row in own):
+            by_table = [own for table in tables if (own := [r for r in table.rows if r.method == method])]
+            rows = [row for own in by_table for row in own]
+            named = "; ".join(dict.fromkeys(settings(row.variant) or "others on every task" for row in rows))
+            if not stated and any(row.undecided for row in rows):
                 raise UserError(
                     f"compare={text}: {method} has rows of several settings ({named}), and which of them are its "
                     "own is not known",
                     f"say {method}/NAME=VALUE, or name the folder that it comes from with --config-dir",
                 )
-            if stated and own and all(len(rows_named(table.rows, side)) != 1 for table, _ in own):
+            if stated and rows and all(len(rows_named(own, side)) != 1 for own in by_table):
                 raise UserError(
                     f"compare={text}: not one row of {method} has {' and '.join(stated)}",
                     f"its rows have {named}; say what only one of them has"
-                    if any(count > 1 for count in Counter(id(table) for table, _ in own).values())
+                    if max(map(len, by_table)) > 1
                     else f"there is one row of {method}: write {method}, or have records of the other shown too",
                 )
         found = [[rows_named(table.rows, side) for side in text.split(":")] for table in tables]
